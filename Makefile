@@ -1,0 +1,55 @@
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+SNAKEMAKE := $(VENV)/bin/snakemake
+CORES ?= all
+
+.PHONY: demo test lint format env lock schema bench clean help
+
+help:
+	@echo "make demo    run the default study: a simulated brain, from images to claims and figures"
+	@echo "make test    run the tests"
+	@echo "make lint    ruff, snakefmt, snakemake --lint, types"
+	@echo "make env     create $(VENV) from the lock in envs/"
+	@echo "make bench   run the benchmarks; each prints one JSON line"
+	@echo "make lock    freeze the packages of envs/packages.txt anew"
+
+env: $(VENV)/.complete
+
+$(VENV)/.complete: envs/requirements.txt
+	python3 -m venv $(VENV)
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --requirement envs/requirements.txt
+	touch $@
+
+demo: env
+	$(SNAKEMAKE) --cores $(CORES)
+
+test: env
+	$(PYTHON) -m pytest
+
+lint: env
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/snakefmt --check Snakefile workflow
+	$(SNAKEMAKE) --lint
+	$(VENV)/bin/mypy
+
+format: env
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/snakefmt Snakefile workflow
+
+schema: env
+	$(PYTHON) scripts/write_schema.py
+
+lock:
+	rm -rf $(VENV)
+	python3 -m venv $(VENV)
+	$(PYTHON) -m pip install --disable-pip-version-check --requirement envs/packages.txt
+	$(PYTHON) scripts/write_lock.py
+
+bench: env
+	$(PYTHON) benchmarks/bench_extraction.py
+	$(PYTHON) benchmarks/bench_encoding.py
+
+clean:
+	rm -rf results/features results/stimuli results/demo logs

@@ -1,0 +1,124 @@
+import shlex
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+ROOT = Path(workflow.basedir)
+sys.path.insert(0, str(ROOT / "workflow"))
+
+from gradbrain.config import GradbrainError
+from gradbrain.config.study import load_study
+from gradbrain.plan.jobs import Plan
+from gradbrain.plan.roots import link_roots
+
+# --configfile replaces the default study: Snakemake would merge the two, key by key.
+if "study" not in config:
+
+    configfile: str(ROOT / "config" / "config.yaml")
+
+
+CONFIG_FILE = (
+    workflow.overwrite_configfiles[-1]
+    if workflow.overwrite_configfiles
+    else "config/config.yaml"
+)
+# The code is named relative to where Snakemake runs, so that a moved checkout reruns nothing.
+CODE_ROOT = Path() if ROOT == Path.cwd() else ROOT
+
+try:
+    study = load_study(config, root=ROOT, where=str(CONFIG_FILE))
+    link_roots(study.settings.roots, Path("data"), str(CONFIG_FILE))
+    plan = Plan(study, CODE_ROOT)
+    plan.check()
+except GradbrainError as error:
+    raise WorkflowError(str(error))
+
+CONDA = "conda" in {
+    str(method) for method in workflow.deployment_settings.deployment_method
+}
+# Snakemake may be called by its path with an empty PATH: use the interpreter that runs it.
+PYTHON = "python" if CONDA else shlex.quote(sys.executable)
+RESULTS = plan.results
+
+
+wildcard_constraints:
+    model=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
+    layer=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
+    signal_set=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
+    stimuli=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
+    subject="|".join(map(re.escape, plan.study.subjects)),
+    figure="|".join(map(re.escape, plan.figures)) or "none",
+
+
+localrules:
+    all,
+    features,
+    encoding,
+    scores,
+    maps,
+    claims,
+    figures,
+    report,
+
+
+rule all:
+    default_target: True
+    input:
+        plan.targets(),
+
+
+rule features:
+    input:
+        plan.feature_targets(),
+
+
+rule encoding:
+    input:
+        plan.encoding_targets(),
+
+
+rule scores:
+    input:
+        plan.per_model("scores", "parquet"),
+
+
+rule maps:
+    input:
+        plan.per_model("maps", "zarr"),
+
+
+rule claims:
+    input:
+        f"{RESULTS}/claims.csv",
+
+
+rule figures:
+    input:
+        plan.figure_targets(),
+
+
+rule report:
+    input:
+        f"{RESULTS}/report.html",
+
+
+include: "workflow/rules/stimuli.smk"
+include: "workflow/rules/responses.smk"
+include: "workflow/rules/features.smk"
+include: "workflow/rules/encoding.smk"
+include: "workflow/rules/rsa.smk"
+include: "workflow/rules/hierarchy.smk"
+include: "workflow/rules/figures.smk"
+include: "workflow/rules/report.smk"
+
+
+onsuccess:
+    print(f"\nDone. Results of study {study.name!r}: {RESULTS}/")
+    if Path(f"{RESULTS}/report.html").exists():
+        print(f"  report   {RESULTS}/report.html")
+        print(f"  claims   {RESULTS}/claims.md")
+        print(f"  figures  {RESULTS}/figures/")

@@ -1,0 +1,159 @@
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from gradbrain.config import GradbrainError
+from gradbrain.config.definition import feature_definition
+from gradbrain.config.registries import Registries
+from gradbrain.config.schema import Study
+from gradbrain.config.study import layers_by_count, load_study
+
+ROOT = Path(__file__).resolve().parents[2]
+STUDIES = sorted(
+    path
+    for path in (ROOT / "config").glob("*.yaml")
+    if path.stem not in ("models", "datasets", "signals")
+)
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    shutil.copytree(ROOT / "config", tmp_path / "config")
+    return tmp_path
+
+
+def study_config():
+    return yaml.safe_load((ROOT / "config" / "config.yaml").read_text())
+
+
+def load(config, root=ROOT):
+    return load_study(config, root=root, where="config/mine.yaml")
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_every_study_in_the_repository_is_valid(path):
+    study = load_study(yaml.safe_load(path.read_text()), root=ROOT, where=str(path))
+    assert study.subjects
+    assert all(study.layers[model] for model in study.models)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"studdy": 1}, "studdy: unknown key"),
+        ({"encoding": {"n_fold": 3}}, "encoding.n_fold: unknown key"),
+        ({"encoding": {"n_folds": 1}}, "encoding.n_folds: .*greater than or equal to 2, found 1"),
+        ({"models": [{"name": "resnet_5"}]}, "models.0.name: there is no model 'resnet_5'"),
+        (
+            {"models": [{"name": "mobilenetv2_050_untrained", "layers": ["blocks.9"]}]},
+            "models.0.layers: there is no layer of mobilenetv2_050_untrained 'blocks.9'.*"
+            "Allowed: .*blocks.0",
+        ),
+        ({"datasets": [{"name": "nsdd"}]}, "datasets.0.name: there is no data set 'nsdd'"),
+        (
+            {"datasets": [{"name": "objects92", "subjects": ["objects92-s99"]}]},
+            "datasets.0.subjects: there is no subject of objects92 'objects92-s99'.*"
+            "Allowed: objects92-s01",
+        ),
+        ({"features": {"signal_set": "demoo"}}, "there is no signal set 'demoo'. Did you mean"),
+        ({"only_models": ["other"]}, "only_models: there is no model 'other'"),
+        ({"study": "features"}, "study: 'features' names a folder"),
+        ({"study": "a/b"}, "study: "),
+        ({"models": []}, "models: "),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_key_and_what_is_allowed(change, message):
+    with pytest.raises(GradbrainError) as error:
+        load({**study_config(), **change})
+    assert re.search(message, str(error.value), re.DOTALL), str(error.value)
+    assert "config/mine.yaml" in str(error.value)
+
+
+def test_a_registry_entry_that_is_wrong_is_named_with_its_file(checkout):
+    path = checkout / "config" / "models.yaml"
+    registry = yaml.safe_load(path.read_text())
+    registry["models"]["mobilenetv2_050_untrained"]["checkpoint"] = "weights/x.safetensors"
+    path.write_text(yaml.safe_dump(registry))
+    with pytest.raises(GradbrainError, match=r"models\.yaml: model 'mobilenetv2_050_untrained'"):
+        load(study_config(), root=checkout)
+
+
+def test_ones_own_registry_folder_adds_entries_but_may_not_redefine(checkout, tmp_path):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    entry = {"architecture": "mobilenetv2_050", "untrained": True, "seed": 7}
+    (mine / "models.yaml").write_text(yaml.safe_dump({"models": {"my_net": entry}}))
+    config = {**study_config(), "registries": [str(mine)], "models": [{"name": "my_net"}]}
+    assert load(config, root=checkout).models["my_net"].seed == 7
+    (mine / "models.yaml").write_text(
+        yaml.safe_dump({"models": {"mobilenetv2_050_untrained": entry}})
+    )
+    with pytest.raises(GradbrainError, match="already defined"):
+        load(config, root=checkout)
+
+
+def test_a_damaged_yaml_file_is_named(checkout):
+    (checkout / "config" / "signals.yaml").write_text("signals: [")
+    with pytest.raises(GradbrainError, match=r"signals\.yaml: is not valid YAML"):
+        load(study_config(), root=checkout)
+
+
+def test_layers_by_count_take_the_predecessors_depths():
+    registries = Registries([ROOT / "config"])
+    layers = registries.layers("mobilenetv2_050", where="test")
+    assert [layer.name for layer in layers_by_count(layers, 22)] == [row.name for row in layers]
+    assert layers_by_count(layers, 1) == [layers[-1]]
+
+
+def test_the_definition_of_features_is_that_which_bears_on_values():
+    registries = Registries([ROOT / "config"])
+    model = registries.model("mobilenetv2_050_untrained", where="test")
+    signal_set = registries.signal_set("demo", where="test")
+    same = feature_definition(model.model_copy(update={"licence": "other"}), signal_set)
+    assert same == feature_definition(model, signal_set)
+    assert same != feature_definition(model.model_copy(update={"seed": 1}), signal_set)
+
+
+def test_the_json_schemas_in_the_repository_are_those_of_the_classes():
+    from write_schema import FOLDER, SCHEMAS, schema_text
+
+    for name in SCHEMAS:
+        assert (FOLDER / f"{name}.schema.json").read_text() == schema_text(name), (
+            f"{name}.schema.json is out of step: run `make schema`"
+        )
+
+
+def test_every_key_of_a_study_is_documented():
+    page = (ROOT / "docs" / "configuration.md").read_text()
+    schema = Study.model_json_schema()
+    for section in [schema, *schema["$defs"].values()]:
+        for key in section.get("properties", {}):
+            assert f"`{key}`" in page, f"docs/configuration.md does not describe `{key}`"
+
+
+def test_the_lock_and_the_conda_environment_have_the_same_pins_and_no_build_tags():
+    lock = [
+        line
+        for line in (ROOT / "envs" / "requirements.txt").read_text().splitlines()
+        if not line.startswith("#")
+    ]
+    environment = yaml.safe_load((ROOT / "envs" / "environment.yaml").read_text())
+    assert environment["dependencies"][-1]["pip"] == lock
+    assert all(re.fullmatch(r"[A-Za-z0-9_.-]+==[0-9A-Za-z.]+", line) for line in lock)
+    assert "torch==2.13.0" in lock
+    assert "torchvision==0.28.0" in lock
+    named = {
+        re.split("[=><]", line)[0]
+        for line in (ROOT / "envs" / "packages.txt").read_text().splitlines()
+        if line and not line.startswith("#")
+    }
+    assert named <= {line.split("==")[0] for line in lock}
+
+
+def test_schemas_are_valid_json():
+    for path in (ROOT / "workflow" / "schemas").glob("*.json"):
+        json.loads(path.read_text())

@@ -1,0 +1,126 @@
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+from gradbrain.config import GradbrainError
+from gradbrain.plan.code_inputs import import_closure
+from gradbrain.plan.roots import link_roots
+
+ROOT = Path(__file__).resolve().parents[2]
+LIBRARY = ROOT / "workflow"
+STAGES = ("datasets", "models", "objectives", "signals", "encoding", "rsa", "hierarchy", "figures")
+# Extraction is one stage of three packages, and reads images with the readers of datasets.
+EXTRACTION = ("models", "objectives", "signals")
+FOUNDATION = ("config", "store")
+
+
+def imports_of(file: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return {name for name in names if name.startswith("gradbrain.")}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_imports_the_foundation_and_itself_and_no_other_stage(stage):
+    own = EXTRACTION if stage in EXTRACTION else (stage,)
+    files = list((LIBRARY / "gradbrain" / stage).rglob("*.py"))
+    assert files
+    for file in files:
+        for name in imports_of(file):
+            package = name.split(".")[1]
+            images = stage in EXTRACTION and name.startswith("gradbrain.datasets.images")
+            from_datasets = stage in EXTRACTION and name == "gradbrain.datasets"
+            assert package in (*own, *FOUNDATION) or images or from_datasets, (
+                f"{file.relative_to(ROOT)} imports {name}"
+            )
+
+
+@pytest.mark.parametrize("foundation", FOUNDATION)
+def test_the_foundation_imports_no_stage(foundation):
+    for file in (LIBRARY / "gradbrain" / foundation).rglob("*.py"):
+        packages = {name.split(".")[1] for name in imports_of(file)}
+        assert not packages & set(STAGES), file
+
+
+@pytest.fixture
+def package(tmp_path):
+    library = tmp_path / "workflow"
+    for name, text in {
+        "gradbrain/__init__.py": "",
+        "gradbrain/stage/__init__.py": "",
+        "gradbrain/stage/a.py": "from gradbrain.stage import b\n",
+        "gradbrain/stage/b.py": "import gradbrain.store\n",
+        "gradbrain/stage/unused.py": "raise RuntimeError('must not be imported')\n",
+        "gradbrain/stage/by_name.py": "import gradbrain.stage.c\n",
+        "gradbrain/stage/c.py": "",
+        "gradbrain/store/__init__.py": "",
+        "script.py": "def main():\n    from gradbrain.stage.a import x\n",
+    }.items():
+        (library / name).parent.mkdir(parents=True, exist_ok=True)
+        (library / name).write_text(text)
+    return library
+
+
+def closure(library, *modules):
+    files = import_closure(library / "script.py", library, modules)
+    return [str(file.relative_to(library)) for file in files]
+
+
+def test_the_closure_follows_imports_and_leaves_out_the_foundation(package):
+    stage = "gradbrain/stage"
+    assert closure(package) == [
+        "script.py",
+        f"{stage}/__init__.py",
+        f"{stage}/a.py",
+        f"{stage}/b.py",
+    ]
+
+
+def test_modules_loaded_by_name_join_the_closure_with_what_they_import(package):
+    found = closure(package, "gradbrain.stage.by_name")
+    assert {"gradbrain/stage/by_name.py", "gradbrain/stage/c.py"} <= set(found)
+    with pytest.raises(GradbrainError, match="there is no module gradbrain.stage.none"):
+        closure(package, "gradbrain.stage.none")
+
+
+def test_the_closure_of_every_script_holds_what_it_really_imports():
+    """Compare with the modules that Python itself loads when the script is imported."""
+    import subprocess
+
+    for script in sorted((ROOT / "scripts").glob("*.py")):
+        code = (
+            f"import sys, runpy; sys.path.insert(0, {str(LIBRARY)!r}); "
+            f"runpy.run_path({str(script)!r}, run_name='imported'); "
+            "print('\\n'.join(m.__file__ for n, m in list(sys.modules.items()) "
+            "if n.startswith('gradbrain.') and getattr(m, '__file__', None)))"
+        )
+        command = [sys.executable, "-c", code]
+        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        loaded = {
+            Path(line)
+            for line in output.split()
+            if not any(f"/gradbrain/{name}/" in line for name in (*FOUNDATION, "plan"))
+        }
+        declared = set(import_closure(script, LIBRARY))
+        assert loaded <= declared, f"{script.name}: {loaded - declared}"
+
+
+def test_roots_are_links_and_a_folder_of_its_own_is_never_replaced(tmp_path):
+    (tmp_path / "first").mkdir()
+    (tmp_path / "second").mkdir()
+    data = tmp_path / "data"
+    for target in ("first", "first", "second"):
+        link_roots({"set": str(tmp_path / target)}, data, "config.yaml")
+        assert (data / "set").resolve() == tmp_path / target
+    with pytest.raises(GradbrainError, match=r"config\.yaml: roots\.set: there is no folder"):
+        link_roots({"set": str(tmp_path / "none")}, data, "config.yaml")
+    (data / "own").mkdir()
+    with pytest.raises(GradbrainError, match="is a folder of its own"):
+        link_roots({"own": str(tmp_path / "first")}, data, "config.yaml")

@@ -1,0 +1,226 @@
+import json
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from gradbrain.store import (
+    StoreError,
+    StreamingStore,
+    atomic_path,
+    open_store,
+    read_table,
+    write_store,
+    write_table,
+)
+
+
+def example(seed: int = 0) -> xr.Dataset:
+    rng = np.random.default_rng(seed)
+    return xr.Dataset(
+        {"response": (("image", "target"), rng.standard_normal((12, 5)).astype("float32"))},
+        coords={
+            "image_id": ("image", [f"image-{k:02d}" for k in range(12)]),
+            "roi": ("target", ["V1", "V1", "V2", "V2", "höher"]),
+        },
+        attrs={"subject": "s1", "roi_order": ["V1", "V2"], "distance": np.float32(2.5)},
+    )
+
+
+def files_below(path):
+    return [os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names]
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    digest = write_store(tmp_path / "a.zarr", example(), kind="responses")
+    read = open_store(tmp_path / "a.zarr", kind="responses", verify=True)
+    np.testing.assert_array_equal(read.response, example().response)
+    assert list(read.roi.values) == ["V1", "V1", "V2", "V2", "höher"]
+    assert set(read.coords) == {"image_id", "roi"}
+    assert read.attrs == {
+        "subject": "s1", "roi_order": ["V1", "V2"], "distance": 2.5, "digest": digest
+    }  # fmt: skip
+
+
+def test_equal_data_give_equal_bytes_and_digests_whenever_they_are_written(tmp_path):
+    first = write_store(tmp_path / "a.zarr", example(), kind="responses", provenance={"run": 1})
+    second = write_store(tmp_path / "b.zarr", example(), kind="responses", provenance={"run": 2})
+    assert first == second != write_store(tmp_path / "c.zarr", example(1), kind="responses")
+    for file in files_below(tmp_path / "a.zarr"):
+        twin = file.replace("a.zarr", "b.zarr")
+        assert open(file, "rb").read() == open(twin, "rb").read()
+    assert json.loads((tmp_path / "a.zarr.provenance.json").read_text())["run"] == 1
+
+
+def test_a_large_store_is_a_handful_of_files(tmp_path):
+    rng = np.random.default_rng(0)
+    dataset = xr.Dataset(
+        {
+            "score": (("score_row", "target"), rng.random((13, 20000), dtype="float32")),
+            "boot": (("draw", "target"), rng.random((500, 20000), dtype="float32")),
+        },
+        coords={
+            "roi": ("target", np.repeat(["V1", "V2"], 10000)),
+            "measure": ("score_row", [f"m{k}" for k in range(13)]),
+        },
+    )
+    write_store(tmp_path / "a.zarr", dataset, kind="encoding")
+    assert len(files_below(tmp_path / "a.zarr")) <= 15
+
+
+@pytest.mark.parametrize("damage", ["delete a shard", "cut a shard", "no mark", "foreign", "gone"])
+def test_a_damaged_store_is_refused_by_name_with_the_way_to_rebuild_it(tmp_path, damage):
+    path = tmp_path / "a.zarr"
+    write_store(path, example(), kind="responses")
+    shard = max(files_below(path / "response" / "c"), key=os.path.getsize)
+    if damage == "delete a shard":
+        os.remove(shard)
+    elif damage == "cut a shard":
+        os.truncate(shard, os.path.getsize(shard) - 1)
+    elif damage == "no mark":
+        metadata = json.loads((path / "zarr.json").read_text())
+        del metadata["attributes"]["gradbrain"]
+        (path / "zarr.json").write_text(json.dumps(metadata))
+    elif damage == "foreign":
+        (path / "zarr.json").write_text("{}")
+    else:
+        path.rename(tmp_path / "elsewhere")
+    with pytest.raises(StoreError) as error:
+        open_store(path, kind="responses")
+    assert str(path) in str(error.value)
+    assert "snakemake" in str(error.value)
+
+
+def test_changed_bytes_of_the_same_length_are_found_when_verified(tmp_path):
+    path = tmp_path / "a.zarr"
+    write_store(path, example(), kind="responses")
+    shard = max(files_below(path / "response" / "c"), key=os.path.getsize)
+    content = bytearray(open(shard, "rb").read())
+    content[len(content) // 3] ^= 0xFF
+    open(shard, "wb").write(content)
+    with pytest.raises(StoreError, match=r"a\.zarr"):
+        open_store(path, kind="responses", verify=True)
+
+
+def test_a_store_of_another_kind_is_refused(tmp_path):
+    write_store(tmp_path / "a.zarr", example(), kind="responses")
+    with pytest.raises(StoreError, match="holds 'responses', expected 'features'"):
+        open_store(tmp_path / "a.zarr", kind="features")
+
+
+def test_values_that_are_not_finite_are_refused_and_nothing_is_written(tmp_path):
+    dataset = example()
+    dataset.response[3, 2] = np.nan
+    with pytest.raises(StoreError, match="'response' holds 1 of 60 values"):
+        write_store(tmp_path / "a.zarr", dataset, kind="responses")
+    assert list(tmp_path.iterdir()) == []
+    dataset.response.attrs["missing_allowed"] = True
+    write_store(tmp_path / "a.zarr", dataset, kind="responses")
+    assert np.isnan(open_store(tmp_path / "a.zarr", kind="responses").response[3, 2])
+
+
+def test_a_failed_write_leaves_the_old_store_as_it_was(tmp_path):
+    path = tmp_path / "a.zarr"
+    digest = write_store(path, example(), kind="responses")
+    bad = example()
+    bad.response[0, 0] = np.inf
+    with pytest.raises(StoreError):
+        write_store(path, bad, kind="responses")
+    assert open_store(path, kind="responses", verify=True).attrs["digest"] == digest
+
+
+def test_stale_temporary_siblings_are_swept(tmp_path):
+    stale = tmp_path / ".a.zarr.gradbrain-partial-0badcafe"
+    stale.mkdir()
+    (stale / "chunk").write_text("half")
+    write_store(tmp_path / "a.zarr", example(), kind="responses")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zarr"]
+
+
+def stream(path, rows, batch, attrs=None):
+    with StreamingStore(
+        path,
+        kind="features",
+        template={"activation": (("image", "feature"), rows.shape, "float32")},
+        coords={"image_id": (("image",), np.array([f"i{k}" for k in range(len(rows))]))},
+        attrs=attrs or {},
+    ) as store:
+        for start in range(0, len(rows), batch):
+            store.write_rows(start, {"activation": rows[start : start + batch]})
+        return store.finish()
+
+
+def test_a_streamed_store_does_not_depend_on_its_batches_and_equals_a_store_written_at_once(
+    tmp_path,
+):
+    rows = np.random.default_rng(0).standard_normal((103, 7)).astype("float32")
+    digests = {stream(tmp_path / f"{batch}.zarr", rows, batch) for batch in (1, 10, 103)}
+    at_once = xr.Dataset(
+        {"activation": (("image", "feature"), rows)},
+        coords={"image_id": ("image", [f"i{k}" for k in range(103)])},
+    )
+    digests.add(write_store(tmp_path / "once.zarr", at_once, kind="features"))
+    assert len(digests) == 1
+    read = open_store(tmp_path / "10.zarr", kind="features", verify=True)
+    np.testing.assert_array_equal(read.activation, rows)
+
+
+def test_a_stream_larger_than_a_shard_is_read_back(tmp_path):
+    rows = np.random.default_rng(0).standard_normal((9000, 1024)).astype("float32")
+    stream(tmp_path / "a.zarr", rows, 700)
+    read = open_store(tmp_path / "a.zarr", kind="features", verify=True)
+    np.testing.assert_array_equal(read.activation[[0, 5000, 8999]], rows[[0, 5000, 8999]])
+
+
+def test_a_stream_that_is_cut_short_leaves_nothing(tmp_path):
+    rows = np.ones((10, 3), dtype="float32")
+    with (
+        pytest.raises(StoreError, match="5 rows of 'activation' were written, expected 10"),
+        StreamingStore(
+            tmp_path / "a.zarr",
+            kind="features",
+            template={"activation": (("image", "feature"), (10, 3), "float32")},
+            coords={},
+            attrs={},
+        ) as store,
+    ):
+        store.write_rows(0, {"activation": rows[:5]})
+        store.finish()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_rows_out_of_order_are_refused(tmp_path):
+    rows = np.ones((10, 3), dtype="float32")
+    with (
+        pytest.raises(StoreError, match="expected start 0"),
+        StreamingStore(
+            tmp_path / "a.zarr",
+            kind="features",
+            template={"activation": (("image", "feature"), (10, 3), "float32")},
+            coords={},
+            attrs={},
+        ) as store,
+    ):
+        store.write_rows(5, {"activation": rows[5:]})
+
+
+def test_tables_come_back_as_written_and_name_what_they_lack(tmp_path):
+    frame = pd.DataFrame({"layer": ["a", "b"], "value": [0.5, np.nan]})
+    for suffix in ("parquet", "csv"):
+        write_table(tmp_path / f"t.{suffix}", frame)
+        pd.testing.assert_frame_equal(read_table(tmp_path / f"t.{suffix}"), frame)
+        with pytest.raises(StoreError, match=r"lacks the column\(s\) depth"):
+            read_table(tmp_path / f"t.{suffix}", columns=["layer", "depth"])
+    with pytest.raises(StoreError, match=r"missing\.parquet"):
+        read_table(tmp_path / "missing.parquet")
+
+
+def test_an_error_while_writing_keeps_the_old_file(tmp_path):
+    (tmp_path / "a.txt").write_text("old")
+    with pytest.raises(RuntimeError), atomic_path(tmp_path / "a.txt") as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert (tmp_path / "a.txt").read_text() == "old"
+    assert len(list(tmp_path.iterdir())) == 1

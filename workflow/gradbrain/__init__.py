@@ -1,0 +1,1 @@
+"""Gradbrain: does the brain's response to images follow backpropagation?"""

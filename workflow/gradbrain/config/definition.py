@@ -1,0 +1,24 @@
+"""What a feature store is made from: the part of its registry entries that its values depend on."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from gradbrain.config.schema import ModelEntry, SignalSet
+
+# What an entry says about itself, without bearing on any value.
+DESCRIPTIVE = {"name", "licence", "citation", "default_objective"}
+
+
+def feature_definition(model: ModelEntry, signal_set: SignalSet) -> str:
+    """Digest of a model and a signal set as they bear on features.
+
+    Features are shared by all studies and named by registry entries alone. The digest is kept
+    in each store, so that an entry which changed under its stores is noticed.
+    """
+    definition = {
+        "model": model.model_dump(mode="json", exclude=DESCRIPTIVE),
+        "signal_set": signal_set.model_dump(mode="json", exclude={"name"}),
+    }
+    return hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,198 @@
+"""Registries: the YAML and CSV files that name models, layers, data sets and signals."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import ValidationError
+
+from gradbrain.config.errors import GradbrainError
+from gradbrain.config.schema import DatasetEntry, ModelEntry, SignalEntry, SignalSet, StrictModel
+
+Entry = TypeVar("Entry", bound=StrictModel)
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One row of ``layers.csv``: a named module output and where it stands in its model."""
+
+    architecture: str
+    name: str
+    index: int
+    depth: float
+
+
+def describe(error: ValidationError) -> str:
+    """Say in one line per fault which key is wrong, what was found and what is allowed."""
+    lines = []
+    for fault in error.errors():
+        key = ".".join(str(part) for part in fault["loc"]) or "(whole entry)"
+        found = (
+            "" if fault["type"] in ("missing", "extra_forbidden") else f", found {fault['input']!r}"
+        )
+        message = {"extra_forbidden": "unknown key", "missing": "missing key"}.get(
+            fault["type"], fault["msg"]
+        )
+        lines.append(f"{key}: {message}{found}")
+    return "; ".join(lines)
+
+
+def choose(name: str, allowed: Iterable[str], *, what: str, where: str) -> str:
+    """Return `name` if it is allowed; else raise an error that lists what is."""
+    allowed = list(allowed)
+    if name in allowed:
+        return name
+    close = get_close_matches(name, allowed, n=1)
+    hint = f" Did you mean {close[0]!r}?" if close else ""
+    raise GradbrainError(
+        f"{where}: there is no {what} {name!r}.{hint} Allowed: {', '.join(allowed) or '(none)'}"
+    )
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML file that holds a mapping."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise GradbrainError(f"{path}: there is no such file") from None
+    except yaml.YAMLError as error:
+        raise GradbrainError(f"{path}: is not valid YAML: {error}") from error
+    if not isinstance(content, dict):
+        raise GradbrainError(f"{path}: expected a mapping, found {type(content).__name__}")
+    return content
+
+
+def validate(model_class: type[Entry], content: Any, *, where: str) -> Entry:
+    """Validate a mapping against a settings class; name the file and key in the error."""
+    try:
+        return model_class.model_validate(content)
+    except ValidationError as error:
+        message = f"{where}: {describe(error)}"
+        if any(fault["type"] == "extra_forbidden" for fault in error.errors()):
+            message += f". Known keys: {', '.join(model_class.model_fields)}"
+        raise GradbrainError(message) from None
+
+
+def _section(folders: Iterable[Path], file: str, section: str) -> dict[str, tuple[Path, Any]]:
+    """Entries of one section over all registry folders; a later folder may not redefine."""
+    entries: dict[str, tuple[Path, Any]] = {}
+    for folder in folders:
+        path = folder / file
+        if not path.exists():
+            continue
+        for name, content in (read_yaml(path).get(section) or {}).items():
+            if name in entries:
+                raise GradbrainError(
+                    f"{path}: {section} entry {name!r} is already defined in {entries[name][0]}; "
+                    "entries name results, so a second definition needs a second name"
+                )
+            if not isinstance(content, dict):
+                raise GradbrainError(f"{path}: {section}.{name}: expected a mapping")
+            entries[name] = (path, content)
+    return entries
+
+
+class Registries:
+    """All registry entries, validated when they are asked for.
+
+    Parameters
+    ----------
+    folders
+        Folders that may hold ``models.yaml``, ``layers.csv``, ``datasets.yaml`` and
+        ``signals.yaml``.
+    """
+
+    def __init__(self, folders: Iterable[Path]) -> None:
+        folders = list(folders)
+        for folder in folders:
+            if not folder.is_dir():
+                raise GradbrainError(f"registries: there is no folder {folder}")
+        self.where = ", ".join(str(folder) for folder in folders)
+        self._models = _section(folders, "models.yaml", "models")
+        self._datasets = _section(folders, "datasets.yaml", "datasets")
+        self._signals = _section(folders, "signals.yaml", "signals")
+        self._signal_sets = _section(folders, "signals.yaml", "signal_sets")
+        self._layers = self._read_layers(folders)
+
+    @staticmethod
+    def _read_layers(folders: Iterable[Path]) -> dict[str, list[Layer]]:
+        layers: dict[str, list[Layer]] = {}
+        for folder in folders:
+            path = folder / "layers.csv"
+            if not path.exists():
+                continue
+            with path.open(newline="", encoding="utf-8") as file:
+                for number, row in enumerate(csv.DictReader(file), start=2):
+                    try:
+                        layer = Layer(
+                            row["architecture"],
+                            row["layer"],
+                            int(row["layer_index"]),
+                            float(row["depth"]),
+                        )
+                    except (KeyError, TypeError, ValueError) as error:
+                        raise GradbrainError(
+                            f"{path}, line {number}: expected the columns architecture, layer, "
+                            f"layer_index (integer) and depth (0 to 1): {error!r}"
+                        ) from None
+                    layers.setdefault(layer.architecture, []).append(layer)
+        return {name: sorted(rows, key=lambda row: row.index) for name, rows in layers.items()}
+
+    def _entry(
+        self,
+        model_class: type[Entry],
+        entries: Mapping[str, tuple[Path, Any]],
+        name: str,
+        what: str,
+        where: str,
+    ) -> Entry:
+        choose(name, entries, what=what, where=where)
+        path, content = entries[name]
+        return validate(model_class, {"name": name, **content}, where=f"{path}: {what} {name!r}")
+
+    def model(self, name: str, *, where: str) -> ModelEntry:
+        """Entry of a model; `where` names the key that asks for it."""
+        return self._entry(ModelEntry, self._models, name, "model", where)
+
+    def dataset(self, name: str, *, where: str) -> DatasetEntry:
+        """Entry of a data set."""
+        return self._entry(DatasetEntry, self._datasets, name, "data set", where)
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """Names of all data sets."""
+        return tuple(self._datasets)
+
+    def signal_set(self, name: str, *, where: str) -> SignalSet:
+        """Entry of a signal set, its signals resolved."""
+        choose(name, self._signal_sets, what="signal set", where=where)
+        path, content = self._signal_sets[name]
+        at = f"{path}: signal set {name!r}"
+        names = content.get("signals")
+        if not isinstance(names, list):
+            raise GradbrainError(f"{at}: signals: expected a list of signal names, found {names!r}")
+        signals = [
+            self._entry(SignalEntry, self._signals, signal, "signal", f"{at}: signals")
+            for signal in names
+        ]
+        duplicates = {signal for signal in names if names.count(signal) > 1}
+        if duplicates:
+            raise GradbrainError(f"{at}: signals: {', '.join(sorted(duplicates))} listed twice")
+        if "activation" not in names:
+            raise GradbrainError(f"{at}: signals: must hold `activation`: every fit needs it")
+        return validate(SignalSet, {"name": name, **content, "signals": signals}, where=at)
+
+    def layers(self, architecture: str, *, where: str) -> list[Layer]:
+        """Layers of an architecture, in order of depth."""
+        if architecture not in self._layers:
+            raise GradbrainError(
+                f"{where}: layers.csv ({self.where}) has no rows for architecture "
+                f"{architecture!r}. To add them: python scripts/list_layers.py {architecture}"
+            )
+        return self._layers[architecture]

@@ -1,0 +1,267 @@
+"""Typed, strict settings: what a study, a registry entry and a stage's options may say.
+
+Every class refuses unknown keys. The JSON schema under ``workflow/schemas`` is generated from
+these classes by ``scripts/write_schema.py`` and a test keeps both in step.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+
+
+class StrictModel(BaseModel):
+    """A frozen pydantic model that refuses keys it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+# --- registries ------------------------------------------------------------------------------
+
+
+class ModelEntry(StrictModel):
+    """One entry of ``config/models.yaml``: a network, its weights and how images enter it."""
+
+    name: Name
+    architecture: str = Field(description="Name of the architecture in timm.")
+    kwargs: dict[str, Any] = Field({}, description="Passed on to timm.create_model.")
+    untrained: bool = Field(False, description="Random initialisation under `seed`.")
+    seed: int = Field(0, ge=0, description="Seed of the random initialisation.")
+    checkpoint: str | None = Field(
+        None, description="Safetensors file below data/, e.g. weights/mine.safetensors."
+    )
+    checkpoint_sha256: str | None = Field(
+        None, description="Expected SHA-256 of the checkpoint; a mismatch is an error."
+    )
+    pretrained: str | None = Field(None, description="timm weight tag, fetched from the hub.")
+    revision: str | None = Field(None, description="Pinned revision of the hub repository.")
+    mean: tuple[float, float, float] = Field(
+        (0.485, 0.456, 0.406), description="RGB mean, in [0, 1]."
+    )
+    std: tuple[float, float, float] = Field(
+        (0.229, 0.224, 0.225), description="RGB standard deviation, in [0, 1]."
+    )
+    input_size: int = Field(224, ge=16, description="Edge of the square input in pixels.")
+    crop_pct: float = Field(1.0, gt=0, le=1, description="Share of the image kept by the crop.")
+    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+    default_objective: str = Field("dino", description="Objective used where none is named.")
+    licence: str = ""
+    citation: str = ""
+
+    @model_validator(mode="after")
+    def _one_source_of_weights(self) -> ModelEntry:
+        given = [self.untrained, self.checkpoint is not None, self.pretrained is not None]
+        if sum(given) != 1:
+            raise ValueError("give exactly one of `untrained: true`, `checkpoint`, `pretrained`")
+        return self
+
+
+class SignalEntry(StrictModel):
+    """One entry of ``signals`` in ``config/signals.yaml``: a feature space of a layer."""
+
+    name: Name
+    role: Literal["activation", "learning", "control"]
+    rule: str = Field(description="Credit-assignment rule: a module of gradbrain.signals.")
+    objective: str | None = Field(
+        None, description="Objective: a module of gradbrain.objectives; none for activations."
+    )
+    options: dict[str, Any] = Field({}, description="Options of the objective.")
+
+
+class Pooling(StrictModel):
+    """How tokens or spatial maps become one row of features per image."""
+
+    kind: Literal["cls", "mean", "cls_mean", "grid"] = "mean"
+    size: int = Field(1, ge=1, description="Edge g of the g x g grid.")
+
+
+class Projection(StrictModel):
+    """Seeded sparse random projection (Li, Hastie & Church 2006)."""
+
+    n_components: int = Field(ge=1)
+    seed: int = 0
+
+
+class SignalSet(StrictModel):
+    """One entry of ``signal_sets``: the signals that one extraction job takes."""
+
+    name: Name
+    signals: tuple[SignalEntry, ...] = Field(min_length=1)
+    pooling: Pooling = Pooling()
+    projection: Projection | None = None
+    normalise: Literal["unit", "none"] = Field(
+        "unit", description="Per-image scaling of learning signals and controls."
+    )
+    calibration: str = Field(
+        "calibration", description="Stimulus set that whatever must be fitted is fitted on."
+    )
+    seed: int = 0
+
+
+class FetchFile(StrictModel):
+    """A public file: its path below ``base_url`` and its checksum."""
+
+    url: str
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class FetchSpec(StrictModel):
+    """Where a data set's public files lie, at a pinned revision."""
+
+    base_url: str
+    files: dict[str, FetchFile] = Field(description="Path below data/<name> -> file.")
+
+
+class DatasetEntry(StrictModel):
+    """One entry of ``config/datasets.yaml``: responses of subjects to images."""
+
+    name: Name
+    adapter: Name = Field(description="Module of gradbrain.datasets that reads the data set.")
+    modality: Literal["fmri", "meg", "none"] = Field(
+        description="`none` for sets that hold images only."
+    )
+    subjects: tuple[Name, ...] = ()
+    stimuli: Name | None = Field(
+        None, description="Stimulus set shared by all subjects; none: one set per subject."
+    )
+    options: dict[str, Any] = {}
+    licence: str = ""
+    citation: str = ""
+    fetch: FetchSpec | None = None
+
+    def stimuli_of(self, subject: str) -> str:
+        """Name of the stimulus set that a subject saw."""
+        return self.stimuli if self.stimuli is not None else subject
+
+
+# --- settings of the stages ------------------------------------------------------------------
+
+
+class FeatureSettings(StrictModel):
+    """Section ``features`` of a study: which signals, and how they are extracted."""
+
+    signal_set: Name = Field(description="Entry of signal_sets in signals.yaml.")
+    unit: Literal["layer", "model"] = Field(
+        "layer", description="One extraction job per layer, or one for all layers of a model."
+    )
+    batch_size: int = Field(32, ge=1, description="Images per batch; results do not depend on it.")
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
+
+
+class EncodingSettings(StrictModel):
+    """Section ``encoding``: the nested cross-validated banded ridge regression."""
+
+    n_folds: int = Field(5, ge=2, description="Outer folds; groups of images are never split.")
+    log10_penalty_min: float = Field(0.0, ge=-12, le=15)
+    log10_penalty_max: float = Field(8.0, ge=-12, le=15)
+    n_penalties: int = Field(10, ge=1, description="Penalties, log-spaced between the two ends.")
+    n_band_weights: int = Field(11, ge=2, description="Points on the line between two bands.")
+    selection: Literal["gcv", "loo", "kfold"] = Field(
+        "gcv", description="How penalty and band weight are chosen inside the training folds."
+    )
+    n_inner_folds: int = Field(5, ge=2, description="Grouped inner folds of `kfold` and himalaya.")
+    solver: Literal["closed_form", "himalaya"] = "closed_form"
+    penalty_scope: Literal["target", "roi"] = Field(
+        "target", description="`roi`: one penalty and band weight for all targets of a region."
+    )
+    n_draws: int = Field(200, ge=1, description="Bootstrap and permutation draws kept per score.")
+    seed: int = Field(0, ge=0)
+    baseline_components: int | None = Field(
+        None, ge=1, description="Components kept of all layers' activations; none: all of them."
+    )
+    target_batch: int = Field(20000, ge=1, description="Targets solved at once; bounds memory.")
+    min_noise_ceiling: float | None = Field(
+        None, description="Targets below are masked and counted; none: all targets are kept."
+    )
+    save_predictions: tuple[str, ...] = Field(
+        (), description="Regions whose held-out predictions are kept in the store."
+    )
+    dtype: Literal["float32", "float64"] = "float32"
+
+    @model_validator(mode="after")
+    def _penalties_ascend(self) -> EncodingSettings:
+        if self.log10_penalty_min > self.log10_penalty_max:
+            raise ValueError(
+                f"log10_penalty_min ({self.log10_penalty_min}) is above "
+                f"log10_penalty_max ({self.log10_penalty_max})"
+            )
+        return self
+
+
+class RsaSettings(StrictModel):
+    """Section ``rsa``: classical representational similarity analysis."""
+
+    n_draws: int = Field(200, ge=1, description="Permutations of the images.")
+    seed: int = Field(0, ge=0)
+
+
+class StatisticsSettings(StrictModel):
+    """Section ``statistics``: summaries of the hierarchy and the tests of the claims."""
+
+    alpha: float = Field(0.05, gt=0, lt=1, description="Level at which q decides a verdict.")
+    smallest_unique_r2: float = Field(
+        0.01, ge=0, description="Margin that unique R2 and its contrast with controls must exceed."
+    )
+    best_layer: Literal["argmax", "centre_of_mass"] = "argmax"
+    peak_fraction: float = Field(0.95, gt=0, le=1, description="Share of the maximum: peak times.")
+    min_subjects: int = Field(6, ge=2, description="Subjects needed for population inference.")
+    n_boot: int = Field(2000, ge=1, description="Hierarchical bootstrap draws of an interval.")
+    seed: int = Field(0, ge=0)
+
+
+class FigureSettings(StrictModel):
+    """Section ``figures``: which figures a study draws; `all` takes every one that applies."""
+
+    names: Literal["all"] | tuple[Name, ...] = "all"
+
+
+# --- a study ---------------------------------------------------------------------------------
+
+
+class DatasetChoice(StrictModel):
+    """A data set of a study and the subjects taken from it."""
+
+    name: Name
+    subjects: Literal["all"] | tuple[Name, ...] = "all"
+
+
+class LayerCount(StrictModel):
+    """As many layers as asked, at the relative depths of Raugel et al. 2025."""
+
+    count: int = Field(ge=1)
+
+
+class ModelChoice(StrictModel):
+    """A model of a study and the layers taken from it."""
+
+    name: Name
+    layers: Literal["all"] | tuple[str, ...] | LayerCount = "all"
+
+
+class Study(StrictModel):
+    """A study: one config file."""
+
+    study: Name = Field(description="Name of the study: its folder below results/.")
+    title: str = ""
+    datasets: tuple[DatasetChoice, ...] = Field(min_length=1)
+    models: tuple[ModelChoice, ...] = Field(min_length=1)
+    features: FeatureSettings
+    encoding: EncodingSettings = EncodingSettings()
+    rsa: RsaSettings = RsaSettings()
+    statistics: StatisticsSettings = StatisticsSettings()
+    figures: FigureSettings = FigureSettings()
+    registries: tuple[str, ...] = Field(
+        (),
+        description="Further registry folders, searched after config/: models.yaml, "
+        "datasets.yaml, signals.yaml and layers.csv of one's own.",
+    )
+    roots: dict[Name, str] = Field(
+        {}, description="Data set (or `weights`) -> folder on this machine, linked as data/<name>."
+    )
+    only_models: tuple[Name, ...] = Field((), description="Restrict the targets to these models.")
+    only_subjects: tuple[Name, ...] = Field((), description="Restrict to these subjects.")
+    only_layers: tuple[str, ...] = Field((), description="Restrict to these layers.")

@@ -1,0 +1,179 @@
+"""A study, read once, with every name looked up in the registries."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from gradbrain.config.errors import GradbrainError
+from gradbrain.config.registries import Layer, Registries, choose, validate
+from gradbrain.config.schema import (
+    DatasetEntry,
+    LayerCount,
+    ModelChoice,
+    ModelEntry,
+    SignalSet,
+    Study,
+)
+
+RESERVED_NAMES = ("features", "stimuli")
+# Relative depths of the 22 layers of Raugel et al. 2025 (arXiv:2508.18226).
+PREDECESSOR_DEPTHS = (0.01, *(round(0.05 * step, 2) for step in range(1, 20)), 0.99, 1.0)
+
+
+def layers_by_count(layers: list[Layer], count: int) -> list[Layer]:
+    """Take `count` layers, those nearest to evenly spread depths; 22 takes the predecessor's.
+
+    Fewer are returned where two depths share their nearest layer.
+    """
+    if count == len(PREDECESSOR_DEPTHS):
+        depths: tuple[float, ...] = PREDECESSOR_DEPTHS
+    else:
+        depths = tuple((step + 1) / count for step in range(count))
+    nearest = {
+        min(range(len(layers)), key=lambda index: abs(layers[index].depth - depth))
+        for depth in depths
+    }
+    return [layers[index] for index in sorted(nearest)]
+
+
+@dataclass(frozen=True)
+class ResolvedStudy:
+    """A study with its registry entries.
+
+    Attributes
+    ----------
+    settings
+        The config as given.
+    registries
+        Where names are looked up.
+    where
+        The config file, for error messages.
+    """
+
+    settings: Study
+    registries: Registries
+    where: str
+
+    @property
+    def name(self) -> str:
+        """Name of the study."""
+        return self.settings.study
+
+    @cached_property
+    def signal_set(self) -> SignalSet:
+        """The signal set that the study analyses."""
+        return self.registries.signal_set(
+            self.settings.features.signal_set, where=f"{self.where}: features.signal_set"
+        )
+
+    @cached_property
+    def models(self) -> dict[str, ModelEntry]:
+        """Models of the study, in the order of the config."""
+        models: dict[str, ModelEntry] = {}
+        for position, choice in enumerate(self.settings.models):
+            where = f"{self.where}: models.{position}.name"
+            if choice.name in models:
+                raise GradbrainError(f"{where}: model {choice.name!r} is listed twice")
+            models[choice.name] = self.registries.model(choice.name, where=where)
+        return models
+
+    @cached_property
+    def datasets(self) -> dict[str, DatasetEntry]:
+        """Data sets of the study, in the order of the config."""
+        datasets: dict[str, DatasetEntry] = {}
+        for position, choice in enumerate(self.settings.datasets):
+            where = f"{self.where}: datasets.{position}.name"
+            if choice.name in datasets:
+                raise GradbrainError(f"{where}: data set {choice.name!r} is listed twice")
+            entry = self.registries.dataset(choice.name, where=where)
+            if entry.modality == "none":
+                raise GradbrainError(f"{where}: {choice.name!r} holds images but no responses")
+            datasets[choice.name] = entry
+        return datasets
+
+    @cached_property
+    def subjects(self) -> dict[str, DatasetEntry]:
+        """Subject -> its data set, in order."""
+        subjects: dict[str, DatasetEntry] = {}
+        for position, choice in enumerate(self.settings.datasets):
+            entry = self.datasets[choice.name]
+            names = entry.subjects if choice.subjects == "all" else choice.subjects
+            for name in names:
+                where = f"{self.where}: datasets.{position}.subjects"
+                choose(name, entry.subjects, what=f"subject of {entry.name}", where=where)
+                if name in subjects:
+                    raise GradbrainError(f"{where}: subject {name!r} is listed twice")
+                subjects[name] = entry
+        return subjects
+
+    @cached_property
+    def layers(self) -> dict[str, list[Layer]]:
+        """Model -> the layers taken from it, in order of depth."""
+        return {
+            choice.name: self._layers_of(choice, f"{self.where}: models.{position}.layers")
+            for position, choice in enumerate(self.settings.models)
+        }
+
+    def _layers_of(self, choice: ModelChoice, where: str) -> list[Layer]:
+        layers = self.registries.layers(self.models[choice.name].architecture, where=where)
+        if choice.layers == "all":
+            return layers
+        if isinstance(choice.layers, LayerCount):
+            return layers_by_count(layers, choice.layers.count)
+        names = [layer.name for layer in layers]
+        for name in choice.layers:
+            choose(name, names, what=f"layer of {choice.name}", where=where)
+        return [layer for layer in layers if layer.name in choice.layers]
+
+    def check(self) -> None:
+        """Look up every name, so that what is wrong is said before any job starts."""
+        if self.name in RESERVED_NAMES:
+            raise GradbrainError(
+                f"{self.where}: study: {self.name!r} names a folder of results/ that all studies "
+                f"share; any name but {', '.join(RESERVED_NAMES)} will do"
+            )
+        _ = self.signal_set
+        names = [layer.name for layers in self.layers.values() for layer in layers]
+        for key, chosen, allowed in (
+            ("only_models", self.settings.only_models, list(self.models)),
+            ("only_subjects", self.settings.only_subjects, list(self.subjects)),
+            ("only_layers", self.settings.only_layers, names),
+        ):
+            for name in chosen:
+                choose(
+                    name, allowed, what=key.removeprefix("only_")[:-1], where=f"{self.where}: {key}"
+                )
+
+    @property
+    def is_subset(self) -> bool:
+        """Whether the targets are restricted, so that no file of the whole study is made."""
+        settings = self.settings
+        return bool(settings.only_models or settings.only_subjects or settings.only_layers)
+
+
+def load_study(config: Mapping[str, Any], *, root: Path, where: str) -> ResolvedStudy:
+    """Validate a config mapping and look up all that it names.
+
+    Parameters
+    ----------
+    config
+        The mapping as Snakemake gives it.
+    root
+        Folder of the checkout, which holds ``config/``.
+    where
+        The config file, for error messages.
+
+    Raises
+    ------
+    GradbrainError
+        A key is unknown or wrong, or a name is not in its registry.
+    """
+    settings = validate(Study, dict(config), where=where)
+    folders = [root / "config", *(Path(folder) for folder in settings.registries)]
+    study = ResolvedStudy(settings, Registries(folders), where)
+    study.check()
+    return study

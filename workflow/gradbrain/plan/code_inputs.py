@@ -1,0 +1,89 @@
+"""Code as input: the modules that a script would import, found without importing them.
+
+Snakemake's own triggers see the command of a rule but not the modules behind it. Declaring the
+static import closure of each script as input makes a result follow its code, and nothing else:
+Snakemake compares small inputs by checksum, so a touched file changes nothing.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+from gradbrain.config import GradbrainError
+
+PACKAGE = "gradbrain"
+# The foundation enters through FORMAT_VERSION, raised by hand: a new config key must not
+# recompute a thousand fits.
+FOUNDATION = ("gradbrain.config", "gradbrain.store", "gradbrain.plan")
+
+
+def _module_file(library: Path, module: str) -> Path | None:
+    base = library.joinpath(*module.split("."))
+    if (base / "__init__.py").is_file():
+        return base / "__init__.py"
+    file = base.with_suffix(".py")
+    return file if file.is_file() else None
+
+
+@cache
+def _imported_modules(file: Path) -> tuple[str, ...]:
+    """Modules of the package that a file names in import statements, anywhere in it."""
+    modules: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"), filename=str(file))):
+        if isinstance(node, ast.Import):
+            modules.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            modules.add(node.module)
+            modules.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return tuple(sorted(name for name in modules if name.split(".")[0] == PACKAGE))
+
+
+def import_closure(script: Path, library: Path, modules: Iterable[str] = ()) -> list[Path]:
+    """Files of the package that a script imports, directly or through others.
+
+    Parameters
+    ----------
+    script
+        The command-line entry.
+    library
+        Folder that holds the package.
+    modules
+        Modules that the job loads by name (objectives, adapters, figures), which no import
+        statement shows.
+
+    Returns
+    -------
+    list of Path
+        The script first, then the modules, sorted; without the foundation.
+
+    Raises
+    ------
+    GradbrainError
+        A module in `modules` does not exist.
+    """
+    found: set[Path] = set()
+    for module in modules:
+        if _module_file(library, module) is None:
+            package = library.joinpath(*module.split(".")[:-1])
+            known = sorted(path.stem for path in package.glob("*.py") if path.stem != "__init__")
+            raise GradbrainError(
+                f"there is no module {module} in {package}; there are {', '.join(known)}"
+            )
+    queue = [*_imported_modules(script), *modules]
+    seen: set[str] = set()
+    while queue:
+        module = queue.pop()
+        if module in seen or module.startswith(FOUNDATION):
+            continue
+        seen.add(module)
+        parent = module.rpartition(".")[0]
+        if parent and parent != PACKAGE:
+            queue.append(parent)
+        file = _module_file(library, module)
+        if file is not None:
+            found.add(file)
+            queue.extend(_imported_modules(file))
+    return [script, *sorted(found)]

@@ -1,0 +1,358 @@
+"""Paths, inputs and parameters of the jobs of a study: what the rules ask for by name."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from gradbrain.config import GradbrainError
+from gradbrain.config.definition import feature_definition
+from gradbrain.config.registries import Layer, validate
+from gradbrain.config.schema import DatasetEntry, ModelEntry, SignalSet, StrictModel
+from gradbrain.config.study import ResolvedStudy
+from gradbrain.figures.declarations import Declaration, declaration, figure_names
+from gradbrain.plan.code_inputs import import_closure
+from gradbrain.store import FORMAT_VERSION, read_definition
+
+RESULTS = "results"
+DATA = "data"
+
+
+class Plan:
+    """The jobs of a study.
+
+    Parameters
+    ----------
+    study
+        The study.
+    root
+        Folder of the checkout, as it should stand in paths of code: relative where Snakemake
+        runs in the checkout, so that a moved checkout reruns nothing.
+    """
+
+    def __init__(self, study: ResolvedStudy, root: Path) -> None:
+        self.study = study
+        self.root = root
+        self.results = f"{RESULTS}/{study.name}"
+        settings = study.settings
+        self.models = [name for name in study.models if self._wanted(name, settings.only_models)]
+        self.subjects = [
+            name for name in study.subjects if self._wanted(name, settings.only_subjects)
+        ]
+
+    @staticmethod
+    def _wanted(name: str, only: tuple[str, ...]) -> bool:
+        return not only or name in only
+
+    # --- data sets and stimuli ---------------------------------------------------------------
+
+    @cached_property
+    def stimuli(self) -> dict[str, DatasetEntry]:
+        """Stimulus set -> the data set that it belongs to."""
+        sets = {entry.stimuli_of(subject): entry for subject, entry in self.study.subjects.items()}
+        for name in self.study.registries.datasets:
+            entry = self.study.registries.dataset(name, where="datasets.yaml")
+            if entry.modality == "none" and entry.stimuli is not None:
+                sets.setdefault(entry.stimuli, entry)
+        return sets
+
+    def adapter(self, entry: DatasetEntry) -> tuple[Any, StrictModel]:
+        """Module that reads a data set, and the entry's options as it understands them."""
+        where = f"datasets.yaml: data set {entry.name!r}"
+        try:
+            module = importlib.import_module(f"gradbrain.datasets.{entry.adapter}")
+        except ModuleNotFoundError as error:
+            if error.name != f"gradbrain.datasets.{entry.adapter}":
+                raise
+            raise GradbrainError(f"{where}: there is no adapter {entry.adapter!r}") from None
+        return module, validate(module.Options, entry.options, where=f"{where}: options")
+
+    def planting_features(self, subject: str) -> list[str]:
+        """Feature stores that the responses of a simulated subject are planted from."""
+        entry = self.study.subjects[subject]
+        module, options = self.adapter(entry)
+        return [
+            self.features(model, layer, signal_set, entry.stimuli_of(subject))
+            for model, layer, signal_set in module.required_features(entry, options)
+        ]
+
+    @cached_property
+    def planting_models(self) -> dict[tuple[str, str], list[str]]:
+        """(model, signal set) -> layers that simulated brains of the study are planted from."""
+        planted: dict[tuple[str, str], list[str]] = {}
+        for entry in self.study.datasets.values():
+            module, options = self.adapter(entry)
+            for model, layer, signal_set in module.required_features(entry, options):
+                layers = planted.setdefault((model, signal_set), [])
+                if layer not in layers:
+                    layers.append(layer)
+        return planted
+
+    # --- registry entries by name ------------------------------------------------------------
+
+    def model_entry(self, name: str) -> ModelEntry:
+        """Entry of any model of the registry."""
+        return self.study.registries.model(name, where=self.study.where)
+
+    def signal_set(self, name: str) -> SignalSet:
+        """Any signal set of the registry."""
+        return self.study.registries.signal_set(name, where=self.study.where)
+
+    def layer(self, model: str, name: str) -> Layer:
+        """A layer of a model."""
+        rows = self.study.registries.layers(
+            self.model_entry(model).architecture, where=self.study.where
+        )
+        for row in rows:
+            if row.name == name:
+                return row
+        raise GradbrainError(
+            f"{self.study.where}: model {model!r} has no layer {name!r}. "
+            f"Allowed: {', '.join(row.name for row in rows)}"
+        )
+
+    def layers(self, model: str) -> list[str]:
+        """Layers that the study takes from a model, in order of depth."""
+        return [layer.name for layer in self.study.layers[model]]
+
+    def weights(self, model: str) -> list[str]:
+        """Checkpoint file of a model, if it has one."""
+        checkpoint = self.model_entry(model).checkpoint
+        return [f"{DATA}/{checkpoint}"] if checkpoint else []
+
+    # --- paths -------------------------------------------------------------------------------
+
+    def features(self, model: str, layer: str, signal_set: str, stimuli: str) -> str:
+        """Feature store."""
+        return f"{RESULTS}/features/{model}/{layer}/{signal_set}/{stimuli}.zarr"
+
+    def features_of_model(self, model: str, stimuli: str) -> list[str]:
+        """Feature stores of all layers that the study takes from a model."""
+        signal_set = self.study.signal_set.name
+        return [self.features(model, layer, signal_set, stimuli) for layer in self.layers(model)]
+
+    def features_for_subject(self, model: str, subject: str) -> list[str]:
+        """Feature stores of all layers of a model, for the images that a subject saw."""
+        return self.features_of_model(model, self.study.subjects[subject].stimuli_of(subject))
+
+    def encoding(
+        self, model: str, *, suffix: str, layers: Iterable[str] | None = None
+    ) -> list[str]:
+        """Encoding results of a model: all subjects, and all layers unless some are given."""
+        return [
+            f"{self.results}/encoding/{model}/{layer}/{subject}.{suffix}"
+            for layer in (self.layers(model) if layers is None else layers)
+            for subject in self.subjects
+        ]
+
+    def rsa(self, model: str) -> list[str]:
+        """RSA tables of a model."""
+        return [f"{self.results}/rsa/{model}/{subject}.parquet" for subject in self.subjects]
+
+    def per_model(self, stage: str, suffix: str) -> list[str]:
+        """One result per selected model."""
+        return [f"{self.results}/{stage}/{model}.{suffix}" for model in self.models]
+
+    def fused_extractions(self) -> list[tuple[str, str, list[str]]]:
+        """(model, signal set, layers) that one job each takes in a single pass."""
+        fused = {
+            (model, self.study.signal_set.name): self.layers(model) for model in self.study.models
+        }
+        for key, layers in self.planting_models.items():
+            fused[key] = fused.get(key, []) + [
+                layer for layer in layers if layer not in fused.get(key, [])
+            ]
+        return [(model, signal_set, layers) for (model, signal_set), layers in fused.items()]
+
+    # --- code and parameters -----------------------------------------------------------------
+
+    def script(self, name: str) -> str:
+        """Path of a command-line entry."""
+        return str(self.root / "scripts" / f"{name}.py")
+
+    def code(self, script: str, *modules: str) -> list[str]:
+        """Modules behind a command-line entry, and those that the job loads by name."""
+        files = import_closure(
+            self.root / "scripts" / f"{script}.py", self.root / "workflow", modules
+        )
+        return [str(file) for file in files[1:]]
+
+    def asset(self, path: str) -> str:
+        """Path of a file of the library that is not code."""
+        return str(self.root / "workflow" / path)
+
+    def captions(self) -> list[str]:
+        """Captions of the study's figures."""
+        return [self.asset(f"report/{name}.rst") for name in self.figures]
+
+    def resolved_config(self) -> str:
+        """All settings of the study as JSON, without what belongs to one machine or one run."""
+        return self.study.settings.model_dump_json(
+            exclude={"roots", "only_models", "only_subjects", "only_layers"}
+        )
+
+    def extraction_code(self, signal_set: str) -> list[str]:
+        """Modules that an extraction job uses: its rules and objectives, no others."""
+        modules = set()
+        for signal in self.signal_set(signal_set).signals:
+            modules.add(f"gradbrain.signals.{signal.rule}")
+            objectives = [signal.objective, signal.options.get("objective")]
+            modules.update(f"gradbrain.objectives.{name}" for name in objectives if name)
+        return self.code("extract_features", *sorted(modules))
+
+    @staticmethod
+    def as_json(settings: StrictModel) -> str:
+        """Settings as one command-line argument."""
+        return settings.model_dump_json()
+
+    @property
+    def format_version(self) -> int:
+        """Version of the layout of stores; raised by hand."""
+        return FORMAT_VERSION
+
+    # --- figures -----------------------------------------------------------------------------
+
+    @cached_property
+    def figures(self) -> dict[str, Declaration]:
+        """Figures of the study: those asked for, or all that apply to its data sets."""
+        wanted = self.study.settings.figures.names
+        if wanted != "all":
+            return {name: declaration(name) for name in wanted}
+        spaces = [(entry.modality, self.space(entry)) for entry in self.study.datasets.values()]
+        declared = {name: declaration(name) for name in figure_names()}
+        return {
+            name: figure
+            for name, figure in declared.items()
+            if any(figure.applies_to(modality, space) for modality, space in spaces)
+        }
+
+    def space(self, entry: DatasetEntry) -> str:
+        """Space that the responses of a data set live in, e.g. ``fsaverage5``."""
+        module, options = self.adapter(entry)
+        return module.space(entry, options)
+
+    def figure_inputs(self, name: str) -> dict[str, list[str]]:
+        """Results that a figure is drawn from, by command-line option."""
+        every = {
+            "scores": self.per_model("scores", "parquet"),
+            "hierarchy": self.per_model("hierarchy", "parquet"),
+            "maps": self.per_model("maps", "zarr"),
+            "rsa": [path for model in self.models for path in self.rsa(model)],
+            "claims": [f"{self.results}/claims.csv"],
+        }
+        return {kind: every[kind] for kind in self.figures[name].inputs}
+
+    # --- targets -----------------------------------------------------------------------------
+
+    def feature_targets(self) -> list[str]:
+        """Feature stores of the selected models, subjects and layers."""
+        stimuli = dict.fromkeys(
+            self.study.subjects[subject].stimuli_of(subject) for subject in self.subjects
+        )
+        return [
+            self.features(model, layer, self.study.signal_set.name, name)
+            for model in self.models
+            for layer in self._selected_layers(model)
+            for name in stimuli
+        ]
+
+    def encoding_targets(self) -> list[str]:
+        """Encoding stores and tables of the selected models, subjects and layers."""
+        return [
+            path
+            for model in self.models
+            for suffix in ("zarr", "parquet")
+            for path in self.encoding(model, suffix=suffix, layers=self._selected_layers(model))
+        ]
+
+    def _selected_layers(self, model: str) -> list[str]:
+        only = self.study.settings.only_layers
+        return [layer for layer in self.layers(model) if self._wanted(layer, only)]
+
+    def model_targets(self) -> list[str]:
+        """Everything that belongs to one model."""
+        return [
+            *self.per_model("scores", "parquet"),
+            *self.per_model("maps", "zarr"),
+            *self.per_model("hierarchy", "parquet"),
+            *(path for model in self.models for path in self.rsa(model)),
+        ]
+
+    def targets(self) -> list[str]:
+        """What `all` makes: the report, or for a subset only what belongs to it."""
+        settings = self.study.settings
+        if settings.only_subjects or settings.only_layers:
+            return self.encoding_targets()
+        if settings.only_models:
+            return self.model_targets()
+        return [f"{self.results}/report.html", *self.model_targets()]
+
+    def figure_targets(self) -> list[str]:
+        """Files of all figures."""
+        return [
+            f"{self.results}/figures/{name}.{suffix}"
+            for name in self.figures
+            for suffix in ("pdf", "png", "csv")
+        ]
+
+    # --- checks before any job ---------------------------------------------------------------
+
+    def check(self) -> None:
+        """Find what is missing or has changed before any job starts.
+
+        Raises
+        ------
+        GradbrainError
+            One message that lists every problem.
+        """
+        problems = []
+        for entry in self.study.datasets.values():
+            module, options = self.adapter(entry)
+            problems += module.check(entry, options, Path(DATA) / entry.name)
+        for model in self.study.models:
+            for path in self.weights(model):
+                if not Path(path).is_file():
+                    problems.append(
+                        f"models.yaml: model {model!r}: checkpoint: there is no file {path}. "
+                        f"Place it there, or name its folder: --config "
+                        f'"roots={{{Path(path).parts[1]}: /path/to/folder}}"'
+                    )
+        problems += self._changed_definitions()
+        for signal_set in {self.study.signal_set.name, *(key[1] for key in self.planting_models)}:
+            self.extraction_code(signal_set)
+        _ = self.figures
+        if problems:
+            raise GradbrainError("\n".join([f"{self.study.where}: cannot run:", *problems]))
+
+    def _changed_definitions(self) -> list[str]:
+        changed = []
+        stores = [
+            (model, self.study.signal_set.name, layer, stimuli)
+            for model in self.models
+            for layer in self.layers(model)
+            for stimuli in {e.stimuli_of(s) for s, e in self.study.subjects.items()}
+        ]
+        expected: dict[tuple[str, str], str] = {}
+        for model, signal_set, layer, stimuli in stores:
+            path = self.features(model, layer, signal_set, stimuli)
+            found = read_definition(path).get("definition")
+            if found is None:
+                continue
+            key = (model, signal_set)
+            if key not in expected:
+                expected[key] = feature_definition(
+                    self.model_entry(model), self.signal_set(signal_set)
+                )
+            if found != expected[key]:
+                changed.append(key)
+        return [
+            f"the definition of model {model!r} or of signal set {signal_set!r} differs from that "
+            f"which its features in {RESULTS}/features/{model}/*/{signal_set}/ were made with. "
+            "Features are named by their entries: give the changed entry a new name, or remove "
+            "the old features with: rm -r "
+            f"{RESULTS}/features/{model}/*/{signal_set}"
+            for model, signal_set in dict.fromkeys(changed)
+        ]

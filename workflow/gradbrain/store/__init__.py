@@ -1,0 +1,25 @@
+"""Atomic, validated, complete-or-refused results: Zarr stores, tables, text files."""
+
+from gradbrain.store.atomic import atomic_path, write_text
+from gradbrain.store.errors import StoreError
+from gradbrain.store.provenance import write_provenance
+from gradbrain.store.tables import read_table, write_table
+from gradbrain.store.zarr_store import StreamingStore, open_store, read_definition, write_store
+
+# Raised by hand when the layout of stores or the meaning of a config key changes: it enters the
+# parameters of every rule, so that all results are made again.
+FORMAT_VERSION = 1
+
+__all__ = [
+    "FORMAT_VERSION",
+    "StoreError",
+    "StreamingStore",
+    "atomic_path",
+    "open_store",
+    "read_definition",
+    "read_table",
+    "write_provenance",
+    "write_store",
+    "write_table",
+    "write_text",
+]

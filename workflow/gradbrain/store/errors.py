@@ -1,0 +1,14 @@
+"""Errors of the store."""
+
+from pathlib import Path
+
+from gradbrain.config import GradbrainError
+
+
+class StoreError(GradbrainError):
+    """A result cannot be trusted: says which, why, and how to make it again."""
+
+
+def rebuild_hint(path: Path) -> str:
+    """Sentence that tells how to make a result again."""
+    return f"To make it again: rm -r {path} && snakemake --rerun-incomplete {path}"

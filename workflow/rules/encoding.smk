@@ -1,0 +1,104 @@
+def features_of_all_layers(wildcards):
+    return plan.features_for_subject(wildcards.model, wildcards.subject)
+
+
+def encoding_tables(wildcards):
+    return plan.encoding(wildcards.model, suffix="parquet")
+
+
+def encoding_stores(wildcards):
+    return plan.encoding(wildcards.model, suffix="zarr")
+
+
+def fit_memory(wildcards, attempt):
+    return 8000 * attempt
+
+
+ENCODING_CODE = plan.code(
+    "fit_encoding",
+    *(
+        ["gradbrain.encoding.himalaya_reference"]
+        if study.settings.encoding.solver == "himalaya"
+        else []
+    ),
+)
+
+
+rule fit_encoding:
+    input:
+        script=plan.script("fit_encoding"),
+        code=ENCODING_CODE,
+        features=features_of_all_layers,
+        responses=f"{RESULTS}/responses/{{subject}}.zarr",
+    output:
+        store=directory(f"{RESULTS}/encoding/{{model}}/{{layer}}/{{subject}}.zarr"),
+        table=f"{RESULTS}/encoding/{{model}}/{{layer}}/{{subject}}.parquet",
+    log:
+        f"logs/{study.name}/encoding/{{model}}/{{layer}}/{{subject}}.log",
+    benchmark:
+        f"logs/{study.name}/encoding/{{model}}/{{layer}}/{{subject}}.benchmark.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=fit_memory,
+        runtime=240,
+    params:
+        settings=plan.as_json(study.settings.encoding),
+        format_version=plan.format_version,
+    message:
+        "Fit the responses of {wildcards.subject} to layer {wildcards.layer} of {wildcards.model}"
+    shell:
+        "{PYTHON} {input.script} --features {input.features:q} --layer {wildcards.layer:q}"
+        " --responses {input.responses:q} --settings {params.settings:q} --study {study.name:q}"
+        " --output {output.store:q} --table {output.table:q} > {log:q} 2>&1"
+
+
+rule collect_scores:
+    input:
+        script=plan.script("collect_scores"),
+        code=plan.code("collect_scores"),
+        tables=encoding_tables,
+        stores=encoding_stores,
+    output:
+        f"{RESULTS}/scores/{{model}}.parquet",
+    log:
+        f"logs/{study.name}/scores/{{model}}.log",
+    benchmark:
+        f"logs/{study.name}/scores/{{model}}.benchmark.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        format_version=plan.format_version,
+    message:
+        "Collect the scores of {wildcards.model}"
+    shell:
+        "{PYTHON} {input.script} --tables {input.tables:q} --output {output:q} > {log:q} 2>&1"
+
+
+rule collect_maps:
+    input:
+        script=plan.script("collect_maps"),
+        code=plan.code("collect_maps"),
+        tables=encoding_tables,
+        stores=encoding_stores,
+    output:
+        directory(f"{RESULTS}/maps/{{model}}.zarr"),
+    log:
+        f"logs/{study.name}/maps/{{model}}.log",
+    benchmark:
+        f"logs/{study.name}/maps/{{model}}.benchmark.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        format_version=plan.format_version,
+    message:
+        "Collect the maps of {wildcards.model}"
+    shell:
+        "{PYTHON} {input.script} --stores {input.stores:q} --output {output:q} > {log:q} 2>&1"

@@ -1,0 +1,112 @@
+def model_entry_json(wildcards):
+    return plan.as_json(plan.model_entry(wildcards.model))
+
+
+def signal_set_json(wildcards):
+    return plan.as_json(plan.signal_set(wildcards.signal_set))
+
+
+def layer_depth(wildcards):
+    return plan.layer(wildcards.model, wildcards.layer).depth
+
+
+def extraction_code(wildcards):
+    return plan.extraction_code(wildcards.signal_set)
+
+
+def model_weights(wildcards):
+    return plan.weights(wildcards.model)
+
+
+def calibration_images(wildcards):
+    return (
+        f"results/stimuli/{plan.signal_set(wildcards.signal_set).calibration}.parquet"
+    )
+
+
+EXTRACTION = (
+    "{PYTHON} {input.script} --model {params.model:q} --layers {params.layers:q}"
+    " --depths {params.depths} --signal-set {params.signal_set:q}"
+    " --stimuli {input.stimuli:q} --stimuli-name {wildcards.stimuli}"
+    " --calibration {input.calibration:q} --data data --output {output:q}"
+    " --batch-size {study.settings.features.batch_size}"
+    " --device {study.settings.features.device}"
+    " --precision {study.settings.features.precision} --threads {threads} > {log:q} 2>&1"
+)
+GPUS = 0 if study.settings.features.device == "cpu" else 1
+
+if study.settings.features.unit == "layer":
+
+    rule extract_features:
+        input:
+            script=plan.script("extract_features"),
+            code=extraction_code,
+            weights=model_weights,
+            stimuli="results/stimuli/{stimuli}.parquet",
+            calibration=calibration_images,
+        output:
+            directory("results/features/{model}/{layer}/{signal_set}/{stimuli}.zarr"),
+        log:
+            "logs/features/{model}/{layer}/{signal_set}/{stimuli}.log",
+        benchmark:
+            "logs/features/{model}/{layer}/{signal_set}/{stimuli}.benchmark.tsv"
+        conda:
+            "../../envs/environment.yaml"
+        threads: 2
+        resources:
+            mem_mb=8000,
+            runtime=240,
+            gpu=GPUS,
+        params:
+            model=model_entry_json,
+            signal_set=signal_set_json,
+            layers="{layer}",
+            depths=layer_depth,
+            format_version=plan.format_version,
+        message:
+            "Extract {wildcards.signal_set} signals of {wildcards.model}, layer {wildcards.layer}, for the images of {wildcards.stimuli}"
+        shell:
+            EXTRACTION
+
+else:
+
+    for model, signal_set, layers in plan.fused_extractions():
+
+        # Layer lists differ between models, and outputs of a rule cannot depend on a wildcard.
+        rule:
+            name:
+                f"extract_features_{model}_{signal_set}".replace("-", "_").replace(
+                    ".", "_"
+                )
+            input:
+                script=plan.script("extract_features"),
+                code=plan.extraction_code(signal_set),
+                weights=plan.weights(model),
+                stimuli="results/stimuli/{stimuli}.parquet",
+                calibration=f"results/stimuli/{plan.signal_set(signal_set).calibration}.parquet",
+            output:
+                [
+                    directory(plan.features(model, layer, signal_set, "{stimuli}"))
+                    for layer in layers
+                ],
+            log:
+                f"logs/features/{model}/{signal_set}/{{stimuli}}.log",
+            benchmark:
+                f"logs/features/{model}/{signal_set}/{{stimuli}}.benchmark.tsv"
+            conda:
+                "../../envs/environment.yaml"
+            threads: 2
+            resources:
+                mem_mb=16000,
+                runtime=480,
+                gpu=GPUS,
+            params:
+                model=plan.as_json(plan.model_entry(model)),
+                signal_set=plan.as_json(plan.signal_set(signal_set)),
+                layers=layers,
+                depths=[plan.layer(model, layer).depth for layer in layers],
+                format_version=plan.format_version,
+            message:
+                f"Extract {signal_set} signals of {model}, all layers in one pass, for the images of {{wildcards.stimuli}}"
+            shell:
+                EXTRACTION

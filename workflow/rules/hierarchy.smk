@@ -1,0 +1,53 @@
+rule score_hierarchy:
+    input:
+        script=plan.script("score_hierarchy"),
+        code=plan.code("score_hierarchy"),
+        tables=encoding_tables,
+        stores=encoding_stores,
+    output:
+        f"{RESULTS}/hierarchy/{{model}}.parquet",
+    log:
+        f"logs/{study.name}/hierarchy/{{model}}.log",
+    benchmark:
+        f"logs/{study.name}/hierarchy/{{model}}.benchmark.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    resources:
+        mem_mb=8000,
+        runtime=60,
+    params:
+        settings=plan.as_json(study.settings.statistics),
+        format_version=plan.format_version,
+    message:
+        "Summarise where and when the layers of {wildcards.model} show up"
+    shell:
+        "{PYTHON} {input.script} --stores {input.stores:q} --settings {params.settings:q}"
+        " --output {output:q} > {log:q} 2>&1"
+
+
+rule test_claims:
+    input:
+        script=plan.script("test_claims"),
+        code=plan.code("test_claims"),
+        tables=plan.per_model("hierarchy", "parquet"),
+    output:
+        table=f"{RESULTS}/claims.csv",
+        summary=f"{RESULTS}/claims.md",
+    log:
+        f"logs/{study.name}/claims.log",
+    benchmark:
+        f"logs/{study.name}/claims.benchmark.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        settings=plan.as_json(study.settings.statistics),
+        format_version=plan.format_version,
+    message:
+        "Test the predictions"
+    shell:
+        "{PYTHON} {input.script} --tables {input.tables:q} --settings {params.settings:q}"
+        " --study {study.name:q} --output {output.table:q} --summary {output.summary:q}"
+        " > {log:q} 2>&1"

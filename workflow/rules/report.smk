@@ -1,0 +1,50 @@
+rule write_config:
+    input:
+        script=plan.script("write_config"),
+        code=plan.code("write_config"),
+    output:
+        f"{RESULTS}/config.yaml",
+    log:
+        f"logs/{study.name}/config.log",
+    conda:
+        "../../envs/environment.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        config=plan.resolved_config(),
+        format_version=plan.format_version,
+    message:
+        "Write out the settings of the study, defaults included"
+    shell:
+        "{PYTHON} {input.script} --config {params.config:q} --output {output:q} > {log:q} 2>&1"
+
+
+rule write_report:
+    input:
+        script=plan.script("write_report"),
+        code=plan.code("write_report"),
+        captions=plan.captions(),
+        config=f"{RESULTS}/config.yaml",
+        claims=f"{RESULTS}/claims.csv",
+        figures=expand(f"{RESULTS}/figures/{{figure}}.png", figure=plan.figures),
+    output:
+        report(f"{RESULTS}/report.html", category="Report"),
+    log:
+        f"logs/{study.name}/report.log",
+    benchmark:
+        f"logs/{study.name}/report.benchmark.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=30,
+    params:
+        captions=str(CODE_ROOT / "workflow" / "report"),
+        format_version=plan.format_version,
+    message:
+        "Write the report"
+    shell:
+        "{PYTHON} {input.script} --study {study.name:q} --config {input.config:q}"
+        " --claims {input.claims:q} --figures {input.figures:q} --captions {params.captions:q}"
+        " --output {output:q} > {log:q} 2>&1"

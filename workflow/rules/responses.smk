@@ -1,0 +1,51 @@
+def response_entry(wildcards):
+    return plan.as_json(plan.study.subjects[wildcards.subject])
+
+
+def response_code(wildcards):
+    return plan.code(
+        "prepare_responses",
+        f"gradbrain.datasets.{plan.study.subjects[wildcards.subject].adapter}",
+    )
+
+
+def response_data(wildcards):
+    return f"data/{plan.study.subjects[wildcards.subject].name}"
+
+
+def subject_stimuli(wildcards):
+    entry = plan.study.subjects[wildcards.subject]
+    return f"results/stimuli/{entry.stimuli_of(wildcards.subject)}.parquet"
+
+
+def planting_features(wildcards):
+    return plan.planting_features(wildcards.subject)
+
+
+rule prepare_responses:
+    input:
+        script=plan.script("prepare_responses"),
+        code=response_code,
+        stimuli=subject_stimuli,
+        features=planting_features,
+    output:
+        directory(f"{RESULTS}/responses/{{subject}}.zarr"),
+    log:
+        f"logs/{study.name}/responses/{{subject}}.log",
+    benchmark:
+        f"logs/{study.name}/responses/{{subject}}.benchmark.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    resources:
+        mem_mb=8000,
+        runtime=120,
+    params:
+        entry=response_entry,
+        data=response_data,
+        format_version=plan.format_version,
+    message:
+        "Prepare the responses of {wildcards.subject}"
+    shell:
+        "{PYTHON} {input.script} --entry {params.entry:q} --subject {wildcards.subject}"
+        " --stimuli {input.stimuli:q} --data {params.data:q} --features {input.features:q}"
+        " --output {output:q} > {log:q} 2>&1"

@@ -1,0 +1,25 @@
+rule compute_rsa:
+    input:
+        script=plan.script("compute_rsa"),
+        code=plan.code("compute_rsa"),
+        features=features_of_all_layers,
+        responses=f"{RESULTS}/responses/{{subject}}.zarr",
+    output:
+        f"{RESULTS}/rsa/{{model}}/{{subject}}.parquet",
+    log:
+        f"logs/{study.name}/rsa/{{model}}/{{subject}}.log",
+    benchmark:
+        f"logs/{study.name}/rsa/{{model}}/{{subject}}.benchmark.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    resources:
+        mem_mb=8000,
+        runtime=120,
+    params:
+        settings=plan.as_json(study.settings.rsa),
+        format_version=plan.format_version,
+    message:
+        "Compare the similarity structure of {wildcards.model} with that of {wildcards.subject}"
+    shell:
+        "{PYTHON} {input.script} --features {input.features:q} --responses {input.responses:q}"
+        " --settings {params.settings:q} --study {study.name:q} --output {output:q} > {log:q} 2>&1"
