@@ -127,6 +127,16 @@ def test_the_json_schemas_in_the_repository_are_those_of_the_classes():
         )
 
 
+def test_the_reference_page_is_in_step_and_every_key_has_a_meaning():
+    from write_schema import PAGE, page_text
+
+    assert PAGE.read_text() == page_text(), "docs/configuration.md is out of step: `make schema`"
+    without = [
+        line for line in page_text().splitlines() if line.startswith("| `") and "|  |" in line
+    ]
+    assert not without, "give these keys a description in schema.py: " + "; ".join(without)
+
+
 def test_every_key_of_a_study_is_documented():
     page = (ROOT / "docs" / "configuration.md").read_text()
     schema = Study.model_json_schema()

@@ -1,5 +1,5 @@
 def response_entry(wildcards):
-    return plan.as_json(plan.study.subjects[wildcards.subject])
+    return plan.as_json(plan.study.subjects[wildcards.subject], without=("fetch",))
 
 
 def response_code(wildcards):

@@ -25,7 +25,7 @@ class StrictModel(BaseModel):
 class ModelEntry(StrictModel):
     """One entry of ``config/models.yaml``: a network, its weights and how images enter it."""
 
-    name: Name
+    name: Name = Field(description="Its key in the registry.")
     architecture: str = Field(description="Name of the architecture in timm.")
     kwargs: dict[str, Any] = Field({}, description="Passed on to timm.create_model.")
     untrained: bool = Field(False, description="Random initialisation under `seed`.")
@@ -46,10 +46,12 @@ class ModelEntry(StrictModel):
     )
     input_size: int = Field(224, ge=16, description="Edge of the square input in pixels.")
     crop_pct: float = Field(1.0, gt=0, le=1, description="Share of the image kept by the crop.")
-    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+    interpolation: Literal["bicubic", "bilinear"] = Field(
+        "bicubic", description="How images are resized to the input size."
+    )
     default_objective: str = Field("dino", description="Objective used where none is named.")
-    licence: str = ""
-    citation: str = ""
+    licence: str = Field("", description="Licence of the weights.")
+    citation: str = Field("", description="What to cite.")
 
     @model_validator(mode="after")
     def _one_source_of_weights(self) -> ModelEntry:
@@ -62,8 +64,10 @@ class ModelEntry(StrictModel):
 class SignalEntry(StrictModel):
     """One entry of ``signals`` in ``config/signals.yaml``: a feature space of a layer."""
 
-    name: Name
-    role: Literal["activation", "learning", "control"]
+    name: Name = Field(description="Its key in the registry.")
+    role: Literal["activation", "learning", "control"] = Field(
+        description="What the claims take it for."
+    )
     rule: str = Field(description="Credit-assignment rule: a module of gradbrain.signals.")
     objective: str | None = Field(
         None, description="Objective: a module of gradbrain.objectives; none for activations."
@@ -74,63 +78,67 @@ class SignalEntry(StrictModel):
 class Pooling(StrictModel):
     """How tokens or spatial maps become one row of features per image."""
 
-    kind: Literal["cls", "mean", "cls_mean", "grid"] = "mean"
+    kind: Literal["cls", "mean", "cls_mean", "grid"] = Field(
+        "mean", description="Class token, mean over patches, both, or a grid of means."
+    )
     size: int = Field(1, ge=1, description="Edge g of the g x g grid.")
 
 
 class Projection(StrictModel):
     """Seeded sparse random projection (Li, Hastie & Church 2006)."""
 
-    n_components: int = Field(ge=1)
-    seed: int = 0
+    n_components: int = Field(ge=1, description="Features kept.")
+    seed: int = Field(0, description="Seed of the projection matrix.")
 
 
 class SignalSet(StrictModel):
     """One entry of ``signal_sets``: the signals that one extraction job takes."""
 
-    name: Name
-    signals: tuple[SignalEntry, ...] = Field(min_length=1)
-    pooling: Pooling = Pooling()
-    projection: Projection | None = None
+    name: Name = Field(description="Its key in the registry.")
+    signals: tuple[SignalEntry, ...] = Field(
+        min_length=1, description="Names of signals; must hold `activation`."
+    )
+    pooling: Pooling = Field(Pooling(), description="The same for activations and signals.")
+    projection: Projection | None = Field(None, description="After pooling, if given.")
     normalise: Literal["unit", "none"] = Field(
         "unit", description="Per-image scaling of learning signals and controls."
     )
     calibration: str = Field(
         "calibration", description="Stimulus set that whatever must be fitted is fitted on."
     )
-    seed: int = 0
+    seed: int = Field(0, description="Seed of views, cotangents and banks.")
 
 
 class FetchFile(StrictModel):
     """A public file: its path below ``base_url`` and its checksum."""
 
-    url: str
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    url: str = Field(description="Path below base_url.")
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] = Field(description="Checksum.")
 
 
 class FetchSpec(StrictModel):
     """Where a data set's public files lie, at a pinned revision."""
 
-    base_url: str
+    base_url: str = Field(description="Address that the paths of files start from.")
     files: dict[str, FetchFile] = Field(description="Path below data/<name> -> file.")
 
 
 class DatasetEntry(StrictModel):
     """One entry of ``config/datasets.yaml``: responses of subjects to images."""
 
-    name: Name
+    name: Name = Field(description="Its key in the registry.")
     adapter: Name = Field(description="Module of gradbrain.datasets that reads the data set.")
     modality: Literal["fmri", "meg", "none"] = Field(
         description="`none` for sets that hold images only."
     )
-    subjects: tuple[Name, ...] = ()
+    subjects: tuple[Name, ...] = Field((), description="Full names, unique over data sets.")
     stimuli: Name | None = Field(
         None, description="Stimulus set shared by all subjects; none: one set per subject."
     )
-    options: dict[str, Any] = {}
-    licence: str = ""
-    citation: str = ""
-    fetch: FetchSpec | None = None
+    options: dict[str, Any] = Field({}, description="Options of the adapter.")
+    licence: str = Field("", description="Licence of the data.")
+    citation: str = Field("", description="What to cite.")
+    fetch: FetchSpec | None = Field(None, description="Public files, fetched if asked for.")
 
     def stimuli_of(self, subject: str) -> str:
         """Name of the stimulus set that a subject saw."""
@@ -148,28 +156,34 @@ class FeatureSettings(StrictModel):
         "layer", description="One extraction job per layer, or one for all layers of a model."
     )
     batch_size: int = Field(32, ge=1, description="Images per batch; results do not depend on it.")
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    precision: Literal["fp32", "tf32", "bf16", "fp16"] = "fp32"
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="`auto` takes a GPU where there is one."
+    )
+    precision: Literal["fp32", "tf32", "bf16", "fp16"] = Field(
+        "fp32", description="Number format of the network's passes."
+    )
 
 
 class EncodingSettings(StrictModel):
     """Section ``encoding``: the nested cross-validated banded ridge regression."""
 
     n_folds: int = Field(5, ge=2, description="Outer folds; groups of images are never split.")
-    log10_penalty_min: float = Field(0.0, ge=-12, le=15)
-    log10_penalty_max: float = Field(8.0, ge=-12, le=15)
+    log10_penalty_min: float = Field(0.0, ge=-12, le=15, description="Smallest penalty.")
+    log10_penalty_max: float = Field(8.0, ge=-12, le=15, description="Largest penalty.")
     n_penalties: int = Field(10, ge=1, description="Penalties, log-spaced between the two ends.")
     n_band_weights: int = Field(11, ge=2, description="Points on the line between two bands.")
     selection: Literal["gcv", "loo", "kfold"] = Field(
         "gcv", description="How penalty and band weight are chosen inside the training folds."
     )
     n_inner_folds: int = Field(5, ge=2, description="Grouped inner folds of `kfold` and himalaya.")
-    solver: Literal["closed_form", "himalaya"] = "closed_form"
+    solver: Literal["closed_form", "himalaya"] = Field(
+        "closed_form", description="`himalaya` is the reference implementation, and slower."
+    )
     penalty_scope: Literal["target", "roi"] = Field(
         "target", description="`roi`: one penalty and band weight for all targets of a region."
     )
     n_draws: int = Field(200, ge=1, description="Bootstrap and permutation draws kept per score.")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="Seed of folds and draws.")
     baseline_components: int | None = Field(
         None, ge=1, description="Components kept of all layers' activations; none: all of them."
     )
@@ -180,7 +194,9 @@ class EncodingSettings(StrictModel):
     save_predictions: tuple[str, ...] = Field(
         (), description="Regions whose held-out predictions are kept in the store."
     )
-    dtype: Literal["float32", "float64"] = "float32"
+    dtype: Literal["float32", "float64"] = Field(
+        "float32", description="Number format of the products; decompositions are float64."
+    )
 
     @model_validator(mode="after")
     def _penalties_ascend(self) -> EncodingSettings:
@@ -196,7 +212,7 @@ class RsaSettings(StrictModel):
     """Section ``rsa``: classical representational similarity analysis."""
 
     n_draws: int = Field(200, ge=1, description="Permutations of the images.")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="Seed of the permutations.")
 
 
 class StatisticsSettings(StrictModel):
@@ -206,17 +222,19 @@ class StatisticsSettings(StrictModel):
     smallest_unique_r2: float = Field(
         0.01, ge=0, description="Margin that unique R2 and its contrast with controls must exceed."
     )
-    best_layer: Literal["argmax", "centre_of_mass"] = "argmax"
+    best_layer: Literal["argmax", "centre_of_mass"] = Field(
+        "argmax", description="How the best layer of a target or region is found."
+    )
     peak_fraction: float = Field(0.95, gt=0, le=1, description="Share of the maximum: peak times.")
     min_subjects: int = Field(6, ge=2, description="Subjects needed for population inference.")
     n_boot: int = Field(2000, ge=1, description="Hierarchical bootstrap draws of an interval.")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="Seed of flips and bootstrap.")
 
 
 class FigureSettings(StrictModel):
     """Section ``figures``: which figures a study draws; `all` takes every one that applies."""
 
-    names: Literal["all"] | tuple[Name, ...] = "all"
+    names: Literal["all"] | tuple[Name, ...] = Field("all", description="Figures drawn.")
 
 
 # --- a study ---------------------------------------------------------------------------------
@@ -225,35 +243,37 @@ class FigureSettings(StrictModel):
 class DatasetChoice(StrictModel):
     """A data set of a study and the subjects taken from it."""
 
-    name: Name
-    subjects: Literal["all"] | tuple[Name, ...] = "all"
+    name: Name = Field(description="Entry of datasets.yaml.")
+    subjects: Literal["all"] | tuple[Name, ...] = Field("all", description="Subjects taken.")
 
 
 class LayerCount(StrictModel):
     """As many layers as asked, at the relative depths of Raugel et al. 2025."""
 
-    count: int = Field(ge=1)
+    count: int = Field(ge=1, description="22 takes the depths of the predecessor.")
 
 
 class ModelChoice(StrictModel):
     """A model of a study and the layers taken from it."""
 
-    name: Name
-    layers: Literal["all"] | tuple[str, ...] | LayerCount = "all"
+    name: Name = Field(description="Entry of models.yaml.")
+    layers: Literal["all"] | tuple[str, ...] | LayerCount = Field(
+        "all", description="All, some by name, or a count spread over depth."
+    )
 
 
 class Study(StrictModel):
     """A study: one config file."""
 
     study: Name = Field(description="Name of the study: its folder below results/.")
-    title: str = ""
-    datasets: tuple[DatasetChoice, ...] = Field(min_length=1)
-    models: tuple[ModelChoice, ...] = Field(min_length=1)
-    features: FeatureSettings
-    encoding: EncodingSettings = EncodingSettings()
-    rsa: RsaSettings = RsaSettings()
-    statistics: StatisticsSettings = StatisticsSettings()
-    figures: FigureSettings = FigureSettings()
+    title: str = Field("", description="One line for readers.")
+    datasets: tuple[DatasetChoice, ...] = Field(min_length=1, description="Data sets.")
+    models: tuple[ModelChoice, ...] = Field(min_length=1, description="Models.")
+    features: FeatureSettings = Field(description="Signals and their extraction.")
+    encoding: EncodingSettings = Field(EncodingSettings(), description="Banded ridge fits.")
+    rsa: RsaSettings = Field(RsaSettings(), description="Representational similarity.")
+    statistics: StatisticsSettings = Field(StatisticsSettings(), description="Tests of claims.")
+    figures: FigureSettings = Field(FigureSettings(), description="Figures.")
     registries: tuple[str, ...] = Field(
         (),
         description="Further registry folders, searched after config/: models.yaml, "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
@@ -10,9 +9,10 @@ from typing import Any
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.definition import feature_definition
-from gradbrain.config.registries import Layer, validate
+from gradbrain.config.registries import Layer
 from gradbrain.config.schema import DatasetEntry, ModelEntry, SignalSet, StrictModel
 from gradbrain.config.study import ResolvedStudy
+from gradbrain.datasets.registry import Adapter, adapter, read_options
 from gradbrain.figures.declarations import Declaration, declaration, figure_names
 from gradbrain.plan.code_inputs import import_closure
 from gradbrain.store import FORMAT_VERSION, read_definition
@@ -59,16 +59,9 @@ class Plan:
                 sets.setdefault(entry.stimuli, entry)
         return sets
 
-    def adapter(self, entry: DatasetEntry) -> tuple[Any, StrictModel]:
+    def adapter(self, entry: DatasetEntry) -> tuple[Adapter, Any]:
         """Module that reads a data set, and the entry's options as it understands them."""
-        where = f"datasets.yaml: data set {entry.name!r}"
-        try:
-            module = importlib.import_module(f"gradbrain.datasets.{entry.adapter}")
-        except ModuleNotFoundError as error:
-            if error.name != f"gradbrain.datasets.{entry.adapter}":
-                raise
-            raise GradbrainError(f"{where}: there is no adapter {entry.adapter!r}") from None
-        return module, validate(module.Options, entry.options, where=f"{where}: options")
+        return adapter(entry.adapter), read_options(entry)
 
     def planting_features(self, subject: str) -> list[str]:
         """Feature stores that the responses of a simulated subject are planted from."""
@@ -204,9 +197,9 @@ class Plan:
         return self.code("extract_features", *sorted(modules))
 
     @staticmethod
-    def as_json(settings: StrictModel) -> str:
-        """Settings as one command-line argument."""
-        return settings.model_dump_json()
+    def as_json(settings: StrictModel, *, without: tuple[str, ...] = ()) -> str:
+        """Settings as one command-line argument, without the keys that a job does not consume."""
+        return settings.model_dump_json(exclude=set(without))
 
     @property
     def format_version(self) -> int:
@@ -232,7 +225,7 @@ class Plan:
     def space(self, entry: DatasetEntry) -> str:
         """Space that the responses of a data set live in, e.g. ``fsaverage5``."""
         module, options = self.adapter(entry)
-        return module.space(entry, options)
+        return str(module.space(entry, options))
 
     def figure_inputs(self, name: str) -> dict[str, list[str]]:
         """Results that a figure is drawn from, by command-line option."""

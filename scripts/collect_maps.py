@@ -1,0 +1,27 @@
+"""Average the per-target scores of one model over subjects, and find the best layers."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
+
+from gradbrain.config.cli import run
+from gradbrain.encoding.collect import collect_maps
+from gradbrain.store import write_store
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--stores", nargs="+", type=Path, required=True, help="stores of all layers and subjects"
+    )
+    parser.add_argument("--output", type=Path, required=True, help="store to write (.zarr)")
+    arguments = parser.parse_args(argv)
+    write_store(arguments.output, collect_maps(arguments.stores), kind="maps", provenance={})
+
+
+if __name__ == "__main__":
+    run(main)

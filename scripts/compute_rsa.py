@@ -1,0 +1,34 @@
+"""Compare the representational geometry of all layers of a model with one subject's responses."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
+
+from gradbrain.config.cli import json_argument, run
+from gradbrain.config.schema import RsaSettings
+from gradbrain.rsa.compare import compare
+from gradbrain.store import write_table
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--features", nargs="+", type=Path, required=True, help="feature stores of all layers"
+    )
+    parser.add_argument("--responses", type=Path, required=True, help="the subject's responses")
+    parser.add_argument("--settings", type=json_argument(RsaSettings), default=RsaSettings())
+    parser.add_argument("--study", required=True)
+    parser.add_argument("--output", type=Path, required=True, help="table to write (.parquet)")
+    arguments = parser.parse_args(argv)
+    table = compare(
+        arguments.features, arguments.responses, arguments.settings, study=arguments.study
+    )
+    write_table(arguments.output, table, provenance={"settings": arguments.settings.model_dump()})
+
+
+if __name__ == "__main__":
+    run(main)

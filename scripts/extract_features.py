@@ -1,0 +1,72 @@
+"""Extract activations and learning signals of one or several layers of a model."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
+
+from gradbrain.config import GradbrainError
+from gradbrain.config.cli import json_argument, run
+from gradbrain.config.schema import ModelEntry, SignalSet
+
+
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=json_argument(ModelEntry), required=True)
+    parser.add_argument("--layers", nargs="+", required=True, help="modules of the network")
+    parser.add_argument("--depths", nargs="+", type=float, required=True, help="one per layer")
+    parser.add_argument("--signal-set", type=json_argument(SignalSet), required=True)
+    parser.add_argument("--stimuli", type=Path, required=True, help="table of the stimulus set")
+    parser.add_argument("--stimuli-name", required=True)
+    parser.add_argument("--calibration", type=Path, required=True, help="table of another set")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="where weights/ lies")
+    parser.add_argument("--output", nargs="+", type=Path, required=True, help="one per layer")
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--precision", choices=("fp32", "tf32", "bf16", "fp16"), default="fp32")
+    parser.add_argument("--threads", type=int, default=1)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parser().parse_args(argv)
+    counts = {len(arguments.layers), len(arguments.depths), len(arguments.output)}
+    if len(counts) != 1:
+        raise GradbrainError(
+            f"{len(arguments.layers)} --layers, {len(arguments.depths)} --depths and "
+            f"{len(arguments.output)} --output were given; expected as many of each"
+        )
+    if arguments.batch_size < 1 or arguments.threads < 1:
+        raise GradbrainError(
+            f"--batch-size {arguments.batch_size} and --threads {arguments.threads}: "
+            "both must be at least 1"
+        )
+    # Importing torch takes seconds; a wrong command line is said without it.
+    from gradbrain.signals.device import set_up
+    from gradbrain.signals.extraction import ExtractionJob, run_extraction
+    from gradbrain.signals.layer_stores import LayerRequest
+
+    job = ExtractionJob(
+        entry=arguments.model,
+        signal_set=arguments.signal_set,
+        layers=tuple(
+            LayerRequest(name, depth, output)
+            for name, depth, output in zip(
+                arguments.layers, arguments.depths, arguments.output, strict=True
+            )
+        ),
+        stimuli=arguments.stimuli,
+        stimuli_name=arguments.stimuli_name,
+        calibration=arguments.calibration,
+        data=arguments.data,
+        batch_size=arguments.batch_size,
+    )
+    run_extraction(job, set_up(arguments.device, arguments.precision, arguments.threads))
+
+
+if __name__ == "__main__":
+    run(main)

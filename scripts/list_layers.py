@@ -1,0 +1,63 @@
+"""Write config/layers.csv: the layers of architectures and their relative depths."""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "workflow"))
+
+from gradbrain.config import GradbrainError
+from gradbrain.config.cli import run
+from gradbrain.config.registries import read_yaml
+
+
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "patterns",
+        nargs="*",
+        help="timm architectures or patterns such as 'vit_*_dinov3'; none: those of models.yaml",
+    )
+    parser.add_argument(
+        "--models", type=Path, default=ROOT / "config" / "models.yaml", help="model registry"
+    )
+    parser.add_argument("--output", type=Path, default=ROOT / "config" / "layers.csv")
+    return parser
+
+
+def matching(patterns: list[str], known: list[str]) -> set[str]:
+    """Architectures of timm that match the patterns; each pattern must match at least one."""
+    chosen = set()
+    for pattern in patterns:
+        found = fnmatch.filter(known, pattern)
+        if not found:
+            raise GradbrainError(
+                f"no architecture of timm matches {pattern!r}; e.g. {', '.join(known[:3])} do exist"
+            )
+        chosen.update(found)
+    return chosen
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parser().parse_args(argv)
+    entries = read_yaml(arguments.models).get("models") or {}
+    chosen = {entry["architecture"] for entry in entries.values()}
+
+    from gradbrain.models.layers import COLUMNS, layer_table
+    from gradbrain.models.timm_compat import import_timm
+    from gradbrain.store import read_table, write_table
+
+    if arguments.patterns:
+        chosen |= matching(arguments.patterns, import_timm().list_models())
+        if arguments.output.exists():
+            chosen |= set(read_table(arguments.output, COLUMNS)["architecture"])
+    write_table(arguments.output, layer_table(chosen))
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,60 @@
+"""Draw one figure of a study as PDF and PNG, with the CSV behind it."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
+
+from gradbrain.config.cli import json_argument, run
+from gradbrain.config.schema import StatisticsSettings
+from gradbrain.figures import style
+from gradbrain.figures.declarations import RESULTS, declaration, figure_names
+from gradbrain.figures.inputs import FigureInputs
+from gradbrain.figures.save import save_figure
+
+LOGGER = logging.getLogger("plot_figure")
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--figure", required=True, help=f"one of: {', '.join(figure_names())}")
+    parser.add_argument("--study", required=True, help="name of the study")
+    for kind in RESULTS:
+        parser.add_argument(
+            f"--{kind}", nargs="+", type=Path, default=[], help=f"{kind} of the study's models"
+        )
+    parser.add_argument(
+        "--settings",
+        type=json_argument(StatisticsSettings),
+        default=StatisticsSettings(),
+        help="section statistics of the study as JSON; defaults where left out",
+    )
+    parser.add_argument("--output-stem", required=True, type=Path, help="output without ending")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Select the data behind the figure, draw it, write three files."""
+    arguments = parse(argv)
+    what = declaration(arguments.figure)
+    module = importlib.import_module(f"gradbrain.figures.{what.name}")
+    inputs = FigureInputs(
+        study=arguments.study,
+        settings=arguments.settings,
+        **{kind: tuple(getattr(arguments, kind)) for kind in what.inputs},
+    )
+    data = module.select(inputs)
+    with style.applied():
+        drawn = module.figure(data)
+        written = save_figure(drawn, data, arguments.output_stem)
+    LOGGER.info("%s: %d rows drawn into %s", what.name, len(data), ", ".join(map(str, written)))
+
+
+if __name__ == "__main__":
+    run(main)

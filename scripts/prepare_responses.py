@@ -1,0 +1,69 @@
+"""Write the responses of one subject to its stimuli as a complete Zarr store."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
+
+from gradbrain.config import GradbrainError
+from gradbrain.config.cli import json_argument, run
+from gradbrain.config.schema import DatasetEntry
+from gradbrain.datasets.fetch import ensure_dataset
+from gradbrain.datasets.registry import adapter, read_options
+from gradbrain.datasets.responses import check_responses
+from gradbrain.datasets.stimuli import read_stimuli
+from gradbrain.store import write_store
+
+logger = logging.getLogger("prepare_responses")
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--entry", type=json_argument(DatasetEntry), required=True, help="data set entry, JSON"
+    )
+    parser.add_argument("--subject", required=True, help="subject, as the entry names it")
+    parser.add_argument("--stimuli", type=Path, required=True, help="table of the stimulus set")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the data set")
+    parser.add_argument(
+        "--features", type=Path, nargs="*", default=[], help="feature stores that are planted"
+    )
+    parser.add_argument("--output", type=Path, required=True, help="store to write (.zarr)")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parse_arguments(argv)
+    entry: DatasetEntry = arguments.entry
+    if arguments.subject not in entry.subjects:
+        raise GradbrainError(
+            f"subject {arguments.subject!r} is not one of data set {entry.name!r}; "
+            f"datasets.yaml names {', '.join(entry.subjects) or 'none'}"
+        )
+    source, options = adapter(entry.adapter), read_options(entry)
+    ensure_dataset(entry, arguments.data)
+    problems = source.check(entry, options, arguments.data)
+    if problems:
+        raise GradbrainError("; ".join(problems))
+    stimuli = read_stimuli(arguments.stimuli)
+    dataset = source.responses(
+        entry, options, arguments.subject, stimuli, arguments.data, arguments.features
+    )
+    check_responses(dataset, stimuli)
+    describe = getattr(source, "provenance", None)
+    facts = describe(entry, options) if describe is not None else {}
+    write_store(arguments.output, dataset, kind="responses", provenance=facts)
+    logger.info(
+        "%s: %s, %d masked",
+        arguments.output,
+        dict(dataset["response"].sizes),
+        dataset.attrs["n_masked_targets"],
+    )
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,47 @@
+"""Write the table of a stimulus set: image ids, groups that folds must not split, loaders."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
+
+from gradbrain.config import GradbrainError
+from gradbrain.config.cli import json_argument, run
+from gradbrain.config.schema import DatasetEntry
+from gradbrain.datasets.fetch import ensure_dataset
+from gradbrain.datasets.registry import adapter, read_options
+from gradbrain.store import write_table
+
+logger = logging.getLogger("prepare_stimuli")
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--entry", type=json_argument(DatasetEntry), required=True, help="data set entry, JSON"
+    )
+    parser.add_argument("--stimuli", required=True, help="name of the stimulus set")
+    parser.add_argument("--data", type=Path, required=True, help="folder of the data set")
+    parser.add_argument("--output", type=Path, required=True, help="table to write (.parquet)")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parse_arguments(argv)
+    entry: DatasetEntry = arguments.entry
+    source, options = adapter(entry.adapter), read_options(entry)
+    ensure_dataset(entry, arguments.data)
+    problems = source.check(entry, options, arguments.data)
+    if problems:
+        raise GradbrainError("; ".join(problems))
+    table = source.stimuli(entry, options, arguments.stimuli, arguments.data)
+    write_table(arguments.output, table, provenance={"dataset": entry.name})
+    logger.info("%s: %d images, %d groups", arguments.output, len(table), table["group"].nunique())
+
+
+if __name__ == "__main__":
+    run(main)

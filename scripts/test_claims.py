@@ -1,0 +1,39 @@
+"""Test every prediction on every data set, model and signal of a study."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
+
+from gradbrain.config.cli import json_argument, run
+from gradbrain.config.schema import StatisticsSettings
+from gradbrain.hierarchy.claims import judge
+from gradbrain.hierarchy.claims_summary import summary_page
+from gradbrain.hierarchy.summaries import COLUMNS
+from gradbrain.store import read_table, write_table, write_text
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--tables", nargs="+", type=Path, required=True, help="hierarchy tables of all models"
+    )
+    parser.add_argument(
+        "--settings", type=json_argument(StatisticsSettings), default=StatisticsSettings()
+    )
+    parser.add_argument("--study", required=True)
+    parser.add_argument("--output", type=Path, required=True, help="claims to write (.csv)")
+    parser.add_argument("--summary", type=Path, required=True, help="page to write (.md)")
+    arguments = parser.parse_args(argv)
+    tables = [read_table(path, columns=COLUMNS) for path in arguments.tables]
+    claims = judge(tables, arguments.settings, study=arguments.study)
+    page = summary_page(claims, arguments.settings, study=arguments.study)
+    write_table(arguments.output, claims, provenance={"settings": arguments.settings.model_dump()})
+    write_text(arguments.summary, page)
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,46 @@
+"""Write the report of a study as one HTML page."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
+
+from gradbrain.config.cli import run
+from gradbrain.figures.report import render_report
+from gradbrain.store import write_text
+
+LOGGER = logging.getLogger("write_report")
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--study", required=True, help="name of the study")
+    parser.add_argument("--config", required=True, type=Path, help="resolved configuration (.yaml)")
+    parser.add_argument("--claims", required=True, type=Path, help="table of claims (.csv)")
+    parser.add_argument("--figures", nargs="*", type=Path, default=[], help="figures (.png)")
+    parser.add_argument("--captions", required=True, type=Path, help="folder of captions (.rst)")
+    parser.add_argument(
+        "--responses", nargs="*", type=Path, default=[], help="response stores, for counts"
+    )
+    parser.add_argument(
+        "--encoding", nargs="*", type=Path, default=[], help="encoding stores, for penalties"
+    )
+    parser.add_argument("--output", required=True, type=Path, help="page to write (.html)")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Render the page and write it in one step."""
+    arguments = parse(argv)
+    page = render_report(**vars(arguments))
+    write_text(arguments.output, page)
+    LOGGER.info("%s: %d figures", arguments.output, len(arguments.figures))
+
+
+if __name__ == "__main__":
+    run(main)

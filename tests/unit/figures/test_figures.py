@@ -1,0 +1,480 @@
+"""Figures: the same bytes from the same data, honest panels, errors that say what is missing."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import plot_figure
+import pytest
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.figure import Figure
+from scipy import stats
+
+from gradbrain.config import GradbrainError
+from gradbrain.figures import (
+    best_layer_by_distance,
+    claims_overview,
+    control_comparison,
+    cortical_map,
+    encoding_by_region,
+    encoding_over_time,
+    layout,
+    peak_time_by_depth,
+    sensor_topography,
+    style,
+)
+from gradbrain.figures.declarations import FOLDER, FigureError, declaration, figure_names
+from gradbrain.figures.inputs import FigureInputs
+from gradbrain.store import StoreError, read_table, write_table
+
+ALL = figure_names()
+WORKFLOW = FOLDER.parents[1]
+FMRI, PAIR, MEG = "simulated_fmri_backprop", "objects92", "simulated_meg_backprop"
+
+
+def new_axes():
+    return Figure().add_subplot()
+
+
+def one_panel(data: pd.DataFrame, dataset: str, signal: str, variant: str) -> pd.DataFrame:
+    model = sorted(set(data["model"]))[0]
+    wanted = (data["dataset"] == dataset) & (data["model"] == model)
+    return data[wanted & (data["signal"] == signal) & (data["variant"] == variant)]
+
+
+# --- declarations ------------------------------------------------------------------------------
+
+
+def test_the_figures_of_the_design_exist():
+    assert set(ALL) == {
+        "encoding_by_region",
+        "encoding_over_time",
+        "best_layer_by_distance",
+        "peak_time_by_depth",
+        "cortical_map",
+        "sensor_topography",
+        "control_comparison",
+        "rsa_summary",
+        "claims_overview",
+    }
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_declarations_read_from_source_are_those_of_the_module(name):
+    said = declaration(name)
+    module = importlib.import_module(f"gradbrain.figures.{name}")
+    assert said.inputs == module.INPUTS
+    assert said.title == module.TITLE
+    assert said.modalities == module.MODALITIES
+    assert said.spaces == module.SPACES
+
+
+def test_declarations_are_read_without_a_plotting_library():
+    code = (
+        "import sys; from gradbrain.figures.declarations import declaration; "
+        "declaration('cortical_map'); "
+        "print([m for m in ('matplotlib', 'nilearn', 'mne', 'pandas') if m in sys.modules])"
+    )
+    printed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=WORKFLOW
+    )
+    assert printed.stdout.strip() == "[]"
+
+
+def test_a_surface_figure_applies_to_surface_data_only():
+    surface = declaration("cortical_map")
+    assert surface.applies_to("fmri", "fsaverage5")
+    assert not surface.applies_to("fmri", "virtual")
+    assert not surface.applies_to("meg", "sensors")
+    assert declaration("rsa_summary").applies_to("meg", "sensors")
+
+
+def test_an_unknown_figure_is_refused_with_the_names_there_are():
+    with pytest.raises(FigureError, match=r"unknown figure 'pie_chart'.*encoding_by_region"):
+        declaration("pie_chart")
+
+
+def test_a_module_that_draws_no_figure_is_no_figure():
+    with pytest.raises(FigureError, match="unknown figure 'style'"):
+        declaration("style")
+
+
+# --- files -------------------------------------------------------------------------------------
+
+
+def arguments(name: str, files: dict[str, list[Path]], stem: Path) -> list[str]:
+    listed = ["--figure", name, "--study", "invented", "--output-stem", str(stem)]
+    for kind, paths in files.items():
+        listed += [f"--{kind}", *map(str, paths)]
+    return listed
+
+
+def only_first_model(files: dict[str, list[Path]]) -> dict[str, list[Path]]:
+    return {kind: paths[:1] for kind, paths in files.items()}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_same_data_give_the_same_three_files(name, study, tmp_path):
+    files = only_first_model(study)
+    for stem in ("first", "second"):
+        plot_figure.main(arguments(name, files, tmp_path / stem))
+    written = sorted(path.name for path in tmp_path.iterdir())
+    assert written == sorted(f"{s}.{e}" for s in ("first", "second") for e in ("pdf", "png", "csv"))
+    for ending, magic in (("pdf", b"%PDF"), ("png", b"\x89PNG"), ("csv", b"dataset,")):
+        first = (tmp_path / f"first.{ending}").read_bytes()
+        assert first == (tmp_path / f"second.{ending}").read_bytes()
+        if ending != "csv":
+            assert first.startswith(magic)
+    assert len(pd.read_csv(tmp_path / "first.csv")) > 0
+
+
+def test_drawing_leaves_the_style_of_others_alone(study, tmp_path):
+    before = dict(matplotlib.rcParams)
+    plot_figure.main(arguments("claims_overview", study, tmp_path / "claims_overview"))
+    assert dict(matplotlib.rcParams) == before
+
+
+@pytest.mark.parametrize("name", [n for n in ALL if "maps" not in declaration(n).inputs])
+def test_a_missing_column_is_named(name, study, tmp_path):
+    kind = declaration(name).inputs[0]
+    needed = {"scores": "value", "hierarchy": "value", "rsa": "rho", "claims": "verdict"}[kind]
+    source = study[kind][0]
+    damaged = tmp_path / source.name
+    write_table(damaged, read_table(source).drop(columns=needed))
+    with pytest.raises(StoreError, match=needed):
+        plot_figure.main(arguments(name, {kind: [damaged]}, tmp_path / "figure"))
+    assert not list(tmp_path.glob("figure*"))
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_result_that_was_not_given_is_named(name, tmp_path):
+    kind = declaration(name).inputs[0]
+    with pytest.raises(FigureError, match=f"--{kind}"):
+        plot_figure.main(arguments(name, {}, tmp_path / "figure"))
+
+
+@pytest.mark.parametrize(
+    ("name", "lacking"),
+    [
+        ("encoding_by_region", "meg"),
+        ("encoding_over_time", "fmri"),
+        ("best_layer_by_distance", "meg"),
+        ("peak_time_by_depth", "fmri"),
+    ],
+)
+def test_a_study_without_fitting_data_is_told_so(name, lacking, study, tmp_path):
+    kind = declaration(name).inputs[0]
+    table = read_table(study[kind][0])
+    path = tmp_path / "part.parquet"
+    write_table(path, table[table["modality"] == lacking])
+    with pytest.raises(FigureError, match=r"nothing to draw.*figures\.names"):
+        plot_figure.main(arguments(name, {kind: [path]}, tmp_path / "figure"))
+
+
+def test_results_of_another_study_are_refused(study, tmp_path):
+    given = arguments("encoding_by_region", study, tmp_path / "figure")
+    given[given.index("invented")] = "other"
+    with pytest.raises(FigureError, match=r"\['invented'\], expected 'other'"):
+        plot_figure.main(given)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_figure_refuses_a_table_that_it_did_not_select(name):
+    module = importlib.import_module(f"gradbrain.figures.{name}")
+    with pytest.raises(GradbrainError, match=f"'{name}'.*lacks the column"):
+        module.figure(pd.DataFrame({"dataset": ["a"]}))
+
+
+# --- style -------------------------------------------------------------------------------------
+
+
+def luminance(colour) -> float:
+    channels = np.array(to_rgb(colour))
+    linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+@pytest.mark.parametrize("colours", [style.depth_colours(), style.score_colours()])
+def test_scales_grow_lighter_all_the_way(colours):
+    values = [luminance(colours(x)) for x in np.linspace(0, 1, 64)]
+    # Resampled to 8 bits, neighbouring shades may tie but never fall noticeably.
+    assert np.diff(values).min() > -1e-3
+    assert values[-1] - values[0] > 0.4
+
+
+def test_signals_that_share_a_panel_never_share_a_look():
+    roles = {
+        "activation": "activation",
+        "gradient_dino": "learning",
+        "gradient_cross_entropy": "learning",
+        "gradient_feature_norm": "control",
+        "gradient_fixed_cotangent": "control",
+        "gradient_shuffled_dino": "control",
+    }
+    colours = {style.signal_colour(name, role) for name, role in roles.items()}
+    labels = {style.signal_label(name) for name in roles}
+    assert len(colours) == len(labels) == len(roles)
+
+
+def test_order_is_activation_learning_controls_whatever_the_input_order():
+    roles = {
+        "gradient_shuffled_dino": "control",
+        "gradient_new_rule": "learning",
+        "gradient_feature_norm": "control",
+        "activation": "activation",
+        "gradient_dino": "learning",
+    }
+    expected = [
+        "activation",
+        "gradient_dino",
+        "gradient_new_rule",
+        "gradient_feature_norm",
+        "gradient_shuffled_dino",
+    ]
+    assert style.order_signals(roles, roles) == expected
+    assert style.order_signals(reversed(list(roles)), roles) == expected
+
+
+def test_white_text_is_legible_on_verdicts():
+    for fill, ink, _ in style.VERDICTS.values():
+        bright, dark = sorted((luminance(fill), luminance(ink)), reverse=True)
+        assert (bright + 0.05) / (dark + 0.05) >= 3.0
+
+
+# --- numbers behind the figures ------------------------------------------------------------------
+
+
+def test_interval_is_students():
+    values = np.random.default_rng(0).normal(size=(7, 3))
+    mean, half_width = layout.mean_interval(values)
+    low, high = stats.t.interval(0.95, 6, values.mean(axis=0), stats.sem(values, axis=0))
+    np.testing.assert_allclose(mean, values.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(mean - half_width, low, rtol=1e-10)
+    np.testing.assert_allclose(mean + half_width, high, rtol=1e-10)
+
+
+def test_interval_leaves_out_missing_subjects_and_is_unknown_for_one():
+    mean, half_width = layout.mean_interval(np.array([[1.0, 1.0], [np.nan, 3.0], [3.0, np.nan]]))
+    np.testing.assert_array_equal(mean, [2.0, 2.0])
+    mean, half_width = layout.mean_interval(np.array([[1.0], [np.nan]]))
+    assert mean[0] == 1.0
+    assert np.isnan(half_width[0])
+
+
+def test_raw_is_r_and_unique_is_never_of_the_activation(figure_inputs):
+    data = encoding_by_region.select(figure_inputs)
+    assert set(zip(data["signal"], data["variant"], strict=True)) == {
+        ("activation", "raw"),
+        ("gradient_dino", "raw"),
+        ("gradient_dino", "unique"),
+    }
+
+
+def test_region_map_shows_means_over_subjects_and_marks_the_best_layer(figure_inputs):
+    panel = one_panel(encoding_by_region.select(figure_inputs), FMRI, "activation", "raw")
+    ax = encoding_by_region.plot_encoding_by_region(panel, ax=new_axes())
+    means = panel.groupby(["depth", "roi_rank"])["value"].mean().unstack()
+    np.testing.assert_allclose(ax.images[0].get_array(), means.to_numpy())
+    marks = ax.collections[0].get_offsets()
+    np.testing.assert_array_equal(marks[:, 1], means.to_numpy().argmax(axis=0))
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["V1", "V2", "V3", "V4", "LO", "PHC"]
+
+
+def test_a_region_that_nothing_predicts_has_no_best_layer(figure_inputs):
+    panel = one_panel(encoding_by_region.select(figure_inputs), FMRI, "activation", "raw").copy()
+    panel.loc[panel["roi"] == "V1", "value"] = -0.01
+    ax = encoding_by_region.plot_encoding_by_region(panel, ax=new_axes())
+    np.testing.assert_array_equal(ax.collections[0].get_offsets()[:, 0], [1, 2, 3, 4, 5])
+
+
+def test_time_courses_have_a_line_per_layer_and_dots_above_chance_only(figure_inputs):
+    panel = one_panel(encoding_over_time.select(figure_inputs), MEG, "activation", "raw").copy()
+    first = panel["layer"] == "blocks.0"
+    panel.loc[first, "value"] = 0.5 * panel.loc[first, "null_high"]
+    ax = encoding_over_time.plot_encoding_over_time(panel, ax=new_axes())
+    dots = [line for line in ax.lines if line.get_marker() == "o"]
+    courses = [
+        line for line in ax.lines if line.get_linestyle() == "-" and len(line.get_xdata()) > 2
+    ]
+    assert len(courses) == 5
+    assert len(dots) == 4
+    np.testing.assert_allclose(courses[0].get_xdata(), 1000 * np.sort(panel["time"].unique()))
+    assert len({to_hex(line.get_color()) for line in courses}) == 5
+
+
+def test_regions_without_distances_stand_side_by_side(figure_inputs):
+    data = best_layer_by_distance.select(figure_inputs)
+    pair = one_panel(data, PAIR, "activation", "raw")
+    ax = best_layer_by_distance.plot_best_layer_by_distance(pair, ax=new_axes())
+    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["EVC", "IT"]
+    assert ax.texts[0].get_text().startswith("Δ depth = +0.80")
+    along = one_panel(data, FMRI, "activation", "raw")
+    ax = best_layer_by_distance.plot_best_layer_by_distance(along, ax=new_axes())
+    assert ax.get_xlabel() == "distance from V1 (mm)"
+    assert ax.texts[0].get_text().startswith("r = +")
+
+
+def test_best_layers_are_those_of_the_studys_definition(figure_inputs, study, tmp_path):
+    table = read_table(study["hierarchy"][0])
+    centre = table["best_layer"] == "centre_of_mass"
+    table.loc[centre, "value"] = 0.123
+    path = tmp_path / "hierarchy.parquet"
+    write_table(path, table)
+    settings = figure_inputs.settings.model_copy(update={"best_layer": "centre_of_mass"})
+    inputs = FigureInputs(study="invented", hierarchy=(path,), settings=settings)
+    assert set(best_layer_by_distance.select(inputs)["best_layer_depth"]) == {0.123}
+    inputs = replace(inputs, settings=figure_inputs.settings)
+    assert 0.123 not in set(best_layer_by_distance.select(inputs)["best_layer_depth"])
+
+
+def test_peak_times_are_in_milliseconds_and_other_units_are_refused(study, tmp_path):
+    table = read_table(study["hierarchy"][0])
+    peaks = table["statistic"] == "peak_time"
+    path = tmp_path / "hierarchy.parquet"
+    write_table(path, table)
+    data = peak_time_by_depth.select(FigureInputs(study="invented", hierarchy=(path,)))
+    shown = table[peaks & table["role"].isin(["activation", "learning"])]
+    np.testing.assert_allclose(
+        np.sort(data["peak_time_ms"]), np.sort(1000 * shown["value"].to_numpy())
+    )
+    table.loc[peaks, "unit"] = "samples"
+    write_table(path, table)
+    with pytest.raises(FigureError, match=r"unit \['samples'\]"):
+        peak_time_by_depth.select(FigureInputs(study="invented", hierarchy=(path,)))
+
+
+def test_a_layer_without_a_peak_has_no_row(study, tmp_path):
+    table = read_table(study["hierarchy"][0])
+    gone = (table["statistic"] == "peak_time") & (table["layer"] == "blocks.2")
+    table.loc[gone, "value"] = np.nan
+    path = tmp_path / "hierarchy.parquet"
+    write_table(path, table)
+    data = peak_time_by_depth.select(FigureInputs(study="invented", hierarchy=(path,)))
+    assert "blocks.2" not in set(data["layer"])
+
+
+def test_c2_threshold_is_the_best_own_control_plus_the_margin(figure_inputs):
+    data = control_comparison.select(figure_inputs)
+    for _, block in data.groupby(["dataset", "model"]):
+        controls = block[block["role"] == "control"].groupby("signal")["unique_r2"].mean()
+        learning = block[block["role"] == "learning"]
+        np.testing.assert_allclose(learning["c2_threshold"], controls.max() + 0.01)
+        assert block.loc[block["role"] == "control", "c2_threshold"].isna().all()
+
+
+def test_controls_of_another_signal_do_not_raise_the_threshold(study, tmp_path):
+    table = read_table(study["hierarchy"][0])
+    pairs = table["statistic"] == "control_difference"
+    table = table[~pairs | (table["control"] == "gradient_fixed_cotangent")]
+    path = tmp_path / "hierarchy.parquet"
+    write_table(path, table)
+    data = control_comparison.select(FigureInputs(study="invented", hierarchy=(path,)))
+    for _, block in data.groupby("dataset"):
+        own = block.loc[block["signal"] == "gradient_fixed_cotangent", "unique_r2"].mean()
+        threshold = block.loc[block["role"] == "learning", "c2_threshold"]
+        np.testing.assert_allclose(threshold, own + 0.01)
+
+
+def test_topographies_are_taken_at_each_layers_own_peak(figure_inputs):
+    data = sensor_topography.select(figure_inputs)
+    store = figure_inputs.map_stores()[0]
+    panel = data[(data["model"] == store.attrs["model"]) & (data["variant"] == "raw")]
+    panel = panel[panel["signal"] == "activation"]
+    assert sorted(set(panel["layer"])) == ["blocks.0", "blocks.2", "blocks.4"]
+    score = store[f"score_{MEG}"].sel(map_signal="activation", map_measure="r")
+    times = store[f"time_{MEG}"].values
+    for layer, rows in panel.groupby("layer"):
+        values = score.values[list(store["layer"].values).index(layer)]
+        mean = pd.Series(values[times > 0]).groupby(times[times > 0]).mean()
+        assert set(rows["time"]) == {mean.idxmax()}
+        assert len(rows) == rows["sensor"].nunique() == 40
+
+
+def test_cortical_map_takes_the_best_layer_of_the_mean_score(figure_inputs):
+    data = cortical_map.select(figure_inputs)
+    store = figure_inputs.map_stores()[0]
+    score = store[f"score_{FMRI}"].sel(map_signal="gradient_dino", map_measure="unique_r2").values
+    panel = data[(data["model"] == store.attrs["model"]) & (data["variant"] == "unique")]
+    place = pd.MultiIndex.from_arrays(
+        [store[f"hemisphere_{FMRI}"].values, store[f"vertex_{FMRI}"].values]
+    )
+    panel = panel.set_index(["hemisphere", "vertex"]).loc[place]
+    np.testing.assert_allclose(panel["score"], score.max(axis=0))
+    depth = store["depth"].values[score.argmax(axis=0)]
+    np.testing.assert_allclose(panel["best_layer"], np.where(score.max(axis=0) > 0, depth, np.nan))
+
+
+def test_a_vertex_that_fsaverage5_does_not_have_is_refused(figure_inputs):
+    data = cortical_map.select(figure_inputs).copy()
+    data.loc[data.index[0], ["hemisphere", "vertex"]] = ["left", 10242]
+    ax = new_axes()
+    with pytest.raises(FigureError, match="vertex 10242 in the left hemisphere"):
+        cortical_map.plot_cortical_map(
+            data,
+            ax=ax,
+            column="score",
+            hemisphere="left",
+            view="lateral",
+            colours=style.score_colours(),
+            low=0,
+            high=1,
+        )
+
+
+def test_data_are_painted_where_their_vertices_are_and_nowhere_else():
+    coordinates, _ = cortical_map.hemisphere_mesh("left")
+    posterior = coordinates[:, 1] < np.quantile(coordinates[:, 1], 0.25)
+    values = np.where(posterior, 1.0, np.nan)
+    brain = cortical_map.render_brain(values, "left", "lateral", style.depth_colours(), 0.0, 1.0)
+    opaque = brain[..., 3] == 255
+    grey = np.ptp(brain[..., :3].astype(int), axis=-1) < 8
+    painted = np.argwhere(opaque & ~grey)[:, 1]
+    unpainted = np.argwhere(opaque & grey)[:, 1]
+    # Seen from the left, the front of the brain is on the left of the picture.
+    assert painted.min() > 0.5 * brain.shape[1]
+    assert painted.size > 1000
+    assert np.median(unpainted) < 0.5 * brain.shape[1]
+
+
+# --- overview of claims --------------------------------------------------------------------------
+
+
+def test_overview_has_a_cell_per_claim_in_the_colour_of_its_verdict(claims):
+    ax = claims_overview.plot_claims_overview(claims, ax=new_axes())
+    drawn = pd.Series([to_hex(patch.get_facecolor()).upper() for patch in ax.patches])
+    expected = claims["verdict"].map({name: look[0] for name, look in style.VERDICTS.items()})
+    assert drawn.value_counts().to_dict() == expected.value_counts().to_dict()
+
+
+def test_overview_keeps_all_of_its_text_on_the_page(claims):
+    with style.applied():
+        figure = claims_overview.figure(claims)
+        box = figure.get_tightbbox()
+    width, height = figure.get_size_inches()
+    assert box.x0 >= 0
+    assert box.y0 >= 0
+    assert box.x1 <= width
+    assert box.y1 <= height
+
+
+def test_a_claim_without_an_estimate_is_shown_as_a_dash(claims):
+    claims.loc[0, ["estimate", "q"]] = np.nan
+    ax = claims_overview.plot_claims_overview(claims.iloc[:1], ax=new_axes())
+    shown = [text.get_text() for text in ax.texts]
+    assert "✓ –" in shown
+    assert "not judged" in shown
+
+
+def test_an_unknown_verdict_is_refused(claims, tmp_path):
+    claims.loc[0, "verdict"] = "maybe"
+    path = tmp_path / "claims.csv"
+    write_table(path, claims)
+    with pytest.raises(FigureError, match=r"unknown verdict \['maybe'\].*supported"):
+        claims_overview.select(FigureInputs(study="invented", claims=(path,)))

@@ -1,0 +1,221 @@
+"""The report: verdicts first, self-contained, honest counts, the same bytes each time."""
+
+from __future__ import annotations
+
+import base64
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import write_report
+import yaml
+
+from gradbrain.figures import report
+from gradbrain.figures.declarations import FigureError, figure_names
+from gradbrain.store import write_table
+
+CAPTIONS = Path(report.__file__).parents[2] / "report"
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+VOID = {"meta", "img", "link", "br", "hr", "input"}
+
+
+class Page(HTMLParser):
+    """Checks that tags are balanced and collects what the page refers to."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.references: list[str] = []
+        self.ids: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list) -> None:
+        self.references += [value for key, value in attrs if key in ("href", "src")]
+        self.ids += [value for key, value in attrs if key == "id"]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.fixture
+def results(tmp_path, claims):
+    """Files of a study from which a report can be written."""
+    (tmp_path / "figures").mkdir()
+    figures = []
+    for name in ("control_comparison", "encoding_by_region"):
+        figures.append(tmp_path / "figures" / f"{name}.png")
+        figures[-1].write_bytes(PIXEL)
+    write_table(tmp_path / "claims.csv", claims)
+    settings = {
+        "study": "invented",
+        "title": "An <invented> study",
+        "statistics": {"alpha": 0.05, "smallest_unique_r2": 0.01},
+    }
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
+    return {
+        "study": "invented",
+        "config": tmp_path / "config.yaml",
+        "claims": tmp_path / "claims.csv",
+        "figures": figures,
+        "captions": CAPTIONS,
+        "output": tmp_path / "report.html",
+    }
+
+
+def test_the_script_writes_the_page_and_the_same_bytes_twice(results):
+    listed = []
+    for key, value in results.items():
+        listed += [f"--{key}", *(map(str, value) if isinstance(value, list) else [str(value)])]
+    write_report.main(listed)
+    first = results["output"].read_bytes()
+    write_report.main(listed)
+    assert results["output"].read_bytes() == first
+    assert first.startswith(b"<!DOCTYPE html>")
+
+
+def test_verdicts_come_first_and_figures_in_the_order_of_the_argument(results):
+    page = report.render_report(**results)
+    places = [
+        page.index(f'id="{name}"')
+        for name in ("verdicts", "encoding_by_region", "control_comparison", "settings", "citing")
+    ]
+    assert places == sorted(places)
+
+
+def test_the_page_is_well_formed_and_needs_nothing_from_elsewhere(results):
+    page = Page(report.render_report(**results))
+    assert page.open == []
+    assert len(page.ids) == len(set(page.ids))
+    for reference in page.references:
+        assert not re.match(r"(https?:)?//", reference)
+        if reference.startswith("#"):
+            assert reference[1:] in {*page.ids, *figure_names()}
+
+
+def test_figures_are_embedded_and_their_files_linked_from_where_the_page_lies(results):
+    page = Page(report.render_report(**results))
+    images = [text for text in page.references if text.startswith("data:image/png;base64,")]
+    assert [base64.b64decode(text.partition(",")[2]) for text in images] == [PIXEL, PIXEL]
+    for ending in ("pdf", "csv"):
+        assert f"figures/encoding_by_region.{ending}" in page.references
+
+
+def test_cells_lead_to_figures_that_are_on_the_page(results):
+    page = Page(report.render_report(**results))
+    assert page.references.count("#control_comparison") > 0
+    assert "control_comparison" in page.ids
+
+
+def test_a_cell_whose_figure_was_not_drawn_leads_nowhere(results):
+    results["figures"] = results["figures"][1:]
+    page = Page(report.render_report(**results))
+    assert "#control_comparison" not in page.references
+
+
+def test_text_of_tables_and_config_is_escaped(results, claims):
+    claims["sentence"] = '<script>alert("x")</script>'
+    write_table(results["claims"], claims)
+    page = report.render_report(**results)
+    assert "<script" not in page
+    assert "An &lt;invented&gt; study" in page
+
+
+def test_counts_of_verdicts_are_those_of_the_table(results, claims):
+    page = report.render_report(**results)
+    for verdict, count in claims["verdict"].value_counts().items():
+        assert re.search(rf"{verdict}</span> {count}\b", page)
+
+
+def test_missing_numbers_are_dashes_and_never_nan(results, claims):
+    claims.loc[:, ["estimate", "ci_low", "ci_high", "p", "q"]] = np.nan
+    write_table(results["claims"], claims)
+    page = report.render_report(**results)
+    assert not re.search(r">[^<]*\bnan\b", page)
+    assert "not judged" in page
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "said", "unsaid"),
+    [
+        ({"C1": "undetermined"}, "order in space and time is not judged", "exceeds"),
+        ({"C1": "contradicted"}, "is not shown to add", "exceeds"),
+        ({"C1": "supported", "C2": "undetermined"}, "nothing speaks for its learning", "exceeds"),
+        ({"C1": "supported", "C2": "supported"}, "order in space and time is undetermined", "not"),
+        (
+            {"C1": "supported", "C2": "supported", "P4": "supported", "P3": "contradicted"},
+            "backpropagation predicts in P4; its order is the opposite in P3",
+            "undetermined",
+        ),
+    ],
+)
+def test_conclusions_follow_from_the_verdicts(claims, verdicts, said, unsaid):
+    rows = claims[(claims["dataset"] == "simulated_meg_backprop")]
+    rows = rows[rows["model"] == rows["model"].iloc[0]]
+    rows = rows[(rows["prediction"] == "P1") | rows["prediction"].isin(verdicts)].copy()
+    unique = (rows["variant"] == "unique") & rows["prediction"].isin(verdicts)
+    rows.loc[unique, "verdict"] = rows.loc[unique, "prediction"].map(verdicts)
+    (only,) = report.conclusions(rows)
+    assert said in only["sentence"]
+    assert unsaid not in only["sentence"]
+    assert only["sentence"].startswith("predicts responses above chance")
+
+
+def test_data_are_counted_per_subject(results, count_stores):
+    responses, encoding = count_stores
+    (row,) = report.data_counts(responses, encoding)
+    assert (row["subjects"], row["images"], row["targets"], row["masked"]) == (2, "4", "7–9", "3")
+    assert row["edge_share"] == 0.134
+    page = report.render_report(**results, responses=responses, encoding=encoding)
+    assert "13.4 %" in page
+    assert "Cichy et al. 2014" in page
+    assert "CC BY 4.0" in page
+
+
+def test_without_stores_there_is_no_data_section(results):
+    page = report.render_report(**results)
+    assert 'id="data"' not in page
+    assert 'href="#data"' not in page
+
+
+def test_a_figure_without_caption_is_an_error_that_names_the_file(results, tmp_path):
+    results["captions"] = tmp_path
+    with pytest.raises(FigureError, match=r"encoding_by_region\.rst: the caption is missing"):
+        report.render_report(**results)
+
+
+def test_a_figure_that_is_no_png_is_refused(results):
+    results["figures"][0].write_bytes(b"not an image")
+    with pytest.raises(FigureError, match=r"control_comparison\.png: is not a PNG"):
+        report.render_report(**results)
+
+
+def test_the_config_of_another_study_is_refused(results):
+    results["study"] = "other"
+    with pytest.raises(FigureError, match="key study is 'invented'; expected 'other'"):
+        report.render_report(**results)
+
+
+@pytest.mark.parametrize("name", figure_names())
+def test_every_figure_has_a_caption_of_at_least_four_sentences(name):
+    text = (CAPTIONS / f"{name}.rst").read_text(encoding="utf-8")
+    html = report.caption_html(text)
+    assert "system-message" not in html
+    assert len([line for line in text.splitlines() if line.endswith(".") or "**" in line]) >= 4
+
+
+def test_no_caption_is_left_over():
+    assert {path.stem for path in CAPTIONS.glob("*.rst")} == set(figure_names())
+
+
+def test_numbers_have_three_digits_and_a_real_minus():
+    assert report.number(-0.01234) == "−0.0123"
+    assert report.number(np.float64(212.34)) == "212"
+    assert report.number(float("nan")) == "–"
+    assert report.share(0.0004) == "< 0.001"
+    assert report.share(0.0156) == "0.016"

@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+from scipy.stats import pearsonr
+
+from gradbrain.hierarchy.correlation import correlation_with
+from gradbrain.hierarchy.spatial import (
+    best_layer_depth,
+    has_distances,
+    high_minus_early,
+    mean_by_region,
+    spatial_correlation,
+)
+
+DEPTHS = np.array([0.1, 0.5, 0.9])
+
+
+def test_best_layer_is_the_depth_of_the_highest_score_of_each_target():
+    scores = np.array([[0.3, 0.1, 0.0], [0.2, 0.4, 0.1], [0.1, 0.3, 0.5]])
+    np.testing.assert_array_equal(best_layer_depth(scores, DEPTHS, "argmax"), [0.1, 0.5, 0.9])
+
+
+def test_centre_of_mass_weighs_depth_by_positive_scores_only():
+    scores = np.array([[1.0, -5.0], [0.0, 1.0], [1.0, 3.0]])
+    found = best_layer_depth(scores, DEPTHS, "centre_of_mass")
+    np.testing.assert_allclose(found, [0.5, 0.25 * 0.5 + 0.75 * 0.9])
+
+
+def test_best_layer_is_unknown_where_nothing_is_known_or_nothing_positive():
+    scores = np.array([[np.nan, -1.0], [np.nan, -2.0], [np.nan, -3.0]])
+    assert np.isnan(best_layer_depth(scores, DEPTHS, "argmax")[0])
+    assert best_layer_depth(scores, DEPTHS, "argmax")[1] == 0.1
+    assert np.isnan(best_layer_depth(scores, DEPTHS, "centre_of_mass")).all()
+
+
+def test_a_score_that_is_not_known_never_wins():
+    scores = np.array([[0.1], [np.nan], [0.2]])
+    assert best_layer_depth(scores, DEPTHS, "argmax")[0] == 0.9
+
+
+def test_unknown_method_is_named():
+    with pytest.raises(ValueError, match="'median' is unknown; choose one of"):
+        best_layer_depth(np.zeros((3, 1)), DEPTHS, "median")
+
+
+def test_statistics_of_draws_equal_those_of_each_draw():
+    random = np.random.default_rng(0)
+    draws = random.standard_normal((7, 3, 6))
+    mm = {f"r{k}": float(k * k) for k in range(6)}
+    for method in ("argmax", "centre_of_mass"):
+        together = spatial_correlation(best_layer_depth(draws, DEPTHS, method), list(mm), mm)
+        one_by_one = [
+            spatial_correlation(best_layer_depth(draw, DEPTHS, method), list(mm), mm)
+            for draw in draws
+        ]
+        np.testing.assert_allclose(together, one_by_one)
+
+
+def test_region_means_leave_out_unknown_targets():
+    values = np.array([1.0, np.nan, 3.0, 5.0])
+    regions = np.array(["V1", "V1", "V2", "V2"])
+    np.testing.assert_array_equal(
+        mean_by_region(values, regions, ["V1", "V2", "V3"]), [1.0, 4.0, np.nan]
+    )
+
+
+def test_high_minus_early_is_the_difference_of_pole_means():
+    values = np.array([[1.0, 2.0, 10.0, 20.0], [0.0, 0.0, 0.0, 1.0]])
+    found = high_minus_early(values, ["V1", "V2", "V3", "LO"], ["V1", "V2"], ["LO"])
+    np.testing.assert_array_equal(found, [18.5, 1.0])
+    assert np.isnan(high_minus_early(values, ["a", "b", "c", "d"], ["V1"], ["d"])).all()
+
+
+def test_spatial_correlation_is_pearson_over_regions_with_a_distance():
+    depth = np.array([0.2, 0.5, 0.3, 0.9, 0.1])
+    mm = {"a": 0.0, "b": 10.0, "c": 15.0, "d": 40.0}
+    found = spatial_correlation(depth, ["a", "b", "c", "d", "e"], mm)
+    assert found == pytest.approx(pearsonr([0, 10, 15, 40], depth[:4]).statistic)
+
+
+def test_correlation_needs_more_than_three_regions_with_a_distance():
+    mm = {"a": 0.0, "b": 1.0, "c": 2.0}
+    assert not has_distances(["a", "b", "c", "d"], mm)
+    assert has_distances(["a", "b", "c", "d"], mm | {"d": 3.0})
+
+
+def test_the_same_best_layer_everywhere_is_no_hierarchy():
+    assert correlation_with(np.arange(4.0), np.full(4, 0.3)) == 0.0
+    assert np.isnan(correlation_with(np.ones(4), np.arange(4.0)))
+    assert np.isnan(correlation_with(np.arange(4.0), np.array([1.0, 2.0, np.nan, np.nan])))
+
+
+def test_correlation_ignores_units_and_origin():
+    random = np.random.default_rng(1)
+    x, y = random.standard_normal(8), random.standard_normal((3, 8))
+    np.testing.assert_allclose(
+        correlation_with(1000 + 3 * x, 0.1 * y - 7), correlation_with(x, y), atol=1e-10
+    )

@@ -1,0 +1,131 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import permutation_test
+
+from gradbrain.hierarchy.statistics import (
+    bootstrap_interval,
+    false_discovery_q,
+    image_permutation_test,
+    sign_flip_test,
+)
+
+
+def test_six_positive_subjects_reach_the_smallest_p_of_one_in_64():
+    result = sign_flip_test(np.array([0.1, 0.2, 0.3, 0.1, 0.4, 0.2]))
+    assert result.p == result.p_min == 1 / 64
+    assert result.p_opposite == 1.0
+
+
+def test_sign_flip_counts_by_hand():
+    # Means of (±3 ±1)/2: 2, 1, −1, −2. Observed (3 − 1)/2 = 1, reached by two of four.
+    result = sign_flip_test(np.array([3.0, -1.0]))
+    assert (result.p, result.p_opposite, result.p_min) == (0.5, 0.75, 0.25)
+
+
+def test_sign_flip_equals_the_exact_permutation_test_of_scipy():
+    values = np.random.default_rng(3).standard_normal(9) + 0.4
+    theirs = permutation_test(
+        (values,),
+        lambda x, axis: x.mean(axis=axis),
+        permutation_type="samples",
+        alternative="greater",
+        vectorized=True,
+        n_resamples=np.inf,
+    )
+    assert sign_flip_test(values).p == pytest.approx(theirs.pvalue)
+
+
+def test_equal_values_tie_in_spite_of_rounding():
+    assert sign_flip_test(np.full(7, 0.1)).p == 1 / 128
+    assert sign_flip_test(np.zeros(6)).p == 1.0
+
+
+def test_many_subjects_are_flipped_at_random_and_reproducibly():
+    values = np.random.default_rng(0).standard_normal(20) + 0.3
+    first, second = sign_flip_test(values, seed=1), sign_flip_test(values, seed=1)
+    assert first == second
+    assert first.p_min == pytest.approx(1 / 10_001)
+    exact = permutation_test(
+        (values,),
+        lambda x, axis: x.mean(axis=axis),
+        permutation_type="samples",
+        alternative="greater",
+        vectorized=True,
+        n_resamples=100_000,
+        random_state=0,
+    ).pvalue
+    assert first.p == pytest.approx(exact, abs=0.015)
+
+
+@given(st.lists(st.floats(-10, 10), min_size=2, max_size=10))
+def test_both_directions_of_a_sign_flip_mirror_each_other(values):
+    values = np.array(values)
+    there, back = sign_flip_test(values), sign_flip_test(-values)
+    assert there.p == back.p_opposite
+    assert there.p_min <= there.p <= 1
+    assert there.p + there.p_opposite >= 1
+
+
+def test_sign_flip_rejects_at_its_level_under_the_null():
+    random = np.random.default_rng(0)
+    p = np.array([sign_flip_test(random.standard_normal(8)).p for _ in range(2000)])
+    # Standard error at .05 is .005.
+    assert np.mean(p <= 0.05) == pytest.approx(0.05, abs=0.015)
+
+
+def test_image_permutation_counts_the_observed_among_the_draws():
+    null = np.array([-0.2, -0.1, 0.1, 0.2])
+    assert image_permutation_test(0.15, null).p == 2 / 5
+    assert image_permutation_test(0.5, null).p == image_permutation_test(0.5, null).p_min == 1 / 5
+    assert image_permutation_test(-0.5, null).p_opposite == 1 / 5
+
+
+def test_a_biased_null_never_makes_the_test_easier():
+    null = np.array([-0.2, -0.1, 0.1, 0.2])
+    low, high = null - 1.0, null + 1.0
+    assert image_permutation_test(0.15, low).p == image_permutation_test(0.15, null).p
+    assert image_permutation_test(0.15, high).p == 1.0
+    assert image_permutation_test(-0.15, high).p_opposite == 2 / 5
+
+
+def test_undefined_draws_are_left_out_and_none_gives_no_p():
+    null = np.array([-0.2, np.nan, 0.2])
+    assert image_permutation_test(0.3, null).p == pytest.approx(1 / 3)
+    assert np.isnan(image_permutation_test(0.3, np.full(3, np.nan)).p)
+
+
+def interval(values, boot, **settings):
+    defaults = {"resample_subjects": True, "n_boot": 4000, "seed": 0}
+    return bootstrap_interval(np.asarray(values), list(boot), **(defaults | settings))
+
+
+def test_interval_over_subjects_has_the_width_of_their_standard_error():
+    values = np.random.default_rng(0).standard_normal(40)
+    low, high = interval(values, np.repeat(values[:, None], 5, axis=1))
+    assert (high - low) / 2 == pytest.approx(1.96 * values.std() / np.sqrt(40), rel=0.1)
+    assert low < values.mean() < high
+
+
+def test_interval_of_these_subjects_holds_image_noise_only():
+    draws = np.linspace(-1, 1, 1001)
+    low, high = interval([5.0, 7.0], [5 + draws, 7 + draws], resample_subjects=False)
+    assert (low, high) == pytest.approx((5.05, 6.95))
+
+
+def test_image_noise_that_subjects_share_does_not_average_out():
+    draws = np.random.default_rng(0).standard_normal(500)
+    shared = interval(np.zeros(10), np.tile(draws, (10, 1)))
+    assert (shared[1] - shared[0]) / 2 == pytest.approx(1.96, rel=0.15)
+
+
+def test_interval_without_draws_is_unknown():
+    assert np.isnan(interval([1.0, 2.0], [[], []])).all()
+    assert np.isnan(interval([1.0, 2.0], np.full((2, 4), np.nan))).all()
+
+
+def test_q_is_benjamini_hochberg_over_the_tests_that_were_made():
+    q = false_discovery_q(np.array([0.01, np.nan, 0.04, 0.03]))
+    np.testing.assert_allclose(q, [0.03, np.nan, 0.04, 0.04])
+    assert np.isnan(false_discovery_q(np.array([np.nan]))).all()

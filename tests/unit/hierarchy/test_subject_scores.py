@@ -1,0 +1,235 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from gradbrain.config.schema import StatisticsSettings
+from gradbrain.hierarchy.controls import controls_of
+from gradbrain.hierarchy.errors import HierarchyError
+from gradbrain.hierarchy.subject_scores import read_subjects
+from gradbrain.hierarchy.summaries import COLUMNS, summarise
+
+LAYERS = ("blocks.0", "blocks.1", "blocks.2", "blocks.3", "blocks.4")
+DEPTHS = np.array([0.2, 0.4, 0.6, 0.8, 1.0])
+TIMES = np.round(np.arange(-0.08, 0.81, 0.04), 3)
+SETTINGS = StatisticsSettings()
+
+
+def retinotopic(signal, measure, depth):
+    """Region k is best predicted by layer k; gradients by the layer opposite."""
+    if measure == "unique_r2":
+        return np.full(5, 0.05 if signal == "gradient_dino" else 0.01)
+    centre = DEPTHS if signal == "activation" else DEPTHS[::-1]
+    return 0.5 - 0.2 * np.abs(centre - depth)
+
+
+def latencies(signal, measure, depth):
+    """Layer k's activation peaks at 80 + 200 k ms, its gradient at 600 − 200 k ms."""
+    centre = 0.08 + 0.2 * depth if signal == "activation" else 0.6 - 0.2 * depth
+    return 0.4 * np.exp(-(((TIMES - centre) / 0.06) ** 2))
+
+
+def statistics_of(paths, settings=SETTINGS):
+    (subject,) = read_subjects(paths)
+    return summarise(subject, settings)
+
+
+def value(table, statistic, signal, variant="raw", **where):
+    rows = table[
+        (table["statistic"] == statistic)
+        & (table["signal"] == signal)
+        & (table["variant"] == variant)
+    ]
+    for column, wanted in where.items():
+        rows = rows[rows[column] == wanted]
+    assert len(rows) == 1
+    return rows["value"].iloc[0]
+
+
+def test_planted_spatial_order_is_recovered(make_subject_stores):
+    table = statistics_of(make_subject_stores(truth=retinotopic, noise=0.0))
+    assert list(table.columns) == COLUMNS
+    for roi, depth in zip(("V1", "V2", "V3", "V4", "LO"), DEPTHS, strict=True):
+        found = value(table, "best_layer_depth", "activation", roi=roi, best_layer="argmax")
+        assert found == pytest.approx(depth)
+    expected = np.corrcoef([0, 12, 20, 33, 45], DEPTHS)[0, 1]
+    for method in ("argmax", "centre_of_mass"):
+        found = value(table, "spatial_r", "activation", best_layer=method)
+        assert found > 0.9
+        assert value(table, "spatial_r", "gradient_dino", best_layer=method) < -0.9
+    assert value(table, "spatial_r", "activation", best_layer="argmax") == pytest.approx(expected)
+
+
+def test_means_and_contrasts_are_plain_arithmetic(make_subject_stores):
+    table = statistics_of(make_subject_stores(truth=retinotopic, noise=0.0))
+    scores = np.array([retinotopic("activation", "r", depth) for depth in DEPTHS])
+    assert value(table, "score_mean", "activation") == pytest.approx(scores.mean())
+    assert value(table, "high_minus_early", "activation") == pytest.approx(
+        scores[:, 3:].mean() - scores[:, :2].mean()
+    )
+    assert value(table, "score_mean", "gradient_dino", "unique") == pytest.approx(0.05)
+    for control in ("gradient_feature_norm", "gradient_fixed_cotangent", "gradient_shuffled_dino"):
+        difference = value(table, "control_difference", "gradient_dino", "unique", control=control)
+        assert difference == pytest.approx(0.04)
+    units = dict(zip(table["statistic"], table["unit"], strict=True))
+    assert units["spatial_r"] == "r" and units["best_layer_depth"] == "depth"
+
+
+def test_regions_without_distances_are_contrasted(make_subject_stores):
+    table = statistics_of(make_subject_stores(truth=retinotopic, noise=0.0, roi_distance={}))
+    assert "spatial_r" not in set(table["statistic"])
+    found = value(table, "spatial_difference", "activation", best_layer="argmax")
+    assert found == pytest.approx(0.9 - 0.3)
+
+
+def test_without_named_poles_the_ends_of_the_order_are_contrasted(make_subject_stores):
+    paths = make_subject_stores(
+        truth=retinotopic, noise=0.0, roi_distance={}, early_rois=[], high_rois=[]
+    )
+    found = value(statistics_of(paths), "spatial_difference", "activation", best_layer="argmax")
+    assert found == pytest.approx(0.8)
+
+
+def test_planted_latencies_are_recovered(make_subject_stores):
+    table = statistics_of(make_subject_stores(truth=latencies, modality="meg", noise=1e-4))
+    for layer, depth in zip(LAYERS, DEPTHS, strict=True):
+        assert value(table, "peak_time", "activation", layer=layer) == pytest.approx(
+            0.08 + 0.2 * depth, abs=0.02
+        )
+    assert value(table, "temporal_r", "activation") > 0.98
+    assert value(table, "temporal_r", "gradient_dino") < -0.98
+    assert value(table, "temporal_r", "gradient_dino", "unique") < -0.98
+    lag = np.mean(1000 * ((0.6 - 0.2 * DEPTHS) - (0.08 + 0.2 * DEPTHS)))
+    assert value(table, "peak_lag_ms", "gradient_dino", "unique") == pytest.approx(lag, abs=5)
+    assert set(table.loc[table["statistic"] == "peak_lag_ms", "unit"]) == {"ms"}
+
+
+def test_times_before_onset_do_not_enter_the_mean(make_subject_stores):
+    def early(signal, measure, depth):
+        return np.where(TIMES <= 0, 9.0, 0.25)
+
+    table = statistics_of(make_subject_stores(truth=early, modality="meg", noise=0.0))
+    assert value(table, "score_mean", "activation") == pytest.approx(0.25)
+
+
+def test_times_count_from_image_onset(make_subject_stores):
+    table = statistics_of(
+        make_subject_stores(truth=latencies, modality="meg", noise=1e-4, onset_s=0.04)
+    )
+    assert value(table, "peak_time", "activation", layer="blocks.2") == pytest.approx(
+        0.08 + 0.2 * 0.6 - 0.04, abs=0.02
+    )
+
+
+def test_unreliable_targets_have_no_say_in_the_best_layer_of_a_region(make_subject_stores):
+    reliable = np.arange(20) != 0
+    table = statistics_of(
+        make_subject_stores(truth=retinotopic, noise=0.0, target_coords={"reliable": reliable})
+    )
+    rows = table[(table["statistic"] == "best_layer_depth") & (table["signal"] == "activation")]
+    rows = rows[rows["best_layer"] == "argmax"].set_index("roi")
+    assert list(rows["n"]) == [3, 4, 4, 4, 4]
+    assert rows.loc["V1", "value"] == pytest.approx(0.2)
+
+
+def test_layers_at_chance_have_no_peak_and_no_order(make_subject_stores):
+    def silent(signal, measure, depth):
+        if signal == "gradient_dino" and depth > 0.5:
+            return np.full(len(TIMES), -0.5)
+        return latencies(signal, measure, depth)
+
+    table = statistics_of(make_subject_stores(truth=silent, modality="meg"))
+    peaks = table[(table["statistic"] == "peak_time") & (table["signal"] == "gradient_dino")]
+    peaks = peaks[peaks["variant"] == "raw"]
+    np.testing.assert_array_equal(peaks["value"].isna(), [False, False, True, True, True])
+    assert np.isnan(value(table, "temporal_r", "gradient_dino"))
+    assert np.isfinite(value(table, "peak_lag_ms", "gradient_dino"))
+
+
+def test_draws_are_the_statistic_of_each_draw(make_subject_stores):
+    (subject,) = read_subjects(make_subject_stores(truth=retinotopic, noise=0.1))
+    table = summarise(subject, SETTINGS)
+    row = table[(table["statistic"] == "high_minus_early") & (table["signal"] == "activation")]
+    boot = subject.boot["activation", "r"]
+    expected = boot[:, :, 3:].mean(axis=(1, 2)) - boot[:, :, :2].mean(axis=(1, 2))
+    np.testing.assert_allclose(row["boot"].iloc[0], expected)
+    assert len(row["null"].iloc[0]) == len(boot)
+    spatial = table[(table["statistic"] == "spatial_r") & (table["signal"] == "activation")]
+    best = DEPTHS[subject.null["activation", "r"].argmax(axis=1)]
+    mm = [0, 12, 20, 33, 45]
+    expected = [np.corrcoef(mm, row)[0, 1] if np.ptp(row) else 0.0 for row in best]
+    np.testing.assert_allclose(spatial["null"].iloc[0], expected, atol=1e-12)
+
+
+def test_the_order_of_stores_does_not_matter(make_subject_stores):
+    paths = make_subject_stores(truth=retinotopic)
+    pd.testing.assert_frame_equal(statistics_of(paths), statistics_of(paths[::-1]))
+
+
+def test_a_missing_layer_is_an_error_that_names_it(make_subject_stores):
+    paths = make_subject_stores(truth=retinotopic)
+    paths += make_subject_stores(subject="brain-s2", truth=retinotopic, layers=LAYERS[:3])
+    with pytest.raises(HierarchyError, match=r"brain-s2: lacks layer\(s\) \['blocks.3', 'block"):
+        read_subjects(paths)
+
+
+def test_stores_that_do_not_belong_together_are_refused(make_subject_stores, tmp_path):
+    good = make_subject_stores(truth=retinotopic)
+    with pytest.raises(HierarchyError, match="no encoding store"):
+        read_subjects([])
+    with pytest.raises(HierarchyError, match="given twice"):
+        read_subjects([*good, good[0]])
+    other = make_subject_stores(truth=retinotopic, model="other", subject="brain-s2")
+    with pytest.raises(HierarchyError, match=r"several models were given: \['net', 'other'\]"):
+        read_subjects([*good, *other])
+
+
+def test_layers_with_other_draws_or_signals_are_refused(make_subject_stores, make_encoding_store):
+    good = make_subject_stores(truth=retinotopic)
+    facts = {"truth": retinotopic, "layer": "blocks.4"}
+    make_encoding_store(good[-1], n_draws=7, **facts)
+    with pytest.raises(HierarchyError, match=r"same encoding\.n_draws"):
+        read_subjects(good)
+    make_encoding_store(good[-1], rows=[("activation", "r")], **facts)
+    with pytest.raises(HierarchyError, match="its signals are not those of"):
+        read_subjects(good)
+
+
+def test_a_store_without_the_unique_part_is_refused(make_encoding_store, tmp_path):
+    path = make_encoding_store(
+        tmp_path / "a.zarr",
+        truth=retinotopic,
+        layer="blocks.0",
+        rows=[("activation", "r"), ("gradient_dino", "r")],
+        roles={"activation": "activation", "gradient_dino": "learning"},
+    )
+    with pytest.raises(HierarchyError, match=r"lacks the score row\(s\).*unique_r2"):
+        read_subjects([path])
+
+
+def test_a_model_without_activation_is_refused(make_encoding_store, tmp_path):
+    path = make_encoding_store(
+        tmp_path / "a.zarr",
+        truth=retinotopic,
+        layer="blocks.0",
+        roles={"gradient_dino": "learning"},
+    )
+    with pytest.raises(HierarchyError, match="expected one activation"):
+        read_subjects([path])
+
+
+def test_a_shuffled_cotangent_is_the_control_of_its_own_objective_only():
+    roles = {
+        "gradient_dino": "learning",
+        "gradient_cross_entropy": "learning",
+        "gradient_feature_norm": "control",
+        "gradient_shuffled_dino": "control",
+        "gradient_shuffled_cross_entropy": "control",
+    }
+    assert controls_of("gradient_dino", roles) == [
+        "gradient_feature_norm",
+        "gradient_shuffled_dino",
+    ]
+    assert controls_of("gradient_cross_entropy", roles) == [
+        "gradient_feature_norm",
+        "gradient_shuffled_cross_entropy",
+    ]

@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+from scipy.stats import pearsonr
+
+from gradbrain.hierarchy.temporal import (
+    exceeds_null,
+    peak_lag,
+    peak_time,
+    temporal_correlation,
+)
+
+TIMES = np.array([-0.1, 0.0, 0.1, 0.2, 0.3, 0.4])
+
+
+def test_peak_time_is_the_mean_of_the_times_near_the_maximum():
+    scores = np.array([0.0, 0.0, 0.1, 0.96, 1.0, 0.94])
+    assert peak_time(scores, TIMES, 0.95) == pytest.approx(0.25)
+    assert peak_time(scores, TIMES, 1.0) == pytest.approx(0.3)
+    assert peak_time(scores, TIMES, 0.9) == pytest.approx(0.3)
+
+
+def test_peaks_before_or_at_onset_do_not_count():
+    scores = np.array([9.0, 9.0, 0.1, 0.2, 0.1, 0.1])
+    assert peak_time(scores, TIMES, 0.95) == pytest.approx(0.2)
+
+
+def test_peak_time_exists_for_negative_scores_and_not_without_times_after_onset():
+    assert peak_time(np.array([0, 0, -0.5, -0.1, -0.3, -0.4]), TIMES, 0.95) == pytest.approx(0.2)
+    assert np.isnan(peak_time(np.ones(2), TIMES[:2], 0.95))
+
+
+def test_peak_time_does_not_depend_on_the_scale_of_scores():
+    scores = np.random.default_rng(0).random((4, 6))
+    np.testing.assert_array_equal(
+        peak_time(scores, TIMES, 0.95), peak_time(4 * scores, TIMES, 0.95)
+    )
+
+
+def test_a_layer_passes_when_its_maximum_exceeds_the_maxima_of_permuted_images():
+    random = np.random.default_rng(0)
+    null = random.standard_normal((400, 2, 6))
+    chance = np.percentile(null[:, 0, 2:].max(axis=-1), 95)
+    scores = np.zeros((2, 6))
+    scores[0, 3], scores[1, 3] = chance + 1e-6, 0.0
+    scores[1, 0] = 99.0  # before onset
+    np.testing.assert_array_equal(exceeds_null(scores, null, TIMES), [True, False])
+
+
+def test_one_in_twenty_layers_without_signal_passes():
+    random = np.random.default_rng(1)
+    null = random.standard_normal((500, 1, 20))
+    times = np.arange(1, 21) / 10
+    passed = [exceeds_null(random.standard_normal((1, 20)), null, times)[0] for _ in range(2000)]
+    # Standard error .005; the threshold itself is estimated from 500 draws (another .01).
+    assert np.mean(passed) == pytest.approx(0.05, abs=0.03)
+
+
+def test_temporal_correlation_is_pearson_over_the_layers_that_passed():
+    peaks, depths = np.array([0.1, np.nan, 0.2, 0.15]), np.array([0.1, 0.4, 0.7, 1.0])
+    expected = pearsonr([0.1, 0.7, 1.0], [0.1, 0.2, 0.15]).statistic
+    assert temporal_correlation(peaks, depths) == pytest.approx(expected)
+    assert np.isnan(temporal_correlation(np.array([0.1, np.nan, 0.2, np.nan]), depths))
+
+
+def test_lag_is_taken_within_layers_where_both_are_known():
+    signal = np.array([0.4, np.nan, 0.3])
+    activation = np.array([0.1, 0.1, 0.2])
+    assert peak_lag(signal, activation) == pytest.approx(0.2)
+    assert np.isnan(peak_lag(np.full(3, np.nan), activation))

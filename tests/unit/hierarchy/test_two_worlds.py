@@ -1,0 +1,163 @@
+"""The science end to end, from encoding scores to verdicts, through the command line."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gradbrain.store import read_table, write_table
+
+ROOT = Path(__file__).resolve().parents[3]
+LAYERS = ("blocks.0", "blocks.1", "blocks.2", "blocks.3", "blocks.4")
+DEPTHS = np.array([0.2, 0.4, 0.6, 0.8, 1.0])
+TIMES = np.round(np.arange(-0.08, 0.81, 0.04), 3)
+N_SUBJECTS = 6
+SETTINGS = json.dumps({"n_boot": 300})
+
+
+def run_script(name, *arguments, check=True):
+    return subprocess.run(
+        [sys.executable, ROOT / "scripts" / name, *map(str, arguments)],
+        check=check,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def spatial_truth(backprop):
+    """Gradients inherit the order of activations in raw scores, in either world."""
+
+    def truth(signal, measure, depth):
+        profile = 0.5 - 0.2 * np.abs(DEPTHS - depth) + 0.05 * DEPTHS
+        if measure != "unique_r2":
+            return profile if signal in ("activation", "all_activations") else 0.6 * profile
+        if signal == "gradient_dino" and backprop:
+            return 0.3 * profile
+        return np.full(5, 0.004)
+
+    return truth
+
+
+def temporal_truth(backprop):
+    def bump(centre, height):
+        return height * np.exp(-(((TIMES - centre) / 0.06) ** 2)) * (TIMES > 0)
+
+    def truth(signal, measure, depth):
+        if measure == "unique_r2":
+            if signal == "gradient_dino" and backprop:
+                return bump(0.7 - 0.3 * depth, 0.25)
+            return bump(0.1 + 0.2 * depth, 0.015)
+        height = 0.5 if signal in ("activation", "all_activations") else 0.3
+        return bump(0.1 + 0.2 * depth, height)
+
+    return truth
+
+
+@pytest.fixture(scope="module")
+def claims(make_encoding_store, tmp_path_factory):
+    tmp_path = tmp_path_factory.mktemp("worlds")
+    paths = []
+    worlds = (("feedforward", False), ("backprop", True))
+    for seed in range(N_SUBJECTS):
+        for world, backprop in worlds:
+            for modality, truth in (("fmri", spatial_truth), ("meg", temporal_truth)):
+                dataset = f"{modality}_{world}"
+                subject = f"{dataset}-s{seed + 1}"
+                paths += [
+                    make_encoding_store(
+                        tmp_path / layer / f"{subject}.zarr",
+                        layer=layer,
+                        subject=subject,
+                        dataset=dataset,
+                        modality=modality,
+                        truth=truth(backprop),
+                        seed=100 * seed + 10 * backprop + (modality == "meg"),
+                    )
+                    for layer in LAYERS
+                ]
+    table = tmp_path / "hierarchy" / "net.parquet"
+    run_script("score_hierarchy.py", "--stores", *paths, "--settings", SETTINGS, "--output", table)
+    output, summary = tmp_path / "claims.csv", tmp_path / "claims.md"
+    arguments = ("--tables", table, "--settings", SETTINGS, "--study", "test")
+    run_script("test_claims.py", *arguments, "--output", output, "--summary", summary)
+    assert "## fmri_backprop × net" in summary.read_text()
+    return read_table(output)
+
+
+EXPECTED = {
+    # prediction, variant: feedforward brain, backprop brain
+    ("A1", "raw"): ("supported", "supported"),
+    ("P1", "raw"): ("supported", "supported"),
+    ("P2", "raw"): ("supported", "supported"),
+    ("P3", "raw"): ("descriptive", "descriptive"),
+    ("P4", "raw"): ("descriptive", "descriptive"),
+    ("P5", "raw"): ("descriptive", "descriptive"),
+    ("C1", "unique"): ("contradicted", "supported"),
+    ("C2", "unique"): ("undetermined", "supported"),
+    ("P3", "unique"): ("undetermined", "supported"),
+    ("P4", "unique"): ("undetermined", "supported"),
+    ("P5", "unique"): ("undetermined", "supported"),
+}
+
+
+def test_unique_parts_tell_the_worlds_apart_and_raw_scores_do_not(claims):
+    assert set(claims["dataset"]) == {
+        f"{modality}_{world}"
+        for modality in ("fmri", "meg")
+        for world in ("feedforward", "backprop")
+    }
+    for (prediction, variant), expected in EXPECTED.items():
+        rows = claims[(claims["prediction"] == prediction) & (claims["variant"] == variant)]
+        assert len(rows), prediction
+        for world, wanted in zip(("feedforward", "backprop"), expected, strict=True):
+            found = rows[rows["dataset"].str.endswith(world)]
+            assert set(found["verdict"]) == {wanted}, (prediction, variant, world)
+    assert set(claims["inference"]) == {"population"}
+    # Raw, the signal sits where the activation sits in a brain that holds no gradient at all.
+    raw = claims[(claims["prediction"] == "P5") & (claims["variant"] == "raw")]
+    assert (raw["estimate"] > 0.8).all()
+
+
+def test_equal_stores_give_equal_tables(make_encoding_store, tmp_path):
+    paths = [
+        make_encoding_store(tmp_path / f"{k}.zarr", layer=layer, truth=spatial_truth(True))
+        for k, layer in enumerate(LAYERS)
+    ]
+    tables = [tmp_path / "first.parquet", tmp_path / "second.parquet"]
+    for table, given in zip(tables, (paths, paths[::-1]), strict=True):
+        run_script("score_hierarchy.py", "--stores", *given, "--output", table)
+    assert tables[0].read_bytes() == tables[1].read_bytes()
+
+
+def test_estimates_lie_in_their_intervals(claims):
+    known = claims[claims["ci_low"].notna()]
+    assert len(known) == len(claims)
+    # Peak times are discrete, and their bootstrap can lie on one side by a rounding.
+    assert (known["ci_low"] <= known["estimate"] + 1e-9).mean() > 0.95
+    assert (known["ci_high"] >= known["estimate"] - 1e-9).mean() > 0.95
+
+
+def test_bad_input_ends_with_one_clear_line(tmp_path):
+    write_table(tmp_path / "bad.parquet", pd.DataFrame({"study": ["test"]}))
+    failed = run_script(
+        "test_claims.py", "--tables", tmp_path / "bad.parquet", "--study", "test",
+        "--output", tmp_path / "c.csv", "--summary", tmp_path / "c.md", check=False,
+    )  # fmt: skip
+    assert failed.returncode == 1
+    assert failed.stderr.startswith("error: ") and "lacks the column(s) dataset" in failed.stderr
+    assert not (tmp_path / "c.csv").exists()
+    failed = run_script(
+        "score_hierarchy.py", "--stores", tmp_path / "none.zarr", "--output", "x", check=False
+    )
+    assert failed.returncode == 1 and "there is no such store" in failed.stderr
+    failed = run_script(
+        "score_hierarchy.py", "--stores", "x", "--settings", '{"alfa": 1}', "--output", "x",
+        check=False,
+    )  # fmt: skip
+    assert failed.returncode == 2 and "alfa" in failed.stderr

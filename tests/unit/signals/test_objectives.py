@@ -1,0 +1,280 @@
+"""Objectives: one scalar per image, exact derivatives, no look at the rest of the batch."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+
+from gradbrain import objectives
+from gradbrain.models.build import VisionModel
+from gradbrain.objectives import ObjectiveError
+from gradbrain.objectives.base import ImageBatch
+from gradbrain.objectives.masked_feature import Options as MaskOptions
+from gradbrain.objectives.masked_feature import masked_copy
+from gradbrain.objectives.standardise import fit_standardisation
+from gradbrain.objectives.views import ViewOptions, augmented_view
+
+OPTIONS = {"shuffled_cotangent": {"objective": "dino"}}
+NAMES = objectives.available()
+
+
+def build(name, model, bank, **options):
+    chosen = {**OPTIONS.get(name, {}), **options}
+    return objectives.load(name, model, chosen, bank, seed=4)
+
+
+def output_of(model: VisionModel, objective, batch: ImageBatch) -> torch.Tensor:
+    return model.outputs(batch.raw, (objective.output,))[objective.output]
+
+
+def test_the_objectives_of_the_design_are_there():
+    assert set(NAMES) == {
+        "contrastive",
+        "cross_entropy",
+        "dino",
+        "entropy",
+        "feature_norm",
+        "fixed_cotangent",
+        "masked_feature",
+        "shuffled_cotangent",
+        "view_consistency",
+    }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_derivative_equals_finite_differences(name, tiny_model, bank, batch):
+    objective = build(name, tiny_model, bank)
+    output = output_of(tiny_model, objective, batch).requires_grad_()
+    assert torch.autograd.gradcheck(lambda values: objective.loss(values, batch), (output,))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_image_has_one_finite_scalar_that_no_other_image_changes(name, tiny_model, bank, batch):
+    objective = build(name, tiny_model, bank)
+    together = objective.loss(output_of(tiny_model, objective, batch), batch)
+    assert together.shape == (len(batch),)
+    assert torch.isfinite(together).all()
+
+    @settings(
+        max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    )
+    @given(st.permutations(range(len(batch))), st.integers(1, len(batch)))
+    def same_in_any_company(order, count):
+        chosen = torch.tensor(order[:count])
+        names = tuple(batch.image_ids[index] for index in order[:count])
+        part = ImageBatch(names, batch.raw[chosen], batch.labels[chosen])
+        alone = objective.loss(output_of(tiny_model, objective, part), part)
+        # float64: only the order of additions inside a matrix product may differ.
+        torch.testing.assert_close(alone, together[chosen], rtol=1e-10, atol=1e-12)
+
+    same_in_any_company()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_same_seed_gives_the_same_scalar(name, tiny_model, bank, batch):
+    first = build(name, tiny_model, bank)
+    bank.built.clear()
+    torch.manual_seed(1234)
+    second = build(name, tiny_model, bank)
+    values = [o.loss(output_of(tiny_model, o, batch), batch) for o in (first, second)]
+    assert torch.equal(*values)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_docstring_says_what_it_stands_for_and_what_not(name):
+    module = __import__(f"gradbrain.objectives.{name}", fromlist=["Objective"])
+    text = " ".join((module.__doc__ or "").split())
+    assert "What it stands for:" in text
+    assert "What it does not:" in text
+    assert "Source" in text
+    assert ".. math::" in text
+
+
+def test_an_objective_is_fitted_once_per_calibration_bank(tiny_model, bank):
+    shuffled = build("shuffled_cotangent", tiny_model, bank)
+    assert build("dino", tiny_model, bank) is build("dino", tiny_model, bank)
+    assert shuffled is build("shuffled_cotangent", tiny_model, bank)
+
+
+def test_an_unknown_objective_lists_those_there_are(tiny_model, bank):
+    with pytest.raises(ObjectiveError, match=r"no objective 'dyno'; .*dino"):
+        objectives.load("dyno", tiny_model, {}, bank)
+
+
+def test_an_unknown_option_is_named(tiny_model, bank):
+    with pytest.raises(ObjectiveError, match=r"(?s)objective 'dino'.*temperture"):
+        objectives.load("dino", tiny_model, {"temperture": 1}, bank)
+
+
+def test_calibration_images_are_asked_for(tiny_model):
+    with pytest.raises(ObjectiveError, match="needs calibration images"):
+        objectives.load("dino", tiny_model, {}, None)
+
+
+def test_modules_inside_others_are_named():
+    found = objectives.objective_modules("shuffled_cotangent", {"objective": "dino"})
+    assert found == ["gradbrain.objectives.shuffled_cotangent", "gradbrain.objectives.dino"]
+    assert objectives.objective_modules(None, {}) == []
+
+
+def test_cross_entropy_takes_labels_it_knows_and_predictions_otherwise(tiny_model, bank, batch):
+    labels = torch.tensor([0, 4, 5, -1, 2, 99])
+    labelled = ImageBatch(batch.image_ids, batch.raw, labels)
+    objective = build("cross_entropy", tiny_model, bank)
+    logits = output_of(tiny_model, objective, labelled)
+    targets = torch.where((labels >= 0) & (labels < 5), labels, logits.argmax(1))
+    expected = -logits.log_softmax(1)[torch.arange(6), targets]
+    torch.testing.assert_close(objective.loss(logits, labelled), expected)
+    blind = build("cross_entropy", tiny_model, bank, target="prediction")
+    assert (blind.loss(logits, labelled) <= math.log(5)).all()
+
+
+def test_entropy_of_equal_logits_is_that_of_a_fair_die(tiny_model, bank, batch):
+    objective = build("entropy", tiny_model, bank)
+    values = objective.loss(torch.zeros(6, 5, dtype=torch.float64), batch)
+    torch.testing.assert_close(values, torch.full((6,), math.log(5), dtype=torch.float64))
+
+
+def test_the_cotangent_of_feature_norm_is_the_output_itself(tiny_model, bank, batch):
+    objective = build("feature_norm", tiny_model, bank)
+    output = output_of(tiny_model, objective, batch).requires_grad_()
+    (gradient,) = torch.autograd.grad(objective.loss(output, batch).sum(), output)
+    assert torch.equal(gradient, output.detach())
+
+
+def test_a_fixed_cotangent_is_the_same_for_every_image(tiny_model, bank, batch):
+    objective = build("fixed_cotangent", tiny_model, bank)
+    output = output_of(tiny_model, objective, batch).requires_grad_()
+    (gradient,) = torch.autograd.grad(objective.loss(output, batch).sum(), output)
+    assert (gradient == gradient[0]).all()
+    assert objectives.load("fixed_cotangent", tiny_model, {"output": "logits"}, bank).output == (
+        "logits"
+    )
+
+
+def test_a_shuffled_cotangent_is_the_gradient_of_a_calibration_image(tiny_model, bank, batch):
+    shuffled = build("shuffled_cotangent", tiny_model, bank)
+    output = output_of(tiny_model, shuffled, batch).requires_grad_()
+    (found,) = torch.autograd.grad(shuffled.loss(output, batch).sum(), output)
+    dino, possible = build("dino", tiny_model, bank), []
+    for images in bank.batches():
+        leaf = output_of(tiny_model, dino, images).requires_grad_()
+        possible.append(torch.autograd.grad(dino.loss(leaf, images).sum(), leaf)[0])
+    distance = torch.cdist(found, torch.cat(possible)).min(dim=1).values
+    assert (distance < 1e-12).all()
+
+
+def test_shuffling_follows_the_objectives_own_output(tiny_model, bank):
+    objective = build("shuffled_cotangent", tiny_model, bank, objective="cross_entropy")
+    assert objective.output == "logits"
+    with pytest.raises(ObjectiveError, match="cannot shuffle itself"):
+        build("shuffled_cotangent", tiny_model, bank, objective="shuffled_cotangent")
+
+
+def test_view_consistency_vanishes_where_the_view_is_the_image(tiny_model, bank, batch):
+    same = {
+        "min_area": 1.0,
+        "max_log_aspect": 0.0,
+        "flip": 0.0,
+        "brightness": 0.0,
+        "contrast": 0.0,
+        "saturation": 0.0,
+        "greyscale": 0.0,
+    }
+    objective = build("view_consistency", tiny_model, bank, views=same)
+    values = objective.loss(output_of(tiny_model, objective, batch), batch)
+    torch.testing.assert_close(values, torch.zeros(6, dtype=torch.float64), atol=1e-9, rtol=0)
+
+
+def test_dino_is_the_cross_entropy_of_student_and_teacher(tiny_model, bank, batch):
+    objective = build("dino", tiny_model, bank)
+    scale, options = fit_standardisation(bank), objective.options.views
+
+    def codes(images):
+        views = [augmented_view(images, view=v, seed=4, options=options) for v in (0, 1)]
+        return torch.stack([scale.apply(tiny_model.outputs(v)["features"]) for v in views], 1)
+
+    centre = torch.cat([codes(images) for images in bank.batches()]).mean((0, 1))
+    teacher = ((codes(batch) - centre) / 0.4).softmax(-1).mean(1)
+    features = tiny_model.outputs(batch.raw)["features"]
+    expected = -(teacher * scale.apply(features).log_softmax(-1)).sum(-1)
+    torch.testing.assert_close(objective.loss(features, batch), expected)
+
+
+def test_a_saturated_teacher_is_reported_and_warned_about(tiny_model, bank, caplog):
+    calm = build("dino", tiny_model, bank).report()
+    assert 0.05 < calm["teacher_entropy_share"] < 0.98
+    sharp = build("dino", tiny_model, bank, teacher_temperature=1e-4).report()
+    assert sharp["teacher_entropy_share"] < 0.05
+    assert "saturated" in caplog.text
+
+
+def test_a_released_head_is_applied(tiny_model, bank, batch, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    generator = torch.Generator().manual_seed(0)
+    state = {
+        "module.head.mlp.0.weight": torch.randn(7, 6, generator=generator),
+        "module.head.mlp.0.bias": torch.randn(7, generator=generator),
+        "module.head.mlp.2.weight": torch.randn(4, 7, generator=generator),
+        "module.head.mlp.2.bias": torch.randn(4, generator=generator),
+        "module.head.last_layer.weight_v": torch.randn(9, 4, generator=generator),
+        "module.head.last_layer.weight_g": torch.ones(9, 1),
+    }
+    save_file(state, tmp_path / "data" / "head.safetensors")
+    objective = build("dino", tiny_model, bank, head="head.safetensors")
+    features = tiny_model.outputs(batch.raw)["features"].requires_grad_()
+    assert objective.report()["head"] == "head.safetensors"
+    assert objective._code(features).shape == (6, 9)
+    assert objective._code(features).abs().max() <= 1
+    assert torch.autograd.gradcheck(lambda values: objective.loss(values, batch), (features,))
+
+
+def test_a_missing_or_foreign_head_is_named(tiny_model, bank, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ObjectiveError, match=r"data/none.safetensors does not exist"):
+        build("dino", tiny_model, bank, head="none.safetensors")
+    (tmp_path / "data").mkdir()
+    save_file({"other": torch.ones(1)}, tmp_path / "data" / "head.safetensors")
+    with pytest.raises(ObjectiveError, match=r"holds other; expected mlp.0.weight"):
+        build("dino", tiny_model, bank, head="head.safetensors")
+
+
+def test_views_are_images_that_differ_between_seeds_and_views(batch):
+    options = ViewOptions()
+    first = augmented_view(batch, view=0, seed=0, options=options)
+    assert first.shape == batch.raw.shape
+    assert first.min() >= 0
+    assert first.max() <= 1
+    for view, seed in ((1, 0), (0, 1)):
+        other = augmented_view(batch, view=view, seed=seed, options=options)
+        assert not torch.allclose(first, other)
+
+
+def test_masking_hides_the_asked_share(batch):
+    colour = torch.full((1, 3, 1, 1), -1.0, dtype=torch.float64)
+    options = MaskOptions(grid=8, masked_share=0.75)
+    masked = masked_copy(batch, mask=0, seed=0, options=options, colour=colour)
+    hidden = (masked == -1).all(1)
+    assert (hidden.float().mean((1, 2)) == 0.75).all()
+    assert torch.equal(
+        masked[:, :, :][~hidden[:, None].expand_as(masked)].sort().values,
+        batch.raw[~hidden[:, None].expand_as(masked)].sort().values,
+    )
+
+
+def test_a_silent_feature_does_not_enter(tiny_model, bank):
+    features = bank.outputs("features").clone()
+    features[:, 2] = 0.5
+    bank._outputs["features"] = features
+    scale = fit_standardisation(bank)
+    assert scale.n_silent == 1
+    assert (scale.apply(features + 3)[:, 2] == 0).all()
+    # Mean 0 and spread 1 elsewhere, by definition.
+    rest = scale.apply(features)[:, [0, 1, 3, 4, 5]]
+    torch.testing.assert_close(rest.std(0, correction=0), torch.ones(5, dtype=torch.float64))

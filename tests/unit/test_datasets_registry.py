@@ -1,0 +1,126 @@
+"""Claims about config/datasets.yaml and the adapters that it names."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gradbrain.config import GradbrainError
+from gradbrain.config.registries import Registries
+from gradbrain.config.schema import DatasetEntry
+from gradbrain.datasets.errors import DatasetError
+from gradbrain.datasets.registry import adapter, read_options
+from gradbrain.datasets.stimuli import read_stimuli
+
+ROOT = Path(__file__).resolve().parents[2]
+REGISTRIES = Registries([ROOT / "config"])
+
+
+@pytest.mark.parametrize("name", REGISTRIES.datasets)
+def test_every_entry_has_an_adapter_and_valid_options(name):
+    entry = REGISTRIES.dataset(name, where="test")
+    options = read_options(entry)
+    assert isinstance(options, adapter(entry.adapter).Options)
+    assert entry.licence
+    if entry.fetch is None:
+        assert adapter(entry.adapter).check(entry, options, ROOT / "data" / name) == []
+
+
+def test_subjects_are_named_after_their_data_set_and_unique():
+    subjects = []
+    for name in REGISTRIES.datasets:
+        entry = REGISTRIES.dataset(name, where="test")
+        assert all(subject.startswith(f"{name}-") for subject in entry.subjects)
+        subjects += entry.subjects
+    assert len(set(subjects)) == len(subjects)
+
+
+def test_the_worlds_differ_only_in_the_learning_signal():
+    for modality in ("fmri", "meg"):
+        worlds = {
+            world: read_options(
+                REGISTRIES.dataset(f"simulated_{modality}_{world}", where="test")
+            ).model_dump(exclude={"world", "learning_signal"})
+            for world in ("feedforward", "backprop")
+        }
+        assert worlds["feedforward"] == worlds["backprop"]
+        entry = REGISTRIES.dataset(f"simulated_{modality}_backprop", where="test")
+        assert len(entry.subjects) == 6
+
+
+def test_objects92_pins_every_file():
+    entry = REGISTRIES.dataset("objects92", where="test")
+    assert len(entry.subjects) == 15
+    assert len(entry.fetch.files) == 94
+    # Net2Brain at a commit, not at a branch.
+    assert "/7616b6b7a496d744074130e754007f651a203ac7/" in entry.fetch.base_url
+
+
+def test_an_unknown_adapter_is_named():
+    with pytest.raises(DatasetError, match=r"adapter 'bids': there is no module"):
+        adapter("bids")
+    with pytest.raises(DatasetError, match=r"adapter 'images'.* lacks Options, stimuli"):
+        adapter("images")
+
+
+def test_an_unknown_option_is_named_with_those_that_exist():
+    entry = DatasetEntry(name="mine", adapter="photographs", modality="none", options={"sizes": 3})
+    with pytest.raises(GradbrainError, match=r"'mine'.*sizes: unknown key.*Known keys: split"):
+        read_options(entry)
+
+
+def test_adapters_load_neither_torch_nor_mne_nor_nilearn():
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1]);"
+        "from gradbrain.datasets.registry import adapter;"
+        "[adapter(name) for name in ('photographs', 'simulated', 'dissimilarity')];"
+        "print([m for m in ('torch', 'mne', 'nilearn', 'skimage', 'nibabel') if m in sys.modules])"
+    )
+    command = [sys.executable, "-c", code, str(ROOT / "workflow")]
+    assert subprocess.run(command, capture_output=True, text=True).stdout.strip() == "[]"
+
+
+def test_the_command_writes_a_stimulus_table(tmp_path):
+    entry = DatasetEntry(
+        name="mine",
+        adapter="photographs",
+        modality="none",
+        stimuli="mine",
+        options={"split": "calibration", "n_images": 8, "size": 32},
+    )
+    command = [
+        sys.executable,
+        str(ROOT / "scripts" / "prepare_stimuli.py"),
+        *("--entry", entry.model_dump_json()),
+        *("--stimuli", "mine"),
+        *("--data", str(tmp_path / "data" / "mine")),
+        *("--output", str(tmp_path / "mine.parquet")),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    table = read_stimuli(tmp_path / "mine.parquet")
+    assert len(table) == 8
+    assert json.loads(table["locator"][0])["size"] == 32
+    again = tmp_path / "again.parquet"
+    command[-1] = str(again)
+    subprocess.run(command, check=True, capture_output=True)
+    assert again.read_bytes() == (tmp_path / "mine.parquet").read_bytes()
+
+
+def test_the_command_refuses_what_is_missing_in_one_line(tmp_path):
+    entry = REGISTRIES.dataset("objects92", where="test").model_copy(update={"fetch": None})
+    command = [
+        sys.executable,
+        str(ROOT / "scripts" / "prepare_stimuli.py"),
+        *("--entry", entry.model_dump_json()),
+        *("--stimuli", "objects92"),
+        *("--data", str(tmp_path / "nowhere")),
+        *("--output", str(tmp_path / "objects92.parquet")),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: data set 'objects92': the folder")
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "objects92.parquet").exists()

@@ -1,0 +1,294 @@
+"""Claims about simulated brains: what is planted, where and when, and what is not told."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from pydantic import ValidationError
+
+from gradbrain.config.schema import DatasetEntry
+from gradbrain.datasets import simulated
+from gradbrain.datasets.errors import DatasetError
+from gradbrain.datasets.responses import check_responses
+from gradbrain.datasets.simulated import Options, latencies, layer_of_region, readout, sample_times
+from gradbrain.store import open_store, write_store, write_table
+
+ROOT = Path(__file__).resolve().parents[2]
+LAYERS = ["one", "two", "three"]
+N_IMAGES = 72
+
+
+def options_of(world="feedforward", **changes):
+    return {
+        "world": world,
+        "planting_model": "net",
+        "planting_signal_set": "planted",
+        "planting_layers": LAYERS,
+        "images": {"n_images": N_IMAGES, "size": 32},
+        "noise_sd": 0.2,
+        "learning_gain": 1.0,
+        "vertices_per_region": 4,
+        "n_sensors": 12,
+        **({"learning_signal": "gradient"} if world == "backprop" else {}),
+        **changes,
+    }
+
+
+def entry_of(modality="fmri", **changes):
+    return DatasetEntry(
+        name="sim",
+        adapter="simulated",
+        modality=modality,
+        subjects=("sim-s01", "sim-s02"),
+        **{"stimuli": "crops", "options": options_of(), **changes},
+    )
+
+
+@pytest.fixture(scope="module")
+def stimuli():
+    return simulated.stimuli(entry_of(), Options(**options_of()), "crops", Path("data/sim"))
+
+
+@pytest.fixture(scope="module")
+def planted(stimuli):
+    """Independent random features of each layer and signal, in an order of their own."""
+    rng = np.random.default_rng(0)
+    return {
+        layer: {
+            name: rng.standard_normal((len(stimuli), 5)).astype(np.float32)
+            for name in ("activation", "gradient")
+        }
+        for layer in LAYERS
+    }
+
+
+@pytest.fixture(scope="module")
+def features(stimuli, planted, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("features")
+    for layer, signals in planted.items():
+        write_features(folder / f"{layer}.zarr", stimuli, signals, layer=layer)
+    # Given in another order than that of the layers: the stores say which layer they hold.
+    return [folder / f"{layer}.zarr" for layer in reversed(LAYERS)]
+
+
+def write_features(path, stimuli, signals, **attrs):
+    order = np.random.default_rng(1).permutation(len(stimuli))
+    dataset = xr.Dataset(
+        {name: (("image", "feature"), values[order]) for name, values in signals.items()},
+        coords={"image_id": ("image", stimuli["image_id"].to_numpy(dtype=str)[order])},
+        attrs={"model": "net", "layer": "one", "signal_set": "planted", **attrs},
+    )
+    write_store(path, dataset, kind="features")
+
+
+def simulate(features, stimuli, *, modality="fmri", subject="sim-s01", **options):
+    dataset = simulated.responses(
+        entry_of(modality),
+        Options(**options_of(**options)),
+        subject,
+        stimuli,
+        Path("data/sim"),
+        features,
+    )
+    check_responses(dataset, stimuli)
+    return dataset
+
+
+def explained(features, response):
+    """In-sample R² of responses (image, target) given features, per target."""
+    design = np.column_stack([np.ones(len(features)), features])
+    residual = response - design @ np.linalg.lstsq(design, response, rcond=None)[0]
+    return 1 - residual.var(axis=0) / response.var(axis=0)
+
+
+def test_each_region_follows_its_layer_and_no_other(features, stimuli, planted):
+    dataset = simulate(features, stimuli)
+    for region, layer in layer_of_region(Options(**options_of())).items():
+        response = dataset["response"].values[:, dataset["roi"].values == region]
+        assert response.shape[1] == 8
+        scores = {name: explained(planted[name]["activation"], response).mean() for name in LAYERS}
+        assert scores[layer] > 0.9
+        # Five of 72 independent features explain 7 % by chance.
+        assert max(score for name, score in scores.items() if name != layer) < 0.2
+
+
+def test_the_feedforward_world_holds_no_gradient_and_the_other_does(features, stimuli, planted):
+    gradients = np.concatenate([planted[layer]["gradient"] for layer in LAYERS], axis=1)
+    without = simulate(features, stimuli)["response"].values
+    assert explained(gradients, without).mean() < 0.35  # 15 of 72 features: 21 % by chance
+    holding = simulate(features, stimuli, world="backprop")
+    for region, layer in layer_of_region(Options(**options_of())).items():
+        response = holding["response"].values[:, holding["roi"].values == region]
+        both = np.concatenate(list(planted[layer].values()), axis=1)
+        assert explained(both, response).mean() > 0.9
+        assert 0.3 < explained(planted[layer]["gradient"], response).mean() < 0.7
+
+
+def test_regions_take_layers_in_order_and_reach_both_ends():
+    options = Options(**options_of(planting_layers=[f"l{i}" for i in range(7)]))
+    layers = list(layer_of_region(options).values())
+    assert layers == ["l0", "l1", "l2", "l3", "l3", "l4", "l5", "l6"]
+
+
+def test_the_store_names_places_and_not_what_was_planted(features, stimuli):
+    dataset = simulate(features, stimuli)
+    assert dataset.attrs["space"] == "fsaverage5"
+    assert dataset.attrs["early_rois"] == ["V1", "V2", "V3"]
+    assert dataset.attrs["high_rois"] == ["LO", "PHC", "FFA"]
+    distances = [dataset.attrs["roi_distance"][roi] for roi in dataset.attrs["roi_order"]]
+    assert distances == sorted(distances)
+    assert dataset.attrs["n_masked_targets"] == 0
+    told = json.dumps(dataset.attrs)
+    for secret in ("feedforward", "backprop", "planting", "gradient", "net", "one"):
+        assert f'"{secret}' not in told
+    truth = simulated.provenance(entry_of(), Options(**options_of()))["planted"]
+    assert truth["layer_of_region"]["V1"] == "one"
+
+
+def test_activations_come_in_order_of_depth_and_gradients_last_layer_first(
+    features, stimuli, planted
+):
+    dataset = simulate(features, stimuli, modality="meg", world="backprop", noise_sd=0.5)
+    time = dataset["time"].values
+    response = dataset["response"].values
+    peak = {}
+    for layer, signals in planted.items():
+        for signal, values in signals.items():
+            scores = [explained(values, response[:, index]).mean() for index in range(len(time))]
+            peak[layer, signal] = time[np.argmax(scores)]
+    forward, backward = latencies(Options(**options_of("backprop")))
+    for index, layer in enumerate(LAYERS):
+        # Within one sample, 40 ms.
+        assert peak[layer, "activation"] == pytest.approx(forward[index], abs=0.041)
+        assert peak[layer, "gradient"] == pytest.approx(backward[index], abs=0.041)
+    assert forward == [0.08, 0.125, 0.17]
+    assert backward == [0.36, 0.315, 0.27]
+
+
+def test_nothing_is_planted_before_the_image(features, stimuli):
+    dataset = simulate(features, stimuli, modality="meg")
+    time = dataset["time"].values
+    assert 0.0 in time
+    assert (np.diff(time).round(9) == 0.04).all()
+    ceiling = dataset["noise_ceiling"].values
+    assert ceiling[time < 0].mean() < 0.1
+    assert ceiling[np.argmin(abs(time - 0.12))].mean() > 0.8
+
+
+def test_sample_times_include_the_onset_and_stay_within_the_window():
+    times = sample_times(Options(**options_of(sfreq=30.0)))
+    assert 0.0 in times
+    assert times[0] >= -0.1 - 1e-9
+    assert times[-1] <= 0.8 + 1e-9
+
+
+def test_noise_ceilings_are_seen_from_the_repeats(features, stimuli):
+    dataset = simulate(features, stimuli, noise_sd=1.5)
+    # Signal variance 1 against 2.25 / 3 of noise.
+    assert dataset["noise_ceiling"].values.mean() == pytest.approx(1 / 1.75, abs=0.05)
+    assert (dataset["n_repeats"].values == 3).all()
+
+
+def test_a_subject_is_the_same_each_time_and_differs_from_the_next(features, stimuli):
+    first = simulate(features, stimuli)
+    assert first.identical(simulate(features, stimuli))
+    second = simulate(features, stimuli, subject="sim-s02")
+    correlation = np.corrcoef(first["response"].values.ravel(), second["response"].values.ravel())
+    assert abs(correlation[0, 1]) < 0.2
+
+
+def test_a_readout_has_unit_variance_and_ignores_constant_features():
+    features = np.random.default_rng(0).standard_normal((50, 4))
+    padded = np.column_stack([features, np.full(50, 3.0)])
+    read = readout(features, 6, np.random.default_rng(1))
+    np.testing.assert_allclose(read.mean(axis=0), 0, atol=1e-12)
+    np.testing.assert_allclose(read.std(axis=0), 1)
+    np.testing.assert_allclose(readout(padded, 6, np.random.default_rng(1)), read)
+    with pytest.raises(DatasetError, match="do not vary"):
+        readout(np.ones((50, 4)), 2, np.random.default_rng(0))
+
+
+def test_without_a_shared_set_each_subject_sees_crops_of_its_own():
+    entry, options = entry_of(stimuli=None), Options(**options_of())
+    first = simulated.stimuli(entry, options, "sim-s01", Path("data/sim"))
+    second = simulated.stimuli(entry, options, "sim-s02", Path("data/sim"))
+    assert set(first["content_sha256"]).isdisjoint(second["content_sha256"])
+    assert first.equals(simulated.stimuli(entry, options, "sim-s01", Path("data/sim")))
+
+
+def test_required_features_are_one_store_per_layer():
+    assert simulated.required_features(entry_of(), Options(**options_of())) == [
+        ("net", layer, "planted") for layer in LAYERS
+    ]
+
+
+def test_wrong_features_are_named(features, stimuli, planted, tmp_path):
+    with pytest.raises(DatasetError, match=r"no features of the planting layer.* one of 'net'"):
+        simulate(features[:2], stimuli)
+    with pytest.raises(DatasetError, match="each once"):
+        simulate([*features, features[0]], stimuli)
+    write_features(tmp_path / "other.zarr", stimuli, planted["one"], layer="one", model="other")
+    with pytest.raises(DatasetError, match=r"other\.zarr: holds model.*'other'"):
+        simulate([tmp_path / "other.zarr", *features[:2]], stimuli)
+    write_features(
+        tmp_path / "bare.zarr", stimuli, {"activation": planted["one"]["activation"]}, layer="one"
+    )
+    with pytest.raises(DatasetError, match=r"bare\.zarr: lacks the signal.* gradient"):
+        simulate([tmp_path / "bare.zarr", *features[:2]], stimuli, world="backprop")
+    few = {"activation": planted["one"]["activation"][:70]}
+    write_features(tmp_path / "few.zarr", stimuli.iloc[:70], few, layer="one")
+    with pytest.raises(DatasetError, match=r"few\.zarr: lacks 2 of 72 stimuli, e\.g\."):
+        simulate([tmp_path / "few.zarr", *features[:2]], stimuli)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"learning_signal": "gradient"}, "learning_signal"),
+        ({"world": "backprop", "learning_signal": None}, "learning_signal"),
+        ({"planting_layers": ["a", "a"]}, "name each layer once"),
+        ({"regions": ["V1", "V9"]}, "'V9'.*unknown"),
+        ({"regions": ["V2", "FFA"]}, "V1 must be among them"),
+        ({"tmin": 0.1}, "must enclose the onset"),
+        ({"n_repeats": 1}, "n_repeats"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(changes, message):
+    with pytest.raises(ValidationError, match=message):
+        Options(**{**options_of(), **changes})
+
+
+def test_only_fmri_and_meg_can_be_simulated():
+    problems = simulated.check(entry_of("none"), Options(**options_of()), Path("data"))
+    assert len(problems) == 1
+    assert "expected fmri or meg" in problems[0]
+
+
+def test_the_command_writes_a_whole_store_and_the_truth_beside_it(features, stimuli, tmp_path):
+    write_table(tmp_path / "crops.parquet", stimuli)
+    output = tmp_path / "sim-s01.zarr"
+    command = [
+        sys.executable,
+        str(ROOT / "scripts" / "prepare_responses.py"),
+        *("--entry", entry_of("meg").model_dump_json()),
+        *("--subject", "sim-s01"),
+        *("--stimuli", str(tmp_path / "crops.parquet")),
+        *("--data", str(tmp_path / "data")),
+        *("--features", *map(str, features)),
+        *("--output", str(output)),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    dataset = open_store(output, kind="responses", verify=True)
+    assert dict(dataset["response"].sizes) == {"image": N_IMAGES, "time": 23, "sensor": 12}
+    record = json.loads((tmp_path / "sim-s01.zarr.provenance.json").read_text())
+    assert record["planted"]["activation_latency_s"] == {"one": 0.08, "two": 0.125, "three": 0.17}
+
+    command[command.index("--subject") + 1] = "sim-s09"
+    refused = subprocess.run(command, capture_output=True, text=True)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("error: subject 'sim-s09' is not one of data set 'sim'")

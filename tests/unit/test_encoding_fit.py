@@ -1,0 +1,517 @@
+"""The encoding job on small stores: contents, invariants, leaks and bad input."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from fit_encoding import main
+
+from gradbrain.config.schema import EncodingSettings
+from gradbrain.encoding.errors import EncodingError
+from gradbrain.encoding.fit import PAIR_MEASURES, fit_encoding, fit_folds, make_bands
+from gradbrain.encoding.inputs import read_features, read_responses
+from gradbrain.encoding.solver import search_and_solve
+from gradbrain.encoding.splits import grouped_folds
+from gradbrain.encoding.tables import COLUMNS, tidy_scores
+from gradbrain.store import open_store, read_table, write_store
+
+N_IMAGES, N_LAYERS = 60, 3
+IMAGE_IDS = np.array([f"image-{number:02d}" for number in range(N_IMAGES)])
+GROUPS = np.array([f"photograph-{number % 15:02d}" for number in range(N_IMAGES)])
+ROLES = {"activation": "activation", "gradient": "learning", "control": "control"}
+ROIS = ("V1", "V2", "IT")
+SETTINGS = EncodingSettings(n_draws=20, n_band_weights=4, n_penalties=5, dtype="float64")
+
+
+def signals(layer, latent):
+    """Activations carry four latents; the gradient of layer 1 carries a fifth that none has."""
+    generator = np.random.default_rng(layer)
+
+    def mix(columns, width):
+        source = latent[:, columns]
+        values = source @ generator.standard_normal((source.shape[1], width))
+        return values + 0.3 * generator.standard_normal(values.shape)
+
+    return {
+        "activation": mix(slice(0, 4), 30 + 20 * layer),
+        "gradient": mix(slice(3, 5), 40),
+        "control": generator.standard_normal((N_IMAGES, 25)),
+    }
+
+
+@pytest.fixture
+def latent():
+    return np.random.default_rng(99).standard_normal((N_IMAGES, 5))
+
+
+@pytest.fixture
+def features(tmp_path, latent):
+    paths = []
+    for layer in range(N_LAYERS):
+        paths.append(tmp_path / f"layer{layer}.zarr")
+        write_features(paths[-1], layer, signals(layer, latent))
+    return paths
+
+
+def write_features(path, layer, values, image_ids=IMAGE_IDS, **attrs):
+    variables = {
+        name: (("image", f"feature_{name}"), array.astype(np.float32))
+        for name, array in values.items()
+    }
+    described = {
+        "model": "net",
+        "layer": f"layer{layer}",
+        "depth": layer / (N_LAYERS - 1),
+        "pooling": "mean",
+        "signal_set": "set",
+        "stimuli": "images",
+        "roles": ROLES,
+        "objectives": dict.fromkeys(ROLES, ""),
+        **attrs,
+    }
+    dataset = xr.Dataset(variables, coords={"image_id": ("image", image_ids)}, attrs=described)
+    write_store(path, dataset, kind="features")
+
+
+def describe(**attrs):
+    return {
+        "dataset": "made",
+        "subject": "made-s1",
+        "modality": "fmri",
+        "space": "virtual",
+        "units": "a.u.",
+        "rotation_invariant": False,
+        "roi_order": list(ROIS),
+        "early_rois": ["V1"],
+        "high_rois": ["IT"],
+        "onset_s": 0.0,
+        "n_masked_targets": 0,
+        "licence": "",
+        "citation": "",
+        "preprocessing": "",
+        **attrs,
+    }
+
+
+def fmri_values(latent, n_targets=12, columns=slice(0, 5)):
+    generator = np.random.default_rng(5)
+    source = latent[:, columns]
+    return source @ generator.standard_normal((source.shape[1], n_targets)) + (
+        1.5 * generator.standard_normal((N_IMAGES, n_targets))
+    )
+
+
+def write_fmri(path, values, order=None, roi=None, ceiling=None, **attrs):
+    n_targets = values.shape[1]
+    order = np.arange(N_IMAGES) if order is None else order
+    # Regions are interleaved, and one target lies outside all of them.
+    roi = np.append(np.resize(ROIS, n_targets - 1), "") if roi is None else roi
+    ceiling = np.full(n_targets, 0.5) if ceiling is None else ceiling
+    dataset = xr.Dataset(
+        {
+            "response": (("image", "target"), values[order].astype(np.float32)),
+            "noise_ceiling": ("target", ceiling.astype(np.float32), {"missing_allowed": True}),
+        },
+        coords={
+            "image_id": ("image", IMAGE_IDS[order]),
+            "group": ("image", GROUPS[order]),
+            "roi": ("target", roi),
+            "hemisphere": ("target", np.array(["left"] * n_targets)),
+            "x": ("target", np.arange(n_targets, dtype=float)),
+            "vertex": ("target", np.arange(n_targets)),
+        },
+        attrs=describe(roi_distance={"V1": 0.0, "V2": 9.5, "IT": 40.0}, **attrs),
+    )
+    write_store(path, dataset, kind="responses")
+    return path
+
+
+def write_meg(path, latent):
+    generator = np.random.default_rng(6)
+    values = generator.standard_normal((N_IMAGES, 4, 5))
+    values[:, 2:] += np.einsum("il,lts->its", latent[:, :4], np.ones((4, 2, 5)))
+    dataset = xr.Dataset(
+        {"response": (("image", "time", "sensor"), values.astype(np.float32))},
+        coords={
+            "image_id": ("image", IMAGE_IDS),
+            "group": ("image", GROUPS),
+            "time": ("time", np.array([-0.1, 0.0, 0.1, 0.2])),
+            "sensor": ("sensor", np.array([f"MEG{number}" for number in range(5)])),
+            "sensor_x": ("sensor", np.arange(5.0)),
+            "sensor_y": ("sensor", np.arange(5.0)),
+        },
+        attrs=describe(modality="meg", space="sensors", roi_order=[], early_rois=[], high_rois=[]),
+    )
+    write_store(path, dataset, kind="responses")
+    return path
+
+
+def fit(features, responses, layer="layer1", **changes):
+    return fit_encoding(
+        features=features,
+        layer=layer,
+        responses=responses,
+        settings=SETTINGS.model_copy(update=changes),
+        study="test",
+    )
+
+
+def row(store, signal, measure, variable="score"):
+    found = (store["signal"].values == signal) & (store["measure"].values == measure)
+    assert found.sum() == 1
+    return store[variable].isel(score_row=int(np.flatnonzero(found)[0])).values
+
+
+@pytest.fixture
+def fmri(tmp_path, latent):
+    return write_fmri(tmp_path / "fmri.zarr", fmri_values(latent))
+
+
+def test_command_writes_the_store_and_table_of_the_contract(tmp_path, features, fmri):
+    output, table = tmp_path / "out" / "fit.zarr", tmp_path / "out" / "fit.parquet"
+    arguments = {
+        "--layer": "layer1",
+        "--responses": str(fmri),
+        "--settings": SETTINGS.model_dump_json(),
+        "--study": "test",
+        "--output": str(output),
+        "--table": str(table),
+    }
+    flat = [word for pair in arguments.items() for word in pair]
+    main(["--features", *map(str, features), *flat])
+    store = open_store(output, kind="encoding", verify=True)
+    rows = list(zip(store["signal"].values, store["measure"].values, strict=True))
+    assert len(rows) == len(set(rows)) == 4 * 2 + 2 * len(PAIR_MEASURES)
+    assert store["score"].dims == ("score_row", "target")
+    assert store["boot"].shape == store["null"].shape == (20, len(rows), 3)
+    assert list(store["unit"].values) == list(ROIS)
+    np.testing.assert_array_equal(store["vertex"].values, np.arange(12))
+    assert store.attrs["layer"] == "layer1"
+    assert store.attrs["depth"] == 0.5
+    assert store.attrs["roles"] == ROLES
+    assert store.attrs["roi_distance"]["IT"] == 40.0
+    assert "all_activations+gradient" in store["fit"].values
+    scores = read_table(table, columns=COLUMNS)
+    assert list(scores.columns) == list(COLUMNS)
+    assert len(scores) == len(rows) * 3
+    one = scores[(scores.signal == "gradient") & (scores.measure == "unique_r2")]
+    assert list(one.roi) == list(ROIS)
+    assert list(one.roi_rank) == [0, 1, 2]
+    assert list(one.distance_mm) == [0.0, 9.5, 40.0]
+    assert list(one.n_targets) == [4, 4, 3]
+    assert one.time.isna().all()
+    assert (one.role == "learning").all()
+    assert (scores.boot_low <= scores.boot_high).all()
+
+
+def test_scores_are_consistent_with_each_other(features, fmri):
+    store = fit(features, fmri)
+    for signal in ("gradient", "control"):
+        for variable in ("score", "unit_score", "boot"):
+            split = row(store, signal, "split_activation_r2", variable) + row(
+                store, signal, "split_signal_r2", variable
+            )
+            joint = row(store, signal, "joint_r2", variable)
+            np.testing.assert_allclose(split, joint, atol=1e-6)
+            unique = row(store, signal, "full_r2", variable) - row(
+                store, "all_activations", "r2", variable
+            )
+            np.testing.assert_allclose(row(store, signal, "unique_r2", variable), unique, atol=1e-6)
+            gained = joint - row(store, "activation", "r2", variable)
+            np.testing.assert_allclose(
+                row(store, signal, "layer_unique_r2", variable), gained, atol=1e-6
+            )
+    for name, targets in (("V1", slice(0, 11, 3)), ("IT", slice(2, 11, 3))):
+        place = list(store["unit"].values).index(name)
+        np.testing.assert_allclose(
+            store["unit_score"].values[:, place],
+            store["score"].values[:, targets].mean(axis=1),
+            atol=1e-6,
+        )
+
+
+def test_scores_are_those_of_scikit_learn_on_the_same_folds(tmp_path, latent, features):
+    """One penalty, so that nothing is selected: every step but the search is redone by hand."""
+    from sklearn.linear_model import Ridge
+
+    values = fmri_values(latent)
+    path = write_fmri(tmp_path / "one.zarr", values)
+    store = fit(features, path, n_penalties=1, log10_penalty_min=2.0, log10_penalty_max=2.0)
+    order = np.lexsort((IMAGE_IDS, GROUPS))
+    X = signals(1, latent)["activation"].astype(np.float32)[order].astype(float)
+    Y = values.astype(np.float32)[order].astype(float)
+    folds = grouped_folds(GROUPS[order], 5, 0)
+    r, r2 = np.zeros(12), np.zeros(12)
+    for fold in range(5):
+        train, test = folds != fold, folds == fold
+        x = (X - X[train].mean(0)) / X[train].std(0) * np.sqrt(1000 / X.shape[1])
+        y = (Y - Y[train].mean(0)) / Y[train].std(0)
+        predicted = Ridge(alpha=100.0).fit(x[train], y[train]).predict(x[test])
+        r += [np.corrcoef(predicted[:, t], y[test][:, t])[0, 1] / 5 for t in range(12)]
+        r2 += (1 - ((y[test] - predicted) ** 2).sum(0) / (y[test] ** 2).sum(0)) / 5
+    np.testing.assert_allclose(row(store, "activation", "r"), r, atol=1e-6)
+    np.testing.assert_allclose(row(store, "activation", "r2"), r2, atol=1e-6)
+
+
+def test_unique_part_is_found_only_where_it_was_planted(tmp_path, latent, features):
+    with_gradient = write_fmri(tmp_path / "with.zarr", fmri_values(latent))
+    without = write_fmri(tmp_path / "without.zarr", fmri_values(latent, columns=slice(0, 4)))
+    planted, absent = fit(features, with_gradient), fit(features, without)
+    threshold = np.quantile(row(planted, "gradient", "unique_r2", "null"), 0.95, axis=0)
+    assert (row(planted, "gradient", "unique_r2", "unit_score") > threshold).all()
+    assert row(planted, "gradient", "unique_r2", "unit_score").mean() > 0.05
+    assert row(absent, "gradient", "unique_r2", "unit_score").mean() < 0.01
+    assert row(planted, "control", "unique_r2", "unit_score").mean() < 0.01
+    # The gradient shares a latent with the activations: raw, it predicts in both worlds.
+    assert row(absent, "gradient", "r", "unit_score").mean() > 0.1
+
+
+def test_meg_units_are_times_and_targets_are_time_by_sensor(tmp_path, latent, features):
+    store = fit(features, write_meg(tmp_path / "meg.zarr", latent))
+    assert list(store["unit"].values) == ["-0.1", "0", "0.1", "0.2"]
+    np.testing.assert_allclose(store["unit_time"].values, [-0.1, 0, 0.1, 0.2])
+    assert store.sizes["target"] == 20
+    np.testing.assert_allclose(store["time"].values[:6], [-0.1] * 5 + [0.0])
+    assert list(store["sensor"].values[:2]) == ["MEG0", "MEG1"]
+    by_time = row(store, "activation", "r", "unit_score")
+    assert by_time[2:].min() > 0.5 > by_time[:2].max()
+    table = tidy_scores(store)
+    assert set(table.unit_kind) == {"time"}
+    assert set(table.roi) == {""}
+    assert set(table.roi_rank) == {-1}
+    assert set(table[table.signal == "all_activations"].role) == {"baseline"}
+
+
+def test_order_of_images_in_the_stores_does_not_matter(tmp_path, latent, features, fmri):
+    order = np.random.default_rng(3).permutation(N_IMAGES)
+    shuffled = write_fmri(tmp_path / "shuffled.zarr", fmri_values(latent), order=order)
+    xr.testing.assert_equal(fit(features, shuffled), fit(features, fmri))
+
+
+def test_draws_are_the_same_for_every_layer(features, fmri):
+    first, last = fit(features, fmri, layer="layer0"), fit(features, fmri, layer="layer2")
+    for variable in ("boot", "null"):
+        np.testing.assert_allclose(
+            row(first, "all_activations", "r", variable),
+            row(last, "all_activations", "r", variable),
+            atol=1e-6,
+        )
+
+
+def test_rotating_virtual_voxels_changes_nothing(tmp_path, latent, features):
+    roi = np.repeat(ROIS, 4)
+    values = fmri_values(latent)
+    generator = np.random.default_rng(7)
+    rotations = [np.linalg.qr(generator.standard_normal((4, 4)))[0] for _ in ROIS]
+    turned = np.concatenate(
+        [part @ q for part, q in zip(np.split(values, 3, axis=1), rotations, strict=True)], axis=1
+    )
+    stores = []
+    for name, response in (("plain", values), ("turned", turned)):
+        path = tmp_path / f"{name}.zarr"
+        stores.append(fit(features, write_fmri(path, response, roi=roi, rotation_invariant=True)))
+    assert stores[0].sizes["target"] == 3
+    assert list(stores[0]["roi"].values) == list(ROIS)
+    for variable in stores[0].data_vars:
+        # Responses are stored as float32.
+        np.testing.assert_allclose(
+            stores[0][variable].values, stores[1][variable].values, atol=2e-5, err_msg=variable
+        )
+
+
+def test_responses_that_are_not_pooled_do_change_under_rotation(tmp_path, latent, features):
+    roi = np.repeat(ROIS, 4)
+    values = fmri_values(latent) * np.linspace(0.1, 3, 12)
+    q = np.linalg.qr(np.random.default_rng(7).standard_normal((12, 12)))[0]
+    plain = fit(features, write_fmri(tmp_path / "plain.zarr", values, roi=roi))
+    turned = fit(features, write_fmri(tmp_path / "turned.zarr", values @ q, roi=roi))
+    assert np.abs(plain["unit_score"].values - turned["unit_score"].values).max() > 0.01
+
+
+def test_test_images_touch_neither_standardisation_nor_selection(
+    tmp_path, latent, features, monkeypatch
+):
+    """Garbage in the responses and features of test images leaves the fit bitwise the same."""
+    solutions = []
+
+    def record(*arguments, **options):
+        result = search_and_solve(*arguments, **options)
+        solutions.append(result[0])
+        return result
+
+    monkeypatch.setattr("gradbrain.encoding.regression.search_and_solve", record)
+    values = fmri_values(latent)
+    brain = read_responses(write_fmri(tmp_path / "plain.zarr", values))
+    folds = grouped_folds(brain.groups, SETTINGS.n_folds, SETTINGS.seed)
+    test_images = np.isin(IMAGE_IDS, brain.image_ids[folds == 0])
+
+    def garbage(array):
+        return np.where(test_images[:, None], 1e3 * np.roll(array, 1, axis=0) - 77, array)
+
+    spoiled = []
+    for layer in range(N_LAYERS):
+        spoiled.append(tmp_path / f"spoiled{layer}.zarr")
+        changed = {name: garbage(array) for name, array in signals(layer, latent).items()}
+        write_features(spoiled[-1], layer, changed)
+    spoiled_brain = write_fmri(tmp_path / "spoiled.zarr", garbage(values))
+    runs = []
+    settings = SETTINGS.model_copy(update={"baseline_components": 10})
+    for paths, brain_path in ((features, tmp_path / "plain.zarr"), (spoiled, spoiled_brain)):
+        brain = read_responses(brain_path)
+        layer_features = read_features(paths, "layer1", brain.image_ids, brain_path)
+        solutions.clear()
+        fit_folds(layer_features, brain, settings)
+        # Fits of the first outer fold: four single bands and four pairs.
+        runs.append(solutions[:8])
+    for clean, dirty in zip(*runs, strict=True):
+        np.testing.assert_array_equal(clean.penalty, dirty.penalty)
+        np.testing.assert_array_equal(clean.candidate, dirty.candidate)
+        for ours, theirs in zip(clean.coefficients, dirty.coefficients, strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def test_the_leak_test_catches_a_leak(tmp_path, latent, features):
+    """Standardising with all images, test ones too, changes the bands of training images."""
+    brain_path = write_fmri(tmp_path / "plain.zarr", fmri_values(latent))
+    brain = read_responses(brain_path)
+    layer_features = read_features(features, "layer1", brain.image_ids, brain_path)
+    folds = grouped_folds(brain.groups, SETTINGS.n_folds, SETTINGS.seed)
+    train, test = np.flatnonzero(folds != 0), np.flatnonzero(folds == 0)
+    honest = make_bands(layer_features, train, test, SETTINGS)["gradient"]
+    leaky = make_bands(layer_features, np.arange(N_IMAGES), test, SETTINGS)["gradient"]
+    assert np.abs(honest.train - leaky.train[train]).max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"solver": "himalaya"},
+        {"selection": "loo"},
+        {"selection": "kfold"},
+        {"penalty_scope": "roi"},
+        {"baseline_components": 5},
+        {"dtype": "float32"},
+        {"target_batch": 5},
+    ],
+    ids=str,
+)
+def test_every_option_agrees_with_the_default_on_what_predicts(features, fmri, changes):
+    default, other = fit(features, fmri), fit(features, fmri, **changes)
+    for signal in ("activation", "gradient", "all_activations"):
+        np.testing.assert_allclose(
+            row(default, signal, "r", "unit_score"),
+            row(other, signal, "r", "unit_score"),
+            atol=0.08,
+        )
+
+
+def test_targets_of_a_region_share_their_penalty_when_asked(features, fmri):
+    store = fit(features, fmri, penalty_scope="roi")
+    for targets in (slice(0, 11, 3), slice(1, 11, 3)):
+        chosen = store["penalty_log10"].values[:, targets]
+        np.testing.assert_allclose(chosen, chosen[:, :1] * np.ones(chosen.shape[1]), atol=1e-6)
+
+
+def test_unreliable_targets_are_left_out_of_units_and_counted(tmp_path, latent, features):
+    ceiling = np.full(12, 0.5)
+    ceiling[[0, 4]] = 0.01, np.nan
+    path = tmp_path / "ceiling.zarr"
+    values = fmri_values(latent)
+    store = fit(features, write_fmri(path, values, ceiling=ceiling), min_noise_ceiling=0.1)
+    assert store.attrs["n_unreliable_targets"] == 2
+    assert store.attrs["n_unit_targets"] == [3, 3, 3]
+    np.testing.assert_allclose(
+        row(store, "activation", "r", "unit_score")[0],
+        row(store, "activation", "r")[[3, 6, 9]].mean(),
+        atol=1e-6,
+    )
+
+
+def test_predictions_of_named_regions_are_kept_in_units_of_the_responses(
+    tmp_path, latent, features
+):
+    values = fmri_values(latent) * 50 + 1000
+    path = write_fmri(tmp_path / "scaled.zarr", values)
+    store = fit(features, path, save_predictions=("IT", "elsewhere"))
+    np.testing.assert_array_equal(store["saved_target"].values, [2, 5, 8])
+    np.testing.assert_array_equal(store["roi"].values[[2, 5, 8]], ["IT"] * 3)
+    place = [int(np.flatnonzero(name == IMAGE_IDS)[0]) for name in store["image_id"].values]
+    predicted = store["prediction"].sel(fit=store["fit"] == "activation").values[0]
+    truth = values[place][:, [2, 5, 8]]
+    for column in range(3):
+        assert np.corrcoef(predicted[:, column], truth[:, column])[0, 1] > 0.3
+    np.testing.assert_allclose(predicted.mean(), truth.mean(), rtol=0.02)
+
+
+def test_penalties_on_the_edge_are_counted_and_reported(features, fmri, caplog):
+    store = fit(features, fmri, log10_penalty_min=6, log10_penalty_max=8)
+    assert store.attrs["edge_share"] > 0.5
+    assert "lie on the edge of the grid 1e6 to 1e8" in caplog.text
+
+
+def refused(features, responses, match, **options):
+    with pytest.raises(EncodingError, match=match):
+        fit(features, responses, **options)
+
+
+def test_a_missing_image_names_both_stores(tmp_path, latent, features, fmri):
+    write_features(
+        features[0],
+        0,
+        {name: values[:-2] for name, values in signals(0, latent).items()},
+        image_ids=IMAGE_IDS[:-2],
+    )
+    refused(features, fmri, r"layer0.zarr lacks 2 of the 60 images of .*fmri.zarr.*image-58")
+
+
+def test_features_that_are_not_finite_are_refused(tmp_path, latent, features, fmri):
+    spoiled = signals(1, latent)
+    spoiled["gradient"][3, 4] = np.inf
+    store = xr.Dataset(
+        {
+            name: (("image", f"feature_{name}"), values, {"missing_allowed": True})
+            for name, values in spoiled.items()
+        },
+        coords={"image_id": ("image", IMAGE_IDS)},
+        attrs=open_store(features[1], kind="features").attrs,
+    )
+    write_store(features[1], store, kind="features")
+    refused(features, fmri, "layer1.zarr: 'gradient' holds 1 NaN or infinite of 2400")
+
+
+def test_responses_that_are_constant_or_repeat_images_are_refused(tmp_path, latent, features):
+    values = fmri_values(latent)
+    values[:, 3] = 2.0
+    refused(features, write_fmri(tmp_path / "a.zarr", values), "1 of 12 targets are constant")
+    twice = np.r_[np.arange(N_IMAGES - 1), 0]
+    path = write_fmri(tmp_path / "b.zarr", fmri_values(latent), order=twice)
+    refused(features, path, "b.zarr: 1 image ids occur more than once, first image-00")
+
+
+def test_layers_and_models_must_fit_together(tmp_path, latent, features, fmri):
+    refused(features, fmri, "layer 'layer9' is in 0 of the 3 feature stores", layer="layer9")
+    refused([*features, features[1]], fmri, "is in 2 of the 4")
+    write_features(features[2], 2, signals(2, latent), model="other")
+    refused(features, fmri, r"different models were given \(net, other\)")
+
+
+def test_too_few_groups_for_the_folds_are_refused(features, fmri):
+    refused(features, fmri, "16 folds .* 15 groups", n_folds=16)
+
+
+def test_a_region_without_targets_is_refused(tmp_path, latent, features):
+    path = write_fmri(tmp_path / "a.zarr", fmri_values(latent), roi=np.array(["V1"] * 12))
+    refused(features, path, r"\['IT', 'V2'\] has no target")
+
+
+def test_scores_do_not_depend_on_what_else_is_in_the_signal_set(tmp_path, latent, features, fmri):
+    smaller = []
+    for layer in range(N_LAYERS):
+        values = signals(layer, latent)
+        values.pop("control")
+        smaller.append(tmp_path / f"smaller{layer}.zarr")
+        roles = {name: ROLES[name] for name in values}
+        write_features(smaller[-1], layer, values, roles=roles)
+    whole, part = tidy_scores(fit(features, fmri)), tidy_scores(fit(smaller, fmri))
+    whole = whole[whole.signal != "control"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(whole, part, atol=1e-6)

@@ -1,0 +1,236 @@
+"""Folds, image draws and scores: exact expectations and invariants."""
+
+import numpy as np
+import pytest
+
+from gradbrain.encoding.draws import draw_images, permuted_traces
+from gradbrain.encoding.errors import EncodingError
+from gradbrain.encoding.scores import FoldScorer, UnitLayout
+from gradbrain.encoding.splits import FoldSplitter, grouped_folds
+
+GROUPS = np.repeat(["a", "b", "c", "d", "e"], [4, 1, 3, 3, 5])
+N_IMAGES = len(GROUPS)
+STOPS = np.array([4, 9])
+
+
+def layout(pooled, n_targets=11):
+    return UnitLayout(("early", "late"), STOPS, n_targets, pooled)
+
+
+def fold_data(seed=0, n_targets=11):
+    generator = np.random.default_rng(seed)
+    responses = generator.standard_normal((n_targets, N_IMAGES)) + 0.3
+    baseline = 0.4 * responses + 0.5 * generator.standard_normal(responses.shape)
+    full = baseline + 0.2 * responses + 0.1 * generator.standard_normal(responses.shape)
+    return responses, baseline, full
+
+
+def scorer(responses, pooled, n_draws=30):
+    draws = draw_images(GROUPS, n_draws, seed=3, fold=0)
+    return FoldScorer(responses, layout(pooled, len(responses)), draws), draws
+
+
+def brute_r(responses, predicted, pooled, counts=None):
+    """Pearson r by np.repeat of images, per target or per unit."""
+    if counts is not None:
+        responses = np.repeat(responses, counts, axis=1)
+        predicted = np.repeat(predicted, counts, axis=1)
+    y = responses - responses.mean(axis=1, keepdims=True)
+    p = predicted - predicted.mean(axis=1, keepdims=True)
+    cross, norm_y, norm_p = (y * p).sum(1), (y**2).sum(1), (p**2).sum(1)
+    if pooled:
+        cross, norm_y, norm_p = (by_unit_sum(v) for v in (cross, norm_y, norm_p))
+    return cross / np.sqrt(norm_y * norm_p)
+
+
+def brute_r2(responses, predicted, pooled, counts=None):
+    if counts is not None:
+        responses = np.repeat(responses, counts, axis=1)
+        predicted = np.repeat(predicted, counts, axis=1)
+    residual, total = ((responses - predicted) ** 2).sum(1), (responses**2).sum(1)
+    if pooled:
+        residual, total = by_unit_sum(residual), by_unit_sum(total)
+    return 1 - residual / total
+
+
+def by_unit_sum(values):
+    return np.array([values[:4].sum(), values[4:9].sum()])
+
+
+def unit_mean(values, pooled):
+    return values if pooled else np.array([values[:4].mean(), values[4:9].mean()])
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+@pytest.mark.parametrize("brute", [brute_r, brute_r2])
+def test_scores_and_bootstrap_are_those_of_repeated_images(pooled, brute):
+    responses, predicted, _ = fold_data()
+    fold_scorer, draws = scorer(responses, pooled)
+    score = fold_scorer.prediction(predicted)[brute is brute_r2]
+    np.testing.assert_allclose(score.point, brute(responses, predicted, pooled), atol=1e-12)
+    expected = [
+        unit_mean(brute(responses, predicted, pooled, counts), pooled) for counts in draws.counts
+    ]
+    np.testing.assert_allclose(score.boot, expected, atol=1e-10)
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+@pytest.mark.parametrize("brute", [brute_r, brute_r2])
+def test_fast_null_is_that_of_permuted_predictions(pooled, brute):
+    responses, predicted, _ = fold_data()
+    fold_scorer, draws = scorer(responses, pooled)
+    score = fold_scorer.prediction(predicted)[brute is brute_r2]
+    expected = [
+        unit_mean(brute(responses, predicted[:, order], pooled), pooled)
+        for order in draws.permutations
+    ]
+    np.testing.assert_allclose(score.null, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_gain_permutes_the_residuals_of_the_baseline(pooled):
+    responses, baseline, full = fold_data()
+    fold_scorer, draws = scorer(responses, pooled)
+    difference = fold_scorer.prediction(full)[1] - fold_scorer.prediction(baseline)[1]
+    gain = fold_scorer.gain(baseline, full, difference)
+    expected = brute_r2(responses, full, pooled) - brute_r2(responses, baseline, pooled)
+    np.testing.assert_allclose(gain.point, expected, atol=1e-12)
+    total = (responses**2).sum(1)
+    for null, order in zip(gain.null, draws.permutations, strict=True):
+        residual = (responses - baseline)[:, order]
+        lost = (residual**2).sum(1) - ((residual - (full - baseline)) ** 2).sum(1)
+        ratio = by_unit_sum(lost) / by_unit_sum(total) if pooled else lost / total
+        np.testing.assert_allclose(null, unit_mean(ratio, pooled), atol=1e-6)
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_split_sums_to_the_joint_score_in_every_draw(pooled):
+    responses, first, full = fold_data()
+    second = full - first
+    fold_scorer, _ = scorer(responses, pooled)
+    joint = fold_scorer.prediction(full)[1]
+    shares = [fold_scorer.split(part, full) for part in (first, second)]
+    for field in ("point", "boot", "null"):
+        total = sum(getattr(share, field) for share in shares)
+        np.testing.assert_allclose(total, getattr(joint, field), atol=1e-6)
+
+
+def test_pooled_scores_do_not_change_under_rotation_of_the_targets():
+    responses, baseline, full = fold_data()
+    generator = np.random.default_rng(8)
+    rotations = [np.linalg.qr(generator.standard_normal((n, n)))[0] for n in (4, 5, 2)]
+
+    def rotate(values):
+        parts = np.split(values, [4, 9])
+        return np.concatenate([q @ part for q, part in zip(rotations, parts, strict=True)])
+
+    results = []
+    for turn in (lambda values: values, rotate):
+        fold_scorer, _ = scorer(turn(responses), pooled=True)
+        scores = [*fold_scorer.prediction(turn(full))]
+        scores.append(fold_scorer.split(turn(baseline), turn(full)))
+        scores.append(fold_scorer.gain(turn(baseline), turn(full), scores[1]))
+        results.append(scores)
+    for ours, theirs in zip(*results, strict=True):
+        for field in ("point", "boot", "null"):
+            np.testing.assert_allclose(getattr(ours, field), getattr(theirs, field), atol=1e-6)
+
+
+def test_a_prediction_without_variance_scores_zero():
+    responses, _, _ = fold_data()
+    fold_scorer, _ = scorer(responses, pooled=False)
+    r, r2 = fold_scorer.prediction(np.zeros_like(responses))
+    for score in (r, r2):
+        np.testing.assert_array_equal(score.point, 0)
+        np.testing.assert_array_equal(score.boot, 0)
+        np.testing.assert_array_equal(score.null, 0)
+
+
+def test_null_is_centred_and_a_planted_effect_exceeds_it():
+    groups = np.arange(120).astype(str)
+    generator = np.random.default_rng(1)
+    responses = generator.standard_normal((9, 120))
+    related = responses + 2 * generator.standard_normal(responses.shape)
+    draws = draw_images(groups, 400, seed=0, fold=0)
+    fold_scorer = FoldScorer(responses, layout(False, 9), draws)
+    score = fold_scorer.prediction(related)[0]
+    # Standard error of the mean of 400 draws of a mean of ≥ 4 correlations of 120 images: .0023.
+    assert np.abs(score.null.mean(axis=0)).max() < 0.01
+    assert (score.boot.mean(axis=0) > np.quantile(score.null, 0.99, axis=0)).all()
+    assert np.all(np.abs(score.boot.mean(axis=0) - fold_scorer.unit_mean(score.point)) < 0.02)
+
+
+def test_permuted_traces_are_sums_along_permutations():
+    generator = np.random.default_rng(2)
+    products = generator.standard_normal((3, N_IMAGES, N_IMAGES))
+    draws = draw_images(GROUPS, 10, seed=0, fold=1)
+    found = permuted_traces(products, draws.matching)
+    for draw, order in enumerate(draws.permutations):
+        expected = [product[np.arange(N_IMAGES), order].sum() for product in products]
+        np.testing.assert_allclose(found[draw], expected, atol=1e-10)
+
+
+def test_draws_keep_groups_whole():
+    draws = draw_images(GROUPS, 50, seed=0, fold=0)
+    n_groups = len(np.unique(GROUPS))
+    for counts, order in zip(draws.counts, draws.permutations, strict=True):
+        taken = [set(counts[name == GROUPS]) for name in np.unique(GROUPS)]
+        assert all(len(values) == 1 for values in taken)
+        assert sum(values.pop() for values in taken) == n_groups
+        np.testing.assert_array_equal(np.sort(order), np.arange(N_IMAGES))
+        # Groups arrive as blocks, their images in order.
+        changes = np.flatnonzero(GROUPS[order][1:] != GROUPS[order][:-1])
+        assert len(changes) == n_groups - 1
+        for name in np.unique(GROUPS):
+            assert (np.diff(order[GROUPS[order] == name]) == 1).all()
+
+
+def test_draws_of_single_images_are_plain_resampling_and_permutation():
+    draws = draw_images(np.arange(40), 20, seed=0, fold=0)
+    assert (draws.counts.sum(axis=1) == 40).all()
+    assert draws.counts.max() > 1
+    assert len({tuple(order) for order in draws.permutations}) == 20
+
+
+def test_draws_depend_on_seed_and_fold_only():
+    same = draw_images(GROUPS, 5, 1, 2)
+    np.testing.assert_array_equal(same.counts, draw_images(GROUPS, 5, 1, 2).counts)
+    np.testing.assert_array_equal(same.permutations, draw_images(GROUPS, 5, 1, 2).permutations)
+    for seed, fold in ((2, 2), (1, 3)):
+        assert not np.array_equal(
+            same.permutations, draw_images(GROUPS, 5, seed, fold).permutations
+        )
+
+
+def test_folds_never_split_a_group_and_are_balanced():
+    generator = np.random.default_rng(0)
+    groups = generator.integers(0, 30, size=300).astype(str)
+    folds = grouped_folds(groups, 5, seed=0)
+    for name in np.unique(groups):
+        assert len(set(folds[groups == name])) == 1
+    sizes = np.bincount(folds, minlength=5)
+    assert sizes.max() - sizes.min() <= np.unique(groups, return_counts=True)[1].max()
+    assert sizes.min() > 0
+
+
+def test_folds_do_not_depend_on_the_order_of_images():
+    order = np.random.default_rng(0).permutation(N_IMAGES)
+    folds = grouped_folds(GROUPS, 3, seed=4)
+    np.testing.assert_array_equal(grouped_folds(GROUPS[order], 3, seed=4), folds[order])
+    single = np.arange(50)
+    assert not np.array_equal(grouped_folds(single, 5, 0), grouped_folds(single, 5, 1))
+    np.testing.assert_array_equal(np.bincount(grouped_folds(single, 5, 0)), [10] * 5)
+
+
+def test_fewer_groups_than_folds_are_refused():
+    with pytest.raises(EncodingError, match=r"6 folds .* 16 images belong to 5 groups"):
+        grouped_folds(GROUPS, 6, seed=0)
+
+
+def test_fold_splitter_yields_every_image_once():
+    splitter = FoldSplitter([0, 1, 0, 2, 1])
+    held_out = [test for _, test in splitter.split()]
+    np.testing.assert_array_equal(np.sort(np.concatenate(held_out)), np.arange(5))
+    assert splitter.get_n_splits() == 3
+    for train, test in splitter.split():
+        assert not set(train) & set(test)

@@ -1,0 +1,102 @@
+"""Real Snakemake runs on copies of the checkout."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+CODE = ("Snakefile", "workflow", "scripts", "config", "profiles", "envs", "tests/workflow/tiny")
+STUDY = "tests/workflow/tiny/study.yaml"
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A copy of the repository in which a study is run."""
+
+    folder: Path
+
+    def snakemake(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run Snakemake as a user would, by the interpreter's own module."""
+        command = [sys.executable, "-m", "snakemake", "--cores", "4", *arguments]
+        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True)
+        if check and done.returncode != 0:
+            raise AssertionError(f"{' '.join(command)}\n{done.stdout}\n{done.stderr}")
+        return done
+
+    def run(self, *arguments: str) -> dict[str, int]:
+        """Run the tiny study; return how many jobs of each rule were executed."""
+        return jobs_of(self.snakemake("--configfile", STUDY, *arguments))
+
+    def planned(self, *arguments: str) -> dict[str, int]:
+        """Jobs of each rule that a run would execute now."""
+        return self.run("--dry-run", *arguments)
+
+    def edit(self, path: str, old: str, new: str) -> None:
+        """Replace a passage of a file."""
+        file = self.folder / path
+        text = file.read_text()
+        assert old in text
+        file.write_text(text.replace(old, new))
+
+    def append(self, path: str, text: str) -> None:
+        """Add lines to a file."""
+        with (self.folder / path).open("a") as file:
+            file.write(text)
+
+    def contents(self, pattern: str) -> dict[Path, tuple[int, bytes]]:
+        """Modification time and bytes of the result files that match a pattern."""
+        return {
+            file.relative_to(self.folder): (file.stat().st_mtime_ns, file.read_bytes())
+            for file in sorted((self.folder / "results").glob(pattern))
+            if file.is_file()
+        }
+
+
+def jobs_of(done: subprocess.CompletedProcess[str]) -> dict[str, int]:
+    """Read the job table that Snakemake prints; target rules are left out."""
+    text = done.stdout + done.stderr
+    table = re.search(r"Job stats:\n(.*?)\ntotal", text, re.DOTALL)
+    if table is None:
+        assert "Nothing to be done" in text, text
+        return {}
+    rows = (line.split() for line in table.group(1).splitlines()[2:])
+    targets = ("all", "features", "encoding", "scores", "maps", "claims", "figures", "report")
+    return {name: int(count) for name, count in rows if name not in targets}
+
+
+def copy_code(folder: Path) -> Checkout:
+    for name in CODE:
+        source = ROOT / name
+        if source.is_dir():
+            ignore = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(source, folder / name, ignore=ignore)
+        else:
+            shutil.copy2(source, folder / name)
+    return Checkout(folder)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Checkout:
+    """A fresh checkout without results."""
+    return copy_code(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def first_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Checkout, dict[str, int]]:
+    """The tiny study, run once from nothing."""
+    fresh = copy_code(tmp_path_factory.mktemp("finished"))
+    return fresh, fresh.run()
+
+
+@pytest.fixture
+def finished(first_run: tuple[Checkout, dict[str, int]], tmp_path: Path) -> Checkout:
+    """A copy of the finished tiny study, Snakemake's records included, to be changed at will."""
+    shutil.copytree(first_run[0].folder, tmp_path / "copy", symlinks=True)
+    return Checkout(tmp_path / "copy")

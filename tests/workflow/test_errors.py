@@ -1,0 +1,106 @@
+"""What a user sees when the configuration or the data are wrong: one message, before any job."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+STUDY = "tests/workflow/tiny/study.yaml"
+
+
+def refuse(checkout, *arguments):
+    done = checkout.snakemake("--configfile", STUDY, *arguments, check=False)
+    text = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "Traceback" not in text
+    assert "Job stats" not in text
+    assert not (checkout.folder / "results").exists()
+    return text
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "parts"),
+    [
+        ("n_folds: 3", "n_fold: 3", ["encoding.n_fold: unknown key", STUDY]),
+        ("blocks.3", "blocks.33", ["models.1.layers", "'blocks.33'", "Allowed: blocks.0"]),
+        ("name: tiny_b", "name: tiny_z", ["models.1.name", "'tiny_z'", "Did you mean"]),
+        (
+            "- name: tiny_meg",
+            "- {name: tiny_meg, subjects: [tiny_meg-s9]}",
+            ["datasets.1.subjects", "'tiny_meg-s9'", "tiny_meg-s1, tiny_meg-s2"],
+        ),
+        (
+            "study: tiny",
+            "study: tiny\nfigures: {names: [no_such]}",
+            ["'no_such'", "encoding_by_region"],
+        ),
+        (
+            "study: tiny",
+            "study: tiny\nroots: {objects92: /no/such}",
+            ["roots.objects92", "/no/such"],
+        ),
+    ],
+)
+def test_a_mistake_in_the_configuration_is_one_clear_message(checkout, old, new, parts):
+    checkout.edit(STUDY, old, new)
+    text = refuse(checkout)
+    for part in parts:
+        assert part in text, text
+
+
+def test_a_missing_checkpoint_is_named_before_any_job(checkout):
+    checkout.edit(
+        "tests/workflow/tiny/models.yaml",
+        "untrained: true\n    seed: 1",
+        "checkpoint: weights/mine.safetensors",
+    )
+    text = refuse(checkout)
+    assert "data/weights/mine.safetensors" in text
+    assert "tiny_b" in text
+
+
+def test_a_changed_entry_under_existing_features_is_refused(finished):
+    finished.edit("tests/workflow/tiny/models.yaml", "seed: 1", "seed: 5")
+    done = finished.snakemake("--configfile", STUDY, "--dry-run", check=False)
+    text = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "the definition of model 'tiny_b'" in text
+    assert "rm -r results/features/tiny_b/*/tiny" in text
+
+
+def test_a_dry_run_imports_neither_torch_nor_timm(checkout):
+    code = (
+        "import sys, json, atexit\n"
+        "from snakemake.cli import main\n"
+        "atexit.register(lambda: open('modules.json', 'w').write(json.dumps(list(sys.modules))))\n"
+        f"main(['--configfile', {STUDY!r}, '--dry-run', '--cores', '1', '--quiet'])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=checkout.folder, capture_output=True, text=True
+    )
+    modules = json.loads((checkout.folder / "modules.json").read_text())
+    assert "gradbrain.plan.jobs" in modules, done.stderr
+    assert not {"torch", "timm", "himalaya", "matplotlib"} & set(modules)
+
+
+def test_it_runs_by_path_with_an_empty_path(checkout):
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--configfile", STUDY]
+    done = subprocess.run(
+        [*command, "results/stimuli/calibration.parquet"],
+        cwd=checkout.folder,
+        env={"PATH": "", "HOME": os.environ.get("HOME", "/")},
+        capture_output=True,
+        text=True,
+    )
+    if "bash" in done.stderr and "not found" in done.stderr:
+        raise AssertionError(done.stderr)
+    assert (checkout.folder / "results/stimuli/calibration.parquet").exists(), done.stderr
+
+
+def test_the_configfile_replaces_the_default_study(checkout):
+    done = checkout.snakemake("--configfile", STUDY, "--dry-run")
+    assert "simulated_fmri_feedforward" not in done.stdout + done.stderr

@@ -1,0 +1,172 @@
+"""Reading one stimulus, wherever its pixels lie.
+
+The table of a stimulus set names a loader and a locator for each image:
+
+``file``
+    ``{"path": "data/objects92/images/image_01.jpg"}``: a file, relative to the repository root.
+``package_crop``
+    ``{"package": "skimage", "file": "data/astronaut.png", "box": [left, top, right, bottom],
+    "size": 128}``: a square of a photograph that an installed package carries, resized.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from gradbrain.datasets.errors import ImageError
+
+# Modes that convert to RGB without a choice of scale; 16-bit and float images are refused.
+EIGHT_BIT_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"})
+LOCATOR_KEYS = {
+    "file": frozenset({"path"}),
+    "package_crop": frozenset({"package", "file", "box", "size"}),
+}
+
+
+def load_image(loader: str, locator: str | Mapping[str, Any]) -> np.ndarray:
+    """Decode one stimulus.
+
+    Parameters
+    ----------
+    loader
+        ``"file"`` or ``"package_crop"``.
+    locator
+        What the loader needs, as a mapping or as its JSON text.
+
+    Returns
+    -------
+    ndarray of uint8, shape (height, width, 3)
+        RGB.
+
+    Raises
+    ------
+    ImageError
+        Loader or locator are not understood, or the file is missing or unreadable.
+    """
+    where = _parse_locator(loader, locator)
+    if loader == "file":
+        return np.array(read_rgb(Path(where["path"])))
+    photograph = _cached_rgb(str(package_file(where["package"], where["file"])))
+    return crop(photograph, where["box"], where["size"])
+
+
+def content_sha256(pixels: np.ndarray) -> str:
+    """SHA-256 of an image's shape and RGB bytes.
+
+    Parameters
+    ----------
+    pixels : ndarray of uint8, shape (height, width, 3)
+    """
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+        raise ImageError(
+            f"an image of shape {pixels.shape} and type {pixels.dtype} was given, "
+            "expected (height, width, 3) uint8"
+        )
+    digest = hashlib.sha256("x".join(map(str, pixels.shape)).encode())
+    digest.update(np.ascontiguousarray(pixels).tobytes())
+    return digest.hexdigest()
+
+
+def crop(photograph: Image.Image, box: tuple[int, int, int, int], size: int) -> np.ndarray:
+    """Cut the square `box` (left, top, right, bottom; pixels) and resize its edge to `size`.
+
+    Returns
+    -------
+    ndarray of uint8, shape (size, size, 3)
+    """
+    left, top, right, bottom = (int(edge) for edge in box)
+    width, height = photograph.size
+    if not (0 <= left < right <= width and 0 <= top < bottom <= height):
+        raise ImageError(
+            f"the crop {list(box)} does not lie within a photograph of {width} x {height} pixels"
+        )
+    resized = photograph.resize(
+        (size, size), resample=Image.Resampling.BICUBIC, box=(left, top, right, bottom)
+    )
+    return np.array(resized)
+
+
+def read_rgb(path: Path) -> Image.Image:
+    """Read an image file as 8-bit RGB.
+
+    Raises
+    ------
+    ImageError
+        The file is missing, cut short, no image, or of more than 8 bits per channel.
+    """
+    try:
+        with Image.open(path) as image:
+            image.load()
+            if image.mode not in EIGHT_BIT_MODES:
+                raise ImageError(
+                    f"{path}: has mode {image.mode!r}, expected 8 bits per channel; "
+                    "convert it to 8-bit PNG or JPEG"
+                )
+            return image.convert("RGB")
+    except FileNotFoundError as error:
+        raise ImageError(
+            f"{path}: there is no such image (looked from {Path.cwd()}); "
+            "check the link data/<name> and make the stimulus table again"
+        ) from error
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ImageError(
+            f"{path}: cannot be read as an image ({error}); replace the damaged file"
+        ) from error
+
+
+@lru_cache(maxsize=8)
+def _cached_rgb(path: str) -> Image.Image:
+    """Read a photograph once for the many crops that follow each other in a table."""
+    return read_rgb(Path(path))
+
+
+@lru_cache(maxsize=64)
+def package_file(package: str, file: str) -> Path:
+    """Locate a file that an installed package carries, without importing the package.
+
+    Raises
+    ------
+    ImageError
+        The package is not installed, or its version does not carry the file.
+    """
+    spec = importlib.util.find_spec(package) if package.isidentifier() else None
+    if spec is None or not spec.submodule_search_locations:
+        raise ImageError(
+            f"the package {package!r}, which carries {file}, is not installed; "
+            "install the pinned requirements in envs/"
+        )
+    path = Path(next(iter(spec.submodule_search_locations))) / file
+    if not path.is_file():
+        raise ImageError(
+            f"{path}: the installed version of {package!r} does not carry this photograph; "
+            "install the version pinned in envs/, or name other photographs in the option "
+            "`photographs`"
+        )
+    return path
+
+
+def _parse_locator(loader: str, locator: str | Mapping[str, Any]) -> Mapping[str, Any]:
+    expected = LOCATOR_KEYS.get(loader)
+    if expected is None:
+        raise ImageError(
+            f"loader {loader!r} is not known; expected one of {', '.join(LOCATOR_KEYS)}"
+        )
+    try:
+        where = json.loads(locator) if isinstance(locator, str) else locator
+    except json.JSONDecodeError as error:
+        raise ImageError(f"locator {locator!r} is not JSON ({error})") from error
+    if not isinstance(where, Mapping) or set(where) != expected:
+        raise ImageError(
+            f"locator {locator!r} of loader {loader!r} must hold exactly the keys "
+            f"{', '.join(sorted(expected))}"
+        )
+    return where

@@ -1,0 +1,96 @@
+"""How much of a response can be explained at all: ceilings from repeats and from other people."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def average_repeats(repeats: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Average repeats of the same images, and estimate the explainable share of the average.
+
+    The noise variance is the variance across repeats, averaged over images; what the variance
+    of the averages over images exceeds it by (divided by the number of repeats) is signal. With
+    ncsnr = sd(signal) / sd(noise), the share is ncsnr² / (ncsnr² + 1/n).
+
+    Parameters
+    ----------
+    repeats : ndarray, shape (n_repeats, n_images, ...)
+        At least two repeats and two images.
+
+    Returns
+    -------
+    average : ndarray of float64, shape (n_images, ...)
+    ceiling : ndarray of float64, shape (...)
+        In [0, 1).
+
+    References
+    ----------
+    Allen et al. 2022, Nature Neuroscience 25:116, Methods, "Noise ceiling estimation".
+    """
+    n_repeats, n_images = repeats.shape[:2]
+    if n_repeats < 2 or n_images < 2:
+        raise ValueError(
+            f"{n_repeats} repeat(s) of {n_images} image(s) given, expected at least 2 of 2"
+        )
+    average = repeats.mean(axis=0, dtype=np.float64)
+    noise = ((repeats - average) ** 2).sum(axis=0, dtype=np.float64) / (n_repeats - 1)
+    noise_variance = noise.mean(axis=0)
+    signal_variance = np.clip(average.var(axis=0, ddof=1) - noise_variance / n_repeats, 0, None)
+    total = signal_variance + noise_variance / n_repeats
+    ceiling = np.divide(signal_variance, total, out=np.zeros_like(total), where=total > 0)
+    return average, ceiling
+
+
+def centre_kernel(kernel: np.ndarray) -> np.ndarray:
+    """Centre a kernel in feature space: H K H with H = 1 − 11ᵀ/n.
+
+    Parameters
+    ----------
+    kernel : ndarray, shape (n_images, n_images)
+    """
+    kernel = kernel - kernel.mean(axis=0, keepdims=True)
+    return kernel - kernel.mean(axis=1, keepdims=True)
+
+
+def kernel_ceiling(kernel: np.ndarray, others: np.ndarray, *, n_penalties: int = 25) -> float:
+    """Predict one person's responses from the mean kernel of the others (*ours*).
+
+    Kernel ridge regression with the others' mean kernel in the place of a model's, scored by
+    leave-one-image-out R² pooled over response dimensions. It depends on the responses Y only
+    through their kernel YYᵀ, so it is the same for any rotation of Y. One penalty is shared by
+    all dimensions and is the best of a grid. Leave-one-out residuals are the residuals divided by
+    1 − H_ii − 1/n, where 1/n is the mean's own leverage.
+
+    Parameters
+    ----------
+    kernel : ndarray, shape (n_images, n_images)
+        Kernel of the person's responses.
+    others : ndarray, shape (n_images, n_images)
+        Mean kernel of everybody else.
+    n_penalties
+        Penalties, log-spaced between 1e-3 and 1e5 of the mean eigenvalue.
+
+    Returns
+    -------
+    float
+        R² in [0, 1]; negative values are 0.
+    """
+    n_images = len(kernel)
+    kernel = centre_kernel(kernel)
+    values, vectors = np.linalg.eigh(centre_kernel(others))
+    values = np.clip(values, 0, None)
+    total = np.trace(kernel) * (n_images / (n_images - 1)) ** 2
+    if total <= 0 or not values.any():
+        return 0.0
+    rotated = vectors.T @ kernel @ vectors
+    best = -np.inf
+    for penalty in values.mean() * np.logspace(-3, 5, n_penalties):
+        shrunken = penalty / (values + penalty)
+        leverage = (vectors**2) @ (1 - shrunken)
+        residuals = vectors * shrunken
+        squares = np.einsum("ij,jk,ik->i", residuals, rotated, residuals, optimize=True)
+        denominator = 1 - leverage - 1 / n_images
+        if denominator.min() < 1e-9:
+            continue
+        best = max(best, 1 - float(np.sum(squares / denominator**2) / total))
+    return float(np.clip(best, 0.0, 1.0))

@@ -1,0 +1,90 @@
+"""Adapters by name: the module of ``gradbrain.datasets`` that an entry of datasets.yaml names."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+from gradbrain.config.registries import validate
+from gradbrain.config.schema import DatasetEntry, StrictModel
+from gradbrain.datasets.errors import DatasetError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import xarray as xr
+
+
+class Adapter(Protocol):
+    """What a module needs in order to be named as the ``adapter`` of a data set."""
+
+    Options: type[StrictModel]
+
+    def stimuli(self, entry: DatasetEntry, options: Any, name: str, data: Path) -> pd.DataFrame:
+        """Return the table of the stimulus set `name`."""
+        ...
+
+    def responses(
+        self,
+        entry: DatasetEntry,
+        options: Any,
+        subject: str,
+        stimuli: pd.DataFrame,
+        data: Path,
+        features: Sequence[Path],
+    ) -> xr.Dataset:
+        """Return one subject's responses, one row per image of the table `stimuli`."""
+        ...
+
+    def check(self, entry: DatasetEntry, options: Any, data: Path) -> list[str]:
+        """List what would stop the jobs of this data set; cheap, run before any job."""
+        ...
+
+    def required_features(self, entry: DatasetEntry, options: Any) -> list[tuple[str, str, str]]:
+        """List the (model, layer, signal set) whose feature stores `responses` reads."""
+        ...
+
+    def space(self, entry: DatasetEntry, options: Any) -> str:
+        """Name the space of the responses, e.g. ``fsaverage5``; it decides which figures apply."""
+        ...
+
+
+REQUIRED = ("Options", "stimuli", "responses", "check", "required_features", "space")
+
+
+def adapter(name: str) -> Adapter:
+    """Import the adapter called `name`.
+
+    Raises
+    ------
+    DatasetError
+        There is no such module, or it is not an adapter.
+    """
+    module_name = f"gradbrain.datasets.{name}"
+    if not name.isidentifier() or importlib.util.find_spec(module_name) is None:
+        raise DatasetError(
+            f"adapter {name!r}: there is no module {module_name}; name a module of "
+            "workflow/gradbrain/datasets in the key `adapter` of datasets.yaml"
+        )
+    module = importlib.import_module(module_name)
+    missing = [attribute for attribute in REQUIRED if not hasattr(module, attribute)]
+    if missing:
+        raise DatasetError(
+            f"adapter {name!r}: the module {module_name} lacks {', '.join(missing)}; "
+            "an adapter defines " + ", ".join(REQUIRED)
+        )
+    return cast(Adapter, module)
+
+
+def read_options(entry: DatasetEntry) -> Any:
+    """Validate the ``options`` of an entry with the class of its adapter.
+
+    Raises
+    ------
+    GradbrainError
+        An option is unknown, missing or of the wrong kind; every one of them is named.
+    """
+    where = f"datasets.yaml: data set {entry.name!r}: options"
+    return validate(adapter(entry.adapter).Options, entry.options, where=where)

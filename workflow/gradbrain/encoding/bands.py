@@ -1,0 +1,198 @@
+"""Feature spaces of one outer fold: standardised, brought to one scale, reduced by PCA.
+
+Statistics come from the training images alone; test images only pass through them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+from scipy import linalg
+
+from gradbrain.encoding.errors import EncodingError
+
+FLOATS = NDArray[np.floating]
+
+# Total variance of every band: that of 1,000 standardised features (ours). It makes penalties of
+# 1e0 to 1e8 and band weights mean the same for a band of 64 features and one of 20,000.
+BAND_TRACE = 1000.0
+
+# A column whose training standard deviation is below this share of its largest absolute training
+# value is constant up to the rounding of float32 storage.
+CONSTANT_TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class Standardised:
+    """Arrays brought to training mean 0 and, where asked, training variance 1.
+
+    Attributes
+    ----------
+    train : array of shape (n_train, n_columns)
+    test : array of shape (n_test, n_columns)
+    mean, scale : arrays of shape (n_columns,)
+        What was subtracted and divided by.
+    kept : array of shape (n_input_columns,), bool
+        Columns that are not constant in training.
+    """
+
+    train: FLOATS
+    test: FLOATS
+    mean: FLOATS
+    scale: FLOATS
+    kept: NDArray[np.bool_]
+
+
+def standardise(train: FLOATS, test: FLOATS, dtype: DTypeLike = np.float64) -> Standardised:
+    """Standardise columns with training statistics and drop those that are constant.
+
+    Parameters
+    ----------
+    train : array of shape (n_train, n_columns)
+    test : array of shape (n_test, n_columns)
+    dtype : dtype
+        Type of the result; statistics are taken in float64.
+
+    Returns
+    -------
+    Standardised
+
+    Raises
+    ------
+    EncodingError
+        If every column is constant.
+    """
+    mean = train.mean(axis=0, dtype=np.float64)
+    centred = train - mean
+    scale = np.sqrt(np.einsum("ij,ij->j", centred, centred) / len(centred))
+    largest = np.maximum(np.abs(train).max(axis=0), np.finfo(np.float32).tiny)
+    kept = scale > CONSTANT_TOLERANCE * largest
+    if not kept.any():
+        raise EncodingError(
+            f"all {kept.size} columns of a feature space are constant over the {len(train)} "
+            "training images of a fold: check the extraction of this signal"
+        )
+    if kept.all():
+        selected = slice(None)
+        centred /= scale
+    else:
+        selected = kept
+        mean, scale = mean[kept], scale[kept]
+        centred = centred[:, kept] / scale
+    return Standardised(
+        train=centred.astype(dtype, copy=False),
+        test=((test[:, selected] - mean) / scale).astype(dtype, copy=False),
+        mean=mean,
+        scale=scale,
+        kept=kept,
+    )
+
+
+@dataclass(frozen=True)
+class Band:
+    """One feature space in one outer fold, centred in training and scaled to `BAND_TRACE`.
+
+    Attributes
+    ----------
+    train : array of shape (n_train, n_features)
+    test : array of shape (n_test, n_features)
+    n_constant : int
+        Features dropped because they are constant in training.
+    """
+
+    train: FLOATS
+    test: FLOATS
+    n_constant: int = 0
+
+    @property
+    def n_features(self) -> int:
+        """Number of features."""
+        return self.train.shape[1]
+
+    @cached_property
+    def train_kernel(self) -> FLOATS:
+        """Linear kernel between training images, float64 of shape (n_train, n_train)."""
+        train = self.train.astype(np.float64, copy=False)
+        return train @ train.T
+
+    @cached_property
+    def test_kernel(self) -> FLOATS:
+        """Linear kernel of test with training images, float64 of shape (n_test, n_train)."""
+        return (
+            self.test.astype(np.float64, copy=False) @ self.train.astype(np.float64, copy=False).T
+        )
+
+    @cached_property
+    def gram(self) -> FLOATS:
+        """Products between features, float64 of shape (n_features, n_features)."""
+        train = self.train.astype(np.float64, copy=False)
+        return train.T @ train
+
+
+def make_band(
+    train: FLOATS,
+    test: FLOATS,
+    *,
+    n_components: int | None = None,
+    dtype: DTypeLike = np.float64,
+) -> Band:
+    """Standardise a feature space, reduce it where asked, and scale it to `BAND_TRACE`.
+
+    Parameters
+    ----------
+    train : array of shape (n_train, n_features)
+    test : array of shape (n_test, n_features)
+    n_components : int, optional
+        Principal components of the training images to keep; all by default, without rotation.
+    dtype : dtype
+        Type in which features are held.
+
+    Returns
+    -------
+    Band
+    """
+    scaled = standardise(train, test, dtype)
+    features, held_out = scaled.train, scaled.test
+    if n_components is not None and n_components < min(len(train) - 1, features.shape[1]):
+        features, held_out = principal_components(features, held_out, n_components)
+    total_variance = float(np.einsum("ij,ij->", features, features, dtype=np.float64))
+    factor = features.dtype.type(np.sqrt(BAND_TRACE * len(features) / total_variance))
+    return Band(
+        train=features * factor,
+        test=held_out * factor,
+        n_constant=int(np.count_nonzero(~scaled.kept)),
+    )
+
+
+def principal_components(train: FLOATS, test: FLOATS, n_components: int) -> tuple[FLOATS, FLOATS]:
+    """Project on the leading principal components of the training images.
+
+    The smaller of the two products XXᵀ and XᵀX is decomposed, for its leading part only.
+
+    Parameters
+    ----------
+    train : array of shape (n_train, n_features)
+        Centred.
+    test : array of shape (n_test, n_features)
+    n_components : int
+
+    Returns
+    -------
+    tuple of arrays of shapes (n_train, n_components) and (n_test, n_components)
+        Component scores, not whitened.
+    """
+    wide = train.astype(np.float64, copy=False)
+    by_image = wide.shape[0] < wide.shape[1]
+    product = wide @ wide.T if by_image else wide.T @ wide
+    size = len(product)
+    eigenvalues, vectors = linalg.eigh(
+        product, subset_by_index=(size - n_components, size - 1), check_finite=False
+    )
+    if by_image:
+        axes = wide.T @ (vectors / np.sqrt(np.maximum(eigenvalues, np.finfo(float).tiny)))
+    else:
+        axes = vectors
+    return (wide @ axes).astype(train.dtype), (test @ axes).astype(test.dtype)

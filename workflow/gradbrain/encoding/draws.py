@@ -1,0 +1,100 @@
+"""Bootstrap and permutation draws over images, the same for every layer, model and subject.
+
+Draws depend on a seed, the outer fold and the group structure of the fold's images alone, so that
+intervals and chance levels of anything derived from scores (a difference of layers, a correlation
+over depths) can be had draw by draw.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import sparse
+
+FLOATS = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class ImageDraws:
+    """Draws over the test images of one outer fold.
+
+    Attributes
+    ----------
+    counts : array of shape (n_draws, n_images)
+        How often every image is taken in every bootstrap draw.
+    permutations : array of shape (n_draws, n_images)
+        ``permutations[d, k]`` is the image that is matched with image k under the null.
+    """
+
+    counts: NDArray[np.int64]
+    permutations: NDArray[np.intp]
+
+    @cached_property
+    def matching(self) -> sparse.csr_array:
+        """Permutations as a 0/1 matrix of shape (n_draws, n_images²): row d marks (i, π_d(i))."""
+        n_draws, n_images = self.permutations.shape
+        marked = np.arange(n_images) * n_images + self.permutations
+        return sparse.csr_array(
+            (
+                np.ones(marked.size, dtype=np.float32),
+                marked.ravel(),
+                np.arange(0, marked.size + 1, n_images),
+            ),
+            shape=(n_draws, n_images**2),
+        )
+
+
+def draw_images(groups: ArrayLike, n_draws: int, seed: int, fold: int) -> ImageDraws:
+    """Draw bootstrap counts and permutations of images, keeping groups whole.
+
+    The bootstrap takes as many groups as there are, with replacement, each with all its images.
+    The permutation puts the groups into a new order, images within a group keeping theirs, and
+    matches the k-th image of the new order with the k-th of the old. With one image per group
+    these are the plain bootstrap and permutation of images.
+
+    Parameters
+    ----------
+    groups : array of shape (n_images,)
+        Group of every test image; images of a group are neighbours.
+    n_draws : int
+        Number of draws.
+    seed, fold : int
+        Seed of the study and number of the outer fold.
+
+    Returns
+    -------
+    ImageDraws
+    """
+    names, membership = np.unique(np.asarray(groups).astype(str), return_inverse=True)
+    generator = np.random.default_rng([seed, fold])
+    taken = generator.integers(0, len(names), size=(n_draws, len(names)))
+    order_key = generator.random((n_draws, len(names)))
+    group_counts = np.zeros((n_draws, len(names)), dtype=np.int64)
+    np.add.at(group_counts, (np.arange(n_draws)[:, None], taken), 1)
+    permutations = np.argsort(order_key[:, membership], axis=1, kind="stable")
+    return ImageDraws(counts=group_counts[:, membership], permutations=permutations)
+
+
+def permuted_traces(products: FLOATS, matching: sparse.csr_array) -> FLOATS:
+    """Sum the products of matched images under every permutation.
+
+    With ``products[u, i, j]`` = ⟨a_i, b_j⟩ summed over the targets of unit u, the sum over images
+    of ⟨a_i, b_π(i)⟩ needs no second look at the targets.
+
+    Parameters
+    ----------
+    products : array of shape (n_units, n_images, n_images)
+        Inner products between images.
+    matching : sparse array of shape (n_draws, n_images²)
+        `ImageDraws.matching`.
+
+    Returns
+    -------
+    array of shape (n_draws, n_units)
+        Σ_i products[u, i, π_d(i)].
+    """
+    by_pair = np.ascontiguousarray(products.reshape(len(products), -1).T)
+    return matching @ by_pair

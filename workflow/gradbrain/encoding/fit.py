@@ -1,0 +1,571 @@
+"""The encoding models of one layer and one subject: fits, scores and draws over outer folds."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from gradbrain.config.schema import EncodingSettings
+from gradbrain.encoding.bands import Band, make_band
+from gradbrain.encoding.draws import draw_images
+from gradbrain.encoding.inputs import LayerFeatures, Responses, read_features, read_responses
+from gradbrain.encoding.regression import BandFit, ClosedFormRegression, FoldRegression
+from gradbrain.encoding.scores import FoldScorer, Score, UnitLayout
+from gradbrain.encoding.solver import Search, penalty_grid
+from gradbrain.encoding.splits import grouped_folds
+
+logger = logging.getLogger(__name__)
+
+FLOATS = NDArray[np.floating]
+ALL_ACTIVATIONS = "all_activations"
+PAIR_MEASURES = (
+    "joint_r",
+    "joint_r2",
+    "split_activation_r2",
+    "split_signal_r2",
+    "full_r",
+    "full_r2",
+    "unique_r2",
+    "layer_unique_r2",
+)
+EDGE_SHARE_WARNING = 0.1
+
+
+def score_rows(activation: str, others: list[str]) -> list[tuple[str, str]]:
+    """Rows of the score store as (signal, measure), in their order.
+
+    Parameters
+    ----------
+    activation : str
+    others : list of str
+        The other signals.
+
+    Returns
+    -------
+    list of (str, str)
+    """
+    alone = [
+        (signal, measure)
+        for signal in (activation, ALL_ACTIVATIONS, *others)
+        for measure in ("r", "r2")
+    ]
+    return alone + [(signal, measure) for signal in others for measure in PAIR_MEASURES]
+
+
+def fit_rows(activation: str, others: list[str]) -> list[str]:
+    """Names of the fits, single bands first, then pairs as ``first+second``."""
+    pairs = [f"{first}+{name}" for name in others for first in (activation, ALL_ACTIVATIONS)]
+    return [activation, ALL_ACTIVATIONS, *others, *pairs]
+
+
+@dataclass
+class Averages:
+    """Means over outer folds of everything that is stored.
+
+    Attributes
+    ----------
+    score : array of shape (n_rows, n_scored)
+    unit_score : array of shape (n_rows, n_units)
+    boot, null : arrays of shape (n_draws, n_rows, n_units)
+    hyperparameters : dict of str to array of shape (n_fits, n_targets)
+    edge_hits, edge_total : int
+        Choices on the edge of the penalty grid, and choices, over reliable targets of pair fits.
+    predictions : array of shape (n_fits, n_images, n_saved)
+    """
+
+    score: FLOATS
+    unit_score: FLOATS
+    boot: FLOATS
+    null: FLOATS
+    hyperparameters: dict[str, FLOATS]
+    edge_hits: int = 0
+    edge_total: int = 0
+    predictions: FLOATS = field(default_factory=lambda: np.empty((0, 0, 0)))
+
+    @classmethod
+    def zeros(cls, n_rows: int, n_fits: int, n_draws: int, layout: UnitLayout) -> Averages:
+        """Start with nothing added."""
+        n_units = len(layout.names)
+        return cls(
+            score=np.zeros((n_rows, layout.n_scored)),
+            unit_score=np.zeros((n_rows, n_units)),
+            boot=np.zeros((n_draws, n_rows, n_units)),
+            null=np.zeros((n_draws, n_rows, n_units)),
+            hyperparameters={
+                name: np.zeros((n_fits, layout.n_targets))
+                for name in ("penalty_log10", "band_weight", "effective_dof")
+            },
+        )
+
+    @property
+    def edge_share(self) -> float:
+        """Share of reliable targets whose penalty lies on the edge of the grid."""
+        return self.edge_hits / self.edge_total if self.edge_total else 0.0
+
+
+class FoldModels:
+    """All models of one outer fold, scored as soon as they are fitted.
+
+    Parameters
+    ----------
+    regression : FoldRegression
+    scorer : FoldScorer
+    activation : str
+    others : list of str
+        The other signals.
+    """
+
+    def __init__(
+        self, regression: FoldRegression, scorer: FoldScorer, activation: str, others: list[str]
+    ):
+        self._regression = regression
+        self._scorer = scorer
+        self._activation = activation
+        self._others = others
+
+    def run(self) -> tuple[dict[tuple[str, str], Score], dict[str, BandFit]]:
+        """Fit and score every single band and pair.
+
+        Returns
+        -------
+        scores : dict of (signal, measure) to Score
+        fits : dict of fit name to BandFit
+        """
+        scores: dict[tuple[str, str], Score] = {}
+        fits: dict[str, BandFit] = {}
+        for name in (self._activation, ALL_ACTIVATIONS, *self._others):
+            fits[name] = self._regression.single(name)
+            scores[name, "r"], scores[name, "r2"] = self._scorer.prediction(fits[name].prediction)
+        for name in self._others:
+            self._score_joint(name, scores, fits)
+            self._score_full(name, scores, fits)
+        return scores, fits
+
+    def _score_joint(
+        self, name: str, scores: dict[tuple[str, str], Score], fits: dict[str, BandFit]
+    ) -> None:
+        """The layer's activation with the signal: joint scores, split, gain over the activation."""
+        fit = self._regression.pair(self._activation, name)
+        fits[f"{self._activation}+{name}"] = fit
+        joint = fit.prediction
+        scores[name, "joint_r"], scores[name, "joint_r2"] = self._scorer.prediction(joint)
+        for part, measure in zip(
+            fit.parts, ("split_activation_r2", "split_signal_r2"), strict=True
+        ):
+            scores[name, measure] = self._scorer.split(part, joint)
+        scores[name, "layer_unique_r2"] = self._scorer.gain(
+            fits[self._activation].prediction,
+            joint,
+            scores[name, "joint_r2"] - scores[self._activation, "r2"],
+        )
+
+    def _score_full(
+        self, name: str, scores: dict[tuple[str, str], Score], fits: dict[str, BandFit]
+    ) -> None:
+        """All layers' activations with the signal: full scores and the unique part."""
+        fit = self._regression.pair(ALL_ACTIVATIONS, name)
+        fits[f"{ALL_ACTIVATIONS}+{name}"] = fit
+        full = fit.prediction
+        scores[name, "full_r"], scores[name, "full_r2"] = self._scorer.prediction(full)
+        scores[name, "unique_r2"] = self._scorer.gain(
+            fits[ALL_ACTIVATIONS].prediction,
+            full,
+            scores[name, "full_r2"] - scores[ALL_ACTIVATIONS, "r2"],
+        )
+
+
+def make_search(settings: EncodingSettings, layout: UnitLayout, groups: NDArray[np.str_]) -> Search:
+    """Turn settings into what the solver tries inside the training images of a fold.
+
+    Parameters
+    ----------
+    settings : EncodingSettings
+    layout : UnitLayout
+        Targets of a unit share their hyperparameters where `settings` says so, and always where
+        responses are known up to a rotation. Targets outside all units share theirs.
+    groups : array of shape (n_train,)
+        Groups of the training images, which inner folds do not split.
+
+    Returns
+    -------
+    Search
+    """
+    target_groups = None
+    if layout.pooled or settings.penalty_scope == "roi":
+        unit_of_target = np.searchsorted(layout.stops, np.arange(layout.n_targets), side="right")
+        target_groups = unit_of_target.astype(np.intp)
+    inner_folds = None
+    if settings.selection == "kfold" or settings.solver == "himalaya":
+        inner_folds = grouped_folds(groups, settings.n_inner_folds, settings.seed)
+    return Search(
+        penalties=penalty_grid(
+            settings.log10_penalty_min, settings.log10_penalty_max, settings.n_penalties
+        ),
+        selection=settings.selection,
+        inner_folds=inner_folds,
+        target_groups=target_groups,
+        target_batch=settings.target_batch,
+    )
+
+
+def make_regression(
+    bands: Mapping[str, Band], responses: FLOATS, search: Search, settings: EncodingSettings
+) -> FoldRegression:
+    """Bind the solver that the settings name to the data of one fold.
+
+    Parameters
+    ----------
+    bands : mapping of str to Band
+    responses : array of shape (n_targets, n_train)
+        Centred by the training mean.
+    search : Search
+    settings : EncodingSettings
+
+    Returns
+    -------
+    FoldRegression
+    """
+    if settings.solver == "himalaya":
+        from gradbrain.encoding.himalaya_reference import HimalayaRegression
+
+        return HimalayaRegression(bands, responses, search, settings.n_band_weights)
+    return ClosedFormRegression(bands, responses, search, settings.n_band_weights)
+
+
+def make_bands(
+    features: LayerFeatures,
+    train: NDArray[np.intp],
+    test: NDArray[np.intp],
+    settings: EncodingSettings,
+) -> dict[str, Band]:
+    """Standardise every signal of the layer and all layers' activations in one fold.
+
+    Parameters
+    ----------
+    features : LayerFeatures
+    train, test : arrays of int
+        Images of the fold.
+    settings : EncodingSettings
+
+    Returns
+    -------
+    dict of str to Band
+    """
+    dtype = np.dtype(settings.dtype)
+    bands = {
+        name: make_band(values[train], values[test], dtype=dtype)
+        for name, values in features.signals.items()
+    }
+    bands[ALL_ACTIVATIONS] = make_band(
+        np.concatenate([values[train] for values in features.activations], axis=1),
+        np.concatenate([values[test] for values in features.activations], axis=1),
+        n_components=settings.baseline_components,
+        dtype=dtype,
+    )
+    return bands
+
+
+def scale_responses(
+    values: FLOATS,
+    train: NDArray[np.intp],
+    test: NDArray[np.intp],
+    *,
+    centre_only: bool,
+    dtype: np.dtype,
+) -> tuple[FLOATS, FLOATS, FLOATS, FLOATS]:
+    """Centre, and unless told otherwise standardise, responses with training statistics.
+
+    Parameters
+    ----------
+    values : array of shape (n_targets, n_images)
+    train, test : arrays of int
+    centre_only : bool
+        Responses known up to a rotation are centred only.
+    dtype : dtype
+
+    Returns
+    -------
+    train_responses : array of shape (n_targets, n_train)
+    test_responses : array of shape (n_targets, n_test)
+    mean, scale : arrays of shape (n_targets, 1)
+        In the units of `values`; a target that is constant in training keeps its scale.
+    """
+    held_in = values[:, train]
+    mean = held_in.mean(axis=1, keepdims=True)
+    held_in = held_in - mean
+    scale = np.ones_like(mean)
+    if not centre_only:
+        deviation = np.sqrt(np.einsum("ij,ij->i", held_in, held_in) / len(train))[:, None]
+        scale = np.where(deviation > 0, deviation, 1.0)
+    return (
+        np.ascontiguousarray(held_in / scale, dtype=dtype),
+        np.ascontiguousarray((values[:, test] - mean) / scale, dtype=dtype),
+        mean,
+        scale,
+    )
+
+
+def fit_folds(
+    features: LayerFeatures, responses: Responses, settings: EncodingSettings
+) -> Averages:
+    """Fit, score and draw over all outer folds.
+
+    Parameters
+    ----------
+    features : LayerFeatures
+    responses : Responses
+    settings : EncodingSettings
+
+    Returns
+    -------
+    Averages
+    """
+    activation, others = features.activation, features.others
+    rows, fit_names = score_rows(activation, others), fit_rows(activation, others)
+    layout = responses.layout
+    averages = Averages.zeros(len(rows), len(fit_names), settings.n_draws, layout)
+    saved = saved_targets(layout, settings.save_predictions)
+    averages.predictions = np.zeros((len(fit_names), responses.values.shape[1], len(saved)))
+    folds = grouped_folds(responses.groups, settings.n_folds, settings.seed)
+    for fold in range(settings.n_folds):
+        train, test = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+        train_responses, test_responses, mean, scale = scale_responses(
+            responses.values,
+            train,
+            test,
+            centre_only=layout.pooled,
+            dtype=np.dtype(settings.dtype),
+        )
+        search = make_search(settings, layout, responses.groups[train])
+        bands = make_bands(features, train, test, settings)
+        regression = make_regression(bands, train_responses, search, settings)
+        draws = draw_images(responses.groups[test], settings.n_draws, settings.seed, fold)
+        scorer = FoldScorer(test_responses, layout, draws)
+        scores, fits = FoldModels(regression, scorer, activation, others).run()
+        _add_scores(averages, [scores[row] for row in rows], scorer, settings.n_folds)
+        _add_fits(averages, [fits[name] for name in fit_names], settings.n_folds)
+        for name in others:
+            _count_edges(averages, fits[f"{activation}+{name}"], scores[name, "joint_r"], layout)
+            _count_edges(
+                averages, fits[f"{ALL_ACTIVATIONS}+{name}"], scores[name, "full_r"], layout
+            )
+        for number, name in enumerate(fit_names):
+            predicted = fits[name].prediction[saved] * scale[saved] + mean[saved]
+            averages.predictions[number][test] = predicted.T
+    return averages
+
+
+def saved_targets(layout: UnitLayout, regions: tuple[str, ...]) -> NDArray[np.intp]:
+    """Rows of the targets in the regions whose predictions are kept.
+
+    Parameters
+    ----------
+    layout : UnitLayout
+    regions : tuple of str
+        Names of units; names that this subject lacks are passed over, as a study may hold data
+        sets with different regions.
+
+    Returns
+    -------
+    array of int
+    """
+    kept = [
+        np.arange(targets.start, targets.stop)
+        for name, targets in zip(layout.names, layout.slices, strict=True)
+        if name in regions
+    ]
+    return np.concatenate(kept) if kept else np.empty(0, dtype=np.intp)
+
+
+def _add_scores(averages: Averages, scores: list[Score], scorer: FoldScorer, n_folds: int) -> None:
+    for row, score in enumerate(scores):
+        averages.score[row] += score.point / n_folds
+        averages.unit_score[row] += scorer.unit_mean(score.point) / n_folds
+        averages.boot[:, row] += score.boot / n_folds
+        averages.null[:, row] += score.null / n_folds
+
+
+def _add_fits(averages: Averages, fits: list[BandFit], n_folds: int) -> None:
+    for row, fit in enumerate(fits):
+        averages.hyperparameters["penalty_log10"][row] += fit.log10_penalty / n_folds
+        averages.hyperparameters["band_weight"][row] += fit.band_weight / n_folds
+        averages.hyperparameters["effective_dof"][row] += fit.degrees_of_freedom / n_folds
+
+
+def _count_edges(averages: Averages, fit: BandFit, score: Score, layout: UnitLayout) -> None:
+    """Count penalties on the grid's edge, over targets that are predicted above zero."""
+    on_edge = fit.on_edge
+    if layout.pooled:
+        # All targets of a unit share one penalty: its first stands for it.
+        on_edge = on_edge[[targets.start for targets in layout.slices]]
+    predicted = score.point > 0
+    averages.edge_hits += int(np.count_nonzero(on_edge & predicted))
+    averages.edge_total += int(np.count_nonzero(predicted))
+
+
+def fit_encoding(
+    *,
+    features: list[Path],
+    layer: str,
+    responses: Path,
+    settings: EncodingSettings,
+    study: str,
+) -> xr.Dataset:
+    """Fit the encoding models of one layer and subject.
+
+    Parameters
+    ----------
+    features : list of Path
+        Feature stores of all layers of the model, in depth order.
+    layer : str
+    responses : Path
+    settings : EncodingSettings
+    study : str
+
+    Returns
+    -------
+    xarray.Dataset
+        Content of the encoding store.
+    """
+    brain = read_responses(responses, settings.min_noise_ceiling)
+    layer_features = read_features(features, layer, brain.image_ids, responses)
+    averages = fit_folds(layer_features, brain, settings)
+    if averages.edge_share > EDGE_SHARE_WARNING:
+        logger.warning(
+            "%s, %s: %.0f %% of the penalties of targets predicted above zero lie on the edge of "
+            "the grid 1e%g to 1e%g: widen encoding.log10_penalty_min and log10_penalty_max",
+            brain.attrs["subject"],
+            layer,
+            100 * averages.edge_share,
+            settings.log10_penalty_min,
+            settings.log10_penalty_max,
+        )
+    return assemble_store(averages, layer_features, brain, settings, study)
+
+
+def assemble_store(
+    averages: Averages,
+    features: LayerFeatures,
+    responses: Responses,
+    settings: EncodingSettings,
+    study: str,
+) -> xr.Dataset:
+    """Label the averages as the encoding store, targets in the order of the response store.
+
+    Parameters
+    ----------
+    averages : Averages
+    features : LayerFeatures
+    responses : Responses
+    settings : EncodingSettings
+    study : str
+
+    Returns
+    -------
+    xarray.Dataset
+    """
+    layout = responses.layout
+    rows = score_rows(features.activation, features.others)
+    target_coords = _target_coords(responses)
+
+    def stored(values: FLOATS) -> FLOATS:
+        return _in_store_order(values, responses).astype(np.float32)
+
+    variables: dict[str, Any] = {
+        "score": (("score_row", "target"), stored(averages.score)),
+        "unit_score": (("score_row", "unit"), averages.unit_score.astype(np.float32)),
+        "boot": (("draw", "score_row", "unit"), averages.boot.astype(np.float32)),
+        "null": (("draw", "score_row", "unit"), averages.null.astype(np.float32)),
+    }
+    for name, values in averages.hyperparameters.items():
+        if layout.pooled:
+            values = values[:, [targets.start for targets in layout.slices]]
+        # himalaya does not tell the degrees of freedom.
+        attrs = {"missing_allowed": True} if name == "effective_dof" else {}
+        variables[name] = (("fit", "target"), stored(values), attrs)
+    coords: dict[str, Any] = {
+        "signal": ("score_row", np.array([signal for signal, _ in rows])),
+        "measure": ("score_row", np.array([measure for _, measure in rows])),
+        "unit": ("unit", np.array(layout.names)),
+        "fit": ("fit", np.array(fit_rows(features.activation, features.others))),
+        **{
+            name: ("target", values, _missing_allowed(values))
+            for name, values in target_coords.items()
+        },
+    }
+    if responses.unit_time is not None:
+        coords["unit_time"] = ("unit", responses.unit_time)
+    saved = saved_targets(layout, settings.save_predictions)
+    if len(saved):
+        variables["prediction"] = (
+            ("fit", "image", "saved_target"),
+            averages.predictions.astype(np.float32),
+        )
+        coords["image_id"] = ("image", responses.image_ids)
+        # Position of each saved target in the response store.
+        coords["saved_target"] = ("saved_target", responses.target_order[saved])
+    return xr.Dataset(
+        variables, coords=coords, attrs=_attributes(averages, features, responses, settings, study)
+    )
+
+
+def _in_store_order(values: FLOATS, responses: Responses) -> FLOATS:
+    """Undo the sorting of targets by unit along the last axis."""
+    if responses.layout.pooled:
+        return values
+    stored = np.empty_like(values)
+    stored[..., responses.target_order] = values
+    return stored
+
+
+def _target_coords(responses: Responses) -> dict[str, NDArray[Any]]:
+    if responses.layout.pooled:
+        return {"roi": np.array(responses.layout.names)}
+    return responses.target_coords
+
+
+def _missing_allowed(values: NDArray[Any]) -> dict[str, bool]:
+    holds_nan = values.dtype.kind == "f" and bool(np.isnan(values).any())
+    return {"missing_allowed": True} if holds_nan else {}
+
+
+def _attributes(
+    averages: Averages,
+    features: LayerFeatures,
+    responses: Responses,
+    settings: EncodingSettings,
+    study: str,
+) -> dict[str, Any]:
+    brain, layer = responses.attrs, features.attrs
+    attrs = {
+        "study": study,
+        **{key: brain[key] for key in ("dataset", "subject", "modality", "space")},
+        **{key: layer[key] for key in ("model", "layer", "depth", "signal_set", "stimuli")},
+        "layer_index": features.layer_index,
+        "n_layers": len(features.activations),
+        "n_images": len(responses.image_ids),
+        "n_groups": len(np.unique(responses.groups)),
+        "n_targets": responses.layout.n_targets,
+        "n_unit_targets": responses.layout.sizes.tolist(),
+        "n_unreliable_targets": responses.n_unreliable,
+        "edge_share": averages.edge_share,
+        "rotation_invariant": responses.rotation_invariant,
+        **{key: list(brain[key]) for key in ("roi_order", "early_rois", "high_rois")},
+        "onset_s": brain["onset_s"],
+        "roles": dict(layer["roles"]),
+        "objectives": dict(layer["objectives"]),
+        "band_weight_of": "the first band of a fit; the second has the rest",
+        "settings": settings.model_dump(mode="json"),
+        "features_digest": layer["digest"],
+        "responses_digest": brain["digest"],
+    }
+    if "roi_distance" in brain:
+        attrs["roi_distance"] = dict(brain["roi_distance"])
+    return attrs

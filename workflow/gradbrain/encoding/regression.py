@@ -1,0 +1,198 @@
+"""Fits of one outer fold: single bands and pairs of bands that share the ends of their sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradbrain.encoding.bands import Band
+from gradbrain.encoding.solver import (
+    Choice,
+    DualProblem,
+    PrimalProblem,
+    Search,
+    Solution,
+    make_problem,
+    search_and_solve,
+)
+
+FLOATS = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class BandFit:
+    """Held-out predictions of one fit, by band, and the hyperparameters of every target.
+
+    Attributes
+    ----------
+    parts : tuple of arrays of shape (n_targets, n_test)
+        Prediction of each band; their sum is the prediction.
+    log10_penalty : array of shape (n_targets,)
+    on_edge : array of shape (n_targets,), bool
+        Whether the penalty is the smallest or largest of the grid.
+    band_weight : array of shape (n_targets,)
+        Weight of the first band; 1 for a single band.
+    degrees_of_freedom : array of shape (n_targets,)
+        Effective, without the mean; NaN where a solver does not tell.
+    """
+
+    parts: tuple[FLOATS, ...]
+    log10_penalty: FLOATS
+    on_edge: NDArray[np.bool_]
+    band_weight: FLOATS
+    degrees_of_freedom: FLOATS
+
+    @property
+    def prediction(self) -> FLOATS:
+        """Prediction of all bands together, shape (n_targets, n_test)."""
+        return self.parts[0] if len(self.parts) == 1 else self.parts[0] + self.parts[1]
+
+
+class FoldRegression(Protocol):
+    """A solver, bound to the bands and responses of one outer fold."""
+
+    def single(self, name: str) -> BandFit:
+        """Fit one band."""
+
+    def pair(self, first: str, second: str) -> BandFit:
+        """Fit two bands with weights w and 1 − w."""
+
+
+class ClosedFormRegression:
+    """Closed-form fits of one outer fold.
+
+    The ends of the line of band weights are the single-band fits: each is computed once and
+    shared by every pair that the band enters.
+
+    Parameters
+    ----------
+    bands : mapping of str to Band
+    responses : array of shape (n_targets, n_train)
+        Training responses, centred; C-contiguous.
+    search : Search
+    n_band_weights : int
+        Points on the line between two bands, ends included.
+    """
+
+    def __init__(
+        self, bands: Mapping[str, Band], responses: FLOATS, search: Search, n_band_weights: int
+    ):
+        self._bands = bands
+        self._responses = responses
+        self._search = search
+        self._line = np.linspace(0.0, 1.0, n_band_weights)
+        self._singles: dict[str, tuple[BandFit, Choice]] = {}
+        self._products: dict[str, FLOATS] = {}
+
+    def single(self, name: str) -> BandFit:
+        """Fit one band; computed once.
+
+        Parameters
+        ----------
+        name : str
+
+        Returns
+        -------
+        BandFit
+        """
+        return self._single(name)[0]
+
+    def _single(self, name: str) -> tuple[BandFit, Choice]:
+        if name not in self._singles:
+            problem = make_problem([self._bands[name]], self._responses.dtype)
+            weights = np.ones((1, 1))
+            solution, choice = search_and_solve(
+                problem,
+                weights,
+                self._responses,
+                self._search,
+                right_hand_side=self._right_hand_side(problem, (name,)),
+            )
+            (part,) = problem.predict(solution.coefficients[0], weights[0])
+            fit = self._fit((part,), solution, np.ones(len(part)), solution.degrees_of_freedom)
+            self._singles[name] = fit, choice
+        return self._singles[name]
+
+    def pair(self, first: str, second: str) -> BandFit:
+        """Fit two bands with weights w and 1 − w, w chosen per target.
+
+        Parameters
+        ----------
+        first, second : str
+            Names of the bands.
+
+        Returns
+        -------
+        BandFit
+            With two parts.
+        """
+        (first_fit, first_choice), (second_fit, second_choice) = (
+            self._single(first),
+            self._single(second),
+        )
+        last = len(self._line) - 1
+        choice = Choice(
+            error=first_choice.error.copy(),
+            candidate=np.full(len(first_choice.error), last, dtype=np.intp),
+            penalty=first_choice.penalty.copy(),
+        )
+        better = second_choice.error < choice.error
+        choice.error[better] = second_choice.error[better]
+        choice.candidate[better] = 0
+        choice.penalty[better] = second_choice.penalty[better]
+
+        problem = make_problem([self._bands[first], self._bands[second]], self._responses.dtype)
+        inner = self._line[1:-1]
+        weights = np.stack([inner, 1.0 - inner], axis=1)
+        solution, _ = search_and_solve(
+            problem,
+            weights,
+            self._responses,
+            self._search,
+            right_hand_side=self._right_hand_side(problem, (first, second)),
+            start=choice,
+            first_candidate=1,
+        )
+        parts = tuple(np.zeros_like(first_fit.parts[0]) for _ in range(2))
+        freedom = solution.degrees_of_freedom
+        for end, fit, part in ((last, first_fit, parts[0]), (0, second_fit, parts[1])):
+            chosen = solution.candidate == end
+            part[chosen] = fit.parts[0][chosen]
+            freedom[chosen] = fit.degrees_of_freedom[chosen]
+        for row, targets, coefficients in zip(
+            weights, solution.targets, solution.coefficients, strict=True
+        ):
+            if len(targets):
+                for part, predicted in zip(parts, problem.predict(coefficients, row), strict=True):
+                    part[targets] = predicted
+        return self._fit(parts, solution, self._line[solution.candidate], freedom)
+
+    def _right_hand_side(
+        self, problem: DualProblem | PrimalProblem, names: tuple[str, ...]
+    ) -> FLOATS:
+        """Products of responses and features, taken once per band."""
+        if isinstance(problem, DualProblem):
+            return problem.right_hand_side(self._responses)
+        for name in names:
+            if name not in self._products:
+                band = self._bands[name].train.astype(self._responses.dtype, copy=False)
+                self._products[name] = self._responses @ band
+        if len(names) == 1:
+            return self._products[names[0]]
+        return np.concatenate([self._products[name] for name in names], axis=1)
+
+    def _fit(
+        self, parts: tuple[FLOATS, ...], solution: Solution, band_weight: FLOATS, freedom: FLOATS
+    ) -> BandFit:
+        last = len(self._search.penalties) - 1
+        return BandFit(
+            parts=parts,
+            log10_penalty=np.log10(solution.penalty),
+            on_edge=(solution.penalty_index == 0) | (solution.penalty_index == last),
+            band_weight=band_weight,
+            degrees_of_freedom=freedom,
+        )

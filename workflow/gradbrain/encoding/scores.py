@@ -1,0 +1,254 @@
+"""Scores of held-out predictions in one outer fold, with their image draws.
+
+Scores are r (Pearson, centred within the test fold) and R² (out of sample: relative to predicting
+the training mean, Σ(y−ŷ)²/Σy² with y centred by the training mean). Responses that are known up
+to a rotation only are pooled: all targets of a unit enter one ratio.
+
+Bootstrap draws weight images by how often they were drawn; the moments of all draws are one
+matrix product. Null draws match predictions with the responses of other images; as the permuted
+scores are linear in the products between images, the products of a unit are taken once and
+summed along every permutation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradbrain.encoding.draws import ImageDraws, permuted_traces
+
+FLOATS = NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class UnitLayout:
+    """Units of scores (regions or times) as neighbouring targets.
+
+    Attributes
+    ----------
+    names : tuple of str
+    stops : array of shape (n_units,), int
+        One past the last target of every unit; the first unit starts at 0. Targets behind the
+        last unit belong to none.
+    n_targets : int
+    pooled : bool
+        Whether the targets of a unit enter one ratio (rotation-invariant responses).
+    """
+
+    names: tuple[str, ...]
+    stops: NDArray[np.intp]
+    n_targets: int
+    pooled: bool
+
+    @property
+    def slices(self) -> list[slice]:
+        """Targets of every unit."""
+        starts = [0, *self.stops[:-1]]
+        return [slice(int(a), int(b)) for a, b in zip(starts, self.stops, strict=True)]
+
+    @property
+    def sizes(self) -> NDArray[np.intp]:
+        """Number of targets of every unit."""
+        return np.diff(self.stops, prepend=0)
+
+    @property
+    def n_scored(self) -> int:
+        """Length of the target axis of scores: units where pooled, else targets."""
+        return len(self.names) if self.pooled else self.n_targets
+
+    def membership(self, dtype: np.dtype) -> FLOATS:
+        """0/1 matrix of shape (n_units, n_targets)."""
+        matrix = np.zeros((len(self.names), self.n_targets), dtype=dtype)
+        for row, targets in zip(matrix, self.slices, strict=True):
+            row[targets] = 1.0
+        return matrix
+
+
+@dataclass(frozen=True)
+class Score:
+    """One measure of one prediction in one fold.
+
+    Attributes
+    ----------
+    point : array of shape (n_scored,)
+    boot, null : arrays of shape (n_draws, n_units)
+    """
+
+    point: FLOATS
+    boot: FLOATS
+    null: FLOATS
+
+    def __sub__(self, other: Score) -> Score:
+        return Score(self.point - other.point, self.boot - other.boot, self.null - other.null)
+
+
+class FoldScorer:
+    """Scores predictions of the test images of one outer fold.
+
+    Parameters
+    ----------
+    responses : array of shape (n_targets, n_test)
+        Centred by the training mean.
+    layout : UnitLayout
+    draws : ImageDraws
+    """
+
+    def __init__(self, responses: FLOATS, layout: UnitLayout, draws: ImageDraws):
+        self._layout = layout
+        self._draws = draws
+        self._slices = layout.slices
+        self._responses = responses
+        self._centred = responses - responses.mean(axis=1, keepdims=True)
+        # The first column weights every image once: the score itself.
+        n_test = responses.shape[1]
+        self._weights = np.concatenate([np.ones((1, n_test)), draws.counts], axis=0).T.astype(
+            responses.dtype
+        )
+        self._total = self._weights.sum(axis=0)
+        self._membership = layout.membership(responses.dtype)
+        self._unit_mean = self._membership / layout.sizes[:, None].astype(responses.dtype)
+        self._squares = self._pool(np.square(responses) @ self._weights)
+        self._sums = self._centred @ self._weights
+        self._variance = self._pool(self._weighted_products(self._centred, self._sums))
+
+    def prediction(self, predicted: FLOATS) -> tuple[Score, Score]:
+        """Score a prediction.
+
+        Parameters
+        ----------
+        predicted : array of shape (n_targets, n_test)
+
+        Returns
+        -------
+        r, r2 : Score
+        """
+        return self._correlation(predicted), self._explained(predicted)
+
+    def unit_mean(self, point: FLOATS) -> FLOATS:
+        """Mean over the targets of every unit, shape (n_units,)."""
+        return point if self._layout.pooled else self._unit_mean @ point
+
+    def _correlation(self, predicted: FLOATS) -> Score:
+        centred = predicted - predicted.mean(axis=1, keepdims=True)
+        sums = centred @ self._weights
+        variance = self._pool(self._weighted_products(centred, sums))
+        covariance = (self._centred * centred) @ self._weights
+        covariance -= self._sums * (sums / self._total)
+        covariance = self._pool(covariance)
+        product = self._variance * variance
+        # A draw that holds one image over and over has no variance: its correlation is 0.
+        smallest = 1e2 * np.finfo(product.dtype).eps ** 2 * product[:, :1]
+        score = np.divide(
+            covariance,
+            np.sqrt(np.maximum(product, 0.0)),
+            out=np.zeros_like(covariance),
+            where=product > smallest,
+        )
+        norms = np.sqrt(np.maximum(product[:, 0], 0.0))
+        inverse = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
+        null = self._permuted(self._centred * self._spread(inverse)[:, None], centred)
+        return Score(score[:, 0], self._by_unit(score[:, 1:]), null)
+
+    def _explained(self, predicted: FLOATS) -> Score:
+        score = 1.0 - self._ratio(
+            self._pool(np.square(self._responses - predicted) @ self._weights)
+        )
+        scale = self._inverse_squares()[:, None]
+        null = 2.0 * self._permuted(self._responses * scale, predicted)
+        null -= self._unit_total(predicted * scale, predicted)
+        return Score(score[:, 0], self._by_unit(score[:, 1:]), null)
+
+    def split(self, part: FLOATS, predicted: FLOATS) -> Score:
+        """Share of R² that one band's prediction bears, Σ ŷ_b (2y − ŷ) / Σ y².
+
+        The product measure (Pratt 1987; Dupré la Tour et al. 2022, *NeuroImage* 264:119728): the
+        shares of all bands sum to the R² of their joint prediction.
+
+        Parameters
+        ----------
+        part : array of shape (n_targets, n_test)
+            Prediction of the band.
+        predicted : array of shape (n_targets, n_test)
+            Prediction of all bands.
+
+        Returns
+        -------
+        Score
+        """
+        moments = part * (2.0 * self._responses - predicted)
+        score = self._ratio(self._pool(moments @ self._weights))
+        scale = self._inverse_squares()[:, None]
+        null = 2.0 * self._permuted(self._responses * scale, part)
+        null -= self._unit_total(part * scale, predicted)
+        return Score(score[:, 0], self._by_unit(score[:, 1:]), null)
+
+    def gain(self, baseline: FLOATS, full: FLOATS, difference: Score) -> Score:
+        """Difference of R² between two predictions, its null from permuted residuals.
+
+        Under the null the baseline's held-out residuals e = y − ŷ_b are exchangeable over images
+        given δ = ŷ_full − ŷ_b: U = (2⟨e_π, δ⟩ − |δ|²) / Σy². In the manner of Freedman & Lane
+        (1983) for held-out predictions (ours).
+
+        Parameters
+        ----------
+        baseline, full : arrays of shape (n_targets, n_test)
+        difference : Score
+            R² of `full` minus that of `baseline`; its null is replaced.
+
+        Returns
+        -------
+        Score
+        """
+        step = full - baseline
+        scaled = step * self._inverse_squares()[:, None]
+        null = 2.0 * self._permuted(scaled, self._responses - baseline)
+        null -= self._unit_total(scaled, step)
+        return Score(difference.point, difference.boot, null)
+
+    def _weighted_products(self, centred: FLOATS, sums: FLOATS) -> FLOATS:
+        """Weighted sum of squares about the weighted mean, (n_targets, 1 + n_draws)."""
+        squares = np.square(centred) @ self._weights
+        squares -= np.square(sums) / self._total
+        return np.maximum(squares, 0.0, out=squares)
+
+    def _pool(self, moments: FLOATS) -> FLOATS:
+        """Sum moments over the targets of a unit where scores are pooled."""
+        return self._membership @ moments if self._layout.pooled else moments
+
+    def _by_unit(self, scores: FLOATS) -> FLOATS:
+        """Turn (n_scored, n_draws) into (n_draws, n_units)."""
+        return scores.T if self._layout.pooled else (self._unit_mean @ scores).T
+
+    def _ratio(self, moments: FLOATS) -> FLOATS:
+        return np.divide(
+            moments, self._squares, out=np.zeros_like(moments), where=self._squares > 0
+        )
+
+    def _spread(self, inverse: FLOATS) -> FLOATS:
+        """Turn a factor per scored row into a weight per target that sums scores to unit means."""
+        per_target = np.zeros(self._layout.n_targets, dtype=inverse.dtype)
+        for unit, targets in enumerate(self._slices):
+            if self._layout.pooled:
+                per_target[targets] = inverse[unit]
+            else:
+                per_target[targets] = inverse[targets] / (targets.stop - targets.start)
+        return per_target
+
+    def _inverse_squares(self) -> FLOATS:
+        squares = self._squares[:, 0]
+        inverse = np.divide(1.0, squares, out=np.zeros_like(squares), where=squares > 0)
+        return self._spread(inverse)
+
+    def _permuted(self, kept: FLOATS, moved: FLOATS) -> FLOATS:
+        """Σ_t Σ_i kept[t, i] moved[t, π(i)] of every unit, (n_draws, n_units)."""
+        n_test = kept.shape[1]
+        products = np.empty((len(self._slices), n_test, n_test), dtype=kept.dtype)
+        for product, targets in zip(products, self._slices, strict=True):
+            np.matmul(kept[targets].T, moved[targets], out=product)
+        return permuted_traces(products, self._draws.matching)
+
+    def _unit_total(self, left: FLOATS, right: FLOATS) -> FLOATS:
+        """Σ_t Σ_i left right of every unit, (n_units,)."""
+        return self._membership @ np.einsum("ij,ij->i", left, right)

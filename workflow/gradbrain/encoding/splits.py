@@ -1,0 +1,81 @@
+"""Outer and inner folds over images that never split a group."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from gradbrain.encoding.errors import EncodingError
+
+
+def grouped_folds(groups: ArrayLike, n_folds: int, seed: int) -> NDArray[np.intp]:
+    """Give every image a fold so that all images of a group share one.
+
+    The groups are shuffled under `seed`, ordered by falling size (stable) and put one after
+    another into the fold that holds the fewest images so far. The result depends on the set of
+    groups and their sizes only, not on the order of the images.
+
+    Parameters
+    ----------
+    groups : array of shape (n_images,)
+        Group of every image, e.g. its source photograph or category.
+    n_folds : int
+        Number of folds, at least 2.
+    seed : int
+        Seed of the shuffle.
+
+    Returns
+    -------
+    array of shape (n_images,)
+        Fold of every image, from 0 to n_folds − 1; no fold is empty.
+
+    Raises
+    ------
+    EncodingError
+        If there are fewer groups than folds.
+    """
+    names, membership, sizes = np.unique(
+        np.asarray(groups).astype(str), return_inverse=True, return_counts=True
+    )
+    if n_folds < 2 or len(names) < n_folds:
+        raise EncodingError(
+            f"{n_folds} folds were asked for, but the {membership.size} images belong to "
+            f"{len(names)} groups ({', '.join(names[:5])}{', ...' if len(names) > 5 else ''}) and "
+            "a group is never split: set encoding.n_folds to a number from 2 to the number of "
+            "groups, or give the images finer groups"
+        )
+    shuffled = np.random.default_rng(seed).permutation(len(names))
+    by_size = shuffled[np.argsort(-sizes[shuffled], kind="stable")]
+    fold_sizes = np.zeros(n_folds, dtype=np.int64)
+    fold_of_group = np.empty(len(names), dtype=np.intp)
+    for group in by_size:
+        fold = int(np.argmin(fold_sizes))
+        fold_of_group[group] = fold
+        fold_sizes[fold] += sizes[group]
+    return fold_of_group[membership]
+
+
+class FoldSplitter:
+    """Folds in the shape of a scikit-learn splitter, as himalaya takes them for `cv`.
+
+    Parameters
+    ----------
+    folds : array of shape (n_images,)
+        Fold of every image.
+    """
+
+    def __init__(self, folds: ArrayLike):
+        self.folds = np.asarray(folds)
+
+    def get_n_splits(self, X: object = None, y: object = None, groups: object = None) -> int:
+        """Return the number of folds."""
+        return len(np.unique(self.folds))
+
+    def split(
+        self, X: object = None, y: object = None, groups: object = None
+    ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+        """Yield training and test indices of each fold in turn."""
+        for fold in np.unique(self.folds):
+            yield np.flatnonzero(self.folds != fold), np.flatnonzero(self.folds == fold)

@@ -1,0 +1,142 @@
+"""Unique variance of each learning signal beside its controls without learning content."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from gradbrain.figures import layout, style
+from gradbrain.figures.inputs import FigureInputs, require_columns, require_rows
+
+TITLE = "Unique variance of learning signals and their controls"
+INPUTS = ("hierarchy",)
+MODALITIES = ("fmri", "meg")
+SPACES = ()
+
+COLUMNS = ["signal", "role", "subject", "unique_r2", "margin", "c2_threshold"]
+
+
+def select(inputs: FigureInputs) -> pd.DataFrame:
+    """Mean unique R² per subject and signal, with the thresholds of claims C1 and C2.
+
+    ``c2_threshold`` of a learning signal is the mean over subjects of the best of its own
+    controls plus the margin; it is NaN for controls and for signals without any.
+    """
+    table = inputs.table("hierarchy", ["control"])
+    rows = table[
+        (table["statistic"] == "score_mean")
+        & (table["variant"] == "unique")
+        & table["role"].isin(["learning", "control"])
+    ]
+    require_rows(rows, figure="control_comparison", what="unique scores of learning signals")
+    keys = ["dataset", "modality", "model", "signal", "role"]
+    data = rows[[*keys, "subject"]].assign(
+        unique_r2=rows["value"], margin=inputs.settings.smallest_unique_r2
+    )
+    group = ["dataset", "model", "signal"]
+    means = data.groupby(group, as_index=False)["unique_r2"].mean()
+    pairs = table[(table["statistic"] == "control_difference") & (table["variant"] == "unique")]
+    pairs = pairs[[*group, "control"]].drop_duplicates()
+    best = pairs.merge(
+        means.rename(columns={"signal": "control"}), on=["dataset", "model", "control"]
+    )
+    best = best.groupby(group, as_index=False)["unique_r2"].max()
+    best = best.assign(c2_threshold=best["unique_r2"] + inputs.settings.smallest_unique_r2)
+    data = data.merge(best[[*group, "c2_threshold"]], on=group, how="left")
+    return data.sort_values([*keys, "subject"], ignore_index=True)
+
+
+def plot_control_comparison(data: pd.DataFrame, *, ax: Axes) -> Axes:
+    """Draw unique R² per signal: subjects as dots, mean and 95 % interval.
+
+    Parameters
+    ----------
+    data
+        One data set and model: ``signal``, ``role``, ``subject``, ``unique_r2``, ``margin``,
+        ``c2_threshold``.
+    ax
+        Where to draw. Below the dotted line a signal adds nothing of note to activations (C1);
+        the bar across a learning signal is its best control's mean plus the margin (C2).
+    """
+    require_columns(data, COLUMNS, figure="control_comparison")
+    roles = dict(zip(data["signal"], data["role"], strict=True))
+    signals = style.order_signals(roles, roles)
+    margin = float(data["margin"].iloc[0])
+    ax.axhspan(-1, margin, color="#F2F2F2", linewidth=0, zorder=0)
+    ax.axhline(0, color=style.FAINT, linewidth=0.8, zorder=0)
+    ax.axhline(margin, color=style.MUTED, linewidth=0.9, linestyle=":", zorder=1)
+    for place, signal in enumerate(signals):
+        values = data.loc[data["signal"] == signal, "unique_r2"].to_numpy(dtype=float)
+        colour = style.signal_colour(signal, roles[signal])
+        spread = np.linspace(-0.18, 0.18, len(values)) if len(values) > 1 else np.zeros(1)
+        ax.scatter(place + spread, values, s=9, color=colour, alpha=0.45, linewidths=0, zorder=2)
+        threshold = data.loc[data["signal"] == signal, "c2_threshold"].iloc[0]
+        if np.isfinite(threshold):
+            ax.plot([place - 0.4, place + 0.4], [threshold] * 2, color=style.INK, linewidth=1.3)
+        mean, half_width = layout.mean_interval(values[:, None])
+        ax.errorbar(
+            [place],
+            mean,
+            yerr=half_width,
+            color=colour,
+            marker=style.signal_marker(signal, roles[signal]),
+            markersize=6.5,
+            markeredgecolor="white",
+            linewidth=1.6,
+            zorder=3,
+        )
+    labels = [style.signal_label(signal).replace(" (", "\n(") for signal in signals]
+    ax.set_xticks(
+        range(len(signals)), labels=labels, rotation=35, ha="right", rotation_mode="anchor"
+    )
+    ax.set_xlim(-0.6, len(signals) - 0.4)
+    low = min(0.0, data["unique_r2"].min())
+    high = np.nanmax([2 * margin, data["unique_r2"].max(), data["c2_threshold"].max()])
+    ax.set_ylim(low - 0.05 * (high - low), high + 0.08 * (high - low))
+    return ax
+
+
+def figure(data: pd.DataFrame) -> Figure:
+    """Arrange a row per data set, a column per model."""
+    require_columns(data, COLUMNS, figure="control_comparison")
+    items = layout.blocks(data)
+    models = style.order_models(data["model"])
+    datasets = list(dict.fromkeys(block.dataset for block in items))
+    whole = Figure(
+        figsize=(0.9 + 2.9 * len(models), 1.2 + 2.1 * len(datasets)), layout="constrained"
+    )
+    axes = whole.subplots(len(datasets), len(models), squeeze=False, sharey="row")
+    drawn = {(block.dataset, block.model): block for block in items}
+    for i, dataset in enumerate(datasets):
+        limits = []
+        for j, model in enumerate(models):
+            ax = axes[i, j]
+            block = drawn.get((dataset, model))
+            if block is None:
+                layout.say_empty(ax, "not in this study")
+                ax.set_xticks([])
+                continue
+            plot_control_comparison(block.data, ax=ax)
+            limits.append(ax.get_ylim())
+        axes[i, 0].set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
+        axes[i, 0].set_ylabel(f"{style.dataset_label(dataset).replace(', ', chr(10))}\nunique R²")
+        for ax in axes[i, 1:]:
+            ax.tick_params(labelleft=False)
+    if all(set(block.data["signal"]) == set(data["signal"]) for block in items):
+        for ax in axes[:-1].ravel():
+            ax.tick_params(labelbottom=False)
+    for j, model in enumerate(models):
+        axes[0, j].set_title(style.model_label(model), fontweight="bold")
+    _add_legend(whole)
+    return whole
+
+
+def _add_legend(whole: Figure) -> None:
+    handles = [
+        Line2D([], [], color=style.MUTED, linestyle=":", label="margin of C1"),
+        Line2D([], [], color=style.INK, linewidth=1.3, label="best control + margin (C2)"),
+    ]
+    whole.legend(handles=handles, loc="outside lower right", ncols=2)

@@ -1,0 +1,93 @@
+"""When each layer predicts MEG responses: activation, learning signal, unique part."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+
+from gradbrain.figures import layout, style
+from gradbrain.figures.inputs import FigureInputs, require_columns, require_rows
+
+TITLE = "Encoding score over time and layer"
+INPUTS = ("scores",)
+MODALITIES = ("meg",)
+SPACES = ()
+
+COLUMNS = ["subject", "layer", "depth", "time", "value", "null_high"]
+
+
+def select(inputs: FigureInputs) -> pd.DataFrame:
+    """Scores per subject, layer and time, averaged over sensors."""
+    scores = layout.with_variant(inputs.table("scores"))
+    rows = scores[(scores["unit_kind"] == "time") & scores["role"].isin(["activation", "learning"])]
+    require_rows(rows, figure="encoding_over_time", what="scores over time (MEG data sets)")
+    keys = ["dataset", "modality", "model", "signal", "role", "variant"]
+    order = [*keys, "layer_index", "time", "subject"]
+    return rows[[*keys, *COLUMNS, "layer_index"]].sort_values(order, ignore_index=True)
+
+
+def plot_encoding_over_time(data: pd.DataFrame, *, ax: Axes) -> Axes:
+    """Draw one line per layer, its maximum marked where it exceeds chance.
+
+    Parameters
+    ----------
+    data
+        One quantity of one data set and model: ``subject``, ``layer``, ``depth``, ``time`` (s),
+        ``value``, ``null_high`` (95th percentile of the permuted score of a subject).
+    ax
+        Where to draw; times are shown in ms.
+    """
+    require_columns(data, COLUMNS, figure="encoding_over_time")
+    mean = data.pivot_table(index="depth", columns="time", values="value", aggfunc="mean")
+    times = 1000 * np.asarray(mean.columns, dtype=float)
+    null = data.groupby("time")["null_high"].mean().reindex(mean.columns).to_numpy()
+    ax.axvline(0, color=style.FAINT, linewidth=0.8, zorder=0)
+    ax.fill_between(times, 0, null, color="#EEEEEE", linewidth=0, zorder=0)
+    ax.plot(times, null, color=style.MUTED, linewidth=0.8, linestyle=(0, (3, 2)), zorder=1)
+    for depth, line in mean.iterrows():
+        colour = layout.depth_colour(depth)
+        ax.plot(times, line, color=colour, zorder=2 + depth)
+        peak = int(np.argmax(line))
+        if line.iloc[peak] > null[peak]:
+            ax.plot(
+                times[peak],
+                line.iloc[peak],
+                marker="o",
+                markersize=4,
+                color=colour,
+                markeredgecolor="white",
+                markeredgewidth=0.6,
+                zorder=4,
+            )
+    ax.set_xlim(times.min(), times.max())
+    return ax
+
+
+def figure(data: pd.DataFrame) -> Figure:
+    """Arrange a row per data set and model, a column per quantity."""
+    require_columns(data, COLUMNS, figure="encoding_over_time")
+    n_columns = len(layout.quantities(data))
+    whole = None
+    for whole, row, block in layout.figure_of_blocks(  # noqa: B007
+        layout.blocks(data), width=1.4 + 2.4 * n_columns, height=2.3
+    ):
+        _draw_block(row, block)
+    return whole
+
+
+def _draw_block(row: SubFigure, block: layout.Block) -> None:
+    quantities = layout.quantities(block.data)
+    axes = row.subplots(1, len(quantities), squeeze=False)[0]
+    for variant, measure in (("raw", "r"), ("unique", "unique_r2")):
+        columns = [i for i, quantity in enumerate(quantities) if quantity.variant == variant]
+        if not columns:
+            continue
+        for i in columns:
+            plot_encoding_over_time(layout.of_quantity(block.data, quantities[i]), ax=axes[i])
+            axes[i].set_title(quantities[i].label)
+            axes[i].set_xlabel("time from image onset (ms)")
+        layout.share_limits([axes[i] for i in columns])
+        axes[columns[0]].set_ylabel(style.MEASURE_LABELS[measure])
+    layout.depth_colourbar(row, axes)

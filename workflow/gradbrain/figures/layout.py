@@ -1,0 +1,182 @@
+"""Arrangement of panels: a block per data set and model, a column per quantity."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure, FigureBase, SubFigure
+from scipy import stats
+
+from gradbrain.figures import style
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """What a panel shows: a signal, alone (``raw``) or its ``unique`` part."""
+
+    signal: str
+    role: str
+    variant: str
+
+    @property
+    def label(self) -> str:
+        """Title for readers."""
+        return style.quantity_label(self.signal, self.variant)
+
+
+@dataclass(frozen=True)
+class Block:
+    """One data set seen through one model.
+
+    Attributes
+    ----------
+    data
+        The rows of this data set and model.
+    title
+        Both names, for readers.
+    """
+
+    dataset: str
+    model: str
+    modality: str
+    data: pd.DataFrame
+
+    @property
+    def title(self) -> str:
+        """Both names, for readers."""
+        return f"{style.dataset_label(self.dataset)}  ·  {style.model_label(self.model)}"
+
+
+def blocks(data: pd.DataFrame) -> list[Block]:
+    """Split a tidy table into data sets and models, in the order of the style."""
+    modality_of = dict(zip(data["dataset"], data["modality"], strict=True))
+    found = []
+    for dataset in style.order_datasets(modality_of):
+        of_dataset = data[data["dataset"] == dataset]
+        for model in style.order_models(of_dataset["model"]):
+            rows = of_dataset[of_dataset["model"] == model]
+            found.append(Block(dataset, model, modality_of[dataset], rows))
+    return found
+
+
+def quantities(data: pd.DataFrame, *, roles: Sequence[str] = ("activation", "learning")) -> list:
+    """Quantities of a table with columns signal, role, variant: all raw ones, then unique ones."""
+    present = data[["signal", "role", "variant"]].drop_duplicates()
+    present = present[present["role"].isin(roles)]
+    role_of = dict(zip(present["signal"], present["role"], strict=True))
+    pairs = set(zip(present["signal"], present["variant"], strict=True))
+    signals = style.order_signals(role_of, role_of)
+    return [
+        Quantity(signal, role_of[signal], variant)
+        for variant in ("raw", "unique")
+        for signal in signals
+        if (signal, variant) in pairs
+    ]
+
+
+def of_quantity(data: pd.DataFrame, quantity: Quantity) -> pd.DataFrame:
+    """Rows of one quantity."""
+    return data[(data["signal"] == quantity.signal) & (data["variant"] == quantity.variant)]
+
+
+def with_variant(scores: pd.DataFrame) -> pd.DataFrame:
+    """Keep what figures show of a scores table and name it by variant.
+
+    ``raw`` is Pearson r of a signal alone, ``unique`` the unique R² of a signal that is not the
+    activation.
+    """
+    variant = scores["measure"].map({"r": "raw", "unique_r2": "unique"})
+    unique_of_activation = (variant == "unique") & (scores["role"] == "activation")
+    keep = variant.notna() & ~unique_of_activation & (scores["signal"] != "all_activations")
+    return scores[keep].assign(variant=variant[keep])
+
+
+def figure_of_blocks(
+    items: Sequence[Block], *, width: float, height: float, extra_height: float = 0.0
+) -> Iterator[tuple[Figure, SubFigure, Block]]:
+    """Make one figure and yield a titled row of it for each block.
+
+    Parameters
+    ----------
+    items
+        The blocks, from top to bottom.
+    width, height
+        Size of a row in inches, its title included.
+    extra_height
+        Inches added below the last row, for a legend.
+    """
+    figure = Figure(figsize=(width, height * len(items) + extra_height), layout="constrained")
+    rows = figure.subfigures(len(items), 1, squeeze=False, hspace=0.03)[:, 0]
+    for row, block in zip(rows, items, strict=True):
+        row.suptitle(block.title, x=0.01, ha="left", fontsize=9.5, fontweight="bold")
+        yield figure, row, block
+
+
+def mean_interval(values: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+    """Mean over subjects and half the width of its Student interval.
+
+    Parameters
+    ----------
+    values
+        Shape ``(n_subjects, n_units)``; NaN where a subject has no value.
+    level
+        Coverage.
+
+    Returns
+    -------
+    mean, half_width
+        Shape ``(n_units,)`` each; the half width is NaN where fewer than two subjects count.
+    """
+    values = np.asarray(values, dtype=float)
+    count = np.isfinite(values).sum(axis=0)
+    safe = np.maximum(count, 1)
+    mean = np.where(count > 0, np.nansum(values, axis=0) / safe, np.nan)
+    squares = np.nansum((values - mean) ** 2, axis=0)
+    deviation = np.sqrt(squares / np.maximum(count - 1, 1))
+    quantile = stats.t.ppf(0.5 + level / 2, np.maximum(count - 1, 1))
+    half_width = np.where(count > 1, quantile * deviation / np.sqrt(safe), np.nan)
+    return mean, half_width
+
+
+def depth_colour(depth: float | np.ndarray) -> np.ndarray:
+    """RGBA of relative depth."""
+    return style.depth_colours()(np.clip(depth, 0, 1))
+
+
+def depth_colourbar(figure: FigureBase, axes: Sequence[Axes], *, label: str = "") -> None:
+    """Draw the scale of relative depth to the right of some axes."""
+    mappable = ScalarMappable(Normalize(0, 1), style.depth_colours())
+    bar = figure.colorbar(mappable, ax=list(axes), aspect=18, pad=0.01, fraction=0.03)
+    bar.set_label(label or "relative depth of layer", fontsize=7)
+    bar.set_ticks([0, 0.5, 1], labels=["0\ninput", "0.5", "1\noutput"], fontsize=6.5)
+    bar.outline.set_visible(False)
+
+
+def share_limits(axes: Sequence[Axes]) -> None:
+    """Give some panels one range of y and label its ticks on the first only."""
+    low = min(ax.get_ylim()[0] for ax in axes)
+    high = max(ax.get_ylim()[1] for ax in axes)
+    for ax in axes:
+        ax.set_ylim(low, high)
+    for ax in axes[1:]:
+        ax.tick_params(labelleft=False)
+
+
+def say_empty(ax: Axes, text: str) -> None:
+    """Write into a panel why it shows nothing, instead of leaving it blank."""
+    ax.text(
+        0.5,
+        0.5,
+        text,
+        transform=ax.transAxes,
+        ha="center",
+        va="center",
+        color=style.MUTED,
+        fontsize=7,
+    )

@@ -1,0 +1,399 @@
+"""The report of a study: one HTML page with verdicts, figures, counts and settings.
+
+The page needs nothing beside itself to be read; the PDF and CSV of a figure are linked where
+they lie. It holds nothing that varies from run to run: same results, same bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+from docutils.core import publish_parts
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from gradbrain.figures import style
+from gradbrain.figures.claims_overview import overview_columns, overview_rows
+from gradbrain.figures.declarations import FOLDER, FigureError, declaration
+from gradbrain.figures.inputs import REQUIRED_COLUMNS
+from gradbrain.store import open_store, read_table
+
+#: Figures in the order of the argument; others follow by name.
+FIGURE_ORDER = (
+    "encoding_by_region",
+    "best_layer_by_distance",
+    "cortical_map",
+    "encoding_over_time",
+    "peak_time_by_depth",
+    "sensor_topography",
+    "control_comparison",
+    "rsa_summary",
+    "claims_overview",
+)
+
+REFERENCES = (
+    "Raugel et al. 2026. Misalignment Between Backpropagation and the Hierarchy of Brain "
+    "Responses to Images. arXiv:2605.28693. (The question and the predictions.)",
+    "Raugel et al. 2025. arXiv:2508.18226. (The encoding pipeline, the spatial and the temporal "
+    "score.)",
+    "Dupré la Tour et al. 2022. Feature-space selection with banded ridge regression. NeuroImage "
+    "264:119728. (Banded ridge, split of explained variance.)",
+)
+
+
+@dataclass(frozen=True)
+class ReportFigure:
+    """A figure as it stands in the report.
+
+    Attributes
+    ----------
+    name, title
+        Name of its module and its one-line title.
+    image
+        The PNG as a data URI.
+    size
+        Width and height in CSS pixels (the PNG has 150 dots per inch).
+    caption
+        HTML.
+    links
+        Ending to path relative to the report.
+    """
+
+    name: str
+    title: str
+    image: str
+    size: tuple[int, int]
+    caption: Markup
+    links: dict[str, str]
+
+
+def render_report(
+    *,
+    study: str,
+    config: Path,
+    claims: Path,
+    figures: Sequence[Path],
+    captions: Path,
+    output: Path,
+    responses: Sequence[Path] = (),
+    encoding: Sequence[Path] = (),
+) -> str:
+    """Write the page of a study.
+
+    Parameters
+    ----------
+    study
+        Name of the study.
+    config
+        The resolved configuration, YAML.
+    claims
+        The table of claims.
+    figures
+        PNG files, beside which PDF and CSV lie.
+    captions
+        Folder of ``<figure>.rst``.
+    output
+        Where the page will lie; links are relative to it.
+    responses
+        Response stores, for counts, licences and citations.
+    encoding
+        Encoding stores, for the share of penalties at the edge of the grid.
+
+    Returns
+    -------
+    str
+        HTML.
+
+    Raises
+    ------
+    FigureError
+        If a figure or caption is missing, or the config is of another study.
+    StoreError
+        If a table or store cannot be read.
+    """
+    settings = _read_config(config, study)
+    table = read_table(claims, REQUIRED_COLUMNS["claims"])
+    # The notes column is written by newer claim tables only; text is never NaN in the page.
+    text = table.select_dtypes(exclude="number").columns
+    table[text] = table[text].astype(object).where(table[text].notna(), "")
+    page = _environment().get_template("report.html.jinja")
+    return page.render(
+        study=study,
+        title=settings.get("title") or "",
+        counts=table["verdict"].value_counts().reindex(style.VERDICTS, fill_value=0).to_dict(),
+        verdicts=style.VERDICTS,
+        conclusions=conclusions(table),
+        matrix=verdict_matrix(table),
+        predictions=_predictions(table),
+        statistics=settings.get("statistics", {}),
+        figures=_report_figures(figures, captions, output),
+        drawn={path.stem for path in figures},
+        claims=table.to_dict("records"),
+        data=data_counts(responses, encoding),
+        sources=_sources(responses),
+        references=REFERENCES,
+        config=config.read_text(encoding="utf-8"),
+    )
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["number"] = number
+    environment.filters["share"] = share
+    environment.filters["percent"] = lambda share: "–" if share is None else f"{100 * share:.1f} %"
+    environment.filters["signal"] = style.signal_label
+    environment.filters["model"] = style.model_label
+    environment.filters["dataset"] = style.dataset_label
+    environment.filters["unit"] = lambda unit: {"R2": "R²"}.get(unit, unit)
+    return environment
+
+
+def number(value: Any) -> str:
+    """Three significant digits with a real minus; a dash where there is no number."""
+    if not isinstance(value, (int, float)) or not math.isfinite(value):
+        return "–"
+    if isinstance(value, int):
+        return str(value)
+    return f"{value:.3g}".replace("-", "−")
+
+
+def share(value: float) -> str:
+    """A p or q in three digits, small ones as a bound; a dash where there is none."""
+    if not math.isfinite(value):
+        return "–"
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _read_config(path: Path, study: str) -> dict[str, Any]:
+    if not path.is_file():
+        raise FigureError(
+            f"{path}: there is no resolved configuration; run the rule that writes it"
+        )
+    settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    found = settings.get("study") if isinstance(settings, dict) else None
+    if found != study:
+        raise FigureError(f"{path}: key study is {found!r}; expected {study!r}, the study reported")
+    return settings
+
+
+def _report_figures(paths: Sequence[Path], captions: Path, output: Path) -> list[ReportFigure]:
+    rank = {name: place for place, name in enumerate(FIGURE_ORDER)}
+    ordered = sorted(paths, key=lambda path: (rank.get(path.stem, len(rank)), path.stem))
+    return [_report_figure(path, captions, output) for path in ordered]
+
+
+def _report_figure(path: Path, captions: Path, output: Path) -> ReportFigure:
+    caption = captions / f"{path.stem}.rst"
+    for needed, what in ((path, "figure"), (caption, "caption")):
+        if not needed.is_file():
+            raise FigureError(f"{needed}: the {what} is missing; draw or write it first")
+    content = path.read_bytes()
+    if content[:8] != b"\x89PNG\r\n\x1a\n":
+        raise FigureError(f"{path}: is not a PNG file; draw the figure again")
+    # Width and height follow the signature and the header of the first chunk.
+    width, height = (int.from_bytes(content[place : place + 4], "big") for place in (16, 20))
+    beside = {ending: path.with_suffix(f".{ending}") for ending in ("pdf", "csv")}
+    return ReportFigure(
+        name=path.stem,
+        title=declaration(path.stem).title,
+        image=f"data:image/png;base64,{base64.b64encode(content).decode('ascii')}",
+        size=(round(width * 96 / 150), round(height * 96 / 150)),
+        caption=caption_html(caption.read_text(encoding="utf-8")),
+        links={
+            ending: Path(os.path.relpath(file, output.parent)).as_posix()
+            for ending, file in beside.items()
+        },
+    )
+
+
+def caption_html(restructured_text: str) -> Markup:
+    """Turn a caption into HTML; markup that docutils does not understand is an error."""
+    parts = publish_parts(
+        restructured_text,
+        writer="html5",
+        settings_overrides={
+            "report_level": 3,
+            "halt_level": 3,
+            "file_insertion_enabled": False,
+            "raw_enabled": False,
+        },
+    )
+    return Markup(parts["body"].strip())  # docutils escapes, and raw HTML is disabled
+
+
+def _predictions(claims: pd.DataFrame) -> list[dict[str, str]]:
+    """Each prediction with its sentence and source, in the order of the style."""
+    first = claims.drop_duplicates("prediction").set_index("prediction")
+    return [
+        {"name": name, "sentence": first.loc[name, "sentence"], "source": first.loc[name, "source"]}
+        for name in style.PREDICTIONS
+        if name in first.index
+    ]
+
+
+def verdict_matrix(claims: pd.DataFrame) -> dict[str, Any]:
+    """Verdicts as a table: rows are learning signals, columns predictions.
+
+    Parameters
+    ----------
+    claims
+        The table of claims.
+
+    Returns
+    -------
+    dict
+        ``groups``: name and number of columns; ``columns``: prediction and its short title;
+        ``rows``: data set, model, signal, and a claim (a mapping) or None per column.
+    """
+    columns = overview_columns(claims)
+    keys = ["dataset", "model", "signal", "prediction", "variant"]
+    cells = {tuple(row[key] for key in keys): row for row in claims.to_dict("records")}
+    groups: dict[str, int] = {}
+    for group, _, _ in columns:
+        groups[group] = groups.get(group, 0) + 1
+    starts = np.cumsum([0, *groups.values()])[:-1].tolist()
+    rows = []
+    for dataset, model, signal in overview_rows(claims):
+        about = [
+            cells.get((dataset, model, "activation" if name == "A1" else signal, name, variant))
+            for _, name, variant in columns
+        ]
+        rows.append({"dataset": dataset, "model": model, "signal": signal, "cells": about})
+    return {
+        "groups": groups,
+        "starts": starts,
+        "columns": [
+            {"name": name, "title": style.PREDICTIONS[name].replace("\n", " ")}
+            for _, name, _ in columns
+        ],
+        "rows": rows,
+    }
+
+
+def conclusions(claims: pd.DataFrame) -> list[dict[str, str]]:
+    """Say in one sentence per data set, model and learning signal what its verdicts amount to.
+
+    Returns
+    -------
+    list of dict
+        ``dataset``, ``model``, ``signal``, ``sentence``.
+    """
+    found = []
+    for dataset, model, signal in overview_rows(claims):
+        rows = claims[
+            (claims["dataset"] == dataset)
+            & (claims["model"] == model)
+            & claims["signal"].isin([signal, "activation"])
+        ]
+        verdict_of = {(row.prediction, row.variant): str(row.verdict) for row in rows.itertuples()}
+        sentence = _conclusion(verdict_of)
+        found.append({"dataset": dataset, "model": model, "signal": signal, "sentence": sentence})
+    return found
+
+
+def _conclusion(verdict_of: dict[tuple[str, str], str]) -> str:
+    predicts = {
+        "supported": "predicts responses above chance",
+        "contradicted": "predicts responses below chance",
+    }.get(verdict_of.get(("P1", "raw"), ""), "is not shown to predict responses")
+    if verdict_of.get(("C1", "unique")) != "supported":
+        return (
+            f"{predicts}, but is not shown to add to the activations of all layers (C1): its order "
+            "in space and time is not judged"
+        )
+    if verdict_of.get(("C2", "unique")) != "supported":
+        beyond = (
+            "adds to the activations (C1), but is not shown to exceed its best control (C2): "
+            "nothing speaks for its learning content"
+        )
+    else:
+        beyond = "adds to the activations (C1) and exceeds its best control (C2)"
+    order = {
+        verdict: [
+            name for name in ("P3", "P4", "P5") if verdict_of.get((name, "unique")) == verdict
+        ]
+        for verdict in ("supported", "contradicted")
+    }
+    parts = [predicts, beyond]
+    if order["supported"]:
+        parts.append(
+            f"its order is what backpropagation predicts in {', '.join(order['supported'])}"
+        )
+    if order["contradicted"]:
+        parts.append(f"its order is the opposite in {', '.join(order['contradicted'])}")
+    if not order["supported"] and not order["contradicted"]:
+        parts.append("its order in space and time is undetermined")
+    return "; ".join(parts)
+
+
+def data_counts(responses: Sequence[Path], encoding: Sequence[Path]) -> list[dict[str, Any]]:
+    """Count subjects, images and targets per data set.
+
+    Parameters
+    ----------
+    responses
+        Response stores of the study.
+    encoding
+        Encoding stores of the study.
+
+    Returns
+    -------
+    list of dict
+        Per data set: ``subjects``; the ranges ``images``, ``targets`` and ``masked`` over
+        subjects as text; ``edge_share``, the largest share of reliable targets whose penalty
+        lies on the edge of the grid, or None; ``licence`` and ``preprocessing``.
+    """
+    stores = [open_store(path, kind="responses") for path in responses]
+    edges: dict[str, float] = {}
+    for path in encoding:
+        attrs = open_store(path, kind="encoding").attrs
+        share = float(attrs["edge_share"])
+        edges[attrs["dataset"]] = max(share, edges.get(attrs["dataset"], 0.0))
+    counts = []
+    for dataset in sorted({str(store.attrs["dataset"]) for store in stores}):
+        own = [store for store in stores if store.attrs["dataset"] == dataset]
+        shapes = [dict(store["response"].sizes) for store in own]
+        targets = [math.prod(shape.values()) // shape["image"] for shape in shapes]
+        counts.append(
+            {
+                "dataset": dataset,
+                "modality": {"fmri": "fMRI", "meg": "MEG"}[own[0].attrs["modality"]],
+                "subjects": len(own),
+                "images": _range([shape["image"] for shape in shapes]),
+                "targets": _range(targets),
+                "masked": _range([int(store.attrs.get("n_masked_targets", 0)) for store in own]),
+                "edge_share": edges.get(dataset),
+                "licence": str(own[0].attrs.get("licence", "")),
+                "preprocessing": str(own[0].attrs.get("preprocessing", "")),
+            }
+        )
+    return counts
+
+
+def _range(values: Sequence[int]) -> str:
+    low, high = min(values), max(values)
+    return f"{low:,}" if low == high else f"{low:,}–{high:,}"
+
+
+def _sources(responses: Sequence[Path]) -> list[str]:
+    """Citations of the data sets, each once."""
+    found = {
+        str(open_store(path, kind="responses").attrs.get("citation", "")) for path in responses
+    }
+    return sorted(found - {""})

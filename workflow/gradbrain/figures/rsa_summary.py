@@ -1,0 +1,92 @@
+"""Representational similarity of each layer to the brain, as a second opinion."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+
+from gradbrain.figures import layout, style
+from gradbrain.figures.inputs import FigureInputs, require_columns, require_rows
+
+TITLE = "Representational similarity by region and over time"
+INPUTS = ("rsa",)
+MODALITIES = ("fmri", "meg")
+SPACES = ()
+
+COLUMNS = ["subject", "depth", "unit_kind", "roi", "roi_rank", "time", "rho", "null_high"]
+
+
+def select(inputs: FigureInputs) -> pd.DataFrame:
+    """Spearman ρ per subject, layer and unit for the activation and each learning signal."""
+    table = inputs.table("rsa")
+    rows = table[table["role"].isin(["activation", "learning"]) & table["rho"].notna()]
+    require_rows(rows, figure="rsa_summary", what="similarities of activations or signals")
+    keys = ["dataset", "modality", "model", "signal", "role"]
+    order = [*keys, "layer_index", "roi_rank", "time", "subject"]
+    columns = [*keys, "layer", "layer_index", *COLUMNS]
+    return rows[columns].assign(variant="raw").sort_values(order, ignore_index=True)
+
+
+def plot_rsa(data: pd.DataFrame, *, ax: Axes) -> Axes:
+    """Draw the mean ρ over subjects, one line per layer, over regions or over time.
+
+    Parameters
+    ----------
+    data
+        One signal of one data set and model: ``subject``, ``depth``, ``unit_kind``, ``roi``,
+        ``roi_rank``, ``time`` (s), ``rho``, ``null_high``.
+    ax
+        Where to draw.
+    """
+    require_columns(data, COLUMNS, figure="rsa_summary")
+    over_time = data["unit_kind"].iloc[0] == "time"
+    unit = "time" if over_time else "roi_rank"
+    mean = data.pivot_table(index="depth", columns=unit, values="rho", aggfunc="mean")
+    null = data.groupby(unit)["null_high"].mean().reindex(mean.columns).to_numpy()
+    if over_time:
+        place = 1000 * np.asarray(mean.columns, dtype=float)
+        ax.axvline(0, color=style.FAINT, linewidth=0.8, zorder=0)
+        ax.set_xlabel("time from image onset (ms)")
+        ax.set_xlim(place.min(), place.max())
+    else:
+        place = np.arange(len(mean.columns), dtype=float)
+        names = data.drop_duplicates("roi_rank").set_index("roi_rank")["roi"]
+        ax.set_xticks(place, labels=[names[rank] for rank in mean.columns])
+        ax.set_xlim(-0.4, len(place) - 0.6)
+    ax.fill_between(place, 0, null, color="#EEEEEE", linewidth=0, zorder=0)
+    ax.plot(place, null, color=style.MUTED, linewidth=0.8, linestyle=(0, (3, 2)), zorder=1)
+    for depth, line in mean.iterrows():
+        ax.plot(
+            place,
+            line,
+            color=layout.depth_colour(depth),
+            marker=None if over_time else "o",
+            markersize=3,
+            zorder=2 + depth,
+        )
+    return ax
+
+
+def figure(data: pd.DataFrame) -> Figure:
+    """Arrange a row per data set and model, a column per signal."""
+    require_columns(data, [*COLUMNS, "variant"], figure="rsa_summary")
+    n_columns = len(layout.quantities(data))
+    whole = None
+    for whole, row, block in layout.figure_of_blocks(  # noqa: B007
+        layout.blocks(data), width=1.4 + 2.7 * n_columns, height=2.2
+    ):
+        _draw_block(row, block)
+    return whole
+
+
+def _draw_block(row: SubFigure, block: layout.Block) -> None:
+    quantities = layout.quantities(block.data)
+    axes = row.subplots(1, len(quantities), squeeze=False)[0]
+    for ax, quantity in zip(axes, quantities, strict=True):
+        plot_rsa(layout.of_quantity(block.data, quantity), ax=ax)
+        ax.set_title(quantity.label)
+    layout.share_limits(list(axes))
+    axes[0].set_ylabel(style.MEASURE_LABELS["rho"])
+    layout.depth_colourbar(row, axes)

@@ -1,0 +1,47 @@
+"""Write a figure as PDF, PNG and the CSV behind it: same data, same bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from gradbrain.store import atomic_path
+
+#: Without a date and a program version the file depends on its content alone.
+_METADATA: dict[str, dict[str, None]] = {
+    "pdf": {"CreationDate": None, "ModDate": None, "Producer": None, "Creator": None},
+    "png": {"Software": None},
+}
+PNG_DPI = 150
+
+
+def save_figure(figure: Figure, data: pd.DataFrame, stem: Path) -> list[Path]:
+    """Write ``stem.pdf``, ``stem.png`` and ``stem.csv``, each in one step.
+
+    Parameters
+    ----------
+    figure
+        The figure.
+    data
+        The table behind it; floats are written with six significant digits.
+    stem
+        Path without ending.
+
+    Returns
+    -------
+    list of Path
+        The three files.
+    """
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    written = []
+    for ending, metadata in _METADATA.items():
+        path = stem.with_name(f"{stem.name}.{ending}")
+        with atomic_path(path) as temporary:
+            figure.savefig(temporary, format=ending, dpi=PNG_DPI, metadata=metadata)
+        written.append(path)
+    path = stem.with_name(f"{stem.name}.csv")
+    with atomic_path(path) as temporary:
+        data.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
+    return [*written, path]

@@ -1,0 +1,319 @@
+"""From the statistics of subjects to one verdict per prediction, data set, model and signal.
+
+Families
+    q is Benjamini–Hochberg over all rows of the same prediction and variant in a study. Rows that
+    are gated (their signal has no unique part, C1) are not judged, and take no part in a family:
+    the families are tested in the order C1, then the rest (Yekutieli 2008).
+Verdicts
+    ``supported`` if q in the stated direction is at most alpha; ``contradicted`` if q of the
+    opposite one-sided test is; else ``undetermined``. For rows with a margin (C1, C2) the latter
+    says that the effect is smaller than the smallest effect of interest. ``descriptive`` rows are
+    what the paper reads and carry no verdict: raw scores cannot tell a gradient from any other
+    function of the image.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from gradbrain.config.schema import StatisticsSettings
+from gradbrain.hierarchy.errors import HierarchyError
+from gradbrain.hierarchy.predictions import BY_NAME, PREDICTIONS, Prediction
+from gradbrain.hierarchy.statistics import (
+    TestResult,
+    bootstrap_interval,
+    false_discovery_q,
+    image_permutation_test,
+    sign_flip_test,
+)
+
+log = logging.getLogger(__name__)
+
+COLUMNS = [
+    "prediction",
+    "dataset",
+    "model",
+    "signal",
+    "variant",
+    "statistic",
+    "estimate",
+    "unit",
+    "ci_low",
+    "ci_high",
+    "p",
+    "p_min",
+    "q",
+    "n",
+    "inference",
+    "verdict",
+    "direction",
+    "figure",
+    "source",
+    "sentence",
+    "reference",
+    "control",
+    "p_opposite",
+    "q_opposite",
+    "note",
+]
+NOT_C1 = "not judged: C1 is not supported for this signal"
+ABSENT = "the hierarchy tables hold no such statistic (C2: the signal set has no control)"
+TOO_FEW = "fewer than two subjects have this statistic"
+NO_NULL = "the statistic is undefined on permuted images"
+Key = tuple[str, str, str]
+
+
+def judge(
+    tables: Sequence[pd.DataFrame], settings: StatisticsSettings, *, study: str
+) -> pd.DataFrame:
+    """Test every prediction on every data set, model and signal.
+
+    Parameters
+    ----------
+    tables
+        Hierarchy tables of the models of the study.
+    settings
+        Level, margin, number of subjects for population inference, bootstrap draws, seed.
+    study
+        Name of the study; tables of another one are refused.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per prediction, data set, model, signal and variant, with the columns of
+        ``claims.csv``.
+
+    Raises
+    ------
+    HierarchyError
+        There is no table, or one of another study.
+    """
+    frame = _joined(tables, study)
+    rows = [row for prediction in PREDICTIONS for row in _tests(frame, prediction, settings)]
+    claims = pd.DataFrame.from_records(rows)
+    if claims.empty:
+        raise HierarchyError(
+            f"study {study!r}: its hierarchy tables hold no statistic that any prediction reads; "
+            f"they have {sorted(frame['statistic'].unique())}"
+        )
+    claims = _with_verdicts(claims, settings.alpha)
+    order = [prediction.name for prediction in PREDICTIONS]
+    rank = claims["prediction"].map(order.index)
+    keys = ["dataset", "model", "rank", "signal", "variant"]
+    claims = claims.assign(rank=rank).sort_values(keys, kind="stable", ignore_index=True)
+    return claims[COLUMNS]
+
+
+def verdict(
+    prediction: Prediction, variant: str, q: float, q_opposite: float, alpha: float, *, open_: bool
+) -> str:
+    """Verdict of one row.
+
+    Parameters
+    ----------
+    prediction, variant
+        What is judged.
+    q, q_opposite
+        In the stated and in the opposite direction; NaN where there was no test.
+    alpha
+        Level.
+    open_
+        Whether C1 is supported for the same data set, model and signal.
+    """
+    if variant in prediction.descriptive:
+        return "descriptive"
+    if variant in prediction.gated and not open_:
+        return "undetermined"
+    if q <= alpha:
+        return "supported"
+    if q_opposite <= alpha:
+        return "contradicted"
+    return "undetermined"
+
+
+def _joined(tables: Sequence[pd.DataFrame], study: str) -> pd.DataFrame:
+    if not tables:
+        raise HierarchyError("no hierarchy table was given; give those of all models of the study")
+    frame = pd.concat(tables, ignore_index=True)
+    found = sorted(frame["study"].unique())
+    if found != [study]:
+        raise HierarchyError(f"hierarchy tables belong to the studies {found}, expected {study!r}")
+    key = ["dataset", "subject", "model", "signal", "variant", "statistic"]
+    key += ["layer", "roi", "best_layer", "control"]
+    if frame.duplicated(key).any():
+        twice = frame.loc[frame.duplicated(key), key].iloc[0].to_dict()
+        raise HierarchyError(f"hierarchy tables hold the same statistic twice: {twice}")
+    return frame
+
+
+def _tests(frame: pd.DataFrame, prediction: Prediction, settings: StatisticsSettings) -> list[dict]:
+    """Rows of one prediction, tested but without q and verdict."""
+    rows = []
+    about = frame[frame["role"] == prediction.role]
+    for (dataset, model, signal), own in about.groupby(["dataset", "model", "signal"], sort=True):
+        modality = own["modality"].iloc[0]
+        for variant in prediction.variants if modality in prediction.statistics else ():
+            chosen = _statistic_rows(
+                own[own["variant"] == variant], prediction.statistics[modality], settings
+            )
+            row = {
+                "prediction": prediction.name,
+                "dataset": dataset,
+                "model": model,
+                "signal": signal,
+                "variant": variant,
+                "direction": prediction.direction,
+                "figure": prediction.figures[modality],
+                "source": prediction.source,
+                "sentence": prediction.sentence,
+                "statistic": prediction.statistics[modality][0],
+            }
+            margin = variant in prediction.margin
+            reference = settings.smallest_unique_r2 if margin else 0.0
+            rows.append(row | _test(chosen, prediction.direction, reference, settings))
+    return rows
+
+
+def _statistic_rows(
+    own: pd.DataFrame, statistics: tuple[str, ...], settings: StatisticsSettings
+) -> pd.DataFrame:
+    """One row per subject: the statistic that answers, by the primary method or best control."""
+    present = [name for name in statistics if (own["statistic"] == name).any()]
+    if not present:
+        return own.iloc[:0]
+    chosen = own[own["statistic"] == present[0]]
+    if (chosen["best_layer"] != "").any():
+        chosen = chosen[chosen["best_layer"] == settings.best_layer]
+    if (chosen["control"] != "").any():
+        # The best control leaves the smallest difference, on average over subjects.
+        best = chosen.groupby("control", sort=True)["value"].mean().idxmin()
+        chosen = chosen[chosen["control"] == best]
+    return chosen.sort_values("subject")
+
+
+def _test(
+    rows: pd.DataFrame, direction: str, reference: float, settings: StatisticsSettings
+) -> dict:
+    """Estimate, interval and one-sided test of one statistic over subjects."""
+    known = rows[np.isfinite(rows["value"])]
+    n = len(known)
+    population = n >= settings.min_subjects
+    found = {
+        "estimate": float(known["value"].mean()) if n else np.nan,
+        "unit": rows["unit"].iloc[0] if len(rows) else "",
+        "n": n,
+        "inference": "population" if population else "these_subjects",
+        "reference": reference,
+        "control": rows["control"].iloc[0] if len(rows) else "",
+        "ci_low": np.nan,
+        "ci_high": np.nan,
+        "p": np.nan,
+        "p_min": np.nan,
+        "p_opposite": np.nan,
+        "note": TOO_FEW if len(rows) else ABSENT,
+    }
+    if len(rows):
+        found["statistic"] = rows["statistic"].iloc[0]
+    if n < 2:
+        return found
+    low, high = _interval(known, population, settings)
+    result = _tested(known, direction, reference, population, settings.seed)
+    return found | {
+        "ci_low": low,
+        "ci_high": high,
+        "p": result.p,
+        "p_min": result.p_min,
+        "p_opposite": result.p_opposite,
+        "note": "" if np.isfinite(result.p) else NO_NULL,
+    }
+
+
+def _tested(
+    known: pd.DataFrame, direction: str, reference: float, population: bool, seed: int
+) -> TestResult:
+    sign = 1.0 if direction == "greater" else -1.0
+    if population:
+        return sign_flip_test(sign * (known["value"].to_numpy() - reference), seed=seed)
+    # Permutations were made at the level of units, so the observed statistic is read there too.
+    draws = _stacked(known["null"])
+    estimate = known["value_at_units"].mean() - reference
+    return image_permutation_test(sign * estimate, sign * draws.mean(axis=0))
+
+
+def _interval(
+    known: pd.DataFrame, population: bool, settings: StatisticsSettings
+) -> tuple[float, float]:
+    values = known["value"].to_numpy()
+    shift = values - known["value_at_units"].to_numpy()
+    boot = _stacked(known["boot"]) + shift[:, None]
+    if known["statistic"].iloc[0] in ("spatial_r", "temporal_r"):
+        boot = np.clip(boot, -1.0, 1.0)
+    return bootstrap_interval(
+        values,
+        list(boot),
+        resample_subjects=population,
+        n_boot=settings.n_boot,
+        seed=settings.seed,
+    )
+
+
+def _stacked(draws: pd.Series) -> np.ndarray:
+    """Draws of all subjects, shape (subject, draw); they must be as many for each."""
+    arrays = [np.asarray(values, dtype=float) for values in draws]
+    counts = sorted({len(values) for values in arrays})
+    if len(counts) > 1:
+        raise HierarchyError(
+            f"subjects of one data set have {counts} draws each; fit all of them with the same "
+            "encoding.n_draws"
+        )
+    return np.stack(arrays)
+
+
+def _with_verdicts(claims: pd.DataFrame, alpha: float) -> pd.DataFrame:
+    """Add q and verdicts: C1 first, since it opens the rows that are gated."""
+    claims = claims.assign(q=np.nan, q_opposite=np.nan, verdict="")
+    gate: set[Key] = set()
+    names = ["C1", *(name for name in BY_NAME if name != "C1")]
+    for name in names:
+        for variant in BY_NAME[name].variants:
+            family = (claims["prediction"] == name) & (claims["variant"] == variant)
+            claims = _judge_family(claims, family, gate, alpha)
+        if name == "C1":
+            supported = claims[(claims["prediction"] == "C1") & (claims["verdict"] == "supported")]
+            gate = set(map(_key, supported.to_dict("records")))
+    return claims
+
+
+def _judge_family(
+    claims: pd.DataFrame, family: pd.Series, gate: set[Key], alpha: float
+) -> pd.DataFrame:
+    """Fill q, q_opposite, verdict and note of the rows of one prediction and variant."""
+    rows = claims[family]
+    if rows.empty:
+        return claims
+    prediction, variant = BY_NAME[rows["prediction"].iloc[0]], rows["variant"].iloc[0]
+    open_ = np.array([_key(row) in gate for row in rows.to_dict("records")])
+    judged = open_ if variant in prediction.gated else np.ones(len(rows), dtype=bool)
+    q, q_opposite = (
+        false_discovery_q(np.where(judged, rows[column].to_numpy(dtype=float), np.nan))
+        for column in ("p", "p_opposite")
+    )
+    note = [
+        text if fine or text else NOT_C1 for text, fine in zip(rows["note"], judged, strict=True)
+    ]
+    claims.loc[family, "q"] = q
+    claims.loc[family, "q_opposite"] = q_opposite
+    claims.loc[family, "note"] = note
+    claims.loc[family, "verdict"] = [
+        verdict(prediction, variant, q[i], q_opposite[i], alpha, open_=bool(open_[i]))
+        for i in range(len(rows))
+    ]
+    return claims
+
+
+def _key(row: dict) -> Key:
+    return row["dataset"], row["model"], row["signal"]

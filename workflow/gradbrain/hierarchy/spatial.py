@@ -1,0 +1,126 @@
+"""Where in cortex a layer is best predicted: best layers and their order over regions."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+
+from gradbrain.hierarchy.correlation import correlation_with
+
+METHODS = ("argmax", "centre_of_mass")
+
+
+def best_layer_depth(scores: np.ndarray, depths: np.ndarray, method: str) -> np.ndarray:
+    """Depth of the layer that predicts each target or region best.
+
+    Parameters
+    ----------
+    scores
+        Shape (..., layer, target).
+    depths
+        Shape (layer,), relative, in [0, 1].
+    method
+        ``"argmax"``: depth of the layer with the highest score (Raugel et al. 2025; of equal
+        layers the shallowest). ``"centre_of_mass"``: mean depth weighted by the positive part
+        of the scores (*ours*), which moves less when two layers are nearly alike.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (..., target); NaN where no score is known, or for the centre of mass none is
+        positive.
+
+    Raises
+    ------
+    ValueError
+        The method is unknown.
+    """
+    if method == "argmax":
+        known = np.isfinite(scores)
+        best = np.where(known, scores, -np.inf).argmax(axis=-2)
+        return np.where(known.any(axis=-2), depths[best], np.nan)
+    if method == "centre_of_mass":
+        weights = np.nan_to_num(np.clip(scores, 0.0, None), nan=0.0)
+        mass = weights.sum(axis=-2)
+        moment = np.einsum("...lt,l->...t", weights, depths)
+        return np.where(mass > 0, moment / np.where(mass > 0, mass, 1.0), np.nan)
+    raise ValueError(f"best-layer method {method!r} is unknown; choose one of {METHODS}")
+
+
+def mean_by_region(values: np.ndarray, regions: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """Mean over the targets of each region.
+
+    Parameters
+    ----------
+    values
+        Shape (..., target); NaN is left out.
+    regions
+        Shape (target,): region of each target.
+    names
+        Regions asked for.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (..., region); NaN for a region without a known value.
+    """
+    return np.stack([_mean_known(values[..., regions == name]) for name in names], axis=-1)
+
+
+def high_minus_early(
+    values: np.ndarray, names: Sequence[str], early: Sequence[str], high: Sequence[str]
+) -> np.ndarray:
+    """Mean over the higher regions minus mean over the early ones.
+
+    Parameters
+    ----------
+    values
+        Shape (..., region), a score or a depth.
+    names
+        Region of each column.
+    early, high
+        The regions at both poles.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (...); NaN where a pole holds no known region.
+    """
+    poles = [np.isin(np.asarray(names), list(pole)) for pole in (high, early)]
+    return _mean_known(values[..., poles[0]]) - _mean_known(values[..., poles[1]])
+
+
+def has_distances(names: Sequence[str], distances: dict[str, float]) -> bool:
+    """Whether enough regions have a distance for a correlation: more than three."""
+    return sum(name in distances for name in names) > 3
+
+
+def spatial_correlation(
+    region_depth: np.ndarray, names: Sequence[str], distances: dict[str, float]
+) -> np.ndarray:
+    """Pearson correlation over regions of distance from V1 and best layer (Raugel et al. 2025).
+
+    Parameters
+    ----------
+    region_depth
+        Shape (..., region): depth of the best layer.
+    names
+        Region of each column.
+    distances
+        Region -> mm from V1's centroid; regions without one are left out.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (...).
+    """
+    mm = np.array([distances.get(name, np.nan) for name in names])
+    return correlation_with(mm, region_depth)
+
+
+def _mean_known(values: np.ndarray) -> np.ndarray:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a mean of nothing is NaN, as documented
+        return np.nanmean(values, axis=-1)

@@ -1,0 +1,297 @@
+"""The statistics of one subject: every number that a claim or a hierarchy figure is made of."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gradbrain.config.schema import StatisticsSettings
+from gradbrain.hierarchy.controls import N_CONTROLS, controls_of
+from gradbrain.hierarchy.spatial import (
+    METHODS,
+    best_layer_depth,
+    has_distances,
+    high_minus_early,
+    mean_by_region,
+    spatial_correlation,
+)
+from gradbrain.hierarchy.subject_scores import MEASURES, UNITS, SubjectScores
+from gradbrain.hierarchy.temporal import (
+    exceeds_null,
+    peak_lag,
+    peak_time,
+    temporal_correlation,
+)
+
+log = logging.getLogger(__name__)
+
+COLUMNS = [
+    "study",
+    "dataset",
+    "subject",
+    "modality",
+    "model",
+    "signal",
+    "role",
+    "variant",
+    "statistic",
+    "value",
+    "value_at_units",
+    "unit",
+    "n",
+    "layer",
+    "depth",
+    "roi",
+    "distance_mm",
+    "best_layer",
+    "control",
+    "boot",
+    "null",
+]
+Row = dict[str, Any]
+MILLISECONDS = 1000.0
+
+
+def summarise(subject: SubjectScores, settings: StatisticsSettings) -> pd.DataFrame:
+    """Compute the statistics of one subject, observed and on all draws.
+
+    Parameters
+    ----------
+    subject
+        Scores over all layers of one model.
+    settings
+        Share of the maximum for peak times.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per signal, variant, statistic (and layer, region, method or control). ``boot``
+        and ``null`` hold the statistic recomputed on resampled and permuted images at the level
+        of units (region or time means); ``value_at_units`` is the observed statistic at that
+        level, which differs from ``value`` where best layers are found per target.
+    """
+    specific = _spatial_rows if subject.modality == "fmri" else _temporal_rows
+    rows: list[Row] = []
+    for signal in subject.roles:
+        for variant in subject.variants(signal):
+            labels = {
+                "study": subject.study,
+                "dataset": subject.dataset,
+                "subject": subject.subject,
+                "modality": subject.modality,
+                "model": subject.model,
+                "signal": signal,
+                "role": subject.roles[signal],
+                "variant": variant,
+            }
+            for statistics in (_score_rows, _control_rows, specific):
+                rows += [labels | row for row in statistics(subject, signal, variant, settings)]
+    frame = pd.DataFrame.from_records(rows, columns=COLUMNS)
+    text = ["layer", "roi", "best_layer", "control"]
+    frame[text] = frame[text].fillna("")
+    return frame
+
+
+def _row(
+    statistic: str,
+    compute: Callable[[np.ndarray], np.ndarray],
+    levels: tuple[np.ndarray, np.ndarray, np.ndarray],
+    unit: str,
+    n: int,
+    *,
+    value: float | None = None,
+    **labels: Any,
+) -> Row:
+    """Apply one statistic to the observed, resampled and permuted scores alike."""
+    observed, boot, null = (compute(level) for level in levels)
+    return {
+        "statistic": statistic,
+        "value": float(observed) if value is None else float(value),
+        "value_at_units": float(observed),
+        "unit": unit,
+        "n": n,
+        "boot": boot.tolist(),
+        "null": null.tolist(),
+        **labels,
+    }
+
+
+def _levels(
+    subject: SubjectScores, signal: str, variant: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Observed (layer, unit), boot and null (draw, layer, unit)."""
+    key = (signal, MEASURES[variant])
+    return subject.unit_score[key], subject.boot[key], subject.null[key]
+
+
+def _score_rows(
+    subject: SubjectScores, signal: str, variant: str, settings: StatisticsSettings
+) -> Iterator[Row]:
+    """``score_mean``: over layers and regions, or layers and times after onset."""
+    used = subject.after_onset
+    yield _row(
+        "score_mean",
+        lambda scores: scores[..., used].mean(axis=(-2, -1)),
+        _levels(subject, signal, variant),
+        UNITS[variant],
+        len(subject.layers) * int(used.sum()),
+    )
+
+
+def _control_rows(
+    subject: SubjectScores, signal: str, variant: str, settings: StatisticsSettings
+) -> Iterator[Row]:
+    """``control_difference``: the signal's mean score minus that of each of its controls."""
+    if subject.roles[signal] != "learning":
+        return
+    used = subject.after_onset
+    controls = controls_of(signal, subject.roles)
+    if len(controls) < N_CONTROLS and variant == "unique":
+        log.warning(
+            "%s, %s: %s has %d of %d controls (%s); C2 is weaker for it",
+            subject.dataset,
+            subject.subject,
+            signal,
+            len(controls),
+            N_CONTROLS,
+            ", ".join(controls) or "none",
+        )
+    own = _levels(subject, signal, variant)
+    for control in controls:
+        # Draws are shared by all signals, so that differences are paired draw by draw.
+        differences = tuple(
+            mine - theirs
+            for mine, theirs in zip(own, _levels(subject, control, variant), strict=True)
+        )
+        yield _row(
+            "control_difference",
+            lambda scores: scores[..., used].mean(axis=(-2, -1)),
+            (differences[0], differences[1], differences[2]),
+            UNITS[variant],
+            len(subject.layers) * int(used.sum()),
+            control=control,
+        )
+
+
+def _spatial_rows(
+    subject: SubjectScores, signal: str, variant: str, settings: StatisticsSettings
+) -> Iterator[Row]:
+    """``high_minus_early``, and per method the best layers of regions and their order."""
+    levels = _levels(subject, signal, variant)
+    names, early, high = subject.units, subject.early_rois, subject.high_rois
+    yield _row(
+        "high_minus_early",
+        lambda scores: high_minus_early(scores.mean(axis=-2), names, early, high),
+        levels,
+        UNITS[variant],
+        len(set(names) & {*early, *high}),
+    )
+    for method in METHODS:
+        yield from _best_layer_rows(subject, (signal, MEASURES[variant]), levels, method)
+
+
+def _best_layer_rows(
+    subject: SubjectScores,
+    key: tuple[str, str],
+    levels: tuple[np.ndarray, np.ndarray, np.ndarray],
+    method: str,
+) -> Iterator[Row]:
+    names, distances = subject.units, subject.roi_distance
+    # As in the predecessor: best layer per target, then the mean over the targets of a region.
+    targets = best_layer_depth(subject.target_score[key], subject.depths, method)
+    regions = mean_by_region(targets, subject.target_roi, names)
+
+    observed, boot, null = (best_layer_depth(level, subject.depths, method) for level in levels)
+    depths_of_levels = (observed, boot, null)
+    for place, roi in enumerate(names):
+        yield _row(
+            "best_layer_depth",
+            partial(np.take, indices=place, axis=-1),
+            depths_of_levels,
+            "depth",
+            int((subject.target_roi == roi).sum()),
+            value=regions[place],
+            roi=roi,
+            distance_mm=distances.get(roi, np.nan),
+            best_layer=method,
+        )
+    known = np.isfinite(regions)
+    if has_distances(names, distances):
+        yield _row(
+            "spatial_r",
+            lambda best: spatial_correlation(best, names, distances),
+            depths_of_levels,
+            "r",
+            int(sum(flag and name in distances for flag, name in zip(known, names, strict=True))),
+            value=float(spatial_correlation(regions, names, distances)),
+            best_layer=method,
+        )
+        return
+    poles = (subject.early_rois, subject.high_rois)
+    yield _row(
+        "spatial_difference",
+        lambda best: high_minus_early(best, names, *poles),
+        depths_of_levels,
+        "depth",
+        int(known.sum()),
+        value=float(high_minus_early(regions, names, *poles)),
+        best_layer=method,
+    )
+
+
+def _temporal_rows(
+    subject: SubjectScores, signal: str, variant: str, settings: StatisticsSettings
+) -> Iterator[Row]:
+    """``peak_time`` of each layer, their order over layers, and the lag behind activations."""
+    times, fraction = subject.unit_time, settings.peak_fraction
+    peaks = _peaks(_levels(subject, signal, variant), times, fraction)
+    for place, layer in enumerate(subject.layers):
+        yield _row(
+            "peak_time",
+            partial(np.take, indices=place, axis=-1),
+            peaks,
+            "s",
+            int((times > 0).sum()),
+            layer=layer,
+            depth=float(subject.depths[place]),
+        )
+    yield _row(
+        "temporal_r",
+        lambda values: temporal_correlation(values, subject.depths),
+        peaks,
+        "r",
+        int(np.isfinite(peaks[0]).sum()),
+    )
+    if subject.roles[signal] == "activation":
+        return
+    activation = next(name for name, role in subject.roles.items() if role == "activation")
+    before = _peaks(_levels(subject, activation, "raw"), times, fraction)
+    lags = [peak_lag(own, other) * MILLISECONDS for own, other in zip(peaks, before, strict=True)]
+    yield {
+        "statistic": "peak_lag_ms",
+        "value": float(lags[0]),
+        "value_at_units": float(lags[0]),
+        "unit": "ms",
+        "n": int(np.isfinite(peaks[0] - before[0]).sum()),
+        "boot": lags[1].tolist(),
+        "null": lags[2].tolist(),
+    }
+
+
+def _peaks(
+    levels: tuple[np.ndarray, np.ndarray, np.ndarray], times: np.ndarray, fraction: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Peak times of the layers above chance; the same layers on the draws. (..., layer), s."""
+    observed, _, null = levels
+    passed = exceeds_null(observed, null, times)
+    # Draws use the layers that passed in the data: asking each permutation to pass as well would
+    # leave next to none, and no chance level.
+    peaks, boot, chance = (
+        np.where(passed, peak_time(level, times, fraction), np.nan) for level in levels
+    )
+    return peaks, boot, chance

@@ -1,0 +1,108 @@
+"""When a layer is best predicted: peak times, their order over layers, and lags."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gradbrain.hierarchy.correlation import correlation_with
+
+NULL_PERCENTILE = 95
+
+
+def peak_time(scores: np.ndarray, times: np.ndarray, fraction: float) -> np.ndarray:
+    """Mean of the times after onset at which a score is near its maximum.
+
+    t* = mean {t > 0 : s(t) ≥ fraction · max s} (Raugel et al. 2025). The threshold is written as
+    max − (1 − fraction) · |max|, which is the same for a positive maximum and keeps t* defined
+    for the negative maxima that permuted images give.
+
+    Parameters
+    ----------
+    scores
+        Shape (..., time), mean over sensors.
+    times
+        Shape (time,), s from image onset.
+    fraction
+        Share of the maximum, in (0, 1].
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (...), s; NaN if there is no time after onset or no known score.
+    """
+    after = times > 0
+    values = scores[..., after]
+    if not after.any():
+        return np.full(scores.shape[:-1], np.nan)
+    top = np.where(np.isfinite(values), values, -np.inf).max(axis=-1, keepdims=True)
+    near = values >= top - (1.0 - fraction) * np.abs(top)
+    count = near.sum(axis=-1)
+    total = (near * times[after]).sum(axis=-1)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def exceeds_null(scores: np.ndarray, null: np.ndarray, times: np.ndarray) -> np.ndarray:
+    """Layers whose maximum over time is above chance.
+
+    A layer passes if its maximum after onset exceeds the 95th percentile, over permutations of
+    the images, of the maximum after onset: the maximum is compared with maxima, so that many
+    times give no layer a second chance.
+
+    Parameters
+    ----------
+    scores
+        Shape (layer, time).
+    null
+        Shape (draw, layer, time).
+    times
+        Shape (time,), s from image onset.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (layer,), bool.
+    """
+    after = times > 0
+    if not after.any():
+        return np.zeros(len(scores), dtype=bool)
+    chance = np.percentile(null[..., after].max(axis=-1), NULL_PERCENTILE, axis=0)
+    return scores[:, after].max(axis=-1) > chance
+
+
+def temporal_correlation(peaks: np.ndarray, depths: np.ndarray) -> np.ndarray:
+    """Pearson correlation over layers of depth and peak time (Raugel et al. 2025).
+
+    Parameters
+    ----------
+    peaks
+        Shape (..., layer), s; NaN for layers that are not above chance.
+    depths
+        Shape (layer,).
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (...); NaN with fewer than three layers.
+    """
+    return correlation_with(depths, peaks)
+
+
+def peak_lag(signal_peaks: np.ndarray, activation_peaks: np.ndarray) -> np.ndarray:
+    """Mean over layers of the signal's peak time minus that of the same layer's activation.
+
+    Parameters
+    ----------
+    signal_peaks, activation_peaks
+        Shape (..., layer), s; NaN for layers that are not above chance.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (...), s, over the layers where both are known; NaN if there is none.
+    """
+    lag = signal_peaks - activation_peaks
+    known = np.isfinite(lag)
+    count = known.sum(axis=-1)
+    return np.where(
+        count > 0, np.where(known, lag, 0.0).sum(axis=-1) / np.maximum(count, 1), np.nan
+    )

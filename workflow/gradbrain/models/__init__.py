@@ -1,0 +1,1 @@
+"""Vision models: registry entries become networks with known weights, layers and inputs."""

@@ -1,0 +1,113 @@
+"""Weights: where they come from, whether they fit, and the digest that identifies them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from gradbrain.config.schema import ModelEntry
+from gradbrain.models.errors import WeightsError
+
+SHOWN = 5
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def state_digest(module: nn.Module) -> str:
+    """SHA-256 over names, shapes, types and bytes of a module's parameters and buffers."""
+    whole = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        whole.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+        values = tensor.detach().cpu().contiguous()
+        whole.update(values.reshape(-1).view(torch.uint8).numpy().data)
+    return whole.hexdigest()
+
+
+def read_state(path: Path, entry: ModelEntry) -> dict[str, torch.Tensor]:
+    """Read a state dictionary from safetensors, or from a pickle that holds tensors only.
+
+    Raises
+    ------
+    WeightsError
+        The file is missing, unreadable, holds code (a pickle that ``weights_only=True`` refuses),
+        or its checksum is not the pinned one.
+    """
+    if not path.is_file():
+        raise WeightsError(
+            f"model {entry.name!r}: the checkpoint {path} does not exist; place the file there "
+            "(data/weights may be a link to the folder that holds it)"
+        )
+    if entry.checkpoint_sha256 is not None:
+        found = file_sha256(path)
+        if found != entry.checkpoint_sha256:
+            raise WeightsError(
+                f"model {entry.name!r}: {path} has SHA-256 {found}, the entry pins "
+                f"{entry.checkpoint_sha256}; fetch the pinned file or correct checkpoint_sha256"
+            )
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # safetensors, pickle and zip raise a dozen kinds
+        raise WeightsError(
+            f"model {entry.name!r}: {path} cannot be read as weights ({error}); expected a "
+            "safetensors file, or a pickle of tensors that torch.load(weights_only=True) accepts"
+        ) from error
+    if not isinstance(state, Mapping) or not all(
+        isinstance(value, torch.Tensor) for value in state.values()
+    ):
+        raise WeightsError(
+            f"model {entry.name!r}: {path} holds {type(state).__name__}, expected a flat "
+            "dictionary of tensors (save model.state_dict())"
+        )
+    return dict(state)
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def load_strictly(
+    module: nn.Module, state: Mapping[str, torch.Tensor], *, path: Path, entry: ModelEntry
+) -> None:
+    """Load a state dictionary that must fit the module name by name and shape by shape.
+
+    Raises
+    ------
+    WeightsError
+        Lists the missing, the unexpected and the differently shaped entries.
+    """
+    own = module.state_dict()
+    missing = sorted(set(own) - set(state))
+    unexpected = sorted(set(state) - set(own))
+    reshaped = [
+        f"{name} {tuple(state[name].shape)} (expected {tuple(own[name].shape)})"
+        for name in sorted(set(own) & set(state))
+        if own[name].shape != state[name].shape
+    ]
+    problems = [
+        f"{label}: {_listed(names)}"
+        for label, names in (
+            ("missing", missing),
+            ("unexpected", unexpected),
+            ("of another shape", reshaped),
+        )
+        if names
+    ]
+    if problems:
+        raise WeightsError(
+            f"model {entry.name!r}: {path} does not fit {entry.architecture} with kwargs "
+            f"{entry.kwargs}; " + "; ".join(problems)
+        )
+    module.load_state_dict(dict(state), strict=True)

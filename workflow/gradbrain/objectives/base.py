@@ -1,0 +1,115 @@
+"""What every objective has in common, and the batch of images it is evaluated on."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+
+from gradbrain.config.schema import StrictModel
+from gradbrain.models.build import OutputName, VisionModel
+from gradbrain.objectives.calibration import CalibrationBank
+
+NO_LABEL = -1
+
+
+@dataclass(frozen=True)
+class ImageBatch:
+    """Images as they enter the network, before its normalisation.
+
+    Attributes
+    ----------
+    image_ids
+        One id per image; with the seed they determine everything random.
+    raw
+        (B, 3, S, S), values in [0, 1], on the model's device.
+    labels
+        (B,) int64 class indices in the label space of the model, ``NO_LABEL`` where none is given.
+    """
+
+    image_ids: tuple[str, ...]
+    raw: torch.Tensor
+    labels: torch.Tensor
+
+    def __len__(self) -> int:
+        return len(self.image_ids)
+
+    def part(self, rows: slice) -> ImageBatch:
+        """Batch of some of the images."""
+        return ImageBatch(self.image_ids[rows], self.raw[rows], self.labels[rows])
+
+    def with_raw(self, raw: torch.Tensor) -> ImageBatch:
+        """Batch of the same images with other pixels."""
+        return ImageBatch(self.image_ids, raw, self.labels)
+
+
+class BaseObjective(ABC):
+    """A scalar per image, computed from one output of the network.
+
+    Every implementation holds to three rules: the scalar of an image depends on no other image
+    of the batch; it is the same whenever image id and seed are; what is fitted is fitted on
+    calibration images.
+
+    Parameters
+    ----------
+    model
+        Network that is differentiated.
+    options
+        The module's ``Options``.
+    calibration
+        Calibration images, or None where ``needs_calibration`` is False.
+    seed
+        Seed of everything random.
+    """
+
+    needs_calibration: ClassVar[bool] = False
+    output: OutputName = "features"
+
+    def __init__(
+        self,
+        model: VisionModel,
+        options: Any,
+        calibration: CalibrationBank | None,
+        seed: int,
+    ) -> None:
+        self.model, self.options, self.calibration, self.seed = model, options, calibration, seed
+        self.prepare()
+
+    def prepare(self) -> None:  # noqa: B027
+        """Fit or draw, once, what all images share."""
+
+    @abstractmethod
+    def loss(self, output: torch.Tensor, batch: ImageBatch) -> torch.Tensor:
+        """Evaluate the objective.
+
+        Parameters
+        ----------
+        output
+            The network's ``output`` for the batch, (B, D), with its graph.
+        batch
+            The images themselves.
+
+        Returns
+        -------
+        torch.Tensor
+            (B,) one scalar per image.
+        """
+
+    def report(self) -> dict[str, Any]:
+        """Facts about the objective for the provenance; deterministic."""
+        return {}
+
+    def fitted(self) -> CalibrationBank:
+        """Calibration bank of an objective that needs one."""
+        if self.calibration is None:
+            raise RuntimeError(f"{type(self).__module__} was built without calibration images")
+        return self.calibration
+
+
+Objective = BaseObjective
+
+
+class NoOptions(StrictModel):
+    """Options of an objective that has none."""

@@ -1,0 +1,65 @@
+r"""Contrast of an image's own view against a fixed bank of other images.
+
+.. math:: L(x) = -\log \frac{\exp(s(x, x') / \tau)}
+    {\exp(s(x, x') / \tau) + \sum_{j} \exp(s(x, x_j) / \tau)}
+
+:math:`s` is the cosine of standardised features, :math:`x'` a seeded augmented view without
+gradient, :math:`x_j` the calibration images. Source: InfoNCE, van den Oord, Li & Vinyals 2018
+(arXiv:1807.03748), equation 4, in the form of He et al. 2020 (MoCo, arXiv:1911.05722), equation 1.
+
+What it stands for: the signal of a learner that tells images apart. What it does not: CLIP's own
+objective (image and text; no captions here), nor a bank that follows the stimuli: the same
+calibration images are the negatives of every image, so that no image depends on its batch.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from pydantic import Field
+from torch.nn import functional
+
+from gradbrain.config.schema import StrictModel
+from gradbrain.objectives.base import BaseObjective, ImageBatch
+from gradbrain.objectives.standardise import fit_standardisation
+from gradbrain.objectives.views import ViewOptions, augmented_view
+
+
+class Options(StrictModel):
+    """Options of the objective."""
+
+    temperature: float = Field(0.2, gt=0, description="MoCo v2's.")
+    views: ViewOptions = ViewOptions(n_views=1)
+
+
+class Objective(BaseObjective):
+    """InfoNCE against the calibration bank, averaged over views."""
+
+    needs_calibration = True
+    options: Options
+
+    def prepare(self) -> None:
+        """Take the unit-length codes of the bank, (n, D)."""
+        self._standardisation = fit_standardisation(self.fitted())
+        self._bank = self._code(self.fitted().outputs("features"))
+
+    def _code(self, features: torch.Tensor) -> torch.Tensor:
+        return functional.normalize(self._standardisation.apply(features), dim=-1)
+
+    def loss(self, output: torch.Tensor, batch: ImageBatch) -> torch.Tensor:
+        """InfoNCE in nats, (B,)."""
+        code = self._code(output)
+        negatives = code @ self._bank.T / self.options.temperature
+        losses = []
+        for view in range(self.options.views.n_views):
+            with torch.no_grad():
+                raw = augmented_view(batch, view=view, seed=self.seed, options=self.options.views)
+                target = self._code(self.model.outputs(raw)["features"])
+            positive = (code * target).sum(-1, keepdim=True) / self.options.temperature
+            losses.append(torch.logsumexp(torch.cat([positive, negatives], 1), 1) - positive[:, 0])
+        return torch.stack(losses).mean(0)
+
+    def report(self) -> dict[str, Any]:
+        """Size of the bank and features without spread over it."""
+        return {"n_bank": len(self._bank), "n_silent_features": self._standardisation.n_silent}

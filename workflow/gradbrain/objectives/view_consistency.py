@@ -1,0 +1,61 @@
+r"""Negative cosine similarity between an image and its augmented views.
+
+.. math:: L(x) = 1 - \frac{1}{V} \sum_v
+    \frac{\langle z(x), z(x_v) \rangle}{\lVert z(x) \rVert \, \lVert z(x_v) \rVert}
+
+:math:`z` are the pooled features, standardised by calibration images; no gradient flows through the
+views. Source: Chen & He 2021, "Exploring Simple Siamese Representation Learning"
+(arXiv:2011.10566), equations 1–3, without its predictor (*this project's* surrogate).
+
+What it stands for: the signal of a learner that seeks features that survive distortion. What it
+does not: anything that prevents collapse; there are no negatives, no centring of codes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from gradbrain.config.schema import StrictModel
+from gradbrain.objectives.base import BaseObjective, ImageBatch
+from gradbrain.objectives.standardise import fit_standardisation
+from gradbrain.objectives.views import ViewOptions, augmented_view
+
+
+class Options(StrictModel):
+    """Options of the objective."""
+
+    views: ViewOptions = ViewOptions()
+
+
+class Objective(BaseObjective):
+    """One minus the mean cosine between the image and its views."""
+
+    needs_calibration = True
+    options: Options
+
+    def prepare(self) -> None:
+        """Fit the standardisation."""
+        self._standardisation = fit_standardisation(self.fitted())
+
+    def _targets(self, batch: ImageBatch) -> torch.Tensor:
+        """Mean unit-length code of the views, (B, D)."""
+        total = torch.zeros((), dtype=self.model.dtype, device=batch.raw.device)
+        for view in range(self.options.views.n_views):
+            raw = augmented_view(batch, view=view, seed=self.seed, options=self.options.views)
+            features = self.model.outputs(raw)["features"]
+            total = total + functional.normalize(self._standardisation.apply(features), dim=-1)
+        return total / self.options.views.n_views
+
+    def loss(self, output: torch.Tensor, batch: ImageBatch) -> torch.Tensor:
+        """One minus the mean cosine, (B,), between 0 and 2."""
+        with torch.no_grad():
+            targets = self._targets(batch)
+        code = functional.normalize(self._standardisation.apply(output), dim=-1)
+        return 1 - (code * targets).sum(-1)
+
+    def report(self) -> dict[str, Any]:
+        """Features without spread over the calibration images."""
+        return {"n_silent_features": self._standardisation.n_silent}

@@ -1,0 +1,256 @@
+"""Compare all layers and signals of a model with all regions or times of a subject."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from gradbrain.config.schema import RsaSettings
+from gradbrain.rsa.dissimilarity import (
+    correlation_distance,
+    embedded_distance,
+    standardised_ranks,
+)
+from gradbrain.rsa.errors import RsaError
+from gradbrain.rsa.permutation import block_permutations, permutation_p, permuted_correlations
+from gradbrain.store import open_store
+
+log = logging.getLogger(__name__)
+
+# Pairs grow with the square of the images: of larger sets whole groups are drawn up to this many.
+MAX_IMAGES = 1500
+NULL_PERCENTILE = 95
+
+COLUMNS = [
+    "study",
+    "dataset",
+    "subject",
+    "modality",
+    "model",
+    "layer",
+    "depth",
+    "layer_index",
+    "signal",
+    "role",
+    "unit_kind",
+    "roi",
+    "roi_rank",
+    "time",
+    "rho",
+    "null_high",
+    "p",
+    "n_images",
+]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A region or a time: what one brain RDM is taken of.
+
+    Attributes
+    ----------
+    kind
+        ``"roi"`` or ``"time"``.
+    roi, roi_rank
+        Region and its place in the order of the hierarchy; ``""`` and −1 for times.
+    time
+        Seconds from image onset; NaN for regions.
+    """
+
+    kind: str
+    roi: str
+    roi_rank: int
+    time: float
+
+
+def compare(
+    features: Sequence[Path], responses: Path, settings: RsaSettings, *, study: str
+) -> pd.DataFrame:
+    """Correlate the RDMs of every layer and signal with those of every region or time.
+
+    Parameters
+    ----------
+    features
+        Feature stores of all layers of one model, for the images that the subject saw.
+    responses
+        Response store of the subject.
+    settings
+        Number of permutations and their seed.
+    study
+        Name of the study, kept in the table.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per layer, signal and unit, with Spearman's ``rho`` of the upper triangles, the
+        95th percentile of its permutations ``null_high``, and one-sided ``p``.
+
+    Raises
+    ------
+    RsaError
+        The stores do not fit together, or hold what cannot be compared.
+    """
+    brain = open_store(responses, kind="responses")
+    rows = _images_compared(brain, responses, settings.seed)
+    units, brain_ranks = _brain_ranks(brain.isel(image=rows), responses)
+    labels, model_ranks = _model_ranks(features, brain["image_id"].values[rows], responses)
+    rho = (model_ranks.T @ brain_ranks).astype(np.float64)
+    permutations = block_permutations(brain["group"].values[rows], settings.n_draws, settings.seed)
+    null = permuted_correlations(model_ranks, brain_ranks, permutations)
+    p = permutation_p(rho, null)
+    null_high = np.percentile(null, NULL_PERCENTILE, axis=0)
+    constant = {
+        "study": study,
+        **{key: brain.attrs[key] for key in ("dataset", "subject", "modality")},
+        "n_images": len(rows),
+    }
+    records = [
+        {
+            **constant,
+            **label,
+            "unit_kind": unit.kind,
+            "roi": unit.roi,
+            "roi_rank": unit.roi_rank,
+            "time": unit.time,
+            "rho": rho[i, j],
+            "null_high": null_high[i, j],
+            "p": p[i, j],
+        }
+        for i, label in enumerate(labels)
+        for j, unit in enumerate(units)
+    ]
+    return pd.DataFrame.from_records(records, columns=COLUMNS)
+
+
+def _images_compared(brain: xr.Dataset, path: Path, seed: int) -> np.ndarray:
+    """Rows of the responses that enter: all, or whole groups up to ``MAX_IMAGES``."""
+    groups, codes = np.unique(brain["group"].values, return_inverse=True)
+    n_images = len(codes)
+    if n_images < 3:
+        raise RsaError(f"{path}: holds {n_images} images, RSA needs at least 3")
+    if n_images <= MAX_IMAGES:
+        return np.arange(n_images)
+    order = np.random.default_rng(seed).permutation(len(groups))
+    taken = order[np.cumsum(np.bincount(codes)[order]) <= MAX_IMAGES]
+    if not len(taken):
+        raise RsaError(
+            f"{path}: its groups hold more than {MAX_IMAGES} images each, which is the most that "
+            "RSA takes; give the stimulus set smaller groups"
+        )
+    rows = np.flatnonzero(np.isin(codes, taken))
+    log.info(
+        "RSA takes %d of %d images (%d of %d groups)",
+        len(rows),
+        n_images,
+        len(taken),
+        len(groups),
+    )
+    return rows
+
+
+def _brain_ranks(brain: xr.Dataset, path: Path) -> tuple[list[Unit], np.ndarray]:
+    """Ranked RDMs of the regions or times; shape (pair, unit)."""
+    if brain.attrs["modality"] == "meg":
+        return _ranks_by_time(brain, path)
+    return _ranks_by_region(brain, path)
+
+
+def _ranks_by_time(brain: xr.Dataset, path: Path) -> tuple[list[Unit], np.ndarray]:
+    response = brain["response"].transpose("time", "image", "sensor").values
+    if response.shape[2] < 2:
+        raise RsaError(f"{path}: holds {response.shape[2]} sensor(s), RSA needs at least 2")
+    units, ranks = [], []
+    for time, patterns in zip(brain["time"].values, response, strict=True):
+        units.append(Unit("time", "", -1, float(time)))
+        ranks.append(standardised_ranks(correlation_distance(patterns)[0]))
+    return units, np.stack(ranks, axis=1)
+
+
+def _ranks_by_region(brain: xr.Dataset, path: Path) -> tuple[list[Unit], np.ndarray]:
+    response = brain["response"].transpose("image", "target").values
+    embedded = bool(brain.attrs["rotation_invariant"])
+    units, ranks = [], []
+    for place, roi in enumerate(brain.attrs["roi_order"]):
+        patterns = response[:, brain["roi"].values == roi]
+        if patterns.shape[1] < (1 if embedded else 2):
+            log.warning("%s: region %s has too few targets for an RDM, left out", path, roi)
+            continue
+        distances = embedded_distance(patterns) if embedded else correlation_distance(patterns)[0]
+        units.append(Unit("roi", roi, place, np.nan))
+        ranks.append(standardised_ranks(distances))
+    if not units:
+        raise RsaError(
+            f"{path}: none of its regions {list(brain.attrs['roi_order'])} holds the two targets "
+            "that an RDM needs"
+        )
+    return units, np.stack(ranks, axis=1)
+
+
+def _model_ranks(
+    features: Sequence[Path], image_ids: np.ndarray, responses: Path
+) -> tuple[list[dict], np.ndarray]:
+    """Ranked RDMs of all layers and signals; labels, and shape (pair, RDM)."""
+    stores = sorted(
+        ((path, open_store(path, kind="features")) for path in features),
+        key=lambda pair: (float(pair[1].attrs["depth"]), pair[1].attrs["layer"]),
+    )
+    _check_one_model(stores)
+    labels, ranks = [], []
+    for index, (path, store) in enumerate(stores):
+        rows = _rows_of_images(store, path, image_ids, responses)
+        for signal, role in store.attrs["roles"].items():
+            patterns = store[signal].values[rows]
+            if patterns.shape[1] < 2:
+                raise RsaError(
+                    f"{path}: signal {signal!r} has {patterns.shape[1]} feature(s); a correlation "
+                    "distance needs at least 2: choose another pooling"
+                )
+            distances, n_constant = correlation_distance(patterns)
+            if n_constant:
+                log.warning("%s: %d images have a constant %s", path, n_constant, signal)
+            ranks.append(standardised_ranks(distances))
+            labels.append(
+                {
+                    **{key: store.attrs[key] for key in ("model", "layer")},
+                    "depth": float(store.attrs["depth"]),
+                    "layer_index": index,
+                    "signal": signal,
+                    "role": role,
+                }
+            )
+    return labels, np.stack(ranks, axis=1)
+
+
+def _check_one_model(stores: Sequence[tuple[Path, xr.Dataset]]) -> None:
+    if not stores:
+        raise RsaError("no feature store was given; give those of all layers of the model")
+    models = sorted({store.attrs["model"] for _, store in stores})
+    if len(models) > 1:
+        raise RsaError(f"feature stores of several models were given ({models}); give one's only")
+    layers = [store.attrs["layer"] for _, store in stores]
+    twice = sorted({layer for layer in layers if layers.count(layer) > 1})
+    if twice:
+        raise RsaError(f"feature stores of model {models[0]!r} name the layer(s) {twice} twice")
+
+
+def _rows_of_images(
+    store: xr.Dataset, path: Path, image_ids: np.ndarray, responses: Path
+) -> np.ndarray:
+    """Rows of a feature store that hold the images, in their order."""
+    held = pd.Index(store["image_id"].values)
+    if not held.is_unique:
+        raise RsaError(f"{path}: holds image {held[held.duplicated()][0]!r} more than once")
+    rows = held.get_indexer(pd.Index(image_ids))
+    missing = image_ids[rows < 0]
+    if len(missing):
+        raise RsaError(
+            f"{path}: lacks {len(missing)} of the {len(image_ids)} images of {responses}, first "
+            f"{', '.join(map(str, missing[:3]))}; both must come from the same stimulus set"
+        )
+    return rows

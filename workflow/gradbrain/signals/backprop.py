@@ -1,0 +1,58 @@
+r"""Backpropagation: the gradient of the objective with respect to a layer's output.
+
+.. math:: \delta_k(x) = \partial L(x) / \partial h_k(x)
+
+for all tokens or positions of layer :math:`k`, at the stimulus itself. Source: Rumelhart, Hinton &
+Williams 1986; as a feature space, Raugel et al. 2026 (arXiv:2605.28693). The objectives of a batch
+are summed before the backward pass: in evaluation mode no image depends on another, so each
+image's gradient is its own.
+
+What it stands for: the error signal that backpropagation would deliver to the layer. What it does
+not: a change of weights, which would also need the layer's input.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+
+from gradbrain.config.schema import SignalEntry
+from gradbrain.objectives.base import BaseObjective, ImageBatch
+from gradbrain.signals.tape import Taken, Tape
+
+# Half precision loses gradients below 6e-8; the scale is a power of two, so it costs no digits.
+HALF_PRECISION_SCALE = 2.0**10
+
+
+class Rule:
+    """Differentiate the objective with respect to every recorded layer in one backward pass."""
+
+    needs_graph: ClassVar[bool] = True
+    needs_objective: ClassVar[bool] = True
+
+    def __init__(self, signal: SignalEntry) -> None:
+        self.signal = signal
+
+    def take(
+        self, tape: Tape, batch: ImageBatch, objective: BaseObjective | None, *, keep_graph: bool
+    ) -> Taken:
+        """Return the gradients; zero for a layer that the objective does not depend on."""
+        assert objective is not None  # needs_objective
+        with torch.enable_grad():
+            values = objective.loss(tape.outputs[objective.output], batch)
+        half = objective.model.autocast is torch.float16
+        scale = HALF_PRECISION_SCALE if half else 1.0
+        layers = list(tape.layers.values())
+        gradients = torch.autograd.grad(
+            values.sum() * scale, layers, retain_graph=keep_graph, allow_unused=True
+        )
+        return Taken(
+            {
+                name: torch.zeros_like(tensor)
+                if gradient is None
+                else gradient.to(objective.model.dtype) / scale
+                for (name, tensor), gradient in zip(tape.layers.items(), gradients, strict=True)
+            },
+            values.detach(),
+        )

@@ -1,0 +1,420 @@
+"""Take all signals of a set from all named layers of a network, for every image of a stimulus set.
+
+One forward pass serves all layers and signals; each objective costs one backward pass, which ends
+at the first named layer. Features stream to one store per layer.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from gradbrain import objectives
+from gradbrain.config.schema import ModelEntry, SignalEntry, SignalSet
+from gradbrain.models.build import OutputName, VisionModel, build_model
+from gradbrain.objectives.base import BaseObjective, ImageBatch
+from gradbrain.objectives.calibration import CalibrationBank
+from gradbrain.signals import SignalError, load_rule
+from gradbrain.signals.device import Compute, is_out_of_memory, peak_gpu_mib
+from gradbrain.signals.image_stream import StimulusImages, StoredImages, check_disjoint
+from gradbrain.signals.layer_stores import (
+    MAGNITUDE,
+    OBJECTIVE_VALUE,
+    LayerRequest,
+    LayerStores,
+    is_current,
+    layer_attributes,
+)
+from gradbrain.signals.normalisation import VANISHING, unit_length, vector_norm
+from gradbrain.signals.pooling import layout_of, pooling_function
+from gradbrain.signals.projection import RandomProjection
+from gradbrain.signals.tape import Rule, TapeRecorder
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class BatchSignals:
+    """Signals of one layer for one batch.
+
+    Attributes
+    ----------
+    features
+        Signal name -> (B, F) float32.
+    objective_value
+        (B, n_signals) float32; NaN for signals without objective.
+    magnitude
+        (B, n_signals) float32: Euclidean length of the pooled signal before normalisation.
+    """
+
+    features: dict[str, np.ndarray]
+    objective_value: np.ndarray
+    magnitude: np.ndarray
+
+    def rows(self) -> dict[str, np.ndarray]:
+        """Rows by variable of the feature store."""
+        return {
+            **self.features,
+            OBJECTIVE_VALUE: self.objective_value,
+            MAGNITUDE: self.magnitude,
+        }
+
+
+@dataclass
+class _Source:
+    """One signal: its entry, rule and objective."""
+
+    entry: SignalEntry
+    rule: Rule
+    objective: BaseObjective | None
+
+
+@dataclass
+class _LayerReader:
+    """Pools, projects and normalises the signals of one layer."""
+
+    pool: Any
+    projection: RandomProjection
+    width: int
+    zeros: Counter[str] = field(default_factory=Counter)
+    vanishing: Counter[str] = field(default_factory=Counter)
+
+
+class SignalExtractor:
+    """Turn batches of images into the signals of all named layers.
+
+    Parameters
+    ----------
+    model
+        Network.
+    layers
+        Names of its layers.
+    signal_set
+        Signals, pooling, projection and normalisation.
+    calibration
+        Calibration images, or None where no objective needs any.
+    """
+
+    def __init__(
+        self,
+        model: VisionModel,
+        layers: Sequence[str],
+        signal_set: SignalSet,
+        calibration: CalibrationBank | None,
+    ) -> None:
+        self.model, self.signal_set = model, signal_set
+        self.recorder = TapeRecorder(model, layers)
+        self.sources = [self._source(entry, calibration) for entry in signal_set.signals]
+        self.outputs: tuple[OutputName, ...] = tuple(
+            sorted({source.objective.output for source in self.sources if source.objective})
+        )
+        if len(self.outputs) > 1:
+            model.check_classifier()
+        self._graph = any(source.rule.needs_graph for source in self.sources)
+        self._readers = {name: self._reader(name) for name in layers}
+        self._batch_limit: int | None = None
+
+    def _source(self, entry: SignalEntry, calibration: CalibrationBank | None) -> _Source:
+        rule = load_rule(entry)
+        if not rule.needs_objective:
+            return _Source(entry, rule, None)
+        if entry.objective is None:
+            raise SignalError(
+                f"signal {entry.name!r}: rule {entry.rule!r} needs an objective; expected one of "
+                f"{', '.join(objectives.available())} (the model's own default is "
+                f"{self.model.entry.default_objective!r})"
+            )
+        objective = objectives.load(
+            entry.objective, self.model, entry.options, calibration, seed=self.signal_set.seed
+        )
+        return _Source(entry, rule, objective)
+
+    def _reader(self, layer: str) -> _LayerReader:
+        shape = self.recorder.shapes[layer]
+        layout = layout_of(self.model, layer, shape)
+        pool = pooling_function(self.signal_set.pooling, layout, layer)
+        device = self.model.device
+        pooled = int(pool(torch.zeros(shape, device=device)).shape[1])
+        projection = RandomProjection(self.signal_set.projection, pooled, device)
+        return _LayerReader(pool, projection, projection.width)
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """Layer name -> number of features."""
+        return {name: reader.width for name, reader in self._readers.items()}
+
+    def take(self, batch: ImageBatch) -> dict[str, BatchSignals]:
+        """Take all signals of all layers; halve the batch for good when memory runs out.
+
+        Parameters
+        ----------
+        batch
+            Images.
+
+        Returns
+        -------
+        dict
+            Layer name -> its signals, images in the order of the batch.
+
+        Raises
+        ------
+        SignalError
+            A single image does not fit into memory, or a signal is not finite.
+        """
+        while True:
+            limit = min(len(batch), self._batch_limit or len(batch))
+            counts = {name: (+r.zeros, +r.vanishing) for name, r in self._readers.items()}
+            try:
+                starts = range(0, len(batch), limit)
+                parts = [self._take(batch.part(slice(at, at + limit))) for at in starts]
+            except RuntimeError as error:
+                if not is_out_of_memory(error):
+                    raise
+                if limit == 1:
+                    raise SignalError(
+                        f"model {self.model.entry.name!r}: one image does not fit into the memory "
+                        f"of {self.model.device}; take fewer layers per job (features.unit: layer)"
+                    ) from error
+                self._batch_limit = limit // 2
+                for name, reader in self._readers.items():
+                    reader.zeros, reader.vanishing = counts[name]
+                log.warning("out of memory: batches of %d images from here on", limit // 2)
+            else:
+                return parts[0] if len(parts) == 1 else _joined(parts)
+            if self.model.device.type == "cuda":
+                torch.cuda.empty_cache()
+
+    def _take(self, batch: ImageBatch) -> dict[str, BatchSignals]:
+        tape = self.recorder.record(batch, self.outputs, graph=self._graph)
+        last = max((i for i, s in enumerate(self.sources) if s.rule.needs_graph), default=-1)
+        names = self.recorder.names
+        features: dict[str, dict[str, np.ndarray]] = {name: {} for name in names}
+        shape = (len(batch), len(self.sources))
+        values = np.full(shape, np.nan, dtype=np.float32)
+        magnitudes = {name: np.zeros(shape, dtype=np.float32) for name in names}
+        for index, source in enumerate(self.sources):
+            taken = source.rule.take(tape, batch, source.objective, keep_graph=index < last)
+            if taken.objective_value is not None:
+                values[:, index] = taken.objective_value.float().cpu().numpy()
+            for name in names:
+                row, length = self._read(name, source.entry, taken.layers[name], batch)
+                features[name][source.entry.name] = row
+                magnitudes[name][:, index] = length
+        return {name: BatchSignals(features[name], values, magnitudes[name]) for name in names}
+
+    def _read(
+        self, layer: str, signal: SignalEntry, tensor: torch.Tensor, batch: ImageBatch
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Pool, measure, project and normalise one signal of one layer: (B, F) and (B,)."""
+        reader = self._readers[layer]
+        with torch.no_grad():
+            pooled = reader.pool(tensor.to(self.model.dtype))
+            length = vector_norm(pooled)
+            learned = signal.role != "activation"
+            if learned:
+                reader.zeros[signal.name] += int((length == 0).sum())
+                small = (length > 0) & (length < VANISHING)
+                reader.vanishing[signal.name] += int(small.sum())
+            finite = torch.isfinite(length)
+            if not bool(finite.all()):
+                image = batch.image_ids[int((~finite).nonzero()[0])]
+                raise SignalError(
+                    f"model {self.model.entry.name!r}, layer {layer!r}: signal {signal.name!r} of "
+                    f"image {image!r} is not finite; use a wider precision (features.precision: "
+                    "fp32) or another objective"
+                )
+            if learned and self.signal_set.normalise == "unit":
+                # Scaling first keeps the projection clear of underflow; the unit length is that
+                # of the projected vector.
+                pooled = unit_length(reader.projection.apply(unit_length(pooled)))
+            else:
+                pooled = reader.projection.apply(pooled)
+            return pooled.float().cpu().numpy(), length.float().cpu().numpy()
+
+    def degenerate(self, layer: str) -> dict[str, dict[str, int]]:
+        """Number of images with an all-zero or a vanishing signal so far, by signal."""
+        reader = self._readers[layer]
+        return {
+            "zero": {name: count for name, count in reader.zeros.items() if count},
+            "vanishing": {name: count for name, count in reader.vanishing.items() if count},
+        }
+
+    def reports(self) -> dict[str, dict[str, Any]]:
+        """Facts about the objectives, by signal."""
+        return {
+            source.entry.name: source.objective.report()
+            for source in self.sources
+            if source.objective is not None
+        }
+
+
+def _joined(parts: list[dict[str, BatchSignals]]) -> dict[str, BatchSignals]:
+    return {
+        layer: BatchSignals(
+            {
+                signal: np.concatenate([part[layer].features[signal] for part in parts])
+                for signal in parts[0][layer].features
+            },
+            np.concatenate([part[layer].objective_value for part in parts]),
+            np.concatenate([part[layer].magnitude for part in parts]),
+        )
+        for layer in parts[0]
+    }
+
+
+@dataclass(frozen=True)
+class ExtractionJob:
+    """Everything that one extraction job is told.
+
+    Attributes
+    ----------
+    entry, signal_set
+        Registry entries.
+    layers
+        Layers and their stores.
+    stimuli, stimuli_name, calibration
+        Tables of the stimulus sets, and the name under which features are filed.
+    data
+        Folder below which checkpoints lie.
+    batch_size
+        Images per batch.
+    """
+
+    entry: ModelEntry
+    signal_set: SignalSet
+    layers: tuple[LayerRequest, ...]
+    stimuli: Path
+    stimuli_name: str
+    calibration: Path
+    data: Path
+    batch_size: int
+
+
+def run_extraction(job: ExtractionJob, compute: Compute) -> dict[str, str]:
+    """Extract the layers of a job that are not there yet.
+
+    Parameters
+    ----------
+    job
+        What is extracted and where it goes.
+    compute
+        Device and precision.
+
+    Returns
+    -------
+    dict
+        Layer name -> digest of the store, for the layers that were extracted.
+
+    Raises
+    ------
+    GradbrainError
+        Model, layers, stimuli, calibration or signals are not as they should be.
+    """
+    stimuli = StimulusImages.read(job.stimuli, job.entry)
+    calibration = StimulusImages.read(job.calibration, job.entry)
+    check_disjoint(stimuli, calibration)
+    model = build_model(job.entry, data=job.data, device=compute.device, autocast=compute.autocast)
+    attributes = {
+        request.name: layer_attributes(
+            request,
+            entry=job.entry,
+            signal_set=job.signal_set,
+            stimuli=job.stimuli_name,
+            weights_digest=model.weights_digest,
+            stimuli_digest=stimuli.digest,
+            calibration_digest=calibration.digest,
+            precision=compute.precision,
+        )
+        for request in job.layers
+    }
+    requests = [r for r in job.layers if not is_current(r.output, attributes[r.name])]
+    for request in job.layers:
+        if request not in requests:
+            log.info("%s is complete and kept", request.output)
+    if not requests:
+        return {}
+    stored = StoredImages(calibration, job.batch_size, compute.device)
+    extractor = SignalExtractor(
+        model,
+        [request.name for request in requests],
+        job.signal_set,
+        CalibrationBank(model, stored.batches),
+    )
+    log.info(
+        "model %s: %d signals of %d layers for %d images of %s",
+        job.entry.name,
+        len(job.signal_set.signals),
+        len(requests),
+        len(stimuli),
+        job.stimuli_name,
+    )
+    with LayerStores(
+        requests,
+        attributes,
+        stimuli.image_ids,
+        extractor.widths,
+        [signal.name for signal in job.signal_set.signals],
+    ) as stores:
+        rate = _stream(extractor, stimuli, stores, job, compute.device)
+        facts = {
+            **compute.describe(),
+            "images_per_s": round(rate, 2),
+            "batch_size": job.batch_size,
+            "peak_gpu_mib": peak_gpu_mib(compute.device),
+            "objectives": extractor.reports(),
+        }
+        provenance = {
+            request.name: {**facts, "degenerate": extractor.degenerate(request.name)}
+            for request in requests
+        }
+        digests = stores.finish(provenance)
+    _warn_of_degenerate(extractor, requests, len(stimuli))
+    return digests
+
+
+def _stream(
+    extractor: SignalExtractor,
+    stimuli: StimulusImages,
+    stores: LayerStores,
+    job: ExtractionJob,
+    device: torch.device,
+) -> float:
+    """Run over all images and write their rows; return images per second."""
+    started, at = time.perf_counter(), 0
+    batches = stimuli.batches(job.batch_size, device)
+    with tqdm(total=len(stimuli), unit="image", desc=job.entry.name, mininterval=1) as progress:
+        for batch in batches:
+            for layer, signals in extractor.take(batch).items():
+                stores.write_rows(at, layer, signals.rows())
+            at += len(batch)
+            progress.update(len(batch))
+            if device.type == "cuda":
+                progress.set_postfix_str(f"GPU {peak_gpu_mib(device)} MiB", refresh=False)
+    rate = at / (time.perf_counter() - started)
+    log.info("%d images at %.1f images/s", at, rate)
+    return rate
+
+
+def _warn_of_degenerate(
+    extractor: SignalExtractor, requests: Sequence[LayerRequest], n_images: int
+) -> None:
+    for request in requests:
+        for kind, counts in extractor.degenerate(request.name).items():
+            for signal, count in counts.items():
+                log.warning(
+                    "layer %s: signal %s is %s for %d of %d images",
+                    request.name,
+                    signal,
+                    kind,
+                    count,
+                    n_images,
+                )

@@ -1,0 +1,227 @@
+"""One forward pass with the outputs of the named layers, and what a rule makes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch import nn
+
+from gradbrain.config.schema import SignalEntry
+from gradbrain.models.build import OutputName, VisionModel
+from gradbrain.models.errors import LayerError, ModelError
+from gradbrain.objectives.base import BaseObjective, ImageBatch
+
+
+@dataclass(frozen=True)
+class Tape:
+    """One forward pass.
+
+    Attributes
+    ----------
+    layers
+        Layer name -> output of the layer for the batch, as the network gave it.
+    outputs
+        Output name -> (B, D) features or logits.
+    """
+
+    layers: dict[str, torch.Tensor]
+    outputs: dict[OutputName, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a rule made of a forward pass.
+
+    Attributes
+    ----------
+    layers
+        Layer name -> tensor of the layer's shape.
+    objective_value
+        (B,) the objective of each image; None for rules without one.
+    """
+
+    layers: dict[str, torch.Tensor]
+    objective_value: torch.Tensor | None = None
+
+
+class Rule(Protocol):
+    """A credit-assignment rule: what it makes of a layer, given a forward pass."""
+
+    needs_graph: ClassVar[bool]
+    needs_objective: ClassVar[bool]
+
+    def __init__(self, signal: SignalEntry) -> None: ...
+
+    def take(
+        self, tape: Tape, batch: ImageBatch, objective: BaseObjective | None, *, keep_graph: bool
+    ) -> Taken:
+        """Make the signal of every layer on the tape.
+
+        Parameters
+        ----------
+        tape
+            Forward pass over the batch.
+        batch
+            The images.
+        objective
+            Objective of the signal.
+        keep_graph
+            Other signals follow that need the graph of the tape.
+        """
+        ...
+
+
+def _single_tensor(output: Any, layer: str) -> torch.Tensor:
+    """Take the one tensor of a layer's output; a tuple may hold it first and alone."""
+    if isinstance(output, torch.Tensor):
+        return output
+    if isinstance(output, tuple | list) and output and isinstance(output[0], torch.Tensor):
+        others = [item for item in output[1:] if isinstance(item, torch.Tensor)]
+        if not others:
+            return output[0]
+    raise LayerError(
+        f"layer {layer!r} gives {type(output).__name__} with several tensors or none; expected "
+        "one tensor, or a tuple that holds one tensor first; name a layer inside or after it"
+    )
+
+
+def _replace_tensor(output: Any, tensor: torch.Tensor) -> Any:
+    if isinstance(output, torch.Tensor):
+        return tensor
+    return type(output)([tensor, *output[1:]])
+
+
+@dataclass
+class _Recording:
+    graph: bool
+    tensors: dict[str, torch.Tensor] = field(default_factory=dict)
+    versions: dict[str, int] = field(default_factory=dict)
+    calls: dict[str, int] = field(default_factory=dict)
+
+
+class TapeRecorder:
+    """Record the outputs of named layers during forward passes of a frozen network.
+
+    Parameters are frozen and the images ask for no gradient, so the graph starts at the first
+    named layer: what lies before it is never differentiated, and a backward pass ends there.
+
+    Parameters
+    ----------
+    model
+        Network.
+    layers
+        Names of its modules (``named_modules``).
+
+    Raises
+    ------
+    LayerError
+        A layer does not exist, is not called or called several times in one pass (a shared
+        module has no single output), or gives several tensors.
+    """
+
+    def __init__(self, model: VisionModel, layers: Sequence[str]) -> None:
+        self.model, self.names = model, tuple(layers)
+        modules = dict(model.module.named_modules())
+        missing = [name for name in layers if name not in modules or not name]
+        if missing:
+            top = [name for name in modules if name.count(".") <= 1 and name]
+            raise LayerError(
+                f"model {model.entry.name!r} ({model.entry.architecture}) has no layer(s) "
+                f"{', '.join(missing)}; it has {', '.join(top[:30])}"
+            )
+        if len(set(layers)) < len(layers):
+            raise LayerError(f"model {model.entry.name!r}: a layer is named twice: {layers}")
+        self._modules: dict[str, nn.Module] = {name: modules[name] for name in layers}
+        self._overwritten: set[str] = set()
+        self.shapes = self._probe()
+
+    def _probe(self) -> dict[str, tuple[int, ...]]:
+        """Run one grey image to learn the shapes and to find what cannot be recorded."""
+        size = self.model.entry.input_size
+        raw = torch.full((1, 3, size, size), 0.5, device=self.model.device)
+        with torch.no_grad(), self._record(graph=False) as recording:
+            try:
+                self.model.outputs(raw)
+            except (AssertionError, RuntimeError) as error:
+                raise ModelError(
+                    f"model {self.model.entry.name!r}: {self.model.entry.architecture} does not "
+                    f"accept images of {size} px ({str(error).splitlines()[0]}); set input_size, "
+                    "or img_size in kwargs"
+                ) from error
+        for name in self.names:
+            calls = recording.calls.get(name, 0)
+            if calls != 1:
+                raise LayerError(
+                    f"model {self.model.entry.name!r}: layer {name!r} is called {calls} times in "
+                    "a forward pass, expected once; name a layer that is used exactly once"
+                )
+        self._overwritten = {
+            name
+            for name, tensor in recording.tensors.items()
+            if tensor._version != recording.versions[name]
+        }
+        return {name: tuple(recording.tensors[name].shape) for name in self.names}
+
+    @contextmanager
+    def _record(self, *, graph: bool) -> Iterator[_Recording]:
+        recording = _Recording(graph)
+        handles = [
+            module.register_forward_hook(self._hook(name, recording))
+            for name, module in self._modules.items()
+        ]
+        try:
+            yield recording
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _hook(self, name: str, recording: _Recording) -> Any:
+        def hook(_: nn.Module, __: Any, output: Any) -> Any:
+            tensor = _single_tensor(output, name)
+            recording.calls[name] = recording.calls.get(name, 0) + 1
+            if recording.graph and not tensor.requires_grad:
+                tensor = tensor.detach().requires_grad_()
+            recording.tensors[name] = tensor
+            recording.versions[name] = tensor._version
+            if name in self._overwritten:
+                # The network writes into this output later; it gets a copy to write into.
+                tensor = tensor.clone()
+            return _replace_tensor(output, tensor)
+
+        return hook
+
+    def record(self, batch: ImageBatch, outputs: Collection[OutputName], *, graph: bool) -> Tape:
+        """Run the network once over a batch.
+
+        Parameters
+        ----------
+        batch
+            Images.
+        outputs
+            Outputs of the network that objectives act on.
+        graph
+            Keep the graph from the first named layer on.
+
+        Returns
+        -------
+        Tape
+            Outputs of the layers and of the network.
+
+        Raises
+        ------
+        LayerError
+            An operation overwrote the output of a layer in this pass though not in the probe.
+        """
+        with torch.set_grad_enabled(graph), self._record(graph=graph) as recording:
+            found = self.model.outputs(batch.raw, outputs)
+        for name, tensor in recording.tensors.items():
+            if tensor._version != recording.versions[name]:
+                raise LayerError(
+                    f"model {self.model.entry.name!r}: the output of layer {name!r} is overwritten "
+                    "in place after the layer; name the layer behind it"
+                )
+        return Tape({name: recording.tensors[name] for name in self.names}, found)
