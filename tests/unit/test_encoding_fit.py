@@ -499,6 +499,11 @@ def test_too_few_groups_for_the_folds_are_refused(features, fmri):
     refused(features, fmri, "16 folds .* 15 groups", n_folds=16)
 
 
+def test_folds_of_a_single_group_are_reported(features, fmri, caplog):
+    fit(features, fmri, n_folds=14)
+    assert "hold one group of images each" in caplog.text
+
+
 def test_a_region_without_targets_is_refused(tmp_path, latent, features):
     path = write_fmri(tmp_path / "a.zarr", fmri_values(latent), roi=np.array(["V1"] * 12))
     refused(features, path, r"\['IT', 'V2'\] has no target")

@@ -12,7 +12,7 @@ import pytest
 import write_report
 import yaml
 
-from gradbrain.figures import report
+from gradbrain.figures import report, style
 from gradbrain.figures.declarations import FigureError, figure_names
 from gradbrain.store import write_table
 
@@ -217,5 +217,7 @@ def test_numbers_have_three_digits_and_a_real_minus():
     assert report.number(-0.01234) == "−0.0123"
     assert report.number(np.float64(212.34)) == "212"
     assert report.number(float("nan")) == "–"
+    assert style.signed(-0.0004) == "0.00"
+    assert style.signed(-0.126) == "−0.13"
     assert report.share(0.0004) == "< 0.001"
     assert report.share(0.0156) == "0.016"

@@ -334,6 +334,7 @@ def fit_folds(
     saved = saved_targets(layout, settings.save_predictions)
     averages.predictions = np.zeros((len(fit_names), responses.values.shape[1], len(saved)))
     folds = grouped_folds(responses.groups, settings.n_folds, settings.seed)
+    warn_of_lone_groups(responses.groups, folds)
     for fold in range(settings.n_folds):
         train, test = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
         train_responses, test_responses, mean, scale = scale_responses(
@@ -360,6 +361,24 @@ def fit_folds(
             predicted = fits[name].prediction[saved] * scale[saved] + mean[saved]
             averages.predictions[number][test] = predicted.T
     return averages
+
+
+def warn_of_lone_groups(groups: NDArray[np.str_], folds: NDArray[np.intp]) -> None:
+    """Warn where a fold's images are one group: groups are whole in draws, so none differs.
+
+    Parameters
+    ----------
+    groups : array of shape (n_images,)
+    folds : array of shape (n_images,)
+    """
+    lone = [int(fold) for fold in np.unique(folds) if len(np.unique(groups[folds == fold])) < 2]
+    if lone:
+        logger.warning(
+            "outer folds %s hold one group of images each: their bootstrap and null draws equal "
+            "the score itself, so intervals are too narrow and p values too large; use fewer "
+            "folds or finer groups",
+            lone,
+        )
 
 
 def saved_targets(layout: UnitLayout, regions: tuple[str, ...]) -> NDArray[np.intp]:

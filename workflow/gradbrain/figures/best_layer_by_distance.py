@@ -148,12 +148,9 @@ def figure(data: pd.DataFrame) -> Figure:
     """Arrange a row per data set and model, a column per quantity."""
     require_columns(data, COLUMNS, figure="best_layer_by_distance")
     n_columns = len(layout.quantities(data))
-    whole = None
-    for whole, row, block in layout.figure_of_blocks(  # noqa: B007
-        layout.blocks(data), width=0.8 + 2.3 * n_columns, height=2.5
-    ):
-        _draw_block(row, block)
-    return whole
+    return layout.figure_of_blocks(
+        layout.blocks(data), _draw_block, width=0.8 + 2.3 * n_columns, height=2.5
+    )
 
 
 def _draw_block(row: SubFigure, block: layout.Block) -> None:

@@ -130,7 +130,7 @@ def _draw_cell(claim: Any, x: float, y: float, *, ax: Axes) -> None:
     ax.add_patch(
         Rectangle((x + 0.03, y + 0.06), 0.94, 0.88, facecolor=fill, edgecolor=edge, linewidth=0.7)
     )
-    estimate = "–" if not np.isfinite(claim.estimate) else _rounded(claim.estimate)
+    estimate = "–" if not np.isfinite(claim.estimate) else rounded(claim.estimate)
     unit = "ms" if claim.unit == "ms" else ""
     ax.text(
         x + 0.5,
@@ -146,7 +146,7 @@ def _draw_cell(claim: Any, x: float, y: float, *, ax: Axes) -> None:
     ax.text(x + 0.5, y + 0.7, q, ha="center", va="center", color=ink, fontsize=6)
 
 
-def _rounded(estimate: float) -> str:
+def rounded(estimate: float) -> str:
     """Estimate in as many digits as a cell can hold."""
     digits = 0 if abs(estimate) >= 10 else 2 if abs(estimate) >= 0.1 else 3
     return style.signed(estimate, digits)
@@ -195,17 +195,17 @@ def _draw_headings(
 def figure(data: pd.DataFrame) -> Figure:
     """Draw the overview with the legend of verdicts below."""
     require_columns(data, COLUMNS, figure="claims_overview")
-    n_rows, n_columns = len(overview_rows(data)), len(overview_columns(data))
+    n_rows, columns = len(overview_rows(data)), overview_columns(data)
     cell_width, cell_height, below = 0.72, 0.44, 0.4
-    n_columns += 0.25 * (len({group for group, _, _ in overview_columns(data)}) - 1)
-    span = LABELS + n_columns + 0.3
+    table_width = _column_places(columns)[-1] + 1
+    span = LABELS + table_width + 0.3
     width, height = cell_width * span, cell_height * (n_rows + 1.7) + below
     whole = Figure(figsize=(width, height))
     ax = whole.add_axes(
         (
             (LABELS + 0.1) / span,
             below / height,
-            (n_columns + 0.2) / span,
+            (table_width + 0.2) / span,
             1 - (below + 0.05) / height,
         )
     )

@@ -37,15 +37,14 @@ def select(inputs: FigureInputs) -> pd.DataFrame:
         unique_r2=rows["value"], margin=inputs.settings.smallest_unique_r2
     )
     group = ["dataset", "model", "signal"]
-    means = data.groupby(group, as_index=False)["unique_r2"].mean()
+    means = data.groupby(group)["unique_r2"].mean().rename("threshold").reset_index()
     pairs = table[(table["statistic"] == "control_difference") & (table["variant"] == "unique")]
     pairs = pairs[[*group, "control"]].drop_duplicates()
     best = pairs.merge(
         means.rename(columns={"signal": "control"}), on=["dataset", "model", "control"]
     )
-    best = best.groupby(group, as_index=False)["unique_r2"].max()
-    best = best.assign(c2_threshold=best["unique_r2"] + inputs.settings.smallest_unique_r2)
-    data = data.merge(best[[*group, "c2_threshold"]], on=group, how="left")
+    threshold = best.groupby(group)["threshold"].max() + inputs.settings.smallest_unique_r2
+    data = data.merge(threshold.rename("c2_threshold").reset_index(), on=group, how="left")
     return data.sort_values([*keys, "subject"], ignore_index=True)
 
 

@@ -26,7 +26,14 @@ SPACES = ("fsaverage5",)
 COLUMNS = ["hemisphere", "vertex", "score", "best_layer"]
 VERTICES_PER_HEMISPHERE = 10242
 RENDER_DPI = 200
-_HEMISPHERES = {"left": "left", "right": "right", "lh": "left", "rh": "right"}
+_HEMISPHERES = {
+    "left": "left",
+    "right": "right",
+    "lh": "left",
+    "rh": "right",
+    "l": "left",
+    "r": "right",
+}
 #: Hemisphere and view (elevation and azimuth in degrees). From behind and below: the lateral view
 #: shows LO and FFA, the medial one V1 to V3, VO and PHC.
 VIEWS: tuple[tuple[str, str | tuple[float, float]], ...] = (
@@ -211,12 +218,9 @@ def figure(data: pd.DataFrame) -> Figure:
     """Arrange a row per data set and model: above the score, below the best layer."""
     require_columns(data, COLUMNS, figure="cortical_map")
     n_columns = len(layout.quantities(data))
-    whole = None
-    for whole, row, block in layout.figure_of_blocks(  # noqa: B007
-        layout.blocks(data), width=0.6 + 3.6 * n_columns, height=2.15
-    ):
-        _draw_block(row, block)
-    return whole
+    return layout.figure_of_blocks(
+        layout.blocks(data), _draw_block, width=0.6 + 3.6 * n_columns, height=2.15
+    )
 
 
 def _draw_block(row: SubFigure, block: layout.Block) -> None:

@@ -126,12 +126,9 @@ def figure(data: pd.DataFrame) -> Figure:
     """Arrange a row per data set and model, a column per quantity."""
     require_columns(data, COLUMNS, figure="encoding_by_region")
     n_columns = len(layout.quantities(data))
-    whole = None
-    for whole, row, block in layout.figure_of_blocks(  # noqa: B007
-        layout.blocks(data), width=1.4 + 2.1 * n_columns, height=3.3
-    ):
-        _draw_block(row, block)
-    return whole
+    return layout.figure_of_blocks(
+        layout.blocks(data), _draw_block, width=1.4 + 2.1 * n_columns, height=3.3
+    )
 
 
 def _draw_block(row: SubFigure, block: layout.Block) -> None:
@@ -154,7 +151,7 @@ def _draw_block(row: SubFigure, block: layout.Block) -> None:
             axes[0, i].tick_params(labelbottom=False)
             if i > 0:
                 axes[1, i].tick_params(labelleft=False)
-        layout.share_limits(axes[0, columns])
+        layout.share_limits(list(axes[0, columns]))
         axes[0, columns[0]].set_ylabel(style.MEASURE_LABELS[measure])
         bar = row.colorbar(
             axes[1, columns[-1]].images[0],

@@ -42,11 +42,12 @@ def plot_encoding_over_time(data: pd.DataFrame, *, ax: Axes) -> Axes:
     require_columns(data, COLUMNS, figure="encoding_over_time")
     mean = data.pivot_table(index="depth", columns="time", values="value", aggfunc="mean")
     times = 1000 * np.asarray(mean.columns, dtype=float)
+    depths = mean.index.to_numpy(dtype=float)
     null = data.groupby("time")["null_high"].mean().reindex(mean.columns).to_numpy()
     ax.axvline(0, color=style.FAINT, linewidth=0.8, zorder=0)
     ax.fill_between(times, 0, null, color="#EEEEEE", linewidth=0, zorder=0)
     ax.plot(times, null, color=style.MUTED, linewidth=0.8, linestyle=(0, (3, 2)), zorder=1)
-    for depth, line in mean.iterrows():
+    for depth, (_, line) in zip(depths, mean.iterrows(), strict=True):
         colour = layout.depth_colour(depth)
         ax.plot(times, line, color=colour, zorder=2 + depth)
         peak = int(np.argmax(line))
@@ -69,12 +70,9 @@ def figure(data: pd.DataFrame) -> Figure:
     """Arrange a row per data set and model, a column per quantity."""
     require_columns(data, COLUMNS, figure="encoding_over_time")
     n_columns = len(layout.quantities(data))
-    whole = None
-    for whole, row, block in layout.figure_of_blocks(  # noqa: B007
-        layout.blocks(data), width=1.4 + 2.4 * n_columns, height=2.3
-    ):
-        _draw_block(row, block)
-    return whole
+    return layout.figure_of_blocks(
+        layout.blocks(data), _draw_block, width=1.4 + 2.4 * n_columns, height=2.3
+    )
 
 
 def _draw_block(row: SubFigure, block: layout.Block) -> None:

@@ -115,7 +115,9 @@ class FigureInputs:
     rsa: Sequence[Path] = ()
     claims: Sequence[Path] = ()
     maps: Sequence[Path] = ()
-    settings: StatisticsSettings = field(default_factory=StatisticsSettings)
+    settings: StatisticsSettings = field(
+        default_factory=lambda: StatisticsSettings.model_validate({})
+    )
 
     def table(self, kind: str, extra_columns: Sequence[str] = ()) -> pd.DataFrame:
         """Read and join the tables of one kind.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,7 +65,9 @@ def blocks(data: pd.DataFrame) -> list[Block]:
     return found
 
 
-def quantities(data: pd.DataFrame, *, roles: Sequence[str] = ("activation", "learning")) -> list:
+def quantities(
+    data: pd.DataFrame, *, roles: Sequence[str] = ("activation", "learning")
+) -> list[Quantity]:
     """Quantities of a table with columns signal, role, variant: all raw ones, then unique ones."""
     present = data[["signal", "role", "variant"]].drop_duplicates()
     present = present[present["role"].isin(roles)]
@@ -98,24 +100,29 @@ def with_variant(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def figure_of_blocks(
-    items: Sequence[Block], *, width: float, height: float, extra_height: float = 0.0
-) -> Iterator[tuple[Figure, SubFigure, Block]]:
-    """Make one figure and yield a titled row of it for each block.
+    items: Sequence[Block],
+    draw: Callable[[SubFigure, Block], None],
+    *,
+    width: float,
+    height: float,
+) -> Figure:
+    """Make a figure with a titled row for each block.
 
     Parameters
     ----------
     items
         The blocks, from top to bottom.
+    draw
+        Draws one block into its row.
     width, height
         Size of a row in inches, its title included.
-    extra_height
-        Inches added below the last row, for a legend.
     """
-    figure = Figure(figsize=(width, height * len(items) + extra_height), layout="constrained")
+    figure = Figure(figsize=(width, height * len(items)), layout="constrained")
     rows = figure.subfigures(len(items), 1, squeeze=False, hspace=0.03)[:, 0]
     for row, block in zip(rows, items, strict=True):
         row.suptitle(block.title, x=0.01, ha="left", fontsize=9.5, fontweight="bold")
-        yield figure, row, block
+        draw(row, block)
+    return figure
 
 
 def mean_interval(values: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:

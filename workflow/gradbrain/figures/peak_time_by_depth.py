@@ -100,12 +100,9 @@ def figure(data: pd.DataFrame) -> Figure:
     """Arrange a row per data set and model, a column per learning signal."""
     require_columns(data, COLUMNS, figure="peak_time_by_depth")
     n_columns = max(len(_learning_signals(block.data)) for block in layout.blocks(data))
-    whole = None
-    for whole, row, block in layout.figure_of_blocks(  # noqa: B007
-        layout.blocks(data), width=max(5.2, 4.6 * n_columns), height=2.9
-    ):
-        _draw_block(row, block)
-    return whole
+    return layout.figure_of_blocks(
+        layout.blocks(data), _draw_block, width=max(5.2, 4.6 * n_columns), height=2.9
+    )
 
 
 def _learning_signals(data: pd.DataFrame) -> list[str]:

@@ -22,7 +22,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from gradbrain.figures import style
-from gradbrain.figures.claims_overview import overview_columns, overview_rows
+from gradbrain.figures.claims_overview import overview_columns, overview_rows, rounded
 from gradbrain.figures.declarations import FOLDER, FigureError, declaration
 from gradbrain.figures.inputs import REQUIRED_COLUMNS
 from gradbrain.store import open_store, read_table
@@ -129,7 +129,10 @@ def render_report(
     return page.render(
         study=study,
         title=settings.get("title") or "",
-        counts=table["verdict"].value_counts().reindex(style.VERDICTS, fill_value=0).to_dict(),
+        counts=table["verdict"]
+        .value_counts()
+        .reindex(list(style.VERDICTS), fill_value=0)
+        .to_dict(),
         verdicts=style.VERDICTS,
         conclusions=conclusions(table),
         matrix=verdict_matrix(table),
@@ -155,6 +158,7 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters["number"] = number
+    environment.filters["rounded"] = lambda x: rounded(x) if math.isfinite(x) else "–"
     environment.filters["share"] = share
     environment.filters["percent"] = lambda share: "–" if share is None else f"{100 * share:.1f} %"
     environment.filters["signal"] = style.signal_label
@@ -239,11 +243,11 @@ def caption_html(restructured_text: str) -> Markup:
 
 def _predictions(claims: pd.DataFrame) -> list[dict[str, str]]:
     """Each prediction with its sentence and source, in the order of the style."""
-    first = claims.drop_duplicates("prediction").set_index("prediction")
+    first = {row["prediction"]: row for row in claims.to_dict("records")}
     return [
-        {"name": name, "sentence": first.loc[name, "sentence"], "source": first.loc[name, "source"]}
+        {"name": name, "sentence": first[name]["sentence"], "source": first[name]["source"]}
         for name in style.PREDICTIONS
-        if name in first.index
+        if name in first
     ]
 
 
@@ -301,7 +305,8 @@ def conclusions(claims: pd.DataFrame) -> list[dict[str, str]]:
             & (claims["model"] == model)
             & claims["signal"].isin([signal, "activation"])
         ]
-        verdict_of = {(row.prediction, row.variant): str(row.verdict) for row in rows.itertuples()}
+        keys = zip(rows["prediction"], rows["variant"], strict=True)
+        verdict_of = dict(zip(keys, rows["verdict"], strict=True))
         sentence = _conclusion(verdict_of)
         found.append({"dataset": dataset, "model": model, "signal": signal, "sentence": sentence})
     return found

@@ -44,6 +44,7 @@ def plot_rsa(data: pd.DataFrame, *, ax: Axes) -> Axes:
     over_time = data["unit_kind"].iloc[0] == "time"
     unit = "time" if over_time else "roi_rank"
     mean = data.pivot_table(index="depth", columns=unit, values="rho", aggfunc="mean")
+    depths = mean.index.to_numpy(dtype=float)
     null = data.groupby(unit)["null_high"].mean().reindex(mean.columns).to_numpy()
     if over_time:
         place = 1000 * np.asarray(mean.columns, dtype=float)
@@ -57,7 +58,7 @@ def plot_rsa(data: pd.DataFrame, *, ax: Axes) -> Axes:
         ax.set_xlim(-0.4, len(place) - 0.6)
     ax.fill_between(place, 0, null, color="#EEEEEE", linewidth=0, zorder=0)
     ax.plot(place, null, color=style.MUTED, linewidth=0.8, linestyle=(0, (3, 2)), zorder=1)
-    for depth, line in mean.iterrows():
+    for depth, (_, line) in zip(depths, mean.iterrows(), strict=True):
         ax.plot(
             place,
             line,
@@ -73,12 +74,9 @@ def figure(data: pd.DataFrame) -> Figure:
     """Arrange a row per data set and model, a column per signal."""
     require_columns(data, [*COLUMNS, "variant"], figure="rsa_summary")
     n_columns = len(layout.quantities(data))
-    whole = None
-    for whole, row, block in layout.figure_of_blocks(  # noqa: B007
-        layout.blocks(data), width=1.4 + 2.7 * n_columns, height=2.2
-    ):
-        _draw_block(row, block)
-    return whole
+    return layout.figure_of_blocks(
+        layout.blocks(data), _draw_block, width=1.4 + 2.7 * n_columns, height=2.2
+    )
 
 
 def _draw_block(row: SubFigure, block: layout.Block) -> None:

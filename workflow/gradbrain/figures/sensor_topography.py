@@ -112,12 +112,9 @@ def figure(data: pd.DataFrame) -> Figure:
     """Arrange a row per data set and model, columns of layers per quantity."""
     require_columns(data, COLUMNS, figure="sensor_topography")
     n_columns = len(layout.quantities(data))
-    whole = None
-    for whole, row, block in layout.figure_of_blocks(  # noqa: B007
-        layout.blocks(data), width=0.6 + 3.5 * n_columns, height=2.15
-    ):
-        _draw_block(row, block)
-    return whole
+    return layout.figure_of_blocks(
+        layout.blocks(data), _draw_block, width=0.6 + 3.5 * n_columns, height=2.15
+    )
 
 
 def _draw_block(row: SubFigure, block: layout.Block) -> None:
@@ -130,9 +127,9 @@ def _draw_block(row: SubFigure, block: layout.Block) -> None:
         layers = part.drop_duplicates("layer").sort_values("depth")
         axes = panel.subplots(1, len(layers), squeeze=False)[0]
         high = float(highest[quantity.variant])
-        for ax, layer in zip(axes, layers.itertuples(), strict=True):
-            plot_sensor_topography(part[part["layer"] == layer.layer], ax=ax, low=0, high=high)
-            text = f"{layer.layer}\n{1000 * layer.time:.0f} ms"
+        for ax, layer, time in zip(axes, layers["layer"], layers["time"], strict=True):
+            plot_sensor_topography(part[part["layer"] == layer], ax=ax, low=0, high=high)
+            text = f"{layer}\n{1000 * time:.0f} ms"
             ax.set_title(text, fontsize=7, loc="center", pad=2)
         bar = panel.colorbar(
             ScalarMappable(Normalize(0, high), style.score_colours()),

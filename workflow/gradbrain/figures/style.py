@@ -150,8 +150,9 @@ def quantity_label(signal: str, variant: str) -> str:
 
 
 def signed(value: float, digits: int = 2) -> str:
-    """Number with its sign, a real minus rather than a hyphen."""
-    return f"{value:+.{digits}f}".replace("-", "−")
+    """Number with its sign, a real minus rather than a hyphen; no sign where it rounds to 0."""
+    text = f"{value:+.{digits}f}".replace("-", "−")
+    return text if text.strip("+−0.") else text[1:]
 
 
 def signal_colour(signal: str, role: str) -> str:
