@@ -29,7 +29,19 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     subjects = read_subjects(arguments.stores)
     table = pd.concat(
-        [summarise(subject, arguments.settings) for subject in subjects], ignore_index=True
+        [
+            summarise(
+                subject,
+                arguments.settings,
+                peers=[
+                    peer
+                    for peer in subjects
+                    if peer.dataset == subject.dataset and peer.subject != subject.subject
+                ],
+            )
+            for subject in subjects
+        ],
+        ignore_index=True,
     )
     write_table(arguments.output, table, provenance={"settings": arguments.settings.model_dump()})
 

@@ -43,10 +43,11 @@ rule plot_figure:
         runtime=30,
     params:
         options=figure_options,
+        settings=plan.as_json(study.settings.statistics),
         stem=f"{RESULTS}/figures/{{figure}}",
         format_version=plan.format_version,
     message:
         "Draw {wildcards.figure}"
     shell:
         "{PYTHON} {input.script} --figure {wildcards.figure} {params.options}"
-        " --study {study.name:q} --output-stem {params.stem:q} > {log:q} 2>&1"
+        " --settings {params.settings:q} --study {study.name:q} --output-stem {params.stem:q} > {log:q} 2>&1"

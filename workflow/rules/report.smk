@@ -25,8 +25,11 @@ rule write_report:
         script=plan.script("write_report"),
         code=plan.code("write_report"),
         captions=plan.captions(),
+        template=plan.asset("gradbrain/figures/report.html.jinja"),
         config=f"{RESULTS}/config.yaml",
         claims=f"{RESULTS}/claims.csv",
+        responses=expand(f"{RESULTS}/responses/{{subject}}.zarr", subject=plan.subjects),
+        encoding=[path for model in plan.models for path in plan.encoding(model, suffix="zarr")],
         figures=expand(f"{RESULTS}/figures/{{figure}}.png", figure=plan.figures),
     output:
         report(f"{RESULTS}/report.html", category="Report"),
@@ -47,4 +50,5 @@ rule write_report:
     shell:
         "{PYTHON} {input.script} --study {study.name:q} --config {input.config:q}"
         " --claims {input.claims:q} --figures {input.figures:q} --captions {params.captions:q}"
+        " --responses {input.responses:q} --encoding {input.encoding:q}"
         " --output {output:q} > {log:q} 2>&1"

@@ -115,7 +115,7 @@ def hierarchy_table(scores: pd.DataFrame) -> pd.DataFrame:
             for control in (name for name, role in ROLES.items() if role == "control"):
                 add(key, "control_difference", 0.02, unit, control=control)
         if part["modality"].iloc[0] == "fmri":
-            add(key, "score_mean", part["value"].mean(), unit)
+            add(key, "score_at_peak", part["value"].mean(), unit)
             best = part.loc[part.groupby("roi_rank")["value"].idxmax()]
             for row in best.itertuples():
                 for definition in ("argmax", "centre_of_mass"):
@@ -135,7 +135,7 @@ def hierarchy_table(scores: pd.DataFrame) -> pd.DataFrame:
                 value = best["depth"].iloc[-1] - best["depth"].iloc[0]
                 add(key, "spatial_difference", value, "depth", best_layer="argmax")
         else:
-            add(key, "score_mean", part.loc[part["time"] > 0, "value"].mean(), unit)
+            add(key, "score_at_peak", part.loc[part["time"] > 0, "value"].mean(), unit)
             peaks = part.loc[part.groupby("layer")["value"].idxmax()]
             for row in peaks.itertuples():
                 add(key, "peak_time", row.time, "s", layer=row.layer, depth=row.depth)
@@ -180,7 +180,7 @@ def claims_table() -> pd.DataFrame:
                             "model": model,
                             "signal": signal,
                             "variant": variant,
-                            "statistic": "score_mean",
+                            "statistic": "score_at_peak",
                             "estimate": 0.123,
                             "unit": "R2" if variant == "unique" else "r",
                             "ci_low": 0.1,

@@ -52,8 +52,8 @@ def learning_table(unique=0.05, lag=100.0, n=6):
     spread = 1 + 0.01 * np.arange(n)
     return pd.concat(
         [
-            rows("score_mean", 0.3 * spread),
-            rows("score_mean", unique * spread, variant="unique"),
+            rows("score_at_peak", 0.3 * spread),
+            rows("score_at_peak", unique * spread, variant="unique"),
             rows("peak_lag_ms", lag * spread, unit="ms"),
             rows("peak_lag_ms", lag * spread, variant="unique", unit="ms"),
         ],
@@ -250,7 +250,7 @@ def test_tables_of_another_study_or_given_twice_are_refused():
 
 
 def test_unequal_draws_are_refused():
-    table = rows("score_mean", [0.1, 0.2, 0.3])
+    table = rows("score_at_peak", [0.1, 0.2, 0.3])
     table["boot"] = [[0.1], [0.1] * 3, [0.1] * 3]
     with pytest.raises(HierarchyError, match=r"\[1, 3\] draws each"):
         judge([table], SETTINGS, study="test")

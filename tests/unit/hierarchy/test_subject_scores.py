@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -5,6 +7,7 @@ import pytest
 from gradbrain.config.schema import StatisticsSettings
 from gradbrain.hierarchy.controls import controls_of
 from gradbrain.hierarchy.errors import HierarchyError
+from gradbrain.hierarchy.peak_units import mean_at_units, peak_units
 from gradbrain.hierarchy.subject_scores import read_subjects
 from gradbrain.hierarchy.summaries import COLUMNS, summarise
 
@@ -30,7 +33,8 @@ def latencies(signal, measure, depth):
 
 def statistics_of(paths, settings=SETTINGS):
     (subject,) = read_subjects(paths)
-    return summarise(subject, settings)
+    # A twin stands for the other subjects, so that peaks are known.
+    return summarise(subject, settings, peers=[subject])
 
 
 def value(table, statistic, signal, variant="raw", **where):
@@ -147,7 +151,7 @@ def test_layers_at_chance_have_no_peak_and_no_order(make_subject_stores):
 
 def test_draws_are_the_statistic_of_each_draw(make_subject_stores):
     (subject,) = read_subjects(make_subject_stores(truth=retinotopic, noise=0.1))
-    table = summarise(subject, SETTINGS)
+    table = summarise(subject, SETTINGS, peers=[])
     row = table[(table["statistic"] == "high_minus_early") & (table["signal"] == "activation")]
     boot = subject.boot["activation", "r"]
     expected = boot[:, :, 3:].mean(axis=(1, 2)) - boot[:, :, :2].mean(axis=(1, 2))
@@ -233,3 +237,35 @@ def test_a_shuffled_cotangent_is_the_control_of_its_own_objective_only():
         "gradient_feature_norm",
         "gradient_shuffled_cross_entropy",
     ]
+
+
+def test_a_layer_is_scored_where_the_other_subjects_peak_and_not_where_it_peaks_itself(
+    make_subject_stores,
+):
+    (subject,) = read_subjects(make_subject_stores(truth=retinotopic, noise=0.0))
+    key = ("activation", "r")
+    turned = replace(subject, unit_score={key: subject.unit_score[key][:, ::-1]})
+    places = peak_units(subject, [turned], key)
+    np.testing.assert_array_equal(places, [4, 3, 2, 1, 0])
+    expected = np.mean([subject.unit_score[key][k, 4 - k] for k in range(5)])
+    assert mean_at_units(subject.unit_score[key], places) == pytest.approx(expected)
+
+
+def test_pure_noise_at_the_peaks_of_others_is_zero_on_average(make_subject_stores):
+    (subject,) = read_subjects(make_subject_stores(truth=retinotopic, noise=0.0))
+    rng = np.random.default_rng(0)
+    key = ("activation", "r")
+    means, maxima = [], []
+    for _ in range(300):
+        noisy = [replace(subject, unit_score={key: rng.standard_normal((5, 5))}) for _ in range(6)]
+        places = peak_units(noisy[0], noisy[1:], key)
+        means.append(mean_at_units(noisy[0].unit_score[key], places))
+        maxima.append(noisy[0].unit_score[key].max(axis=1).mean())
+    assert abs(np.mean(means)) < 3 * np.std(means) / np.sqrt(300)
+    assert np.mean(maxima) > 1  # what a subject's own maximum would have claimed
+
+
+def test_without_other_subjects_there_is_no_score_at_peak(make_subject_stores):
+    (subject,) = read_subjects(make_subject_stores(truth=retinotopic, noise=0.0))
+    table = summarise(subject, SETTINGS, peers=[])
+    assert np.isnan(value(table, "score_at_peak", "activation"))

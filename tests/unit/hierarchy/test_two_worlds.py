@@ -52,7 +52,7 @@ def temporal_truth(backprop):
         if measure == "unique_r2":
             if signal == "gradient_dino" and backprop:
                 return bump(0.7 - 0.3 * depth, 0.25)
-            return bump(0.1 + 0.2 * depth, 0.015)
+            return bump(0.1 + 0.2 * depth, 0.007)
         height = 0.5 if signal in ("activation", "all_activations") else 0.3
         return bump(0.1 + 0.2 * depth, height)
 

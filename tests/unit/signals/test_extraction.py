@@ -241,8 +241,8 @@ def test_signals_that_are_zero_are_counted_and_warned_about(study, tools, caplog
 def test_values_that_overflow_are_refused_by_name(study, monkeypatch):
     from gradbrain.objectives.fixed_cotangent import Objective
 
-    loss = Objective.loss
-    monkeypatch.setattr(Objective, "loss", lambda *given: loss(*given) * float("inf"))
+    evaluate = Objective.evaluate
+    monkeypatch.setattr(Objective, "evaluate", lambda *given: evaluate(*given) * float("inf"))
     with pytest.raises(SignalError, match=r"'gradient_fixed_cotangent' of image 'seen_0'.*fp32"):
         main(study.arguments())
     assert not study.output("layer1.0").exists()

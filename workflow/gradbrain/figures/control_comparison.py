@@ -27,7 +27,7 @@ def select(inputs: FigureInputs) -> pd.DataFrame:
     """
     table = inputs.table("hierarchy", ["control"])
     rows = table[
-        (table["statistic"] == "score_mean")
+        (table["statistic"] == "score_at_peak")
         & (table["variant"] == "unique")
         & table["role"].isin(["learning", "control"])
     ]

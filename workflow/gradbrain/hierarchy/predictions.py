@@ -81,7 +81,7 @@ PREDICTIONS: tuple[Prediction, ...] = (
     ),
     Prediction(
         name="P1",
-        statistics={"fmri": ("score_mean",), "meg": ("score_mean",)},
+        statistics={"fmri": ("score_at_peak",), "meg": ("score_at_peak",)},
         role="learning",
         direction="greater",
         variants=_BOTH,
@@ -144,7 +144,7 @@ PREDICTIONS: tuple[Prediction, ...] = (
     ),
     Prediction(
         name="C1",
-        statistics={"fmri": ("score_mean",), "meg": ("score_mean",)},
+        statistics={"fmri": ("score_at_peak",), "meg": ("score_at_peak",)},
         role="learning",
         direction="greater",
         variants=("unique",),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,6 +12,7 @@ import pandas as pd
 
 from gradbrain.config.schema import StatisticsSettings
 from gradbrain.hierarchy.controls import N_CONTROLS, controls_of
+from gradbrain.hierarchy.peak_units import mean_at_units, peak_units
 from gradbrain.hierarchy.spatial import (
     METHODS,
     best_layer_depth,
@@ -57,7 +58,9 @@ Row = dict[str, Any]
 MILLISECONDS = 1000.0
 
 
-def summarise(subject: SubjectScores, settings: StatisticsSettings) -> pd.DataFrame:
+def summarise(
+    subject: SubjectScores, settings: StatisticsSettings, peers: Sequence[SubjectScores]
+) -> pd.DataFrame:
     """Compute the statistics of one subject, observed and on all draws.
 
     Parameters
@@ -66,6 +69,8 @@ def summarise(subject: SubjectScores, settings: StatisticsSettings) -> pd.DataFr
         Scores over all layers of one model.
     settings
         Share of the maximum for peak times.
+    peers
+        The other subjects of the data set: they say where the subject's layers are scored.
 
     Returns
     -------
@@ -89,8 +94,12 @@ def summarise(subject: SubjectScores, settings: StatisticsSettings) -> pd.DataFr
                 "role": subject.roles[signal],
                 "variant": variant,
             }
-            for statistics in (_score_rows, _control_rows, specific):
-                rows += [labels | row for row in statistics(subject, signal, variant, settings)]
+            for found in (
+                _score_rows(subject, signal, variant, peers),
+                _control_rows(subject, signal, variant, peers),
+                specific(subject, signal, variant, settings),
+            ):
+                rows += [labels | row for row in found]
     frame = pd.DataFrame.from_records(rows, columns=COLUMNS)
     text = ["layer", "roi", "best_layer", "control"]
     frame[text] = frame[text].fillna("")
@@ -130,26 +139,34 @@ def _levels(
 
 
 def _score_rows(
-    subject: SubjectScores, signal: str, variant: str, settings: StatisticsSettings
+    subject: SubjectScores, signal: str, variant: str, peers: Sequence[SubjectScores]
 ) -> Iterator[Row]:
-    """``score_mean``: over layers and regions, or layers and times after onset."""
+    """``score_mean`` over layers and units, ``score_at_peak`` over layers at their best unit."""
     used = subject.after_onset
+    levels = _levels(subject, signal, variant)
     yield _row(
         "score_mean",
         lambda scores: scores[..., used].mean(axis=(-2, -1)),
-        _levels(subject, signal, variant),
+        levels,
         UNITS[variant],
         len(subject.layers) * int(used.sum()),
+    )
+    places = peak_units(subject, peers, (signal, MEASURES[variant]))
+    yield _row(
+        "score_at_peak",
+        lambda scores: mean_at_units(scores, places),
+        levels,
+        UNITS[variant],
+        len(subject.layers),
     )
 
 
 def _control_rows(
-    subject: SubjectScores, signal: str, variant: str, settings: StatisticsSettings
+    subject: SubjectScores, signal: str, variant: str, peers: Sequence[SubjectScores]
 ) -> Iterator[Row]:
-    """``control_difference``: the signal's mean score minus that of each of its controls."""
+    """``control_difference``: the signal at its peaks minus each of its controls at theirs."""
     if subject.roles[signal] != "learning":
         return
-    used = subject.after_onset
     controls = controls_of(signal, subject.roles)
     if len(controls) < N_CONTROLS and variant == "unique":
         log.warning(
@@ -161,21 +178,29 @@ def _control_rows(
             N_CONTROLS,
             ", ".join(controls) or "none",
         )
-    own = _levels(subject, signal, variant)
+    own = _at_peak(subject, signal, variant, peers)
     for control in controls:
         # Draws are shared by all signals, so that differences are paired draw by draw.
-        differences = tuple(
-            mine - theirs
-            for mine, theirs in zip(own, _levels(subject, control, variant), strict=True)
-        )
-        yield _row(
-            "control_difference",
-            lambda scores: scores[..., used].mean(axis=(-2, -1)),
-            (differences[0], differences[1], differences[2]),
-            UNITS[variant],
-            len(subject.layers) * int(used.sum()),
-            control=control,
-        )
+        theirs = _at_peak(subject, control, variant, peers)
+        observed, boot, null = (mine - other for mine, other in zip(own, theirs, strict=True))
+        yield {
+            "statistic": "control_difference",
+            "value": float(observed),
+            "value_at_units": float(observed),
+            "unit": UNITS[variant],
+            "n": len(subject.layers),
+            "boot": boot.tolist(),
+            "null": null.tolist(),
+            "control": control,
+        }
+
+
+def _at_peak(
+    subject: SubjectScores, signal: str, variant: str, peers: Sequence[SubjectScores]
+) -> tuple[np.ndarray, ...]:
+    """Observed, boot and null score at the units that the other subjects choose."""
+    places = peak_units(subject, peers, (signal, MEASURES[variant]))
+    return tuple(mean_at_units(level, places) for level in _levels(subject, signal, variant))
 
 
 def _spatial_rows(

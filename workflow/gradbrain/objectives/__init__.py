@@ -17,7 +17,7 @@ from gradbrain.config import GradbrainError
 
 if TYPE_CHECKING:
     from gradbrain.models.build import VisionModel
-    from gradbrain.objectives.base import Objective
+    from gradbrain.objectives.base import BaseObjective
     from gradbrain.objectives.calibration import CalibrationBank
 
 # Modules of this package that objectives are built from; they are not objectives.
@@ -62,7 +62,7 @@ def load(
     calibration: CalibrationBank | None,
     *,
     seed: int = 0,
-) -> Objective:
+) -> BaseObjective:
     """Build an objective by name, or take the one that was built on the same calibration images.
 
     Parameters

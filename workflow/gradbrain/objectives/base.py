@@ -80,8 +80,23 @@ class BaseObjective(ABC):
     def prepare(self) -> None:  # noqa: B027
         """Fit or draw, once, what all images share."""
 
+    def targets(self, batch: ImageBatch) -> torch.Tensor:
+        """Compute what the objective compares the output with, e.g. a teacher's code.
+
+        Called without gradient and before the forward pass that is differentiated, so that its
+        memory is free again when that one builds its graph.
+
+        Returns
+        -------
+        torch.Tensor
+            (B, …); (B, 0) for objectives that need the output alone.
+        """
+        return batch.raw.new_empty(len(batch), 0)
+
     @abstractmethod
-    def loss(self, output: torch.Tensor, batch: ImageBatch) -> torch.Tensor:
+    def evaluate(
+        self, output: torch.Tensor, batch: ImageBatch, targets: torch.Tensor
+    ) -> torch.Tensor:
         """Evaluate the objective.
 
         Parameters
@@ -90,12 +105,23 @@ class BaseObjective(ABC):
             The network's ``output`` for the batch, (B, D), with its graph.
         batch
             The images themselves.
+        targets
+            What :meth:`targets` gave for the batch.
 
         Returns
         -------
         torch.Tensor
             (B,) one scalar per image.
         """
+
+    def bind(self, batch: ImageBatch) -> BoundObjective:
+        """Compute the targets of a batch and keep them with it."""
+        with torch.no_grad():
+            return BoundObjective(self, batch, self.targets(batch))
+
+    def loss(self, output: torch.Tensor, batch: ImageBatch) -> torch.Tensor:
+        """Evaluate the objective of a batch from its output alone, (B, D) to (B,)."""
+        return self.bind(batch).values(output)
 
     def report(self) -> dict[str, Any]:
         """Facts about the objective for the provenance; deterministic."""
@@ -108,7 +134,17 @@ class BaseObjective(ABC):
         return self.calibration
 
 
-Objective = BaseObjective
+@dataclass(frozen=True)
+class BoundObjective:
+    """An objective with the images of one batch and its targets for them."""
+
+    objective: BaseObjective
+    batch: ImageBatch
+    targets: torch.Tensor
+
+    def values(self, output: torch.Tensor) -> torch.Tensor:
+        """One scalar per image, (B, D) to (B,), with the graph of the output."""
+        return self.objective.evaluate(output, self.batch, self.targets)
 
 
 class NoOptions(StrictModel):

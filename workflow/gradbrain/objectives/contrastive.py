@@ -47,18 +47,24 @@ class Objective(BaseObjective):
     def _code(self, features: torch.Tensor) -> torch.Tensor:
         return functional.normalize(self._standardisation.apply(features), dim=-1)
 
-    def loss(self, output: torch.Tensor, batch: ImageBatch) -> torch.Tensor:
+    def targets(self, batch: ImageBatch) -> torch.Tensor:
+        """Unit-length codes of the views, (B, V, D)."""
+        codes = []
+        for view in range(self.options.views.n_views):
+            raw = augmented_view(batch, view=view, seed=self.seed, options=self.options.views)
+            codes.append(self._code(self.model.outputs(raw)["features"]))
+        return torch.stack(codes, dim=1)
+
+    def evaluate(
+        self, output: torch.Tensor, batch: ImageBatch, targets: torch.Tensor
+    ) -> torch.Tensor:
         """InfoNCE in nats, (B,)."""
         code = self._code(output)
+        positive = (code[:, None] * targets).sum(-1) / self.options.temperature
         negatives = code @ self._bank.T / self.options.temperature
-        losses = []
-        for view in range(self.options.views.n_views):
-            with torch.no_grad():
-                raw = augmented_view(batch, view=view, seed=self.seed, options=self.options.views)
-                target = self._code(self.model.outputs(raw)["features"])
-            positive = (code * target).sum(-1, keepdim=True) / self.options.temperature
-            losses.append(torch.logsumexp(torch.cat([positive, negatives], 1), 1) - positive[:, 0])
-        return torch.stack(losses).mean(0)
+        spread = negatives[:, None].expand(-1, positive.shape[1], -1)
+        compared = torch.cat([positive[..., None], spread], dim=2)
+        return (compared.logsumexp(2) - positive).mean(1)
 
     def report(self) -> dict[str, Any]:
         """Size of the bank and features without spread over it."""

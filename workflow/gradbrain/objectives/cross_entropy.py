@@ -39,14 +39,16 @@ class Objective(BaseObjective):
     output: OutputName = "logits"
     options: Options
 
-    def _targets(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def _classes(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         predicted = logits.detach().argmax(-1)
         if self.options.target == "prediction":
             return predicted
         known = (labels >= 0) & (labels < logits.shape[-1])
         return torch.where(known, labels, predicted)
 
-    def loss(self, output: torch.Tensor, batch: ImageBatch) -> torch.Tensor:
+    def evaluate(
+        self, output: torch.Tensor, batch: ImageBatch, targets: torch.Tensor
+    ) -> torch.Tensor:
         """Cross-entropy in nats, (B,)."""
-        targets = self._targets(output, batch.labels)
-        return functional.cross_entropy(output, targets, reduction="none")
+        classes = self._classes(output, batch.labels)
+        return functional.cross_entropy(output, classes, reduction="none")

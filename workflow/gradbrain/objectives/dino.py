@@ -103,12 +103,16 @@ class Objective(BaseObjective):
     def _log_teacher(self, codes: torch.Tensor) -> torch.Tensor:
         return ((codes - self._centre) / self.options.teacher_temperature).log_softmax(-1)
 
-    def loss(self, output: torch.Tensor, batch: ImageBatch) -> torch.Tensor:
+    def targets(self, batch: ImageBatch) -> torch.Tensor:
+        """Mean code of the teacher over the augmented views, (B, K), each row a distribution."""
+        return self._log_teacher(self._teacher_codes(batch)).exp().mean(1)
+
+    def evaluate(
+        self, output: torch.Tensor, batch: ImageBatch, targets: torch.Tensor
+    ) -> torch.Tensor:
         """Cross-entropy in nats, (B,)."""
-        with torch.no_grad():
-            teacher = self._log_teacher(self._teacher_codes(batch)).exp().mean(1)
         student = (self._code(output) / self.options.student_temperature).log_softmax(-1)
-        return -(teacher * student).sum(-1)
+        return -(targets * student).sum(-1)
 
     def report(self) -> dict[str, Any]:
         """Entropy of the teacher on the calibration images, and features without spread there."""

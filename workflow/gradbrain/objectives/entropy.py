@@ -23,7 +23,9 @@ class Objective(BaseObjective):
 
     output: OutputName = "logits"
 
-    def loss(self, output: torch.Tensor, batch: ImageBatch) -> torch.Tensor:
+    def evaluate(
+        self, output: torch.Tensor, batch: ImageBatch, targets: torch.Tensor
+    ) -> torch.Tensor:
         """Entropy in nats, (B,)."""
         logarithms = output.log_softmax(-1)
         return -(logarithms.exp() * logarithms).sum(-1)

@@ -21,6 +21,8 @@ Options = NoOptions
 class Objective(BaseObjective):
     """Half the squared norm of the pooled features."""
 
-    def loss(self, output: torch.Tensor, batch: ImageBatch) -> torch.Tensor:
+    def evaluate(
+        self, output: torch.Tensor, batch: ImageBatch, targets: torch.Tensor
+    ) -> torch.Tensor:
         """Half the squared norm, (B,)."""
         return 0.5 * output.square().sum(-1)

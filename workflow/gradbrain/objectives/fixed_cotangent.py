@@ -40,7 +40,9 @@ class Objective(BaseObjective):
         self.output = self.options.output
         self._vector: torch.Tensor | None = None
 
-    def loss(self, output: torch.Tensor, batch: ImageBatch) -> torch.Tensor:
+    def evaluate(
+        self, output: torch.Tensor, batch: ImageBatch, targets: torch.Tensor
+    ) -> torch.Tensor:
         """Inner product, (B,)."""
         if self._vector is None:
             width = output.shape[-1]

@@ -61,22 +61,23 @@ class Objective(BaseObjective):
         """Fit the standardisation."""
         self._standardisation = fit_standardisation(self.fitted())
 
-    def loss(self, output: torch.Tensor, batch: ImageBatch) -> torch.Tensor:
-        """Half the mean squared distance per feature, (B,)."""
+    def targets(self, batch: ImageBatch) -> torch.Tensor:
+        """Codes of the masked copies, (B, V, D)."""
         colour = torch.tensor(
             self.model.entry.mean, dtype=batch.raw.dtype, device=batch.raw.device
         ).view(1, 3, 1, 1)
-        code = self._standardisation.apply(output)
-        distances = []
+        codes = []
         for mask in range(self.options.n_masks):
-            with torch.no_grad():
-                raw = masked_copy(
-                    batch, mask=mask, seed=self.seed, options=self.options, colour=colour
-                )
-                features = self.model.outputs(raw)["features"]
-                target = self._standardisation.apply(features)
-            distances.append(0.5 * (code - target).square().mean(-1))
-        return torch.stack(distances).mean(0)
+            raw = masked_copy(batch, mask=mask, seed=self.seed, options=self.options, colour=colour)
+            codes.append(self._standardisation.apply(self.model.outputs(raw)["features"]))
+        return torch.stack(codes, dim=1)
+
+    def evaluate(
+        self, output: torch.Tensor, batch: ImageBatch, targets: torch.Tensor
+    ) -> torch.Tensor:
+        """Half the mean squared distance per feature, (B,)."""
+        code = self._standardisation.apply(output)
+        return 0.5 * (code[:, None] - targets).square().mean((1, 2))
 
     def report(self) -> dict[str, Any]:
         """Features without spread over the calibration images."""

@@ -55,7 +55,9 @@ class Objective(BaseObjective):
             gradients.append(gradient)
         self._gradients = torch.cat(gradients)
 
-    def loss(self, output: torch.Tensor, batch: ImageBatch) -> torch.Tensor:
+    def evaluate(
+        self, output: torch.Tensor, batch: ImageBatch, targets: torch.Tensor
+    ) -> torch.Tensor:
         """Inner product with the other image's output gradient, (B,)."""
         chosen = [
             derived_seed("shuffled_cotangent", name, self.seed) % len(self._gradients)

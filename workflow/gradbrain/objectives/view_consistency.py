@@ -40,7 +40,7 @@ class Objective(BaseObjective):
         """Fit the standardisation."""
         self._standardisation = fit_standardisation(self.fitted())
 
-    def _targets(self, batch: ImageBatch) -> torch.Tensor:
+    def targets(self, batch: ImageBatch) -> torch.Tensor:
         """Mean unit-length code of the views, (B, D)."""
         total = torch.zeros((), dtype=self.model.dtype, device=batch.raw.device)
         for view in range(self.options.views.n_views):
@@ -49,10 +49,10 @@ class Objective(BaseObjective):
             total = total + functional.normalize(self._standardisation.apply(features), dim=-1)
         return total / self.options.views.n_views
 
-    def loss(self, output: torch.Tensor, batch: ImageBatch) -> torch.Tensor:
+    def evaluate(
+        self, output: torch.Tensor, batch: ImageBatch, targets: torch.Tensor
+    ) -> torch.Tensor:
         """One minus the mean cosine, (B,), between 0 and 2."""
-        with torch.no_grad():
-            targets = self._targets(batch)
         code = functional.normalize(self._standardisation.apply(output), dim=-1)
         return 1 - (code * targets).sum(-1)
 

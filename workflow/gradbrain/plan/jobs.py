@@ -51,12 +51,16 @@ class Plan:
 
     @cached_property
     def stimuli(self) -> dict[str, DatasetEntry]:
-        """Stimulus set -> the data set that it belongs to."""
+        """Stimulus set -> the data set that it belongs to.
+
+        An entry that holds images only comes first: several data sets may show its images, and
+        what they say of their responses is no part of the stimuli.
+        """
         sets = {entry.stimuli_of(subject): entry for subject, entry in self.study.subjects.items()}
         for name in self.study.registries.datasets:
             entry = self.study.registries.dataset(name, where="datasets.yaml")
             if entry.modality == "none" and entry.stimuli is not None:
-                sets.setdefault(entry.stimuli, entry)
+                sets[entry.stimuli] = entry
         return sets
 
     def adapter(self, entry: DatasetEntry) -> tuple[Adapter, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from gradbrain.config.schema import SignalEntry
-from gradbrain.objectives.base import BaseObjective, ImageBatch
+from gradbrain.objectives.base import BoundObjective
 from gradbrain.signals.tape import Taken, Tape
 
 
@@ -18,8 +18,6 @@ class Rule:
     def __init__(self, signal: SignalEntry) -> None:
         self.signal = signal
 
-    def take(
-        self, tape: Tape, batch: ImageBatch, objective: BaseObjective | None, *, keep_graph: bool
-    ) -> Taken:
+    def take(self, tape: Tape, objective: BoundObjective | None, *, keep_graph: bool) -> Taken:
         """Return the recorded outputs, without their graph."""
         return Taken({name: tensor.detach() for name, tensor in tape.layers.items()})

@@ -18,7 +18,7 @@ from typing import ClassVar
 import torch
 
 from gradbrain.config.schema import SignalEntry
-from gradbrain.objectives.base import BaseObjective, ImageBatch
+from gradbrain.objectives.base import BoundObjective
 from gradbrain.signals.tape import Taken, Tape
 
 # Half precision loses gradients below 6e-8; the scale is a power of two, so it costs no digits.
@@ -34,14 +34,13 @@ class Rule:
     def __init__(self, signal: SignalEntry) -> None:
         self.signal = signal
 
-    def take(
-        self, tape: Tape, batch: ImageBatch, objective: BaseObjective | None, *, keep_graph: bool
-    ) -> Taken:
+    def take(self, tape: Tape, objective: BoundObjective | None, *, keep_graph: bool) -> Taken:
         """Return the gradients; zero for a layer that the objective does not depend on."""
         assert objective is not None  # needs_objective
         with torch.enable_grad():
-            values = objective.loss(tape.outputs[objective.output], batch)
-        half = objective.model.autocast is torch.float16
+            values = objective.values(tape.outputs[objective.objective.output])
+        model = objective.objective.model
+        half = model.autocast is torch.float16
         scale = HALF_PRECISION_SCALE if half else 1.0
         layers = list(tape.layers.values())
         gradients = torch.autograd.grad(
@@ -51,7 +50,7 @@ class Rule:
             {
                 name: torch.zeros_like(tensor)
                 if gradient is None
-                else gradient.to(objective.model.dtype) / scale
+                else gradient.to(model.dtype) / scale
                 for (name, tensor), gradient in zip(tape.layers.items(), gradients, strict=True)
             },
             values.detach(),

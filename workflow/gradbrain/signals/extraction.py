@@ -194,6 +194,10 @@ class SignalExtractor:
                 torch.cuda.empty_cache()
 
     def _take(self, batch: ImageBatch) -> dict[str, BatchSignals]:
+        # Targets come first: their forward passes need no graph, and none is held yet.
+        bound = [
+            source.objective.bind(batch) if source.objective else None for source in self.sources
+        ]
         tape = self.recorder.record(batch, self.outputs, graph=self._graph)
         last = max((i for i, s in enumerate(self.sources) if s.rule.needs_graph), default=-1)
         names = self.recorder.names
@@ -202,7 +206,7 @@ class SignalExtractor:
         values = np.full(shape, np.nan, dtype=np.float32)
         magnitudes = {name: np.zeros(shape, dtype=np.float32) for name in names}
         for index, source in enumerate(self.sources):
-            taken = source.rule.take(tape, batch, source.objective, keep_graph=index < last)
+            taken = source.rule.take(tape, bound[index], keep_graph=index < last)
             if taken.objective_value is not None:
                 values[:, index] = taken.objective_value.float().cpu().numpy()
             for name in names:

@@ -13,7 +13,7 @@ from torch import nn
 from gradbrain.config.schema import SignalEntry
 from gradbrain.models.build import OutputName, VisionModel
 from gradbrain.models.errors import LayerError, ModelError
-from gradbrain.objectives.base import BaseObjective, ImageBatch
+from gradbrain.objectives.base import BoundObjective, ImageBatch
 
 
 @dataclass(frozen=True)
@@ -56,19 +56,15 @@ class Rule(Protocol):
 
     def __init__(self, signal: SignalEntry) -> None: ...
 
-    def take(
-        self, tape: Tape, batch: ImageBatch, objective: BaseObjective | None, *, keep_graph: bool
-    ) -> Taken:
+    def take(self, tape: Tape, objective: BoundObjective | None, *, keep_graph: bool) -> Taken:
         """Make the signal of every layer on the tape.
 
         Parameters
         ----------
         tape
             Forward pass over the batch.
-        batch
-            The images.
         objective
-            Objective of the signal.
+            Objective of the signal, with the images.
         keep_graph
             Other signals follow that need the graph of the tape.
         """
