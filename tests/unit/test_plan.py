@@ -86,7 +86,7 @@ def test_the_closure_follows_imports_and_leaves_out_the_foundation(package):
 def test_modules_loaded_by_name_join_the_closure_with_what_they_import(package):
     found = closure(package, "gradbrain.stage.by_name")
     assert {"gradbrain/stage/by_name.py", "gradbrain/stage/c.py"} <= set(found)
-    with pytest.raises(GradbrainError, match="there is no module gradbrain.stage.none"):
+    with pytest.raises(GradbrainError, match=r"there is no module gradbrain\.stage\.none"):
         closure(package, "gradbrain.stage.none")
 
 

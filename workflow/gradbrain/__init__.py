@@ -1,1 +1,1 @@
-"""Gradbrain: does the brain's response to images follow backpropagation?"""
+"""The study of learning signals in the brain: does its response follow backpropagation."""

@@ -188,6 +188,7 @@ def claims_table() -> pd.DataFrame:
                             "p": 0.0156,
                             "p_min": 0.0156,
                             "q": np.nan if descriptive else 0.0004,
+                            "q_opposite": np.nan if descriptive else 1.0,
                             "n": 6,
                             "inference": "population",
                             "verdict": verdict,

@@ -28,6 +28,7 @@ COLUMNS = [
     "estimate",
     "unit",
     "q",
+    "q_opposite",
     "n",
     "verdict",
 ]
@@ -142,7 +143,8 @@ def _draw_cell(claim: Any, x: float, y: float, *, ax: Axes) -> None:
         fontsize=7.5,
         fontweight="bold",
     )
-    q = f"q {_short(claim.q)}" if np.isfinite(claim.q) else "not judged"
+    decisive = claim.q_opposite if claim.verdict == "contradicted" else claim.q
+    q = f"q {_short(decisive)}" if np.isfinite(decisive) else "not judged"
     ax.text(x + 0.5, y + 0.7, q, ha="center", va="center", color=ink, fontsize=6)
 
 

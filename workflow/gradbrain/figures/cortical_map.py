@@ -225,7 +225,7 @@ def figure(data: pd.DataFrame) -> Figure:
 
 def _draw_block(row: SubFigure, block: layout.Block) -> None:
     quantities = layout.quantities(block.data)
-    highest = block.data.groupby("variant")["score"].max().clip(lower=1e-6)
+    highest = block.data.groupby("variant")["score"].max().clip(lower=layout.UNIQUE_RANGE[1])
     panels = row.subfigures(1, len(quantities), squeeze=False, wspace=0.02)[0]
     for panel, quantity in zip(panels, quantities, strict=True):
         part = layout.of_quantity(block.data, quantity)

@@ -142,16 +142,17 @@ def _draw_block(row: SubFigure, block: layout.Block) -> None:
         if not columns:
             continue
         rows = placed[placed["variant"] == variant]
-        high = rows.groupby(["signal", "depth", "roi_rank"])["value"].mean().max()
+        smallest = layout.UNIQUE_RANGE if variant == "unique" else (0.0, 1e-6)
+        high = max(rows.groupby(["signal", "depth", "roi_rank"])["value"].mean().max(), smallest[1])
         for i in columns:
             part = layout.of_quantity(placed, quantities[i])
             plot_region_profile(part, ax=axes[0, i])
-            plot_encoding_by_region(part, ax=axes[1, i], high=max(high, 1e-6))
+            plot_encoding_by_region(part, ax=axes[1, i], high=high)
             axes[0, i].set_title(quantities[i].label)
             axes[0, i].tick_params(labelbottom=False)
             if i > 0:
                 axes[1, i].tick_params(labelleft=False)
-        layout.share_limits(list(axes[0, columns]))
+        layout.share_limits(list(axes[0, columns]), at_least=smallest)
         axes[0, columns[0]].set_ylabel(style.MEASURE_LABELS[measure])
         bar = row.colorbar(
             axes[1, columns[-1]].images[0],

@@ -45,7 +45,6 @@ def plot_encoding_over_time(data: pd.DataFrame, *, ax: Axes) -> Axes:
     depths = mean.index.to_numpy(dtype=float)
     null = data.groupby("time")["null_high"].mean().reindex(mean.columns).to_numpy()
     ax.axvline(0, color=style.FAINT, linewidth=0.8, zorder=0)
-    ax.fill_between(times, 0, null, color="#EEEEEE", linewidth=0, zorder=0)
     ax.plot(times, null, color=style.MUTED, linewidth=0.8, linestyle=(0, (3, 2)), zorder=1)
     for depth, (_, line) in zip(depths, mean.iterrows(), strict=True):
         colour = layout.depth_colour(depth)
@@ -63,6 +62,9 @@ def plot_encoding_over_time(data: pd.DataFrame, *, ax: Axes) -> Axes:
                 zorder=4,
             )
     ax.set_xlim(times.min(), times.max())
+    limits = ax.get_ylim()
+    ax.fill_between(times, null, -1, color="#EEEEEE", linewidth=0, zorder=0)
+    ax.set_ylim(limits)
     return ax
 
 
@@ -86,6 +88,9 @@ def _draw_block(row: SubFigure, block: layout.Block) -> None:
             plot_encoding_over_time(layout.of_quantity(block.data, quantities[i]), ax=axes[i])
             axes[i].set_title(quantities[i].label)
             axes[i].set_xlabel("time from image onset (ms)")
-        layout.share_limits([axes[i] for i in columns])
+        layout.share_limits(
+            [axes[i] for i in columns],
+            at_least=layout.UNIQUE_RANGE if variant == "unique" else None,
+        )
         axes[columns[0]].set_ylabel(style.MEASURE_LABELS[measure])
     layout.depth_colourbar(row, axes)

@@ -165,10 +165,16 @@ def depth_colourbar(figure: FigureBase, axes: Sequence[Axes], *, label: str = ""
     bar.outline.set_visible(False)
 
 
-def share_limits(axes: Sequence[Axes]) -> None:
-    """Give some panels one range of y and label its ticks on the first only."""
+#: Unique R² is drawn on at least this range, so that noise around zero does not fill a panel.
+UNIQUE_RANGE = (-0.01, 0.02)
+
+
+def share_limits(axes: Sequence[Axes], *, at_least: tuple[float, float] | None = None) -> None:
+    """Give some panels one range of y, wide enough, and label its ticks on the first only."""
     low = min(ax.get_ylim()[0] for ax in axes)
     high = max(ax.get_ylim()[1] for ax in axes)
+    if at_least is not None:
+        low, high = min(low, at_least[0]), max(high, at_least[1])
     for ax in axes:
         ax.set_ylim(low, high)
     for ax in axes[1:]:

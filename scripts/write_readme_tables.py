@@ -1,0 +1,138 @@
+"""Write the tables of results in README.md from finished studies, between their markers."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from gradbrain.config import GradbrainError, cli
+from gradbrain.store import read_table, write_text
+
+ROOT = Path(__file__).resolve().parents[1]
+VERDICTS = ("A1", "P1", "P2", "P3", "P4", "P5", "C1", "C2")
+
+
+def mean_and_interval(values: pd.Series) -> tuple[float, float, float]:
+    """Mean over subjects with its 95 % interval (Student)."""
+    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return values.mean(), values.mean() - half, values.mean() + half
+
+
+def best_layer_cell(rows: pd.DataFrame) -> str:
+    """Describe the layer with the highest mean: its score, interval and name."""
+    means = rows.groupby("layer")["value"].mean()
+    layer = means.idxmax()
+    mean, low, high = mean_and_interval(rows[rows["layer"] == layer]["value"])
+    return f"{mean:.3f} [{low:.3f}, {high:.3f}] ({layer})"
+
+
+def score_table(results: Path, models: list[str]) -> list[str]:
+    """Best layer per region: activations and every signal, raw and unique."""
+    lines = [
+        "| model | signal | measure | " + " | ".join(["EVC", "IT"]) + " |",
+        "|---|---|---|---|---|",
+    ]
+    for model in models:
+        scores = read_table(results / "scores" / f"{model}.parquet", ["roi", "signal", "value"])
+        signals = list(dict.fromkeys(scores["signal"]))
+        for measure, label in (("r", "r"), ("unique_r2", "unique R²")):
+            for signal in signals:
+                rows = scores[(scores["signal"] == signal) & (scores["measure"] == measure)]
+                if rows.empty or signal == "all_activations":
+                    continue
+                cells = [best_layer_cell(rows[rows["roi"] == roi]) for roi in ("EVC", "IT")]
+                lines.append(f"| {model} | `{signal}` | {label} | {cells[0]} | {cells[1]} |")
+    return lines
+
+
+def claims_table(claims: pd.DataFrame) -> list[str]:
+    """Every verdict-bearing row of the claims."""
+    lines = [
+        "| prediction | model | signal | variant | estimate | 95 % interval | q | n | verdict |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in claims.itertuples():
+        q = "–" if not np.isfinite(row.q) else f"{row.q:.4f}"
+        lines.append(
+            f"| {row.prediction} | {row.model} | `{row.signal}` | {row.variant} "
+            f"| {row.estimate:.4f} {row.unit} | [{row.ci_low:.4f}, {row.ci_high:.4f}] | {q} "
+            f"| {row.n} | {row.verdict} |"
+        )
+    return lines
+
+
+def objects92(results: Path) -> list[str]:
+    claims = read_table(results / "claims.csv")
+    models = list(dict.fromkeys(claims["model"]))
+    n = int(claims["n"].max())
+    wanted = claims[
+        claims["prediction"].isin(["A1", "C1", "C2"]) & ~claims["verdict"].eq("descriptive")
+    ]
+    return [
+        f"What it answers (n = {n} people, 92 images; mean over people [95 % interval], best layer "
+        "by that mean; EVC early visual, IT inferior temporal cortex):",
+        "",
+        *score_table(results, models),
+        "",
+        "Order of the layers (A1), variance beyond activations (C1) and beyond the controls (C2):",
+        "",
+        *claims_table(wanted),
+        "",
+        "Made by the command above and `python scripts/write_readme_tables.py objects92`.",
+    ]
+
+
+def worlds(results: Path) -> list[str]:
+    """Verdicts of the two simulated brains side by side."""
+    lines = [
+        "| prediction | variant | data | feedforward brain | backprop brain |",
+        "|---|---|---|---|---|",
+    ]
+    tables = {}
+    for study in ("demo", "backprop_world"):
+        claims = read_table(results.parent / study / "claims.csv")
+        claims = claims[claims["model"] == "mobilenetv2_050_untrained"]
+        claims["data"] = claims["dataset"].str.split("_").str[1]
+        tables[study] = claims.set_index(["prediction", "variant", "data"])
+    index = [key for name in VERDICTS for key in tables["demo"].index if key[0] == name]
+    for key in index:
+        cells = []
+        for table in tables.values():
+            row = table.loc[key]
+            cells.append(f"{row['verdict']} ({row['estimate']:+.3f} {row['unit']})")
+        lines.append(f"| {key[0]} | {key[1]} | {key[2]} | {cells[0]} | {cells[1]} |")
+    return [*lines, "", "Made by `python scripts/write_readme_tables.py worlds`."]
+
+
+SECTIONS = {"objects92": objects92, "worlds": worlds}
+
+
+def replace_section(text: str, name: str, lines: list[str]) -> str:
+    start, end = f"<!-- {name}:start -->", f"<!-- {name}:end -->"
+    if start not in text or end not in text:
+        raise GradbrainError(f"README.md: lacks the markers {start} and {end}")
+    head, rest = text.split(start, 1)
+    return "\n".join([head + start, "", *lines, "", end + rest.split(end, 1)[1]])
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sections", nargs="+", choices=sorted(SECTIONS))
+    parser.add_argument("--results", type=Path, default=ROOT / "results")
+    arguments = parser.parse_args(argv)
+    page = ROOT / "README.md"
+    text = page.read_text(encoding="utf-8")
+    for name in arguments.sections:
+        text = replace_section(text, name, SECTIONS[name](arguments.results / name))
+    write_text(page, text)
+
+
+if __name__ == "__main__":
+    cli.run(main)
