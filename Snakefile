@@ -37,11 +37,14 @@ try:
 except GradbrainError as error:
     raise WorkflowError(str(error))
 
-CONDA = "conda" in {
+if "conda" not in {
     str(method) for method in workflow.deployment_settings.deployment_method
-}
-# Snakemake may be called by its path with an empty PATH: use the interpreter that runs it.
-PYTHON = "python" if CONDA else shlex.quote(sys.executable)
+}:
+    # Jobs use the interpreter that runs Snakemake, also where that was called by its path. A
+    # prefix and not a part of the commands: another interpreter is no reason to run them again.
+    BIN = shlex.quote(str(Path(sys.executable).parent))
+    shell.prefix(f"set -euo pipefail; export PATH={BIN}:${{{{PATH:-/usr/bin:/bin}}}}; ")
+
 RESULTS = plan.results
 
 
@@ -106,6 +109,7 @@ rule report:
         f"{RESULTS}/report.html",
 
 
+include: "workflow/rules/inputs.smk"
 include: "workflow/rules/stimuli.smk"
 include: "workflow/rules/responses.smk"
 include: "workflow/rules/features.smk"

@@ -23,7 +23,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--config", required=True, type=Path, help="resolved configuration (.yaml)")
     parser.add_argument("--claims", required=True, type=Path, help="table of claims (.csv)")
     parser.add_argument("--figures", nargs="*", type=Path, default=[], help="figures (.png)")
-    parser.add_argument("--captions", required=True, type=Path, help="folder of captions (.rst)")
+    parser.add_argument(
+        "--captions", required=True, nargs="+", type=Path, help="captions (.rst), one per figure"
+    )
     parser.add_argument(
         "--responses", nargs="*", type=Path, default=[], help="response stores, for counts"
     )

@@ -1,19 +1,3 @@
-def features_of_all_layers(wildcards):
-    return plan.features_for_subject(wildcards.model, wildcards.subject)
-
-
-def encoding_tables(wildcards):
-    return plan.encoding(wildcards.model, suffix="parquet")
-
-
-def encoding_stores(wildcards):
-    return plan.encoding(wildcards.model, suffix="zarr")
-
-
-def fit_memory(wildcards, attempt):
-    return 8000 * attempt
-
-
 ENCODING_CODE = plan.code(
     "fit_encoding",
     *(
@@ -45,12 +29,13 @@ rule fit_encoding:
         runtime=240,
     params:
         settings=plan.as_json(study.settings.encoding),
+        study=study.name,
         format_version=plan.format_version,
     message:
         "Fit the responses of {wildcards.subject} to layer {wildcards.layer} of {wildcards.model}"
     shell:
-        "{PYTHON} {input.script} --features {input.features:q} --layer {wildcards.layer:q}"
-        " --responses {input.responses:q} --settings {params.settings:q} --study {study.name:q}"
+        "python {input.script} --features {input.features:q} --layer {wildcards.layer:q}"
+        " --responses {input.responses:q} --settings {params.settings:q} --study {params.study:q}"
         " --output {output.store:q} --table {output.table:q} > {log:q} 2>&1"
 
 
@@ -76,7 +61,7 @@ rule collect_scores:
     message:
         "Collect the scores of {wildcards.model}"
     shell:
-        "{PYTHON} {input.script} --tables {input.tables:q} --output {output:q} > {log:q} 2>&1"
+        "python {input.script} --tables {input.tables:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule collect_maps:
@@ -101,4 +86,4 @@ rule collect_maps:
     message:
         "Collect the maps of {wildcards.model}"
     shell:
-        "{PYTHON} {input.script} --stores {input.stores:q} --output {output:q} > {log:q} 2>&1"
+        "python {input.script} --stores {input.stores:q} --output {output:q} > {log:q} 2>&1"

@@ -1,41 +1,16 @@
-def model_entry_json(wildcards):
-    return plan.as_json(plan.model_entry(wildcards.model))
-
-
-def signal_set_json(wildcards):
-    return plan.as_json(plan.signal_set(wildcards.signal_set))
-
-
-def layer_depth(wildcards):
-    return plan.layer(wildcards.model, wildcards.layer).depth
-
-
-def extraction_code(wildcards):
-    return plan.extraction_code(wildcards.signal_set)
-
-
-def model_weights(wildcards):
-    return plan.weights(wildcards.model)
-
-
-def calibration_images(wildcards):
-    return (
-        f"results/stimuli/{plan.signal_set(wildcards.signal_set).calibration}.parquet"
-    )
-
-
+# Batch size and device are resources and not parameters: no result depends on them.
+FEATURES = study.settings.features
 EXTRACTION = (
-    "{PYTHON} {input.script} --model {params.model:q} --layers {params.layers:q}"
+    "python {input.script} --model {params.model:q} --layers {params.layers:q}"
     " --depths {params.depths} --signal-set {params.signal_set:q}"
     " --stimuli {input.stimuli:q} --stimuli-name {wildcards.stimuli}"
     " --calibration {input.calibration:q} --data data --output {output:q}"
-    " --batch-size {study.settings.features.batch_size}"
-    " --device {study.settings.features.device}"
-    " --precision {study.settings.features.precision} --threads {threads} > {log:q} 2>&1"
+    " --batch-size {resources.batch_size} --device {resources.device}"
+    " --precision {params.precision} --threads {threads} > {log:q} 2>&1"
 )
-GPUS = 0 if study.settings.features.device == "cpu" else 1
+GPUS = 0 if FEATURES.device == "cpu" else 1
 
-if study.settings.features.unit == "layer":
+if FEATURES.unit == "layer":
 
     rule extract_features:
         input:
@@ -57,11 +32,14 @@ if study.settings.features.unit == "layer":
             mem_mb=8000,
             runtime=240,
             gpu=GPUS,
+            batch_size=FEATURES.batch_size,
+            device=FEATURES.device,
         params:
             model=model_entry_json,
             signal_set=signal_set_json,
             layers="{layer}",
             depths=layer_depth,
+            precision=FEATURES.precision,
             format_version=plan.format_version,
         message:
             "Extract {wildcards.signal_set} signals of {wildcards.model}, layer {wildcards.layer}, for the images of {wildcards.stimuli}"
@@ -100,11 +78,14 @@ else:
                 mem_mb=16000,
                 runtime=480,
                 gpu=GPUS,
+                batch_size=FEATURES.batch_size,
+                device=FEATURES.device,
             params:
                 model=plan.as_json(plan.model_entry(model)),
                 signal_set=plan.as_json(plan.signal_set(signal_set)),
                 layers=layers,
                 depths=[plan.layer(model, layer).depth for layer in layers],
+                precision=FEATURES.precision,
                 format_version=plan.format_version,
             message:
                 f"Extract {signal_set} signals of {model}, all layers in one pass, for the images of {{wildcards.stimuli}}"

@@ -1,22 +1,3 @@
-def figure_script_code(wildcards):
-    return plan.code("plot_figure", f"gradbrain.figures.{wildcards.figure}")
-
-
-def figure_inputs(wildcards):
-    return [
-        path
-        for paths in plan.figure_inputs(wildcards.figure).values()
-        for path in paths
-    ]
-
-
-def figure_options(wildcards):
-    return " ".join(
-        f"--{kind} {shlex.join(paths)}"
-        for kind, paths in plan.figure_inputs(wildcards.figure).items()
-    )
-
-
 rule plot_figure:
     input:
         script=plan.script("plot_figure"),
@@ -44,10 +25,11 @@ rule plot_figure:
     params:
         options=figure_options,
         settings=plan.as_json(study.settings.statistics),
-        stem=f"{RESULTS}/figures/{{figure}}",
+        stem=subpath(output.pdf, strip_suffix=".pdf"),
+        study=study.name,
         format_version=plan.format_version,
     message:
         "Draw {wildcards.figure}"
     shell:
-        "{PYTHON} {input.script} --figure {wildcards.figure} {params.options}"
-        " --settings {params.settings:q} --study {study.name:q} --output-stem {params.stem:q} > {log:q} 2>&1"
+        "python {input.script} --figure {wildcards.figure} {params.options}"
+        " --settings {params.settings:q} --study {params.study:q} --output-stem {params.stem:q} > {log:q} 2>&1"

@@ -21,7 +21,7 @@ rule score_hierarchy:
     message:
         "Summarise where and when the layers of {wildcards.model} show up"
     shell:
-        "{PYTHON} {input.script} --stores {input.stores:q} --settings {params.settings:q}"
+        "python {input.script} --stores {input.stores:q} --settings {params.settings:q}"
         " --output {output:q} > {log:q} 2>&1"
 
 
@@ -44,10 +44,11 @@ rule test_claims:
         runtime=30,
     params:
         settings=plan.as_json(study.settings.statistics),
+        study=study.name,
         format_version=plan.format_version,
     message:
         "Test the predictions"
     shell:
-        "{PYTHON} {input.script} --tables {input.tables:q} --settings {params.settings:q}"
-        " --study {study.name:q} --output {output.table:q} --summary {output.summary:q}"
+        "python {input.script} --tables {input.tables:q} --settings {params.settings:q}"
+        " --study {params.study:q} --output {output.table:q} --summary {output.summary:q}"
         " > {log:q} 2>&1"

@@ -17,7 +17,7 @@ rule write_config:
     message:
         "Write out the settings of the study, defaults included"
     shell:
-        "{PYTHON} {input.script} --config {params.config:q} --output {output:q} > {log:q} 2>&1"
+        "python {input.script} --config {params.config:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule write_report:
@@ -29,7 +29,11 @@ rule write_report:
         config=f"{RESULTS}/config.yaml",
         claims=f"{RESULTS}/claims.csv",
         responses=expand(f"{RESULTS}/responses/{{subject}}.zarr", subject=plan.subjects),
-        encoding=[path for model in plan.models for path in plan.encoding(model, suffix="zarr")],
+        encoding=[
+            path
+            for model in plan.models
+            for path in plan.encoding(model, suffix="zarr")
+        ],
         figures=expand(f"{RESULTS}/figures/{{figure}}.png", figure=plan.figures),
     output:
         report(f"{RESULTS}/report.html", category="Report"),
@@ -43,12 +47,12 @@ rule write_report:
         mem_mb=4000,
         runtime=30,
     params:
-        captions=str(CODE_ROOT / "workflow" / "report"),
+        study=study.name,
         format_version=plan.format_version,
     message:
         "Write the report"
     shell:
-        "{PYTHON} {input.script} --study {study.name:q} --config {input.config:q}"
-        " --claims {input.claims:q} --figures {input.figures:q} --captions {params.captions:q}"
+        "python {input.script} --study {params.study:q} --config {input.config:q}"
+        " --claims {input.claims:q} --figures {input.figures:q} --captions {input.captions:q}"
         " --responses {input.responses:q} --encoding {input.encoding:q}"
         " --output {output:q} > {log:q} 2>&1"

@@ -1,27 +1,3 @@
-def response_entry(wildcards):
-    return plan.as_json(plan.study.subjects[wildcards.subject], without=("fetch",))
-
-
-def response_code(wildcards):
-    return plan.code(
-        "prepare_responses",
-        f"gradbrain.datasets.{plan.study.subjects[wildcards.subject].adapter}",
-    )
-
-
-def response_data(wildcards):
-    return f"data/{plan.study.subjects[wildcards.subject].name}"
-
-
-def subject_stimuli(wildcards):
-    entry = plan.study.subjects[wildcards.subject]
-    return f"results/stimuli/{entry.stimuli_of(wildcards.subject)}.parquet"
-
-
-def planting_features(wildcards):
-    return plan.planting_features(wildcards.subject)
-
-
 rule prepare_responses:
     input:
         script=plan.script("prepare_responses"),
@@ -46,6 +22,6 @@ rule prepare_responses:
     message:
         "Prepare the responses of {wildcards.subject}"
     shell:
-        "{PYTHON} {input.script} --entry {params.entry:q} --subject {wildcards.subject}"
+        "python {input.script} --entry {params.entry:q} --subject {wildcards.subject}"
         " --stimuli {input.stimuli:q} --data {params.data:q} --features {input.features:q}"
         " --output {output:q} > {log:q} 2>&1"

@@ -17,9 +17,10 @@ rule compute_rsa:
         runtime=120,
     params:
         settings=plan.as_json(study.settings.rsa),
+        study=study.name,
         format_version=plan.format_version,
     message:
         "Compare the similarity structure of {wildcards.model} with that of {wildcards.subject}"
     shell:
-        "{PYTHON} {input.script} --features {input.features:q} --responses {input.responses:q}"
-        " --settings {params.settings:q} --study {study.name:q} --output {output:q} > {log:q} 2>&1"
+        "python {input.script} --features {input.features:q} --responses {input.responses:q}"
+        " --settings {params.settings:q} --study {params.study:q} --output {output:q} > {log:q} 2>&1"

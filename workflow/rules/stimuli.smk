@@ -1,18 +1,3 @@
-def stimuli_entry(wildcards):
-    return plan.as_json(plan.stimuli[wildcards.stimuli])
-
-
-def stimuli_code(wildcards):
-    return plan.code(
-        "prepare_stimuli",
-        f"gradbrain.datasets.{plan.stimuli[wildcards.stimuli].adapter}",
-    )
-
-
-def stimuli_data(wildcards):
-    return f"data/{plan.stimuli[wildcards.stimuli].name}"
-
-
 rule prepare_stimuli:
     input:
         script=plan.script("prepare_stimuli"),
@@ -35,5 +20,5 @@ rule prepare_stimuli:
     message:
         "List the images of stimulus set {wildcards.stimuli}"
     shell:
-        "{PYTHON} {input.script} --entry {params.entry:q} --stimuli {wildcards.stimuli}"
+        "python {input.script} --entry {params.entry:q} --stimuli {wildcards.stimuli}"
         " --data {params.data:q} --output {output:q} > {log:q} 2>&1"

@@ -63,7 +63,7 @@ def results(tmp_path, claims):
         "config": tmp_path / "config.yaml",
         "claims": tmp_path / "claims.csv",
         "figures": figures,
-        "captions": CAPTIONS,
+        "captions": sorted(CAPTIONS.glob("*.rst")),
         "output": tmp_path / "report.html",
     }
 
@@ -184,7 +184,7 @@ def test_without_stores_there_is_no_data_section(results):
 
 
 def test_a_figure_without_caption_is_an_error_that_names_the_file(results, tmp_path):
-    results["captions"] = tmp_path
+    results["captions"] = [tmp_path / "another.rst"]
     with pytest.raises(FigureError, match=r"encoding_by_region\.rst: the caption is missing"):
         report.render_report(**results)
 

@@ -82,7 +82,7 @@ def render_report(
     config: Path,
     claims: Path,
     figures: Sequence[Path],
-    captions: Path,
+    captions: Sequence[Path],
     output: Path,
     responses: Sequence[Path] = (),
     encoding: Sequence[Path] = (),
@@ -100,7 +100,7 @@ def render_report(
     figures
         PNG files, beside which PDF and CSV lie.
     captions
-        Folder of ``<figure>.rst``.
+        Files `<figure>.rst`.
     output
         Where the page will lie; links are relative to it.
     responses
@@ -196,14 +196,17 @@ def _read_config(path: Path, study: str) -> dict[str, Any]:
     return settings
 
 
-def _report_figures(paths: Sequence[Path], captions: Path, output: Path) -> list[ReportFigure]:
+def _report_figures(
+    paths: Sequence[Path], captions: Sequence[Path], output: Path
+) -> list[ReportFigure]:
     rank = {name: place for place, name in enumerate(FIGURE_ORDER)}
     ordered = sorted(paths, key=lambda path: (rank.get(path.stem, len(rank)), path.stem))
-    return [_report_figure(path, captions, output) for path in ordered]
+    by_figure = {caption.stem: caption for caption in captions}
+    return [_report_figure(path, by_figure, output) for path in ordered]
 
 
-def _report_figure(path: Path, captions: Path, output: Path) -> ReportFigure:
-    caption = captions / f"{path.stem}.rst"
+def _report_figure(path: Path, captions: dict[str, Path], output: Path) -> ReportFigure:
+    caption = captions.get(path.stem, Path(f"{path.stem}.rst"))
     for needed, what in ((path, "figure"), (caption, "caption")):
         if not needed.is_file():
             raise FigureError(f"{needed}: the {what} is missing; draw or write it first")

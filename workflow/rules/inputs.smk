@@ -1,0 +1,101 @@
+# What rules ask of the plan: one function per input or parameter that depends on wildcards.
+
+
+def stimuli_entry(wildcards):
+    return plan.as_json(plan.stimuli[wildcards.stimuli])
+
+
+def stimuli_code(wildcards):
+    return plan.code(
+        "prepare_stimuli",
+        f"gradbrain.datasets.{plan.stimuli[wildcards.stimuli].adapter}",
+    )
+
+
+def stimuli_data(wildcards):
+    return f"data/{plan.stimuli[wildcards.stimuli].name}"
+
+
+def response_entry(wildcards):
+    return plan.as_json(plan.study.subjects[wildcards.subject], without=("fetch",))
+
+
+def response_code(wildcards):
+    return plan.code(
+        "prepare_responses",
+        f"gradbrain.datasets.{plan.study.subjects[wildcards.subject].adapter}",
+    )
+
+
+def response_data(wildcards):
+    return f"data/{plan.study.subjects[wildcards.subject].name}"
+
+
+def subject_stimuli(wildcards):
+    entry = plan.study.subjects[wildcards.subject]
+    return f"results/stimuli/{entry.stimuli_of(wildcards.subject)}.parquet"
+
+
+def planting_features(wildcards):
+    return plan.planting_features(wildcards.subject)
+
+
+def model_entry_json(wildcards):
+    return plan.as_json(plan.model_entry(wildcards.model))
+
+
+def signal_set_json(wildcards):
+    return plan.as_json(plan.signal_set(wildcards.signal_set))
+
+
+def layer_depth(wildcards):
+    return plan.layer(wildcards.model, wildcards.layer).depth
+
+
+def extraction_code(wildcards):
+    return plan.extraction_code(wildcards.signal_set)
+
+
+def model_weights(wildcards):
+    return plan.weights(wildcards.model)
+
+
+def calibration_images(wildcards):
+    return (
+        f"results/stimuli/{plan.signal_set(wildcards.signal_set).calibration}.parquet"
+    )
+
+
+def features_of_all_layers(wildcards):
+    return plan.features_for_subject(wildcards.model, wildcards.subject)
+
+
+def encoding_tables(wildcards):
+    return plan.encoding(wildcards.model, suffix="parquet")
+
+
+def encoding_stores(wildcards):
+    return plan.encoding(wildcards.model, suffix="zarr")
+
+
+def fit_memory(wildcards, attempt):
+    return 8000 * attempt
+
+
+def figure_script_code(wildcards):
+    return plan.code("plot_figure", f"gradbrain.figures.{wildcards.figure}")
+
+
+def figure_inputs(wildcards):
+    return [
+        path
+        for paths in plan.figure_inputs(wildcards.figure).values()
+        for path in paths
+    ]
+
+
+def figure_options(wildcards):
+    return " ".join(
+        f"--{kind} {shlex.join(paths)}"
+        for kind, paths in plan.figure_inputs(wildcards.figure).items()
+    )
