@@ -24,7 +24,7 @@ demo: env
 	$(SNAKEMAKE) --cores $(CORES)
 
 test: env
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest --numprocesses 2 --dist loadgroup
 
 lint: env
 	$(VENV)/bin/ruff check .

@@ -52,6 +52,26 @@ def score_table(results: Path, models: list[str]) -> list[str]:
     return lines
 
 
+def layer_table(results: Path, models: list[str]) -> list[str]:
+    """Score of each layer's activation in both regions, with the number of people higher in IT."""
+    lines = [
+        "| model | layer | EVC r | IT r | people with IT > EVC |",
+        "|---|---|---|---|---|",
+    ]
+    for model in models:
+        scores = read_table(results / "scores" / f"{model}.parquet", ["roi", "signal", "value"])
+        rows = scores[(scores["signal"] == "activation") & (scores["measure"] == "r")]
+        for layer, part in rows.groupby("layer"):
+            wide = part.pivot(index="subject", columns="roi", values="value")
+            cells = []
+            for roi in ("EVC", "IT"):
+                mean, low, high = mean_and_interval(wide[roi])
+                cells.append(f"{mean:.3f} [{low:.3f}, {high:.3f}]")
+            higher = int((wide["IT"] > wide["EVC"]).sum())
+            lines.append(f"| {model} | {layer} | {' | '.join(cells)} | {higher} of {len(wide)} |")
+    return lines
+
+
 def claims_table(claims: pd.DataFrame) -> list[str]:
     """Every verdict-bearing row of the claims."""
     lines = [
@@ -76,8 +96,13 @@ def objects92(results: Path) -> list[str]:
         claims["prediction"].isin(["A1", "C1", "C2"]) & ~claims["verdict"].eq("descriptive")
     ]
     return [
-        f"What it answers (n = {n} people, 92 images; mean over people [95 % interval], best layer "
-        "by that mean; EVC early visual, IT inferior temporal cortex):",
+        f"**What it answers** (n = {n} people, 92 images; mean over people [95 % interval]; EVC "
+        "early visual, IT inferior temporal cortex). Activations of each layer:",
+        "",
+        *layer_table(results, models),
+        "",
+        "Each signal at its best layer (by the mean over people, so optimistic), alone and beyond "
+        "the activations of all layers:",
         "",
         *score_table(results, models),
         "",

@@ -6,13 +6,23 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-CODE = ("Snakefile", "workflow", "scripts", "config", "profiles", "envs", "tests/workflow/tiny")
+CODE = (
+    "Snakefile",
+    "workflow",
+    "scripts",
+    "config",
+    "profiles",
+    "envs",
+    "tests/workflow/tiny",
+    "tests/workflow/worlds",
+)
 STUDY = "tests/workflow/tiny/study.yaml"
 
 
@@ -24,7 +34,9 @@ class Checkout:
 
     def snakemake(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run Snakemake as a user would, by the interpreter's own module."""
-        command = [sys.executable, "-m", "snakemake", "--cores", "4", *arguments]
+        command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
+        # Networks this small gain nothing from a second thread.
+        command += ["--set-threads", "extract_features=1"]
         done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True)
         if check and done.returncode != 0:
             raise AssertionError(f"{' '.join(command)}\n{done.stdout}\n{done.stderr}")
@@ -59,6 +71,14 @@ class Checkout:
         }
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep tests that share a finished study in one process."""
+    for item in items:
+        here = item.path.parent == Path(__file__).parent
+        if here and not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group("tiny"))
+
+
 def jobs_of(done: subprocess.CompletedProcess[str]) -> dict[str, int]:
     """Read the job table that Snakemake prints; target rules are left out."""
     text = done.stdout + done.stderr
@@ -80,6 +100,12 @@ def copy_code(folder: Path) -> Checkout:
         else:
             shutil.copy2(source, folder / name)
     return Checkout(folder)
+
+
+@pytest.fixture(scope="session")
+def fresh_checkout(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Checkout]:
+    """Make a checkout in a temporary folder of the given name."""
+    return lambda name: copy_code(tmp_path_factory.mktemp(name))
 
 
 @pytest.fixture
