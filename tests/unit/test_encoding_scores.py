@@ -164,7 +164,7 @@ def test_permuted_traces_are_sums_along_permutations():
     generator = np.random.default_rng(2)
     products = generator.standard_normal((3, N_IMAGES, N_IMAGES))
     draws = draw_images(GROUPS, 10, seed=0, fold=1)
-    found = permuted_traces(products, draws.matching)
+    found = permuted_traces(products, draws.permutations)
     for draw, order in enumerate(draws.permutations):
         expected = [product[np.arange(N_IMAGES), order].sum() for product in products]
         np.testing.assert_allclose(found[draw], expected, atol=1e-10)

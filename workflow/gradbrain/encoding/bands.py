@@ -10,7 +10,6 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
-from scipy import linalg
 
 from gradbrain.encoding.errors import EncodingError
 
@@ -188,9 +187,8 @@ def principal_components(train: FLOATS, test: FLOATS, n_components: int) -> tupl
     by_image = wide.shape[0] < wide.shape[1]
     product = wide @ wide.T if by_image else wide.T @ wide
     size = len(product)
-    eigenvalues, vectors = linalg.eigh(
-        product, subset_by_index=(size - n_components, size - 1), check_finite=False
-    )
+    eigenvalues, vectors = np.linalg.eigh(product)
+    eigenvalues, vectors = eigenvalues[size - n_components :], vectors[:, size - n_components :]
     if by_image:
         axes = wide.T @ (vectors / np.sqrt(np.maximum(eigenvalues, np.finfo(float).tiny)))
     else:

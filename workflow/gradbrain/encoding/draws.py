@@ -8,11 +8,9 @@ over depths) can be had draw by draw.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import sparse
 
 FLOATS = NDArray[np.floating]
 
@@ -31,20 +29,6 @@ class ImageDraws:
 
     counts: NDArray[np.int64]
     permutations: NDArray[np.intp]
-
-    @cached_property
-    def matching(self) -> sparse.csr_array:
-        """Permutations as a 0/1 matrix of shape (n_draws, n_images²): row d marks (i, π_d(i))."""
-        n_draws, n_images = self.permutations.shape
-        marked = np.arange(n_images) * n_images + self.permutations
-        return sparse.csr_array(
-            (
-                np.ones(marked.size, dtype=np.float32),
-                marked.ravel(),
-                np.arange(0, marked.size + 1, n_images),
-            ),
-            shape=(n_draws, n_images**2),
-        )
 
 
 def draw_images(groups: ArrayLike, n_draws: int, seed: int, fold: int) -> ImageDraws:
@@ -78,7 +62,7 @@ def draw_images(groups: ArrayLike, n_draws: int, seed: int, fold: int) -> ImageD
     return ImageDraws(counts=group_counts[:, membership], permutations=permutations)
 
 
-def permuted_traces(products: FLOATS, matching: sparse.csr_array) -> FLOATS:
+def permuted_traces(products: FLOATS, permutations: NDArray[np.intp]) -> FLOATS:
     """Sum the products of matched images under every permutation.
 
     With ``products[u, i, j]`` = ⟨a_i, b_j⟩ summed over the targets of unit u, the sum over images
@@ -88,13 +72,14 @@ def permuted_traces(products: FLOATS, matching: sparse.csr_array) -> FLOATS:
     ----------
     products : array of shape (n_units, n_images, n_images)
         Inner products between images.
-    matching : sparse array of shape (n_draws, n_images²)
-        `ImageDraws.matching`.
+    permutations : array of shape (n_draws, n_images)
+        `ImageDraws.permutations`.
 
     Returns
     -------
     array of shape (n_draws, n_units)
         Σ_i products[u, i, π_d(i)].
     """
+    n_images = products.shape[1]
     by_pair = np.ascontiguousarray(products.reshape(len(products), -1).T)
-    return matching @ by_pair
+    return by_pair[np.arange(n_images) * n_images + permutations].sum(axis=1)

@@ -247,7 +247,7 @@ class FoldScorer:
         products = np.empty((len(self._slices), n_test, n_test), dtype=kept.dtype)
         for product, targets in zip(products, self._slices, strict=True):
             np.matmul(kept[targets].T, moved[targets], out=product)
-        return permuted_traces(products, self._draws.matching)
+        return permuted_traces(products, self._draws.permutations)
 
     def _unit_total(self, left: FLOATS, right: FLOATS) -> FLOATS:
         """Σ_t Σ_i left right of every unit, (n_units,)."""

@@ -21,7 +21,6 @@ from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import linalg
 
 from gradbrain.encoding.bands import Band
 from gradbrain.encoding.errors import EncodingError
@@ -621,5 +620,6 @@ def _solve(
 
 def _eigh(matrix: FLOATS) -> tuple[FLOATS, FLOATS]:
     """Eigendecomposition of a symmetric positive semidefinite matrix, in float64."""
-    eigenvalues, vectors = linalg.eigh(matrix, driver="evd", overwrite_a=True, check_finite=False)
+    # numpy takes LAPACK's divide and conquer as well, and spares every job the import of scipy.
+    eigenvalues, vectors = np.linalg.eigh(matrix)
     return np.maximum(eigenvalues, 0.0), vectors
