@@ -67,7 +67,7 @@ class Options(StrictModel):
     vertices_per_region: int = Field(20, ge=2, description="Vertices per region and hemisphere.")
     # MEG
     layout: str = Field("Vectorview-mag", description="Sensor layout of mne.")
-    n_sensors: int | None = Field(60, ge=3, description="Sensors kept; none: the whole layout.")
+    n_sensors: int | None = Field(48, ge=3, description="Sensors kept; none: the whole layout.")
     tmin: float = Field(-0.1, description="First sample, s from image onset.")
     tmax: float = Field(0.8, description="Last sample, s from image onset.")
     sfreq: float = Field(25.0, gt=0, description="Samples per second.")
