@@ -29,7 +29,7 @@ MODALITIES = {"P3": 1, "P4": 1, "P5": 1}
 @pytest.fixture(scope="module")
 def claims(fresh_checkout):
     checkout = fresh_checkout("worlds")
-    checkout.snakemake("--configfile", "tests/workflow/worlds/study.yaml", "claims")
+    checkout.snakemake("claims", "--configfile", "tests/workflow/worlds/study.yaml")
     return read_table(checkout.folder / "results" / "worlds" / "claims.csv")
 
 

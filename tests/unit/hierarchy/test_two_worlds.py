@@ -52,7 +52,7 @@ def temporal_truth(backprop):
         if measure == "unique_r2":
             if signal == "gradient_dino" and backprop:
                 return bump(0.7 - 0.3 * depth, 0.25)
-            return bump(0.1 + 0.2 * depth, 0.007)
+            return bump(0.1 + 0.2 * depth, 0.009)
         height = 0.5 if signal in ("activation", "all_activations") else 0.3
         return bump(0.1 + 0.2 * depth, height)
 
@@ -118,7 +118,8 @@ def test_unique_parts_tell_the_worlds_apart_and_raw_scores_do_not(claims):
         for world, wanted in zip(("feedforward", "backprop"), expected, strict=True):
             found = rows[rows["dataset"].str.endswith(world)]
             assert set(found["verdict"]) == {wanted}, (prediction, variant, world)
-    assert set(claims["inference"]) == {"population"}
+    # Without a planted gradient a peak of its unique part may not exist in every subject.
+    assert set(claims.loc[claims["q"].notna(), "inference"]) == {"population"}
     # Raw, the signal sits where the activation sits in a brain that holds no gradient at all.
     raw = claims[(claims["prediction"] == "P5") & (claims["variant"] == "raw")]
     assert (raw["estimate"] > 0.8).all()

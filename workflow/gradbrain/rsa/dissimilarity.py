@@ -80,6 +80,6 @@ def standardised_ranks(distances: np.ndarray) -> np.ndarray:
     """
     # Mean ranks of ties, as scipy's rankdata, whose import takes longer than the ranking.
     ranks = pd.Series(distances[np.triu_indices(len(distances), 1)]).rank().to_numpy()
-    ranks -= ranks.mean()
+    ranks = ranks - ranks.mean()
     norm = np.linalg.norm(ranks)
     return (ranks / norm if norm > 0 else np.full_like(ranks, np.nan)).astype(np.float32)
