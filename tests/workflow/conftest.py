@@ -72,14 +72,6 @@ class Checkout:
         }
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep tests that share a finished study in one process."""
-    for item in items:
-        here = item.path.parent == Path(__file__).parent
-        if here and not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group("tiny"))
-
-
 def jobs_of(done: subprocess.CompletedProcess[str]) -> dict[str, int]:
     """Read the job table that Snakemake prints; target rules are left out."""
     text = done.stdout + done.stderr

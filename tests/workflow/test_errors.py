@@ -8,6 +8,8 @@ import sys
 
 import pytest
 
+# They share one finished study, so they run in one process.
+pytestmark = pytest.mark.xdist_group("tiny")
 STUDY = "tests/workflow/tiny/study.yaml"
 
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import shutil
 
+import pytest
+
+# They share one finished study, so they run in one process.
+pytestmark = pytest.mark.xdist_group("tiny")
 FIGURE = "encoding_by_region"
 # 3 stimulus sets (one of each fMRI subject, one shared), and the calibration images; 2 planting
 # layers and 3 analysed layers for each stimulus set; 3 layers for each of 4 subjects.

@@ -23,6 +23,8 @@ EXPECTED = {
     ("P4", "unique"): (UNDETERMINED, SUPPORTED),
     ("P5", "unique"): (UNDETERMINED, SUPPORTED),
 }
+# One run serves all tests, so they run in one process.
+pytestmark = pytest.mark.xdist_group("worlds")
 MODALITIES = {"P3": 1, "P4": 1, "P5": 1}
 
 
@@ -33,7 +35,6 @@ def claims(fresh_checkout):
     return read_table(checkout.folder / "results" / "worlds" / "claims.csv")
 
 
-@pytest.mark.xdist_group("worlds")
 @pytest.mark.parametrize(("prediction", "variant"), EXPECTED)
 def test_the_verdicts_are_those_of_the_world_that_was_planted(claims, prediction, variant):
     rows = claims[(claims["prediction"] == prediction) & (claims["variant"] == variant)]
@@ -48,7 +49,6 @@ def test_the_verdicts_are_those_of_the_world_that_was_planted(claims, prediction
         assert set(found["inference"]) == {"population"} or world == "feedforward"
 
 
-@pytest.mark.xdist_group("worlds")
 def test_the_unique_part_separates_the_worlds_by_far_more_than_the_margin(claims):
     unique = claims[claims["prediction"] == "C1"].set_index("dataset")["estimate"]
     for modality in ("fmri", "meg"):
