@@ -16,7 +16,7 @@ from gradbrain.plan.jobs import Plan
 from gradbrain.plan.roots import link_roots
 
 # --configfile replaces the default study: Snakemake would merge the two, key by key.
-if "study" not in config:
+if not workflow.overwrite_configfiles:
 
     configfile: str(ROOT / "config" / "config.yaml")
 
@@ -31,8 +31,9 @@ CODE_ROOT = Path() if ROOT == Path.cwd() else ROOT
 
 try:
     study = load_study(config, root=ROOT, where=str(CONFIG_FILE))
-    link_roots(study.settings.roots, Path("data"), str(CONFIG_FILE))
     plan = Plan(study, CODE_ROOT)
+    plan.check_roots()
+    link_roots(study.settings.roots, Path("data"), str(CONFIG_FILE))
     plan.check()
 except GradbrainError as error:
     raise WorkflowError(str(error))

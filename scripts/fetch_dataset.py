@@ -9,29 +9,33 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
-from gradbrain.config.cli import json_argument, run
-from gradbrain.config.schema import DatasetEntry
+from gradbrain.config.cli import run
+from gradbrain.config.registries import Registries
 from gradbrain.datasets.fetch import fetch_dataset
 
+ROOT = Path(__file__).resolve().parents[1]
 logger = logging.getLogger("fetch_dataset")
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name", help="entry of datasets.yaml")
     parser.add_argument(
-        "--entry", type=json_argument(DatasetEntry), required=True, help="data set entry, JSON"
+        "--registry", type=Path, default=ROOT / "config", help="folder that holds datasets.yaml"
     )
-    parser.add_argument("--data", type=Path, required=True, help="folder to make")
+    parser.add_argument("--data", type=Path, help="folder to make; by default data/<name>")
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> None:
     arguments = parse_arguments(argv)
-    if arguments.data.is_dir():
-        logger.info("%s exists and is left as it is", arguments.data)
+    entry = Registries([arguments.registry]).dataset(arguments.name, where="name")
+    data = arguments.data or Path("data") / entry.name
+    if data.is_dir():
+        logger.info("%s exists and is left as it is", data)
         return
-    fetch_dataset(arguments.entry, arguments.data)
-    logger.info("%s: %d files fetched", arguments.data, len(arguments.entry.fetch.files))
+    fetch_dataset(entry, data)
+    logger.info("%s: fetched", data)
 
 
 if __name__ == "__main__":

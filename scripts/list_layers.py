@@ -45,17 +45,17 @@ def matching(patterns: list[str], known: list[str]) -> set[str]:
 
 def main(argv: list[str] | None = None) -> None:
     arguments = parser().parse_args(argv)
-    entries = read_yaml(arguments.models).get("models") or {}
-    chosen = {entry["architecture"] for entry in entries.values()}
-
     from gradbrain.models.layers import COLUMNS, layer_table
     from gradbrain.models.timm_compat import import_timm
     from gradbrain.store import read_table, write_table
 
     if arguments.patterns:
-        chosen |= matching(arguments.patterns, import_timm().list_models())
+        chosen = matching(arguments.patterns, import_timm().list_models())
         if arguments.output.exists():
             chosen |= set(read_table(arguments.output, COLUMNS)["architecture"])
+    else:
+        entries = read_yaml(arguments.models).get("models") or {}
+        chosen = {entry["architecture"] for entry in entries.values()}
     write_table(arguments.output, layer_table(chosen))
 
 

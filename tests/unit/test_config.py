@@ -9,7 +9,7 @@ import yaml
 from gradbrain.config import GradbrainError
 from gradbrain.config.definition import feature_definition
 from gradbrain.config.registries import Registries
-from gradbrain.config.schema import Study
+from gradbrain.config.schema import DatasetEntry, Study
 from gradbrain.config.study import layers_by_count, load_study
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -94,6 +94,33 @@ def test_ones_own_registry_folder_adds_entries_but_may_not_redefine(checkout, tm
     )
     with pytest.raises(GradbrainError, match="already defined"):
         load(config, root=checkout)
+
+
+def test_layers_listed_again_in_ones_own_folder_are_taken_once(checkout, tmp_path):
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    shutil.copy(checkout / "config" / "layers.csv", mine / "layers.csv")
+    folders = [checkout / "config", mine]
+    once = Registries(folders[:1]).layers("mobilenetv2_050", where="test")
+    assert Registries(folders).layers("mobilenetv2_050", where="test") == once
+    with (mine / "layers.csv").open("a") as file:
+        file.write("mobilenetv2_050,blocks.0,0,0.9\n")
+    with pytest.raises(GradbrainError, match=r"'blocks\.0' of 'mobilenetv2_050' is already listed"):
+        Registries(folders)
+
+
+def test_a_section_that_is_no_mapping_and_a_data_set_without_subjects_are_named(checkout):
+    (checkout / "config" / "models.yaml").write_text("models: [a, b]")
+    with pytest.raises(GradbrainError, match=r"models\.yaml: models: expected a mapping"):
+        load(study_config(), root=checkout)
+    with pytest.raises(ValueError, match="subjects: name at least one"):
+        DatasetEntry(name="a", adapter="simulated", modality="fmri")
+
+
+def test_an_unknown_key_of_a_section_lists_the_keys_of_that_section():
+    with pytest.raises(GradbrainError) as error:
+        load({**study_config(), "features": {"signal_set": "demo", "unitt": "layer"}})
+    assert "Known keys: signal_set, unit, batch_size" in str(error.value)
 
 
 def test_a_damaged_yaml_file_is_named(checkout):

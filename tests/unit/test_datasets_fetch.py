@@ -9,6 +9,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+import yaml
 
 from gradbrain.config.schema import DatasetEntry, FetchFile, FetchSpec
 from gradbrain.datasets.errors import DatasetError
@@ -49,7 +50,7 @@ def entry_of(server, **changed):
         for relative, url in LAYOUT.items()
     }
     fetch = FetchSpec(base_url=server, files={**files, **changed})
-    return DatasetEntry(name="mine", adapter="dissimilarity", modality="fmri", fetch=fetch)
+    return DatasetEntry(name="mine", adapter="dissimilarity", modality="none", fetch=fetch)
 
 
 def test_files_arrive_under_their_local_names(server, tmp_path):
@@ -94,7 +95,7 @@ def test_a_path_that_leaves_the_folder_is_refused(server, tmp_path):
 
 
 def test_an_entry_without_fetch_says_what_to_do(tmp_path):
-    entry = DatasetEntry(name="mine", adapter="dissimilarity", modality="fmri")
+    entry = DatasetEntry(name="mine", adapter="dissimilarity", modality="none")
     ensure_dataset(entry, tmp_path / "mine")
     with pytest.raises(DatasetError, match="roots"):
         fetch_dataset(entry, tmp_path / "mine")
@@ -102,15 +103,18 @@ def test_an_entry_without_fetch_says_what_to_do(tmp_path):
 
 
 def test_the_command_fetches_once(server, tmp_path):
+    content = entry_of(server).model_dump(mode="json", exclude={"name"})
+    (tmp_path / "datasets.yaml").write_text(yaml.safe_dump({"datasets": {"mine": content}}))
     command = [
         sys.executable,
         str(ROOT / "scripts" / "fetch_dataset.py"),
-        *("--entry", entry_of(server).model_dump_json()),
+        *("mine", "--registry", str(tmp_path)),
         *("--data", str(tmp_path / "mine")),
     ]
     first = subprocess.run(command, capture_output=True, text=True)
     assert first.returncode == 0, first.stderr
-    assert "3 files fetched" in first.stderr
+    assert "fetched" in first.stderr
+    assert len([path for path in (tmp_path / "mine").rglob("*") if path.is_file()]) == 3
     second = subprocess.run(command, capture_output=True, text=True)
     assert second.returncode == 0
     assert "left as it is" in second.stderr

@@ -395,3 +395,23 @@ def test_float32_agrees_with_float64():
     np.testing.assert_allclose(
         narrow_fit.prediction[same], wide_fit.prediction[same], atol=1e-4 * responses.std()
     )
+
+
+def test_a_signal_that_is_the_same_for_all_images_predicts_the_mean_and_adds_nothing():
+    train, test, responses = two_bands(3, 60, (12, 5), 4)[:3]
+    constant = np.full((60, 7), 0.25) + 1e-9 * np.random.default_rng(0).standard_normal((60, 7))
+    with pytest.raises(EncodingError, match="all 7 columns"):
+        make_band(constant, constant[:20])
+    bands = {
+        "activation": make_band(train[0], test[0]),
+        "signal": make_band(constant, constant[:20], allow_constant=True),
+    }
+    assert bands["signal"].n_constant == 7
+    fits = ClosedFormRegression(bands, np.ascontiguousarray(responses), Search(PENALTIES), 5)
+    assert not fits.single("signal").prediction.any()
+    alone, joint = fits.single("activation"), fits.pair("activation", "signal")
+    np.testing.assert_allclose(joint.parts[1], 0)
+    correlation = [
+        np.corrcoef(a, b)[0, 1] for a, b in zip(alone.prediction, joint.prediction, strict=True)
+    ]
+    assert min(correlation) > 0.99

@@ -53,6 +53,26 @@ def test_a_mistake_in_the_configuration_is_one_clear_message(checkout, old, new,
         assert part in text, text
 
 
+def test_a_configuration_without_a_study_is_not_merged_into_the_default(checkout):
+    checkout.edit(STUDY, "study: tiny\n", "")
+    assert "study: missing key" in refuse(checkout)
+
+
+def test_a_root_of_nothing_is_refused_and_no_link_is_made(checkout):
+    checkout.edit(STUDY, "study: tiny", "study: tiny\nroots: {object92: .}")
+    assert "Did you mean 'objects92'" in refuse(checkout)
+    assert not (checkout.folder / "data").exists()
+
+
+@pytest.mark.parametrize("target", ["claims", "figures", "report", "scores", "maps"])
+def test_what_speaks_of_the_whole_study_is_not_made_from_a_part(checkout, target):
+    arguments = [target, "--configfile", STUDY, "--config", "only_subjects=[tiny_meg-s1]"]
+    done = checkout.snakemake(*arguments, "--dry-run", check=False)
+    assert done.returncode != 0
+    assert "only_subjects" in done.stdout + done.stderr
+    assert "Leave out the key" in done.stdout + done.stderr
+
+
 def test_a_missing_checkpoint_is_named_before_any_job(checkout):
     checkout.edit(
         "tests/workflow/tiny/models.yaml",

@@ -29,7 +29,7 @@ rule test_claims:
     input:
         script=plan.script("test_claims"),
         code=plan.code("test_claims"),
-        tables=plan.per_model("hierarchy", "parquet"),
+        tables=hierarchy_tables,
     output:
         table=f"{RESULTS}/claims.csv",
         summary=f"{RESULTS}/claims.md",

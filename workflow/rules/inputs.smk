@@ -71,11 +71,15 @@ def features_of_all_layers(wildcards):
 
 
 def encoding_tables(wildcards):
-    return plan.encoding(wildcards.model, suffix="parquet")
+    return plan.whole_model(*plan.encoding(wildcards.model, suffix="parquet"))
 
 
 def encoding_stores(wildcards):
-    return plan.encoding(wildcards.model, suffix="zarr")
+    return plan.whole_model(*plan.encoding(wildcards.model, suffix="zarr"))
+
+
+def hierarchy_tables(wildcards):
+    return plan.whole_study(*plan.per_model("hierarchy", "parquet"))
 
 
 def fit_memory(wildcards, attempt):
@@ -87,11 +91,8 @@ def figure_script_code(wildcards):
 
 
 def figure_inputs(wildcards):
-    return [
-        path
-        for paths in plan.figure_inputs(wildcards.figure).values()
-        for path in paths
-    ]
+    inputs = plan.figure_inputs(wildcards.figure).values()
+    return plan.whole_study(*(path for paths in inputs for path in paths))
 
 
 def figure_options(wildcards):

@@ -36,9 +36,11 @@ def describe(error: ValidationError) -> str:
         found = (
             "" if fault["type"] in ("missing", "extra_forbidden") else f", found {fault['input']!r}"
         )
-        message = {"extra_forbidden": "unknown key", "missing": "missing key"}.get(
-            fault["type"], fault["msg"]
-        )
+        message = {
+            "extra_forbidden": "unknown key",
+            "missing": "missing key",
+            "tuple_type": "expected a list, e.g. [a, b]",
+        }.get(fault["type"], fault["msg"])
         lines.append(f"{key}: {message}{found}")
     return "; ".join(lines)
 
@@ -68,14 +70,26 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
+def _known_keys(model_class: type[StrictModel], location: tuple[int | str, ...]) -> list[str]:
+    """Keys that are allowed where an unknown one was found."""
+    section: type[StrictModel] = model_class
+    for part in location[:-1]:
+        field = section.model_fields.get(str(part))
+        inner = field.annotation if field is not None else None
+        if isinstance(inner, type) and issubclass(inner, StrictModel):
+            section = inner
+    return list(section.model_fields)
+
+
 def validate(model_class: type[Entry], content: Any, *, where: str) -> Entry:
     """Validate a mapping against a settings class; name the file and key in the error."""
     try:
         return model_class.model_validate(content)
     except ValidationError as error:
         message = f"{where}: {describe(error)}"
-        if any(fault["type"] == "extra_forbidden" for fault in error.errors()):
-            message += f". Known keys: {', '.join(model_class.model_fields)}"
+        for fault in error.errors():
+            if fault["type"] == "extra_forbidden":
+                message += f". Known keys: {', '.join(_known_keys(model_class, fault['loc']))}"
         raise GradbrainError(message) from None
 
 
@@ -86,7 +100,13 @@ def _section(folders: Iterable[Path], file: str, section: str) -> dict[str, tupl
         path = folder / file
         if not path.exists():
             continue
-        for name, content in (read_yaml(path).get(section) or {}).items():
+        listed = read_yaml(path).get(section) or {}
+        if not isinstance(listed, dict):
+            raise GradbrainError(
+                f"{path}: {section}: expected a mapping of names to entries, found "
+                f"{type(listed).__name__}"
+            )
+        for name, content in listed.items():
             if name in entries:
                 raise GradbrainError(
                     f"{path}: {section} entry {name!r} is already defined in {entries[name][0]}; "
@@ -123,6 +143,7 @@ class Registries:
     @staticmethod
     def _read_layers(folders: Iterable[Path]) -> dict[str, list[Layer]]:
         layers: dict[str, list[Layer]] = {}
+        known: dict[tuple[str, str], tuple[Path, Layer]] = {}
         for folder in folders:
             path = folder / "layers.csv"
             if not path.exists():
@@ -141,7 +162,14 @@ class Registries:
                             f"{path}, line {number}: expected the columns architecture, layer, "
                             f"layer_index (integer) and depth (0 to 1): {error!r}"
                         ) from None
-                    layers.setdefault(layer.architecture, []).append(layer)
+                    found = known.setdefault((layer.architecture, layer.name), (path, layer))
+                    if found == (path, layer) and layer not in layers.get(layer.architecture, []):
+                        layers.setdefault(layer.architecture, []).append(layer)
+                    elif found[0] == path or found[1] != layer:
+                        raise GradbrainError(
+                            f"{path}, line {number}: layer {layer.name!r} of "
+                            f"{layer.architecture!r} is already listed in {found[0]}; list it once"
+                        )
         return {name: sorted(rows, key=lambda row: row.index) for name, rows in layers.items()}
 
     def _entry(

@@ -140,6 +140,12 @@ class DatasetEntry(StrictModel):
     citation: str = Field("", description="What to cite.")
     fetch: FetchSpec | None = Field(None, description="Public files, fetched if asked for.")
 
+    @model_validator(mode="after")
+    def _somebody_saw_the_images(self) -> DatasetEntry:
+        if self.modality != "none" and not self.subjects:
+            raise ValueError("subjects: name at least one; only `modality: none` has no subjects")
+        return self
+
     def stimuli_of(self, subject: str) -> str:
         """Name of the stimulus set that a subject saw."""
         return self.stimuli if self.stimuli is not None else subject

@@ -298,7 +298,12 @@ def _kernels(source: MatrixFile, data: Path, n_images: int, subject: str, index:
 
 def _check_row_count(options: Options, data: Path, n_images: int) -> None:
     for source in options.files.values():
-        rows = read_matrices(source, data).shape[-1]
+        rows, columns = read_matrices(source, data).shape[-2:]
+        if rows != columns:
+            raise DatasetError(
+                f"{data / source.path}: matrices of {rows} × {columns} are not square; expected "
+                "one row and one column per image"
+            )
         if rows != n_images:
             raise DatasetError(
                 f"{data / source.path}: has {rows} rows per matrix, but {n_images} files match "

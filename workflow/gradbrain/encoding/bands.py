@@ -67,15 +67,14 @@ def standardise(train: FLOATS, test: FLOATS, dtype: DTypeLike = np.float64) -> S
     mean = train.mean(axis=0, dtype=np.float64)
     centred = train - mean
     scale = np.sqrt(np.einsum("ij,ij->j", centred, centred) / len(centred))
-    largest = np.maximum(np.abs(train).max(axis=0), np.finfo(np.float32).tiny)
-    kept = scale > CONSTANT_TOLERANCE * largest
+    kept = _varies(train, scale)
     if not kept.any():
         raise EncodingError(
             f"all {kept.size} columns of a feature space are constant over the {len(train)} "
             "training images of a fold: check the extraction of this signal"
         )
+    selected: slice | NDArray[np.bool_] = slice(None)
     if kept.all():
-        selected = slice(None)
         centred /= scale
     else:
         selected = kept
@@ -88,6 +87,14 @@ def standardise(train: FLOATS, test: FLOATS, dtype: DTypeLike = np.float64) -> S
         scale=scale,
         kept=kept,
     )
+
+
+def _varies(train: FLOATS, deviation: FLOATS | None = None) -> NDArray[np.bool_]:
+    """Tell which columns vary over images by more than their rounding, (n_columns,)."""
+    if deviation is None:
+        deviation = train.std(axis=0, dtype=np.float64)
+    largest = np.maximum(np.abs(train).max(axis=0), np.finfo(np.float32).tiny)
+    return deviation > CONSTANT_TOLERANCE * largest
 
 
 @dataclass(frozen=True)
@@ -137,6 +144,7 @@ def make_band(
     *,
     n_components: int | None = None,
     dtype: DTypeLike = np.float64,
+    allow_constant: bool = False,
 ) -> Band:
     """Standardise a feature space, reduce it where asked, and scale it to `BAND_TRACE`.
 
@@ -148,11 +156,24 @@ def make_band(
         Principal components of the training images to keep; all by default, without rotation.
     dtype : dtype
         Type in which features are held.
+    allow_constant : bool
+        Whether a feature space that is the same for all images becomes a band of one silent
+        feature, which predicts the training mean, instead of an error. Learning signals can be
+        constant: behind its last nonlinearity a linear head sends the same gradient back for
+        every image under a fixed cotangent.
 
     Returns
     -------
     Band
+
+    Raises
+    ------
+    EncodingError
+        If every column is constant and that is not allowed.
     """
+    if allow_constant and not _varies(train).any():
+        silent = np.zeros((len(train), 1), dtype=dtype), np.zeros((len(test), 1), dtype=dtype)
+        return Band(train=silent[0], test=silent[1], n_constant=train.shape[1])
     scaled = standardise(train, test, dtype)
     features, held_out = scaled.train, scaled.test
     if n_components is not None and n_components < min(len(train) - 1, features.shape[1]):

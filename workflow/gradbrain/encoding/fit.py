@@ -260,9 +260,20 @@ def make_bands(
     """
     dtype = np.dtype(settings.dtype)
     bands = {
-        name: make_band(values[train], values[test], dtype=dtype)
+        name: make_band(
+            values[train],
+            values[test],
+            dtype=dtype,
+            # An activation that is the same for all images is a mistake, a signal may be.
+            allow_constant=name != features.activation,
+        )
         for name, values in features.signals.items()
     }
+    for name, values in features.signals.items():
+        if bands[name].n_constant == values.shape[1]:
+            logger.warning(
+                "signal %s is the same for all images of a fold: it predicts nothing", name
+            )
     bands[ALL_ACTIVATIONS] = make_band(
         np.concatenate([values[train] for values in features.activations], axis=1),
         np.concatenate([values[test] for values in features.activations], axis=1),

@@ -190,8 +190,8 @@ def _statistic_rows(
         chosen = chosen[chosen["best_layer"] == settings.best_layer]
     if (chosen["control"] != "").any():
         # The best control leaves the smallest difference, on average over subjects.
-        best = chosen.groupby("control", sort=True)["value"].mean().idxmin()
-        chosen = chosen[chosen["control"] == best]
+        means = chosen.groupby("control", sort=True)["value"].mean().fillna(np.inf)
+        chosen = chosen[chosen["control"] == means.idxmin()]
     return chosen.sort_values("subject")
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.definition import feature_definition
-from gradbrain.config.registries import Layer
+from gradbrain.config.registries import Layer, choose
 from gradbrain.config.schema import DatasetEntry, ModelEntry, SignalSet, StrictModel
 from gradbrain.config.study import ResolvedStudy
 from gradbrain.datasets.registry import Adapter, adapter, read_options
@@ -244,6 +244,43 @@ class Plan:
 
     # --- targets -----------------------------------------------------------------------------
 
+    def whole_study(self, *paths: str) -> list[str]:
+        """Targets that speak of the whole study; a subset of it may not make them.
+
+        Raises
+        ------
+        GradbrainError
+            When a job is asked for them though models, subjects or layers are restricted.
+        """
+        settings = self.study.settings
+        if not self.study.is_subset:
+            return list(paths)
+        keys = [
+            key for key in ("only_models", "only_subjects", "only_layers") if getattr(settings, key)
+        ]
+        raise GradbrainError(
+            f"{self.study.where}: {', '.join(keys)}: claims, figures and the report speak of the "
+            "whole study and are not made from a part of it. Leave out the key, or ask for "
+            "`encoding`, `features` or nothing in particular"
+        )
+
+    def whole_model(self, *paths: str) -> list[str]:
+        """Targets that speak of all layers and subjects of a model.
+
+        Raises
+        ------
+        GradbrainError
+            When a job is asked for them though subjects or layers are restricted.
+        """
+        settings = self.study.settings
+        if not (settings.only_subjects or settings.only_layers):
+            return list(paths)
+        raise GradbrainError(
+            f"{self.study.where}: only_subjects, only_layers: scores, maps and hierarchy hold all "
+            "subjects and layers of a model and are not made from a part of them. Leave out the "
+            "key, or ask for `encoding`"
+        )
+
     def feature_targets(self) -> list[str]:
         """Feature stores of the selected models, subjects and layers."""
         stimuli = dict.fromkeys(
@@ -297,6 +334,21 @@ class Plan:
 
     # --- checks before any job ---------------------------------------------------------------
 
+    def check_roots(self) -> None:
+        """Refuse roots of what does not exist, before a link is made for them.
+
+        Raises
+        ------
+        GradbrainError
+            A key of ``roots`` is no data set and no folder of checkpoints.
+        """
+        checkpoints = [path for model in self.study.models for path in self.weights(model)]
+        allowed = {"weights", *self.study.registries.datasets}
+        allowed |= {Path(path).parts[1] for path in checkpoints}
+        where = f"{self.study.where}: roots"
+        for name in self.study.settings.roots:
+            choose(name, sorted(allowed), what="data set or folder of weights", where=where)
+
     def check(self) -> None:
         """Find what is missing or has changed before any job starts.
 
@@ -308,8 +360,16 @@ class Plan:
         problems = []
         for entry in self.study.datasets.values():
             module, options = self.adapter(entry)
+            link = Path(DATA) / entry.name
+            if link.is_symlink() and not link.exists():
+                problems.append(
+                    f"data set {entry.name!r}: {link} is a link to a folder that is not there; "
+                    f'name its place: --config "roots={{{entry.name}: /path/to/it}}"'
+                )
+                continue
             problems += module.check(entry, options, Path(DATA) / entry.name)
-        for model in self.study.models:
+        planting = [model for model, _ in self.planting_models]
+        for model in dict.fromkeys([*self.models, *planting]):
             for path in self.weights(model):
                 if not Path(path).is_file():
                     problems.append(

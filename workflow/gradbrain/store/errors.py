@@ -11,4 +11,5 @@ class StoreError(GradbrainError):
 
 def rebuild_hint(path: Path) -> str:
     """Sentence that tells how to make a result again."""
-    return f"To make it again: rm -r {path} && snakemake --rerun-incomplete {path}"
+    remove = f"rm -r {path}, then " if path.exists() else ""
+    return f"To make it again: {remove}the same snakemake command as before"
