@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.cli import json_argument, run
+from gradbrain.config.registries import Registries
 from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets.fetch import ensure_dataset
 from gradbrain.datasets.registry import adapter, read_options
@@ -26,6 +27,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--stimuli", required=True, help="name of the stimulus set")
     parser.add_argument("--data", type=Path, required=True, help="folder of the data set")
+    parser.add_argument(
+        "--registries", type=Path, nargs="*", default=[], help="folders that say what to fetch"
+    )
     parser.add_argument("--output", type=Path, required=True, help="table to write (.parquet)")
     return parser.parse_args(argv)
 
@@ -34,6 +38,10 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parse_arguments(argv)
     entry: DatasetEntry = arguments.entry
     source, options = adapter(entry.adapter), read_options(entry)
+    if arguments.registries and entry.fetch is None:
+        # Addresses and checksums are no part of the stimuli: they are looked up when needed.
+        listed = Registries(arguments.registries).dataset(entry.name, where="--entry")
+        entry = entry.model_copy(update={"fetch": listed.fetch})
     ensure_dataset(entry, arguments.data)
     problems = source.check(entry, options, arguments.data)
     if problems:

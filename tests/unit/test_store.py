@@ -108,6 +108,23 @@ def test_changed_bytes_of_the_same_length_are_found_when_verified(tmp_path):
         open_store(path, kind="responses", verify=True)
 
 
+def test_changed_bytes_are_never_read_as_data(tmp_path):
+    path = tmp_path / "a.zarr"
+    write_store(path, example(), kind="responses")
+    shard = max(files_below(path / "response" / "c"), key=size)
+    whole = shard.read_bytes()
+    expected = example().response.values
+    for position in range(0, len(whole), 7):
+        content = bytearray(whole)
+        content[position] ^= 0x10
+        shard.write_bytes(content)
+        try:
+            found = open_store(path, kind="responses").response.values
+        except Exception:  # which error depends on the byte
+            continue
+        np.testing.assert_array_equal(found, expected)
+
+
 def test_a_store_of_another_kind_is_refused(tmp_path):
     write_store(tmp_path / "a.zarr", example(), kind="responses")
     with pytest.raises(StoreError, match="holds 'responses', expected 'features'"):

@@ -2,7 +2,7 @@
 
 
 def stimuli_entry(wildcards):
-    return plan.as_json(plan.stimuli[wildcards.stimuli])
+    return plan.as_json(plan.stimuli[wildcards.stimuli], without=("fetch",))
 
 
 def stimuli_code(wildcards):

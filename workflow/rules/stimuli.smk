@@ -16,9 +16,10 @@ rule prepare_stimuli:
     params:
         entry=stimuli_entry,
         data=stimuli_data,
+        registries=plan.registries(),
         format_version=plan.format_version,
     message:
         "List the images of stimulus set {wildcards.stimuli}"
     shell:
         "python {input.script} --entry {params.entry:q} --stimuli {wildcards.stimuli}"
-        " --data {params.data:q} --output {output:q} > {log:q} 2>&1"
+        " --data {params.data:q} --registries {params.registries:q} --output {output:q} > {log:q} 2>&1"

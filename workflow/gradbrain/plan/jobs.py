@@ -164,6 +164,10 @@ class Plan:
             ]
         return [(model, signal_set, layers) for (model, signal_set), layers in fused.items()]
 
+    def registries(self) -> list[str]:
+        """Folders that hold registries."""
+        return [str(self.root / "config"), *self.study.settings.registries]
+
     # --- code and parameters -----------------------------------------------------------------
 
     def script(self, name: str) -> str:

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 import zarr
+from zarr.codecs import ZstdCodec
 
 from gradbrain.store.atomic import remove, replace, temporary_sibling
 from gradbrain.store.errors import StoreError, rebuild_hint
@@ -121,6 +122,8 @@ def _create_array(
             dtype=dtype,
             chunks=chunks,
             shards=shards,
+            # With a checksum in each chunk, changed bytes are an error and never data.
+            compressors=ZstdCodec(level=1, checksum=True),
             dimension_names=dims,
             attributes=dict(attrs),
         )
