@@ -1,3 +1,4 @@
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -37,6 +38,9 @@ try:
     plan.check()
 except GradbrainError as error:
     raise WorkflowError(str(error))
+
+# Snakemake's scheduler cannot do without a PATH.
+os.environ["PATH"] = os.environ.get("PATH") or os.defpath
 
 if "conda" not in {
     str(method) for method in workflow.deployment_settings.deployment_method

@@ -311,8 +311,13 @@ class Plan:
         return [layer for layer in self.layers(model) if self._wanted(layer, only)]
 
     def model_targets(self) -> list[str]:
-        """Everything that belongs to one model."""
+        """Everything that belongs to one model.
+
+        The fits are named though other results need them: Snakemake does not miss a lost file
+        that stands between two files that are there.
+        """
         return [
+            *self.encoding_targets(),
             *self.per_model("scores", "parquet"),
             *self.per_model("maps", "zarr"),
             *self.per_model("hierarchy", "parquet"),
