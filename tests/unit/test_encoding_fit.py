@@ -405,6 +405,17 @@ def test_every_option_agrees_with_the_default_on_what_predicts(features, fmri, c
         )
 
 
+def test_torch_gives_the_store_of_numpy_and_the_device_does_not_enter_it(features, fmri):
+    ours = fit(features, fmri)
+    theirs = fit(features, fmri, backend="torch", device="cpu")
+    for variable in ours.data_vars:
+        np.testing.assert_allclose(
+            ours[variable].values, theirs[variable].values, atol=1e-6, err_msg=variable
+        )
+    assert theirs.attrs["settings"]["backend"] == "torch"
+    assert "device" not in theirs.attrs["settings"]
+
+
 def test_targets_of_a_region_share_their_penalty_when_asked(features, fmri):
     store = fit(features, fmri, penalty_scope="roi")
     for targets in (slice(0, 11, 3), slice(1, 11, 3)):

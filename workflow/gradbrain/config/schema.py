@@ -179,6 +179,12 @@ class EncodingSettings(StrictModel):
     solver: Literal["closed_form", "himalaya"] = Field(
         "closed_form", description="`himalaya` is the reference implementation, and slower."
     )
+    backend: Literal["numpy", "torch"] = Field(
+        "numpy", description="What runs the closed form; results are the same up to rounding."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="Of torch; `auto` takes a GPU where there is one."
+    )
     penalty_scope: Literal["target", "roi"] = Field(
         "target", description="`roi`: one penalty and band weight for all targets of a region."
     )
@@ -204,6 +210,15 @@ class EncodingSettings(StrictModel):
             raise ValueError(
                 f"log10_penalty_min ({self.log10_penalty_min}) is above "
                 f"log10_penalty_max ({self.log10_penalty_max})"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _himalaya_runs_on_numpy(self) -> EncodingSettings:
+        if self.solver == "himalaya" and self.backend != "numpy":
+            raise ValueError(
+                f"solver: himalaya runs on `backend: numpy` only, found {self.backend}; set "
+                "solver: closed_form or backend: numpy"
             )
         return self
 

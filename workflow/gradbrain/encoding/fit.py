@@ -13,6 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from gradbrain.config.schema import EncodingSettings
+from gradbrain.encoding.backend import make_backend
 from gradbrain.encoding.bands import Band, make_band
 from gradbrain.encoding.draws import draw_images
 from gradbrain.encoding.inputs import LayerFeatures, Responses, read_features, read_responses
@@ -236,7 +237,8 @@ def make_regression(
         from gradbrain.encoding.himalaya_reference import HimalayaRegression
 
         return HimalayaRegression(bands, responses, search, settings.n_band_weights)
-    return ClosedFormRegression(bands, responses, search, settings.n_band_weights)
+    backend = make_backend(settings.backend, settings.device)
+    return ClosedFormRegression(bands, responses, search, settings.n_band_weights, backend)
 
 
 def make_bands(
@@ -581,7 +583,8 @@ def _attributes(
         "roles": dict(layer["roles"]),
         "objectives": dict(layer["objectives"]),
         "band_weight_of": "the first band of a fit; the second has the rest",
-        "settings": settings.model_dump(mode="json"),
+        # A device is a resource: no result depends on it.
+        "settings": settings.model_dump(mode="json", exclude={"device"}),
         "features_digest": layer["digest"],
         "responses_digest": brain["digest"],
     }

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from gradbrain.encoding.backend import NUMPY, Backend
 from gradbrain.encoding.bands import Band
 from gradbrain.encoding.solver import (
     Choice,
@@ -76,12 +77,20 @@ class ClosedFormRegression:
     search : Search
     n_band_weights : int
         Points on the line between two bands, ends included.
+    backend : Backend
+        Where products and decompositions run.
     """
 
     def __init__(
-        self, bands: Mapping[str, Band], responses: FLOATS, search: Search, n_band_weights: int
+        self,
+        bands: Mapping[str, Band],
+        responses: FLOATS,
+        search: Search,
+        n_band_weights: int,
+        backend: Backend = NUMPY,
     ):
         self._bands = bands
+        self._backend = backend
         self._responses = responses
         self._search = search
         self._line = np.linspace(0.0, 1.0, n_band_weights)
@@ -103,7 +112,7 @@ class ClosedFormRegression:
 
     def _single(self, name: str) -> tuple[BandFit, Choice]:
         if name not in self._singles:
-            problem = make_problem([self._bands[name]], self._responses.dtype)
+            problem = self._problem(name)
             weights = np.ones((1, 1))
             solution, choice = search_and_solve(
                 problem,
@@ -145,7 +154,7 @@ class ClosedFormRegression:
         choice.candidate[better] = 0
         choice.penalty[better] = second_choice.penalty[better]
 
-        problem = make_problem([self._bands[first], self._bands[second]], self._responses.dtype)
+        problem = self._problem(first, second)
         inner = self._line[1:-1]
         weights = np.stack([inner, 1.0 - inner], axis=1)
         solution, _ = search_and_solve(
@@ -171,6 +180,10 @@ class ClosedFormRegression:
                     part[targets] = predicted
         return self._fit(parts, solution, self._line[solution.candidate], freedom)
 
+    def _problem(self, *names: str) -> DualProblem | PrimalProblem:
+        bands = [self._bands[name] for name in names]
+        return make_problem(bands, self._responses.dtype, self._backend)
+
     def _right_hand_side(
         self, problem: DualProblem | PrimalProblem, names: tuple[str, ...]
     ) -> FLOATS:
@@ -180,7 +193,7 @@ class ClosedFormRegression:
         for name in names:
             if name not in self._products:
                 band = self._bands[name].train.astype(self._responses.dtype, copy=False)
-                self._products[name] = self._responses @ band
+                self._products[name] = self._backend.product(self._responses, band)
         if len(names) == 1:
             return self._products[names[0]]
         return np.concatenate([self._products[name] for name in names], axis=1)
