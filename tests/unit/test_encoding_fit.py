@@ -181,7 +181,7 @@ def test_command_writes_the_store_and_table_of_the_contract(tmp_path, features, 
     main(["--features", *map(str, features), *flat])
     store = open_store(output, kind="encoding", verify=True)
     rows = list(zip(store["signal"].values, store["measure"].values, strict=True))
-    assert len(rows) == len(set(rows)) == 4 * 2 + 2 * len(PAIR_MEASURES)
+    assert len(rows) == len(set(rows)) == 4 * 4 + 2 * len(PAIR_MEASURES)
     assert store["score"].dims == ("score_row", "target")
     assert store["boot"].shape == store["null"].shape == (20, len(rows), 3)
     assert list(store["unit"].values) == list(ROIS)
@@ -436,6 +436,55 @@ def test_unreliable_targets_are_left_out_of_units_and_counted(tmp_path, latent, 
         row(store, "activation", "r")[[3, 6, 9]].mean(),
         atol=1e-6,
     )
+
+
+def test_reliable_targets_are_marked_in_the_store(tmp_path, latent, features):
+    ceiling = np.full(12, 0.5)
+    ceiling[[0, 4]] = 0.01, np.nan
+    path = write_fmri(tmp_path / "ceiling.zarr", fmri_values(latent), ceiling=ceiling)
+    marked = fit(features, path, min_noise_ceiling=0.1)["reliable"]
+    assert marked.dims == ("target",)
+    np.testing.assert_array_equal(marked.values, ~np.isin(np.arange(12), [0, 4]))
+    # Without a threshold nothing is unreliable.
+    assert fit(features, path)["reliable"].values.all()
+
+
+def test_normalised_scores_are_means_over_targets_whose_ceiling_is_above_the_floor(
+    tmp_path, latent, features
+):
+    ceiling = np.linspace(0.3, 0.9, 12)
+    ceiling[[0, 4]] = 0.05, np.nan
+    # All of IT is below the floor.
+    ceiling[2:11:3] = 0.01
+    path = write_fmri(tmp_path / "ceiling.zarr", fmri_values(latent), ceiling=ceiling)
+    store = fit(features, path)
+    write_store(tmp_path / "out.zarr", store, kind="encoding")
+    assert store.attrs["n_targets_below_ceiling_floor"] == 5
+    known = np.where(ceiling >= 0.1, ceiling, np.nan)
+    for signal in ("activation", "all_activations", "gradient"):
+        for measure, scale in (("r", known**-0.5), ("r2", 1 / known)):
+            normalised = row(store, signal, f"{measure}_normalised")
+            np.testing.assert_allclose(normalised, row(store, signal, measure) * scale, atol=1e-6)
+            units = row(store, signal, f"{measure}_normalised", "unit_score")
+            for place, targets in enumerate(([3, 6, 9], [1, 7, 10])):
+                np.testing.assert_allclose(units[place], normalised[targets].mean(), atol=1e-6)
+            assert np.isnan(units[2])
+            for draws in ("boot", "null"):
+                found = row(store, signal, f"{measure}_normalised", draws)
+                assert np.isnan(found[:, 2]).all()
+                assert np.isfinite(found[:, :2]).all()
+    table = tidy_scores(store)
+    rows = table[(table.measure == "r_normalised") & (table.signal == "gradient")]
+    np.testing.assert_allclose(rows.value, row(store, "gradient", "r_normalised", "unit_score"))
+
+
+def test_responses_without_a_ceiling_have_no_normalised_scores(tmp_path, latent, features):
+    unknown = write_fmri(
+        tmp_path / "unknown.zarr", fmri_values(latent), ceiling=np.full(12, np.nan)
+    )
+    for responses in (unknown, write_meg(tmp_path / "meg.zarr", latent)):
+        measures = set(fit(features, responses)["measure"].values)
+        assert not {"r_normalised", "r2_normalised"} & measures
 
 
 def test_predictions_of_named_regions_are_kept_in_units_of_the_responses(

@@ -197,6 +197,12 @@ class EncodingSettings(StrictModel):
     min_noise_ceiling: float | None = Field(
         None, description="Targets below are masked and counted; none: all targets are kept."
     )
+    ceiling_floor: float = Field(
+        0.1,
+        gt=0,
+        le=1,
+        description="Targets whose noise ceiling is lower have no part in normalised scores.",
+    )
     save_predictions: tuple[str, ...] = Field(
         (), description="Regions whose held-out predictions are kept in the store."
     )

@@ -36,10 +36,14 @@ PAIR_MEASURES = (
     "unique_r2",
     "layer_unique_r2",
 )
+RAW_MEASURES = ("r", "r2")
+NORMALISED_MEASURES = ("r_normalised", "r2_normalised")
 EDGE_SHARE_WARNING = 0.1
 
 
-def score_rows(activation: str, others: list[str]) -> list[tuple[str, str]]:
+def score_rows(
+    activation: str, others: list[str], *, normalised: bool = False
+) -> list[tuple[str, str]]:
     """Rows of the score store as (signal, measure), in their order.
 
     Parameters
@@ -47,17 +51,19 @@ def score_rows(activation: str, others: list[str]) -> list[tuple[str, str]]:
     activation : str
     others : list of str
         The other signals.
+    normalised : bool
+        Whether there are noise ceilings to normalise by.
 
     Returns
     -------
     list of (str, str)
     """
-    alone = [
-        (signal, measure)
-        for signal in (activation, ALL_ACTIVATIONS, *others)
-        for measure in ("r", "r2")
-    ]
-    return alone + [(signal, measure) for signal in others for measure in PAIR_MEASURES]
+    singles = (activation, ALL_ACTIVATIONS, *others)
+    rows = [(signal, measure) for signal in singles for measure in RAW_MEASURES]
+    rows += [(signal, measure) for signal in others for measure in PAIR_MEASURES]
+    if normalised:
+        rows += [(signal, measure) for signal in singles for measure in NORMALISED_MEASURES]
+    return rows
 
 
 def fit_rows(activation: str, others: list[str]) -> list[str]:
@@ -121,15 +127,24 @@ class FoldModels:
     activation : str
     others : list of str
         The other signals.
+    normalised : bool
+        Whether single bands are scored relative to the noise ceiling as well.
     """
 
     def __init__(
-        self, regression: FoldRegression, scorer: FoldScorer, activation: str, others: list[str]
+        self,
+        regression: FoldRegression,
+        scorer: FoldScorer,
+        activation: str,
+        others: list[str],
+        *,
+        normalised: bool = False,
     ):
         self._regression = regression
         self._scorer = scorer
         self._activation = activation
         self._others = others
+        self._normalised = normalised
 
     def run(self) -> tuple[dict[tuple[str, str], Score], dict[str, BandFit]]:
         """Fit and score every single band and pair.
@@ -143,7 +158,16 @@ class FoldModels:
         fits: dict[str, BandFit] = {}
         for name in (self._activation, ALL_ACTIVATIONS, *self._others):
             fits[name] = self._regression.single(name)
-            scores[name, "r"], scores[name, "r2"] = self._scorer.prediction(fits[name].prediction)
+            predicted = fits[name].prediction
+            measures: tuple[str, ...] = RAW_MEASURES
+            found: tuple[Score, ...]
+            if self._normalised:
+                measures += NORMALISED_MEASURES
+                found = self._scorer.normalised(predicted)
+            else:
+                found = self._scorer.prediction(predicted)
+            for measure, score in zip(measures, found, strict=True):
+                scores[name, measure] = score
         for name in self._others:
             self._score_joint(name, scores, fits)
             self._score_full(name, scores, fits)
@@ -330,8 +354,10 @@ def fit_folds(
     Averages
     """
     activation, others = features.activation, features.others
-    rows, fit_names = score_rows(activation, others), fit_rows(activation, others)
-    layout = responses.layout
+    layout, ceiling = responses.layout, responses.ceiling
+    normalised = ceiling is not None
+    rows = score_rows(activation, others, normalised=normalised)
+    fit_names = fit_rows(activation, others)
     averages = Averages.zeros(len(rows), len(fit_names), settings.n_draws, layout)
     saved = saved_targets(layout, settings.save_predictions)
     averages.predictions = np.zeros((len(fit_names), responses.values.shape[1], len(saved)))
@@ -350,8 +376,10 @@ def fit_folds(
         bands = make_bands(features, train, test, settings)
         regression = make_regression(bands, train_responses, search, settings)
         draws = draw_images(responses.groups[test], settings.n_draws, settings.seed, fold)
-        scorer = FoldScorer(test_responses, layout, draws)
-        scores, fits = FoldModels(regression, scorer, activation, others).run()
+        scorer = FoldScorer(test_responses, layout, draws, ceiling)
+        scores, fits = FoldModels(
+            regression, scorer, activation, others, normalised=normalised
+        ).run()
         _add_scores(averages, [scores[row] for row in rows], scorer, settings.n_folds)
         _add_fits(averages, [fits[name] for name in fit_names], settings.n_folds)
         for name in others:
@@ -455,7 +483,7 @@ def fit_encoding(
     xarray.Dataset
         Content of the encoding store.
     """
-    brain = read_responses(responses, settings.min_noise_ceiling)
+    brain = read_responses(responses, settings.min_noise_ceiling, settings.ceiling_floor)
     layer_features = read_features(features, layer, brain.image_ids, responses)
     averages = fit_folds(layer_features, brain, settings)
     if averages.edge_share > EDGE_SHARE_WARNING:
@@ -493,17 +521,24 @@ def assemble_store(
     xarray.Dataset
     """
     layout = responses.layout
-    rows = score_rows(features.activation, features.others)
+    rows = score_rows(
+        features.activation, features.others, normalised=responses.ceiling is not None
+    )
     target_coords = _target_coords(responses)
 
     def stored(values: FLOATS) -> FLOATS:
         return _in_store_order(values, responses).astype(np.float32)
 
-    variables: dict[str, Any] = {
+    # Only normalised scores may be missing: where no ceiling is known, or it is below the floor.
+    measured: dict[str, tuple[tuple[str, ...], FLOATS]] = {
         "score": (("score_row", "target"), stored(averages.score)),
         "unit_score": (("score_row", "unit"), averages.unit_score.astype(np.float32)),
         "boot": (("draw", "score_row", "unit"), averages.boot.astype(np.float32)),
         "null": (("draw", "score_row", "unit"), averages.null.astype(np.float32)),
+    }
+    variables: dict[str, Any] = {
+        name: (dims, values, _missing_allowed(values) if responses.ceiling is not None else {})
+        for name, (dims, values) in measured.items()
     }
     for name, values in averages.hyperparameters.items():
         if layout.pooled:
@@ -548,8 +583,10 @@ def _in_store_order(values: FLOATS, responses: Responses) -> FLOATS:
 
 def _target_coords(responses: Responses) -> dict[str, NDArray[Any]]:
     if responses.layout.pooled:
-        return {"roi": np.array(responses.layout.names)}
-    return responses.target_coords
+        names = np.array(responses.layout.names)
+        # Units hold reliable targets only.
+        return {"roi": names, "reliable": np.ones(len(names), dtype=bool)}
+    return {**responses.target_coords, "reliable": responses.reliable}
 
 
 def _missing_allowed(values: NDArray[Any]) -> dict[str, bool]:
@@ -576,6 +613,7 @@ def _attributes(
         "n_targets": responses.layout.n_targets,
         "n_unit_targets": responses.layout.sizes.tolist(),
         "n_unreliable_targets": responses.n_unreliable,
+        "n_targets_below_ceiling_floor": responses.n_below_floor,
         "edge_share": averages.edge_share,
         "rotation_invariant": responses.rotation_invariant,
         **{key: list(brain[key]) for key in ("roi_order", "early_rois", "high_rois")},
