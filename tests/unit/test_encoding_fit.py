@@ -509,6 +509,39 @@ def test_penalties_on_the_edge_are_counted_and_reported(features, fmri, caplog):
     assert "lie on the edge of the grid 1e6 to 1e8" in caplog.text
 
 
+def test_the_table_tells_the_share_on_the_edge_and_the_mean_band_weight(features, fmri):
+    store = fit(features, fmri)
+    table = tidy_scores(store)
+    assert (table.edge_share == store.attrs["edge_share"]).all()
+    fits = list(store["fit"].values)
+    fit_of_measure = {
+        "joint_r": "activation+gradient",
+        "split_signal_r2": "activation+gradient",
+        "layer_unique_r2": "activation+gradient",
+        "full_r2": "all_activations+gradient",
+        "unique_r2": "all_activations+gradient",
+    }
+    for measure, name in fit_of_measure.items():
+        weights = np.array(
+            [store["band_weight"].values[fits.index(name), first:11:3].mean() for first in range(3)]
+        )
+        rows = table[(table.signal == "gradient") & (table.measure == measure)]
+        np.testing.assert_allclose(rows.band_weight, weights, atol=1e-6)
+        assert 0 < weights.min() <= weights.max() < 1
+    assert (table[table.measure == "r"].band_weight == 1).all()
+
+
+def test_targets_that_share_a_unit_in_pooled_scores_share_its_band_weight(
+    tmp_path, latent, features
+):
+    roi = np.repeat(ROIS, 4)
+    path = write_fmri(tmp_path / "v.zarr", fmri_values(latent), roi=roi, rotation_invariant=True)
+    store = fit(features, path)
+    np.testing.assert_allclose(
+        store["unit_band_weight"].values, store["band_weight"].values, atol=1e-6
+    )
+
+
 def refused(features, responses, match, **options):
     with pytest.raises(EncodingError, match=match):
         fit(features, responses, **options)
@@ -579,4 +612,6 @@ def test_scores_do_not_depend_on_what_else_is_in_the_signal_set(tmp_path, latent
         write_features(smaller[-1], layer, values, roles=roles)
     whole, part = tidy_scores(fit(features, fmri)), tidy_scores(fit(smaller, fmri))
     whole = whole[whole.signal != "control"].reset_index(drop=True)
+    # The share on the edge is a count over all fits of the job, not a score.
+    whole, part = whole.drop(columns="edge_share"), part.drop(columns="edge_share")
     pd.testing.assert_frame_equal(whole, part, atol=1e-6)

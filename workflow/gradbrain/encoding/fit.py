@@ -72,6 +72,28 @@ def fit_rows(activation: str, others: list[str]) -> list[str]:
     return [activation, ALL_ACTIVATIONS, *others, *pairs]
 
 
+FULL_MEASURES = ("full_r", "full_r2", "unique_r2")
+
+
+def fit_of_row(signal: str, measure: str, activation: str) -> str:
+    """Name of the fit that a row of scores is of, or that it compares with another.
+
+    Parameters
+    ----------
+    signal, measure : str
+        The row.
+    activation : str
+
+    Returns
+    -------
+    str
+    """
+    if measure in RAW_MEASURES + NORMALISED_MEASURES:
+        return signal
+    first = ALL_ACTIVATIONS if measure in FULL_MEASURES else activation
+    return f"{first}+{signal}"
+
+
 @dataclass
 class Averages:
     """Means over outer folds of everything that is stored.
@@ -546,9 +568,20 @@ def assemble_store(
         # himalaya does not tell the degrees of freedom.
         attrs = {"missing_allowed": True} if name == "effective_dof" else {}
         variables[name] = (("fit", "target"), stored(values), attrs)
+    of_units = [
+        averages.hyperparameters["band_weight"][:, own].mean(axis=1) for own in layout.slices
+    ]
+    variables["unit_band_weight"] = (
+        ("fit", "unit"),
+        np.stack(of_units, axis=1).astype(np.float32),
+    )
     coords: dict[str, Any] = {
         "signal": ("score_row", np.array([signal for signal, _ in rows])),
         "measure": ("score_row", np.array([measure for _, measure in rows])),
+        "row_fit": (
+            "score_row",
+            np.array([fit_of_row(*row, features.activation) for row in rows]),
+        ),
         "unit": ("unit", np.array(layout.names)),
         "fit": ("fit", np.array(fit_rows(features.activation, features.others))),
         **{
