@@ -542,6 +542,46 @@ def test_targets_that_share_a_unit_in_pooled_scores_share_its_band_weight(
     )
 
 
+def test_three_bands_split_their_joint_score_and_are_off_by_default(features, fmri):
+    plain = fit(features, fmri)
+    assert not any(str(measure).startswith("triple") for measure in plain["measure"].values)
+    store = fit(features, fmri, third_band=True, n_simplex_draws=20)
+    for signal in ("gradient", "control"):
+        for variable in ("score", "unit_score", "boot", "null"):
+            shares = sum(
+                row(store, signal, f"triple_split_{band}_r2", variable)
+                for band in ("activation", "others", "signal")
+            )
+            joint = row(store, signal, "triple_r2", variable)
+            np.testing.assert_allclose(shares, joint, atol=1e-6)
+    # The gradient alone carries the fifth latent; the control carries nothing.
+    gradient = row(store, "gradient", "triple_split_signal_r2", "unit_score")
+    control = row(store, "control", "triple_split_signal_r2", "unit_score")
+    assert gradient.mean() > 0.05 > np.abs(control.mean())
+    names = list(store["fit"].values)
+    number = names.index("activation+other_activations+gradient")
+    first, second = (store[name].values[number] for name in ("band_weight", "second_band_weight"))
+    assert (first >= 0).all()
+    assert (second >= 0).all()
+    assert (first + second <= 1 + 1e-6).all()
+    pair = names.index("activation+gradient")
+    np.testing.assert_allclose(
+        store["band_weight"].values[pair] + store["second_band_weight"].values[pair], 1, atol=1e-6
+    )
+    # Everything else is as without it.
+    for variable in ("score", "unit_score", "boot", "null"):
+        axis = store[variable].dims.index("score_row")
+        kept = store[variable].values.take(range(plain.sizes["score_row"]), axis=axis)
+        np.testing.assert_array_equal(kept, plain[variable].values)
+    rows = tidy_scores(store)
+    triple = rows[(rows.measure == "triple_r2") & (rows.signal == "gradient")]
+    np.testing.assert_allclose(triple.band_weight, store["unit_band_weight"].values[number])
+
+
+def test_a_third_band_needs_another_layer(tmp_path, features, fmri):
+    refused(features[1:2], fmri, "layer1 is the only layer of net", third_band=True)
+
+
 def refused(features, responses, match, **options):
     with pytest.raises(EncodingError, match=match):
         fit(features, responses, **options)

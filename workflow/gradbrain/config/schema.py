@@ -172,6 +172,14 @@ class EncodingSettings(StrictModel):
     log10_penalty_max: float = Field(8.0, ge=-12, le=15, description="Largest penalty.")
     n_penalties: int = Field(10, ge=1, description="Penalties, log-spaced between the two ends.")
     n_band_weights: int = Field(11, ge=2, description="Points on the line between two bands.")
+    third_band: bool = Field(
+        False,
+        description="Fit the layer's activation, the other layers' activations and each signal "
+        "as three bands as well.",
+    )
+    n_simplex_draws: int = Field(
+        50, ge=1, description="Random points on the simplex of three band weights."
+    )
     selection: Literal["gcv", "loo", "kfold"] = Field(
         "gcv", description="How penalty and band weight are chosen inside the training folds."
     )

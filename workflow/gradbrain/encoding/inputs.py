@@ -51,6 +51,13 @@ class LayerFeatures:
         """Signals other than the activation."""
         return [name for name in self.signals if name != self.activation]
 
+    @property
+    def other_activations(self) -> list[FLOATS]:
+        """Activations of the other layers, in depth order."""
+        return [
+            values for index, values in enumerate(self.activations) if index != self.layer_index
+        ]
+
 
 @dataclass(frozen=True)
 class Responses:
