@@ -275,6 +275,24 @@ def test_normalised_null_is_that_of_permuted_predictions():
         np.testing.assert_allclose(score.null, expected, atol=1e-10)
 
 
+def test_null_draws_hold_the_products_of_few_units_at_once(monkeypatch):
+    """Products of all times at once would be 11 GB for MEG with 22,000 images."""
+    responses, predicted, _ = fold_data()
+    whole = scorer(responses, False)[0].prediction(predicted)
+    shapes = []
+
+    def record(products, permutations):
+        shapes.append(products.shape)
+        return permuted_traces(products, permutations)
+
+    monkeypatch.setattr("gradbrain.encoding.scores.permuted_traces", record)
+    monkeypatch.setattr("gradbrain.encoding.scores.PRODUCT_ENTRIES", N_IMAGES**2)
+    parts = scorer(responses, False)[0].prediction(predicted)
+    assert set(shapes) == {(1, N_IMAGES, N_IMAGES)}
+    for ours, theirs in zip(whole, parts, strict=True):
+        np.testing.assert_allclose(ours.null, theirs.null, rtol=1e-12)
+
+
 def test_normalising_without_a_ceiling_is_an_error():
     responses, predicted, _ = fold_data()
     with pytest.raises(ValueError, match="none were given"):

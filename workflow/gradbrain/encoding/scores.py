@@ -28,6 +28,9 @@ from gradbrain.encoding.draws import ImageDraws, permuted_traces
 
 FLOATS = NDArray[np.floating]
 
+# Products between images that are held at once, over units: 256 MiB in float32.
+PRODUCT_ENTRIES = 2**26
+
 
 @dataclass(frozen=True)
 class UnitLayout:
@@ -349,10 +352,15 @@ class FoldScorer:
     def _permuted(self, kept: FLOATS, moved: FLOATS) -> FLOATS:
         """Σ_t Σ_i kept[t, i] moved[t, π(i)] of every unit, (n_draws, n_units)."""
         n_test = kept.shape[1]
-        products = np.empty((len(self._slices), n_test, n_test), dtype=kept.dtype)
-        for product, targets in zip(products, self._slices, strict=True):
-            np.matmul(kept[targets].T, moved[targets], out=product)
-        return permuted_traces(products, self._draws.permutations)
+        at_once = max(1, PRODUCT_ENTRIES // n_test**2)
+        found = []
+        for start in range(0, len(self._slices), at_once):
+            slices = self._slices[start : start + at_once]
+            products = np.empty((len(slices), n_test, n_test), dtype=kept.dtype)
+            for product, targets in zip(products, slices, strict=True):
+                np.matmul(kept[targets].T, moved[targets], out=product)
+            found.append(permuted_traces(products, self._draws.permutations))
+        return np.concatenate(found, axis=1)
 
     def _unit_total(self, left: FLOATS, right: FLOATS) -> FLOATS:
         """Σ_t Σ_i left right of every unit, (n_units,)."""
