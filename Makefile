@@ -50,6 +50,7 @@ lock:
 bench: env
 	$(PYTHON) benchmarks/bench_extraction.py
 	$(PYTHON) benchmarks/bench_encoding.py
+	$(PYTHON) benchmarks/bench_selection.py
 
 clean:
 	rm -rf results/features results/stimuli results/demo logs

@@ -32,15 +32,23 @@ def main(argv: list[str] | None = None) -> None:
         default=EncodingSettings(),
         help="section encoding of the config, as JSON",
     )
+    parser.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        help="of the torch backend, in the place of that of the settings",
+    )
     parser.add_argument("--study", required=True)
     parser.add_argument("--output", type=Path, required=True, help="encoding store (.zarr)")
     parser.add_argument("--table", type=Path, required=True, help="scores per unit (.parquet)")
     arguments = parser.parse_args(argv)
+    settings = arguments.settings
+    if arguments.device is not None:
+        settings = settings.model_copy(update={"device": arguments.device})
     store = fit_encoding(
         features=arguments.features,
         layer=arguments.layer,
         responses=arguments.responses,
-        settings=arguments.settings,
+        settings=settings,
         study=arguments.study,
     )
     write_store(arguments.output, store, kind="encoding", provenance={})

@@ -181,7 +181,7 @@ def test_command_writes_the_store_and_table_of_the_contract(tmp_path, features, 
     main(["--features", *map(str, features), *flat])
     store = open_store(output, kind="encoding", verify=True)
     rows = list(zip(store["signal"].values, store["measure"].values, strict=True))
-    assert len(rows) == len(set(rows)) == 4 * 2 + 2 * len(PAIR_MEASURES)
+    assert len(rows) == len(set(rows)) == 4 * 4 + 2 * len(PAIR_MEASURES)
     assert store["score"].dims == ("score_row", "target")
     assert store["boot"].shape == store["null"].shape == (20, len(rows), 3)
     assert list(store["unit"].values) == list(ROIS)
@@ -405,6 +405,17 @@ def test_every_option_agrees_with_the_default_on_what_predicts(features, fmri, c
         )
 
 
+def test_torch_gives_the_store_of_numpy_and_the_device_does_not_enter_it(features, fmri):
+    ours = fit(features, fmri)
+    theirs = fit(features, fmri, backend="torch", device="cpu")
+    for variable in ours.data_vars:
+        np.testing.assert_allclose(
+            ours[variable].values, theirs[variable].values, atol=1e-6, err_msg=variable
+        )
+    assert theirs.attrs["settings"]["backend"] == "torch"
+    assert "device" not in theirs.attrs["settings"]
+
+
 def test_targets_of_a_region_share_their_penalty_when_asked(features, fmri):
     store = fit(features, fmri, penalty_scope="roi")
     for targets in (slice(0, 11, 3), slice(1, 11, 3)):
@@ -427,6 +438,55 @@ def test_unreliable_targets_are_left_out_of_units_and_counted(tmp_path, latent, 
     )
 
 
+def test_reliable_targets_are_marked_in_the_store(tmp_path, latent, features):
+    ceiling = np.full(12, 0.5)
+    ceiling[[0, 4]] = 0.01, np.nan
+    path = write_fmri(tmp_path / "ceiling.zarr", fmri_values(latent), ceiling=ceiling)
+    marked = fit(features, path, min_noise_ceiling=0.1)["reliable"]
+    assert marked.dims == ("target",)
+    np.testing.assert_array_equal(marked.values, ~np.isin(np.arange(12), [0, 4]))
+    # Without a threshold nothing is unreliable.
+    assert fit(features, path)["reliable"].values.all()
+
+
+def test_normalised_scores_are_means_over_targets_whose_ceiling_is_above_the_floor(
+    tmp_path, latent, features
+):
+    ceiling = np.linspace(0.3, 0.9, 12)
+    ceiling[[0, 4]] = 0.05, np.nan
+    # All of IT is below the floor.
+    ceiling[2:11:3] = 0.01
+    path = write_fmri(tmp_path / "ceiling.zarr", fmri_values(latent), ceiling=ceiling)
+    store = fit(features, path)
+    write_store(tmp_path / "out.zarr", store, kind="encoding")
+    assert store.attrs["n_targets_below_ceiling_floor"] == 5
+    known = np.where(ceiling >= 0.1, ceiling, np.nan)
+    for signal in ("activation", "all_activations", "gradient"):
+        for measure, scale in (("r", known**-0.5), ("r2", 1 / known)):
+            normalised = row(store, signal, f"{measure}_normalised")
+            np.testing.assert_allclose(normalised, row(store, signal, measure) * scale, atol=1e-6)
+            units = row(store, signal, f"{measure}_normalised", "unit_score")
+            for place, targets in enumerate(([3, 6, 9], [1, 7, 10])):
+                np.testing.assert_allclose(units[place], normalised[targets].mean(), atol=1e-6)
+            assert np.isnan(units[2])
+            for draws in ("boot", "null"):
+                found = row(store, signal, f"{measure}_normalised", draws)
+                assert np.isnan(found[:, 2]).all()
+                assert np.isfinite(found[:, :2]).all()
+    table = tidy_scores(store)
+    rows = table[(table.measure == "r_normalised") & (table.signal == "gradient")]
+    np.testing.assert_allclose(rows.value, row(store, "gradient", "r_normalised", "unit_score"))
+
+
+def test_responses_without_a_ceiling_have_no_normalised_scores(tmp_path, latent, features):
+    unknown = write_fmri(
+        tmp_path / "unknown.zarr", fmri_values(latent), ceiling=np.full(12, np.nan)
+    )
+    for responses in (unknown, write_meg(tmp_path / "meg.zarr", latent)):
+        measures = set(fit(features, responses)["measure"].values)
+        assert not {"r_normalised", "r2_normalised"} & measures
+
+
 def test_predictions_of_named_regions_are_kept_in_units_of_the_responses(
     tmp_path, latent, features
 ):
@@ -447,6 +507,79 @@ def test_penalties_on_the_edge_are_counted_and_reported(features, fmri, caplog):
     store = fit(features, fmri, log10_penalty_min=6, log10_penalty_max=8)
     assert store.attrs["edge_share"] > 0.5
     assert "lie on the edge of the grid 1e6 to 1e8" in caplog.text
+
+
+def test_the_table_tells_the_share_on_the_edge_and_the_mean_band_weight(features, fmri):
+    store = fit(features, fmri)
+    table = tidy_scores(store)
+    assert (table.edge_share == store.attrs["edge_share"]).all()
+    fits = list(store["fit"].values)
+    fit_of_measure = {
+        "joint_r": "activation+gradient",
+        "split_signal_r2": "activation+gradient",
+        "layer_unique_r2": "activation+gradient",
+        "full_r2": "all_activations+gradient",
+        "unique_r2": "all_activations+gradient",
+    }
+    for measure, name in fit_of_measure.items():
+        weights = np.array(
+            [store["band_weight"].values[fits.index(name), first:11:3].mean() for first in range(3)]
+        )
+        rows = table[(table.signal == "gradient") & (table.measure == measure)]
+        np.testing.assert_allclose(rows.band_weight, weights, atol=1e-6)
+        assert 0 < weights.min() <= weights.max() < 1
+    assert (table[table.measure == "r"].band_weight == 1).all()
+
+
+def test_targets_that_share_a_unit_in_pooled_scores_share_its_band_weight(
+    tmp_path, latent, features
+):
+    roi = np.repeat(ROIS, 4)
+    path = write_fmri(tmp_path / "v.zarr", fmri_values(latent), roi=roi, rotation_invariant=True)
+    store = fit(features, path)
+    np.testing.assert_allclose(
+        store["unit_band_weight"].values, store["band_weight"].values, atol=1e-6
+    )
+
+
+def test_three_bands_split_their_joint_score_and_are_off_by_default(features, fmri):
+    plain = fit(features, fmri)
+    assert not any(str(measure).startswith("triple") for measure in plain["measure"].values)
+    store = fit(features, fmri, third_band=True, n_simplex_draws=20)
+    for signal in ("gradient", "control"):
+        for variable in ("score", "unit_score", "boot", "null"):
+            shares = sum(
+                row(store, signal, f"triple_split_{band}_r2", variable)
+                for band in ("activation", "others", "signal")
+            )
+            joint = row(store, signal, "triple_r2", variable)
+            np.testing.assert_allclose(shares, joint, atol=1e-6)
+    # The gradient alone carries the fifth latent; the control carries nothing.
+    gradient = row(store, "gradient", "triple_split_signal_r2", "unit_score")
+    control = row(store, "control", "triple_split_signal_r2", "unit_score")
+    assert gradient.mean() > 0.05 > np.abs(control.mean())
+    names = list(store["fit"].values)
+    number = names.index("activation+other_activations+gradient")
+    first, second = (store[name].values[number] for name in ("band_weight", "second_band_weight"))
+    assert (first >= 0).all()
+    assert (second >= 0).all()
+    assert (first + second <= 1 + 1e-6).all()
+    pair = names.index("activation+gradient")
+    np.testing.assert_allclose(
+        store["band_weight"].values[pair] + store["second_band_weight"].values[pair], 1, atol=1e-6
+    )
+    # Everything else is as without it.
+    for variable in ("score", "unit_score", "boot", "null"):
+        axis = store[variable].dims.index("score_row")
+        kept = store[variable].values.take(range(plain.sizes["score_row"]), axis=axis)
+        np.testing.assert_array_equal(kept, plain[variable].values)
+    rows = tidy_scores(store)
+    triple = rows[(rows.measure == "triple_r2") & (rows.signal == "gradient")]
+    np.testing.assert_allclose(triple.band_weight, store["unit_band_weight"].values[number])
+
+
+def test_a_third_band_needs_another_layer(tmp_path, features, fmri):
+    refused(features[1:2], fmri, "layer1 is the only layer of net", third_band=True)
 
 
 def refused(features, responses, match, **options):
@@ -519,4 +652,6 @@ def test_scores_do_not_depend_on_what_else_is_in_the_signal_set(tmp_path, latent
         write_features(smaller[-1], layer, values, roles=roles)
     whole, part = tidy_scores(fit(features, fmri)), tidy_scores(fit(smaller, fmri))
     whole = whole[whole.signal != "control"].reset_index(drop=True)
+    # The share on the edge is a count over all fits of the job, not a score.
+    whole, part = whole.drop(columns="edge_share"), part.drop(columns="edge_share")
     pd.testing.assert_frame_equal(whole, part, atol=1e-6)

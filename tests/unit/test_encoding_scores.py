@@ -234,3 +234,66 @@ def test_fold_splitter_yields_every_image_once():
     assert splitter.get_n_splits() == 3
     for train, test in splitter.split():
         assert not set(train) & set(test)
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_normalised_scores_divide_every_draw_by_the_ceiling(pooled):
+    """Bootstrap draws by repeated images; null draws are linear in the scores of targets."""
+    responses, predicted, _ = fold_data()
+    ceiling = np.full(11, 0.25) if pooled else np.linspace(0.2, 0.9, 11)
+    ceiling[9:] = np.nan
+    draws = draw_images(GROUPS, 30, seed=3, fold=0)
+    fold_scorer = FoldScorer(responses, layout(pooled), draws, ceiling)
+    found = fold_scorer.normalised(predicted)
+    plain = FoldScorer(responses, layout(pooled), draws).prediction(predicted)
+    for score, raw, normalised, brute, power in zip(
+        found[:2], plain, found[2:], (brute_r, brute_r2), (0.5, 1.0), strict=True
+    ):
+        for name in ("point", "boot", "null"):
+            np.testing.assert_allclose(getattr(score, name), getattr(raw, name))
+        scale = np.full(2, 0.25**-power) if pooled else ceiling**-power
+        np.testing.assert_allclose(normalised.point, raw.point * scale)
+        expected = [
+            unit_mean(brute(responses, predicted, pooled, counts) * scale, pooled)
+            for counts in draws.counts
+        ]
+        np.testing.assert_allclose(normalised.boot, expected, atol=1e-10)
+        if pooled:
+            np.testing.assert_allclose(normalised.null, raw.null * scale)
+
+
+def test_normalised_null_is_that_of_permuted_predictions():
+    responses, predicted, _ = fold_data()
+    ceiling = np.linspace(0.2, 0.9, 11)
+    draws = draw_images(GROUPS, 30, seed=3, fold=0)
+    found = FoldScorer(responses, layout(False), draws, ceiling).normalised(predicted)[2:]
+    for score, brute, power in zip(found, (brute_r, brute_r2), (0.5, 1.0), strict=True):
+        expected = [
+            unit_mean(brute(responses, predicted[:, order], False) * ceiling**-power, False)
+            for order in draws.permutations
+        ]
+        np.testing.assert_allclose(score.null, expected, atol=1e-10)
+
+
+def test_null_draws_hold_the_products_of_few_units_at_once(monkeypatch):
+    """Products of all times at once would be 11 GB for MEG with 22,000 images."""
+    responses, predicted, _ = fold_data()
+    whole = scorer(responses, False)[0].prediction(predicted)
+    shapes = []
+
+    def record(products, permutations):
+        shapes.append(products.shape)
+        return permuted_traces(products, permutations)
+
+    monkeypatch.setattr("gradbrain.encoding.scores.permuted_traces", record)
+    monkeypatch.setattr("gradbrain.encoding.scores.PRODUCT_ENTRIES", N_IMAGES**2)
+    parts = scorer(responses, False)[0].prediction(predicted)
+    assert set(shapes) == {(1, N_IMAGES, N_IMAGES)}
+    for ours, theirs in zip(whole, parts, strict=True):
+        np.testing.assert_allclose(ours.null, theirs.null, rtol=1e-12)
+
+
+def test_normalising_without_a_ceiling_is_an_error():
+    responses, predicted, _ = fold_data()
+    with pytest.raises(ValueError, match="none were given"):
+        scorer(responses, False)[0].normalised(predicted)

@@ -6,6 +6,7 @@ from sklearn.linear_model import Ridge, RidgeCV
 
 from gradbrain.encoding.bands import BAND_TRACE, make_band, principal_components, standardise
 from gradbrain.encoding.errors import EncodingError
+from gradbrain.encoding.estimator import BandedRidge, simplex_candidates
 from gradbrain.encoding.himalaya_reference import HimalayaRegression
 from gradbrain.encoding.regression import ClosedFormRegression
 from gradbrain.encoding.solver import (
@@ -326,6 +327,41 @@ def test_the_ends_of_a_pair_are_its_single_fits():
     np.testing.assert_array_equal(
         pair.prediction[~first], regression.single("b").prediction[~first]
     )
+
+
+@pytest.mark.parametrize("widths", [(10, 15, 20), (60, 50, 40)], ids=["primal", "dual"])
+def test_three_bands_take_the_best_point_of_the_simplex_as_the_estimator_does(widths):
+    generator = np.random.default_rng(16)
+    features = [generator.standard_normal((120, width)) for width in widths]
+    responses = generator.standard_normal((30, 120))
+    for number, values in enumerate(features):
+        targets = np.arange(30) % 3 == number
+        coefficients = generator.standard_normal((10, values.shape[1]))
+        responses[targets] += coefficients @ values.T / np.sqrt(values.shape[1])
+    bands = {
+        name: make_band(values[:80], values[80:])
+        for name, values in zip("abc", features, strict=True)
+    }
+    responses -= responses[:, :80].mean(axis=1, keepdims=True)
+    held_in = np.ascontiguousarray(responses[:, :80])
+    search = Search(PENALTIES, inner_folds=np.arange(80) % 5)
+    candidates = simplex_candidates(3, 30, seed=0)
+    ours = ClosedFormRegression(bands, held_in, search, 11).mixture("abc", candidates)
+    model = BandedRidge(PENALTIES, n_band_weights=30, dtype=np.float64).fit(
+        [band.train for band in bands.values()], held_in.T
+    )
+    np.testing.assert_allclose(ours.band_weights.T, model.band_weights_, atol=1e-10)
+    np.testing.assert_allclose(10**ours.log10_penalty, model.penalty_)
+    expected = model.predict([band.test for band in bands.values()], split=True)
+    for part, other in zip(ours.parts, expected, strict=True):
+        np.testing.assert_allclose(part, other.T, atol=1e-8)
+    reference = HimalayaRegression(bands, held_in, search, 11).mixture("abc", candidates)
+    np.testing.assert_allclose(reference.band_weights.sum(axis=0), 1, atol=1e-6)
+    for number in range(3):
+        # Each third of the targets was made from one band, which gets most weight.
+        own = np.arange(30) % 3 == number
+        for result in (ours, reference):
+            assert result.band_weights[:, own].mean(axis=1).argmax() == number
 
 
 def test_standardisation_uses_training_statistics_and_drops_constant_columns():

@@ -1,8 +1,10 @@
+# The device is a resource and not a parameter: no result depends on it.
+ENCODING = study.settings.encoding
 ENCODING_CODE = plan.code(
     "fit_encoding",
     *(
         ["gradbrain.encoding.himalaya_reference"]
-        if study.settings.encoding.solver == "himalaya"
+        if ENCODING.solver == "himalaya"
         else []
     ),
 )
@@ -27,8 +29,10 @@ rule fit_encoding:
     resources:
         mem_mb=fit_memory,
         runtime=240,
+        gpu=1 if ENCODING.backend == "torch" and ENCODING.device != "cpu" else 0,
+        device=ENCODING.device,
     params:
-        settings=plan.as_json(study.settings.encoding),
+        settings=plan.as_json(ENCODING, without=("device",)),
         study=study.name,
         format_version=plan.format_version,
     message:
@@ -36,6 +40,7 @@ rule fit_encoding:
     shell:
         "python {input.script} --features {input.features:q} --layer {wildcards.layer:q}"
         " --responses {input.responses:q} --settings {params.settings:q} --study {params.study:q}"
+        " --device {resources.device}"
         " --output {output.store:q} --table {output.table:q} > {log:q} 2>&1"
 
 

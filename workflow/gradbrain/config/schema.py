@@ -178,12 +178,26 @@ class EncodingSettings(StrictModel):
     log10_penalty_max: float = Field(8.0, ge=-12, le=15, description="Largest penalty.")
     n_penalties: int = Field(10, ge=1, description="Penalties, log-spaced between the two ends.")
     n_band_weights: int = Field(11, ge=2, description="Points on the line between two bands.")
+    third_band: bool = Field(
+        False,
+        description="Fit the layer's activation, the other layers' activations and each signal "
+        "as three bands as well.",
+    )
+    n_simplex_draws: int = Field(
+        50, ge=1, description="Random points on the simplex of three band weights."
+    )
     selection: Literal["gcv", "loo", "kfold"] = Field(
         "gcv", description="How penalty and band weight are chosen inside the training folds."
     )
     n_inner_folds: int = Field(5, ge=2, description="Grouped inner folds of `kfold` and himalaya.")
     solver: Literal["closed_form", "himalaya"] = Field(
         "closed_form", description="`himalaya` is the reference implementation, and slower."
+    )
+    backend: Literal["numpy", "torch"] = Field(
+        "numpy", description="What runs the closed form; results are the same up to rounding."
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="Of torch; `auto` takes a GPU where there is one."
     )
     penalty_scope: Literal["target", "roi"] = Field(
         "target", description="`roi`: one penalty and band weight for all targets of a region."
@@ -196,6 +210,12 @@ class EncodingSettings(StrictModel):
     target_batch: int = Field(20000, ge=1, description="Targets solved at once; bounds memory.")
     min_noise_ceiling: float | None = Field(
         None, description="Targets below are masked and counted; none: all targets are kept."
+    )
+    ceiling_floor: float = Field(
+        0.1,
+        gt=0,
+        le=1,
+        description="Targets whose noise ceiling is lower have no part in normalised scores.",
     )
     save_predictions: tuple[str, ...] = Field(
         (), description="Regions whose held-out predictions are kept in the store."
@@ -210,6 +230,15 @@ class EncodingSettings(StrictModel):
             raise ValueError(
                 f"log10_penalty_min ({self.log10_penalty_min}) is above "
                 f"log10_penalty_max ({self.log10_penalty_max})"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _himalaya_runs_on_numpy(self) -> EncodingSettings:
+        if self.solver == "himalaya" and self.backend != "numpy":
+            raise ValueError(
+                f"solver: himalaya runs on `backend: numpy` only, found {self.backend}; set "
+                "solver: closed_form or backend: numpy"
             )
         return self
 

@@ -39,6 +39,8 @@ SCORE_COLUMNS = [
     "boot_high",
     "null_high",
     "n_targets",
+    "edge_share",
+    "band_weight",
 ]
 MAP_MEASURES = ("r", "unique_r2")
 TARGET_COORDINATES = [

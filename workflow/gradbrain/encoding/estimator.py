@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+from gradbrain.encoding.backend import BackendName, DeviceName, make_backend
 from gradbrain.encoding.errors import EncodingError
 from gradbrain.encoding.solver import (
     Choice,
@@ -77,6 +78,10 @@ class BandedRidge:
         Of inner folds and of the search over more than two bands.
     dtype : dtype
         Of rotations and predictions; decompositions are in float64.
+    backend : {"numpy", "torch"}
+        Where the fit runs; predictions of new images are numpy's.
+    device : {"auto", "cpu", "cuda"}
+        Of torch.
 
     Attributes
     ----------
@@ -99,6 +104,8 @@ class BandedRidge:
         target_batch: int = 20000,
         seed: int = 0,
         dtype: DTypeLike = np.float32,
+        backend: BackendName = "numpy",
+        device: DeviceName = "auto",
     ):
         self.penalties = penalties
         self.n_band_weights = n_band_weights
@@ -108,6 +115,8 @@ class BandedRidge:
         self.target_batch = target_batch
         self.seed = seed
         self.dtype = dtype
+        self.backend = backend
+        self.device = device
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the parameters by name."""
@@ -220,10 +229,12 @@ class BandedRidge:
     def _whole_problem(
         self, features: list[FLOATS], dtype: np.dtype
     ) -> DualProblem | PrimalProblem:
+        backend = make_backend(self.backend, self.device)
         if self._primal:
-            return PrimalProblem(features, [], feature_products(features), dtype)
+            gram = feature_products(features, backend=backend)
+            return PrimalProblem(features, [], gram, dtype, backend)
         wide = [band.astype(np.float64, copy=False) for band in features]
-        return DualProblem([band @ band.T for band in wide], [], dtype)
+        return DualProblem([backend.product(band, band.T) for band in wide], [], dtype, backend)
 
     def predict(self, bands: Sequence[ArrayLike], split: bool = False) -> FLOATS:
         """Predict responses.
@@ -304,9 +315,11 @@ def _subproblem(
 ) -> DualProblem | PrimalProblem:
     """The problem of some bands only."""
     if isinstance(whole, DualProblem):
-        return DualProblem([whole.train_kernels[band] for band in bands], [], whole.dtype)
+        kernels = [whole.train_kernels[band] for band in bands]
+        return DualProblem(kernels, [], whole.dtype, whole.backend)
     train = [whole.train[band] for band in bands]
-    return PrimalProblem(train, [], whole.gram[columns, columns], whole.dtype)
+    gram = whole.gram[columns, columns]
+    return PrimalProblem(train, [], gram, whole.dtype, whole.backend)
 
 
 def check_training(

@@ -13,8 +13,11 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from gradbrain.config.schema import EncodingSettings
+from gradbrain.encoding.backend import make_backend
 from gradbrain.encoding.bands import Band, make_band
 from gradbrain.encoding.draws import draw_images
+from gradbrain.encoding.errors import EncodingError
+from gradbrain.encoding.estimator import simplex_candidates
 from gradbrain.encoding.inputs import LayerFeatures, Responses, read_features, read_responses
 from gradbrain.encoding.regression import BandFit, ClosedFormRegression, FoldRegression
 from gradbrain.encoding.scores import FoldScorer, Score, UnitLayout
@@ -35,10 +38,22 @@ PAIR_MEASURES = (
     "unique_r2",
     "layer_unique_r2",
 )
+RAW_MEASURES = ("r", "r2")
+NORMALISED_MEASURES = ("r_normalised", "r2_normalised")
+OTHER_ACTIVATIONS = "other_activations"
+TRIPLE_MEASURES = (
+    "triple_r",
+    "triple_r2",
+    "triple_split_activation_r2",
+    "triple_split_others_r2",
+    "triple_split_signal_r2",
+)
 EDGE_SHARE_WARNING = 0.1
 
 
-def score_rows(activation: str, others: list[str]) -> list[tuple[str, str]]:
+def score_rows(
+    activation: str, others: list[str], *, normalised: bool = False, third_band: bool = False
+) -> list[tuple[str, str]]:
     """Rows of the score store as (signal, measure), in their order.
 
     Parameters
@@ -46,23 +61,61 @@ def score_rows(activation: str, others: list[str]) -> list[tuple[str, str]]:
     activation : str
     others : list of str
         The other signals.
+    normalised : bool
+        Whether there are noise ceilings to normalise by.
+    third_band : bool
+        Whether three bands are fitted as well.
 
     Returns
     -------
     list of (str, str)
     """
-    alone = [
-        (signal, measure)
-        for signal in (activation, ALL_ACTIVATIONS, *others)
-        for measure in ("r", "r2")
-    ]
-    return alone + [(signal, measure) for signal in others for measure in PAIR_MEASURES]
+    singles = (activation, ALL_ACTIVATIONS, *others)
+    rows = [(signal, measure) for signal in singles for measure in RAW_MEASURES]
+    rows += [(signal, measure) for signal in others for measure in PAIR_MEASURES]
+    if normalised:
+        rows += [(signal, measure) for signal in singles for measure in NORMALISED_MEASURES]
+    if third_band:
+        rows += [(signal, measure) for signal in others for measure in TRIPLE_MEASURES]
+    return rows
 
 
-def fit_rows(activation: str, others: list[str]) -> list[str]:
-    """Names of the fits, single bands first, then pairs as ``first+second``."""
+def fit_rows(activation: str, others: list[str], *, third_band: bool = False) -> list[str]:
+    """Names of the fits: single bands, pairs as ``first+second``, then triples."""
     pairs = [f"{first}+{name}" for name in others for first in (activation, ALL_ACTIVATIONS)]
-    return [activation, ALL_ACTIVATIONS, *others, *pairs]
+    triples = [triple_fit(activation, name) for name in others] if third_band else []
+    return [activation, ALL_ACTIVATIONS, *others, *pairs, *triples]
+
+
+def triple_fit(activation: str, signal: str) -> str:
+    """Name of the fit of the layer's activation, the other layers' and the signal."""
+    return f"{activation}+{OTHER_ACTIVATIONS}+{signal}"
+
+
+# Three bands leave the rest to the third.
+SECOND_BAND = "the second band of a fit; 0 where there is none"
+FULL_MEASURES = ("full_r", "full_r2", "unique_r2")
+
+
+def fit_of_row(signal: str, measure: str, activation: str) -> str:
+    """Name of the fit that a row of scores is of, or that it compares with another.
+
+    Parameters
+    ----------
+    signal, measure : str
+        The row.
+    activation : str
+
+    Returns
+    -------
+    str
+    """
+    if measure in RAW_MEASURES + NORMALISED_MEASURES:
+        return signal
+    if measure in TRIPLE_MEASURES:
+        return triple_fit(activation, signal)
+    first = ALL_ACTIVATIONS if measure in FULL_MEASURES else activation
+    return f"{first}+{signal}"
 
 
 @dataclass
@@ -90,18 +143,26 @@ class Averages:
     predictions: FLOATS = field(default_factory=lambda: np.empty((0, 0, 0)))
 
     @classmethod
-    def zeros(cls, n_rows: int, n_fits: int, n_draws: int, layout: UnitLayout) -> Averages:
+    def zeros(
+        cls,
+        n_rows: int,
+        n_fits: int,
+        n_draws: int,
+        layout: UnitLayout,
+        *,
+        third_band: bool = False,
+    ) -> Averages:
         """Start with nothing added."""
+        kept = ["penalty_log10", "band_weight", "effective_dof"]
+        if third_band:
+            kept.append("second_band_weight")
         n_units = len(layout.names)
         return cls(
             score=np.zeros((n_rows, layout.n_scored)),
             unit_score=np.zeros((n_rows, n_units)),
             boot=np.zeros((n_draws, n_rows, n_units)),
             null=np.zeros((n_draws, n_rows, n_units)),
-            hyperparameters={
-                name: np.zeros((n_fits, layout.n_targets))
-                for name in ("penalty_log10", "band_weight", "effective_dof")
-            },
+            hyperparameters={name: np.zeros((n_fits, layout.n_targets)) for name in kept},
         )
 
     @property
@@ -120,15 +181,28 @@ class FoldModels:
     activation : str
     others : list of str
         The other signals.
+    normalised : bool
+        Whether single bands are scored relative to the noise ceiling as well.
+    simplex : array of shape (n_candidates, 3), optional
+        Weights of the layer's activation, the other layers' and a signal; fitted where given.
     """
 
     def __init__(
-        self, regression: FoldRegression, scorer: FoldScorer, activation: str, others: list[str]
+        self,
+        regression: FoldRegression,
+        scorer: FoldScorer,
+        activation: str,
+        others: list[str],
+        *,
+        normalised: bool = False,
+        simplex: FLOATS | None = None,
     ):
         self._regression = regression
         self._scorer = scorer
         self._activation = activation
         self._others = others
+        self._normalised = normalised
+        self._simplex = simplex
 
     def run(self) -> tuple[dict[tuple[str, str], Score], dict[str, BandFit]]:
         """Fit and score every single band and pair.
@@ -142,10 +216,21 @@ class FoldModels:
         fits: dict[str, BandFit] = {}
         for name in (self._activation, ALL_ACTIVATIONS, *self._others):
             fits[name] = self._regression.single(name)
-            scores[name, "r"], scores[name, "r2"] = self._scorer.prediction(fits[name].prediction)
+            predicted = fits[name].prediction
+            measures: tuple[str, ...] = RAW_MEASURES
+            found: tuple[Score, ...]
+            if self._normalised:
+                measures += NORMALISED_MEASURES
+                found = self._scorer.normalised(predicted)
+            else:
+                found = self._scorer.prediction(predicted)
+            for measure, score in zip(measures, found, strict=True):
+                scores[name, measure] = score
         for name in self._others:
             self._score_joint(name, scores, fits)
             self._score_full(name, scores, fits)
+            if self._simplex is not None:
+                self._score_triple(name, self._simplex, scores, fits)
         return scores, fits
 
     def _score_joint(
@@ -179,6 +264,25 @@ class FoldModels:
             full,
             scores[name, "full_r2"] - scores[ALL_ACTIVATIONS, "r2"],
         )
+
+    def _score_triple(
+        self,
+        name: str,
+        simplex: FLOATS,
+        scores: dict[tuple[str, str], Score],
+        fits: dict[str, BandFit],
+    ) -> None:
+        """Three bands: scores of their joint prediction and its split between them."""
+        bands = (self._activation, OTHER_ACTIVATIONS, name)
+        fit = self._regression.mixture(bands, simplex)
+        fits[triple_fit(self._activation, name)] = fit
+        joint = fit.prediction
+        found = [
+            *self._scorer.prediction(joint),
+            *(self._scorer.split(part, joint) for part in fit.parts),
+        ]
+        for measure, score in zip(TRIPLE_MEASURES, found, strict=True):
+            scores[name, measure] = score
 
 
 def make_search(settings: EncodingSettings, layout: UnitLayout, groups: NDArray[np.str_]) -> Search:
@@ -236,7 +340,8 @@ def make_regression(
         from gradbrain.encoding.himalaya_reference import HimalayaRegression
 
         return HimalayaRegression(bands, responses, search, settings.n_band_weights)
-    return ClosedFormRegression(bands, responses, search, settings.n_band_weights)
+    backend = make_backend(settings.backend, settings.device)
+    return ClosedFormRegression(bands, responses, search, settings.n_band_weights, backend)
 
 
 def make_bands(
@@ -280,6 +385,13 @@ def make_bands(
         n_components=settings.baseline_components,
         dtype=dtype,
     )
+    if settings.third_band:
+        bands[OTHER_ACTIVATIONS] = make_band(
+            np.concatenate([values[train] for values in features.other_activations], axis=1),
+            np.concatenate([values[test] for values in features.other_activations], axis=1),
+            n_components=settings.baseline_components,
+            dtype=dtype,
+        )
     return bands
 
 
@@ -339,9 +451,13 @@ def fit_folds(
     Averages
     """
     activation, others = features.activation, features.others
-    rows, fit_names = score_rows(activation, others), fit_rows(activation, others)
-    layout = responses.layout
-    averages = Averages.zeros(len(rows), len(fit_names), settings.n_draws, layout)
+    layout, ceiling = responses.layout, responses.ceiling
+    normalised = ceiling is not None
+    third = settings.third_band
+    rows = score_rows(activation, others, normalised=normalised, third_band=third)
+    fit_names = fit_rows(activation, others, third_band=third)
+    simplex = simplex_candidates(3, settings.n_simplex_draws, settings.seed) if third else None
+    averages = Averages.zeros(len(rows), len(fit_names), settings.n_draws, layout, third_band=third)
     saved = saved_targets(layout, settings.save_predictions)
     averages.predictions = np.zeros((len(fit_names), responses.values.shape[1], len(saved)))
     folds = grouped_folds(responses.groups, settings.n_folds, settings.seed)
@@ -359,8 +475,10 @@ def fit_folds(
         bands = make_bands(features, train, test, settings)
         regression = make_regression(bands, train_responses, search, settings)
         draws = draw_images(responses.groups[test], settings.n_draws, settings.seed, fold)
-        scorer = FoldScorer(test_responses, layout, draws)
-        scores, fits = FoldModels(regression, scorer, activation, others).run()
+        scorer = FoldScorer(test_responses, layout, draws, ceiling)
+        scores, fits = FoldModels(
+            regression, scorer, activation, others, normalised=normalised, simplex=simplex
+        ).run()
         _add_scores(averages, [scores[row] for row in rows], scorer, settings.n_folds)
         _add_fits(averages, [fits[name] for name in fit_names], settings.n_folds)
         for name in others:
@@ -368,6 +486,9 @@ def fit_folds(
             _count_edges(
                 averages, fits[f"{ALL_ACTIVATIONS}+{name}"], scores[name, "full_r"], layout
             )
+            if third:
+                triple = fits[triple_fit(activation, name)]
+                _count_edges(averages, triple, scores[name, "triple_r"], layout)
         for number, name in enumerate(fit_names):
             predicted = fits[name].prediction[saved] * scale[saved] + mean[saved]
             averages.predictions[number][test] = predicted.T
@@ -427,6 +548,8 @@ def _add_fits(averages: Averages, fits: list[BandFit], n_folds: int) -> None:
         averages.hyperparameters["penalty_log10"][row] += fit.log10_penalty / n_folds
         averages.hyperparameters["band_weight"][row] += fit.band_weight / n_folds
         averages.hyperparameters["effective_dof"][row] += fit.degrees_of_freedom / n_folds
+        if "second_band_weight" in averages.hyperparameters and len(fit.band_weights) > 1:
+            averages.hyperparameters["second_band_weight"][row] += fit.band_weights[1] / n_folds
 
 
 def _count_edges(averages: Averages, fit: BandFit, score: Score, layout: UnitLayout) -> None:
@@ -464,8 +587,13 @@ def fit_encoding(
     xarray.Dataset
         Content of the encoding store.
     """
-    brain = read_responses(responses, settings.min_noise_ceiling)
+    brain = read_responses(responses, settings.min_noise_ceiling, settings.ceiling_floor)
     layer_features = read_features(features, layer, brain.image_ids, responses)
+    if settings.third_band and not layer_features.other_activations:
+        raise EncodingError(
+            f"encoding.third_band needs the activations of other layers, and {layer} is the only "
+            f"layer of {layer_features.attrs['model']}: take more layers or set third_band: false"
+        )
     averages = fit_folds(layer_features, brain, settings)
     if averages.edge_share > EDGE_SHARE_WARNING:
         logger.warning(
@@ -502,17 +630,28 @@ def assemble_store(
     xarray.Dataset
     """
     layout = responses.layout
-    rows = score_rows(features.activation, features.others)
+    rows = score_rows(
+        features.activation,
+        features.others,
+        normalised=responses.ceiling is not None,
+        third_band=settings.third_band,
+    )
+    fits = fit_rows(features.activation, features.others, third_band=settings.third_band)
     target_coords = _target_coords(responses)
 
     def stored(values: FLOATS) -> FLOATS:
         return _in_store_order(values, responses).astype(np.float32)
 
-    variables: dict[str, Any] = {
+    # Only normalised scores may be missing: where no ceiling is known, or it is below the floor.
+    measured: dict[str, tuple[tuple[str, ...], FLOATS]] = {
         "score": (("score_row", "target"), stored(averages.score)),
         "unit_score": (("score_row", "unit"), averages.unit_score.astype(np.float32)),
         "boot": (("draw", "score_row", "unit"), averages.boot.astype(np.float32)),
         "null": (("draw", "score_row", "unit"), averages.null.astype(np.float32)),
+    }
+    variables: dict[str, Any] = {
+        name: (dims, values, _missing_allowed(values) if responses.ceiling is not None else {})
+        for name, (dims, values) in measured.items()
     }
     for name, values in averages.hyperparameters.items():
         if layout.pooled:
@@ -520,11 +659,22 @@ def assemble_store(
         # himalaya does not tell the degrees of freedom.
         attrs = {"missing_allowed": True} if name == "effective_dof" else {}
         variables[name] = (("fit", "target"), stored(values), attrs)
+    of_units = [
+        averages.hyperparameters["band_weight"][:, own].mean(axis=1) for own in layout.slices
+    ]
+    variables["unit_band_weight"] = (
+        ("fit", "unit"),
+        np.stack(of_units, axis=1).astype(np.float32),
+    )
     coords: dict[str, Any] = {
         "signal": ("score_row", np.array([signal for signal, _ in rows])),
         "measure": ("score_row", np.array([measure for _, measure in rows])),
+        "row_fit": (
+            "score_row",
+            np.array([fit_of_row(*row, features.activation) for row in rows]),
+        ),
         "unit": ("unit", np.array(layout.names)),
-        "fit": ("fit", np.array(fit_rows(features.activation, features.others))),
+        "fit": ("fit", np.array(fits)),
         **{
             name: ("target", values, _missing_allowed(values))
             for name, values in target_coords.items()
@@ -557,8 +707,10 @@ def _in_store_order(values: FLOATS, responses: Responses) -> FLOATS:
 
 def _target_coords(responses: Responses) -> dict[str, NDArray[Any]]:
     if responses.layout.pooled:
-        return {"roi": np.array(responses.layout.names)}
-    return responses.target_coords
+        names = np.array(responses.layout.names)
+        # Units hold reliable targets only.
+        return {"roi": names, "reliable": np.ones(len(names), dtype=bool)}
+    return {**responses.target_coords, "reliable": responses.reliable}
 
 
 def _missing_allowed(values: NDArray[Any]) -> dict[str, bool]:
@@ -585,6 +737,7 @@ def _attributes(
         "n_targets": responses.layout.n_targets,
         "n_unit_targets": responses.layout.sizes.tolist(),
         "n_unreliable_targets": responses.n_unreliable,
+        "n_targets_below_ceiling_floor": responses.n_below_floor,
         "edge_share": averages.edge_share,
         "rotation_invariant": responses.rotation_invariant,
         **{key: list(brain[key]) for key in ("roi_order", "early_rois", "high_rois")},
@@ -592,7 +745,9 @@ def _attributes(
         "roles": dict(layer["roles"]),
         "objectives": dict(layer["objectives"]),
         "band_weight_of": "the first band of a fit; the second has the rest",
-        "settings": settings.model_dump(mode="json"),
+        **({"second_band_weight_of": SECOND_BAND} if settings.third_band else {}),
+        # A device is a resource: no result depends on it.
+        "settings": settings.model_dump(mode="json", exclude={"device"}),
         "features_digest": layer["digest"],
         "responses_digest": brain["digest"],
     }

@@ -86,6 +86,23 @@ class HimalayaRegression:
         """
         return self._fit([self._bands[first], self._bands[second]], self._line)
 
+    def mixture(self, names: Sequence[str], candidates: FLOATS) -> BandFit:
+        """Fit several bands, their weights chosen per target among some points of the simplex.
+
+        Parameters
+        ----------
+        names : sequence of str
+        candidates : array of shape (n_candidates, n_bands)
+
+        Returns
+        -------
+        BandFit
+            With one part per band.
+        """
+        weights = np.clip(candidates, SMALLEST_WEIGHT, None)
+        weights /= weights.sum(axis=1, keepdims=True)
+        return self._fit([self._bands[name] for name in names], weights)
+
     def _fit(self, bands: Sequence[Band], weights: FLOATS) -> BandFit:
         n_targets, n_train = self._responses.shape
         parts = tuple(
@@ -109,7 +126,7 @@ class HimalayaRegression:
             parts=parts,
             log10_penalty=log10_penalty,
             on_edge=np.isclose(log10_penalty[:, None], ends, atol=1e-3).any(axis=1),
-            band_weight=np.exp(log_weights[0]) * 10.0**log10_penalty,
+            band_weights=np.exp(log_weights) * 10.0**log10_penalty,
             degrees_of_freedom=np.full(n_targets, np.nan),
         )
 

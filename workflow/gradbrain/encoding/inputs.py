@@ -51,6 +51,13 @@ class LayerFeatures:
         """Signals other than the activation."""
         return [name for name in self.signals if name != self.activation]
 
+    @property
+    def other_activations(self) -> list[FLOATS]:
+        """Activations of the other layers, in depth order."""
+        return [
+            values for index, values in enumerate(self.activations) if index != self.layer_index
+        ]
+
 
 @dataclass(frozen=True)
 class Responses:
@@ -70,6 +77,13 @@ class Responses:
         Seconds from image onset; None for fMRI.
     n_unreliable : int
         Targets below the noise ceiling that was asked for; they belong to no unit.
+    reliable : array of shape (n_targets,), bool
+        Targets that are not, in the order of the store.
+    ceiling : array of shape (n_targets,) or None
+        Noise ceilings in the order of `values`, NaN where unknown or below the floor of
+        normalisation; None where no target of a unit has one.
+    n_below_floor : int
+        Targets of units whose ceiling is unknown or below that floor.
     attrs : dict
         Attributes of the response store.
     """
@@ -82,6 +96,9 @@ class Responses:
     target_coords: dict[str, NDArray[Any]]
     unit_time: FLOATS | None
     n_unreliable: int
+    reliable: NDArray[np.bool_]
+    ceiling: FLOATS | None
+    n_below_floor: int
     attrs: dict[str, Any]
 
     @property
@@ -90,7 +107,9 @@ class Responses:
         return bool(self.attrs["rotation_invariant"])
 
 
-def read_responses(path: Path, min_noise_ceiling: float | None = None) -> Responses:
+def read_responses(
+    path: Path, min_noise_ceiling: float | None = None, ceiling_floor: float = 0.1
+) -> Responses:
     """Read the responses of a subject and lay their targets out by unit.
 
     Units are the regions of ``roi_order`` (fMRI) or the times (MEG).
@@ -100,6 +119,8 @@ def read_responses(path: Path, min_noise_ceiling: float | None = None) -> Respon
     path : Path
     min_noise_ceiling : float, optional
         Targets whose ceiling is lower, or unknown, belong to no unit.
+    ceiling_floor : float
+        Targets whose ceiling is lower, or unknown, have no part in normalised scores.
 
     Returns
     -------
@@ -145,6 +166,8 @@ def read_responses(path: Path, min_noise_ceiling: float | None = None) -> Respon
         n_targets=unit.size,
         pooled=bool(store.attrs["rotation_invariant"]),
     )
+    ceiling = _ceilings(store, ceiling_floor)[order]
+    in_units = ceiling[: int(counts.sum())]
     return Responses(
         values=np.ascontiguousarray(values[images].T[order], dtype=np.float64),
         image_ids=image_ids[images],
@@ -154,6 +177,9 @@ def read_responses(path: Path, min_noise_ceiling: float | None = None) -> Respon
         target_coords=coords,
         unit_time=None if unit_time is None else unit_time[kept],
         n_unreliable=n_unreliable,
+        reliable=reliable,
+        ceiling=ceiling if np.isfinite(in_units).any() else None,
+        n_below_floor=int(np.count_nonzero(np.isnan(in_units))),
         attrs=dict(store.attrs),
     )
 
@@ -193,6 +219,14 @@ def _reliable_targets(store: xr.Dataset, threshold: float | None) -> NDArray[np.
     if threshold is None or "noise_ceiling" not in store:
         return np.ones(n_targets, dtype=bool)
     return store["noise_ceiling"].values.reshape(-1) >= threshold
+
+
+def _ceilings(store: xr.Dataset, floor: float) -> FLOATS:
+    """Noise ceiling of every target; NaN where it is unknown or below the floor."""
+    if "noise_ceiling" not in store:
+        return np.full(int(np.prod(store["response"].shape[1:])), np.nan)
+    ceiling = store["noise_ceiling"].values.reshape(-1).astype(np.float64)
+    return np.where(ceiling >= floor, ceiling, np.nan)
 
 
 def read_features(

@@ -4,6 +4,12 @@ Scores are r (Pearson, centred within the test fold) and R² (out of sample: rel
 the training mean, Σ(y−ŷ)²/Σy² with y centred by the training mean). Responses that are known up
 to a rotation only are pooled: all targets of a unit enter one ratio.
 
+Normalised scores divide by what could be explained at all. With the noise ceiling c of a target,
+the share of its variance that is signal, no prediction exceeds r = √c or R² = c in expectation:
+they are r/√c and R²/c, averaged over the targets whose ceiling is known and not too small
+(Schoppe et al. 2016, *Frontiers in Computational Neuroscience* 10:10; the correction for
+attenuation of Spearman 1904, *American Journal of Psychology* 15:72).
+
 Bootstrap draws weight images by how often they were drawn; the moments of all draws are one
 matrix product. Null draws match predictions with the responses of other images; as the permuted
 scores are linear in the products between images, the products of a unit are taken once and
@@ -12,6 +18,7 @@ summed along every permutation.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +27,9 @@ from numpy.typing import NDArray
 from gradbrain.encoding.draws import ImageDraws, permuted_traces
 
 FLOATS = NDArray[np.floating]
+
+# Products between images that are held at once, over units: 256 MiB in float32.
+PRODUCT_ENTRIES = 2**26
 
 
 @dataclass(frozen=True)
@@ -84,6 +94,39 @@ class Score:
         return Score(self.point - other.point, self.boot - other.boot, self.null - other.null)
 
 
+@dataclass(frozen=True)
+class UnitAverage:
+    """How scores of targets become those of their units.
+
+    Attributes
+    ----------
+    scale : array of shape (n_scored,)
+        Factor of every score; NaN where a target takes no part.
+    weight : array of shape (n_scored,)
+        Factor with which a score enters the sum over its unit; 0 where it takes no part.
+    known : array of shape (n_units,), bool
+        Units that have a target which takes part.
+    """
+
+    scale: FLOATS
+    weight: FLOATS
+    known: NDArray[np.bool_]
+
+    @classmethod
+    def over(cls, scale: FLOATS, layout: UnitLayout) -> UnitAverage:
+        """Average over the targets of every unit whose scale is not NaN."""
+        takes_part = np.isfinite(scale)
+        weight = np.where(takes_part, scale, 0.0)
+        if layout.pooled:
+            return cls(scale, weight, takes_part)
+        known = np.zeros(len(layout.names), dtype=bool)
+        for unit, targets in enumerate(layout.slices):
+            count = int(np.count_nonzero(takes_part[targets]))
+            known[unit] = count > 0
+            weight[targets] /= max(count, 1)
+        return cls(scale, weight, known)
+
+
 class FoldScorer:
     """Scores predictions of the test images of one outer fold.
 
@@ -93,9 +136,18 @@ class FoldScorer:
         Centred by the training mean.
     layout : UnitLayout
     draws : ImageDraws
+    ceiling : array of shape (n_targets,), optional
+        Noise ceilings, NaN where a score must not be normalised; needed by `normalised`. Targets
+        of a unit whose scores are pooled share theirs.
     """
 
-    def __init__(self, responses: FLOATS, layout: UnitLayout, draws: ImageDraws):
+    def __init__(
+        self,
+        responses: FLOATS,
+        layout: UnitLayout,
+        draws: ImageDraws,
+        ceiling: FLOATS | None = None,
+    ):
         self._layout = layout
         self._draws = draws
         self._slices = layout.slices
@@ -108,7 +160,17 @@ class FoldScorer:
         )
         self._total = self._weights.sum(axis=0)
         self._membership = layout.membership(responses.dtype)
-        self._unit_mean = self._membership / layout.sizes[:, None].astype(responses.dtype)
+        ones = np.ones(layout.n_scored, dtype=responses.dtype)
+        self._mean = UnitAverage.over(ones, layout)
+        self._normalised: tuple[UnitAverage, UnitAverage] | None = None
+        if ceiling is not None:
+            if layout.pooled:
+                ceiling = ceiling[[targets.start for targets in layout.slices]]
+            known = np.asarray(ceiling, dtype=responses.dtype)
+            self._normalised = (
+                UnitAverage.over(1.0 / np.sqrt(known), layout),
+                UnitAverage.over(1.0 / known, layout),
+            )
         self._squares = self._pool(np.square(responses) @ self._weights)
         self._sums = self._centred @ self._weights
         self._variance = self._pool(self._weighted_products(self._centred, self._sums))
@@ -124,13 +186,47 @@ class FoldScorer:
         -------
         r, r2 : Score
         """
-        return self._correlation(predicted), self._explained(predicted)
+        (r,), (r2,) = (
+            self._correlation(predicted, (self._mean,)),
+            self._explained(predicted, (self._mean,)),
+        )
+        return r, r2
+
+    def normalised(self, predicted: FLOATS) -> tuple[Score, Score, Score, Score]:
+        """Score a prediction as it is and relative to the noise ceiling.
+
+        Parameters
+        ----------
+        predicted : array of shape (n_targets, n_test)
+
+        Returns
+        -------
+        r, r2, r_normalised, r2_normalised : Score
+            Targets without a ceiling are NaN in the normalised ones, and so is a unit that has no
+            other.
+
+        Raises
+        ------
+        ValueError
+            If the scorer was given no ceilings.
+        """
+        if self._normalised is None:
+            raise ValueError("scores are normalised by noise ceilings, and none were given")
+        by_r, by_r2 = self._normalised
+        r, r_normalised = self._correlation(predicted, (self._mean, by_r))
+        r2, r2_normalised = self._explained(predicted, (self._mean, by_r2))
+        return r, r2, r_normalised, r2_normalised
 
     def unit_mean(self, point: FLOATS) -> FLOATS:
-        """Mean over the targets of every unit, shape (n_units,)."""
-        return point if self._layout.pooled else self._unit_mean @ point
+        """Mean over the targets of every unit that are not NaN, shape (n_units,)."""
+        if self._layout.pooled:
+            return point
+        known = np.isfinite(point)
+        counts = self._membership @ known
+        totals = self._membership @ np.where(known, point, 0.0)
+        return np.divide(totals, counts, out=np.full_like(totals, np.nan), where=counts > 0)
 
-    def _correlation(self, predicted: FLOATS) -> Score:
+    def _correlation(self, predicted: FLOATS, averages: Sequence[UnitAverage]) -> list[Score]:
         centred = predicted - predicted.mean(axis=1, keepdims=True)
         sums = centred @ self._weights
         variance = self._pool(self._weighted_products(centred, sums))
@@ -148,17 +244,30 @@ class FoldScorer:
         )
         norms = np.sqrt(np.maximum(product[:, 0], 0.0))
         inverse = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
-        null = self._permuted(self._centred * self._spread(inverse)[:, None], centred)
-        return Score(score[:, 0], self._by_unit(score[:, 1:]), null)
+        found = []
+        for average in averages:
+            kept = self._centred * self._spread(inverse * average.weight)[:, None]
+            found.append(self._score(score, average, self._permuted(kept, centred)))
+        return found
 
-    def _explained(self, predicted: FLOATS) -> Score:
+    def _explained(self, predicted: FLOATS, averages: Sequence[UnitAverage]) -> list[Score]:
         score = 1.0 - self._ratio(
             self._pool(np.square(self._responses - predicted) @ self._weights)
         )
-        scale = self._inverse_squares()[:, None]
-        null = 2.0 * self._permuted(self._responses * scale, predicted)
-        null -= self._unit_total(predicted * scale, predicted)
-        return Score(score[:, 0], self._by_unit(score[:, 1:]), null)
+        found = []
+        for average in averages:
+            scale = self._inverse_squares(average)[:, None]
+            null = 2.0 * self._permuted(self._responses * scale, predicted)
+            null -= self._unit_total(predicted * scale, predicted)
+            found.append(self._score(score, average, null))
+        return found
+
+    def _score(self, score: FLOATS, average: UnitAverage, null: FLOATS) -> Score:
+        """Label scores of shape (n_scored, 1 + n_draws), the first column the score itself."""
+        boot = self._by_unit(score[:, 1:], average)
+        boot[:, ~average.known] = np.nan
+        null[:, ~average.known] = np.nan
+        return Score(score[:, 0] * average.scale, boot, null)
 
     def split(self, part: FLOATS, predicted: FLOATS) -> Score:
         """Share of R² that one band's prediction bears, Σ ŷ_b (2y − ŷ) / Σ y².
@@ -179,10 +288,10 @@ class FoldScorer:
         """
         moments = part * (2.0 * self._responses - predicted)
         score = self._ratio(self._pool(moments @ self._weights))
-        scale = self._inverse_squares()[:, None]
+        scale = self._inverse_squares(self._mean)[:, None]
         null = 2.0 * self._permuted(self._responses * scale, part)
         null -= self._unit_total(part * scale, predicted)
-        return Score(score[:, 0], self._by_unit(score[:, 1:]), null)
+        return self._score(score, self._mean, null)
 
     def gain(self, baseline: FLOATS, full: FLOATS, difference: Score) -> Score:
         """Difference of R² between two predictions, its null from permuted residuals.
@@ -202,7 +311,7 @@ class FoldScorer:
         Score
         """
         step = full - baseline
-        scaled = step * self._inverse_squares()[:, None]
+        scaled = step * self._inverse_squares(self._mean)[:, None]
         null = 2.0 * self._permuted(scaled, self._responses - baseline)
         null -= self._unit_total(scaled, step)
         return Score(difference.point, difference.boot, null)
@@ -217,37 +326,41 @@ class FoldScorer:
         """Sum moments over the targets of a unit where scores are pooled."""
         return self._membership @ moments if self._layout.pooled else moments
 
-    def _by_unit(self, scores: FLOATS) -> FLOATS:
+    def _by_unit(self, scores: FLOATS, average: UnitAverage) -> FLOATS:
         """Turn (n_scored, n_draws) into (n_draws, n_units)."""
-        return scores.T if self._layout.pooled else (self._unit_mean @ scores).T
+        if self._layout.pooled:
+            return (scores * average.weight[:, None]).T
+        return ((self._membership * average.weight) @ scores).T
 
     def _ratio(self, moments: FLOATS) -> FLOATS:
         return np.divide(
             moments, self._squares, out=np.zeros_like(moments), where=self._squares > 0
         )
 
-    def _spread(self, inverse: FLOATS) -> FLOATS:
-        """Turn a factor per scored row into a weight per target that sums scores to unit means."""
-        per_target = np.zeros(self._layout.n_targets, dtype=inverse.dtype)
+    def _spread(self, factor: FLOATS) -> FLOATS:
+        """Turn a factor per scored row into one per target; 0 for targets outside all units."""
+        per_target = np.zeros(self._layout.n_targets, dtype=factor.dtype)
         for unit, targets in enumerate(self._slices):
-            if self._layout.pooled:
-                per_target[targets] = inverse[unit]
-            else:
-                per_target[targets] = inverse[targets] / (targets.stop - targets.start)
+            per_target[targets] = factor[unit] if self._layout.pooled else factor[targets]
         return per_target
 
-    def _inverse_squares(self) -> FLOATS:
+    def _inverse_squares(self, average: UnitAverage) -> FLOATS:
         squares = self._squares[:, 0]
         inverse = np.divide(1.0, squares, out=np.zeros_like(squares), where=squares > 0)
-        return self._spread(inverse)
+        return self._spread(inverse * average.weight)
 
     def _permuted(self, kept: FLOATS, moved: FLOATS) -> FLOATS:
         """Σ_t Σ_i kept[t, i] moved[t, π(i)] of every unit, (n_draws, n_units)."""
         n_test = kept.shape[1]
-        products = np.empty((len(self._slices), n_test, n_test), dtype=kept.dtype)
-        for product, targets in zip(products, self._slices, strict=True):
-            np.matmul(kept[targets].T, moved[targets], out=product)
-        return permuted_traces(products, self._draws.permutations)
+        at_once = max(1, PRODUCT_ENTRIES // n_test**2)
+        found = []
+        for start in range(0, len(self._slices), at_once):
+            slices = self._slices[start : start + at_once]
+            products = np.empty((len(slices), n_test, n_test), dtype=kept.dtype)
+            for product, targets in zip(products, slices, strict=True):
+                np.matmul(kept[targets].T, moved[targets], out=product)
+            found.append(permuted_traces(products, self._draws.permutations))
+        return np.concatenate(found, axis=1)
 
     def _unit_total(self, left: FLOATS, right: FLOATS) -> FLOATS:
         """Σ_t Σ_i left right of every unit, (n_units,)."""

@@ -22,6 +22,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gradbrain.encoding.backend import NUMPY, Backend
 from gradbrain.encoding.bands import Band
 from gradbrain.encoding.errors import EncodingError
 
@@ -107,6 +108,10 @@ class RidgeProblem(Protocol):
     """Features of some bands in training and test images, in dual or primal form."""
 
     @property
+    def backend(self) -> Backend:
+        """Where products and decompositions run."""
+
+    @property
     def n_train(self) -> int:
         """Number of training images."""
 
@@ -134,11 +139,14 @@ class DualProblem:
     test_kernels : sequence of arrays of shape (n_test, n_train)
     dtype : dtype
         Type of rotations and predictions.
+    backend : Backend
+        Where products and decompositions run.
     """
 
     train_kernels: Sequence[FLOATS]
     test_kernels: Sequence[FLOATS]
     dtype: np.dtype = field(default_factory=lambda: np.dtype(np.float64))
+    backend: Backend = NUMPY
 
     @property
     def n_train(self) -> int:
@@ -154,7 +162,7 @@ class DualProblem:
         kernel = weights[0] * self.train_kernels[0]
         for weight, band_kernel in zip(weights[1:], self.train_kernels[1:], strict=True):
             kernel += weight * band_kernel
-        eigenvalues, vectors = _eigh(kernel)
+        eigenvalues, vectors = self.backend.eigh(kernel)
         basis = np.ascontiguousarray(vectors, dtype=self.dtype)
         return Decomposition(
             eigenvalues=eigenvalues,
@@ -167,7 +175,7 @@ class DualProblem:
     def predict(self, coefficients: FLOATS, weights: FLOATS) -> list[FLOATS]:
         """Predict test responses by band from dual coefficients (n_targets, n_train)."""
         return [
-            coefficients @ (weight * kernel.T).astype(self.dtype)
+            self.backend.product(coefficients, (weight * kernel.T).astype(self.dtype))
             for weight, kernel in zip(weights, self.test_kernels, strict=True)
         ]
 
@@ -181,7 +189,7 @@ class DualProblem:
             grand_mean = mean_row.mean()
             train_kernels.append(inner - mean_row - mean_row[:, None] + grand_mean)
             test_kernels.append(outer - mean_row - outer.mean(axis=1)[:, None] + grand_mean)
-        return DualProblem(train_kernels, test_kernels, self.dtype)
+        return DualProblem(train_kernels, test_kernels, self.dtype, self.backend)
 
 
 @dataclass(frozen=True)
@@ -197,12 +205,15 @@ class PrimalProblem:
         Products between the features of all bands.
     dtype : dtype
         Type of rotations and predictions.
+    backend : Backend
+        Where products and decompositions run.
     """
 
     train: Sequence[FLOATS]
     test: Sequence[FLOATS]
     gram: FLOATS
     dtype: np.dtype = field(default_factory=lambda: np.dtype(np.float64))
+    backend: Backend = NUMPY
 
     @property
     def n_train(self) -> int:
@@ -217,13 +228,15 @@ class PrimalProblem:
         widths = np.cumsum([0, *(band.shape[1] for band in self.train)])
         products = np.empty((len(responses), widths[-1]), dtype=self.dtype)
         for band, start, stop in zip(self.train, widths[:-1], widths[1:], strict=True):
-            np.matmul(responses, band.astype(self.dtype, copy=False), out=products[:, start:stop])
+            products[:, start:stop] = self.backend.product(
+                responses, band.astype(self.dtype, copy=False)
+            )
         return products
 
     def decompose(self, weights: FLOATS, *, leverage: bool = False) -> Decomposition:
         """Decompose the Gram matrix of the features, each scaled by the root of its weight."""
         scale = self._feature_weights(weights)
-        eigenvalues, vectors = _eigh(self.gram * scale * scale[:, None])
+        eigenvalues, vectors = self.backend.eigh(self.gram * scale * scale[:, None])
         basis = scale[:, None] * vectors
         leverage_basis = None
         if leverage:
@@ -231,7 +244,8 @@ class PrimalProblem:
             root = np.sqrt(eigenvalues)
             inverse_root = np.divide(1.0, root, out=np.zeros_like(root), where=root > 0)
             features = np.concatenate(self.train, axis=1)
-            leverage_basis = (features @ basis * inverse_root).astype(self.dtype)
+            rotated = self.backend.product(features.astype(np.float64, copy=False), basis)
+            leverage_basis = (rotated * inverse_root).astype(self.dtype)
         return Decomposition(
             eigenvalues=eigenvalues,
             basis=np.ascontiguousarray(basis, dtype=self.dtype),
@@ -245,7 +259,8 @@ class PrimalProblem:
         predictions, start = [], 0
         for band in self.test:
             stop = start + band.shape[1]
-            predictions.append(coefficients[:, start:stop] @ band.T.astype(self.dtype))
+            columns = coefficients[:, start:stop]
+            predictions.append(self.backend.product(columns, band.T.astype(self.dtype)))
             start = stop
         return predictions
 
@@ -260,11 +275,14 @@ class PrimalProblem:
             (band[test] - mean).astype(band.dtype)
             for band, mean in zip(self.train, means, strict=True)
         ]
-        return PrimalProblem(inner, outer, feature_products(inner), self.dtype)
+        gram = feature_products(inner, backend=self.backend)
+        return PrimalProblem(inner, outer, gram, self.dtype, self.backend)
 
 
 def feature_products(
-    bands: Sequence[FLOATS], own_products: Sequence[FLOATS] | None = None
+    bands: Sequence[FLOATS],
+    own_products: Sequence[FLOATS] | None = None,
+    backend: Backend = NUMPY,
 ) -> FLOATS:
     """Products between the features of all bands, in float64.
 
@@ -273,6 +291,7 @@ def feature_products(
     bands : sequence of arrays of shape (n_train, n_features_b)
     own_products : sequence of arrays of shape (n_features_b, n_features_b), optional
         Blocks on the diagonal where they are known already.
+    backend : Backend
 
     Returns
     -------
@@ -283,15 +302,18 @@ def feature_products(
     gram = np.empty((edges[-1], edges[-1]))
     spans = [slice(start, stop) for start, stop in pairwise(edges)]
     for row, left in enumerate(wide):
-        gram[spans[row], spans[row]] = left.T @ left if own_products is None else own_products[row]
+        own = backend.product(left.T, left) if own_products is None else own_products[row]
+        gram[spans[row], spans[row]] = own
         for column in range(row):
-            block = left.T @ wide[column]
+            block = backend.product(left.T, wide[column])
             gram[spans[row], spans[column]] = block
             gram[spans[column], spans[row]] = block.T
     return gram
 
 
-def make_problem(bands: Sequence[Band], dtype: np.dtype) -> DualProblem | PrimalProblem:
+def make_problem(
+    bands: Sequence[Band], dtype: np.dtype, backend: Backend = NUMPY
+) -> DualProblem | PrimalProblem:
     """Choose the form by shape: primal where features are at most as many as images.
 
     Parameters
@@ -300,6 +322,8 @@ def make_problem(bands: Sequence[Band], dtype: np.dtype) -> DualProblem | Primal
         Of one outer fold.
     dtype : dtype
         Type of rotations and predictions.
+    backend : Backend
+        Where products and decompositions run.
 
     Returns
     -------
@@ -307,10 +331,13 @@ def make_problem(bands: Sequence[Band], dtype: np.dtype) -> DualProblem | Primal
     """
     if sum(band.n_features for band in bands) <= len(bands[0].train):
         train = [band.train for band in bands]
-        gram = feature_products(train, [band.gram for band in bands])
-        return PrimalProblem(train, [band.test for band in bands], gram, dtype)
+        gram = feature_products(train, [band.gram for band in bands], backend)
+        return PrimalProblem(train, [band.test for band in bands], gram, dtype, backend)
     return DualProblem(
-        [band.train_kernel for band in bands], [band.test_kernel for band in bands], dtype
+        [band.train_kernel for band in bands],
+        [band.test_kernel for band in bands],
+        dtype,
+        backend,
     )
 
 
@@ -412,9 +439,9 @@ def selection_errors(
     if search.selection == "kfold":
         errors = _kfold_errors(problem, weights, responses, search)
     elif search.selection == "loo":
-        errors = _loo_errors(decomposition, responses, right_hand_side, search)
+        errors = _loo_errors(decomposition, responses, right_hand_side, search, problem.backend)
     else:
-        errors = _gcv_errors(decomposition, responses, right_hand_side, search)
+        errors = _gcv_errors(decomposition, responses, right_hand_side, search, problem.backend)
     if search.target_groups is None:
         return errors
     grouped = np.zeros((int(search.target_groups.max()) + 1, errors.shape[1]))
@@ -423,7 +450,11 @@ def selection_errors(
 
 
 def _gcv_errors(
-    decomposition: Decomposition, responses: FLOATS, right_hand_side: FLOATS, search: Search
+    decomposition: Decomposition,
+    responses: FLOATS,
+    right_hand_side: FLOATS,
+    search: Search,
+    backend: Backend,
 ) -> FLOATS:
     """Generalised cross-validation, (RSS/n) / (1 − (tr H + 1)/n)² (Golub, Heath & Wahba 1979)."""
     n_train = decomposition.n_train
@@ -437,12 +468,13 @@ def _gcv_errors(
     else:
         # RSS = |y|² − Σ Z² (2/(λ+α) − λ/(λ+α)²), where Z = Vᵀ Xᵀ y.
         filters = shrinkage * (decomposition.eigenvalues * shrinkage - 2.0)
-    filters = np.ascontiguousarray(filters.T, dtype=right_hand_side.dtype)
+    basis = backend.asarray(decomposition.basis)
+    filters = backend.asarray(np.ascontiguousarray(filters.T, dtype=right_hand_side.dtype))
     errors = np.empty((len(responses), len(penalties)))
     for batch in search.batches(len(responses)):
-        coordinates = right_hand_side[batch] @ decomposition.basis
-        np.square(coordinates, out=coordinates)
-        errors[batch] = coordinates @ filters
+        coordinates = backend.asarray(right_hand_side[batch]) @ basis
+        coordinates *= coordinates
+        errors[batch] = backend.to_numpy(coordinates @ filters)
         if not decomposition.complete:
             errors[batch] += np.einsum("ij,ij->i", responses[batch], responses[batch])[:, None]
     np.maximum(errors, 0.0, out=errors)
@@ -451,7 +483,11 @@ def _gcv_errors(
 
 
 def _loo_errors(
-    decomposition: Decomposition, responses: FLOATS, right_hand_side: FLOATS, search: Search
+    decomposition: Decomposition,
+    responses: FLOATS,
+    right_hand_side: FLOATS,
+    search: Search,
+    backend: Backend,
 ) -> FLOATS:
     """Exact leave-one-out error: residuals over 1 − H_ii − 1/n (Allen 1974), mean included."""
     basis = decomposition.leverage_basis
@@ -469,12 +505,17 @@ def _loo_errors(
     else:
         filters = np.sqrt(decomposition.eigenvalues) * shrinkage
     errors = np.empty((len(responses), len(search.penalties)))
+    rotation = backend.asarray(decomposition.basis)
+    hat_basis = backend.asarray(basis)
+    rows = backend.asarray(filters.astype(right_hand_side.dtype))
+    inverses = backend.asarray(inverse.T.astype(right_hand_side.dtype))
     for batch in search.batches(len(responses)):
-        coordinates = right_hand_side[batch] @ decomposition.basis
-        for index, row in enumerate(filters):
-            fitted = (coordinates * row.astype(coordinates.dtype)) @ basis.T
-            left_out = (responses[batch] - fitted) * inverse[:, index]
-            errors[batch, index] = np.einsum("ij,ij->i", left_out, left_out) / n_train
+        coordinates = backend.asarray(right_hand_side[batch]) @ rotation
+        observed = backend.asarray(responses[batch])
+        for index in range(len(search.penalties)):
+            left_out = observed - (coordinates * rows[index]) @ hat_basis.T
+            left_out *= inverses[index]
+            errors[batch, index] = backend.to_numpy(backend.row_squares(left_out)) / n_train
     return errors
 
 
@@ -484,23 +525,28 @@ def _kfold_errors(
     """Squared error in inner folds, features and responses centred anew in each."""
     if search.inner_folds is None:
         raise EncodingError("selection 'kfold' needs the inner fold of every training image")
+    backend = problem.backend
     errors = np.zeros((len(responses), len(search.penalties)))
     for fold in np.unique(search.inner_folds):
         train = np.flatnonzero(search.inner_folds != fold)
         test = np.flatnonzero(search.inner_folds == fold)
         inner = problem.restrict(train, test)
         decomposition = inner.decompose(weights)
-        shrinkage = decomposition.shrinkage(search.penalties).astype(responses.dtype)
+        shrinkage = backend.asarray(
+            decomposition.shrinkage(search.penalties).astype(responses.dtype)
+        )
+        basis = backend.asarray(decomposition.basis)
         # Predictions of an axis with unit coordinate, summed over bands.
-        test_basis = sum(inner.predict(decomposition.basis.T, weights))
+        parts = inner.predict(decomposition.basis.T, weights)
+        test_basis = backend.asarray(sum(parts[1:], start=parts[0]))
         for batch in search.batches(len(responses)):
             held_in = responses[batch][:, train]
             mean = held_in.mean(axis=1, keepdims=True)
-            held_out = responses[batch][:, test] - mean
-            coordinates = inner.right_hand_side(held_in - mean) @ decomposition.basis
-            for index, row in enumerate(shrinkage):
-                residual = held_out - (coordinates * row) @ test_basis
-                errors[batch, index] += np.einsum("ij,ij->i", residual, residual)
+            held_out = backend.asarray(responses[batch][:, test] - mean)
+            coordinates = backend.asarray(inner.right_hand_side(held_in - mean)) @ basis
+            for index in range(len(search.penalties)):
+                residual = held_out - (coordinates * shrinkage[index]) @ test_basis
+                errors[batch, index] += backend.to_numpy(backend.row_squares(residual))
     return errors / len(search.inner_folds)
 
 
@@ -578,7 +624,7 @@ def search_and_solve(
         choice.offer(errors, first_candidate + number)
         decompositions.append(decomposition)
     return (
-        _solve(decompositions, right_hand_side, choice, search, first_candidate),
+        _solve(decompositions, right_hand_side, choice, search, first_candidate, problem.backend),
         choice,
     )
 
@@ -589,6 +635,7 @@ def _solve(
     choice: Choice,
     search: Search,
     first_candidate: int,
+    backend: Backend,
 ) -> Solution:
     """Form coefficients at every target's own choice."""
     groups = search.target_groups
@@ -599,12 +646,13 @@ def _solve(
     for number, decomposition in enumerate(decompositions):
         chosen = np.flatnonzero(candidate == first_candidate + number)
         shrinkage = decomposition.shrinkage(search.penalties).astype(right_hand_side.dtype)
+        basis = backend.asarray(decomposition.basis)
         solved = np.empty((len(chosen), len(decomposition.basis)), dtype=right_hand_side.dtype)
         for batch in search.batches(len(chosen)):
             rows = chosen[batch]
-            coordinates = right_hand_side[rows] @ decomposition.basis
-            coordinates *= shrinkage[penalty[rows]]
-            solved[batch] = coordinates @ decomposition.basis.T
+            coordinates = backend.asarray(right_hand_side[rows]) @ basis
+            coordinates *= backend.asarray(shrinkage[penalty[rows]])
+            solved[batch] = backend.to_numpy(coordinates @ basis.T)
         freedom[chosen] = decomposition.degrees_of_freedom(search.penalties)[penalty[chosen]]
         targets.append(chosen)
         coefficients.append(solved)
@@ -616,10 +664,3 @@ def _solve(
         candidate=candidate,
         degrees_of_freedom=freedom,
     )
-
-
-def _eigh(matrix: FLOATS) -> tuple[FLOATS, FLOATS]:
-    """Eigendecomposition of a symmetric positive semidefinite matrix, in float64."""
-    # numpy takes LAPACK's divide and conquer as well, and spares every job the import of scipy.
-    eigenvalues, vectors = np.linalg.eigh(matrix)
-    return np.maximum(eigenvalues, 0.0), vectors

@@ -30,6 +30,8 @@ COLUMNS = (
     "boot_high",
     "null_high",
     "n_targets",
+    "edge_share",
+    "band_weight",
 )
 
 
@@ -46,7 +48,10 @@ def tidy_scores(store: xr.Dataset) -> pd.DataFrame:
     pandas.DataFrame
         Columns `COLUMNS`. ``boot_low`` and ``boot_high`` hold the central 95 % of the bootstrap
         draws, ``null_high`` the 95th percentile of the null draws. The role of all layers'
-        activations is ``baseline``.
+        activations is ``baseline``. ``band_weight`` is the mean weight of the first band over the
+        unit's targets, in the fit that the row is of (1 for a single band); ``edge_share`` that of
+        the whole job: the share of targets predicted above zero whose penalty lies on the edge
+        of the grid.
     """
     attrs = store.attrs
     signals, measures = store["signal"].values.astype(str), store["measure"].values.astype(str)
@@ -64,6 +69,8 @@ def tidy_scores(store: xr.Dataset) -> pd.DataFrame:
         "time": store["unit_time"].values if by_time else np.full(n_units, np.nan),
         "n_targets": np.asarray(attrs["n_unit_targets"]),
     }
+    fits = list(store["fit"].values.astype(str))
+    fit_of_row = [fits.index(name) for name in store["row_fit"].values.astype(str)]
     table = {
         **{key: attrs[key] for key in COLUMNS[:8]},
         "signal": np.repeat(signals, n_units),
@@ -75,5 +82,7 @@ def tidy_scores(store: xr.Dataset) -> pd.DataFrame:
         "boot_low": low.ravel(),
         "boot_high": high.ravel(),
         "null_high": np.percentile(store["null"].values, 95, axis=0).ravel(),
+        "edge_share": float(attrs["edge_share"]),
+        "band_weight": store["unit_band_weight"].values[fit_of_row].ravel(),
     }
     return pd.DataFrame(table, columns=list(COLUMNS))

@@ -1,0 +1,138 @@
+"""Time the parts of one outer fold of an encoding job: bands, fits, scores.
+
+An encoding job is one layer and one subject: a PCA of all layers' activations, single fits of every
+band, and per signal two pairs of bands (with the layer's activation, and with all layers'), each
+scored with its draws. The fold is run at two numbers of targets, so that what does not depend on
+targets and what each target costs can be told apart. The last line is JSON; docs/scaling.md makes
+its sums from it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
+
+import numpy as np
+
+from gradbrain.config.schema import EncodingSettings
+from gradbrain.encoding.draws import draw_images
+from gradbrain.encoding.fit import FoldModels, make_bands, make_regression, make_search
+from gradbrain.encoding.inputs import LayerFeatures
+from gradbrain.encoding.scores import FoldScorer, UnitLayout
+
+Clock = Callable[[], float]
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
+N_UNITS = 20
+
+
+class TimedScorer(FoldScorer):
+    """A scorer that adds up the time spent in it."""
+
+    def __init__(self, clock: Clock, *arguments: object):
+        self._clock = clock
+        self.seconds = 0.0
+        start = clock()
+        super().__init__(*arguments)  # type: ignore[arg-type]
+        self.seconds += clock() - start
+
+    def _add(self, method: Callable, *arguments: object) -> object:
+        start = self._clock()
+        result = method(*arguments)
+        self.seconds += self._clock() - start
+        return result
+
+    def prediction(self, predicted):
+        """Score a prediction."""
+        return self._add(super().prediction, predicted)
+
+    def split(self, part, predicted):
+        """Split R² between bands."""
+        return self._add(super().split, part, predicted)
+
+    def gain(self, baseline, full, difference):
+        """Gain over a baseline."""
+        return self._add(super().gain, baseline, full, difference)
+
+
+def make_features(n_images: int, n_features: int, n_layers: int, n_signals: int) -> LayerFeatures:
+    """Random features; their values do not bear on the time."""
+    generator = np.random.default_rng(0)
+
+    def draw() -> np.ndarray:
+        return generator.standard_normal((n_images, n_features), dtype=np.float32)
+
+    activations = [draw() for _ in range(n_layers)]
+    signals = {"activation": activations[0]}
+    signals.update({f"signal{number}": draw() for number in range(n_signals)})
+    return LayerFeatures(signals, "activation", activations, 0, {})
+
+
+def time_fold(
+    features: LayerFeatures, n_targets: int, settings: EncodingSettings, clock: Clock
+) -> dict[str, float]:
+    """Seconds of the parts of one fold that holds out a fifth of the images."""
+    n_images = len(features.activations[0])
+    test = np.arange(n_images // 5)
+    train = np.arange(n_images // 5, n_images)
+    names = np.array([f"image{number:06d}" for number in range(n_images)])
+    generator = np.random.default_rng(1)
+    responses = generator.standard_normal((n_targets, n_images), dtype=np.float32)
+    stops = np.linspace(0, n_targets, N_UNITS + 1).astype(int)[1:]
+    layout = UnitLayout(tuple(map(str, range(N_UNITS))), stops, n_targets, False)
+
+    start = clock()
+    bands = make_bands(features, train, test, settings)
+    after_bands = clock()
+    search = make_search(settings, layout, names[train])
+    held_in = np.ascontiguousarray(responses[:, train])
+    regression = make_regression(bands, held_in, search, settings)
+    draws = draw_images(names[test], settings.n_draws, settings.seed, 0)
+    held_out = np.ascontiguousarray(responses[:, test])
+    scorer = TimedScorer(clock, held_out, layout, draws)
+    FoldModels(regression, scorer, features.activation, features.others).run()
+    stop = clock()
+    return {
+        "bands": round(after_bands - start, 2),
+        "fits": round(stop - after_bands - scorer.seconds, 2),
+        "scores": round(scorer.seconds, 2),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=10000, help="of which a fifth is held out")
+    parser.add_argument("--features", type=int, default=1024, help="per signal and layer")
+    parser.add_argument("--layers", type=int, default=4)
+    parser.add_argument("--signals", type=int, default=1, help="besides the activation")
+    parser.add_argument("--targets", type=int, nargs="+", default=[1000, 3000])
+    parser.add_argument("--components", type=int, default=1000, help="of all layers' activations")
+    parser.add_argument("--backend", choices=("numpy", "torch"), default="numpy")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--clock", choices=CLOCKS, default="wall")
+    arguments = parser.parse_args()
+    settings = EncodingSettings(
+        baseline_components=arguments.components,
+        backend=arguments.backend,
+        device=arguments.device,
+    )
+    features = make_features(
+        arguments.images, arguments.features, arguments.layers, arguments.signals
+    )
+    clock = CLOCKS[arguments.clock]
+    seconds = {}
+    for count in arguments.targets:
+        seconds[count] = time_fold(features, count, settings, clock)
+        print(f"{count} targets: {seconds[count]}", file=sys.stderr, flush=True)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(json.dumps({**vars(arguments), "seconds": seconds, "peak_gib": round(peak, 2)}))
+
+
+if __name__ == "__main__":
+    main()
