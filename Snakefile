@@ -1,4 +1,4 @@
-import os
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -13,6 +13,7 @@ sys.path.insert(0, str(ROOT / "workflow"))
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.study import load_study
+from gradbrain.plan.interpreter import shell_prefix
 from gradbrain.plan.jobs import Plan
 from gradbrain.plan.roots import link_roots
 
@@ -39,16 +40,10 @@ try:
 except GradbrainError as error:
     raise WorkflowError(str(error))
 
-# Snakemake's scheduler cannot do without a PATH.
-os.environ["PATH"] = os.environ.get("PATH") or os.defpath
-
 if "conda" not in {
     str(method) for method in workflow.deployment_settings.deployment_method
 }:
-    # Jobs use the interpreter that runs Snakemake, also where that was called by its path. A
-    # prefix and not a part of the commands: another interpreter is no reason to run them again.
-    BIN = shlex.quote(str(Path(sys.executable).parent))
-    shell.prefix(f"set -euo pipefail; export PATH={BIN}:${{{{PATH:-/usr/bin:/bin}}}}; ")
+    shell.prefix(shell_prefix())
 
 RESULTS = plan.results
 
