@@ -24,7 +24,8 @@ demo: env
 	$(SNAKEMAKE) --cores $(CORES)
 
 test: env
-	$(PYTHON) -m pytest --numprocesses 2 --dist loadgroup
+	@# One process per file: the tests of a file may share a finished study.
+	$(PYTHON) -m pytest --numprocesses 2 --dist loadfile
 
 lint: env
 	$(VENV)/bin/ruff check .

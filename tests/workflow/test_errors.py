@@ -8,8 +8,6 @@ import sys
 
 import pytest
 
-# They share one finished study, so they run in one process.
-pytestmark = pytest.mark.xdist_group("tiny")
 STUDY = "tests/workflow/tiny/study.yaml"
 
 
@@ -82,15 +80,6 @@ def test_a_missing_checkpoint_is_named_before_any_job(checkout):
     text = refuse(checkout)
     assert "data/weights/mine.safetensors" in text
     assert "tiny_b" in text
-
-
-def test_a_changed_entry_under_existing_features_is_refused(finished):
-    finished.edit("tests/workflow/tiny/models.yaml", "seed: 1", "seed: 5")
-    done = finished.snakemake("--configfile", STUDY, "--dry-run", check=False)
-    text = done.stdout + done.stderr
-    assert done.returncode != 0
-    assert "the definition of model 'tiny_b'" in text
-    assert "rm -r results/features/tiny_b/*/tiny" in text
 
 
 def test_a_dry_run_imports_neither_torch_nor_timm(checkout):

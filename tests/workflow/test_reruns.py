@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import shutil
 
-import pytest
-
-# They share one finished study, so they run in one process.
-pytestmark = pytest.mark.xdist_group("tiny")
 FIGURE = "encoding_by_region"
 # 3 stimulus sets (one of each fMRI subject, one shared), and the calibration images; 2 planting
 # layers and 3 analysed layers for each stimulus set; 3 layers for each of 4 subjects.
@@ -192,3 +188,14 @@ def test_one_job_per_model_writes_the_same_features_as_one_per_layer(finished, c
             assert (difference <= 1e-5 * (1 + abs(single[name].values)))[
                 ~(fused[name].isnull() & single[name].isnull()).values
             ].all(), (store, name)
+
+
+def test_a_changed_entry_under_existing_features_is_refused(finished):
+    finished.edit("tests/workflow/tiny/models.yaml", "seed: 1", "seed: 5")
+    done = finished.snakemake(
+        "--configfile", "tests/workflow/tiny/study.yaml", "--dry-run", check=False
+    )
+    text = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "the definition of model 'tiny_b'" in text
+    assert "rm -r results/features/tiny_b/*/tiny" in text

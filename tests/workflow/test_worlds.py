@@ -23,8 +23,6 @@ EXPECTED = {
     ("P4", "unique"): (UNDETERMINED, SUPPORTED),
     ("P5", "unique"): (UNDETERMINED, SUPPORTED),
 }
-# One run serves all tests, so they run in one process.
-pytestmark = pytest.mark.xdist_group("worlds")
 MODALITIES = {"P3": 1, "P4": 1, "P5": 1}
 
 
