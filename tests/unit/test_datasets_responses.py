@@ -8,7 +8,9 @@ from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.datasets.responses import check_responses, describe, fmri_responses, meg_responses
 
-ENTRY = DatasetEntry(name="mine", adapter="simulated", modality="fmri", licence="free")
+ENTRY = DatasetEntry(
+    name="mine", adapter="simulated", modality="fmri", subjects=("mine-s01",), licence="free"
+)
 STIMULI = pd.DataFrame({"image_id": list("abcd"), "group": list("xxyy")})
 ATTRS = describe(ENTRY, "mine-s01", units="%", space="fsaverage5", preprocessing="none")
 
