@@ -10,9 +10,10 @@ from gradbrain.config.schema import EncodingSettings
 from gradbrain.encoding.errors import EncodingError
 from gradbrain.encoding.fit import PAIR_MEASURES, fit_encoding, fit_folds, make_bands
 from gradbrain.encoding.inputs import read_features, read_responses
+from gradbrain.encoding.score_columns import SCORE_COLUMNS
 from gradbrain.encoding.solver import search_and_solve
 from gradbrain.encoding.splits import grouped_folds
-from gradbrain.encoding.tables import COLUMNS, tidy_scores
+from gradbrain.encoding.tables import tidy_scores
 from gradbrain.store import open_store, read_table, write_store
 
 N_IMAGES, N_LAYERS = 60, 3
@@ -191,8 +192,8 @@ def test_command_writes_the_store_and_table_of_the_contract(tmp_path, features, 
     assert store.attrs["roles"] == ROLES
     assert store.attrs["roi_distance"]["IT"] == 40.0
     assert "all_activations+gradient" in store["fit"].values
-    scores = read_table(table, columns=COLUMNS)
-    assert list(scores.columns) == list(COLUMNS)
+    scores = read_table(table, columns=SCORE_COLUMNS)
+    assert list(scores.columns) == list(SCORE_COLUMNS)
     assert len(scores) == len(rows) * 3
     one = scores[(scores.signal == "gradient") & (scores.measure == "unique_r2")]
     assert list(one.roi) == list(ROIS)

@@ -56,7 +56,7 @@ def test_scores_are_joined_and_layers_counted_by_depth(tables):
         for layer in ("blocks.10", "blocks.2", "blocks.9")
     ]
     scores = collect_scores(tables(*frames))
-    assert list(scores.columns) == SCORE_COLUMNS
+    assert list(scores.columns) == list(SCORE_COLUMNS)
     assert len(scores) == 12
     order = scores.drop_duplicates("layer").set_index("layer")["layer_index"].to_dict()
     assert order == {"blocks.2": 0, "blocks.9": 1, "blocks.10": 2}

@@ -13,35 +13,11 @@ import pandas as pd
 import xarray as xr
 
 from gradbrain.config import GradbrainError
+from gradbrain.encoding.score_columns import SCORE_COLUMNS
 from gradbrain.store import open_store, read_table
 
 log = logging.getLogger(__name__)
 
-SCORE_COLUMNS = [
-    "study",
-    "dataset",
-    "subject",
-    "modality",
-    "model",
-    "layer",
-    "depth",
-    "layer_index",
-    "signal",
-    "role",
-    "measure",
-    "unit_kind",
-    "roi",
-    "roi_rank",
-    "distance_mm",
-    "time",
-    "value",
-    "boot_low",
-    "boot_high",
-    "null_high",
-    "n_targets",
-    "edge_share",
-    "band_weight",
-]
 MAP_MEASURES = ("r", "unique_r2")
 TARGET_COORDINATES = [
     "roi",
@@ -106,7 +82,7 @@ def collect_scores(paths: Sequence[Path]) -> pd.DataFrame:
     order = list(depths.sort_values(["depth", "layer"])["layer"])
     frame["layer_index"] = frame["layer"].map(order.index).astype("int64")
     keys = ["dataset", "subject", "layer_index", "signal", "measure", "roi_rank", "roi", "time"]
-    return frame[SCORE_COLUMNS].sort_values(keys, kind="stable", ignore_index=True)
+    return frame[list(SCORE_COLUMNS)].sort_values(keys, kind="stable", ignore_index=True)
 
 
 def _check_layers(layers: dict[tuple[str, str], set[str]]) -> None:

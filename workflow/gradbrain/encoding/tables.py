@@ -7,32 +7,7 @@ import pandas as pd
 import xarray as xr
 
 from gradbrain.encoding.fit import ALL_ACTIVATIONS
-
-COLUMNS = (
-    "study",
-    "dataset",
-    "subject",
-    "modality",
-    "model",
-    "layer",
-    "depth",
-    "layer_index",
-    "signal",
-    "role",
-    "measure",
-    "unit_kind",
-    "roi",
-    "roi_rank",
-    "distance_mm",
-    "time",
-    "value",
-    "boot_low",
-    "boot_high",
-    "null_high",
-    "n_targets",
-    "edge_share",
-    "band_weight",
-)
+from gradbrain.encoding.score_columns import SCORE_COLUMNS
 
 
 def tidy_scores(store: xr.Dataset) -> pd.DataFrame:
@@ -46,9 +21,9 @@ def tidy_scores(store: xr.Dataset) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Columns `COLUMNS`. ``boot_low`` and ``boot_high`` hold the central 95 % of the bootstrap
-        draws, ``null_high`` the 95th percentile of the null draws. The role of all layers'
-        activations is ``baseline``. ``band_weight`` is the mean weight of the first band over the
+        Columns `SCORE_COLUMNS`. ``boot_low`` and ``boot_high`` hold the central 95 % of the
+        bootstrap draws, ``null_high`` the 95th percentile of the null draws. The role of all
+        layers' activations is ``baseline``. ``band_weight`` is the mean weight of the first band over the
         unit's targets, in the fit that the row is of (1 for a single band); ``edge_share`` that of
         the whole job: the share of targets predicted above zero whose penalty lies on the edge
         of the grid.
@@ -72,7 +47,7 @@ def tidy_scores(store: xr.Dataset) -> pd.DataFrame:
     fits = list(store["fit"].values.astype(str))
     fit_of_row = [fits.index(name) for name in store["row_fit"].values.astype(str)]
     table = {
-        **{key: attrs[key] for key in COLUMNS[:8]},
+        **{key: attrs[key] for key in SCORE_COLUMNS[:8]},
         "signal": np.repeat(signals, n_units),
         "role": np.repeat([roles[name] for name in signals], n_units),
         "measure": np.repeat(measures, n_units),
@@ -85,4 +60,4 @@ def tidy_scores(store: xr.Dataset) -> pd.DataFrame:
         "edge_share": float(attrs["edge_share"]),
         "band_weight": store["unit_band_weight"].values[fit_of_row].ravel(),
     }
-    return pd.DataFrame(table, columns=list(COLUMNS))
+    return pd.DataFrame(table, columns=list(SCORE_COLUMNS))

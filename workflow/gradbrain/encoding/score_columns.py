@@ -1,0 +1,27 @@
+"""Columns of the score tables: one row per signal, measure and region or time."""
+
+SCORE_COLUMNS = (
+    "study",
+    "dataset",
+    "subject",
+    "modality",
+    "model",
+    "layer",
+    "depth",
+    "layer_index",
+    "signal",
+    "role",
+    "measure",
+    "unit_kind",
+    "roi",
+    "roi_rank",
+    "distance_mm",
+    "time",
+    "value",
+    "boot_low",
+    "boot_high",
+    "null_high",
+    "n_targets",
+    "edge_share",
+    "band_weight",
+)
