@@ -25,8 +25,8 @@ def tidy_scores(store: xr.Dataset) -> pd.DataFrame:
         bootstrap draws, ``null_high`` the 95th percentile of the null draws. The role of all
         layers' activations is ``baseline``. ``band_weight`` is the mean weight of the first band
         over the unit's targets, in the fit that the row is of (1 for a single band);
-        ``edge_share`` that of the whole job: the share of targets predicted above zero whose penalty lies on the edge
-        of the grid.
+        ``edge_share`` that of the whole job: the share of targets predicted above zero whose
+        penalty lies on the edge of the grid.
     """
     attrs = store.attrs
     signals, measures = store["signal"].values.astype(str), store["measure"].values.astype(str)
