@@ -23,9 +23,11 @@ import numpy as np
 
 from gradbrain.config.schema import EncodingSettings
 from gradbrain.encoding.draws import draw_images
-from gradbrain.encoding.fit import FoldModels, make_bands, make_regression, make_search
+from gradbrain.encoding.fit import make_bands, make_regression, make_search
+from gradbrain.encoding.fold_models import FoldModels
 from gradbrain.encoding.inputs import LayerFeatures
 from gradbrain.encoding.scores import FoldScorer, UnitLayout
+from gradbrain.encoding.splits import OuterSplit
 
 Clock = Callable[[], float]
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
@@ -68,19 +70,18 @@ def make_features(n_images: int, n_features: int, n_layers: int, n_signals: int)
     def draw() -> np.ndarray:
         return generator.standard_normal((n_images, n_features), dtype=np.float32)
 
-    activations = [draw() for _ in range(n_layers)]
-    signals = {"activation": activations[0]}
+    activations = {f"layer{number}": draw() for number in range(n_layers)}
+    signals = {"activation": activations["layer0"]}
     signals.update({f"signal{number}": draw() for number in range(n_signals)})
-    return LayerFeatures(signals, "activation", activations, 0, {})
+    return LayerFeatures(signals, "activation", activations, list(activations), {"layer": "layer0"})
 
 
 def time_fold(
     features: LayerFeatures, n_targets: int, settings: EncodingSettings, clock: Clock
 ) -> dict[str, float]:
     """Seconds of the parts of one fold that holds out a fifth of the images."""
-    n_images = len(features.activations[0])
-    test = np.arange(n_images // 5)
-    train = np.arange(n_images // 5, n_images)
+    n_images = len(features.activations["layer0"])
+    test, train = np.split(np.arange(n_images), [n_images // 5])
     names = np.array([f"image{number:06d}" for number in range(n_images)])
     generator = np.random.default_rng(1)
     responses = generator.standard_normal((n_targets, n_images), dtype=np.float32)
@@ -88,7 +89,7 @@ def time_fold(
     layout = UnitLayout(tuple(map(str, range(N_UNITS))), stops, n_targets, False)
 
     start = clock()
-    bands = make_bands(features, train, test, settings)
+    bands = make_bands(features, OuterSplit(0, train, test), settings)
     after_bands = clock()
     search = make_search(settings, layout, names[train])
     held_in = np.ascontiguousarray(responses[:, train])

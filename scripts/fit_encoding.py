@@ -22,7 +22,14 @@ def main(argv: list[str] | None = None) -> None:
         nargs="+",
         type=Path,
         required=True,
-        help="feature stores of all layers of the model, in depth order",
+        help="feature stores of all layers of the model, in depth order; with --baseline, that of "
+        "the layer is enough",
+    )
+    parser.add_argument(
+        "--baseline",
+        type=Path,
+        help="components of all layers' activations (scripts/reduce_activations.py); taken anew "
+        "where they are not given",
     )
     parser.add_argument("--layer", required=True, help="layer whose signals are fitted")
     parser.add_argument("--responses", type=Path, required=True, help="response store")
@@ -50,6 +57,7 @@ def main(argv: list[str] | None = None) -> None:
         responses=arguments.responses,
         settings=settings,
         study=arguments.study,
+        baseline=arguments.baseline,
     )
     write_store(arguments.output, store, kind="encoding", provenance={})
     write_table(arguments.table, tidy_scores(store))

@@ -1,18 +1,23 @@
 """The encoding job on small stores: contents, invariants, leaks and bad input."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
 from fit_encoding import main
+from sklearn.linear_model import RidgeCV
 
 from gradbrain.config.schema import EncodingSettings
+from gradbrain.encoding.baseline import reduce_activations
 from gradbrain.encoding.errors import EncodingError
-from gradbrain.encoding.fit import PAIR_MEASURES, fit_encoding, fit_folds, make_bands
+from gradbrain.encoding.fit import fit_encoding, fit_folds, make_bands
 from gradbrain.encoding.inputs import read_features, read_responses
+from gradbrain.encoding.measures import PAIR_MEASURES
 from gradbrain.encoding.score_columns import SCORE_COLUMNS
 from gradbrain.encoding.solver import search_and_solve
-from gradbrain.encoding.splits import grouped_folds
+from gradbrain.encoding.splits import OuterSplit, grouped_folds
 from gradbrain.encoding.tables import tidy_scores
 from gradbrain.store import open_store, read_table, write_store
 
@@ -371,6 +376,135 @@ def test_test_images_touch_neither_standardisation_nor_selection(
             np.testing.assert_array_equal(ours, theirs)
 
 
+def reduced(path, features, responses, settings):
+    store = reduce_activations(features=features, responses=responses, settings=settings)
+    write_store(path, store, kind="baseline")
+    return path
+
+
+@pytest.mark.parametrize("n_components", [10, 500], ids=["fewer", "more than there are"])
+def test_components_taken_beforehand_give_the_store_of_a_fit_that_takes_them_itself(
+    tmp_path, features, fmri, n_components
+):
+    settings = SETTINGS.model_copy(update={"baseline_components": n_components})
+    common = {"layer": "layer1", "responses": fmri, "settings": settings, "study": "test"}
+    alone = fit_encoding(features=features, **common)
+    baseline = reduced(tmp_path / "baseline.zarr", features, fmri, settings)
+    shared = fit_encoding(features=features[1:2], baseline=baseline, **common)
+    xr.testing.assert_allclose(shared, alone, rtol=1e-9, atol=1e-12)
+    assert shared.attrs == alone.attrs
+
+
+def test_components_of_other_settings_features_or_images_are_refused(
+    tmp_path, latent, features, fmri
+):
+    settings = SETTINGS.model_copy(update={"baseline_components": 10})
+    baseline = reduced(tmp_path / "baseline.zarr", features, fmri, settings)
+
+    def refit(paths=features[1:2], **changes):
+        changed = settings.model_copy(update=changes)
+        return fit_encoding(
+            features=paths,
+            layer="layer1",
+            responses=fmri,
+            settings=changed,
+            study="test",
+            baseline=baseline,
+        )
+
+    with pytest.raises(EncodingError, match=r"baseline\.zarr: was made with .*'n_folds': 5"):
+        refit(n_folds=4)
+    other = tmp_path / "other.zarr"
+    write_features(other, 1, {**signals(1, latent), "activation": signals(2, latent)["gradient"]})
+    with pytest.raises(EncodingError, match="other features of layer 'layer1'"):
+        refit([other])
+    # What the components do not depend on may differ.
+    refit(n_penalties=3)
+
+
+def test_garbage_in_held_out_images_leaves_the_components_of_training_images(
+    tmp_path, latent, features, fmri
+):
+    settings = SETTINGS.model_copy(update={"baseline_components": 10})
+    clean = reduce_activations(features=features, responses=fmri, settings=settings)
+    groups = read_responses(fmri).groups
+    held_out = grouped_folds(groups, settings.n_folds, settings.seed) == 0
+    ids = clean["image_id"].values[held_out]
+    spoiled = []
+    for layer in range(N_LAYERS):
+        values = signals(layer, latent)
+        values["activation"][np.isin(IMAGE_IDS, ids)] *= -1e3
+        spoiled.append(tmp_path / f"spoiled{layer}.zarr")
+        write_features(spoiled[-1], layer, values)
+    dirty = reduce_activations(features=spoiled, responses=fmri, settings=settings)
+    first = clean["component"].values[0], dirty["component"].values[0]
+    np.testing.assert_array_equal(first[0][~held_out], first[1][~held_out])
+    assert np.abs(first[0][held_out] - first[1][held_out]).max() > 1.0
+
+
+def with_test_images(path, fmri, marked, n_repeats):
+    store = open_store(fmri, kind="responses").load()
+    store = store.assign_coords(
+        test_image=("image", np.isin(store["image_id"].values, marked)),
+        n_repeats=("image", np.where(np.isin(store["image_id"].values, marked), n_repeats, 1)),
+    )
+    digest = store.attrs.pop("digest")
+    assert digest
+    write_store(path, store, kind="responses")
+    return path
+
+
+def test_test_images_are_predicted_from_images_of_other_groups_alone(tmp_path, features, fmri):
+    marked = IMAGE_IDS[np.isin(GROUPS, ["photograph-00", "photograph-01", "photograph-02"])][::2]
+    path = with_test_images(tmp_path / "marked.zarr", fmri, marked, 4)
+    store = fit(features, path)
+    plain = fit(features, fmri)
+    assert store.attrs["n_test_images"] == len(marked) == 6
+    assert plain.attrs["n_test_images"] == 0
+    # The folds are those of a data set without test images.
+    xr.testing.assert_equal(
+        store.isel(score_row=slice(0, plain.sizes["score_row"])).drop_vars(
+            "n_repeats", errors="ignore"
+        ),
+        plain,
+    )
+    # The reference: ridge on the activation alone, from images that share no group with them.
+    brain = read_responses(path)
+    layer_features = read_features(features, "layer1", brain.image_ids, path)
+    test = np.isin(brain.image_ids, marked)
+    train = ~np.isin(brain.groups, np.unique(brain.groups[test]))
+    assert train.sum() == 48
+    X = layer_features.signals["gradient"]
+    mean, scale = X[train].mean(0), X[train].std(0)
+    X = (X - mean) / scale * np.sqrt(1000.0 / X.shape[1])
+    Y = brain.values.T.astype(float)
+    Y = (Y - Y[train].mean(0)) / Y[train].std(0)
+    model = RidgeCV(alphas=np.logspace(0, 8, SETTINGS.n_penalties), alpha_per_target=True)
+    predicted = model.fit(X[train], Y[train]).predict(X[test])
+    expected = [np.corrcoef(a, b)[0, 1] for a, b in zip(predicted.T, Y[test].T, strict=True)]
+    fitted = fit(features, path, selection="loo")
+    row = (fitted["signal"].values == "gradient") & (fitted["measure"].values == "test_r")
+    found = fitted["score"].values[row][0][brain.target_order]
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+def test_the_ceiling_of_test_images_is_that_of_their_repeats(tmp_path, fmri):
+    marked = IMAGE_IDS[:6]
+    brain = read_responses(with_test_images(tmp_path / "marked.zarr", fmri, marked, 12))
+    # Signal and noise of variance 1 and 3, averaged over 1 or 12 repeats.
+    shares = np.where(np.isin(brain.image_ids, marked), 1 / 12, 1.0)
+    whole = 1.0 / (1.0 + 3.0 * shares.mean())
+    known = replace(brain, ceiling=np.array([whole, np.nan]))
+    np.testing.assert_allclose(known.test_ceiling, [1.0 / (1.0 + 3.0 / 12), np.nan])
+
+
+def test_test_images_that_leave_none_to_train_on_are_refused(tmp_path, features, fmri):
+    first_of_each = [IMAGE_IDS[group == GROUPS][0] for group in np.unique(GROUPS)]
+    path = with_test_images(tmp_path / "marked.zarr", fmri, first_of_each, 2)
+    with pytest.raises(EncodingError, match="0 of the 60 images share no group with the 15 test"):
+        fit(features, path)
+
+
 def test_the_leak_test_catches_a_leak(tmp_path, latent, features):
     """Standardising with all images, test ones too, changes the bands of training images."""
     brain_path = write_fmri(tmp_path / "plain.zarr", fmri_values(latent))
@@ -378,8 +512,9 @@ def test_the_leak_test_catches_a_leak(tmp_path, latent, features):
     layer_features = read_features(features, "layer1", brain.image_ids, brain_path)
     folds = grouped_folds(brain.groups, SETTINGS.n_folds, SETTINGS.seed)
     train, test = np.flatnonzero(folds != 0), np.flatnonzero(folds == 0)
-    honest = make_bands(layer_features, train, test, SETTINGS)["gradient"]
-    leaky = make_bands(layer_features, np.arange(N_IMAGES), test, SETTINGS)["gradient"]
+    honest = make_bands(layer_features, OuterSplit(0, train, test), SETTINGS)["gradient"]
+    leaked = OuterSplit(0, np.arange(N_IMAGES), test)
+    leaky = make_bands(layer_features, leaked, SETTINGS)["gradient"]
     assert np.abs(honest.train - leaky.train[train]).max() > 1e-3
 
 
@@ -624,7 +759,7 @@ def test_responses_that_are_constant_or_repeat_images_are_refused(tmp_path, late
 
 def test_layers_and_models_must_fit_together(tmp_path, latent, features, fmri):
     refused(features, fmri, "layer 'layer9' is in 0 of the 3 feature stores", layer="layer9")
-    refused([*features, features[1]], fmri, "is in 2 of the 4")
+    refused([*features, features[1]], fmri, "two feature stores of layer layer1 were given")
     write_features(features[2], 2, signals(2, latent), model="other")
     refused(features, fmri, r"different models were given \(net, other\)")
 

@@ -199,3 +199,21 @@ def test_a_changed_entry_under_existing_features_is_refused(finished):
     assert done.returncode != 0
     assert "the definition of model 'tiny_b'" in text
     assert "rm -r results/features/tiny_b/*/tiny" in text
+
+
+def test_activations_are_reduced_once_for_all_layers_of_a_model_and_subject(finished):
+    finished.edit(
+        "tests/workflow/tiny/study.yaml", "n_folds: 3", "n_folds: 3\n  baseline_components: 5"
+    )
+    jobs = finished.planned()
+    assert jobs["reduce_activations"] == 2 * 4
+    assert jobs["fit_encoding"] == 12
+    assert "extract_features" not in jobs
+    fits = [
+        f"results/tiny/encoding/tiny_a/{layer}/tiny_fmri-s1.zarr"
+        for layer in ("blocks.1", "blocks.5")
+    ]
+    assert finished.run(*fits) == {"reduce_activations": 1, "fit_encoding": 2}
+    # A setting of the fits alone leaves the reduction as it is.
+    finished.edit("tests/workflow/tiny/study.yaml", "n_penalties: 4", "n_penalties: 5")
+    assert finished.planned(*fits) == {"fit_encoding": 2}

@@ -10,11 +10,43 @@ ENCODING_CODE = plan.code(
 )
 
 
+if ENCODING.baseline_components is not None:
+
+    # The same for each layer of a model, and dearer than the fit of a layer.
+    rule reduce_activations:
+        input:
+            script=plan.script("reduce_activations"),
+            code=plan.code("reduce_activations"),
+            features=features_of_all_layers,
+            responses=f"{RESULTS}/responses/{{subject}}.zarr",
+        output:
+            directory(f"{RESULTS}/baselines/{{model}}/{{subject}}.zarr"),
+        log:
+            f"logs/{study.name}/baselines/{{model}}/{{subject}}.log",
+        benchmark:
+            f"logs/{study.name}/baselines/{{model}}/{{subject}}.benchmark.tsv"
+        conda:
+            "../../envs/environment.yaml"
+        threads: 1
+        resources:
+            mem_mb=fit_memory,
+            runtime=240,
+        params:
+            settings=plan.baseline_settings(),
+            format_version=plan.format_version,
+        message:
+            "Reduce the activations of all layers of {wildcards.model} in the folds of {wildcards.subject}"
+        shell:
+            "python {input.script} --features {input.features:q} --responses {input.responses:q}"
+            " --settings {params.settings:q} --output {output:q} > {log:q} 2>&1"
+
+
 rule fit_encoding:
     input:
         script=plan.script("fit_encoding"),
         code=ENCODING_CODE,
-        features=features_of_all_layers,
+        features=features_of_fit,
+        baseline=baseline_of_fit,
         responses=f"{RESULTS}/responses/{{subject}}.zarr",
     output:
         store=directory(f"{RESULTS}/encoding/{{model}}/{{layer}}/{{subject}}.zarr"),
@@ -33,14 +65,15 @@ rule fit_encoding:
         device=ENCODING.device,
     params:
         settings=plan.as_json(ENCODING, without=("device",)),
+        baseline=baseline_option,
         study=study.name,
         format_version=plan.format_version,
     message:
         "Fit the responses of {wildcards.subject} to layer {wildcards.layer} of {wildcards.model}"
     shell:
         "python {input.script} --features {input.features:q} --layer {wildcards.layer:q}"
-        " --responses {input.responses:q} --settings {params.settings:q} --study {params.study:q}"
-        " --device {resources.device}"
+        " --responses {input.responses:q} {params.baseline} --settings {params.settings:q}"
+        " --study {params.study:q} --device {resources.device}"
         " --output {output.store:q} --table {output.table:q} > {log:q} 2>&1"
 
 

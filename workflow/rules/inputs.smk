@@ -70,6 +70,18 @@ def features_of_all_layers(wildcards):
     return plan.features_for_subject(wildcards.model, wildcards.subject)
 
 
+def features_of_fit(wildcards):
+    return plan.features_of_fit(wildcards.model, wildcards.layer, wildcards.subject)
+
+
+def baseline_of_fit(wildcards):
+    return plan.baseline(wildcards.model, wildcards.subject)
+
+
+def baseline_option(wildcards, input):
+    return f"--baseline {shlex.quote(input.baseline[0])}" if input.baseline else ""
+
+
 def encoding_tables(wildcards):
     return plan.whole_model(*plan.encoding(wildcards.model, suffix="parquet"))
 

@@ -170,6 +170,10 @@ class FeatureSettings(StrictModel):
     )
 
 
+# Settings of the section encoding that the reduction of all layers' activations depends on.
+BASELINE_SETTINGS = ("baseline_components", "n_folds", "seed", "dtype")
+
+
 class EncodingSettings(StrictModel):
     """Section ``encoding``: the nested cross-validated banded ridge regression."""
 
@@ -205,7 +209,10 @@ class EncodingSettings(StrictModel):
     n_draws: int = Field(200, ge=1, description="Bootstrap and permutation draws kept per score.")
     seed: int = Field(0, ge=0, description="Seed of folds and draws.")
     baseline_components: int | None = Field(
-        None, ge=1, description="Components kept of all layers' activations; none: all of them."
+        None,
+        ge=1,
+        description="Principal components kept of all layers' activations, taken once per model "
+        "and subject; none: all features. Set it where they outnumber images by far.",
     )
     target_batch: int = Field(20000, ge=1, description="Targets solved at once; bounds memory.")
     min_noise_ceiling: float | None = Field(

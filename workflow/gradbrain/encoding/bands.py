@@ -174,17 +174,54 @@ def make_band(
     if allow_constant and not _varies(train).any():
         silent = np.zeros((len(train), 1), dtype=dtype), np.zeros((len(test), 1), dtype=dtype)
         return Band(train=silent[0], test=silent[1], n_constant=train.shape[1])
+    features, held_out, n_constant = reduce(train, test, n_components=n_components, dtype=dtype)
+    return scale_band(features, held_out, n_constant=n_constant)
+
+
+def reduce(
+    train: FLOATS, test: FLOATS, *, n_components: int | None, dtype: DTypeLike = np.float64
+) -> tuple[FLOATS, FLOATS, int]:
+    """Standardise a feature space and keep its leading principal components.
+
+    Parameters
+    ----------
+    train : array of shape (n_train, n_features)
+    test : array of shape (n_test, n_features)
+    n_components : int or None
+        None keeps all features as they are, and so does a number that no reduction leads to.
+    dtype : dtype
+
+    Returns
+    -------
+    train : array of shape (n_train, n_kept)
+    test : array of shape (n_test, n_kept)
+    n_constant : int
+        Features dropped because they are constant in training.
+    """
     scaled = standardise(train, test, dtype)
-    features, held_out = scaled.train, scaled.test
-    if n_components is not None and n_components < min(len(train) - 1, features.shape[1]):
-        features, held_out = principal_components(features, held_out, n_components)
-    total_variance = float(np.einsum("ij,ij->", features, features, dtype=np.float64))
-    factor = features.dtype.type(np.sqrt(BAND_TRACE * len(features) / total_variance))
-    return Band(
-        train=features * factor,
-        test=held_out * factor,
-        n_constant=int(np.count_nonzero(~scaled.kept)),
-    )
+    n_constant = int(np.count_nonzero(~scaled.kept))
+    if n_components is None or n_components >= min(len(train) - 1, scaled.train.shape[1]):
+        return scaled.train, scaled.test, n_constant
+    return (*principal_components(scaled.train, scaled.test, n_components), n_constant)
+
+
+def scale_band(train: FLOATS, test: FLOATS, *, n_constant: int = 0) -> Band:
+    """Scale centred features to the total variance of every band, `BAND_TRACE`.
+
+    Parameters
+    ----------
+    train : array of shape (n_train, n_features)
+    test : array of shape (n_test, n_features)
+    n_constant : int
+        Features that were dropped before.
+
+    Returns
+    -------
+    Band
+    """
+    total_variance = float(np.einsum("ij,ij->", train, train, dtype=np.float64))
+    factor = train.dtype.type(np.sqrt(BAND_TRACE * len(train) / total_variance))
+    return Band(train=train * factor, test=test * factor, n_constant=n_constant)
 
 
 def principal_components(train: FLOATS, test: FLOATS, n_components: int) -> tuple[FLOATS, FLOATS]:

@@ -19,6 +19,9 @@ from gradbrain.store import open_store
 logger = logging.getLogger(__name__)
 
 FLOATS = NDArray[np.floating]
+# Targets that are turned around at once.
+TARGET_BLOCK = 1000
+SHARED = ("model", "signal_set", "stimuli")
 TARGET_COORDINATES = ("roi", "hemisphere", "x", "y", "z", "vertex")
 
 
@@ -32,18 +35,18 @@ class LayerFeatures:
         The activation first, then the others in the order of the signal set.
     activation : str
         Name of the activation among them.
-    activations : list of arrays of shape (n_images, n_features_of_layer)
-        Activations of all layers, in depth order.
-    layer_index : int
-        Position of the layer among them.
+    activations : dict of str to array of shape (n_images, n_features_of_layer)
+        Activations by layer, of the stores that were given.
+    layers : list of str
+        All layers of the model that are part of the study, in depth order.
     attrs : dict
         Attributes of the layer's store.
     """
 
     signals: dict[str, FLOATS]
     activation: str
-    activations: list[FLOATS]
-    layer_index: int
+    activations: dict[str, FLOATS]
+    layers: list[str]
     attrs: dict[str, Any]
 
     @property
@@ -52,11 +55,41 @@ class LayerFeatures:
         return [name for name in self.signals if name != self.activation]
 
     @property
+    def layer(self) -> str:
+        """Name of the layer."""
+        return str(self.attrs["layer"])
+
+    @property
     def other_activations(self) -> list[FLOATS]:
         """Activations of the other layers, in depth order."""
-        return [
-            values for index, values in enumerate(self.activations) if index != self.layer_index
-        ]
+        return [values for name, values in self.activations.items() if name != self.layer]
+
+
+@dataclass(frozen=True)
+class ImageGroups:
+    """Images of a response store, ordered by group, then by id.
+
+    Nothing then depends on their order in the store.
+
+    Attributes
+    ----------
+    image_ids, groups : arrays of shape (n_images,), str
+    test_images : array of shape (n_images,), bool, or None
+        Images that the data set sets apart, shown more often; None where all are alike.
+    n_repeats : array of shape (n_images,), int
+        Presentations behind each row.
+    order : array of shape (n_images,)
+        Row of every image in the store.
+    digest : str
+        Digest of the response store.
+    """
+
+    image_ids: NDArray[np.str_]
+    groups: NDArray[np.str_]
+    test_images: NDArray[np.bool_] | None
+    n_repeats: NDArray[np.int64]
+    order: NDArray[np.intp]
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -65,9 +98,8 @@ class Responses:
 
     Attributes
     ----------
-    values : array of shape (n_targets, n_images)
-        Images ordered by group, then by id, so that nothing depends on their order in the store.
-    image_ids, groups : arrays of shape (n_images,), str
+    values : array of shape (n_targets, n_images), float32
+    images : ImageGroups
     layout : UnitLayout
     target_order : array of shape (n_targets,)
         Position in the store of every row of `values`.
@@ -89,8 +121,7 @@ class Responses:
     """
 
     values: FLOATS
-    image_ids: NDArray[np.str_]
-    groups: NDArray[np.str_]
+    images: ImageGroups
     layout: UnitLayout
     target_order: NDArray[np.intp]
     target_coords: dict[str, NDArray[Any]]
@@ -105,6 +136,38 @@ class Responses:
     def rotation_invariant(self) -> bool:
         """Whether only rotation-invariant results may be drawn."""
         return bool(self.attrs["rotation_invariant"])
+
+    @property
+    def image_ids(self) -> NDArray[np.str_]:
+        """Ids of the images, shape (n_images,)."""
+        return self.images.image_ids
+
+    @property
+    def groups(self) -> NDArray[np.str_]:
+        """Groups of the images, shape (n_images,)."""
+        return self.images.groups
+
+    @property
+    def test_images(self) -> NDArray[np.bool_] | None:
+        """Which images the data set sets apart, shape (n_images,)."""
+        return self.images.test_images
+
+    @property
+    def test_ceiling(self) -> FLOATS | None:
+        """Noise ceiling of every target for the average over the repeats of test images.
+
+        With c the ceiling of the average over all images, whose noise variance is proportional to
+        A = mean(1/n), signal over noise of one presentation is cA / (1 − c); the ceiling for the
+        test images follows from it and their own A (Spearman 1910 and Brown 1910, *British
+        Journal of Psychology* 3, for the mean of n repeats; Allen et al. 2022, *Nature
+        Neuroscience* 25:116–126, for mixtures of n).
+        """
+        if self.ceiling is None or self.test_images is None:
+            return None
+        shares = 1.0 / np.maximum(self.images.n_repeats, 1)
+        with np.errstate(divide="ignore"):
+            signal = self.ceiling * shares.mean() / (1.0 - self.ceiling)
+        return 1.0 / (1.0 + shares[self.test_images].mean() / signal)
 
 
 def read_responses(
@@ -132,19 +195,16 @@ def read_responses(
         If values are not finite, a target is constant, image ids repeat or no target is left.
     """
     store = open_store(path, kind="responses")
-    image_ids = store["image_id"].values.astype(str)
-    _check_unique(path, image_ids)
-    groups = store["group"].values.astype(str)
-    response = store["response"]
-    _check_finite(path, "response", response.values)
+    images = _image_groups(path, store)
+    response = store["response"].values
+    _check_finite(path, "response", response)
     if store.attrs["modality"] == "meg":
         names, unit, coords, unit_time = _time_units(store)
     else:
         names, unit, coords = _region_units(path, store)
         unit_time = None
-    images = np.lexsort((image_ids, groups))
-    values = response.values.reshape(len(image_ids), -1)
-    _check_constant(path, values)
+    response = response.reshape(len(images.image_ids), -1)
+    _check_constant(path, response)
     reliable = _reliable_targets(store, min_noise_ceiling)
     n_unreliable = int(np.count_nonzero(~reliable & (unit >= 0)))
     unit = np.where(reliable, unit, -1)
@@ -169,9 +229,8 @@ def read_responses(
     ceiling = _ceilings(store, ceiling_floor)[order]
     in_units = ceiling[: int(counts.sum())]
     return Responses(
-        values=np.ascontiguousarray(values[images].T[order], dtype=np.float64),
-        image_ids=image_ids[images],
-        groups=groups[images],
+        values=_by_target(response, images.order, order),
+        images=images,
         layout=layout,
         target_order=order,
         target_coords=coords,
@@ -182,6 +241,58 @@ def read_responses(
         n_below_floor=int(np.count_nonzero(np.isnan(in_units))),
         attrs=dict(store.attrs),
     )
+
+
+def read_image_groups(path: Path) -> ImageGroups:
+    """Read which images a subject saw, without reading responses.
+
+    Parameters
+    ----------
+    path : Path
+        Response store.
+
+    Returns
+    -------
+    ImageGroups
+
+    Raises
+    ------
+    EncodingError
+        If image ids repeat.
+    """
+    return _image_groups(path, open_store(path, kind="responses"))
+
+
+def _image_groups(path: Path, store: xr.Dataset) -> ImageGroups:
+    image_ids = store["image_id"].values.astype(str)
+    _check_unique(path, image_ids)
+    groups = store["group"].values.astype(str)
+    order = np.lexsort((image_ids, groups))
+    test_images = None
+    if "test_image" in store:
+        marked = store["test_image"].values.astype(bool)
+        # Where all or none are marked there is nothing to set apart.
+        test_images = marked[order] if 0 < marked.sum() < len(marked) else None
+    repeats = store["n_repeats"].values if "n_repeats" in store else np.ones(len(order))
+    return ImageGroups(
+        image_ids=image_ids[order],
+        groups=groups[order],
+        test_images=test_images,
+        n_repeats=repeats.astype(np.int64)[order],
+        order=order,
+        digest=str(store.attrs["digest"]),
+    )
+
+
+def _by_target(
+    response: FLOATS, images: NDArray[np.intp], targets: NDArray[np.intp]
+) -> NDArray[np.float32]:
+    """Turn (n_images, n_targets) into (n_targets, n_images), both reordered, block by block."""
+    values = np.empty((len(targets), len(images)), dtype=np.float32)
+    for start in range(0, len(targets), TARGET_BLOCK):
+        block = targets[start : start + TARGET_BLOCK]
+        values[start : start + TARGET_BLOCK] = response[images[:, None], block].T
+    return values
 
 
 def _time_units(
@@ -255,42 +366,85 @@ def read_features(
         If the layer is not among the stores or there twice, stores are of different models, an
         image is missing, ids repeat or values are not finite.
     """
-    stores = [open_store(path, kind="features") for path in paths]
+    stores = _open_layers(paths)
     layers = [str(store.attrs["layer"]) for store in stores]
     if layers.count(layer) != 1:
         raise EncodingError(
             f"layer {layer!r} is in {layers.count(layer)} of the {len(layers)} feature stores, "
             f"expected in one; they hold {layers}"
         )
-    for key in ("model", "signal_set", "stimuli"):
+    activations = {}
+    signals: dict[str, FLOATS] = {}
+    for name, path, store in zip(layers, paths, stores, strict=True):
+        rows = align_images(path, store["image_id"].values.astype(str), image_ids, responses)
+        activation = _activation_name(path, store)
+        activations[name] = _signal(path, store, activation)[rows]
+        if name == layer:
+            signals[activation] = activations[name]
+            for other in store.attrs["roles"]:
+                if other != activation:
+                    signals[other] = _signal(path, store, other)[rows]
+    return LayerFeatures(
+        signals=signals,
+        activation=next(iter(signals)),
+        activations=activations,
+        layers=layers,
+        attrs=dict(stores[layers.index(layer)].attrs),
+    )
+
+
+def read_activations(
+    paths: Sequence[Path], image_ids: NDArray[np.str_], responses: Path
+) -> tuple[list[FLOATS], dict[str, str], dict[str, str]]:
+    """Read the activations of all layers of a model, aligned to the responses.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Feature stores of all layers, in depth order.
+    image_ids : array of shape (n_images,)
+        Images of the responses, in the order that the activations take.
+    responses : Path
+        Response store, named in errors.
+
+    Returns
+    -------
+    activations : list of arrays of shape (n_images, n_features_of_layer)
+    attrs : dict
+        What the stores share: model, signal set and stimulus set.
+    digests : dict of str to str
+        Digest of every store, by layer.
+
+    Raises
+    ------
+    EncodingError
+        As for `read_features`.
+    """
+    stores = _open_layers(paths)
+    activations, digests = [], {}
+    for path, store in zip(paths, stores, strict=True):
+        rows = align_images(path, store["image_id"].values.astype(str), image_ids, responses)
+        activations.append(_signal(path, store, _activation_name(path, store))[rows])
+        digests[str(store.attrs["layer"])] = str(store.attrs["digest"])
+    return activations, {key: str(stores[0].attrs[key]) for key in SHARED}, digests
+
+
+def _open_layers(paths: Sequence[Path]) -> list[xr.Dataset]:
+    stores = [open_store(path, kind="features") for path in paths]
+    for key in SHARED:
         found = sorted({str(store.attrs[key]) for store in stores})
         if len(found) > 1:
             raise EncodingError(
                 f"feature stores of different {key}s were given ({', '.join(found)}): give all "
                 "layers of one model, one signal set and one stimulus set"
             )
-    index = layers.index(layer)
-    activations = []
-    signals: dict[str, FLOATS] = {}
-    for number, (path, store) in enumerate(zip(paths, stores, strict=True)):
-        rows = _align(path, store["image_id"].values.astype(str), image_ids, responses)
-        activation = _activation_name(path, store)
-        names = [activation]
-        if number == index:
-            names += [name for name in store.attrs["roles"] if name != activation]
-        for name in names:
-            values = _signal(path, store, name)[rows]
-            if number == index:
-                signals[name] = values
-            if name == activation:
-                activations.append(values)
-    return LayerFeatures(
-        signals=signals,
-        activation=next(iter(signals)),
-        activations=activations,
-        layer_index=index,
-        attrs=dict(stores[index].attrs),
-    )
+    layers = [str(store.attrs["layer"]) for store in stores]
+    repeated = sorted({layer for layer in layers if layers.count(layer) > 1})
+    if repeated:
+        raise EncodingError(
+            f"two feature stores of layer {', '.join(repeated)} were given: give each layer once"
+        )
+    return stores
 
 
 def _activation_name(path: Path, store: xr.Dataset) -> str:
@@ -318,10 +472,30 @@ def _signal(path: Path, store: xr.Dataset, name: str) -> FLOATS:
     return values
 
 
-def _align(
+def align_images(
     path: Path, available: NDArray[np.str_], wanted: NDArray[np.str_], responses: Path
 ) -> NDArray[np.intp]:
-    """Row of every wanted image."""
+    """Find the row of every wanted image in a store.
+
+    Parameters
+    ----------
+    path : Path
+        The store, named in errors.
+    available : array of shape (n_rows,)
+        Its image ids.
+    wanted : array of shape (n_images,)
+    responses : Path
+        Response store that the wanted images are of, named in errors.
+
+    Returns
+    -------
+    array of shape (n_images,)
+
+    Raises
+    ------
+    EncodingError
+        If an id occurs twice or an image is missing.
+    """
     _check_unique(path, available)
     order = np.argsort(available)
     places = np.searchsorted(available, wanted, sorter=order)
@@ -330,7 +504,7 @@ def _align(
     if missing.size:
         raise EncodingError(
             f"{path} lacks {missing.size} of the {wanted.size} images of {responses}, first "
-            f"{', '.join(missing[:5])}: extract features for the stimulus set of these responses"
+            f"{', '.join(missing[:5])}: make it for the stimulus set of these responses"
         )
     return rows
 
@@ -355,7 +529,7 @@ def _check_finite(path: Path, name: str, values: FLOATS) -> None:
 
 
 def _check_constant(path: Path, values: FLOATS) -> None:
-    constant = int(np.count_nonzero((values == values[:1]).all(axis=0)))
+    constant = int(np.count_nonzero(values.max(axis=0) == values.min(axis=0)))
     if constant:
         raise EncodingError(
             f"{path}: {constant} of {values.shape[1]} targets are constant over all images; mask "

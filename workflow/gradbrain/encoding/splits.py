@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -55,6 +56,69 @@ def grouped_folds(groups: ArrayLike, n_folds: int, seed: int) -> NDArray[np.intp
         fold_of_group[group] = fold
         fold_sizes[fold] += sizes[group]
     return fold_of_group[membership]
+
+
+@dataclass(frozen=True)
+class OuterSplit:
+    """Training and held-out images of one set of fits.
+
+    Attributes
+    ----------
+    number : int
+        Outer fold, or the number of folds for the split that holds out the test images.
+    train, held_out : arrays of int
+        They share no group.
+    test_images : bool
+        Whether the images held out are the test images of the data set.
+    """
+
+    number: int
+    train: NDArray[np.intp]
+    held_out: NDArray[np.intp]
+    test_images: bool = False
+
+
+def outer_splits(
+    groups: NDArray[np.str_],
+    n_folds: int,
+    seed: int,
+    test_images: NDArray[np.bool_] | None = None,
+) -> list[OuterSplit]:
+    """List the outer folds and, where a data set has test images, the split that holds them out.
+
+    Parameters
+    ----------
+    groups : array of shape (n_images,)
+    n_folds : int
+    seed : int
+    test_images : array of shape (n_images,), bool, optional
+        Images with more repeats, which are scored on their own as well. Images that share a group
+        with one of them are in neither part of their split.
+
+    Returns
+    -------
+    list of OuterSplit
+
+    Raises
+    ------
+    EncodingError
+        If there are fewer groups than folds, or no image is left to train on.
+    """
+    folds = grouped_folds(groups, n_folds, seed)
+    splits = [
+        OuterSplit(fold, np.flatnonzero(folds != fold), np.flatnonzero(folds == fold))
+        for fold in range(n_folds)
+    ]
+    if test_images is not None:
+        train = np.flatnonzero(~np.isin(groups, np.unique(groups[test_images])))
+        if len(train) < 2:
+            raise EncodingError(
+                f"{len(train)} of the {len(groups)} images share no group with the "
+                f"{int(test_images.sum())} test images, so that none are left to train on: give "
+                "the images finer groups, or mark no test images"
+            )
+        splits.append(OuterSplit(n_folds, train, np.flatnonzero(test_images), test_images=True))
+    return splits
 
 
 class FoldSplitter:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from gradbrain.encoding.fit import ALL_ACTIVATIONS
+from gradbrain.encoding.measures import ALL_ACTIVATIONS
 from gradbrain.encoding.score_columns import SCORE_COLUMNS
 
 

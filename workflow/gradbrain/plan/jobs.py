@@ -10,7 +10,13 @@ from typing import Any
 from gradbrain.config import GradbrainError
 from gradbrain.config.definition import feature_definition
 from gradbrain.config.registries import Layer, choose
-from gradbrain.config.schema import DatasetEntry, ModelEntry, SignalSet, StrictModel
+from gradbrain.config.schema import (
+    BASELINE_SETTINGS,
+    DatasetEntry,
+    ModelEntry,
+    SignalSet,
+    StrictModel,
+)
 from gradbrain.config.study import ResolvedStudy
 from gradbrain.datasets.registry import Adapter, adapter, read_options
 from gradbrain.figures.declarations import Declaration, declaration, figure_names
@@ -135,6 +141,20 @@ class Plan:
         """Feature stores of all layers of a model, for the images that a subject saw."""
         return self.features_of_model(model, self.study.subjects[subject].stimuli_of(subject))
 
+    def features_of_fit(self, model: str, layer: str, subject: str) -> list[str]:
+        """Feature stores that a fit reads: of all layers, unless their reduction is given."""
+        settings = self.study.settings.encoding
+        if settings.baseline_components is None or settings.third_band:
+            return self.features_for_subject(model, subject)
+        stimuli = self.study.subjects[subject].stimuli_of(subject)
+        return [self.features(model, layer, self.study.signal_set.name, stimuli)]
+
+    def baseline(self, model: str, subject: str) -> list[str]:
+        """Reduced activations of all layers, where the study reduces them."""
+        if self.study.settings.encoding.baseline_components is None:
+            return []
+        return [f"{self.results}/baselines/{model}/{subject}.zarr"]
+
     def encoding(
         self, model: str, *, suffix: str, layers: Iterable[str] | None = None
     ) -> list[str]:
@@ -194,6 +214,10 @@ class Plan:
         return self.study.settings.model_dump_json(
             exclude={"roots", "only_models", "only_subjects", "only_layers"}
         )
+
+    def baseline_settings(self) -> str:
+        """Settings that the reduction of all layers' activations depends on, as JSON."""
+        return self.study.settings.encoding.model_dump_json(include=set(BASELINE_SETTINGS))
 
     def extraction_code(self, signal_set: str) -> list[str]:
         """Modules that an extraction job uses: its rules and objectives, no others."""

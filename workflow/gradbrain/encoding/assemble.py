@@ -1,0 +1,169 @@
+"""The encoding store of one layer and subject, labelled and in the order of the responses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from gradbrain.config.schema import EncodingSettings
+from gradbrain.encoding.averages import Averages, saved_targets
+from gradbrain.encoding.inputs import LayerFeatures, Responses
+from gradbrain.encoding.measures import fit_of_row, fit_rows, score_rows
+
+FLOATS = NDArray[np.floating]
+
+# Three bands leave the rest to the third.
+SECOND_BAND = "the second band of a fit; 0 where there is none"
+
+
+def assemble_store(
+    averages: Averages,
+    features: LayerFeatures,
+    responses: Responses,
+    settings: EncodingSettings,
+    study: str,
+) -> xr.Dataset:
+    """Label the averages as the encoding store, targets in the order of the response store.
+
+    Parameters
+    ----------
+    averages : Averages
+    features : LayerFeatures
+    responses : Responses
+    settings : EncodingSettings
+    study : str
+
+    Returns
+    -------
+    xarray.Dataset
+    """
+    layout = responses.layout
+    rows = score_rows(
+        features.activation,
+        features.others,
+        normalised=responses.ceiling is not None,
+        third_band=settings.third_band,
+        test_images=responses.test_images is not None,
+    )
+    fits = fit_rows(features.activation, features.others, third_band=settings.third_band)
+    target_coords = _target_coords(responses)
+
+    def stored(values: FLOATS) -> FLOATS:
+        return _in_store_order(values, responses).astype(np.float32)
+
+    # Only normalised scores may be missing: where no ceiling is known, or it is below the floor.
+    measured: dict[str, tuple[tuple[str, ...], FLOATS]] = {
+        "score": (("score_row", "target"), stored(averages.score)),
+        "unit_score": (("score_row", "unit"), averages.unit_score.astype(np.float32)),
+        "boot": (("draw", "score_row", "unit"), averages.boot.astype(np.float32)),
+        "null": (("draw", "score_row", "unit"), averages.null.astype(np.float32)),
+    }
+    variables: dict[str, Any] = {
+        name: (dims, values, _missing_allowed(values) if responses.ceiling is not None else {})
+        for name, (dims, values) in measured.items()
+    }
+    for name, values in averages.hyperparameters.items():
+        if layout.pooled:
+            values = values[:, [targets.start for targets in layout.slices]]
+        # himalaya does not tell the degrees of freedom.
+        attrs = {"missing_allowed": True} if name == "effective_dof" else {}
+        variables[name] = (("fit", "target"), stored(values), attrs)
+    of_units = [
+        averages.hyperparameters["band_weight"][:, own].mean(axis=1) for own in layout.slices
+    ]
+    variables["unit_band_weight"] = (
+        ("fit", "unit"),
+        np.stack(of_units, axis=1).astype(np.float32),
+    )
+    coords: dict[str, Any] = {
+        "signal": ("score_row", np.array([signal for signal, _ in rows])),
+        "measure": ("score_row", np.array([measure for _, measure in rows])),
+        "row_fit": (
+            "score_row",
+            np.array([fit_of_row(*row, features.activation) for row in rows]),
+        ),
+        "unit": ("unit", np.array(layout.names)),
+        "fit": ("fit", np.array(fits)),
+        **{
+            name: ("target", values, _missing_allowed(values))
+            for name, values in target_coords.items()
+        },
+    }
+    if responses.unit_time is not None:
+        coords["unit_time"] = ("unit", responses.unit_time)
+    saved = saved_targets(layout, settings.save_predictions)
+    if len(saved):
+        variables["prediction"] = (
+            ("fit", "image", "saved_target"),
+            averages.predictions.astype(np.float32),
+        )
+        coords["image_id"] = ("image", responses.image_ids)
+        # Position of each saved target in the response store.
+        coords["saved_target"] = ("saved_target", responses.target_order[saved])
+    return xr.Dataset(
+        variables, coords=coords, attrs=_attributes(averages, features, responses, settings, study)
+    )
+
+
+def _in_store_order(values: FLOATS, responses: Responses) -> FLOATS:
+    """Undo the sorting of targets by unit along the last axis."""
+    if responses.layout.pooled:
+        return values
+    stored = np.empty_like(values)
+    stored[..., responses.target_order] = values
+    return stored
+
+
+def _target_coords(responses: Responses) -> dict[str, NDArray[Any]]:
+    if responses.layout.pooled:
+        names = np.array(responses.layout.names)
+        # Units hold reliable targets only.
+        return {"roi": names, "reliable": np.ones(len(names), dtype=bool)}
+    return {**responses.target_coords, "reliable": responses.reliable}
+
+
+def _missing_allowed(values: NDArray[Any]) -> dict[str, bool]:
+    holds_nan = values.dtype.kind == "f" and bool(np.isnan(values).any())
+    return {"missing_allowed": True} if holds_nan else {}
+
+
+def _attributes(
+    averages: Averages,
+    features: LayerFeatures,
+    responses: Responses,
+    settings: EncodingSettings,
+    study: str,
+) -> dict[str, Any]:
+    brain, layer = responses.attrs, features.attrs
+    attrs = {
+        "study": study,
+        **{key: brain[key] for key in ("dataset", "subject", "modality", "space")},
+        **{key: layer[key] for key in ("model", "layer", "depth", "signal_set", "stimuli")},
+        "layer_index": features.layers.index(features.layer),
+        "n_layers": len(features.layers),
+        "n_images": len(responses.image_ids),
+        "n_test_images": (0 if responses.test_images is None else int(responses.test_images.sum())),
+        "n_groups": len(np.unique(responses.groups)),
+        "n_targets": responses.layout.n_targets,
+        "n_unit_targets": responses.layout.sizes.tolist(),
+        "n_unreliable_targets": responses.n_unreliable,
+        "n_targets_below_ceiling_floor": responses.n_below_floor,
+        "edge_share": averages.edge_share,
+        "rotation_invariant": responses.rotation_invariant,
+        **{key: list(brain[key]) for key in ("roi_order", "early_rois", "high_rois")},
+        "onset_s": brain["onset_s"],
+        "roles": dict(layer["roles"]),
+        "objectives": dict(layer["objectives"]),
+        "band_weight_of": "the first band of a fit; the second has the rest",
+        **({"second_band_weight_of": SECOND_BAND} if settings.third_band else {}),
+        # A device is a resource: no result depends on it.
+        "settings": settings.model_dump(mode="json", exclude={"device"}),
+        "features_digest": layer["digest"],
+        "responses_digest": brain["digest"],
+    }
+    if "roi_distance" in brain:
+        attrs["roi_distance"] = dict(brain["roi_distance"])
+    return attrs

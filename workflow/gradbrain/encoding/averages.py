@@ -1,0 +1,139 @@
+"""Means over outer folds of scores, draws and chosen hyperparameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradbrain.encoding.regression import BandFit
+from gradbrain.encoding.scores import FoldScorer, Score, UnitLayout
+
+FLOATS = NDArray[np.floating]
+
+
+@dataclass
+class Averages:
+    """Means over outer folds of everything that is stored.
+
+    Attributes
+    ----------
+    score : array of shape (n_rows, n_scored)
+    unit_score : array of shape (n_rows, n_units)
+    boot, null : arrays of shape (n_draws, n_rows, n_units)
+    hyperparameters : dict of str to array of shape (n_fits, n_targets)
+    edge_hits, edge_total : int
+        Choices on the edge of the penalty grid, and choices, over reliable targets of pair fits.
+    predictions : array of shape (n_fits, n_images, n_saved)
+    """
+
+    score: FLOATS
+    unit_score: FLOATS
+    boot: FLOATS
+    null: FLOATS
+    hyperparameters: dict[str, FLOATS]
+    edge_hits: int = 0
+    edge_total: int = 0
+    predictions: FLOATS = field(default_factory=lambda: np.empty((0, 0, 0)))
+
+    @classmethod
+    def zeros(
+        cls,
+        n_rows: int,
+        n_fits: int,
+        n_draws: int,
+        layout: UnitLayout,
+        *,
+        third_band: bool = False,
+    ) -> Averages:
+        """Start with nothing added."""
+        kept = ["penalty_log10", "band_weight", "effective_dof"]
+        if third_band:
+            kept.append("second_band_weight")
+        n_units = len(layout.names)
+        return cls(
+            score=np.zeros((n_rows, layout.n_scored)),
+            unit_score=np.zeros((n_rows, n_units)),
+            boot=np.zeros((n_draws, n_rows, n_units)),
+            null=np.zeros((n_draws, n_rows, n_units)),
+            hyperparameters={name: np.zeros((n_fits, layout.n_targets)) for name in kept},
+        )
+
+    @property
+    def edge_share(self) -> float:
+        """Share of reliable targets whose penalty lies on the edge of the grid."""
+        return self.edge_hits / self.edge_total if self.edge_total else 0.0
+
+    def add_score(self, row: int, score: Score, scorer: FoldScorer, weight: float) -> None:
+        """Add the score of a fold to a row.
+
+        Parameters
+        ----------
+        row : int
+        score : Score
+        scorer : FoldScorer
+            That of the fold.
+        weight : float
+            Share of the fold in the mean.
+        """
+        self.score[row] += score.point * weight
+        self.unit_score[row] += scorer.unit_mean(score.point) * weight
+        self.boot[:, row] += score.boot * weight
+        self.null[:, row] += score.null * weight
+
+    def add_fit(self, row: int, fit: BandFit, weight: float) -> None:
+        """Add the hyperparameters that a fold chose to those of a fit.
+
+        Parameters
+        ----------
+        row : int
+        fit : BandFit
+        weight : float
+            Share of the fold in the mean.
+        """
+        self.hyperparameters["penalty_log10"][row] += fit.log10_penalty * weight
+        self.hyperparameters["band_weight"][row] += fit.band_weight * weight
+        self.hyperparameters["effective_dof"][row] += fit.degrees_of_freedom * weight
+        if "second_band_weight" in self.hyperparameters and len(fit.band_weights) > 1:
+            self.hyperparameters["second_band_weight"][row] += fit.band_weights[1] * weight
+
+    def count_edges(self, fit: BandFit, score: Score, layout: UnitLayout) -> None:
+        """Count penalties on the grid's edge, over targets that are predicted above zero.
+
+        Parameters
+        ----------
+        fit : BandFit
+        score : Score
+            Its r.
+        layout : UnitLayout
+        """
+        on_edge = fit.on_edge
+        if layout.pooled:
+            # All targets of a unit share one penalty: its first stands for it.
+            on_edge = on_edge[[targets.start for targets in layout.slices]]
+        predicted = score.point > 0
+        self.edge_hits += int(np.count_nonzero(on_edge & predicted))
+        self.edge_total += int(np.count_nonzero(predicted))
+
+
+def saved_targets(layout: UnitLayout, regions: tuple[str, ...]) -> NDArray[np.intp]:
+    """Rows of the targets in the regions whose predictions are kept.
+
+    Parameters
+    ----------
+    layout : UnitLayout
+    regions : tuple of str
+        Names of units; names that this subject lacks are passed over, as a study may hold data
+        sets with different regions.
+
+    Returns
+    -------
+    array of int
+    """
+    kept = [
+        np.arange(targets.start, targets.stop)
+        for name, targets in zip(layout.names, layout.slices, strict=True)
+        if name in regions
+    ]
+    return np.concatenate(kept) if kept else np.empty(0, dtype=np.intp)

@@ -1,0 +1,150 @@
+"""All models of one outer fold, scored as soon as they are fitted."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gradbrain.encoding.measures import (
+    ALL_ACTIVATIONS,
+    NORMALISED_MEASURES,
+    OTHER_ACTIVATIONS,
+    RAW_MEASURES,
+    TRIPLE_MEASURES,
+    triple_fit,
+)
+from gradbrain.encoding.regression import BandFit, FoldRegression
+from gradbrain.encoding.scores import FoldScorer, Score
+
+FLOATS = NDArray[np.floating]
+
+
+class FoldModels:
+    """All models of one outer fold, scored as soon as they are fitted.
+
+    Parameters
+    ----------
+    regression : FoldRegression
+    scorer : FoldScorer
+    activation : str
+    others : list of str
+        The other signals.
+    normalised : bool
+        Whether single bands are scored relative to the noise ceiling as well.
+    simplex : array of shape (n_candidates, 3), optional
+        Weights of the layer's activation, the other layers' and a signal; fitted where given.
+    """
+
+    def __init__(
+        self,
+        regression: FoldRegression,
+        scorer: FoldScorer,
+        activation: str,
+        others: list[str],
+        *,
+        normalised: bool = False,
+        simplex: FLOATS | None = None,
+    ):
+        self._regression = regression
+        self._scorer = scorer
+        self._activation = activation
+        self._others = others
+        self._normalised = normalised
+        self._simplex = simplex
+
+    def run(self) -> tuple[dict[tuple[str, str], Score], dict[str, BandFit]]:
+        """Fit and score every single band, pair and triple.
+
+        Returns
+        -------
+        scores : dict of (signal, measure) to Score
+        fits : dict of fit name to BandFit
+        """
+        scores, fits = self._singles()
+        for name in self._others:
+            self._score_joint(name, scores, fits)
+            self._score_full(name, scores, fits)
+            if self._simplex is not None:
+                self._score_triple(name, self._simplex, scores, fits)
+        return scores, fits
+
+    def run_test_images(self) -> dict[tuple[str, str], Score]:
+        """Fit and score single bands and unique parts on the test images of a data set.
+
+        Returns
+        -------
+        dict of (signal, measure) to Score
+            Measures carry the prefix ``test_``.
+        """
+        scores, fits = self._singles()
+        for name in self._others:
+            self._score_full(name, scores, fits)
+        return {(signal, f"test_{measure}"): score for (signal, measure), score in scores.items()}
+
+    def _singles(self) -> tuple[dict[tuple[str, str], Score], dict[str, BandFit]]:
+        scores: dict[tuple[str, str], Score] = {}
+        fits: dict[str, BandFit] = {}
+        for name in (self._activation, ALL_ACTIVATIONS, *self._others):
+            fits[name] = self._regression.single(name)
+            predicted = fits[name].prediction
+            measures: tuple[str, ...] = RAW_MEASURES
+            found: tuple[Score, ...]
+            if self._normalised:
+                measures += NORMALISED_MEASURES
+                found = self._scorer.normalised(predicted)
+            else:
+                found = self._scorer.prediction(predicted)
+            for measure, score in zip(measures, found, strict=True):
+                scores[name, measure] = score
+        return scores, fits
+
+    def _score_joint(
+        self, name: str, scores: dict[tuple[str, str], Score], fits: dict[str, BandFit]
+    ) -> None:
+        """The layer's activation with the signal: joint scores, split, gain over the activation."""
+        fit = self._regression.pair(self._activation, name)
+        fits[f"{self._activation}+{name}"] = fit
+        joint = fit.prediction
+        scores[name, "joint_r"], scores[name, "joint_r2"] = self._scorer.prediction(joint)
+        for part, measure in zip(
+            fit.parts, ("split_activation_r2", "split_signal_r2"), strict=True
+        ):
+            scores[name, measure] = self._scorer.split(part, joint)
+        scores[name, "layer_unique_r2"] = self._scorer.gain(
+            fits[self._activation].prediction,
+            joint,
+            scores[name, "joint_r2"] - scores[self._activation, "r2"],
+        )
+
+    def _score_full(
+        self, name: str, scores: dict[tuple[str, str], Score], fits: dict[str, BandFit]
+    ) -> None:
+        """All layers' activations with the signal: full scores and the unique part."""
+        fit = self._regression.pair(ALL_ACTIVATIONS, name)
+        fits[f"{ALL_ACTIVATIONS}+{name}"] = fit
+        full = fit.prediction
+        scores[name, "full_r"], scores[name, "full_r2"] = self._scorer.prediction(full)
+        scores[name, "unique_r2"] = self._scorer.gain(
+            fits[ALL_ACTIVATIONS].prediction,
+            full,
+            scores[name, "full_r2"] - scores[ALL_ACTIVATIONS, "r2"],
+        )
+
+    def _score_triple(
+        self,
+        name: str,
+        simplex: FLOATS,
+        scores: dict[tuple[str, str], Score],
+        fits: dict[str, BandFit],
+    ) -> None:
+        """Three bands: scores of their joint prediction and its split between them."""
+        bands = (self._activation, OTHER_ACTIVATIONS, name)
+        fit = self._regression.mixture(bands, simplex)
+        fits[triple_fit(self._activation, name)] = fit
+        joint = fit.prediction
+        found = [
+            *self._scorer.prediction(joint),
+            *(self._scorer.split(part, joint) for part in fit.parts),
+        ]
+        for measure, score in zip(TRIPLE_MEASURES, found, strict=True):
+            scores[name, measure] = score
