@@ -334,6 +334,20 @@ def test_best_layers_are_those_of_the_studys_definition(figure_inputs, study, tm
     assert 0.123 not in set(best_layer_by_distance.select(inputs)["best_layer_depth"])
 
 
+def test_the_axis_of_peak_times_ends_where_peaks_do_and_not_where_intervals_do(figure_inputs):
+    data = peak_time_by_depth.select(figure_inputs)
+    subjects = data["subject"].unique()
+    few = data[data["subject"].isin(subjects[:2])].copy()
+    far = few["subject"] == subjects[1]
+    few.loc[far, "peak_time_ms"] += 300.0
+    drawn = peak_time_by_depth.figure(few)
+    peaks = few["peak_time_ms"]
+    for ax in drawn.axes:
+        low, high = ax.get_ylim()
+        assert low > peaks.min() - 0.25 * np.ptp(peaks)
+        assert high < peaks.max() + 0.25 * np.ptp(peaks)
+
+
 def test_peak_times_are_in_milliseconds_and_other_units_are_refused(study, tmp_path):
     table = read_table(study["hierarchy"][0])
     peaks = table["statistic"] == "peak_time"

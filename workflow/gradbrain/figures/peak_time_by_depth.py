@@ -121,3 +121,7 @@ def _draw_block(row: SubFigure, block: layout.Block) -> None:
         ax.set_xlabel("relative depth of layer")
         ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     axes[0].set_ylabel("peak time (ms)")
+    # The interval of two or three subjects may be wider than any recording.
+    earliest, latest = block.data["peak_time_ms"].min(), block.data["peak_time_ms"].max()
+    margin = max(20.0, 0.1 * (latest - earliest))
+    axes[0].set_ylim(earliest - margin, latest + margin)
