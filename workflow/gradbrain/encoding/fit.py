@@ -267,8 +267,7 @@ class SplitFits:
                 averages.add_score(row, scores[measured], scorer, share)
         for row, fit_name in enumerate(self._fits):
             averages.add_fit(row, fits[fit_name], share)
-            predicted = fits[fit_name].prediction[self._saved]
-            predicted = predicted * scale[self._saved] + mean[self._saved]
+            predicted = fits[fit_name].prediction * scale[self._saved] + mean[self._saved]
             averages.predictions[row][split.held_out] = predicted.T
         for name in self._features.others:
             of_pairs = {
@@ -310,6 +309,7 @@ class SplitFits:
             features.others,
             normalised=self._normalised,
             simplex=self._simplex,
+            saved=self._saved,
         )
         return models, scorer, mean, scale
 

@@ -33,6 +33,9 @@ class FoldModels:
         Whether single bands are scored relative to the noise ceiling as well.
     simplex : array of shape (n_candidates, 3), optional
         Weights of the layer's activation, the other layers' and a signal; fitted where given.
+    saved : array of int, optional
+        Targets whose predictions are kept; those of all others are given up as soon as they are
+        scored.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class FoldModels:
         *,
         normalised: bool = False,
         simplex: FLOATS | None = None,
+        saved: NDArray[np.intp] | None = None,
     ):
         self._regression = regression
         self._scorer = scorer
@@ -51,6 +55,7 @@ class FoldModels:
         self._others = others
         self._normalised = normalised
         self._simplex = simplex
+        self._saved = np.empty(0, dtype=np.intp) if saved is None else saved
 
     def run(self) -> tuple[dict[tuple[str, str], Score], dict[str, BandFit]]:
         """Fit and score every single band, pair and triple.
@@ -59,13 +64,18 @@ class FoldModels:
         -------
         scores : dict of (signal, measure) to Score
         fits : dict of fit name to BandFit
+            With the predictions of the saved targets only.
         """
-        scores, fits = self._singles()
+        scores: dict[tuple[str, str], Score] = {}
+        fits: dict[str, BandFit] = {}
+        baselines = self._baselines(scores, fits)
         for name in self._others:
-            self._score_joint(name, scores, fits)
-            self._score_full(name, scores, fits)
+            self._score_single(name, scores, fits)
+            self._score_joint(name, baselines[self._activation], scores, fits)
+            self._score_full(name, baselines[ALL_ACTIVATIONS], scores, fits)
             if self._simplex is not None:
                 self._score_triple(name, self._simplex, scores, fits)
+            self._regression.forget(name)
         return scores, fits
 
     def run_test_images(self) -> dict[tuple[str, str], Score]:
@@ -76,59 +86,73 @@ class FoldModels:
         dict of (signal, measure) to Score
             Measures carry the prefix ``test_``.
         """
-        scores, fits = self._singles()
-        for name in self._others:
-            self._score_full(name, scores, fits)
-        return {(signal, f"test_{measure}"): score for (signal, measure), score in scores.items()}
-
-    def _singles(self) -> tuple[dict[tuple[str, str], Score], dict[str, BandFit]]:
         scores: dict[tuple[str, str], Score] = {}
         fits: dict[str, BandFit] = {}
-        for name in (self._activation, ALL_ACTIVATIONS, *self._others):
-            fits[name] = self._regression.single(name)
-            predicted = fits[name].prediction
-            measures: tuple[str, ...] = RAW_MEASURES
-            found: tuple[Score, ...]
-            if self._normalised:
-                measures += NORMALISED_MEASURES
-                found = self._scorer.normalised(predicted)
-            else:
-                found = self._scorer.prediction(predicted)
-            for measure, score in zip(measures, found, strict=True):
-                scores[name, measure] = score
-        return scores, fits
+        baselines = self._baselines(scores, fits)
+        for name in self._others:
+            self._score_single(name, scores, fits)
+            self._score_full(name, baselines[ALL_ACTIVATIONS], scores, fits)
+            self._regression.forget(name)
+        return {(signal, f"test_{measure}"): score for (signal, measure), score in scores.items()}
+
+    def _baselines(
+        self, scores: dict[tuple[str, str], Score], fits: dict[str, BandFit]
+    ) -> dict[str, FLOATS]:
+        """Predictions of what signals are compared with, by band."""
+        return {
+            name: self._score_single(name, scores, fits)
+            for name in (self._activation, ALL_ACTIVATIONS)
+        }
+
+    def _score_single(
+        self, name: str, scores: dict[tuple[str, str], Score], fits: dict[str, BandFit]
+    ) -> FLOATS:
+        fit = self._regression.single(name)
+        fits[name] = fit.predicting(self._saved)
+        measures: tuple[str, ...] = RAW_MEASURES
+        found: tuple[Score, ...]
+        if self._normalised:
+            measures += NORMALISED_MEASURES
+            found = self._scorer.normalised(fit.prediction)
+        else:
+            found = self._scorer.prediction(fit.prediction)
+        for measure, score in zip(measures, found, strict=True):
+            scores[name, measure] = score
+        return fit.prediction
 
     def _score_joint(
-        self, name: str, scores: dict[tuple[str, str], Score], fits: dict[str, BandFit]
+        self,
+        name: str,
+        baseline: FLOATS,
+        scores: dict[tuple[str, str], Score],
+        fits: dict[str, BandFit],
     ) -> None:
         """The layer's activation with the signal: joint scores, split, gain over the activation."""
         fit = self._regression.pair(self._activation, name)
-        fits[f"{self._activation}+{name}"] = fit
+        fits[f"{self._activation}+{name}"] = fit.predicting(self._saved)
         joint = fit.prediction
         scores[name, "joint_r"], scores[name, "joint_r2"] = self._scorer.prediction(joint)
         for part, measure in zip(
             fit.parts, ("split_activation_r2", "split_signal_r2"), strict=True
         ):
             scores[name, measure] = self._scorer.split(part, joint)
-        scores[name, "layer_unique_r2"] = self._scorer.gain(
-            fits[self._activation].prediction,
-            joint,
-            scores[name, "joint_r2"] - scores[self._activation, "r2"],
-        )
+        gain = scores[name, "joint_r2"] - scores[self._activation, "r2"]
+        scores[name, "layer_unique_r2"] = self._scorer.gain(baseline, joint, gain)
 
     def _score_full(
-        self, name: str, scores: dict[tuple[str, str], Score], fits: dict[str, BandFit]
+        self,
+        name: str,
+        baseline: FLOATS,
+        scores: dict[tuple[str, str], Score],
+        fits: dict[str, BandFit],
     ) -> None:
         """All layers' activations with the signal: full scores and the unique part."""
         fit = self._regression.pair(ALL_ACTIVATIONS, name)
-        fits[f"{ALL_ACTIVATIONS}+{name}"] = fit
+        fits[f"{ALL_ACTIVATIONS}+{name}"] = fit.predicting(self._saved)
         full = fit.prediction
         scores[name, "full_r"], scores[name, "full_r2"] = self._scorer.prediction(full)
-        scores[name, "unique_r2"] = self._scorer.gain(
-            fits[ALL_ACTIVATIONS].prediction,
-            full,
-            scores[name, "full_r2"] - scores[ALL_ACTIVATIONS, "r2"],
-        )
+        gain = scores[name, "full_r2"] - scores[ALL_ACTIVATIONS, "r2"]
+        scores[name, "unique_r2"] = self._scorer.gain(baseline, full, gain)
 
     def _score_triple(
         self,
@@ -140,7 +164,7 @@ class FoldModels:
         """Three bands: scores of their joint prediction and its split between them."""
         bands = (self._activation, OTHER_ACTIVATIONS, name)
         fit = self._regression.mixture(bands, simplex)
-        fits[triple_fit(self._activation, name)] = fit
+        fits[triple_fit(self._activation, name)] = fit.predicting(self._saved)
         joint = fit.prediction
         found = [
             *self._scorer.prediction(joint),

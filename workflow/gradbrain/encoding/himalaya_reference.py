@@ -103,6 +103,9 @@ class HimalayaRegression:
         weights /= weights.sum(axis=1, keepdims=True)
         return self._fit([self._bands[name] for name in names], weights)
 
+    def forget(self, name: str) -> None:
+        """Do nothing: fits are not held."""
+
     def _fit(self, bands: Sequence[Band], weights: FLOATS) -> BandFit:
         n_targets, n_train = self._responses.shape
         parts = tuple(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -52,6 +52,19 @@ class BandFit:
         """Prediction of all bands together, shape (n_targets, n_test)."""
         return sum(self.parts[1:], start=self.parts[0])
 
+    def predicting(self, targets: NDArray[np.intp]) -> BandFit:
+        """Keep the predictions of some targets only, and the hyperparameters of all.
+
+        Parameters
+        ----------
+        targets : array of int
+
+        Returns
+        -------
+        BandFit
+        """
+        return replace(self, parts=tuple(part[targets] for part in self.parts))
+
     @property
     def band_weight(self) -> FLOATS:
         """Weight of the first band, shape (n_targets,); 1 for a single band."""
@@ -69,6 +82,9 @@ class FoldRegression(Protocol):
 
     def mixture(self, names: Sequence[str], candidates: FLOATS) -> BandFit:
         """Fit several bands with the best of some rows of weights."""
+
+    def forget(self, name: str) -> None:
+        """Give up what is held of a band that no fit will ask for again."""
 
 
 class ClosedFormRegression:
@@ -191,6 +207,16 @@ class ClosedFormRegression:
                 for part, predicted in zip(parts, problem.predict(coefficients, row), strict=True):
                     part[targets] = predicted
         return self._fit(parts, solution, np.concatenate([np.eye(len(names)), inner]), freedom)
+
+    def forget(self, name: str) -> None:
+        """Give up the single fit and the products of a band.
+
+        Parameters
+        ----------
+        name : str
+        """
+        self._singles.pop(name, None)
+        self._products.pop(name, None)
 
     def _problem(self, *names: str) -> DualProblem | PrimalProblem:
         bands = [self._bands[name] for name in names]
