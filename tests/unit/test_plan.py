@@ -1,11 +1,16 @@
 import ast
+import json
+import math
 import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from gradbrain.config import GradbrainError
+from gradbrain.config.study import load_study
 from gradbrain.plan.code_inputs import import_closure
+from gradbrain.plan.jobs import Plan
 from gradbrain.plan.roots import link_roots
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -124,3 +129,17 @@ def test_roots_are_links_and_a_folder_of_its_own_is_never_replaced(tmp_path):
     (data / "own").mkdir()
     with pytest.raises(GradbrainError, match="is a folder of its own"):
         link_roots({"own": str(tmp_path / "first")}, data, "config.yaml")
+
+
+def test_a_fit_asks_for_memory_by_the_size_of_its_responses(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = yaml.safe_load((ROOT / "tests/workflow/tiny/study.yaml").read_text())
+    config["registries"] = [str(ROOT / folder) for folder in config["registries"]]
+    plan = Plan(load_study(config, root=ROOT, where="study.yaml"), ROOT)
+    before = plan.fit_memory("tiny_fmri-s1")
+    # 10,000 images and 40,000 targets of four bytes, of which nothing is written but the shape.
+    folder = tmp_path / "results/tiny/responses/tiny_fmri-s1.zarr/response"
+    folder.mkdir(parents=True)
+    (folder / "zarr.json").write_text(json.dumps({"shape": [10000, 40000]}))
+    assert plan.fit_memory("tiny_fmri-s1") == before + math.ceil(5.5 * 1525.88)
+    assert plan.fit_memory("tiny_fmri-s2") == before

@@ -95,7 +95,11 @@ def hierarchy_tables(wildcards):
 
 
 def fit_memory(wildcards, attempt):
-    return 8000 * attempt
+    return attempt * plan.fit_memory(wildcards.subject)
+
+
+def reduction_memory(wildcards, attempt):
+    return 16000 * attempt
 
 
 def figure_script_code(wildcards):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
@@ -21,8 +22,12 @@ from gradbrain.config.study import ResolvedStudy
 from gradbrain.datasets.registry import Adapter, adapter, read_options
 from gradbrain.figures.declarations import Declaration, declaration, figure_names
 from gradbrain.plan.code_inputs import import_closure
-from gradbrain.store import FORMAT_VERSION, read_definition
+from gradbrain.store import FORMAT_VERSION, array_shape, read_definition
 
+# Measured by benchmarks/bench_fit_memory.py (4.5 MB per MB of responses and 340 MB), rounded up,
+# with 2 GB for features of some thousand columns.
+FIT_BASE_MB = 3000
+FIT_MB_PER_RESPONSE_MB = 5.5
 RESULTS = "results"
 DATA = "data"
 
@@ -187,6 +192,16 @@ class Plan:
     def registries(self) -> list[str]:
         """Folders that hold registries."""
         return [str(self.root / "config"), *self.study.settings.registries]
+
+    def fit_memory(self, subject: str) -> int:
+        """Memory of a fit in MB, from the size of the responses; more of it after a failure.
+
+        Before the responses are made their size is not known; Snakemake asks again when they are.
+        """
+        shape = array_shape(f"{self.results}/responses/{subject}.zarr", "response")
+        if shape is None:
+            return FIT_BASE_MB
+        return FIT_BASE_MB + math.ceil(FIT_MB_PER_RESPONSE_MB * 4 * math.prod(shape) / 2**20)
 
     # --- code and parameters -----------------------------------------------------------------
 

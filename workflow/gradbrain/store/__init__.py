@@ -4,7 +4,13 @@ from gradbrain.store.atomic import atomic_path, write_text
 from gradbrain.store.errors import StoreError
 from gradbrain.store.provenance import write_provenance
 from gradbrain.store.tables import read_table, write_table
-from gradbrain.store.zarr_store import StreamingStore, open_store, read_definition, write_store
+from gradbrain.store.zarr_store import (
+    StreamingStore,
+    array_shape,
+    open_store,
+    read_definition,
+    write_store,
+)
 
 # Raised by hand when the layout of stores or the meaning of a config key changes: it enters the
 # parameters of every rule, so that all results are made again.
@@ -14,6 +20,7 @@ __all__ = [
     "FORMAT_VERSION",
     "StoreError",
     "StreamingStore",
+    "array_shape",
     "atomic_path",
     "open_store",
     "read_definition",

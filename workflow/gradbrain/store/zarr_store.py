@@ -228,6 +228,15 @@ def read_definition(path: str | os.PathLike[str]) -> dict[str, Any]:
     return attributes if isinstance(attributes, dict) else {}
 
 
+def array_shape(path: str | os.PathLike[str], name: str) -> tuple[int, ...] | None:
+    """Read the shape of a variable without opening it; None if there is no such store."""
+    try:
+        metadata = json.loads((Path(path) / name / "zarr.json").read_text())
+        return tuple(int(size) for size in metadata["shape"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def _check_complete(path: Path, kind: str) -> dict[str, Any]:
     if not path.is_dir():
         raise StoreError(f"{path}: there is no such store. {rebuild_hint(path)}")
