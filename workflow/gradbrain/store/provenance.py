@@ -9,6 +9,7 @@ import resource
 import subprocess
 import sys
 import time
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,8 @@ def provenance_path(path: str | os.PathLike[str]) -> Path:
     return path.with_name(path.name + ".provenance.json")
 
 
+# A job may write many stores: neither changes while it runs.
+@cache
 def _version(package: str) -> str | None:
     try:
         return metadata.version(package)
@@ -32,6 +35,7 @@ def _version(package: str) -> str | None:
         return None
 
 
+@cache
 def _git_revision() -> str | None:
     root = Path(__file__).resolve().parents[3]
     command = ["git", "-C", str(root), "describe", "--always", "--dirty"]
