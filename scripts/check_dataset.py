@@ -50,6 +50,8 @@ def item_line(item: Item) -> str:
 
 
 def heading(name: str, items: list[Item], verdict: str) -> str:
+    if not items:
+        return f"{name}: {verdict}"
     n_bytes = sum(item.n_bytes for item in items)
     return f"{name}: {verdict} ({sum(item.n_files for item in items)} files, {size(n_bytes)})"
 
@@ -57,7 +59,8 @@ def heading(name: str, items: list[Item], verdict: str) -> str:
 def print_inventory(inventory: Inventory, subjects: list[str]) -> list[str]:
     """Print one block for what all share and one per subject; return who cannot be run."""
     shared = [item for item in inventory.items if not item.subject]
-    print(heading("shared by all subjects", shared, "listed below"))
+    if shared:
+        print(heading("all subjects", shared, "shared files"))
     for item in shared:
         print(item_line(item))
     stuck = []

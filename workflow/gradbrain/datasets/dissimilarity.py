@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from gradbrain.config.schema import DatasetEntry, StrictModel
 from gradbrain.datasets.errors import DatasetError
+from gradbrain.datasets.file_names import natural_key
 from gradbrain.datasets.images import content_sha256, load_image
 from gradbrain.datasets.inventory import Item, inspect_file, inspect_files
 from gradbrain.datasets.noise_ceiling import kernel_ceiling
@@ -65,13 +66,6 @@ class Options(StrictModel):
         if unknown:
             raise ValueError(f"early_rois, high_rois: {unknown} are not among files")
         return self
-
-
-def natural_key(name: str) -> list[tuple[int, int | str]]:
-    """Sort key by which ``image_2`` comes before ``image_10``."""
-    return [
-        (0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", name) if part
-    ]
 
 
 def image_files(options: Options, data: Path) -> list[Path]:

@@ -16,7 +16,8 @@ from gradbrain.datasets.errors import DatasetError
 
 logger = logging.getLogger(__name__)
 
-BLOCK_BYTES = 1 << 20
+#: What a broken transfer may lose.
+BLOCK_BYTES = 1 << 16
 TIMEOUT_S = 30
 #: Attempts in a row that bring no new byte before a transfer is given up.
 MAX_IDLE_ATTEMPTS = 2

@@ -95,7 +95,7 @@ def inspect_file(
     required
         Whether the subject cannot be run without it.
     """
-    about = {"subject": subject, "path": str(path), "required": required}
+    about: dict[str, Any] = {"subject": subject, "path": str(path), "required": required}
     try:
         n_bytes = path.stat().st_size
     except OSError:
