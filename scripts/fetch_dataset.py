@@ -24,7 +24,11 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", help="entry of datasets.yaml")
     parser.add_argument(
-        "--registry", type=Path, default=ROOT / "config", help="folder that holds datasets.yaml"
+        "--registry",
+        type=Path,
+        nargs="+",
+        default=[ROOT / "config"],
+        help="folders that hold a datasets.yaml",
     )
     parser.add_argument("--data", type=Path, help="folder to make; by default data/<name>")
     parser.add_argument(
@@ -36,7 +40,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     arguments = parse_arguments(argv)
-    entry = Registries([arguments.registry]).dataset(arguments.name, where="name")
+    entry = Registries(arguments.registry).dataset(arguments.name, where="name")
     data = arguments.data or Path("data") / entry.name
     if arguments.list:
         for relative, file in remote_files(entry, only=arguments.only).items():

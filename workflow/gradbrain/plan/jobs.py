@@ -74,6 +74,15 @@ class Plan:
                 sets[entry.stimuli] = entry
         return sets
 
+    @cached_property
+    def fetchable(self) -> list[str]:
+        """Data sets with public files, which are fetched when asked for."""
+        entries = [
+            self.study.registries.dataset(name, where="datasets.yaml")
+            for name in self.study.registries.datasets
+        ]
+        return [entry.name for entry in entries if entry.fetch and entry.fetch.is_fetchable]
+
     def adapter(self, entry: DatasetEntry) -> tuple[Adapter, Any]:
         """Module that reads a data set, and the entry's options as it understands them."""
         return adapter(entry.adapter), read_options(entry)
