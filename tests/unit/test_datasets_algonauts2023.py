@@ -124,7 +124,7 @@ def test_regions_join_labels_and_the_first_takes_what_two_share(tree):
         regions={"faces": ["FFA-1", "FFA-2"], "early": ["early"], "lateral": ["lateral"]},
         early_rois=["early"],
         high_rois=["faces"],
-        distances_from=None,
+        reference_roi=None,
         only_regions=True,
     )
     of_column = [

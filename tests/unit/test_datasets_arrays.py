@@ -150,10 +150,12 @@ def test_single_presentations_have_no_ceiling_unless_it_is_given(data):
 
 
 def test_targets_keep_region_hemisphere_and_position(data):
-    _, dataset = prepare(data, distances_from="V1")
+    _, dataset = prepare(data, reference_roi="V1")
     assert list(dataset["roi"].values) == ["V1", "V1", "LO", "LO", ""]
     assert list(dataset["hemisphere"].values) == ["left", "right", "left", "right", ""]
     assert list(dataset["x"].values) == [-10, 10, -40, 40, 0]
+    # Without vertices, columns tell the targets of a map apart.
+    assert list(dataset["vertex"].values) == [0, 1, 2, 3, 4]
     assert dataset.attrs["roi_order"] == ["V1", "LO"]
     # 30 mm to the side and 20 mm to the front in both hemispheres.
     assert dataset.attrs["roi_distance"] == pytest.approx({"V1": 0, "LO": np.hypot(30, 20)})
@@ -181,7 +183,7 @@ def test_meg_keeps_times_and_sensors(data):
 
 @pytest.mark.parametrize("suffix", [".zarr", ".nc"])
 def test_xarray_files_say_everything_themselves(data, suffix):
-    _, expected = prepare(data, distances_from="V1")
+    _, expected = prepare(data, reference_roi="V1")
     rows = pd.read_csv(data / "s1_rows.csv")
     own = xr.Dataset(
         {"response": (("presentation", "target"), np.load(data / "s1.npy"))},
@@ -196,7 +198,7 @@ def test_xarray_files_say_everything_themselves(data, suffix):
     path = data / f"s1{suffix}"
     own.to_zarr(path) if suffix == ".zarr" else own.to_netcdf(path)
     _, dataset = prepare(
-        data, responses=f"{{id}}{suffix}", rows=None, targets=None, distances_from="V1"
+        data, responses=f"{{id}}{suffix}", rows=None, targets=None, reference_roi="V1"
     )
     xr.testing.assert_allclose(dataset, expected)
 
@@ -305,9 +307,14 @@ def empty_row(values):
             r"noise_ceiling reaches from 40 to 40; .*\(divide per cents by 100\)",
         ),
         (edit("targets.csv", lambda t: t.assign(x="far")), {}, r"targets\.csv: x, y, z.*far"),
+        (
+            edit("targets.csv", lambda t: t.assign(vertex=7, hemisphere="lh")),
+            {},
+            "two targets have the vertex 7 of the same hemisphere",
+        ),
         (edit("targets.csv", lambda t: t.assign(roi="")), {}, "no target lies in a region"),
         (lambda data: None, {"roi_order": ["V1", "IT"]}, "roi_order names IT, which no target has"),
-        (lambda data: None, {"distances_from": "V2"}, "no target lies in distances_from: V2"),
+        (lambda data: None, {"reference_roi": "V2"}, "no target lies in reference_roi: V2"),
         (lambda data: None, {"space": "fsaverage5"}, "need `hemisphere` and `vertex`"),
         (lambda data: None, {"rows": None}, "has 12 rows, but there are 4 images"),
         (lambda data: None, {"responses": "{id}.mat"}, r"s1\.mat: expected a name that ends in"),

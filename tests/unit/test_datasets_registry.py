@@ -72,10 +72,12 @@ def test_an_unknown_option_is_named_with_those_that_exist():
 
 
 def test_adapters_load_neither_torch_nor_mne_nor_nilearn():
+    entries = (REGISTRIES.dataset(name, where="test") for name in REGISTRIES.datasets)
+    names = sorted({"arrays", *(entry.adapter for entry in entries)})
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]);"
         "from gradbrain.datasets.registry import adapter;"
-        "[adapter(name) for name in ('photographs', 'simulated', 'dissimilarity')];"
+        f"[adapter(name) for name in {names}];"
         "print([m for m in ('torch', 'mne', 'nilearn', 'skimage', 'nibabel') if m in sys.modules])"
     )
     command = [sys.executable, "-c", code, str(ROOT / "workflow")]

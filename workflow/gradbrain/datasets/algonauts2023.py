@@ -80,7 +80,7 @@ class Options(StrictModel):
     )
     early_rois: tuple[str, ...] = ("V1", "V2", "V3")
     high_rois: tuple[str, ...] = ("lateral", "ventral", "parietal")
-    distances_from: str | None = Field("V1", description="Region that distances start from.")
+    reference_roi: str | None = Field("V1", description="Region that distances start from.")
     only_regions: bool = Field(False, description="Leave out vertices outside all regions.")
     surfaces: str | None = Field(
         None,
@@ -96,12 +96,12 @@ class Options(StrictModel):
     @model_validator(mode="after")
     def _regions_agree(self) -> Options:
         named = {*self.early_rois, *self.high_rois}
-        if self.distances_from is not None:
-            named.add(self.distances_from)
+        if self.reference_roi is not None:
+            named.add(self.reference_roi)
         unknown = sorted(named - set(self.regions))
         if unknown:
             raise ValueError(
-                f"early_rois, high_rois, distances_from: {unknown} are not among regions: "
+                f"early_rois, high_rois, reference_roi: {unknown} are not among regions: "
                 f"{list(self.regions)}"
             )
         labels = [label for labels in self.regions.values() for label in labels]
@@ -227,9 +227,9 @@ def responses(
         high_rois=options.high_rois,
     )
     attrs["coverage"] = COVERAGE
-    if options.distances_from is not None:
+    if options.reference_roi is not None:
         placed = targets.dropna(subset=["x", "y", "z"])
-        attrs["roi_distance"] = region_distances(placed, options.distances_from)
+        attrs["roi_distance"] = region_distances(placed, options.reference_roi)
     return fmri_responses(
         betas, targets, stimuli=stimuli, n_repeats=0, noise_ceiling=ceiling, attrs=attrs
     )

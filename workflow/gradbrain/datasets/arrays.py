@@ -79,7 +79,7 @@ class Options(StrictModel):
     )
     early_rois: tuple[str, ...] = ()
     high_rois: tuple[str, ...] = ()
-    distances_from: str | None = Field(
+    reference_roi: str | None = Field(
         None, description="Region that distances start from, V1; needs x, y, z."
     )
     onset_s: float = Field(0.0, description="Image onset on the time axis, s.")
@@ -465,9 +465,9 @@ def _fmri(
         early_rois=options.early_rois,
         high_rois=options.high_rois,
     )
-    if options.distances_from is not None:
+    if options.reference_roi is not None:
         placed = targets.dropna(subset=["x", "y", "z"])
-        attrs["roi_distance"] = region_distances(placed, options.distances_from)
+        attrs["roi_distance"] = region_distances(placed, options.reference_roi)
     return fmri_responses(
         average,
         targets,
@@ -500,7 +500,9 @@ def _targets(
         raise DatasetError(
             f"{recording.path}: has {n_targets} targets, but {where} describes {len(table)}"
         )
-    defaults = {"hemisphere": "", "vertex": -1}
+    # Maps tell targets apart by hemisphere and vertex; voxels go by their column.
+    in_order = -1 if (options.space or "").startswith("fsaverage") else np.arange(n_targets)
+    defaults = {"hemisphere": "", "vertex": in_order}
     targets = pd.DataFrame(
         {
             name: table[name] if name in table.columns else defaults.get(name, np.nan)
@@ -533,6 +535,13 @@ def _check_targets(targets: pd.DataFrame, options: Options, where: Path) -> None
         )
     if numbers["vertex"].isna().any() or (numbers["vertex"] % 1 != 0).any():
         raise DatasetError(f"{where}: vertex: expected whole numbers")
+    twins = targets.duplicated(["hemisphere", "vertex"])
+    if twins.any() and (numbers["vertex"] >= 0).all():
+        row = int(np.argmax(twins))
+        raise DatasetError(
+            f"{where}: two targets have the vertex {int(numbers['vertex'][row])} of the same "
+            "hemisphere; number each once, or leave out the column"
+        )
     if (options.space or "").startswith("fsaverage") and (
         (numbers["vertex"] < 0).any() or (targets["hemisphere"].astype(str) == "").any()
     ):
@@ -555,8 +564,8 @@ def _check_regions(
                 f"{where}: the option {key} names {', '.join(unknown)}, which no target has; they "
                 f"have {', '.join(sorted(known))}"
             )
-    if options.distances_from is not None and options.distances_from not in known:
-        raise DatasetError(f"{where}: no target lies in distances_from: {options.distances_from}")
+    if options.reference_roi is not None and options.reference_roi not in known:
+        raise DatasetError(f"{where}: no target lies in reference_roi: {options.reference_roi}")
 
 
 def _meg(
