@@ -72,7 +72,7 @@ def print_inventory(inventory: Inventory, subjects: list[str]) -> list[str]:
             print(item_line(item))
         if obstacles:
             stuck.append(subject)
-    for problem in inventory.problems:
+    for problem in dict.fromkeys(text for own in inventory.problems.values() for text in own):
         print(f"problem: {problem}")
     return stuck
 
@@ -86,7 +86,8 @@ def main(argv: list[str] | None = None) -> None:
     if arguments.subjects:
         subjects = [name for name in subjects if name in arguments.subjects]
     data = arguments.root or Path("data") / entry.name
-    inventory = take_inventory(entry, data)
+    some = entry.model_copy(update={"subjects": tuple(subjects)})
+    inventory = take_inventory(some, data)
     stuck = print_inventory(inventory, subjects)
     if stuck or (not subjects and inventory.obstacles("")):
         how = f" {entry.fetch.instructions}" if entry.fetch and entry.fetch.instructions else ""

@@ -50,28 +50,27 @@ class Item:
 
 @dataclass(frozen=True)
 class Inventory:
-    """Items of a data set, and what its adapter's ``check`` says."""
+    """Items of a data set, and what its adapter's ``check`` says of each subject.
+
+    Attributes
+    ----------
+    items
+        What is there and what is not.
+    problems
+        Subject -> what keeps it from being run; ``""`` where the entry has no subjects.
+    """
 
     items: list[Item]
-    problems: list[str]
+    problems: dict[str, list[str]]
 
     def obstacles(self, subject: str) -> list[str]:
-        """Say what keeps a subject from being run; empty where nothing does.
-
-        A problem of the data set that does not name another subject concerns everyone.
-        """
+        """Say what keeps a subject from being run; empty where nothing does."""
         found = [
             f"{item.path}: {item.state}" + (f" ({item.detail})" if item.detail else "")
             for item in self.items
             if item.required and item.state != "there" and item.subject in ("", subject)
         ]
-        others = {item.subject for item in self.items} - {"", subject}
-        found += [
-            text
-            for text in self.problems
-            if subject in text or not any(other in text for other in others)
-        ]
-        return found
+        return [*found, *self.problems.get(subject, [])]
 
 
 def inspect_file(
@@ -168,11 +167,15 @@ def take_inventory(entry: DatasetEntry, data: Path) -> Inventory:
         The entry's options are wrong.
     """
     module, options = adapter(entry.adapter), read_options(entry)
-    problems = module.check(entry, options, data)
+    problems = {}
+    for subject in entry.subjects or ("",):
+        own = entry.model_copy(update={"subjects": (subject,) if subject else ()})
+        problems[subject] = list(module.check(own, options, data))
     list_items = getattr(module, "inventory", None)
     if list_items is None or not data.is_dir():
         return Inventory([], problems)
     try:
         return Inventory(list_items(entry, options, data), problems)
     except GradbrainError as error:
-        return Inventory([], [*problems, str(error)])
+        everyone = {subject: [*own, str(error)] for subject, own in problems.items()}
+        return Inventory([], everyone)

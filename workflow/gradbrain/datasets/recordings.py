@@ -17,7 +17,7 @@ import pandas as pd
 from gradbrain.datasets.errors import DatasetError
 
 SUFFIXES = (".npy", ".zarr", ".nc")
-BLOCK_BYTES = 256 * 2**20
+BLOCK_BYTES = 64 * 2**20
 TABLE_SUFFIXES = (".csv", ".parquet")
 
 
