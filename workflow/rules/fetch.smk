@@ -9,6 +9,7 @@ for dataset in plan.fetchable:
             script=plan.script("fetch_dataset"),
         log:
             f"logs/fetch/{dataset}.log",
+        localrule: True
         conda:
             "../../envs/environment.yaml"
         resources:
@@ -17,7 +18,6 @@ for dataset in plan.fetchable:
         params:
             dataset=dataset,
             registries=plan.registries(),
-        localrule: True
         message:
             "Fetch the public files of {params.dataset} into data/{params.dataset}"
         shell:
