@@ -26,16 +26,11 @@ from gradbrain.datasets.file_names import natural_key
 from gradbrain.datasets.images import content_sha256, load_image
 from gradbrain.datasets.inventory import Item, inspect_file, inspect_files
 from gradbrain.datasets.noise_ceiling import average_presentations
+from gradbrain.datasets.recording_axes import read_sensors, read_targets, read_times
 from gradbrain.datasets.recordings import Recording, open_recording, read_rows
 from gradbrain.datasets.responses import describe, fmri_responses, meg_responses, region_distances
-from gradbrain.datasets.sensors import sensor_layout
 from gradbrain.datasets.stimuli import Stimulus, stimuli_table
 
-HEMISPHERES = {
-    **dict.fromkeys(("left", "lh", "l", "L"), "left"),
-    **dict.fromkeys(("right", "rh", "r", "R"), "right"),
-    "": "",
-}
 SPACES = {"fmri": "voxels", "meg": "sensors"}
 
 
@@ -230,6 +225,10 @@ def _path(entry: DatasetEntry, pattern: str, name: str) -> str:
     """Fill in who a path belongs to: a subject, or the stimulus set of a subject."""
     short = name.removeprefix(f"{entry.name}-")
     return pattern.replace("{subject}", name).replace("{id}", short)
+
+
+def _table_path(entry: DatasetEntry, pattern: str | None, subject: str, data: Path) -> Path | None:
+    return None if pattern is None else data / _path(entry, pattern, subject)
 
 
 def _stimulus_sets(entry: DatasetEntry) -> list[str]:
@@ -451,7 +450,8 @@ def _fmri(
     recording: Recording,
     rows: pd.DataFrame,
 ) -> xr.Dataset:
-    targets = _targets(entry, options, subject, data, recording)
+    table = _table_path(entry, options.targets, subject, data)
+    targets = read_targets(recording, table, space=space(entry, options))
     order = options.roi_order or tuple(dict.fromkeys(targets["roi"][targets["roi"] != ""]))
     _check_regions(options, order, targets, where=f"{recording.path}: targets of {subject!r}")
     images = list(stimuli["image_id"])
@@ -476,79 +476,6 @@ def _fmri(
         noise_ceiling=np.where(np.isnan(given), ceiling, given),
         attrs=attrs,
     )
-
-
-def _targets(
-    entry: DatasetEntry, options: Options, subject: str, data: Path, recording: Recording
-) -> pd.DataFrame:
-    """Return ``roi``, ``hemisphere``, ``x``, ``y``, ``z``, ``vertex``, ``noise_ceiling``."""
-    n_targets = recording.shape[-1]
-    where: Path = recording.path
-    if options.targets is not None:
-        where = data / _path(entry, options.targets, subject)
-        table = read_rows(where, columns=("roi",))
-    elif "roi" in recording.coordinates:
-        names = ("roi", "hemisphere", "x", "y", "z", "vertex", "noise_ceiling")
-        found = {name: recording.coordinates.get(name) for name in names}
-        table = pd.DataFrame({name: value for name, value in found.items() if value is not None})
-        table["roi"] = table["roi"].astype(str)
-    else:
-        raise DatasetError(
-            f"{where}: has no coordinate `roi`; add it, or name a table in the option `targets`"
-        )
-    if len(table) != n_targets:
-        raise DatasetError(
-            f"{recording.path}: has {n_targets} targets, but {where} describes {len(table)}"
-        )
-    # Maps tell targets apart by hemisphere and vertex; voxels go by their column.
-    in_order = -1 if (options.space or "").startswith("fsaverage") else np.arange(n_targets)
-    defaults = {"hemisphere": "", "vertex": in_order}
-    targets = pd.DataFrame(
-        {
-            name: table[name] if name in table.columns else defaults.get(name, np.nan)
-            for name in ("roi", "hemisphere", "x", "y", "z", "vertex", "noise_ceiling")
-        }
-    )
-    _check_targets(targets, options, where)
-    return targets.assign(
-        hemisphere=targets["hemisphere"].map(HEMISPHERES), vertex=targets["vertex"].astype(int)
-    )
-
-
-def _check_targets(targets: pd.DataFrame, options: Options, where: Path) -> None:
-    unknown = sorted(set(targets["hemisphere"].astype(str)) - set(HEMISPHERES))
-    if unknown:
-        raise DatasetError(
-            f"{where}: hemisphere {unknown[0]!r}; expected left or right, or nothing"
-        )
-    try:
-        numbers = targets[["x", "y", "z", "vertex", "noise_ceiling"]].astype(float)
-    except (TypeError, ValueError) as error:
-        raise DatasetError(
-            f"{where}: x, y, z, vertex, noise_ceiling: expected numbers ({error})"
-        ) from error
-    ceiling = numbers["noise_ceiling"].dropna()
-    if len(ceiling) and not ceiling.between(0, 1).all():
-        raise DatasetError(
-            f"{where}: noise_ceiling reaches from {ceiling.min():g} to {ceiling.max():g}; expected "
-            "the explainable share of variance, from 0 to 1 (divide per cents by 100)"
-        )
-    if numbers["vertex"].isna().any() or (numbers["vertex"] % 1 != 0).any():
-        raise DatasetError(f"{where}: vertex: expected whole numbers")
-    twins = targets.duplicated(["hemisphere", "vertex"])
-    if twins.any() and (numbers["vertex"] >= 0).all():
-        row = int(np.argmax(twins))
-        raise DatasetError(
-            f"{where}: two targets have the vertex {int(numbers['vertex'][row])} of the same "
-            "hemisphere; number each once, or leave out the column"
-        )
-    if (options.space or "").startswith("fsaverage") and (
-        (numbers["vertex"] < 0).any() or (targets["hemisphere"].astype(str) == "").any()
-    ):
-        raise DatasetError(
-            f"{where}: targets in {options.space} need `hemisphere` and `vertex` (index within the "
-            "hemisphere, from 0)"
-        )
 
 
 def _check_regions(
@@ -577,8 +504,12 @@ def _meg(
     recording: Recording,
     rows: pd.DataFrame,
 ) -> xr.Dataset:
-    sensors = _sensors(entry, options, subject, data, recording)
-    time = _sample_times(options, recording)
+    table = _table_path(entry, options.sensors, subject, data)
+    sensors = read_sensors(recording, table, options.layout)
+    if options.times is None:
+        time = read_times(recording)
+    else:
+        time = options.times.first + np.arange(recording.shape[1]) / options.times.rate
     images = list(stimuli["image_id"])
     average, ceiling = _average(recording, rows, images, zscore=options.zscore_sessions)
     return meg_responses(
@@ -590,44 +521,3 @@ def _meg(
         noise_ceiling=ceiling,
         attrs=_attributes(entry, options, subject, onset_s=options.onset_s),
     )
-
-
-def _sensors(
-    entry: DatasetEntry, options: Options, subject: str, data: Path, recording: Recording
-) -> pd.DataFrame:
-    columns = ("sensor", "sensor_x", "sensor_y")
-    where = str(recording.path)
-    if options.sensors is not None:
-        path = data / _path(entry, options.sensors, subject)
-        where, sensors = str(path), read_rows(path, columns=columns)
-    elif options.layout is not None:
-        where, sensors = f"layout {options.layout}", sensor_layout(options.layout)
-    elif all(name in recording.coordinates for name in columns):
-        sensors = pd.DataFrame({name: recording.coordinates[name] for name in columns})
-    else:
-        raise DatasetError(
-            f"{where}: lacks the coordinates {', '.join(columns)}; add them, or give the option "
-            "`sensors` or `layout`"
-        )
-    if len(sensors) != recording.shape[2]:
-        raise DatasetError(
-            f"{recording.path}: has {recording.shape[2]} sensors, but {where} names {len(sensors)}"
-        )
-    if sensors["sensor"].duplicated().any():
-        raise DatasetError(f"{where}: names a sensor twice")
-    return sensors
-
-
-def _sample_times(options: Options, recording: Recording) -> np.ndarray:
-    n_times = recording.shape[1]
-    if options.times is not None:
-        return options.times.first + np.arange(n_times) / options.times.rate
-    time = recording.coordinates.get("time")
-    if time is None or np.asarray(time).dtype.kind not in "fiu":
-        raise DatasetError(
-            f"{recording.path}: lacks the coordinate `time` (s from image onset); add it, or give "
-            "the option `times`"
-        )
-    if np.any(np.diff(time) <= 0):
-        raise DatasetError(f"{recording.path}: the coordinate `time` must rise")
-    return np.asarray(time, dtype=np.float64)
