@@ -236,7 +236,7 @@ def responses(
         subject,
         units=_units(options),
         space=space(entry, options),
-        preprocessing=_preprocessing(options),
+        preprocessing=_preprocessing(options, onset_source(entry, options)),
     )
     return meg_responses(
         averages.response,
@@ -357,7 +357,7 @@ def _units(options: Options) -> str:
     return "baseline standard deviations" if options.source == "preprocessed" else "T"
 
 
-def _preprocessing(options: Options) -> str:
+def _preprocessing(options: Options, onset: str) -> str:
     if options.source == "preprocessed":
         steps = ["published epochs: 0.1-40 Hz, 200 Hz, z-scored by the baseline of each trial"]
         if options.decimate > 1:
@@ -369,4 +369,4 @@ def _preprocessing(options: Options) -> str:
             steps.append(f"below {raw.upper_edge:g} Hz, which the sampling can hold")
     if options.standardise:
         steps.append("z-scored per sensor and time over trials")
-    return "; ".join([*steps, "repeats averaged"])
+    return "; ".join([*steps, "repeats averaged", f"image onset from {onset}"])

@@ -51,6 +51,7 @@ COLUMNS = [
     "distance_mm",
     "best_layer",
     "control",
+    "onset_source",
     "boot",
     "null",
 ]
@@ -93,6 +94,7 @@ def summarise(
                 "signal": signal,
                 "role": subject.roles[signal],
                 "variant": variant,
+                "onset_source": subject.onset_source,
             }
             for found in (
                 _score_rows(subject, signal, variant, peers),
