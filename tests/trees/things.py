@@ -60,14 +60,16 @@ def write_images(
 ) -> list[Picture]:
     """Write images as images_THINGS.zip unpacks: ``<concept>/<concept>_<nn><letter>.jpg``.
 
-    An image is a 3 × 3 pattern of colours, which an untrained network tells apart.
+    An image is a 3 × 3 pattern of colours around one of its own, which an untrained network tells
+    from others.
     """
     rng = np.random.default_rng(3)
     pictures = []
     for concept in concepts:
         (folder / concept).mkdir(parents=True, exist_ok=True)
         for exemplar in range(1, per_concept + 1):
-            colours = rng.integers(0, 256, (3, 3, 3), dtype=np.uint8)
+            around = rng.integers(40, 216, 3) + rng.integers(-40, 40, (3, 3, 3))
+            colours = around.astype(np.uint8)
             name = f"{concept}_{exemplar:02d}{'b' if exemplar == 1 else 's'}.jpg"
             pattern = Image.fromarray(colours).resize((edge, edge), Image.Resampling.BICUBIC)
             pattern.save(folder / concept / name, quality=95)
@@ -231,17 +233,17 @@ def responses_to(
     signal: float,
     seed: int,
 ) -> np.ndarray:
-    """Responses of sensors to colours: a bump at 0.1 to 0.2 s, plus noise of variance 1.
+    """Responses of sensors to mean colours: a bump at 0.1 to 0.2 s, plus noise of variance 1.
 
     Returns
     -------
     ndarray of float32, shape (n_trials, n_sensors, n_times)
     """
     rng = np.random.default_rng([7, seed])
-    colours = {picture.name: picture.colours.ravel() for picture in pictures}
+    colours = {picture.name: picture.colours.mean(axis=(0, 1)) for picture in pictures}
     peaks = np.linspace(0.1, 0.2, n_sensors)
     course = np.exp(-((times - peaks[:, None]) ** 2) / (2 * 0.05**2))
-    weights = rng.standard_normal((27, n_sensors))
+    weights = rng.standard_normal((3, n_sensors))
     noise = rng.standard_normal((len(table), n_sensors, len(times)))
     data = noise
     for row, path in enumerate(table["image_path"]):
