@@ -192,7 +192,7 @@ def time_label(data: pd.DataFrame, *, of: str = "time from image onset") -> str:
         What is drawn.
     """
     sources = [source for source in data["onset_source"].unique() if source]
-    return f"{of} (ms; onset: {', '.join(sources)})" if sources else f"{of} (ms)"
+    return "\n".join([f"{of} (ms)", *(f"onset: {source}" for source in sources)])
 
 
 def say_empty(ax: Axes, text: str) -> None:
