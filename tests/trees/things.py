@@ -433,32 +433,43 @@ def write_pandas_hdf(path: Path, betas: np.ndarray, voxel_id: np.ndarray) -> Non
 
     n_voxels, n_trials = betas.shape
     with h5py.File(path, "w") as file:
-        file.attrs.update(
-            {"CLASS": np.bytes_("GROUP"), "PYTABLES_FORMAT_VERSION": np.bytes_("2.1")}
-        )
+        _describe(file, CLASS="GROUP", PYTABLES_FORMAT_VERSION="2.1", TITLE=" ", VERSION="1.0")
         group = file.create_group("ResponseData")
-        group.attrs.update(
-            {
-                "CLASS": np.bytes_("GROUP"),
-                "pandas_type": np.bytes_("frame"),
-                "ndim": np.int64(2),
-                "nblocks": np.int64(2),
-                "encoding": np.bytes_("UTF-8"),
-            }
-        )
+        _describe(group, CLASS="GROUP", TITLE=" ", VERSION="1.0", pandas_type="frame")
+        _describe(group, encoding="UTF-8", errors="strict")
+        group.attrs.update({"ndim": np.int64(2), "nblocks": np.int64(2)})
         _pickled(group, "axis0", np.array(["voxel_id", *range(n_trials)], dtype=object))
         group["axis1"] = np.arange(n_voxels)
         _pickled(group, "block0_items", np.array(list(range(n_trials)), dtype=object))
         group["block0_values"] = np.asarray(betas, dtype="<f8")
         group["block1_items"] = np.array([b"voxel_id"])
         group["block1_values"] = np.asarray(voxel_id, dtype="<i8")[:, None]
-        for name in ("axis1", "block0_values", "block1_values"):
+        kinds = {"axis0": "object", "axis1": "integer"}
+        kinds |= {"block0_items": "object", "block1_items": "string"}
+        for name, kind in kinds.items():
+            _describe(group[name], kind=kind, name="N.")
+            _describe(group, **{f"{name}_variety": "regular"})
+        for name in ("axis1", "block0_values", "block1_items", "block1_values"):
+            _describe(group[name], CLASS="ARRAY", FLAVOR="numpy", TITLE=" ", VERSION="2.4")
             group[name].attrs["transposed"] = np.uint8(1)
 
 
-def _pickled(group, name: str, labels: np.ndarray) -> None:
+def _describe(node, **texts: str) -> None:
+    """Set attributes as PyTables does: text of fixed length in UTF-8."""
     import h5py
 
-    data = group.create_dataset(name, (1,), dtype=h5py.vlen_dtype(np.uint8))
+    for name, text in texts.items():
+        encoded = text.encode()
+        node.attrs.create(name, encoded, dtype=h5py.string_dtype("utf-8", len(encoded)))
+
+
+def _pickled(group, name: str, labels: np.ndarray) -> None:
+    """Write labels that have no type of their own, as PyTables pickles them."""
+    import h5py
+
+    data = group.create_dataset(
+        name, (1,), dtype=h5py.vlen_dtype(np.uint8), maxshape=(None,), chunks=(64,)
+    )
     data[0] = np.frombuffer(pickle.dumps(labels), dtype=np.uint8)
-    data.attrs["CLASS"], data.attrs["kind"] = np.bytes_("VLARRAY"), np.bytes_("object")
+    _describe(data, CLASS="VLARRAY", PSEUDOATOM="object", TITLE=" ", VERSION="1.4")
+    data.attrs["transposed"] = np.uint8(1)
