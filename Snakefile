@@ -110,6 +110,7 @@ rule report:
 
 
 include: "workflow/rules/inputs.smk"
+include: "workflow/rules/fetch.smk"
 include: "workflow/rules/stimuli.smk"
 include: "workflow/rules/responses.smk"
 include: "workflow/rules/features.smk"

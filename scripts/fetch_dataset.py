@@ -1,4 +1,7 @@
-"""Fetch the public files of a data set into data/<name>; a folder that exists is left alone."""
+"""Fetch the public files of a data set into data/<name>, or say how the data set is had.
+
+An interrupted fetch goes on where it was cut when called again. Every file is checked.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
 from gradbrain.config.cli import run
 from gradbrain.config.registries import Registries
-from gradbrain.datasets.fetch import fetch_dataset
+from gradbrain.datasets.fetch import fetch_dataset, is_fetched, remote_files
 
 ROOT = Path(__file__).resolve().parents[1]
 logger = logging.getLogger("fetch_dataset")
@@ -21,21 +24,33 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", help="entry of datasets.yaml")
     parser.add_argument(
-        "--registry", type=Path, default=ROOT / "config", help="folder that holds datasets.yaml"
+        "--registry",
+        type=Path,
+        nargs="+",
+        default=[ROOT / "config"],
+        help="folders that hold a datasets.yaml",
     )
     parser.add_argument("--data", type=Path, help="folder to make; by default data/<name>")
+    parser.add_argument(
+        "--only", nargs="+", default=[], metavar="PATTERN", help="fetch files that match only"
+    )
+    parser.add_argument("--list", action="store_true", help="list files and sizes, fetch nothing")
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> None:
     arguments = parse_arguments(argv)
-    entry = Registries([arguments.registry]).dataset(arguments.name, where="name")
+    entry = Registries(arguments.registry).dataset(arguments.name, where="name")
     data = arguments.data or Path("data") / entry.name
-    if data.is_dir():
+    if arguments.list:
+        for relative, file in remote_files(entry, only=arguments.only).items():
+            print(f"{file.n_bytes if file.n_bytes is not None else '?':>14}  {relative}")
+        return
+    if data.is_dir() and not is_fetched(data):
         logger.info("%s exists and is left as it is", data)
         return
-    fetch_dataset(entry, data)
-    logger.info("%s: fetched", data)
+    fetch_dataset(entry, data, only=arguments.only)
+    logger.info("%s: fetched and checked", data)
 
 
 if __name__ == "__main__":

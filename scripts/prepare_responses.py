@@ -46,7 +46,9 @@ def main(argv: list[str] | None = None) -> None:
         )
     source, options = adapter(entry.adapter), read_options(entry)
     ensure_dataset(entry, arguments.data)
-    problems = source.check(entry, options, arguments.data)
+    # Files of other people are no concern of this job.
+    own = entry.model_copy(update={"subjects": (arguments.subject,)})
+    problems = source.check(own, options, arguments.data)
     if problems:
         raise GradbrainError("; ".join(problems))
     stimuli = read_stimuli(arguments.stimuli)

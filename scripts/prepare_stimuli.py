@@ -43,7 +43,11 @@ def main(argv: list[str] | None = None) -> None:
         listed = Registries(arguments.registries).dataset(entry.name, where="--entry")
         entry = entry.model_copy(update={"fetch": listed.fetch})
     ensure_dataset(entry, arguments.data)
-    problems = source.check(entry, options, arguments.data)
+    # Responses are no concern of this job, but where each person has images of their own.
+    own = tuple(
+        name for name in entry.subjects if entry.stimuli is None and name == arguments.stimuli
+    )
+    problems = source.check(entry.model_copy(update={"subjects": own}), options, arguments.data)
     if problems:
         raise GradbrainError("; ".join(problems))
     table = source.stimuli(entry, options, arguments.stimuli, arguments.data)

@@ -47,6 +47,7 @@ TITLES = {
     "DatasetEntry": "Registry: an entry of `config/datasets.yaml`",
     "FetchSpec": "`fetch` of a data set",
     "FetchFile": "`fetch.files`: values",
+    "FetchBucket": "`fetch.bucket`",
     "SignalEntry": "Registry: an entry of `signals` in `config/signals.yaml`",
     "SignalSet": "Registry: an entry of `signal_sets` in `config/signals.yaml`",
     "Pooling": "`pooling` of a signal set",

@@ -20,6 +20,7 @@ from gradbrain.datasets.dissimilarity import (
     subject_index,
 )
 from gradbrain.datasets.errors import DatasetError
+from gradbrain.datasets.inventory import take_inventory
 from gradbrain.datasets.responses import check_responses
 from gradbrain.datasets.virtual_voxels import check_dissimilarities, correlation_kernel, embed
 from gradbrain.store import open_store, write_store
@@ -272,10 +273,24 @@ def test_problems_are_listed_before_any_job(data):
     assert "roots" in missing[0]
 
 
-def test_a_missing_folder_is_no_problem_where_it_can_be_fetched():
-    fetch = FetchSpec(base_url="https://x", files={"evc.npz": FetchFile(url="a", sha256="0" * 64)})
-    entry = ENTRY.model_copy(update={"fetch": fetch})
-    assert dissimilarity.check(entry, OPTIONS, Path("nowhere")) == []
+def test_a_missing_folder_is_no_problem_where_a_run_fetches_it():
+    files = {"evc.npz": FetchFile(url="a", sha256="0" * 64)}
+    for when_missing, n_problems in ((True, 0), (False, 1)):
+        fetch = FetchSpec(base_url="https://x", files=files, when_missing=when_missing)
+        entry = ENTRY.model_copy(update={"fetch": fetch})
+        assert len(dissimilarity.check(entry, OPTIONS, Path("nowhere"))) == n_problems
+
+
+def test_the_inventory_lists_images_and_matrices(data):
+    entry = ENTRY.model_copy(update={"options": OPTIONS.model_dump()})
+    found = take_inventory(entry, data)
+    assert all(found.obstacles(subject) == [] for subject in entry.subjects)
+    assert {Path(item.path).name for item in found.items} >= {"evc.npz", "it.npz"}
+    content = (data / "it.npz").read_bytes()
+    (data / "it.npz").write_bytes(content[: len(content) // 2])
+    states = {Path(item.path).name: item.state for item in take_inventory(entry, data).items}
+    assert states["it.npz"] == "unreadable"
+    assert states["evc.npz"] == "there"
 
 
 @pytest.mark.parametrize(

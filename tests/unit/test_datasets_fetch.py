@@ -1,7 +1,8 @@
-"""Claims about fetching: whole and checked, or not at all; what exists is never touched."""
+"""Claims about fetching: whole and checked, or not there; what exists is never touched."""
 
 import functools
 import hashlib
+import json
 import subprocess
 import sys
 import threading
@@ -13,7 +14,7 @@ import yaml
 
 from gradbrain.config.schema import DatasetEntry, FetchFile, FetchSpec
 from gradbrain.datasets.errors import DatasetError
-from gradbrain.datasets.fetch import ensure_dataset, fetch_dataset
+from gradbrain.datasets.fetch import MANIFEST, ensure_dataset, fetch_dataset
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTENT = {"there/rdm.npz": b"matrices", "there/one.jpg": b"first", "elsewhere/two.jpg": b"second"}
@@ -44,12 +45,12 @@ def server(tmp_path_factory):
         thread.join()
 
 
-def entry_of(server, **changed):
+def entry_of(server, *, when_missing=True, **changed):
     files = {
         relative: FetchFile(url=url, sha256=hashlib.sha256(CONTENT[url]).hexdigest())
         for relative, url in LAYOUT.items()
     }
-    fetch = FetchSpec(base_url=server, files={**files, **changed})
+    fetch = FetchSpec(base_url=server, files={**files, **changed}, when_missing=when_missing)
     return DatasetEntry(name="mine", adapter="dissimilarity", modality="none", fetch=fetch)
 
 
@@ -58,20 +59,32 @@ def test_files_arrive_under_their_local_names(server, tmp_path):
     for relative, url in LAYOUT.items():
         assert (tmp_path / "data" / "mine" / relative).read_bytes() == CONTENT[url]
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["mine"]
+    assert names(tmp_path / "data" / "mine") == set(LAYOUT)
 
 
-def test_a_changed_file_leaves_nothing_behind(server, tmp_path):
+def partial(folder):
+    return folder.with_name(f".{folder.name}-partial")
+
+
+def names(folder):
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix() for path in found} - {MANIFEST}
+
+
+def test_a_changed_file_is_not_taken_for_the_data_set(server, tmp_path):
     bad = FetchFile(url="there/one.jpg", sha256="0" * 64)
-    with pytest.raises(DatasetError, match=r"there/one\.jpg: is not the file .* pins for 'mine'"):
+    with pytest.raises(DatasetError, match=r"there/one\.jpg: is not the file .* SHA-256 .* 0000"):
         fetch_dataset(entry_of(server, **{"images/one.jpg": bad}), tmp_path / "mine")
-    assert list(tmp_path.iterdir()) == []
+    assert not (tmp_path / "mine").exists()
+    # What was right is kept for the next attempt; what was wrong is not.
+    assert names(partial(tmp_path / "mine")) == {"rdm.npz"}
 
 
-def test_a_file_that_is_not_there_leaves_nothing_behind(server, tmp_path):
+def test_a_file_that_is_not_there_is_named(server, tmp_path):
     gone = FetchFile(url="there/gone.jpg", sha256="0" * 64)
-    with pytest.raises(DatasetError, match=r"there/gone\.jpg: cannot be fetched.*roots"):
+    with pytest.raises(DatasetError, match=r"there/gone\.jpg: 404.*roots"):
         fetch_dataset(entry_of(server, **{"images/gone.jpg": gone}), tmp_path / "mine")
-    assert list(tmp_path.iterdir()) == []
+    assert not (tmp_path / "mine").exists()
 
 
 def test_a_folder_or_link_that_exists_is_never_written_to(server, tmp_path):
@@ -88,21 +101,57 @@ def test_a_folder_or_link_that_exists_is_never_written_to(server, tmp_path):
         ensure_dataset(entry_of(server), broken)
 
 
+def test_a_run_fetches_only_what_may_arrive_by_itself(server, tmp_path):
+    ensure_dataset(entry_of(server, when_missing=False), tmp_path / "mine")
+    assert not (tmp_path / "mine").exists()
+    ensure_dataset(entry_of(server), tmp_path / "mine")
+    assert names(tmp_path / "mine") == set(LAYOUT)
+
+
+def test_some_files_may_be_fetched_first_and_others_later(server, tmp_path):
+    mine = tmp_path / "mine"
+    fetch_dataset(entry_of(server), mine, only=["images/o*"])
+    assert names(mine) == {"images/one.jpg"}
+    fetch_dataset(entry_of(server), mine)
+    assert names(mine) == set(LAYOUT)
+    manifest = json.loads((mine / MANIFEST).read_text())
+    assert manifest["rdm.npz"]["bytes"] == len(CONTENT["there/rdm.npz"])
+    with pytest.raises(DatasetError, match=r"none of its 3 public files matches 'rdm\.mat'"):
+        fetch_dataset(entry_of(server), mine, only=["rdm.mat"])
+
+
+def test_a_damaged_file_of_a_fetched_folder_is_fetched_again(server, tmp_path):
+    fetch_dataset(entry_of(server), tmp_path / "mine")
+    (tmp_path / "mine" / "rdm.npz").write_bytes(b"damaged")
+    fetch_dataset(entry_of(server), tmp_path / "mine")
+    assert (tmp_path / "mine" / "rdm.npz").read_bytes() == CONTENT["there/rdm.npz"]
+
+
 def test_a_path_that_leaves_the_folder_is_refused(server, tmp_path):
     escape = FetchFile(url="there/one.jpg", sha256="0" * 64)
     with pytest.raises(DatasetError, match="must be a path below"):
         fetch_dataset(entry_of(server, **{"../one.jpg": escape}), tmp_path / "mine")
 
 
-def test_an_entry_without_fetch_says_what_to_do(tmp_path):
+def test_an_entry_without_files_says_how_the_data_set_is_had(tmp_path):
     entry = DatasetEntry(name="mine", adapter="dissimilarity", modality="none")
     ensure_dataset(entry, tmp_path / "mine")
     with pytest.raises(DatasetError, match="roots"):
         fetch_dataset(entry, tmp_path / "mine")
+    gated = entry.model_copy(update={"fetch": FetchSpec(instructions="Sign the form at X.")})
+    ensure_dataset(gated, tmp_path / "mine")
+    with pytest.raises(DatasetError, match=r"no public files.*Sign the form at X\. Then .*roots"):
+        fetch_dataset(gated, tmp_path / "mine")
     assert not (tmp_path / "mine").exists()
 
 
-def test_the_command_fetches_once(server, tmp_path):
+def test_a_fetch_that_says_nothing_is_refused():
+    for content in ({}, {"base_url": "http://x"}, {"instructions": "", "when_missing": True}):
+        with pytest.raises(ValueError, match="give"):
+            FetchSpec(**content)
+
+
+def test_the_command_fetches_and_checks(server, tmp_path):
     content = entry_of(server).model_dump(mode="json", exclude={"name"})
     (tmp_path / "datasets.yaml").write_text(yaml.safe_dump({"datasets": {"mine": content}}))
     command = [
@@ -111,10 +160,14 @@ def test_the_command_fetches_once(server, tmp_path):
         *("mine", "--registry", str(tmp_path)),
         *("--data", str(tmp_path / "mine")),
     ]
+    listed = subprocess.run([*command, "--list"], capture_output=True, text=True)
+    assert {line.split()[1] for line in listed.stdout.splitlines()} == set(LAYOUT)
+    assert not (tmp_path / "mine").exists()
     first = subprocess.run(command, capture_output=True, text=True)
     assert first.returncode == 0, first.stderr
     assert "fetched" in first.stderr
-    assert len([path for path in (tmp_path / "mine").rglob("*") if path.is_file()]) == 3
+    assert names(tmp_path / "mine") == set(LAYOUT)
+    (tmp_path / "mine" / MANIFEST).unlink()
     second = subprocess.run(command, capture_output=True, text=True)
     assert second.returncode == 0
     assert "left as it is" in second.stderr

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
-from gradbrain.datasets.noise_ceiling import average_repeats, centre_kernel, kernel_ceiling
+from gradbrain.datasets.noise_ceiling import (
+    average_presentations,
+    average_repeats,
+    centre_kernel,
+    kernel_ceiling,
+)
 
 
 def test_identical_repeats_can_be_explained_wholly():
@@ -85,3 +90,33 @@ def test_the_kernel_ceiling_is_the_same_for_any_rotation():
     assert kernel_ceiling(rotated @ rotated.T, others @ others.T) == pytest.approx(
         kernel_ceiling(own @ own.T, others @ others.T)
     )
+
+
+def test_presentations_shown_equally_often_are_repeats():
+    values = np.random.default_rng(0).standard_normal((4, 7, 3))
+    image = np.tile(np.arange(7), 4)
+    found = average_presentations(values.reshape(28, 3), image, 7)
+    for one, other in zip(found, average_repeats(values), strict=True):
+        assert np.allclose(one, other)
+
+
+def test_the_ceiling_of_unequal_presentations_is_that_which_was_simulated():
+    rng = np.random.default_rng(0)
+    counts = rng.integers(1, 4, size=3000)
+    image = np.repeat(np.arange(3000), counts)
+    signal = rng.standard_normal(3000)
+    values = signal[image] + 2 * rng.standard_normal(len(image))
+    average, ceiling = average_presentations(values[:, None], image, 3000)
+    # Noise of variance 4, averaged over 1 to 3 presentations.
+    expected = 1 / (1 + 4 * np.mean(1 / counts))
+    assert ceiling[0] == pytest.approx(expected, abs=0.03)
+    # The ceiling is the variance that the true signal explains in the averages.
+    assert np.corrcoef(average[:, 0], signal)[0, 1] ** 2 == pytest.approx(ceiling[0], abs=0.03)
+
+
+def test_presentations_without_repeats_have_no_ceiling_and_images_need_one():
+    average, ceiling = average_presentations(np.eye(3), np.array([2, 0, 1]), 3)
+    assert np.array_equal(average, np.eye(3)[[1, 2, 0]])
+    assert np.isnan(ceiling).all()
+    with pytest.raises(ValueError, match="1 of 3 images have no presentation"):
+        average_presentations(np.eye(3), np.array([0, 0, 1]), 3)

@@ -6,11 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from trees.algonauts import write_algonauts_tree
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.registries import Registries
 from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets.errors import DatasetError
+from gradbrain.datasets.inventory import take_inventory
 from gradbrain.datasets.registry import adapter, read_options
 from gradbrain.datasets.stimuli import read_stimuli
 
@@ -28,7 +30,7 @@ def test_every_entry_has_an_adapter_and_valid_options(name):
     folder = Path("data") / name / "nowhere"
     problems = adapter(entry.adapter).check(entry, options, folder)
     assert all(str(folder) in problem for problem in problems)
-    assert len(problems) <= (entry.fetch is None)
+    assert len(problems) <= (not entry.arrives_by_itself)
 
 
 def test_subjects_are_named_after_their_data_set_and_unique():
@@ -75,10 +77,12 @@ def test_an_unknown_option_is_named_with_those_that_exist():
 
 
 def test_adapters_load_neither_torch_nor_mne_nor_nilearn():
+    entries = (REGISTRIES.dataset(name, where="test") for name in REGISTRIES.datasets)
+    names = sorted({"arrays", *(entry.adapter for entry in entries)})
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]);"
         "from gradbrain.datasets.registry import adapter;"
-        "[adapter(name) for name in ('photographs', 'simulated', 'dissimilarity')];"
+        f"[adapter(name) for name in {names}];"
         "print([m for m in ('torch', 'mne', 'nilearn', 'skimage', 'nibabel') if m in sys.modules])"
     )
     command = [sys.executable, "-c", code, str(ROOT / "workflow")]
@@ -127,3 +131,21 @@ def test_the_command_refuses_what_is_missing_in_one_line(tmp_path):
     assert done.stderr.startswith("error: data set 'objects92': the folder")
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "objects92.parquet").exists()
+
+
+def test_files_of_people_who_are_left_out_are_not_asked_for(tmp_path):
+    write_algonauts_tree(tmp_path, subjects=("subj02",))
+    entry = REGISTRIES.dataset("algonauts2023", where="test")
+    command = [sys.executable, str(ROOT / "scripts" / "prepare_stimuli.py")]
+    command += ["--entry", entry.model_dump_json(exclude={"fetch"}), "--data", str(tmp_path)]
+    mine = [*command, "--stimuli", "algonauts2023-subj02", "--output", str(tmp_path / "02.parquet")]
+    done = subprocess.run(mine, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    other = [*command, "--stimuli", "algonauts2023-subj01", "--output", str(tmp_path / "1.parquet")]
+    assert (
+        "subj01: 23 of 23 files are missing"
+        in subprocess.run(other, capture_output=True, text=True).stderr
+    )
+    inventory = take_inventory(entry, tmp_path)
+    assert inventory.obstacles("algonauts2023-subj02") == []
+    assert inventory.obstacles("algonauts2023-subj01") != []

@@ -19,6 +19,7 @@ def rows(statistic, values, *, signal="gradient_dino", variant="raw", modality="
         "study": "test",
         "dataset": "brain",
         "modality": modality,
+        "coverage": "",
         "model": "net",
         "signal": signal,
         "role": role,
@@ -159,6 +160,31 @@ def test_a_signal_without_controls_leaves_c2_undetermined():
     row = claim(judge([learning_table()], SETTINGS, study="test"), "C2")
     assert row["verdict"] == "undetermined" and row["n"] == 0 and np.isnan(row["p"])
     assert "no control" in row["note"]
+
+
+def test_a_claim_over_cortex_says_what_part_of_it_was_recorded():
+    part = "visual cortex only"
+    table = pd.concat(
+        [
+            rows("score_at_peak", [0.3] * 6, modality="fmri"),
+            rows("high_minus_early", [0.1] * 6, modality="fmri"),
+            rows("spatial_r", [0.5] * 6, modality="fmri", variant="unique", best_layer="argmax"),
+        ],
+        ignore_index=True,
+    )
+    whole = judge([table], SETTINGS, study="test").set_index(["prediction", "variant"])["note"]
+    assert not whole.str.contains("part of cortex").any()
+    covered = judge([table.assign(coverage=part)], SETTINGS, study="test")
+    notes = covered.set_index(["prediction", "variant"])["note"]
+    for prediction in ("P1", "P5", "C1"):
+        assert notes[prediction].str.contains(part).all()
+    # The contrast of early and higher visual cortex needs no more than these.
+    assert not notes["P2"].str.contains(part).any()
+    page = summary_page(covered, SETTINGS, study="test")
+    assert f"P1, P5, C1: speaks of the part of cortex that was recorded: {part}." in page
+    # What else there is to say of a row is kept.
+    assert "C1 is not supported" in notes["P5", "unique"]
+    assert list(covered.columns) == COLUMNS
 
 
 def test_fewer_subjects_are_judged_by_image_permutation():

@@ -116,11 +116,47 @@ class FetchFile(StrictModel):
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] = Field(description="Checksum.")
 
 
-class FetchSpec(StrictModel):
-    """Where a data set's public files lie, at a pinned revision."""
+class FetchBucket(StrictModel):
+    """Files of a public S3 bucket, listed when they are asked for."""
 
-    base_url: str = Field(description="Address that the paths of files start from.")
-    files: dict[str, FetchFile] = Field(description="Path below data/<name> -> file.")
+    url: str = Field(
+        description="Address of the bucket, e.g. https://s3.amazonaws.com/openneuro.org."
+    )
+    prefix: str = Field("", description="Folder in the bucket that becomes data/<name>.")
+    patterns: tuple[str, ...] = Field(
+        min_length=1, description="Which files below prefix, e.g. derivatives/preprocessed/*.fif."
+    )
+
+
+class FetchSpec(StrictModel):
+    """How a data set is had: public files at a pinned revision, a public bucket, or by hand."""
+
+    base_url: str = Field("", description="Address that the paths of files start from.")
+    files: dict[str, FetchFile] = Field({}, description="Path below data/<name> -> file.")
+    bucket: FetchBucket | None = Field(None, description="Public S3 bucket of the files.")
+    when_missing: bool = Field(
+        False,
+        description="Whether a run fetches the files by itself where data/<name> is missing; "
+        "else scripts/fetch_dataset.py does when called.",
+    )
+    instructions: str = Field(
+        "", description="How to get what cannot be fetched: agreement, command, place."
+    )
+
+    @model_validator(mode="after")
+    def _says_something(self) -> FetchSpec:
+        if bool(self.files) != bool(self.base_url):
+            raise ValueError("base_url, files: give both or none")
+        if not (self.files or self.bucket or self.instructions):
+            raise ValueError("give files with base_url, bucket, or instructions")
+        if self.when_missing and self.bucket:
+            raise ValueError("when_missing: only pinned files are fetched without being asked for")
+        return self
+
+    @property
+    def is_fetchable(self) -> bool:
+        """Whether there is anything that can be fetched."""
+        return bool(self.files or self.bucket)
 
 
 class DatasetEntry(StrictModel):
@@ -138,13 +174,18 @@ class DatasetEntry(StrictModel):
     options: dict[str, Any] = Field({}, description="Options of the adapter.")
     licence: str = Field("", description="Licence of the data.")
     citation: str = Field("", description="What to cite.")
-    fetch: FetchSpec | None = Field(None, description="Public files, fetched if asked for.")
+    fetch: FetchSpec | None = Field(None, description="How the data set is had.")
 
     @model_validator(mode="after")
     def _somebody_saw_the_images(self) -> DatasetEntry:
         if self.modality != "none" and not self.subjects:
             raise ValueError("subjects: name at least one; only `modality: none` has no subjects")
         return self
+
+    @property
+    def arrives_by_itself(self) -> bool:
+        """Whether a run fetches the data set where its folder is missing."""
+        return self.fetch is not None and self.fetch.when_missing
 
     def stimuli_of(self, subject: str) -> str:
         """Name of the stimulus set that a subject saw."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,7 +22,9 @@ from tqdm import tqdm
 
 from gradbrain.config.schema import DatasetEntry, StrictModel
 from gradbrain.datasets.errors import DatasetError
+from gradbrain.datasets.file_names import natural_key
 from gradbrain.datasets.images import content_sha256, load_image
+from gradbrain.datasets.inventory import Item, inspect_file, inspect_files
 from gradbrain.datasets.noise_ceiling import kernel_ceiling
 from gradbrain.datasets.responses import describe, fmri_responses
 from gradbrain.datasets.stimuli import Stimulus, stimuli_table
@@ -63,13 +66,6 @@ class Options(StrictModel):
         if unknown:
             raise ValueError(f"early_rois, high_rois: {unknown} are not among files")
         return self
-
-
-def natural_key(name: str) -> list[tuple[int, int | str]]:
-    """Sort key by which ``image_2`` comes before ``image_10``."""
-    return [
-        (0, int(part)) if part.isdigit() else (1, part) for part in re.split(r"(\d+)", name) if part
-    ]
 
 
 def image_files(options: Options, data: Path) -> list[Path]:
@@ -253,7 +249,7 @@ def responses(
 def check(entry: DatasetEntry, options: Options, data: Path) -> list[str]:
     """List missing folders and files, and subjects whose names hold no number.
 
-    A folder that is missing is no problem where the entry says how to fetch it.
+    A folder that is missing is no problem where a run fetches it by itself.
     """
     problems = []
     for subject in entry.subjects:
@@ -262,7 +258,7 @@ def check(entry: DatasetEntry, options: Options, data: Path) -> list[str]:
         except DatasetError as error:
             problems.append(str(error))
     if not data.is_dir():
-        if entry.fetch is None:
+        if not entry.arrives_by_itself:
             problems.append(
                 f"data set {entry.name!r}: the folder {data} is missing; name its place under "
                 f"`roots: {{{entry.name}: /path/to/it}}` in the study's config"
@@ -274,6 +270,21 @@ def check(entry: DatasetEntry, options: Options, data: Path) -> list[str]:
     if not any(data.glob(options.images)):
         problems.append(f"data set {entry.name!r}: no file matches {data / options.images}")
     return problems
+
+
+def inventory(entry: DatasetEntry, options: Options, data: Path) -> list[Item]:
+    """List the images and the matrices; all subjects share their files."""
+    found = sorted(path for path in data.glob(options.images) if path.is_file())
+    items = [inspect_files(found, pattern=str(data / options.images), subject="")]
+    for source in options.files.values():
+        items.append(
+            inspect_file(data / source.path, subject="", read=partial(_shape_of, source, data))
+        )
+    return items
+
+
+def _shape_of(source: MatrixFile, data: Path, path: Path) -> str:
+    return "subjects × images × images: " + " × ".join(map(str, read_matrices(source, data).shape))
 
 
 def required_features(entry: DatasetEntry, options: Options) -> list[tuple[str, str, str]]:

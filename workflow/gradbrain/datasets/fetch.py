@@ -1,103 +1,196 @@
-"""Fetching the public files of a data set, at a pinned revision and with their checksums."""
+"""Fetching the public files of a data set: resumed, checked, and whole or not there at all."""
 
 from __future__ import annotations
 
+import fcntl
+import fnmatch
+import json
 import logging
-import shutil
-import tempfile
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from gradbrain.config.schema import DatasetEntry
+from gradbrain.datasets.bucket import list_bucket
+from gradbrain.datasets.download import DownloadError, RemoteFile, download, find_fault
 from gradbrain.datasets.errors import DatasetError
 
 logger = logging.getLogger(__name__)
 
+#: Written into folders that were fetched: only those are ever added to.
+MANIFEST = ".gradbrain-fetched.json"
 
-def fetch_dataset(entry: DatasetEntry, data: Path) -> None:
-    """Fetch a data set into a new folder.
 
-    Files go to a temporary folder beside it, which is renamed when all are there and right; an
-    interrupted fetch leaves nothing that could be taken for the data set.
+class FolderExistsError(DatasetError):
+    """The folder of a data set is there already and was not fetched."""
+
+
+def fetch_dataset(entry: DatasetEntry, data: Path, *, only: Sequence[str] = ()) -> None:
+    """Fetch a data set, or some of its files.
+
+    Files go to a folder ``.<name>-partial`` beside `data`, which is renamed when all are there
+    and right. An interrupted fetch leaves nothing that could be taken for the data set, and goes
+    on where it was cut when called again. A folder that was fetched before is added to.
 
     Parameters
     ----------
     entry
         Entry of datasets.yaml that has ``fetch``.
     data
-        Folder to make. One that exists, or a link, is never written to.
+        Folder to make. A link, or a folder that was not fetched, is never written to.
+    only
+        Patterns of files below `data`; by default all files.
 
     Raises
     ------
     DatasetError
-        The entry says nothing about fetching, the folder exists, a file cannot be had, or its
-        checksum differs.
+        The entry says nothing about fetching, the folder is not ours, a file cannot be had, or
+        its checksum differs.
     """
-    if entry.fetch is None:
-        raise DatasetError(
-            f"data set {entry.name!r} has no `fetch` in datasets.yaml; get it from its source and "
-            f"name its folder under `roots: {{{entry.name}: /path/to/it}}` in the study's config"
-        )
-    if data.is_symlink() or data.exists():
-        state = "is a link to a missing folder" if not data.exists() else "exists"
-        raise DatasetError(
-            f"{data}: {state}; nothing was fetched, since data folders are never written to. "
-            "Remove it to fetch the data set anew"
-        )
-    paths = {relative: _inside(relative, entry) for relative in entry.fetch.files}
-    data.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(dir=data.parent, prefix=f".{data.name}-fetch-"))
-    try:
-        _fetch_files(entry, paths, temporary)
-        temporary.chmod(0o755)
-        try:
-            temporary.rename(data)
-        except OSError as error:
-            # Another job fetched the same data set meanwhile; its files passed the same checks.
-            if not data.is_dir():
-                raise DatasetError(f"{data}: cannot be made ({error})") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    files = remote_files(entry, only=only)
+    with _locked(data):
+        _refuse_foreign_folder(data)
+        folder = data if data.is_dir() else data.with_name(f".{data.name}-partial")
+        folder.mkdir(parents=True, exist_ok=True)
+        _fetch_files(entry, files, folder)
+        _write_manifest(folder, files)
+        if folder != data:
+            folder.rename(data)
 
 
 def ensure_dataset(entry: DatasetEntry, data: Path) -> None:
-    """Fetch a data set if its folder is missing and its entry says how; else leave it alone."""
-    if entry.fetch is not None and not data.exists():
+    """Fetch a data set if its folder is missing and a run may do so; else leave it alone."""
+    if not entry.arrives_by_itself or data.exists():
+        return
+    try:
         fetch_dataset(entry, data)
+    except FolderExistsError:
+        # Another job fetched the same data set meanwhile; its files passed the same checks.
+        if not data.is_dir():
+            raise
 
 
-def _fetch_files(entry: DatasetEntry, paths: dict[str, PurePosixPath], folder: Path) -> None:
-    import pooch
-    from requests import RequestException
+def remote_files(entry: DatasetEntry, *, only: Sequence[str] = ()) -> dict[str, RemoteFile]:
+    """List what would be fetched: path below the data set's folder -> file.
+
+    Parameters
+    ----------
+    entry
+        Entry of datasets.yaml.
+    only
+        Patterns of paths; by default all.
+
+    Raises
+    ------
+    DatasetError
+        There is nothing to fetch, a path leaves the folder, or a pattern matches nothing.
+    """
+    fetch = entry.fetch
+    if fetch is None or not fetch.is_fetchable:
+        how = fetch.instructions if fetch is not None else "get it from its source."
+        raise DatasetError(
+            f"data set {entry.name!r} has no public files to fetch in datasets.yaml. {how} Then "
+            f"name its folder under `roots: {{{entry.name}: /path/to/it}}` in the study's config"
+        )
+    base = fetch.base_url.rstrip("/")
+    files = {
+        relative: RemoteFile(url=f"{base}/{file.url.lstrip('/')}", sha256=file.sha256)
+        for relative, file in fetch.files.items()
+    }
+    if fetch.bucket is not None:
+        files |= list_bucket(fetch.bucket)
+    for relative in files:
+        _check_inside(relative, entry)
+    for pattern in only:
+        if not fnmatch.filter(files, pattern):
+            raise DatasetError(
+                f"data set {entry.name!r}: none of its {len(files)} public files matches "
+                f"{pattern!r}, e.g. {next(iter(files))!r}"
+            )
+    if not only:
+        return files
+    return {
+        relative: file
+        for relative, file in files.items()
+        if any(fnmatch.fnmatchcase(relative, pattern) for pattern in only)
+    }
+
+
+def is_fetched(data: Path) -> bool:
+    """Whether a folder was made by fetching, so that it may be added to."""
+    return not data.is_symlink() and (data / MANIFEST).is_file()
+
+
+def _refuse_foreign_folder(data: Path) -> None:
+    if is_fetched(data) or not (data.is_symlink() or data.exists()):
+        return
+    state = "is a link to a missing folder" if not data.exists() else "exists"
+    raise FolderExistsError(
+        f"{data}: {state}; nothing was fetched, since folders that were not fetched are never "
+        "written to. Remove it to fetch the data set anew"
+    )
+
+
+def _fetch_files(entry: DatasetEntry, files: dict[str, RemoteFile], folder: Path) -> None:
     from tqdm import tqdm
 
-    assert entry.fetch is not None
-    base = entry.fetch.base_url.rstrip("/")
-    logger.info("fetching %d files of %s from %s", len(paths), entry.name, base)
-    pooch.get_logger().setLevel(logging.WARNING)
-    for relative, path in tqdm(paths.items(), desc=f"fetching {entry.name}", unit="file"):
-        file = entry.fetch.files[relative]
-        url = f"{base}/{file.url.lstrip('/')}"
-        target = folder / path
-        try:
-            pooch.retrieve(
-                url, known_hash=f"sha256:{file.sha256}", fname=target.name, path=target.parent
-            )
-        except (RequestException, OSError) as error:
-            raise DatasetError(
-                f"{url}: cannot be fetched ({error}); check the network, or get the data set "
-                f"{entry.name!r} by hand and name its folder under `roots` in the study's config"
-            ) from error
-        except ValueError as error:
-            raise DatasetError(
-                f"{url}: is not the file that datasets.yaml pins for {entry.name!r} ({error}); "
-                "the source changed or the transfer was damaged"
-            ) from error
+    known = [file.n_bytes for file in files.values() if file.n_bytes is not None]
+    total = sum(known) if len(known) == len(files) else None
+    logger.info("fetching %d files of %s into %s", len(files), entry.name, folder)
+    with tqdm(
+        total=total, desc=f"fetching {entry.name}", unit="B", unit_scale=True, disable=None
+    ) as bar:
+        for number, (relative, file) in enumerate(files.items(), start=1):
+            bar.set_postfix_str(f"file {number} of {len(files)}")
+            target = folder / relative
+            if target.is_file() and not find_fault(target, file):
+                bar.update(target.stat().st_size)
+                continue
+            try:
+                download(file, target, progress=bar.update)
+            except DownloadError as error:
+                raise DatasetError(
+                    f"data set {entry.name!r}: {error}. What is there lies in {folder}. Or get "
+                    "the data set by hand and name its folder under `roots` in the study's config"
+                ) from error
 
 
-def _inside(relative: str, entry: DatasetEntry) -> PurePosixPath:
+def _write_manifest(folder: Path, files: dict[str, RemoteFile]) -> None:
+    """Write down where the files of a folder came from."""
+    path = folder / MANIFEST
+    content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    for relative, file in files.items():
+        content[relative] = {
+            "url": file.url,
+            "bytes": (folder / relative).stat().st_size,
+            **({"sha256": file.sha256} if file.sha256 else {}),
+            **({"etag": file.etag} if file.etag else {}),
+        }
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+@contextmanager
+def _locked(data: Path) -> Iterator[None]:
+    """Let one process at a time fetch into a folder."""
+    data.parent.mkdir(parents=True, exist_ok=True)
+    path = data.with_name(f".{data.name}-fetch.lock")
+    while True:
+        with path.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            # Whoever held the lock before removed the file: then a new one is the lock.
+            if not (path.exists() and path.stat().st_ino == os.fstat(file.fileno()).st_ino):
+                continue
+            try:
+                yield
+            finally:
+                path.unlink(missing_ok=True)
+            return
+
+
+def _check_inside(relative: str, entry: DatasetEntry) -> None:
     path = PurePosixPath(relative)
     if path.is_absolute() or ".." in path.parts or not path.parts:
         raise DatasetError(
             f"data set {entry.name!r}, fetch.files: {relative!r} must be a path below data/<name>"
         )
-    return path

@@ -41,6 +41,53 @@ def average_repeats(repeats: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return average, ceiling
 
 
+def average_presentations(
+    responses: np.ndarray, image: np.ndarray, n_images: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Average presentations of images that were shown unequally often, and estimate the ceiling.
+
+    As :func:`average_repeats`, which it equals where all images have as many presentations: the
+    noise variance is pooled over the images that were repeated, and its share in the averages is
+    its product with the mean of 1/n over images.
+
+    Parameters
+    ----------
+    responses : ndarray, shape (n_presentations, ...)
+        One row per presentation.
+    image : ndarray of int, shape (n_presentations,)
+        Index of the image of each row; every image has a row.
+    n_images
+        How many images there are.
+
+    Returns
+    -------
+    average : ndarray of float64, shape (n_images, ...)
+    ceiling : ndarray of float64, shape (...)
+        In [0, 1); NaN where fewer than two images were repeated.
+
+    References
+    ----------
+    Allen et al. 2022, Nature Neuroscience 25:116, Methods, "Noise ceiling estimation".
+    """
+    counts = np.bincount(image, minlength=n_images)
+    if len(counts) != n_images or not counts.all():
+        raise ValueError(f"{(counts == 0).sum()} of {n_images} images have no presentation")
+    order = np.argsort(image, kind="stable")
+    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    rows = responses[order].astype(np.float64)
+    scale = counts.reshape(-1, *(1 for _ in responses.shape[1:]))
+    average = np.add.reduceat(rows, starts, axis=0) / scale
+    if np.count_nonzero(counts > 1) < 2:
+        return average, np.full(responses.shape[1:], np.nan)
+    rows -= average[image[order]]
+    noise_variance = np.square(rows).sum(axis=0) / (counts - 1).sum()
+    noise_of_average = noise_variance * np.mean(1 / counts)
+    signal_variance = np.clip(average.var(axis=0, ddof=1) - noise_of_average, 0, None)
+    total = signal_variance + noise_of_average
+    ceiling = np.divide(signal_variance, total, out=np.zeros_like(total), where=total > 0)
+    return average, ceiling
+
+
 def centre_kernel(kernel: np.ndarray) -> np.ndarray:
     """Centre a kernel in feature space: H K H with H = 1 − 11ᵀ/n.
 

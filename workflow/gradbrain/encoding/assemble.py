@@ -167,4 +167,6 @@ def _attributes(
     }
     if "roi_distance" in brain:
         attrs["roi_distance"] = dict(brain["roi_distance"])
+    if brain.get("coverage"):
+        attrs["coverage"] = brain["coverage"]
     return attrs

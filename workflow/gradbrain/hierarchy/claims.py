@@ -63,6 +63,7 @@ COLUMNS = [
 NOT_C1 = "not judged: C1 is not supported for this signal"
 ABSENT = "the hierarchy tables hold no such statistic (C2: the signal set has no control)"
 TOO_FEW = "fewer than two subjects have this statistic"
+PART_OF_CORTEX = "speaks of the part of cortex that was recorded: {}"
 NO_NULL = "the statistic is undefined on permuted images"
 Key = tuple[str, str, str]
 
@@ -100,7 +101,7 @@ def judge(
             f"study {study!r}: its hierarchy tables hold no statistic that any prediction reads; "
             f"they have {sorted(frame['statistic'].unique())}"
         )
-    claims = _with_verdicts(claims, settings.alpha)
+    claims = _with_coverage(_with_verdicts(claims, settings.alpha))
     order = [prediction.name for prediction in PREDICTIONS]
     rank = claims["prediction"].map(order.index)
     keys = ["dataset", "model", "rank", "signal", "variant"]
@@ -171,6 +172,7 @@ def _tests(frame: pd.DataFrame, prediction: Prediction, settings: StatisticsSett
                 "source": prediction.source,
                 "sentence": prediction.sentence,
                 "statistic": prediction.statistics[modality][0],
+                "coverage": _coverage(own) if prediction.over_cortex else "",
             }
             margin = variant in prediction.margin
             reference = settings.smallest_unique_r2 if margin else 0.0
@@ -286,6 +288,20 @@ def _with_verdicts(claims: pd.DataFrame, alpha: float) -> pd.DataFrame:
             supported = claims[(claims["prediction"] == "C1") & (claims["verdict"] == "supported")]
             gate = set(map(_key, supported.to_dict("records")))
     return claims
+
+
+def _coverage(own: pd.DataFrame) -> str:
+    """Part of cortex that was recorded, in the words of the data set; ``""`` for all of it."""
+    return "; ".join(sorted(set(own["coverage"]) - {""}))
+
+
+def _with_coverage(claims: pd.DataFrame) -> pd.DataFrame:
+    """Say in the note of a row what part of cortex it can speak of."""
+    notes = [
+        "; ".join(filter(None, (note, PART_OF_CORTEX.format(coverage) if coverage else "")))
+        for note, coverage in zip(claims["note"], claims["coverage"], strict=True)
+    ]
+    return claims.assign(note=notes)
 
 
 def _judge_family(

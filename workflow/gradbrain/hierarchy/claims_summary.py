@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from gradbrain.config.schema import StatisticsSettings
+from gradbrain.hierarchy.claims import PART_OF_CORTEX
 from gradbrain.hierarchy.predictions import PREDICTIONS
 
 HOW_TO_READ = (
@@ -45,8 +46,19 @@ def summary_page(claims: pd.DataFrame, settings: StatisticsSettings, *, study: s
         *(f"- **{p.name}** {p.sentence} ({p.source})" for p in PREDICTIONS),
     ]
     for (dataset, model), rows in claims.groupby(["dataset", "model"], sort=True):
-        parts += [f"## {dataset} × {model}", _table(rows)]
+        parts += [f"## {dataset} × {model}", _table(rows), *_parts_of_cortex(rows)]
     return "\n\n".join(_tightened(parts)) + "\n"
+
+
+def _parts_of_cortex(rows: pd.DataFrame) -> list[str]:
+    """Say which rows speak of a part of cortex only; one sentence per part."""
+    start = PART_OF_CORTEX.format("")
+    parts = rows["note"].str.partition(start)[2]
+    return [
+        f"{', '.join(dict.fromkeys(own['prediction']))}: {start}{part}."
+        for part, own in rows.groupby(parts, sort=True)
+        if part
+    ]
 
 
 def _tightened(parts: list[str]) -> list[str]:

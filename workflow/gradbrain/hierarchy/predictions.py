@@ -45,6 +45,9 @@ class Prediction:
         Variants whose reference is the smallest unique R² of interest and not zero.
     figures
         Modality -> figure that shows it.
+    over_cortex
+        Whether it speaks of all of cortex, so that its row must say where only a part of cortex
+        was recorded.
     source, sentence
         Who says so, and what.
     """
@@ -60,6 +63,7 @@ class Prediction:
     descriptive: frozenset[str] = frozenset()
     gated: frozenset[str] = frozenset()
     margin: frozenset[str] = frozenset()
+    over_cortex: bool = False
 
 
 _SPATIAL = ("spatial_r", "spatial_difference")
@@ -74,6 +78,7 @@ PREDICTIONS: tuple[Prediction, ...] = (
         direction="greater",
         variants=("raw",),
         figures={"fmri": "best_layer_by_distance", "meg": "peak_time_by_depth"},
+        over_cortex=True,
         source=ABSTRACT,
         sentence="“forward activations of pretrained models reliably map onto the cortical "
         "hierarchy of visual processing”: best layer rises with distance from V1, peak time with "
@@ -87,6 +92,7 @@ PREDICTIONS: tuple[Prediction, ...] = (
         variants=_BOTH,
         gated=_UNIQUE,
         figures={"fmri": "encoding_by_region", "meg": "encoding_over_time"},
+        over_cortex=True,
         source=ABSTRACT,
         sentence=f"Learning signals predict responses above chance. The abstract: {_PREDICT}.",
     ),
@@ -137,6 +143,7 @@ PREDICTIONS: tuple[Prediction, ...] = (
         descriptive=_RAW,
         gated=_UNIQUE,
         figures={"fmri": "best_layer_by_distance"},
+        over_cortex=True,
         source=ABSTRACT,
         sentence="Were the brain to backpropagate, a layer's signal would sit where its "
         "activation sits: its best layer would rise with distance from V1 (ours). The abstract "
@@ -150,6 +157,7 @@ PREDICTIONS: tuple[Prediction, ...] = (
         variants=("unique",),
         margin=_UNIQUE,
         figures={"fmri": "control_comparison", "meg": "control_comparison"},
+        over_cortex=True,
         source=OURS,
         sentence="The learning signal explains variance that the activations of all layers do "
         "not, by more than the smallest unique R² of interest.",

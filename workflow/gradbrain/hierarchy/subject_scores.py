@@ -36,6 +36,8 @@ class SubjectScores:
         Shape (unit,): s from image onset; NaN for regions.
     early_rois, high_rois
         Regions contrasted by the high-minus-early statistics.
+    coverage
+        Part of cortex that was recorded, in words; ``""`` where the data set names none.
     roi_distance
         Region -> mm from V1's centroid; empty where unknown.
     target_roi
@@ -63,6 +65,7 @@ class SubjectScores:
     unit_time: np.ndarray
     early_rois: tuple[str, ...]
     high_rois: tuple[str, ...]
+    coverage: str
     roi_distance: dict[str, float]
     target_roi: np.ndarray
     unit_score: dict[tuple[str, str], np.ndarray]
@@ -171,6 +174,7 @@ def _read_subject(pairs: Sequence[tuple[Path, xr.Dataset]]) -> SubjectScores:
         # A data set that names no poles contrasts the two ends of its order.
         early_rois=tuple(attrs.get("early_rois") or units[:1]),
         high_rois=tuple(attrs.get("high_rois") or units[-1:]),
+        coverage=str(attrs.get("coverage", "")),
         roi_distance={} if meg else _distances(attrs),
         target_roi=np.empty(0, dtype=str) if meg else _regions_of_targets(first),
         unit_score={key: unit_score[i].astype(float) for i, key in enumerate(keys)},

@@ -74,6 +74,15 @@ class Plan:
                 sets[entry.stimuli] = entry
         return sets
 
+    @cached_property
+    def fetchable(self) -> list[str]:
+        """Data sets with public files, which are fetched when asked for."""
+        entries = [
+            self.study.registries.dataset(name, where="datasets.yaml")
+            for name in self.study.registries.datasets
+        ]
+        return [entry.name for entry in entries if entry.fetch and entry.fetch.is_fetchable]
+
     def adapter(self, entry: DatasetEntry) -> tuple[Adapter, Any]:
         """Module that reads a data set, and the entry's options as it understands them."""
         return adapter(entry.adapter), read_options(entry)
@@ -415,7 +424,10 @@ class Plan:
                     f'name its place: --config "roots={{{entry.name}: /path/to/it}}"'
                 )
                 continue
-            problems += module.check(entry, options, Path(DATA) / entry.name)
+            # People whom the study leaves out may be missing from this machine.
+            chosen = tuple(name for name in entry.subjects if name in self.subjects)
+            some = entry.model_copy(update={"subjects": chosen})
+            problems += module.check(some, options, Path(DATA) / entry.name)
         planting = [model for model, _ in self.planting_models]
         for model in dict.fromkeys([*self.models, *planting]):
             for path in self.weights(model):

@@ -1,0 +1,102 @@
+"""List what is there, missing or unreadable of a data set; fail if a subject cannot be run."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
+
+from gradbrain.config import GradbrainError
+from gradbrain.config.cli import run
+from gradbrain.config.registries import Registries, choose
+from gradbrain.datasets.inventory import Inventory, Item, take_inventory
+
+ROOT = Path(__file__).resolve().parents[1]
+UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name", help="entry of datasets.yaml")
+    parser.add_argument("root", type=Path, nargs="?", help="its folder; by default data/<name>")
+    parser.add_argument(
+        "--registry",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="folders that hold a datasets.yaml of your own, searched after config/",
+    )
+    parser.add_argument("--subjects", nargs="*", help="only these; by default all of the entry")
+    return parser.parse_args(argv)
+
+
+def size(n_bytes: int) -> str:
+    """Write a size for people: ``491.5 MB``."""
+    value = float(n_bytes)
+    for unit in UNITS:
+        if value < 1000 or unit == UNITS[-1]:
+            break
+        value /= 1000
+    return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+
+
+def item_line(item: Item) -> str:
+    count = f"{item.n_files} file{'s' if item.n_files != 1 else ''}"
+    optional = "" if item.required or item.state == "there" else ", not required"
+    detail = f"  [{item.detail}]" if item.detail else ""
+    return f"  {item.state:<10} {count:>12} {size(item.n_bytes):>10}  {item.path}{optional}{detail}"
+
+
+def heading(name: str, items: list[Item], verdict: str) -> str:
+    if not items:
+        return f"{name}: {verdict}"
+    n_bytes = sum(item.n_bytes for item in items)
+    return f"{name}: {verdict} ({sum(item.n_files for item in items)} files, {size(n_bytes)})"
+
+
+def print_inventory(inventory: Inventory, subjects: list[str]) -> list[str]:
+    """Print one block for what all share and one per subject; return who cannot be run."""
+    shared = [item for item in inventory.items if not item.subject]
+    if shared:
+        print(heading("all subjects", shared, "shared files"))
+    for item in shared:
+        print(item_line(item))
+    stuck = []
+    for subject in subjects:
+        own = [item for item in inventory.items if item.subject == subject]
+        obstacles = inventory.obstacles(subject)
+        print(heading(subject, own, "cannot be run" if obstacles else "can be run"))
+        for item in own:
+            print(item_line(item))
+        if obstacles:
+            stuck.append(subject)
+    for problem in dict.fromkeys(text for own in inventory.problems.values() for text in own):
+        print(f"problem: {problem}")
+    return stuck
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parse_arguments(argv)
+    entry = Registries([ROOT / "config", *arguments.registry]).dataset(arguments.name, where="name")
+    subjects = list(entry.subjects)
+    for name in arguments.subjects or []:
+        choose(name, entry.subjects, what=f"subject of {entry.name}", where="--subjects")
+    if arguments.subjects:
+        subjects = [name for name in subjects if name in arguments.subjects]
+    data = arguments.root or Path("data") / entry.name
+    some = entry.model_copy(update={"subjects": tuple(subjects)})
+    inventory = take_inventory(some, data)
+    stuck = print_inventory(inventory, subjects)
+    if stuck or (not subjects and inventory.obstacles("")):
+        how = f" {entry.fetch.instructions}" if entry.fetch and entry.fetch.instructions else ""
+        raise GradbrainError(
+            f"{data}: {len(stuck)} of {len(subjects)} subjects of {entry.name!r} cannot be run: "
+            f"{', '.join(stuck)}.{how}"
+        )
+    print(f"{data}: all {len(subjects)} subjects of {entry.name!r} can be run")
+
+
+if __name__ == "__main__":
+    run(main)

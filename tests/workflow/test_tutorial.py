@@ -1,0 +1,99 @@
+"""The tutorial is run as printed: its files are written, its commands typed, its figures there."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from gradbrain.config.schema import DatasetEntry
+from gradbrain.datasets.registry import read_options
+from gradbrain.store import open_store, read_table
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "tutorial.md").read_text(encoding="utf-8")
+# A file's name in a line of its own, before its content; or a block of commands.
+BLOCKS = re.compile(r"(?:^`([\w/.]+)`:\n\n)?^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def follow(folder: Path) -> None:
+    """Do what the page says, in its order."""
+    # Whoever reads has the environment active.
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    for name, language, content in BLOCKS.findall(PAGE):
+        if name:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(content, encoding="utf-8")
+        elif language == "bash":
+            done = subprocess.run(
+                ["bash", "-e", "-c", content],
+                cwd=folder,
+                env=os.environ | {"PATH": path},
+                capture_output=True,
+                text=True,
+            )
+            assert done.returncode == 0, f"{content}\n{done.stdout}\n{done.stderr}"
+
+
+@pytest.fixture(scope="module")
+def followed(fresh_checkout):
+    checkout = fresh_checkout("tutorial")
+    follow(checkout.folder)
+    return checkout.folder
+
+
+def test_the_page_leads_to_figures_and_claims(followed):
+    results = followed / "results" / "my_study"
+    figures = {path.stem for path in (results / "figures").glob("*.pdf")}
+    assert {"encoding_by_region", "best_layer_by_distance", "claims_overview"} <= figures
+    claims = read_table(results / "claims.csv")
+    assert set(claims["dataset"]) == {"brain_data"}
+    assert {"A1", "P1", "C1"} <= set(claims["prediction"])
+    assert "brain_data" in (results / "report.html").read_text()
+
+
+def test_what_was_described_is_what_was_analysed(followed):
+    store = open_store(
+        followed / "results" / "my_study" / "responses" / "brain_data-alice.zarr", kind="responses"
+    )
+    assert store.sizes == {"image": 48, "target": 40}
+    assert set(store["n_repeats"].values) == {2}
+    assert store.attrs["units"] == "percent signal change"
+    assert store.attrs["roi_distance"] == {"V1": 0, "V2": 10, "V3": 20, "LO": 30}
+    # Signal and noise of one presentation have the same variance: two averaged leave 2/3.
+    assert abs(float(store["noise_ceiling"].mean()) - 2 / 3) < 0.1
+    # Six photographs: images of one never lie in two folds.
+    assert len(set(store["group"].values)) == 6
+
+
+def test_the_regions_answer_to_the_network_at_all(followed):
+    scores = read_table(
+        followed / "results" / "my_study" / "scores" / "mobilenetv2_050_untrained.parquet"
+    )
+    activation = scores[(scores["signal"] == "activation") & (scores["measure"] == "r")]
+    assert activation.groupby("roi")["value"].mean().max() > 0.1
+
+
+def test_further_examples_of_the_page_are_valid_entries():
+    entries = {}
+    for _, language, content in BLOCKS.findall(PAGE):
+        if language == "yaml":
+            entries |= yaml.safe_load(content).get("datasets", {}) if "adapter" in content else {}
+    assert set(entries) == {"brain_data", "meg_data", "zarr_data"}
+    for name, content in entries.items():
+        entry = DatasetEntry(name=name, **content)
+        assert read_options(entry).responses.startswith("{")
+
+
+def test_data_sets_are_fetched_by_a_rule_of_their_own_only(followed):
+    snakemake = [sys.executable, "-m", "snakemake", "--cores", "1", "--dry-run"]
+    asked = subprocess.run(
+        [*snakemake, "fetch_objects92"], cwd=followed, capture_output=True, text=True
+    )
+    assert "fetch_objects92" in asked.stdout + asked.stderr
+    everything = subprocess.run(snakemake, cwd=followed, capture_output=True, text=True)
+    assert "fetch_" not in everything.stdout + everything.stderr

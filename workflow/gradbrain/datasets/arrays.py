@@ -1,0 +1,523 @@
+"""Adapter ``arrays``: one's own images and responses, in files that any program can write.
+
+Images lie in a folder; a table may say which they are, how they are grouped and labelled.
+Responses lie in one file per subject (``.npy``, ``.zarr`` or ``.nc``), one row per presentation:
+rows that show the same image are averaged and give the noise ceiling. Tables beside ``.npy`` files
+say what rows, targets and sensors are; ``.zarr`` and ``.nc`` files say it in their coordinates, by
+the same names. In every path ``{subject}`` stands for the subject's full name and ``{id}`` for
+what follows the data set's name and a hyphen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from pydantic import Field, model_validator
+from tqdm import tqdm
+
+from gradbrain.config.schema import DatasetEntry, StrictModel
+from gradbrain.datasets.errors import DatasetError
+from gradbrain.datasets.file_names import natural_key
+from gradbrain.datasets.images import content_sha256, load_image
+from gradbrain.datasets.inventory import Item, inspect_file, inspect_files
+from gradbrain.datasets.noise_ceiling import average_presentations
+from gradbrain.datasets.recording_axes import read_sensors, read_targets, read_times
+from gradbrain.datasets.recordings import Recording, open_recording, read_rows
+from gradbrain.datasets.responses import describe, fmri_responses, meg_responses, region_distances
+from gradbrain.datasets.stimuli import Stimulus, stimuli_table
+
+SPACES = {"fmri": "voxels", "meg": "sensors"}
+
+
+class Times(StrictModel):
+    """Evenly spaced sample times."""
+
+    first: float = Field(description="First sample, s from image onset.")
+    rate: float = Field(gt=0, description="Samples per second.")
+
+
+class Options(StrictModel):
+    """Options of a data set of one's own; paths are below data/<name>."""
+
+    images: str | None = Field(None, description="Pattern of the image files, without a table.")
+    table: str | None = Field(
+        None, description="Table of the images: image_id, file and, if wanted, group, label."
+    )
+    responses: str | None = Field(
+        None, description="File of a subject's responses: .npy, .zarr or .nc."
+    )
+    rows: str | None = Field(
+        None,
+        description="Table with the image_id (and session) of each row of an .npy file; without "
+        "it, rows are the images in their order.",
+    )
+    targets: str | None = Field(
+        None,
+        description="Table of the targets of fMRI in an .npy file: roi and, if known, "
+        "hemisphere, x, y, z (mm), vertex, noise_ceiling.",
+    )
+    sensors: str | None = Field(
+        None, description="Table of the sensors of MEG: sensor, sensor_x, sensor_y."
+    )
+    layout: str | None = Field(None, description="Sensor layout of mne, in place of `sensors`.")
+    times: Times | None = Field(None, description="Sample times of MEG in an .npy file.")
+    zscore_sessions: bool = Field(
+        False, description="Standardise each target within each session before averaging."
+    )
+    roi_order: tuple[str, ...] = Field(
+        (), description="Regions from low to high; by default in the order of the targets."
+    )
+    early_rois: tuple[str, ...] = ()
+    high_rois: tuple[str, ...] = ()
+    reference_roi: str | None = Field(
+        None, description="Region that distances start from, V1; needs x, y, z."
+    )
+    onset_s: float = Field(0.0, description="Image onset on the time axis, s.")
+    space: str | None = Field(
+        None, description="E.g. fsaverage5, where targets are its vertices; decides on figures."
+    )
+    units: str = "arbitrary units"
+    preprocessing: str = "as given"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Options:
+        if (self.images is None) == (self.table is None):
+            raise ValueError("images, table: give one of them")
+        if self.sensors is not None and self.layout is not None:
+            raise ValueError("sensors, layout: give one of them")
+        return self
+
+
+def stimuli(entry: DatasetEntry, options: Options, name: str, data: Path) -> pd.DataFrame:
+    """Return the table of the images.
+
+    Raises
+    ------
+    DatasetError
+        There are no images, one is missing or cannot be read, an id occurs twice, or a label is
+        no whole number.
+    """
+    images = _images(entry, options, name, data)
+    rows = []
+    for image in tqdm(
+        images.itertuples(), total=len(images), desc=f"images of {name}", unit="image", disable=None
+    ):
+        locator = {"path": (data / image.file).as_posix()}
+        rows.append(
+            Stimulus(
+                image_id=image.image_id,
+                group=image.group,
+                label=image.label,
+                loader="file",
+                locator=locator,
+                content_sha256=content_sha256(load_image("file", locator)),
+            )
+        )
+    return stimuli_table(rows, name=name)
+
+
+def responses(
+    entry: DatasetEntry,
+    options: Options,
+    subject: str,
+    stimuli: pd.DataFrame,
+    data: Path,
+    features: Sequence[Path],
+) -> xr.Dataset:
+    """Read one subject: presentations averaged, ceilings from repeats or as given.
+
+    Raises
+    ------
+    DatasetError
+        A file is missing or of another shape than its tables, images and rows do not match, a
+        row holds no value, or a region is unknown.
+    """
+    recording = _open(entry, options, subject, data)
+    rows = _rows(entry, options, subject, data, recording, list(stimuli["image_id"]))
+    if entry.modality == "meg":
+        return _meg(entry, options, subject, stimuli, data, recording, rows)
+    return _fmri(entry, options, subject, stimuli, data, recording, rows)
+
+
+def check(entry: DatasetEntry, options: Options, data: Path) -> list[str]:
+    """List missing folders and files, and options that do not fit the modality."""
+    where = f"data set {entry.name!r}"
+    if not data.is_dir():
+        return [
+            f"{where}: the folder {data} is missing; name its place under "
+            f"`roots: {{{entry.name}: /path/to/it}}` in the study's config"
+        ]
+    problems = []
+    if entry.modality != "none":
+        wanted, superfluous = (
+            (("targets",), ("sensors", "layout", "times"))
+            if entry.modality == "fmri"
+            else (("times",), ("targets",))
+        )
+        if options.responses is None:
+            problems.append(f"{where}: the option `responses` is needed; it names a file")
+        elif options.responses.endswith(".npy"):
+            problems += [
+                f"{where}: the option `{name}` is needed with .npy files of {entry.modality}"
+                for name in wanted
+                if getattr(options, name) is None
+            ]
+            if entry.modality == "meg" and options.sensors is None and options.layout is None:
+                problems.append(f"{where}: give the option `sensors` or `layout` with .npy files")
+        problems += [
+            f"{where}: the option `{name}` is not of {entry.modality}; leave it out"
+            for name in superfluous
+            if getattr(options, name) is not None
+        ]
+    for subject, path in _needed(entry, options, data):
+        if not path.exists():
+            problems.append(f"{where}: {path} is missing" + (f" ({subject})" if subject else ""))
+    for name in _stimulus_sets(entry):
+        pattern = _path(entry, options.images or "", name)
+        if pattern and not any(data.glob(pattern)):
+            problems.append(f"{where}: no file matches {data / pattern}")
+    return problems
+
+
+def inventory(entry: DatasetEntry, options: Options, data: Path) -> list[Item]:
+    """List tables, images and recordings; of recordings the shape is read."""
+    items = []
+    for name in _stimulus_sets(entry):
+        subject = name if entry.stimuli is None else ""
+        pattern = str(data / _path(entry, options.images or options.table or "", name))
+        try:
+            files = _images(entry, options, name, data)["file"]
+        except DatasetError as error:
+            items.append(Item(subject=subject, path=pattern, state="missing", detail=str(error)))
+            continue
+        pattern = pattern if options.table is None else f"images of {pattern}"
+        items.append(inspect_files([data / f for f in files], pattern=pattern, subject=subject))
+    recordings = {_path(entry, options.responses or "", subject) for subject in entry.subjects}
+    for subject, path in _needed(entry, options, data):
+        is_recording = path.relative_to(data).as_posix() in recordings
+        if path.is_dir() and is_recording:
+            items.append(_zarr_item(entry, path, subject))
+            continue
+        items.append(
+            inspect_file(
+                path, subject=subject, read=_shape_reader(entry) if is_recording else _table_length
+            )
+        )
+    return items
+
+
+def required_features(entry: DatasetEntry, options: Options) -> list[tuple[str, str, str]]:
+    """Name no feature stores: the responses are measured."""
+    return []
+
+
+def space(entry: DatasetEntry, options: Options) -> str:
+    """Name the space that the responses live in."""
+    return options.space or SPACES.get(entry.modality, "none")
+
+
+def _path(entry: DatasetEntry, pattern: str, name: str) -> str:
+    """Fill in who a path belongs to: a subject, or the stimulus set of a subject."""
+    short = name.removeprefix(f"{entry.name}-")
+    return pattern.replace("{subject}", name).replace("{id}", short)
+
+
+def _table_path(entry: DatasetEntry, pattern: str | None, subject: str, data: Path) -> Path | None:
+    return None if pattern is None else data / _path(entry, pattern, subject)
+
+
+def _stimulus_sets(entry: DatasetEntry) -> list[str]:
+    """Names of the stimulus sets: one that all saw, or one per subject."""
+    return [entry.stimuli] if entry.stimuli is not None else list(entry.subjects)
+
+
+def _needed(entry: DatasetEntry, options: Options, data: Path) -> Iterator[tuple[str, Path]]:
+    """Yield every file but the images: the subject that needs it (``""``: all), and its path."""
+    patterns = (
+        options.table,
+        options.rows,
+        options.targets,
+        options.sensors,
+        options.responses if entry.modality != "none" else None,
+    )
+    for pattern in filter(None, patterns):
+        if "{subject}" in pattern or "{id}" in pattern:
+            for subject in entry.subjects:
+                yield subject, data / _path(entry, pattern, subject)
+        else:
+            yield "", data / pattern
+
+
+def _images(entry: DatasetEntry, options: Options, name: str, data: Path) -> pd.DataFrame:
+    """Which images there are: ``image_id``, ``file`` below `data`, ``group``, ``label``."""
+    if options.table is None:
+        pattern = _path(entry, options.images or "", name)
+        found = [path for path in data.glob(pattern) if path.is_file()]
+        if not found:
+            raise DatasetError(
+                f"{data}: no file matches {pattern!r} (option `images`); check the folder and the "
+                "pattern"
+            )
+        files = sorted((path.relative_to(data).as_posix() for path in found), key=natural_key)
+        table = pd.DataFrame({"image_id": [Path(file).stem for file in files], "file": files})
+    else:
+        path = data / _path(entry, options.table, name)
+        table = read_rows(path, columns=("image_id", "file"))
+        _check_ids(path, table)
+    group = table["group"] if "group" in table.columns else table["image_id"]
+    label = _labels(table, name) if "label" in table.columns else [None] * len(table)
+    return pd.DataFrame(
+        {
+            "image_id": table["image_id"],
+            "file": table["file"],
+            "group": group.where(group != "", table["image_id"]),
+        }
+    ).assign(label=pd.Series(label, index=table.index, dtype=object))
+
+
+def _check_ids(path: Path, table: pd.DataFrame) -> None:
+    empty = (table["image_id"] == "") | (table["file"] == "")
+    if empty.any():
+        row = int(np.argmax(empty)) + 1
+        raise DatasetError(f"{path}: row {row} has an empty image_id or file")
+    repeated = table["image_id"][table["image_id"].duplicated()]
+    if len(repeated):
+        raise DatasetError(
+            f"{path}: the image_id {repeated.iloc[0]!r} occurs more than once; list each image "
+            "once here, and its presentations in the table `rows`"
+        )
+
+
+def _labels(table: pd.DataFrame, name: str) -> list[int | None]:
+    numbers = pd.to_numeric(table["label"].replace("", None), errors="coerce")
+    given = table["label"].astype(str).ne("") & table["label"].notna()
+    wrong = given & (numbers.isna() | (numbers % 1 != 0))
+    if wrong.any():
+        value = table.loc[wrong, "label"].iloc[0]
+        raise DatasetError(
+            f"images of {name!r}: the label {value!r} is no whole number; give the class index "
+            "that the models' objective knows, or leave it out"
+        )
+    return [None if np.isnan(number) else int(number) for number in numbers.astype(float)]
+
+
+def _open(entry: DatasetEntry, options: Options, subject: str, data: Path) -> Recording:
+    if options.responses is None:
+        raise DatasetError(f"data set {entry.name!r}: has no option `responses`, only images")
+    path = data / _path(entry, options.responses, subject)
+    return open_recording(path, n_dimensions=3 if entry.modality == "meg" else 2)
+
+
+def _shape_reader(entry: DatasetEntry) -> Any:
+    def read(path: Path) -> str:
+        recording = open_recording(path, n_dimensions=3 if entry.modality == "meg" else 2)
+        return " × ".join(map(str, recording.shape))
+
+    return read
+
+
+def _zarr_item(entry: DatasetEntry, path: Path, subject: str) -> Item:
+    files = [file for file in path.rglob("*") if file.is_file()]
+    about: dict[str, Any] = {"subject": subject, "path": str(path), "n_files": len(files)}
+    n_bytes = sum(file.stat().st_size for file in files)
+    try:
+        detail = _shape_reader(entry)(path)
+    except DatasetError as error:
+        return Item(state="unreadable", n_bytes=n_bytes, detail=str(error), **about)
+    return Item(state="there", n_bytes=n_bytes, detail=detail, **about)
+
+
+def _table_length(path: Path) -> str:
+    return f"{len(read_rows(path, columns=()))} rows"
+
+
+def _rows(
+    entry: DatasetEntry,
+    options: Options,
+    subject: str,
+    data: Path,
+    recording: Recording,
+    images: list[str],
+) -> pd.DataFrame:
+    """What each row shows: ``image`` (index into `images`) and ``session``."""
+    n_rows = recording.shape[0]
+    where: Path = recording.path
+    if options.rows is not None:
+        where = data / _path(entry, options.rows, subject)
+        table = read_rows(where, columns=("image_id",))
+    elif "image_id" in recording.coordinates:
+        table = pd.DataFrame({"image_id": recording.coordinates["image_id"].astype(str)})
+        if "session" in recording.coordinates:
+            table["session"] = recording.coordinates["session"].astype(str)
+    elif n_rows == len(images):
+        table = pd.DataFrame({"image_id": images})
+    else:
+        raise DatasetError(
+            f"{where}: has {n_rows} rows, but there are {len(images)} images; name a table with "
+            "the image_id of each row in the option `rows`"
+        )
+    if len(table) != n_rows:
+        raise DatasetError(
+            f"{recording.path}: has {n_rows} rows, but {where} names the images of {len(table)}"
+        )
+    image = pd.Index(images).get_indexer(pd.Index(table["image_id"]))
+    if (image < 0).any():
+        unknown = table["image_id"][image < 0].unique()
+        raise DatasetError(
+            f"{where}: {len(unknown)} image_id(s) are not in the table of images, e.g. "
+            f"{unknown[0]!r}; it has {images[0]!r} … {images[-1]!r}"
+        )
+    absent = np.setdiff1d(np.arange(len(images)), image)
+    if len(absent):
+        raise DatasetError(
+            f"{where}: {len(absent)} of {len(images)} images have no row, e.g. "
+            f"{images[absent[0]]!r}; leave them out of the images, or give each subject a "
+            "stimulus set of its own (no `stimuli` in the entry, `{subject}` in the path)"
+        )
+    if options.zscore_sessions and "session" not in table.columns:
+        raise DatasetError(f"{where}: zscore_sessions needs the column `session`")
+    session = table["session"] if "session" in table.columns else ""
+    return pd.DataFrame({"image": image, "session": session})
+
+
+def _average(
+    recording: Recording, rows: pd.DataFrame, images: list[str], *, zscore: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    """Average presentations: (n_images, …) float32 and the ceilings from repeats."""
+    image = rows["image"].to_numpy()
+    average = np.empty((len(images), *recording.shape[1:]), dtype=np.float32)
+    ceiling = np.empty(recording.shape[1:])
+    holds_value = np.zeros(len(rows), dtype=bool)
+    blocks = tqdm(recording.blocks(), desc=recording.path.name, unit="block", disable=None)
+    for columns, values in blocks:
+        holds_value |= np.isfinite(values).reshape(len(rows), -1).any(axis=1)
+        if zscore:
+            values = _zscore(values, rows["session"].to_numpy())
+        average[..., columns], ceiling[..., columns] = average_presentations(
+            values, image, len(images)
+        )
+    if not holds_value.all():
+        row = int(np.argmin(holds_value))
+        raise DatasetError(
+            f"{recording.path}: {np.count_nonzero(~holds_value)} row(s) hold no finite value, e.g. "
+            f"row {row} (image {images[image[row]]!r}); leave out presentations that were not "
+            "measured, with their rows in the table"
+        )
+    return average, ceiling
+
+
+def _zscore(values: np.ndarray, sessions: np.ndarray) -> np.ndarray:
+    """Standardise within sessions; what is constant in one becomes NaN and is masked."""
+    result = np.empty_like(values)
+    for session in np.unique(sessions):
+        own = sessions == session
+        deviations = values[own] - values[own].mean(axis=0)
+        scale = deviations.std(axis=0)
+        result[own] = deviations / np.where(scale > 0, scale, np.nan)
+    return result
+
+
+def _n_repeats(rows: pd.DataFrame, n_images: int) -> np.ndarray:
+    return np.bincount(rows["image"], minlength=n_images)
+
+
+def _attributes(entry: DatasetEntry, options: Options, subject: str, **more: Any) -> dict[str, Any]:
+    steps = [options.preprocessing]
+    if options.zscore_sessions:
+        steps.append("z-scored per session")
+    steps.append("presentations of an image averaged")
+    return describe(
+        entry,
+        subject,
+        units="standard deviations of a session" if options.zscore_sessions else options.units,
+        space=space(entry, options),
+        preprocessing="; ".join(filter(None, steps)),
+        **more,
+    )
+
+
+def _fmri(
+    entry: DatasetEntry,
+    options: Options,
+    subject: str,
+    stimuli: pd.DataFrame,
+    data: Path,
+    recording: Recording,
+    rows: pd.DataFrame,
+) -> xr.Dataset:
+    table = _table_path(entry, options.targets, subject, data)
+    targets = read_targets(recording, table, space=space(entry, options))
+    order = options.roi_order or tuple(dict.fromkeys(targets["roi"][targets["roi"] != ""]))
+    _check_regions(options, order, targets, where=f"{recording.path}: targets of {subject!r}")
+    images = list(stimuli["image_id"])
+    average, ceiling = _average(recording, rows, images, zscore=options.zscore_sessions)
+    given = targets.pop("noise_ceiling").to_numpy(dtype=float)
+    attrs = _attributes(
+        entry,
+        options,
+        subject,
+        roi_order=order,
+        early_rois=options.early_rois,
+        high_rois=options.high_rois,
+    )
+    if options.reference_roi is not None:
+        placed = targets.dropna(subset=["x", "y", "z"])
+        attrs["roi_distance"] = region_distances(placed, options.reference_roi)
+    return fmri_responses(
+        average,
+        targets,
+        stimuli=stimuli,
+        n_repeats=_n_repeats(rows, len(images)),
+        noise_ceiling=np.where(np.isnan(given), ceiling, given),
+        attrs=attrs,
+    )
+
+
+def _check_regions(
+    options: Options, order: Sequence[str], targets: pd.DataFrame, *, where: str
+) -> None:
+    known = set(targets["roi"]) - {""}
+    if not order:
+        raise DatasetError(f"{where}: no target lies in a region; fill the column `roi`")
+    for key in ("roi_order", "early_rois", "high_rois"):
+        unknown = sorted(set(getattr(options, key)) - known)
+        if unknown:
+            raise DatasetError(
+                f"{where}: the option {key} names {', '.join(unknown)}, which no target has; they "
+                f"have {', '.join(sorted(known))}"
+            )
+    if options.reference_roi is not None and options.reference_roi not in known:
+        raise DatasetError(f"{where}: no target lies in reference_roi: {options.reference_roi}")
+
+
+def _meg(
+    entry: DatasetEntry,
+    options: Options,
+    subject: str,
+    stimuli: pd.DataFrame,
+    data: Path,
+    recording: Recording,
+    rows: pd.DataFrame,
+) -> xr.Dataset:
+    table = _table_path(entry, options.sensors, subject, data)
+    sensors = read_sensors(recording, table, options.layout)
+    if options.times is None:
+        time = read_times(recording)
+    else:
+        time = options.times.first + np.arange(recording.shape[1]) / options.times.rate
+    images = list(stimuli["image_id"])
+    average, ceiling = _average(recording, rows, images, zscore=options.zscore_sessions)
+    return meg_responses(
+        average,
+        sensors,
+        time=time,
+        stimuli=stimuli,
+        n_repeats=_n_repeats(rows, len(images)),
+        noise_ceiling=ceiling,
+        attrs=_attributes(entry, options, subject, onset_s=options.onset_s),
+    )

@@ -1,0 +1,181 @@
+"""What of a data set lies on this machine: which files are there, missing or unreadable.
+
+An adapter may define ``inventory(entry, options, data) -> list[Item]``. It reads headers only, so
+that it takes seconds on a data set of any size. For adapters without one, what their ``check``
+says is all that is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from gradbrain.config import GradbrainError
+from gradbrain.config.schema import DatasetEntry
+from gradbrain.datasets.registry import adapter, read_options
+
+State = Literal["there", "missing", "unreadable"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Item:
+    """One file of a data set, or many of a kind.
+
+    Attributes
+    ----------
+    subject
+        Who needs it, by the name in the entry; ``""`` where all do.
+    path
+        The file or the pattern of many, as a reader would look for it.
+    state
+        Whether it is there and can be read.
+    n_files, n_bytes
+        How many are there and how large they are together.
+    detail
+        What is wrong, or what is worth knowing.
+    required
+        Whether the subject cannot be run without it.
+    """
+
+    subject: str
+    path: str
+    state: State
+    n_files: int = 0
+    n_bytes: int = 0
+    detail: str = ""
+    required: bool = True
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """Items of a data set, and what its adapter's ``check`` says of each subject.
+
+    Attributes
+    ----------
+    items
+        What is there and what is not.
+    problems
+        Subject -> what keeps it from being run; ``""`` where the entry has no subjects.
+    """
+
+    items: list[Item]
+    problems: dict[str, list[str]]
+
+    def obstacles(self, subject: str) -> list[str]:
+        """Say what keeps a subject from being run; empty where nothing does."""
+        found = [
+            f"{item.path}: {item.state}" + (f" ({item.detail})" if item.detail else "")
+            for item in self.items
+            if item.required and item.state != "there" and item.subject in ("", subject)
+        ]
+        return [*found, *self.problems.get(subject, [])]
+
+
+def inspect_file(
+    path: Path,
+    *,
+    subject: str,
+    read: Callable[[Path], Any] | None = None,
+    required: bool = True,
+) -> Item:
+    """Look at one file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    subject
+        Who needs it; ``""`` where all do.
+    read
+        Reads its header; what it raises makes the file unreadable, what it returns as text is
+        kept as the detail.
+    required
+        Whether the subject cannot be run without it.
+    """
+    about: dict[str, Any] = {"subject": subject, "path": str(path), "required": required}
+    try:
+        n_bytes = path.stat().st_size
+    except OSError:
+        return Item(state="missing", **about)
+    if not n_bytes:
+        return Item(state="unreadable", n_files=1, detail="empty", **about)
+    try:
+        found = read(path) if read is not None else ""
+    except Exception as error:  # readers of a dozen formats raise a dozen kinds
+        detail = str(error).removeprefix(f"{path}: ")
+        return Item(state="unreadable", n_files=1, n_bytes=n_bytes, detail=detail, **about)
+    detail = found if isinstance(found, str) else ""
+    return Item(state="there", n_files=1, n_bytes=n_bytes, detail=detail, **about)
+
+
+def inspect_files(
+    paths: Iterable[Path], *, pattern: str, subject: str, expected: int | None = None
+) -> Item:
+    """Look at many files of a kind, such as images, without opening them.
+
+    Parameters
+    ----------
+    paths
+        The files as they should be.
+    pattern
+        What to call them.
+    subject
+        Who needs them; ``""`` where all do.
+    expected
+        How many there should be; by default as many as `paths` names, and at least one.
+    """
+    sizes, absent = [], []
+    for path in paths:
+        try:
+            sizes.append(path.stat().st_size)
+        except OSError:
+            absent.append(str(path))
+    wanted = expected if expected is not None else max(1, len(sizes) + len(absent))
+    state: State = "there"
+    detail = ""
+    if len(sizes) < wanted:
+        state = "missing"
+        example = f", e.g. {absent[0]}" if absent else ""
+        detail = f"{len(sizes)} of {wanted} files are there{example}"
+    elif not all(sizes):
+        state, detail = "unreadable", f"{sizes.count(0)} of {len(sizes)} files are empty"
+    return Item(
+        subject=subject,
+        path=pattern,
+        state=state,
+        n_files=len(sizes),
+        n_bytes=sum(sizes),
+        detail=detail,
+    )
+
+
+def take_inventory(entry: DatasetEntry, data: Path) -> Inventory:
+    """List what is there of a data set and what is not.
+
+    Parameters
+    ----------
+    entry
+        Entry of datasets.yaml.
+    data
+        Folder of the data set.
+
+    Raises
+    ------
+    GradbrainError
+        The entry's options are wrong.
+    """
+    module, options = adapter(entry.adapter), read_options(entry)
+    problems = {}
+    for subject in entry.subjects or ("",):
+        own = entry.model_copy(update={"subjects": (subject,) if subject else ()})
+        problems[subject] = list(module.check(own, options, data))
+    list_items = getattr(module, "inventory", None)
+    if list_items is None or not data.is_dir():
+        return Inventory([], problems)
+    try:
+        return Inventory(list_items(entry, options, data), problems)
+    except GradbrainError as error:
+        everyone = {subject: [*own, str(error)] for subject, own in problems.items()}
+        return Inventory([], everyone)

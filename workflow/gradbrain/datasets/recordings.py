@@ -1,0 +1,164 @@
+"""Responses of one subject in a file of one's own: ``.npy``, ``.zarr`` or ``.nc``.
+
+Rows are presentations of images. Values are read in blocks of targets or sensors, so that a
+recording may be larger than memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from gradbrain.datasets.errors import DatasetError
+
+SUFFIXES = (".npy", ".zarr", ".nc")
+BLOCK_BYTES = 64 * 2**20
+TABLE_SUFFIXES = (".csv", ".parquet")
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Responses as they lie on disk.
+
+    Attributes
+    ----------
+    path
+        The file, for error messages.
+    values
+        Array on disk, shape (n_rows, n_targets) or (n_rows, n_times, n_sensors).
+    coordinates
+        What the file itself says of rows (``image_id``, ``session``), targets (``roi``, ``x``,
+        …), ``time`` and ``sensor``; empty for ``.npy``.
+    """
+
+    path: Path
+    values: Any
+    coordinates: dict[str, np.ndarray] = field(default_factory=dict)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the values."""
+        return tuple(self.values.shape)
+
+    def blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
+        """Yield the values in blocks of the last axis, as float64."""
+        per_column = 8 * int(np.prod(self.shape[:-1], dtype=np.int64))
+        width = max(1, BLOCK_BYTES // max(per_column, 1))
+        for start in range(0, self.shape[-1], width):
+            columns = slice(start, min(start + width, self.shape[-1]))
+            yield columns, np.asarray(self.values[..., columns], dtype=np.float64)
+
+
+def open_recording(path: Path, *, n_dimensions: int) -> Recording:
+    """Open a recording without reading its values.
+
+    Parameters
+    ----------
+    path
+        ``.npy``: the array alone. ``.zarr``, ``.nc``: a data set as xarray writes it, with the
+        variable ``response`` and coordinates.
+    n_dimensions
+        2 for (presentation, target), 3 for (presentation, time, sensor).
+
+    Raises
+    ------
+    DatasetError
+        The file is missing, unreadable, of another kind or shape, or holds no numbers.
+    """
+    if path.suffix not in SUFFIXES:
+        raise DatasetError(f"{path}: expected a name that ends in {', '.join(SUFFIXES)}")
+    if not path.exists():
+        raise DatasetError(f"{path}: there is no such file")
+    recording = _open_npy(path) if path.suffix == ".npy" else _open_xarray(path)
+    expected = "(presentation, target)" if n_dimensions == 2 else "(presentation, time, sensor)"
+    if len(recording.shape) != n_dimensions or 0 in recording.shape:
+        raise DatasetError(
+            f"{path}: has the shape {recording.shape}, expected {n_dimensions} dimensions, "
+            f"{expected}, none of them empty"
+        )
+    if np.dtype(recording.values.dtype).kind not in "fiu":
+        raise DatasetError(f"{path}: holds {recording.values.dtype}, expected real numbers")
+    return recording
+
+
+def _open_npy(path: Path) -> Recording:
+    try:
+        return Recording(path, np.load(path, mmap_mode="r", allow_pickle=False))
+    except (ValueError, OSError, EOFError) as error:
+        raise DatasetError(f"{path}: cannot be read ({error}); write it with numpy.save") from error
+
+
+def _open_xarray(path: Path) -> Recording:
+    import xarray as xr
+
+    try:
+        if path.suffix == ".zarr":
+            found = xr.open_zarr(path, chunks=None, consolidated=None)
+        else:
+            found = xr.open_dataset(path)
+    except Exception as error:  # zarr, xarray and its engines raise a dozen kinds
+        raise DatasetError(
+            f"{path}: cannot be read ({error}); write it with xarray's to_zarr or to_netcdf "
+            "(netCDF-4 needs the package h5netcdf or netCDF4)"
+        ) from error
+    if "response" not in found:
+        raise DatasetError(
+            f"{path}: has no variable 'response'; it has {', '.join(map(str, found)) or 'none'}"
+        )
+    response = found["response"]
+    coordinates = {}
+    for name, variable in found.variables.items():
+        if name != "response" and variable.ndim == 1 and variable.dims[0] in response.dims:
+            coordinates[str(name)] = np.asarray(variable.values)
+    return Recording(path, response.variable, coordinates)
+
+
+def read_rows(path: Path, *, columns: tuple[str, ...]) -> pd.DataFrame:
+    """Read a table of one's own.
+
+    Parameters
+    ----------
+    path
+        ``.csv`` or ``.parquet``.
+    columns
+        Columns that it must have. Those called ``image_id``, ``file``, ``group``, ``session``,
+        ``roi``, ``hemisphere`` and ``sensor`` are read as text, empty cells as ``""``.
+
+    Raises
+    ------
+    DatasetError
+        The table is missing, unreadable, empty or lacks a column.
+    """
+    if path.suffix not in TABLE_SUFFIXES:
+        raise DatasetError(f"{path}: expected a table that ends in {', '.join(TABLE_SUFFIXES)}")
+    if not path.is_file():
+        raise DatasetError(f"{path}: there is no such table")
+    text = ("image_id", "file", "group", "session", "roi", "hemisphere", "sensor")
+    try:
+        if path.suffix == ".csv":
+            # Ids such as 0012 are names and no numbers; a region may be called NA.
+            table = pd.read_csv(
+                path,
+                dtype=dict.fromkeys(text, str),
+                keep_default_na=False,
+                na_values={name: ["", "nan", "NaN"] for name in ("x", "y", "z", "noise_ceiling")},
+            )
+        else:
+            table = pd.read_parquet(path)
+    except Exception as error:  # pandas and pyarrow raise a dozen kinds
+        raise DatasetError(f"{path}: cannot be read as a table ({error})") from error
+    missing = [name for name in columns if name not in table.columns]
+    if missing or table.empty:
+        raise DatasetError(
+            f"{path}: {'lacks the column(s) ' + ', '.join(missing) if missing else 'has no rows'}; "
+            f"it has the columns {', '.join(map(str, table.columns))}"
+        )
+    for name in text:
+        if name in table.columns:
+            table[name] = table[name].fillna("").astype(str)
+    return table
