@@ -12,6 +12,7 @@ from trees.things import CONCEPTS, write_pandas_hdf, write_things_fmri
 from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets import things_fmri
 from gradbrain.datasets.errors import DatasetError
+from gradbrain.datasets.inventory import take_inventory
 from gradbrain.datasets.responses import check_responses
 from gradbrain.datasets.things_fmri import Options, stretches
 
@@ -270,3 +271,14 @@ def test_check_lists_every_missing_file(tree):
     ):
         assert name in found
     assert len(things_fmri.check(ENTRY, Options(), tree / "nowhere")) == 1
+
+
+def test_the_inventory_tells_what_is_there_and_what_cannot_be_read(tree):
+    details = [item.detail for item in take_inventory(ENTRY, tree).items]
+    assert details.count("120 voxels × 25 trials") == 2
+    rename_key(tree)
+    shutil.rmtree(tree / "derivatives" / "brainmasks")
+    found = take_inventory(ENTRY, tree)
+    assert "expected 'ResponseData'" in " ".join(found.obstacles("things_fmri-sub-01"))
+    # Masks are worth having, and nobody needs them.
+    assert found.obstacles("things_fmri-sub-02") == []

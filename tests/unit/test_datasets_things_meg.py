@@ -11,6 +11,7 @@ from trees.things import CONCEPTS, EPOCH_RATE, SENSORS, write_raw_runs, write_th
 from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets import things_meg
 from gradbrain.datasets.errors import DatasetError
+from gradbrain.datasets.inventory import take_inventory
 from gradbrain.datasets.noise_ceiling import average_repeats
 from gradbrain.datasets.responses import check_responses
 from gradbrain.datasets.sensors import sensor_layout
@@ -440,3 +441,24 @@ def test_check_lists_every_missing_file(tree):
 def test_tables_name_each_column_as_published(written):
     table = read_trial_table(written[0] / "sourcedata" / "sample_attributes_P1.csv")
     assert len(table.columns) == 18 and table.columns[8] == "image_path"
+
+
+def test_the_inventory_tells_what_is_there_and_what_cannot_be_read(tree):
+    found = take_inventory(ENTRY, tree)
+    assert {item.state for item in found.items} == {"there"}
+    assert found.items[0].n_files == 20
+    details = [item.detail for item in found.items]
+    assert "16 exp, 12 test, 6 catch" in details
+    assert "34 trials × 10 sensors × 281 samples" in details
+    damage(tree, "no epochs file")
+    (tree / "object_images" / "dog" / "dog_01b.jpg").unlink()
+    found = take_inventory(ENTRY, tree)
+    assert any("epo.fif: unreadable" in line for line in found.obstacles("things_meg-P1"))
+    assert len(found.obstacles("things_meg-P2")) == 1
+    assert "19 of 20 files are there" in found.obstacles("things_meg-P2")[0]
+
+
+def test_the_inventory_counts_raw_runs(raw):
+    entry = ALONE.model_copy(update={"options": {"source": "raw"}})
+    counted = [item.n_files for item in take_inventory(entry, raw[0]).items]
+    assert counted == [12, 1, 4, 4]

@@ -39,6 +39,7 @@ from tqdm import tqdm
 
 from gradbrain.config.schema import DatasetEntry, StrictModel
 from gradbrain.datasets.errors import DatasetError
+from gradbrain.datasets.inventory import Item, inspect_file
 from gradbrain.datasets.repeats import ceiling_of_average, signal_to_noise_of_ceiling
 from gradbrain.datasets.responses import describe, fmri_responses, region_distances
 from gradbrain.datasets.things_images import (
@@ -47,6 +48,7 @@ from gradbrain.datasets.things_images import (
     image_folder_problems,
     image_id,
     images_of_all,
+    inspect_images,
     subjects_with,
     things_stimuli,
 )
@@ -412,6 +414,38 @@ def check(entry: DatasetEntry, options: Options, data: Path) -> list[str]:
     return problems
 
 
+def inventory(entry: DatasetEntry, options: Options, data: Path) -> list[Item]:
+    """List images, tables, responses and masks; of responses the header is read."""
+    folder = data / options.betas
+    items: list[Item] = []
+    shown: set[str] = set()
+    for subject in entry.subjects:
+        number = subject_number(subject)
+        table = inspect_file(trial_file(folder, number), subject=subject)
+        items.append(table)
+        if table.state == "there":
+            shown |= set(read_trials(folder, number)["stimulus"])
+        items.append(inspect_file(folder / f"sub-{number}_VoxelMetadata.csv", subject=subject))
+        path = folder / f"sub-{number}_{KEY}.h5"
+        items.append(inspect_file(path, subject=subject, read=_describe_responses))
+        mask = mask_file(data / options.masks, number)
+        items.append(inspect_file(mask, subject=subject, required=False))
+    return [inspect_images(shown, folder=data / options.images), *items]
+
+
+def mask_file(masks: Path, number: str) -> Path:
+    """Path of a subject's brain mask."""
+    return masks / f"sub-{number}_space-T1w_brainmask.nii.gz"
+
+
+def _describe_responses(path: Path) -> str:
+    import h5py
+
+    with h5py.File(path) as file:
+        values, _ = _find_blocks(path, file, None)
+        return f"{values.shape[0]} voxels × {values.shape[1]} trials"
+
+
 def required_features(entry: DatasetEntry, options: Options) -> list[tuple[str, str, str]]:
     """Name no feature stores: the responses are measured."""
     return []
@@ -434,7 +468,7 @@ def _read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def _find_blocks(
-    path: Path, file: h5py.File, shape: tuple[int, int]
+    path: Path, file: h5py.File, shape: tuple[int, int] | None
 ) -> tuple[h5py.Dataset, np.ndarray]:
     """Find the block of trials and the column ``voxel_id`` among the blocks of a pandas table."""
     if KEY not in file:
@@ -450,7 +484,7 @@ def _find_blocks(
         raise DatasetError(
             f"{path}: expected one block of trials and one column voxel_id, found {found or 'none'}"
         )
-    if values[0].shape != shape:
+    if shape is not None and values[0].shape != shape:
         raise DatasetError(
             f"{path}: holds {values[0].shape[0]} voxels × {values[0].shape[1]} trials, the tables "
             f"beside it {shape[0]} × {shape[1]}; they must be of the same subject"
@@ -473,7 +507,7 @@ def _targets(
     voxels: pd.DataFrame, masks: Path, number: str
 ) -> tuple[pd.DataFrame, tuple[np.ndarray, tuple[int, ...]] | None]:
     """Place the voxels in the subject's space; without a mask they have no positions."""
-    path = masks / f"sub-{number}_space-T1w_brainmask.nii.gz"
+    path = mask_file(masks, number)
     place = mask_place(path, voxels)
     if place is None:
         logger.warning("%s: there is no such mask; voxels have no positions", path)

@@ -22,6 +22,7 @@ from tqdm import tqdm
 from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.datasets.images import content_sha256, load_image
+from gradbrain.datasets.inventory import Item, inspect_files
 from gradbrain.datasets.stimuli import Stimulus, stimuli_table
 
 logger = logging.getLogger(__name__)
@@ -163,6 +164,15 @@ def image_folder_problems(data_set: str, folder: Path) -> list[str]:
             f"data set {data_set!r}: {folder}: the folder of THINGS images is missing; {OBTAIN}"
         ]
     return []
+
+
+def inspect_images(paths: Iterable[str], *, folder: Path) -> Item:
+    """Look for the images that a data set's tables name, without opening them."""
+    return inspect_files(
+        [_file(folder, path) for path in sorted(set(paths))],
+        pattern=str(folder / "*" / "*.jpg"),
+        subject="",
+    )
 
 
 def _file(folder: Path, path: str) -> Path:

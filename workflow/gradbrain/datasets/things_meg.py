@@ -29,6 +29,7 @@ from pydantic import Field, model_validator
 
 from gradbrain.config.schema import DatasetEntry, StrictModel
 from gradbrain.datasets.errors import DatasetError
+from gradbrain.datasets.inventory import Item, inspect_file, inspect_files
 from gradbrain.datasets.repeats import ceiling_of_average
 from gradbrain.datasets.responses import describe, meg_responses
 from gradbrain.datasets.sensors import sensor_layout
@@ -38,10 +39,15 @@ from gradbrain.datasets.things_images import (
     image_folder_problems,
     image_id,
     images_of_all,
+    inspect_images,
     subjects_with,
     things_stimuli,
 )
-from gradbrain.datasets.things_meg_preprocessed import preprocessed_file, preprocessed_trials
+from gradbrain.datasets.things_meg_preprocessed import (
+    open_epochs,
+    preprocessed_file,
+    preprocessed_trials,
+)
 from gradbrain.datasets.things_meg_raw import Onset, RawOptions, find_runs, raw_trials
 from gradbrain.datasets.things_meg_trials import Trials, average_trials
 
@@ -301,6 +307,45 @@ def check(entry: DatasetEntry, options: Options, data: Path) -> list[str]:
             f"data set {entry.name!r}: {file} is missing" for file in files if not file.is_file()
         ]
     return problems
+
+
+def inventory(entry: DatasetEntry, options: Options, data: Path) -> list[Item]:
+    """List images, tables and recordings; tables are read, of recordings the headers."""
+    items: list[Item] = []
+    shown: set[str] = set()
+    for subject in entry.subjects:
+        participant = participant_of(subject)
+        table = inspect_file(table_file(data, participant), subject=subject, read=_describe_table)
+        items.append(table)
+        if table.state == "there":
+            trials = read_trial_table(table_file(data, participant))
+            shown |= set(trials.loc[trials["trial_type"] != "catch", "image_path"])
+        if options.source == "preprocessed":
+            path = preprocessed_file(data, participant)
+            items.append(inspect_file(path, subject=subject, read=_describe_epochs))
+            parts = sorted(path.parent.glob(f"{path.stem}-*.fif"))
+            if parts:
+                pattern = str(path.with_name(f"{path.stem}-*.fif"))
+                items.append(inspect_files(parts, pattern=pattern, subject=subject))
+        else:
+            runs = find_runs(data, participant)
+            folder = data / f"sub-BIGMEG{participant}" / "ses-*" / "meg"
+            for pattern, files in {
+                "*_meg.ds": [run.recording / f"{run.recording.stem}.meg4" for run in runs],
+                "*_events.tsv": [run.events for run in runs],
+            }.items():
+                items.append(inspect_files(files, pattern=str(folder / pattern), subject=subject))
+    return [inspect_images(shown, folder=data / options.images), *items]
+
+
+def _describe_table(path: Path) -> str:
+    counts = read_trial_table(path)["trial_type"].value_counts()
+    return ", ".join(f"{counts.get(kind, 0)} {kind}" for kind in TRIAL_TYPES)
+
+
+def _describe_epochs(path: Path) -> str:
+    epochs = open_epochs(path)
+    return f"{len(epochs)} trials × {len(epochs.ch_names)} sensors × {len(epochs.times)} samples"
 
 
 def required_features(entry: DatasetEntry, options: Options) -> list[tuple[str, str, str]]:
