@@ -22,6 +22,7 @@ CODE = (
     "envs",
     "tests/workflow/tiny",
     "tests/workflow/worlds",
+    "tests/workflow/things_meg",
 )
 STUDY = "tests/workflow/tiny/study.yaml"
 

@@ -34,7 +34,7 @@ SENSORS = 40
 
 def _units(dataset: str) -> list[dict]:
     """Regions or times of a data set."""
-    none = {"roi": "", "roi_rank": -1, "distance_mm": np.nan, "time": np.nan}
+    none = {"roi": "", "roi_rank": -1, "distance_mm": np.nan, "time": np.nan, "onset_source": ""}
     if DATASETS[dataset] == "meg":
         return [{**none, "unit_kind": "time", "time": float(t)} for t in TIMES]
     if dataset == "objects92":
@@ -105,7 +105,7 @@ def hierarchy_table(scores: pd.DataFrame) -> pd.DataFrame:
 
     def add(key: tuple, statistic: str, value: float, unit: str, **more: object) -> None:
         empty = dict.fromkeys(["layer", "roi", "best_layer", "control"], "")
-        empty |= dict.fromkeys(["depth", "distance_mm"], np.nan)
+        empty |= dict.fromkeys(["depth", "distance_mm"], np.nan) | {"onset_source": ""}
         row = dict(zip(keys, key, strict=True)) | empty | more
         rows.append(row | {"statistic": statistic, "value": value, "unit": unit, "n": 5})
 

@@ -15,6 +15,7 @@ import plot_figure
 import pytest
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from scipy import stats
 
 from gradbrain.config import GradbrainError
@@ -27,6 +28,7 @@ from gradbrain.figures import (
     encoding_over_time,
     layout,
     peak_time_by_depth,
+    rsa_summary,
     sensor_topography,
     style,
 )
@@ -307,6 +309,19 @@ def test_time_courses_have_a_line_per_layer_and_dots_above_chance_only(figure_in
     assert len(dots) == 4
     np.testing.assert_allclose(courses[0].get_xdata(), 1000 * np.sort(panel["time"].unique()))
     assert len({to_hex(line.get_color()) for line in courses}) == 5
+
+
+@pytest.mark.parametrize(
+    "module", [encoding_over_time, peak_time_by_depth, rsa_summary, sensor_topography]
+)
+def test_figures_of_latencies_name_what_told_the_onset(module, figure_inputs):
+    data = module.select(figure_inputs)
+    data = data[(data["dataset"] == MEG) & (data["model"] == data["model"].min())]
+    assert set(data["onset_source"]) == {""}
+    for source, named in (("", False), ("UPPT001", True)):
+        drawn = module.figure(data.assign(onset_source=source))
+        texts = [text.get_text() for text in drawn.findobj(Text)]
+        assert any("onset: UPPT001" in text for text in texts) == named
 
 
 def test_regions_without_distances_stand_side_by_side(figure_inputs):

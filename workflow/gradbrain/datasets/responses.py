@@ -39,6 +39,7 @@ def fmri_responses(
     n_repeats: np.ndarray | int,
     noise_ceiling: np.ndarray,
     attrs: Mapping[str, Any],
+    test_image: np.ndarray | None = None,
 ) -> xr.Dataset:
     """Assemble responses of voxels or vertices.
 
@@ -57,6 +58,8 @@ def fmri_responses(
         Explainable share of variance of the average; NaN where it cannot be estimated.
     attrs
         Attributes; ``n_masked_targets`` is added.
+    test_image : ndarray of bool, shape (n_images,), optional
+        Images of a test set with many repeats, which is scored on its own as well.
 
     Returns
     -------
@@ -69,7 +72,7 @@ def fmri_responses(
             "noise_ceiling": ("target", np.asarray(noise_ceiling, dtype=np.float32)),
         },
         coords={
-            **_image_coordinates(stimuli, n_repeats),
+            **_image_coordinates(stimuli, n_repeats, test_image),
             **{name: ("target", targets[name].to_numpy()) for name in TARGET_COORDINATES},
         },
         attrs=dict(attrs),
@@ -86,6 +89,7 @@ def meg_responses(
     n_repeats: np.ndarray | int,
     noise_ceiling: np.ndarray,
     attrs: Mapping[str, Any],
+    test_image: np.ndarray | None = None,
 ) -> xr.Dataset:
     """Assemble responses of sensors over time.
 
@@ -97,7 +101,7 @@ def meg_responses(
         ``sensor`` (name), ``sensor_x``, ``sensor_y`` (flat layout).
     time : ndarray, shape (n_times,)
         Seconds from image onset.
-    stimuli, n_repeats, attrs
+    stimuli, n_repeats, attrs, test_image
         As for :func:`fmri_responses`.
     noise_ceiling : ndarray, shape (n_times, n_sensors)
         As for :func:`fmri_responses`.
@@ -113,7 +117,7 @@ def meg_responses(
             "noise_ceiling": (("time", "sensor"), np.asarray(noise_ceiling, dtype=np.float32)),
         },
         coords={
-            **_image_coordinates(stimuli, n_repeats),
+            **_image_coordinates(stimuli, n_repeats, test_image),
             "time": ("time", np.asarray(time, dtype=np.float64)),
             "sensor": ("sensor", sensors["sensor"].to_numpy(dtype=np.str_)),
             "sensor_x": ("sensor", sensors["sensor_x"].to_numpy()),
@@ -226,8 +230,12 @@ def check_responses(dataset: xr.Dataset, stimuli: pd.DataFrame) -> None:
         raise DatasetError(f"{where}: no target lies in the region(s) {', '.join(absent)}")
 
 
-def _image_coordinates(stimuli: pd.DataFrame, n_repeats: np.ndarray | int) -> dict[str, Any]:
+def _image_coordinates(
+    stimuli: pd.DataFrame, n_repeats: np.ndarray | int, test_image: np.ndarray | None
+) -> dict[str, Any]:
+    marked = {} if test_image is None else {"test_image": ("image", np.asarray(test_image, bool))}
     return {
+        **marked,
         "image_id": ("image", stimuli["image_id"].to_numpy(dtype=np.str_)),
         "group": ("image", stimuli["group"].to_numpy(dtype=np.str_)),
         "n_repeats": ("image", np.broadcast_to(n_repeats, len(stimuli)).astype(np.int64)),

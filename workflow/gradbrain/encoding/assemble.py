@@ -155,6 +155,7 @@ def _attributes(
         "rotation_invariant": responses.rotation_invariant,
         **{key: list(brain[key]) for key in ("roi_order", "early_rois", "high_rois")},
         "onset_s": brain["onset_s"],
+        "onset_source": brain.get("onset_source", ""),
         "roles": dict(layer["roles"]),
         "objectives": dict(layer["objectives"]),
         "band_weight_of": "the first band of a fit; the second has the rest",

@@ -163,7 +163,9 @@ def collect_maps(paths: Sequence[Path]) -> xr.Dataset:
         variables |= _dataset_maps(dataset, items, layers, depths, signals)
         first = items[0].store.attrs
         about[dataset] = {
-            key: first[key] for key in ("modality", "space", "rotation_invariant") if key in first
+            key: first[key]
+            for key in ("modality", "space", "rotation_invariant", "onset_source")
+            if key in first
         } | {"n_subjects": len({item.subject for item in items})}
     coordinates = [name for name in variables if not name.startswith(("score_", "best_layer_"))]
     maps = xr.Dataset(

@@ -17,6 +17,7 @@ SCORE_COLUMNS = (
     "roi_rank",
     "distance_mm",
     "time",
+    "onset_source",
     "value",
     "boot_low",
     "boot_high",

@@ -52,6 +52,7 @@ def tidy_scores(store: xr.Dataset) -> pd.DataFrame:
         "role": np.repeat([roles[name] for name in signals], n_units),
         "measure": np.repeat(measures, n_units),
         "unit_kind": "time" if by_time else "roi",
+        "onset_source": attrs["onset_source"],
         **{name: np.tile(values, n_rows) for name, values in per_unit.items()},
         "value": store["unit_score"].values.ravel(),
         "boot_low": low.ravel(),

@@ -23,7 +23,7 @@ def select(inputs: FigureInputs) -> pd.DataFrame:
     scores = layout.with_variant(inputs.table("scores"))
     rows = scores[(scores["unit_kind"] == "time") & scores["role"].isin(["activation", "learning"])]
     require_rows(rows, figure="encoding_over_time", what="scores over time (MEG data sets)")
-    keys = ["dataset", "modality", "model", "signal", "role", "variant"]
+    keys = ["dataset", "modality", "model", "signal", "role", "variant", "onset_source"]
     order = [*keys, "layer_index", "time", "subject"]
     return rows[[*keys, *COLUMNS, "layer_index"]].sort_values(order, ignore_index=True)
 
@@ -70,7 +70,7 @@ def plot_encoding_over_time(data: pd.DataFrame, *, ax: Axes) -> Axes:
 
 def figure(data: pd.DataFrame) -> Figure:
     """Arrange a row per data set and model, a column per quantity."""
-    require_columns(data, COLUMNS, figure="encoding_over_time")
+    require_columns(data, [*COLUMNS, "onset_source"], figure="encoding_over_time")
     n_columns = len(layout.quantities(data))
     return layout.figure_of_blocks(
         layout.blocks(data), _draw_block, width=1.4 + 2.4 * n_columns, height=2.3
@@ -87,7 +87,7 @@ def _draw_block(row: SubFigure, block: layout.Block) -> None:
         for i in columns:
             plot_encoding_over_time(layout.of_quantity(block.data, quantities[i]), ax=axes[i])
             axes[i].set_title(quantities[i].label)
-            axes[i].set_xlabel("time from image onset (ms)")
+            axes[i].set_xlabel(layout.time_label(block.data))
         layout.share_limits(
             [axes[i] for i in columns],
             at_least=layout.UNIQUE_RANGE if variant == "unique" else None,

@@ -32,6 +32,7 @@ REQUIRED_COLUMNS = {
         "roi_rank",
         "distance_mm",
         "time",
+        "onset_source",
         "value",
         "null_high",
         "n_targets",
@@ -48,6 +49,7 @@ REQUIRED_COLUMNS = {
         "statistic",
         "value",
         "unit",
+        "onset_source",
     ],
     "rsa": [
         "study",
@@ -64,6 +66,7 @@ REQUIRED_COLUMNS = {
         "roi",
         "roi_rank",
         "time",
+        "onset_source",
         "rho",
         "null_high",
         "n_images",

@@ -181,6 +181,20 @@ def share_limits(axes: Sequence[Axes], *, at_least: tuple[float, float] | None =
         ax.tick_params(labelleft=False)
 
 
+def time_label(data: pd.DataFrame, *, of: str = "time from image onset") -> str:
+    """Name an axis of time in ms, and what told the onset where a data set tells it twice.
+
+    Parameters
+    ----------
+    data
+        Rows of one data set; ``onset_source`` is the same in all, ``""`` where there is one onset.
+    of
+        What is drawn.
+    """
+    sources = [source for source in data["onset_source"].unique() if source]
+    return "\n".join([f"{of} (ms)", *(f"onset: {source}" for source in sources)])
+
+
 def say_empty(ax: Axes, text: str) -> None:
     """Write into a panel why it shows nothing, instead of leaving it blank."""
     ax.text(

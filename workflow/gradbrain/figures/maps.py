@@ -30,6 +30,8 @@ class DatasetMaps:
         Activation and learning signals that the store holds, raw ones first.
     score
         Dimensions ``quantity`` (``signal/variant``), ``layer``, ``target``.
+    onset_source
+        What told when images came on; ``""`` where there is one onset.
     coordinates
         Name to array of shape ``(n_targets,)``, e.g. ``vertex``, ``time``, ``sensor_x``.
     """
@@ -42,6 +44,7 @@ class DatasetMaps:
     quantities: list[layout.Quantity]
     score: xr.DataArray
     coordinates: dict[str, np.ndarray]
+    onset_source: str = ""
 
     def coordinate(self, name: str) -> np.ndarray:
         """Values of a coordinate, shape ``(n_targets,)``.
@@ -133,4 +136,5 @@ def _one_dataset(store: xr.Dataset, dataset: str) -> DatasetMaps:
         quantities=quantities,
         score=joined,
         coordinates=coordinates,
+        onset_source=about.get("onset_source", ""),
     )

@@ -24,7 +24,7 @@ def select(inputs: FigureInputs) -> pd.DataFrame:
     Layers whose score never exceeds chance have no peak time and no row.
     """
     table = inputs.table("hierarchy", ["layer", "depth"])
-    keys = ["dataset", "modality", "model", "signal", "role", "variant"]
+    keys = ["dataset", "modality", "model", "signal", "role", "variant", "onset_source"]
     shown = table["role"].isin(["activation", "learning"])
     peaks = table[shown & (table["statistic"] == "peak_time") & table["value"].notna()]
     require_rows(peaks, figure="peak_time_by_depth", what="peak times of layers (MEG data sets)")
@@ -120,7 +120,7 @@ def _draw_block(row: SubFigure, block: layout.Block) -> None:
         ax.set_title(style.signal_label(signal))
         ax.set_xlabel("relative depth of layer")
         ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
-    axes[0].set_ylabel("peak time (ms)")
+    axes[0].set_ylabel(layout.time_label(block.data, of="peak time"))
     # The interval of two or three subjects may be wider than any recording.
     earliest, latest = block.data["peak_time_ms"].min(), block.data["peak_time_ms"].max()
     margin = max(20.0, 0.1 * (latest - earliest))

@@ -16,6 +16,7 @@ MODALITIES = ("fmri", "meg")
 SPACES = ()
 
 COLUMNS = ["subject", "depth", "unit_kind", "roi", "roi_rank", "time", "rho", "null_high"]
+COLUMNS += ["onset_source"]
 
 
 def select(inputs: FigureInputs) -> pd.DataFrame:
@@ -36,7 +37,7 @@ def plot_rsa(data: pd.DataFrame, *, ax: Axes) -> Axes:
     ----------
     data
         One signal of one data set and model: ``subject``, ``depth``, ``unit_kind``, ``roi``,
-        ``roi_rank``, ``time`` (s), ``rho``, ``null_high``.
+        ``roi_rank``, ``time`` (s), ``rho``, ``null_high``, ``onset_source``.
     ax
         Where to draw.
     """
@@ -49,7 +50,7 @@ def plot_rsa(data: pd.DataFrame, *, ax: Axes) -> Axes:
     if over_time:
         place = 1000 * np.asarray(mean.columns, dtype=float)
         ax.axvline(0, color=style.FAINT, linewidth=0.8, zorder=0)
-        ax.set_xlabel("time from image onset (ms)")
+        ax.set_xlabel(layout.time_label(data))
         ax.set_xlim(place.min(), place.max())
     else:
         place = np.arange(len(mean.columns), dtype=float)

@@ -20,7 +20,7 @@ INPUTS = ("maps",)
 MODALITIES = ("meg",)
 SPACES = ()
 
-COLUMNS = ["layer", "depth", "time", "sensor", "sensor_x", "sensor_y", "value"]
+COLUMNS = ["layer", "depth", "time", "sensor", "sensor_x", "sensor_y", "value", "onset_source"]
 N_LAYERS = 3
 #: Radius in m of the head that mne draws by default.
 HEAD_RADIUS = 0.095
@@ -63,6 +63,7 @@ def _at_peaks(maps: DatasetMaps, quantity: layout.Quantity) -> pd.DataFrame:
         signal=quantity.signal,
         role=quantity.role,
         variant=quantity.variant,
+        onset_source=maps.onset_source,
     )
 
 
@@ -144,3 +145,5 @@ def _draw_block(row: SubFigure, block: layout.Block) -> None:
         bar.set_label(style.MEASURE_LABELS[measure], fontsize=7)
         bar.ax.tick_params(labelsize=6)
         bar.outline.set_visible(False)
+    if block.data["onset_source"].any():
+        row.supxlabel(layout.time_label(block.data, of="times from image onset"), fontsize=7)

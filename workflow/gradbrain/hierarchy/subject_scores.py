@@ -49,6 +49,8 @@ class SubjectScores:
         images, with draws shared by all layers and signals.
     target_score
         (signal, measure) -> shape (layer, target); empty for MEG.
+    onset_source
+        What told when images came on, where a data set tells it twice.
     """
 
     study: str
@@ -70,6 +72,7 @@ class SubjectScores:
     boot: dict[tuple[str, str], np.ndarray]
     null: dict[tuple[str, str], np.ndarray]
     target_score: dict[tuple[str, str], np.ndarray]
+    onset_source: str = ""
 
     def variants(self, signal: str) -> list[str]:
         """Variants that exist for a signal: activations have no unique part."""
@@ -178,6 +181,7 @@ def _read_subject(pairs: Sequence[tuple[Path, xr.Dataset]]) -> SubjectScores:
         boot={key: boot[:, i].astype(float) for i, key in enumerate(keys)},
         null={key: null[:, i].astype(float) for i, key in enumerate(keys)},
         target_score={key: target[i].astype(float) for i, key in enumerate(keys)},
+        onset_source=str(attrs.get("onset_source", "")),
     )
 
 

@@ -52,6 +52,7 @@ COLUMNS = [
     "distance_mm",
     "best_layer",
     "control",
+    "onset_source",
     "boot",
     "null",
 ]
@@ -95,6 +96,7 @@ def summarise(
                 "signal": signal,
                 "role": subject.roles[signal],
                 "variant": variant,
+                "onset_source": subject.onset_source,
             }
             for found in (
                 _score_rows(subject, signal, variant, peers),

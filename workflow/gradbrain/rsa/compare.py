@@ -42,6 +42,7 @@ COLUMNS = [
     "roi",
     "roi_rank",
     "time",
+    "onset_source",
     "rho",
     "null_high",
     "p",
@@ -108,6 +109,7 @@ def compare(
     constant = {
         "study": study,
         **{key: brain.attrs[key] for key in ("dataset", "subject", "modality")},
+        "onset_source": brain.attrs.get("onset_source", ""),
         "n_images": len(rows),
     }
     records = [

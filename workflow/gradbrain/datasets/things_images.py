@@ -1,0 +1,206 @@
+"""Images of the THINGS database, as its download lays them out, for the data sets that show them.
+
+``<folder>/<concept>/<file>.jpg``, e.g. ``object_images/air_mattress/air_mattress_03s.jpg``: the
+file's name is its concept, a number and a letter. The tables of THINGS-MEG and THINGS-fMRI name
+the file; test images lie among the others of their concept.
+
+References
+----------
+Hebart et al. 2019, PLoS ONE 14(10): e0223792; images at https://osf.io/jum2f/.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+import pandas as pd
+from tqdm import tqdm
+
+from gradbrain.config.schema import DatasetEntry
+from gradbrain.datasets.errors import DatasetError
+from gradbrain.datasets.images import content_sha256, load_image
+from gradbrain.datasets.inventory import Item, inspect_files
+from gradbrain.datasets.stimuli import Stimulus, stimuli_table
+
+logger = logging.getLogger(__name__)
+
+Grouping = Literal["category", "image"]
+Missing = Literal["error", "drop"]
+OBTAIN = "download images_THINGS.zip from https://osf.io/jum2f/ and name its folder in `images`"
+
+
+def image_id(path: str) -> str:
+    """Name of an image: its file's name without folder and ending."""
+    return PurePosixPath(path).stem
+
+
+def concept_of(name: str) -> str:
+    """Concept that an image shows: what its name says before the number.
+
+    Raises
+    ------
+    DatasetError
+        The name does not end in ``_<number>``.
+    """
+    concept, _, number = image_id(name).rpartition("_")
+    if not concept or not number[:1].isdigit():
+        raise DatasetError(
+            f"image {name!r}: expected a name of the THINGS database such as aardvark_01b.jpg"
+        )
+    return concept
+
+
+def things_stimuli(
+    paths: Iterable[str], *, folder: Path, group: Grouping, missing: Missing, name: str
+) -> pd.DataFrame:
+    """Make the table of the images that a data set showed.
+
+    Parameters
+    ----------
+    paths
+        Images as the data set's tables name them; folders in front are ignored, repeats too.
+    folder
+        Folder of the THINGS images, with one folder per concept.
+    group
+        What folds must not split: the images of a concept, or nothing but the image. Images with
+        the same pixels share a group either way.
+    missing
+        Whether an image without file is an error or left out, and said in the log.
+    name
+        Name of the stimulus set.
+
+    Returns
+    -------
+    DataFrame
+        As :func:`gradbrain.datasets.stimuli.stimuli_table` makes it, sorted by image id.
+
+    Raises
+    ------
+    DatasetError
+        A name is not of the database, or a file is missing.
+    ImageError
+        A file cannot be read.
+    """
+    files = {image_id(path): _file(folder, path) for path in paths}
+    absent = sorted(image for image, file in files.items() if not file.is_file())
+    if absent and (missing == "error" or len(absent) == len(files)):
+        raise DatasetError(
+            f"stimulus set {name!r}: {len(absent)} of {len(files)} images are missing, e.g. "
+            f"{files[absent[0]]}; {OBTAIN}, or leave them out with `missing_images: drop`"
+        )
+    if absent:
+        logger.warning(
+            "%s: %d of %d images have no file and are left out, e.g. %s",
+            name,
+            len(absent),
+            len(files),
+            files[absent[0]],
+        )
+    present = sorted(set(files) - set(absent))
+    rows = []
+    for image in tqdm(present, desc=f"images of {name}", unit="image", disable=None):
+        locator = {"path": files[image].as_posix()}
+        rows.append(
+            Stimulus(
+                image_id=image,
+                group=concept_of(image) if group == "category" else image,
+                loader="file",
+                locator=locator,
+                content_sha256=content_sha256(load_image("file", locator)),
+            )
+        )
+    return stimuli_table(_join_twins(rows), name=name)
+
+
+def subjects_with(
+    entry: DatasetEntry, name: str, table_of: Callable[[str], Path]
+) -> tuple[str, ...]:
+    """Name the subjects whose tables tell the images of a stimulus set.
+
+    Of a set that all share, those whose tables are there; the first one where none is, so that
+    reading it says what is missing.
+
+    Parameters
+    ----------
+    entry
+        The data set.
+    name
+        The stimulus set: the entry's, or the name of its only subject.
+    table_of
+        Path of a subject's table.
+    """
+    if entry.stimuli != name:
+        return (name,)
+    present = tuple(subject for subject in entry.subjects if table_of(subject).is_file())
+    return present or entry.subjects[:1]
+
+
+def images_of_all(shown: Mapping[str, set[str]], *, name: str) -> set[str]:
+    """Return the images that all subjects of a stimulus set saw.
+
+    Raises
+    ------
+    DatasetError
+        Two subjects saw different images.
+    """
+    first = next(iter(shown))
+    for subject, images in shown.items():
+        other = images ^ shown[first]
+        if other:
+            raise DatasetError(
+                f"stimulus set {name!r}: {first} and {subject} differ in {len(other)} images, e.g. "
+                f"{min(other)!r}; leave `stimuli` out of the entry, so that each has its own set"
+            )
+    return shown[first]
+
+
+def image_folder_problems(data_set: str, folder: Path) -> list[str]:
+    """Say what keeps the images from being read, as far as a look at the folder tells."""
+    if not folder.is_dir():
+        return [
+            f"data set {data_set!r}: {folder}: the folder of THINGS images is missing; {OBTAIN}"
+        ]
+    return []
+
+
+def inspect_images(paths: Iterable[str], *, folder: Path) -> Item:
+    """Look for the images that a data set's tables name, without opening them."""
+    return inspect_files(
+        [_file(folder, path) for path in sorted(set(paths))],
+        pattern=str(folder / "*" / "*.jpg"),
+        subject="",
+    )
+
+
+def _file(folder: Path, path: str) -> Path:
+    return folder / concept_of(path) / PurePosixPath(path).name
+
+
+def _join_twins(rows: list[Stimulus]) -> list[Stimulus]:
+    """Join the groups of images with the same pixels, so that folds cannot part them."""
+    parent = {row.group: row.group for row in rows}
+
+    def first_of(group: str) -> str:
+        while parent[group] != group:
+            group = parent[group]
+        return group
+
+    seen: dict[str, Stimulus] = {}
+    for row in rows:
+        twin = seen.setdefault(row.content_sha256, row)
+        if first_of(twin.group) != first_of(row.group):
+            logger.warning("%s and %s are the same pixels", twin.image_id, row.image_id)
+            parent[first_of(row.group)] = first_of(twin.group)
+    return [
+        Stimulus(
+            image_id=row.image_id,
+            group=first_of(row.group),
+            loader=row.loader,
+            locator=row.locator,
+            content_sha256=row.content_sha256,
+        )
+        for row in rows
+    ]
