@@ -225,9 +225,9 @@ def test_a_vertex_that_is_constant_in_one_session_is_masked(copy, tree, tmp_path
 def test_responses_do_not_depend_on_the_size_of_blocks_and_tiles(tree, tmp_path, monkeypatch):
     whole = prepared(tree, tmp_path / "a.zarr", mask="all")
     monkeypatch.setattr(nsd_betas, "TILE", 7)
-    monkeypatch.setattr(nsd_betas, "BLOCK_BYTES", 1)
+    monkeypatch.setattr(nsd_betas, "AVERAGES_BYTES", 4 * 500 * 11)
     pieces = prepared(tree, tmp_path / "b.zarr", mask="all")
-    assert nsd_betas.block_width(500) == 7
+    assert nsd_betas.block_width(500) == 11
     assert pieces.attrs["digest"] == whole.attrs["digest"]
     for file in sorted((tmp_path / "a.zarr").rglob("*")):
         twin = tmp_path / "b.zarr" / file.relative_to(tmp_path / "a.zarr")
@@ -334,7 +334,7 @@ def test_a_volume_with_axes_in_another_order_is_refused(tree, tmp_path):
     with pytest.raises(
         DatasetError, match=r"shape \(6, 5, 4, 750\), expected shape \(750, 4, 5, 6"
     ):
-        nsd_betas.VolumeBlock(path, np.arange(3), (6, 5, 4))
+        nsd_betas.volume_betas(path, np.arange(3), (6, 5, 4))
 
 
 # --- bad input --------------------------------------------------------------------------------

@@ -122,21 +122,47 @@ def check_plausible(values: np.ndarray, path: Path) -> None:
         )
 
 
-def map_trials(path: Path) -> np.ndarray:
-    """Map the values of an uncompressed file into memory, without reading them.
+def read_trials(path: Path, vertices: np.ndarray) -> np.ndarray:
+    """Read some vertices of an uncompressed file, in the order of its bytes.
+
+    A trial at a time is read into a small buffer, of it what encloses the vertices: the memory
+    needed is that of the result, and a file is gone through from its start to its end.
+
+    Parameters
+    ----------
+    path
+        An ``.mgh`` file of float32 values, (vertices, 1, 1, frames).
+    vertices : ndarray of int, shape (n,)
+        Ascending.
 
     Returns
     -------
-    memmap of big-endian float32, shape (n_frames, n_vertices)
+    ndarray of float32, shape (n_frames, n)
+
+    Raises
+    ------
+    DatasetError
+        The file is no such file or ends too early, or values are such as a wrong byte order makes.
     """
     header = read_header(path)
-    return np.memmap(
-        path,
-        dtype=header.dtype,
-        mode="r",
-        offset=HEADER_BYTES,
-        shape=(header.n_frames, header.n_vertices),
-    )
+    first, last = int(vertices[0]), int(vertices[-1])
+    if header.dtype != np.dtype(">f4") or last >= header.n_vertices:
+        raise DatasetError(
+            f"{path}: holds {header.dtype} of {header.n_vertices} vertices, expected float32 and "
+            f"vertex {last}"
+        )
+    span = np.empty(last - first + 1, dtype=header.dtype)
+    places = slice(None) if len(span) == len(vertices) else vertices - first
+    trials = np.empty((header.n_frames, len(vertices)), dtype=np.float32)
+    row_bytes = 4 * header.n_vertices
+    with path.open("rb", buffering=0) as file:
+        for trial in range(header.n_frames):
+            file.seek(HEADER_BYTES + trial * row_bytes + 4 * first)
+            if file.readinto(span.data) != span.nbytes:
+                raise DatasetError(f"{path}: is cut short in trial {trial + 1}; get the file again")
+            trials[trial] = span[places]
+    check_plausible(trials[0], path)
+    return trials
 
 
 def read_vertex_values(path: Path) -> np.ndarray:
@@ -158,7 +184,7 @@ def read_vertex_values(path: Path) -> np.ndarray:
     if header.n_frames != 1:
         raise DatasetError(f"{path}: holds {header.n_frames} values per vertex, expected one")
     try:
-        values = np.asarray(nibabel.load(path).dataobj)
+        values = np.asarray(nibabel.MGHImage.from_filename(path).dataobj)
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise DatasetError(f"{path}: cannot be read ({error}); get the file again") from error
     return values.reshape(-1).astype(values.dtype.newbyteorder("="))

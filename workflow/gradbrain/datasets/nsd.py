@@ -37,9 +37,9 @@ from tqdm import tqdm
 
 from gradbrain.config.schema import DatasetEntry, StrictModel
 from gradbrain.datasets.errors import DatasetError
-from gradbrain.datasets.freesurfer import check_trials, read_header
+from gradbrain.datasets.freesurfer import check_trials, read_header, read_trials
 from gradbrain.datasets.images import content_sha256, load_image
-from gradbrain.datasets.nsd_betas import SessionBlock, SurfaceBlock, VolumeBlock, averaged_blocks
+from gradbrain.datasets.nsd_betas import averaged_blocks, volume_betas
 from gradbrain.datasets.nsd_design import (
     DESIGN,
     SESSIONS,
@@ -222,11 +222,11 @@ def responses(
         parts = [
             targets.loc[targets["hemisphere"] == name, "vertex"].to_numpy() for name in HEMISPHERES
         ]
-        open_block = partial(_open_surface, files, sessions)
+        read_betas = partial(_surface_betas, files, sessions)
     else:
         targets, shape = volume_targets(files, *listed)
         parts = [targets["vertex"].to_numpy()]
-        open_block = partial(_open_volume, files, sessions, shape)
+        read_betas = partial(_volume_betas, files, sessions, shape)
     if targets.empty:
         raise DatasetError(
             f"responses of {subject!r}: no target lies in the mask {options.mask!r} with the "
@@ -240,7 +240,7 @@ def responses(
         attrs=_attributes(entry, options, subject, sessions, targets, region_of),
         blocks=averaged_blocks(
             parts,
-            open_block,
+            read_betas,
             [_rows(images, trial_images(design, number, session)) for session in sessions],
             n_repeats,
             zscore=options.zscore,
@@ -405,22 +405,22 @@ def _rows(images: np.ndarray, shown: np.ndarray) -> np.ndarray:
     return np.where(images[places] == shown, places, -1)
 
 
-def _open_surface(
+def _surface_betas(
     files: SubjectFiles, sessions: list[int], part: int, session: int, vertices: np.ndarray
-) -> SessionBlock:
+) -> np.ndarray:
     hemisphere = list(HEMISPHERES.values())[part]
-    return SurfaceBlock(files.surface_betas(sessions[session], hemisphere), vertices)
+    return read_trials(files.surface_betas(sessions[session], hemisphere), vertices)
 
 
-def _open_volume(
+def _volume_betas(
     files: SubjectFiles,
     sessions: list[int],
     shape: tuple[int, int, int],
     part: int,
     session: int,
     voxels: np.ndarray,
-) -> SessionBlock:
-    return VolumeBlock(files.volume_betas(sessions[session]), voxels, shape)
+) -> np.ndarray:
+    return volume_betas(files.volume_betas(sessions[session]), voxels, shape)
 
 
 def _attributes(
@@ -431,7 +431,7 @@ def _attributes(
     targets: pd.DataFrame,
     region_of: dict[int, str],
 ) -> dict[str, Any]:
-    present = set(targets["roi"])
+    present = set(targets["roi"].unique())
     steps = [f"{options.betas}, {len(sessions)} sessions"]
     if options.zscore:
         steps.append("z-scored within each session")

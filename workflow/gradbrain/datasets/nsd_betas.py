@@ -2,99 +2,38 @@
 
 A subject's betas on fsaverage are 40 sessions of 750 trials × 327,684 vertices: 39 GB. They are
 taken block of targets by block of targets; of each session file a block is read, standardised and
-added to the images that its trials showed, a tile at a time, so that what is in memory are the
-averages of one block and one tile.
+added to the images that its trials showed, so that what is in memory are the averages of one block
+and its betas in one session.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from gradbrain.datasets.errors import DatasetError
-from gradbrain.datasets.freesurfer import check_plausible, map_trials
 from gradbrain.datasets.nsd_design import TRIALS_PER_SESSION
 
 # Volume betas are stored as int16, percent signal change × 300 (NSD Data Manual, section
 # Functional data (NSD), https://cvnlab.slite.page/p/6CusMRYfk0/Functional-data-NSD).
 VOLUME_SCALE = 300.0
-BLOCK_BYTES = 2**29
-TILE = 4096
+# Averages of one block, and its betas in one session.
+AVERAGES_BYTES = 2**30
+BETAS_BYTES = 96 * 2**20
+# Columns that are worked on together, so that their betas stay in the processor's cache.
+TILE = 2048
 # A standard deviation below this share of the mean is the rounding of a constant: the mean of 750
 # equal float32 values is off by up to 2e-5 of them.
 CONSTANT = 1e-4
 
 
-class SessionBlock(Protocol):
-    """Betas of some targets in one session."""
-
-    def read(self, start: int, stop: int) -> np.ndarray:
-        """Betas of a range of these targets, float32, shape (750, stop - start); a copy."""
-        ...
-
-
-class SurfaceBlock:
-    """Betas of some vertices of one hemisphere in one session.
-
-    Parameters
-    ----------
-    path
-        ``{lh,rh}.betas_sessionYY.mgh``.
-    vertices : ndarray of int, shape (n_targets,)
-        Ascending.
-    """
-
-    def __init__(self, path: Path, vertices: np.ndarray) -> None:
-        self._path, self._vertices = path, vertices
-        self._trials = map_trials(path)
-
-    def read(self, start: int, stop: int) -> np.ndarray:
-        """Betas in percent signal change.
-
-        Raises
-        ------
-        DatasetError
-            Values are such as a wrong byte order makes.
-        """
-        vertices = self._vertices[start:stop]
-        first, last = int(vertices[0]), int(vertices[-1])
-        if last - first + 1 == len(vertices):
-            betas = self._trials[:, first : last + 1].astype(np.float32)
-        else:
-            betas = np.take(self._trials, vertices, axis=1).astype(np.float32)
-        check_plausible(betas[0], self._path)
-        return betas
-
-
-class VolumeBlock:
-    """Betas of some voxels in one session, ``betas_sessionYY.hdf5`` or ``.nii.gz``.
-
-    Parameters
-    ----------
-    path
-        One of the two; both hold the same values.
-    voxels : ndarray of int, shape (n_targets,)
-        Index of each voxel, x fastest.
-    shape : (x, y, z)
-        Voxels of the volume.
-    """
-
-    def __init__(self, path: Path, voxels: np.ndarray, shape: tuple[int, int, int]) -> None:
-        read = _read_hdf5 if path.suffix == ".hdf5" else _read_nifti
-        self._trials = read(path, voxels, shape)
-
-    def read(self, start: int, stop: int) -> np.ndarray:
-        """Betas in percent signal change."""
-        return self._trials[:, start:stop].astype(np.float32) / np.float32(VOLUME_SCALE)
-
-
 def averaged_blocks(
     targets: Sequence[np.ndarray],
-    open_block: Callable[[int, int, np.ndarray], SessionBlock],
+    read_betas: Callable[[int, int, np.ndarray], np.ndarray],
     rows: Sequence[np.ndarray],
     n_repeats: np.ndarray,
     *,
@@ -107,9 +46,9 @@ def averaged_blocks(
     ----------
     targets
         For each part (a hemisphere, or the volume) the indices of its targets, ascending.
-    open_block
+    read_betas
         Takes the number of a part, the number of a session (both from 0) and the indices of the
-        targets of a block.
+        targets of a block; returns their betas, float32, shape (750, n_targets_of_block).
     rows
         For each session, the row of the image that each trial showed; −1 where it is not wanted.
     n_repeats : ndarray of int, shape (n_images,)
@@ -137,15 +76,16 @@ def averaged_blocks(
         for part, indices in blocks:
             total = np.zeros((len(n_repeats), len(indices)), dtype=np.float32)
             for session, trial_rows in enumerate(rows):
-                _add_session(total, open_block(part, session, indices), trial_rows, zscore=zscore)
+                betas = read_betas(part, session, indices)
+                add_session(total, betas, trial_rows, zscore=zscore)
                 progress.update()
             total /= n_repeats[:, None].astype(np.float32)
             yield total
 
 
 def block_width(n_images: int) -> int:
-    """Targets per block, so that their averages take about 512 MiB: whole tiles."""
-    return max(1, BLOCK_BYTES // (4 * n_images * TILE)) * TILE
+    """Targets per block: what is kept of them is about a GiB, and what is read at most 96 MiB."""
+    return max(1, min(AVERAGES_BYTES // (4 * n_images), BETAS_BYTES // (4 * TRIALS_PER_SESSION)))
 
 
 def standardise(betas: np.ndarray) -> None:
@@ -163,18 +103,57 @@ def standardise(betas: np.ndarray) -> None:
         betas *= np.where(sd > CONSTANT * np.abs(mean), 1 / sd, np.nan).astype(np.float32)
 
 
-def _add_session(
-    total: np.ndarray, block: SessionBlock, trial_rows: np.ndarray, *, zscore: bool
+def add_session(
+    total: np.ndarray, betas: np.ndarray, trial_rows: np.ndarray, *, zscore: bool
 ) -> None:
-    """Add the trials of a session to the rows of their images, tile by tile."""
+    """Add the trials of a session to the rows of their images.
+
+    Parameters
+    ----------
+    total : ndarray of float32, shape (n_images, n_targets)
+        Added to.
+    betas : ndarray of float32, shape (750, n_targets)
+        Standardised in place, if asked for.
+    trial_rows : ndarray of int, shape (750,)
+        −1 where a trial is not wanted.
+    zscore
+        Standardise first.
+    """
+    wanted = [(trial, row) for trial, row in enumerate(trial_rows.tolist()) if row >= 0]
     for start in range(0, total.shape[1], TILE):
-        stop = min(start + TILE, total.shape[1])
-        betas = block.read(start, stop)
+        tile, sums = betas[:, start : start + TILE], total[:, start : start + TILE]
         if zscore:
-            standardise(betas)
-        for trial, row in enumerate(trial_rows.tolist()):
-            if row >= 0:
-                total[row, start:stop] += betas[trial]
+            standardise(tile)
+        for trial, row in wanted:
+            sums[row] += tile[trial]
+
+
+def volume_betas(path: Path, voxels: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
+    """Read some voxels of one session, ``betas_sessionYY.hdf5`` or ``.nii.gz``.
+
+    Both hold the same values. The compressed one must be gone through as a whole for each block.
+
+    Parameters
+    ----------
+    path
+        One of the two.
+    voxels : ndarray of int, shape (n,)
+        Index of each voxel, x fastest.
+    shape : (x, y, z)
+        Voxels of the volume.
+
+    Returns
+    -------
+    ndarray of float32, shape (750, n)
+        Percent signal change.
+
+    Raises
+    ------
+    DatasetError
+        The file is missing or damaged, or of another shape or type.
+    """
+    read = _read_hdf5 if path.suffix == ".hdf5" else _read_nifti
+    return read(path, voxels, shape).astype(np.float32) / np.float32(VOLUME_SCALE)
 
 
 def _read_hdf5(path: Path, voxels: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
@@ -216,18 +195,19 @@ def _read_nifti(path: Path, voxels: np.ndarray, shape: tuple[int, int, int]) -> 
 
     trials = np.empty((TRIALS_PER_SESSION, len(voxels)), dtype=np.int16)
     try:
-        image = nibabel.load(path, keep_file_open=True)
+        image = nibabel.Nifti1Image.from_filename(path, keep_file_open=True)
         expected = (*shape, TRIALS_PER_SESSION)
         if image.shape != expected:
             raise DatasetError(f"{path}: has shape {image.shape}, expected {expected}")
         _check_int16(image.get_data_dtype(), path)
-        if (image.dataobj.slope, image.dataobj.inter) != (1, 0):
+        proxy: Any = image.dataobj
+        if (proxy.slope, proxy.inter) != (1, 0):
             raise DatasetError(
-                f"{path}: its header scales values by {image.dataobj.slope}; the published files "
-                f"hold percent signal change × {VOLUME_SCALE:.0f} and leave it to the reader"
+                f"{path}: its header scales values by {proxy.slope}; the published files hold "
+                f"percent signal change × {VOLUME_SCALE:.0f} and leave it to the reader"
             )
         for trial in range(TRIALS_PER_SESSION):
-            volume = np.asarray(image.dataobj[..., trial])
+            volume = np.asarray(proxy[..., trial])
             trials[trial] = volume.reshape(-1, order="F")[voxels]
     except (OSError, EOFError, zlib.error, nibabel.filebasedimages.ImageFileError) as error:
         raise DatasetError(f"{path}: cannot be read ({error}); get the file again") from error

@@ -161,7 +161,7 @@ def read_volume(path: Path, shape: tuple[int, ...] | None = None) -> np.ndarray:
     import nibabel
 
     try:
-        values = np.asarray(nibabel.load(path).dataobj)
+        values = np.asarray(nibabel.Nifti1Image.from_filename(path).dataobj)
     except FileNotFoundError as error:
         raise DatasetError(f"{path}: is missing") from error
     except (OSError, EOFError, zlib.error, nibabel.filebasedimages.ImageFileError) as error:
@@ -192,4 +192,6 @@ def _kept(labels: np.ndarray, region_of: Mapping[int, str], mask: Mask) -> np.nd
 
 def _regions(labels: np.ndarray, region_of: Mapping[int, str]) -> np.ndarray:
     """Name of each target's region, empty outside any."""
-    return np.array([region_of.get(int(label), "") for label in labels.tolist()], dtype=np.str_)
+    found, places = np.unique(labels, return_inverse=True)
+    names = [region_of.get(int(label), "") for label in found.tolist()]
+    return np.array(names, dtype=np.str_)[places]

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 import zarr
-from zarr.codecs import Crc32cCodec, ZstdCodec
+from zarr.codecs import ZstdCodec
 
 from gradbrain.store.atomic import remove, replace, temporary_sibling
 from gradbrain.store.errors import StoreError, rebuild_hint
@@ -34,12 +34,9 @@ FOREIGN_FILES = {".snakemake_timestamp"}
 
 
 def _chunks_and_shards(
-    shape: tuple[int, ...], itemsize: int, shard_bytes: int, *, by_column: bool = False
+    shape: tuple[int, ...], itemsize: int, shard_bytes: int
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Choose chunks of about 4 MiB and shards of `shard_bytes` along the first or last axis."""
-    if by_column:
-        chunk, shard = _chunks_and_shards(shape[::-1], itemsize, shard_bytes)
-        return chunk[::-1], shard[::-1]
+    """Choose chunks of about 4 MiB and shards of `shard_bytes` along the first axis."""
     if not shape or 0 in shape:
         return tuple(max(1, size) for size in shape), tuple(max(1, size) for size in shape)
     row = itemsize * int(np.prod(shape[1:], dtype=np.int64))
@@ -123,14 +120,8 @@ def _create_array(
     dtype: np.dtype,
     attrs: Mapping[str, Any],
     shard_bytes: int,
-    *,
-    by_column: bool = False,
 ) -> zarr.Array:
-    chunks, shards = _chunks_and_shards(shape, dtype.itemsize, shard_bytes, by_column=by_column)
-    # With a checksum in each chunk, changed bytes are an error and never data. Measured values
-    # that are streamed by column hold noise in their low bits: compression would cost more time
-    # than reading them and save next to nothing.
-    codec = Crc32cCodec() if by_column else ZstdCodec(level=1, checksum=True)
+    chunks, shards = _chunks_and_shards(shape, dtype.itemsize, shard_bytes)
     with warnings.catch_warnings():
         # Fixed-width unicode has no place in the Zarr v3 specification yet; zarr-python reads
         # and writes it, and says so in a warning for each array.
@@ -141,7 +132,8 @@ def _create_array(
             dtype=dtype,
             chunks=chunks,
             shards=shards,
-            compressors=codec,
+            # With a checksum in each chunk, changed bytes are an error and never data.
+            compressors=ZstdCodec(level=1, checksum=True),
             dimension_names=dims,
             attributes=dict(attrs),
         )
