@@ -1,19 +1,24 @@
 """Preparing responses of the Natural Scenes Dataset against reading their bytes with numpy.
 
 Session files of full width (163,842 vertices × 750 trials, 491 MB per hemisphere) are written to a
-temporary folder. The peer is ``numpy.fromfile`` of the same files, hemisphere by hemisphere, from
-the page cache as well; the two take turns and the fastest round of each counts. What is timed:
+temporary folder. Peers are ``numpy.fromfile`` of the two files of one session (``read``) and the
+same followed by a conversion to this machine's byte order (``read_native``: what can be computed
+with). They take turns, and the fastest round of each counts. All read from the page cache, from
+which numpy copies at the speed of memory (5 to 9 GB/s), or, with ``--cold``, from the disk: the
+files' pages are dropped before each measurement.
 
-average
-    Betas to averages, block by block: byte order, z-scores, averaging by image. This is the work
-    that stands against reading.
-prepare
-    The same and writing the store (with digests and checksums), as the job does it; for all
-    vertices, and for those in regions (``streams``, an eighth of them), the default.
+``average``
+    Betas to averages: reading, byte order, z-scores, averaging by image, no store.
+``prepare``
+    The whole job after its imports: checking the files, design, regions, positions, averages, and
+    the store with its digest and checksums.
 
-Prints a JSON line. ``--sessions`` measures peak memory in fresh processes with several numbers of
-sessions: ``python benchmarks/bench_responses.py --sessions 1 2 4``. The same file is linked as
-every session, so that 491 MB × 2 of disk do.
+Each for the vertices in regions (39,548 of 327,684, the default mask, ``_regions``) and for all
+(``_all``). ``--clock cpu`` counts processor seconds, system calls included: wall time on a shared
+machine says more of its neighbours. Prints a JSON line.
+
+``--sessions 1 4 40`` measures memory instead: the whole job in fresh processes with several numbers
+of sessions. The same files are linked as every session, so that 1 GB of disk (and the store) do.
 """
 
 from __future__ import annotations
@@ -99,10 +104,10 @@ def source(tree: NsdTree, n_sessions: int, mask: str) -> TargetBlocks:
     return nsd.responses(entry, options, SUBJECT, stimuli, tree.root, [])
 
 
-def seconds(function: Any, *arguments: Any) -> float:
-    start = time.perf_counter()
+def seconds(function: Any, *arguments: Any, clock: Any = time.perf_counter) -> float:
+    start = clock()
     function(*arguments)
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def read_bytes(tree: NsdTree) -> None:
@@ -126,7 +131,15 @@ def prepare(tree: NsdTree, mask: str, n_sessions: int = 1) -> None:
     write_target_blocks(tree.root.parent / "responses.zarr", source(tree, n_sessions, mask))
 
 
-def measure(tree: NsdTree, rounds: int) -> dict[str, float]:
+def drop_pages(tree: NsdTree) -> None:
+    """Let the next reader of the session find it on the disk only."""
+    for hemisphere in ("lh", "rh"):
+        with tree.session_file(1, 1, hemisphere).open("rb") as file:
+            os.fsync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def measure(tree: NsdTree, rounds: int, clock: Any, *, cold: bool) -> dict[str, float]:
     """Fastest of some rounds in which all take turns, in seconds."""
     tasks = {
         "read": (read_bytes, tree),
@@ -139,7 +152,9 @@ def measure(tree: NsdTree, rounds: int) -> dict[str, float]:
     times: dict[str, list[float]] = {name: [] for name in tasks}
     for _ in range(rounds):
         for name, (function, *arguments) in tasks.items():
-            times[name].append(seconds(function, *arguments))
+            if cold:
+                drop_pages(tree)
+            times[name].append(seconds(function, *arguments, clock=clock))
     return {name: min(found) for name, found in times.items()}
 
 
@@ -162,6 +177,8 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
+    parser.add_argument("--cold", action="store_true", help="read from the disk")
     parser.add_argument("--sessions", type=int, nargs="*", default=[], help="measure memory with")
     parser.add_argument("--mask", choices=("all", "parcellation"), default="all")
     parser.add_argument("--folder", type=Path, help="where files of 1 GB are written for a while")
@@ -173,7 +190,11 @@ def main() -> None:
             root=root, subjects=(1,), sessions=count, width=FULL_WIDTH, n_live=0, n_labelled=0
         )
         took = seconds(prepare, tree, mask, count)
-        print(json.dumps({"sessions": count, "seconds": round(took, 1), "peak_gib": peak_gib()}))
+        print(
+            json.dumps(
+                {"sessions": count, "seconds": round(took, 1), "peak_gib": round(peak_gib(), 2)}
+            )
+        )
         return
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         tree = write_tree(Path(folder) / "nsd", max([1, *arguments.sessions]))
@@ -182,10 +203,13 @@ def main() -> None:
             result["mask"] = arguments.mask
             result["memory"] = memory_by_sessions(tree.root, arguments.sessions, arguments.mask)
         else:
-            times = measure(tree, arguments.rounds)
+            clock = time.process_time if arguments.clock == "cpu" else time.perf_counter
+            times = measure(tree, arguments.rounds, clock, cold=arguments.cold)
+            result |= {"clock": arguments.clock, "cold": arguments.cold}
             result |= {f"{name}_s": round(value, 3) for name, value in times.items()}
-            for name in ("average_all", "average_regions", "prepare_all", "prepare_regions"):
-                result[f"{name}_over_read"] = round(times[name] / times["read"], 2)
+            for name in ("average_regions", "prepare_regions", "average_all", "prepare_all"):
+                for peer in ("read", "read_native"):
+                    result[f"{name}_over_{peer}"] = round(times[name] / times[peer], 2)
             result["prepare_over_read"] = result["prepare_regions_over_read"]
             result["peak_gib"] = round(peak_gib(), 2)
     print(json.dumps(result))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import struct
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -337,6 +338,22 @@ def test_a_volume_with_axes_in_another_order_is_refused(tree, tmp_path):
         nsd_betas.volume_betas(path, np.arange(3), (6, 5, 4))
 
 
+def test_missing_files_of_a_volume_are_named(tree, tmp_path):
+    folder = tmp_path / "nsd"
+    shutil.copytree(tree.root, folder, ignore=shutil.ignore_patterns("nsd_stimuli.hdf5"))
+    (folder / nsd.STIMULI).symlink_to(tree.root / nsd.STIMULI)
+    copied = type(tree)(**{**vars_of(tree), "root": folder})
+    write_nsd_volume(copied)
+    asked = {"space": "func1pt8mm", "subjects": (1,)}
+    assert problems(copied.root, **asked) == []
+    roi = copied.root / "nsddata/ppdata/subj01/func1pt8mm/roi/rh.streams.nii.gz"
+    roi.unlink()
+    (copied.root / f"nsddata_betas/ppdata/subj01/func1pt8mm/{BETAS}/betas_session01.hdf5").unlink()
+    session, labels = problems(copied.root, **asked)
+    assert "betas_sessionYY.hdf5 (or .nii.gz) is missing for session(s) 1" in session
+    assert labels == f"{roi}: is missing"
+
+
 # --- bad input --------------------------------------------------------------------------------
 
 
@@ -463,8 +480,8 @@ def test_a_subject_without_number_and_labels_that_are_not_there_are_refused(tree
         prepared(tree, tmp_path / "a.zarr", regions={"early": ["V9"]})
 
 
-def test_the_registry_holds_all_people_with_options_that_are_understood(monkeypatch):
-    root = __import__("pathlib").Path(__file__).resolve().parents[2]
+def test_the_registry_holds_all_people_with_options_that_are_understood():
+    root = Path(__file__).resolve().parents[2]
     listed = Registries([root / "config"]).dataset("nsd", where="test")
     options = validate(nsd.Options, listed.options, where="test")
     assert [nsd.subject_number(name) for name in listed.subjects] == list(range(1, 9))
