@@ -282,6 +282,13 @@ def test_changed_columns_are_found_when_verified(tmp_path):
         open_store(path, kind="responses", verify=True)
 
 
+def test_finite_values_whose_sum_overflows_are_kept(tmp_path):
+    columns = np.full((4, 3), np.finfo(np.float32).max)
+    stream_columns(tmp_path / "a.zarr", columns, 2)
+    read = open_store(tmp_path / "a.zarr", kind="responses", verify=True)
+    np.testing.assert_array_equal(read.response, columns)
+
+
 @pytest.mark.parametrize("fault", ["rows", "too many", "NaN", "coordinates"])
 def test_columns_that_do_not_fit_leave_nothing(tmp_path, fault):
     columns = np.ones((10, 6), dtype="float32")
