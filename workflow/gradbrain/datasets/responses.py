@@ -7,7 +7,6 @@ store, masked and checked by the same rules.
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,8 +19,6 @@ import xarray as xr
 from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.store import ColumnStore
-
-logger = logging.getLogger(__name__)
 
 TARGET_COORDINATES = ("roi", "hemisphere", "x", "y", "z", "vertex")
 REQUIRED_ATTRIBUTES = (
