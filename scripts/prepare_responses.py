@@ -14,7 +14,7 @@ from gradbrain.config.cli import json_argument, run
 from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets.fetch import ensure_dataset
 from gradbrain.datasets.registry import adapter, read_options
-from gradbrain.datasets.responses import check_responses
+from gradbrain.datasets.responses import TargetBlocks, check_responses, write_target_blocks
 from gradbrain.datasets.stimuli import read_stimuli
 from gradbrain.store import write_store
 
@@ -52,19 +52,20 @@ def main(argv: list[str] | None = None) -> None:
     if problems:
         raise GradbrainError("; ".join(problems))
     stimuli = read_stimuli(arguments.stimuli)
-    dataset = source.responses(
+    made = source.responses(
         entry, options, arguments.subject, stimuli, arguments.data, arguments.features
     )
-    check_responses(dataset, stimuli)
     describe = getattr(source, "provenance", None)
     facts = describe(entry, options) if describe is not None else {}
-    write_store(arguments.output, dataset, kind="responses", provenance=facts)
-    logger.info(
-        "%s: %s, %d masked",
-        arguments.output,
-        dict(dataset["response"].sizes),
-        dataset.attrs["n_masked_targets"],
-    )
+    if isinstance(made, TargetBlocks):
+        n_targets, n_masked = write_target_blocks(arguments.output, made, provenance=facts)
+        shape = {"image": len(stimuli), "target": n_targets}
+    else:
+        check_responses(made, stimuli)
+        write_store(arguments.output, made, kind="responses", provenance=facts)
+        shape = {str(name): size for name, size in made["response"].sizes.items()}
+        n_masked = made.attrs["n_masked_targets"]
+    logger.info("%s: %s, %d masked", arguments.output, shape, n_masked)
 
 
 if __name__ == "__main__":

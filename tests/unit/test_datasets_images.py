@@ -2,6 +2,7 @@
 
 import json
 
+import h5py
 import numpy as np
 import pytest
 from PIL import Image
@@ -163,3 +164,25 @@ def test_a_missing_column_is_named(tmp_path):
     write_table(tmp_path / "mine.parquet", table)
     with pytest.raises(GradbrainError, match="group"):
         read_stimuli(tmp_path / "mine.parquet")
+
+
+@pytest.mark.parametrize("fault", ["missing", "no HDF5"])
+def test_hdf5_files_that_cannot_be_opened_are_named(tmp_path, fault):
+    path = tmp_path / f"{fault}.hdf5"
+    if fault == "no HDF5":
+        path.write_text("not HDF5")
+    message = {"missing": "there is no such file", "no HDF5": "cannot be read as HDF5"}[fault]
+    with pytest.raises(ImageError, match=message):
+        load_image("hdf5", {"path": str(path), "dataset": "images", "index": 0})
+
+
+def test_an_image_of_an_hdf5_file_is_read_by_its_index(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (3, 5, 4, 3), dtype=np.uint8)
+    with h5py.File(tmp_path / "a.hdf5", "w") as file:
+        file["images"] = images
+    locator = {"path": str(tmp_path / "a.hdf5"), "dataset": "images"}
+    for index in (2, 0):
+        found = load_image("hdf5", {**locator, "index": index})
+        np.testing.assert_array_equal(found, images[index])
+    with pytest.raises(ImageError, match="holds 3 images, number 3"):
+        load_image("hdf5", {**locator, "index": 3})

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from gradbrain.datasets.noise_ceiling import average_repeats
-from gradbrain.datasets.repeats import (
+from gradbrain.datasets.noise_ceiling import (
+    average_repeats,
     ceiling_of_average,
     signal_to_noise,
     signal_to_noise_of_ceiling,

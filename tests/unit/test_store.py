@@ -7,9 +7,11 @@ import pytest
 import xarray as xr
 
 from gradbrain.store import (
+    ColumnStore,
     StoreError,
     StreamingStore,
     atomic_path,
+    column_store,
     open_store,
     read_table,
     write_store,
@@ -225,6 +227,99 @@ def test_rows_out_of_order_are_refused(tmp_path):
         ) as store,
     ):
         store.write_rows(5, {"activation": rows[5:]})
+
+
+def stream_columns(path, columns, batch, *, announced=None, rest=None):
+    with ColumnStore(
+        path,
+        kind="responses",
+        name="response",
+        dims=("image", "target"),
+        n_rows=len(columns),
+        max_columns=announced or columns.shape[1],
+    ) as store:
+        for start in range(0, columns.shape[1], batch):
+            store.append(columns[:, start : start + batch])
+        return store.finish(xr.Dataset(attrs={"subject": "s1"}) if rest is None else rest)
+
+
+def test_a_store_streamed_by_column_does_not_depend_on_its_batches(tmp_path, monkeypatch):
+    # Chunks of 100 columns.
+    monkeypatch.setattr(column_store, "COLUMN_CHUNK_BYTES", 4 * 1000 * 100)
+    columns = np.random.default_rng(0).standard_normal((1000, 350)).astype("float32")
+    rest = xr.Dataset(
+        {"noise_ceiling": ("target", np.linspace(0, 1, 350))},
+        coords={"roi": ("target", ["V1"] * 350), "image_id": ("image", np.arange(1000))},
+        attrs={"subject": "s1"},
+    )
+    digests = {
+        stream_columns(tmp_path / f"{batch}.zarr", columns, batch, announced=400, rest=rest)
+        for batch in (1, 70, 350)
+    }
+    assert len(digests) == 1
+    read = open_store(tmp_path / "70.zarr", kind="responses", verify=True)
+    np.testing.assert_array_equal(read.response, columns)
+    assert set(read.coords) == {"roi", "image_id"}
+    assert read.attrs == {"subject": "s1", "digest": digests.pop()}
+    assert len(files_below(tmp_path / "70.zarr")) <= 15
+
+
+def test_changed_columns_are_found_when_verified(tmp_path):
+    path = tmp_path / "a.zarr"
+    columns = np.random.default_rng(0).standard_normal((30, 50)).astype("float32")
+    stream_columns(path, columns, 7)
+    metadata = json.loads((path / "zarr.json").read_text())
+    metadata["attributes"]["gradbrain"]["digest"] = "0" * 64
+    (path / "zarr.json").write_text(json.dumps(metadata))
+    with pytest.raises(StoreError, match="was changed or damaged"):
+        open_store(path, kind="responses", verify=True)
+    stream_columns(path, columns, 7)
+    shard = max(files_below(path / "response" / "c"), key=size)
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 3] ^= 0xFF
+    shard.write_bytes(content)
+    with pytest.raises(StoreError, match=r"a\.zarr"):
+        open_store(path, kind="responses", verify=True)
+
+
+def test_finite_values_whose_sum_overflows_are_kept(tmp_path):
+    columns = np.full((4, 3), np.finfo(np.float32).max)
+    stream_columns(tmp_path / "a.zarr", columns, 2)
+    read = open_store(tmp_path / "a.zarr", kind="responses", verify=True)
+    np.testing.assert_array_equal(read.response, columns)
+
+
+@pytest.mark.parametrize("fault", ["rows", "too many", "NaN", "coordinates"])
+def test_columns_that_do_not_fit_leave_nothing(tmp_path, fault):
+    columns = np.ones((10, 6), dtype="float32")
+    announced, rest = 6, None
+    message = {
+        "rows": r"have shape \(10, 2\), expected \(9, any number\)",
+        "too many": "6 columns of 'response' were given, announced were 4",
+        "NaN": "'response' holds 1 of",
+        "coordinates": "coordinates of 5 columns of 'response' were given, written were 6",
+    }[fault]
+    if fault == "too many":
+        announced = 4
+    elif fault == "NaN":
+        columns[3, 3] = np.nan
+    elif fault == "coordinates":
+        rest = xr.Dataset(coords={"roi": ("target", ["V1"] * 5)})
+    with (
+        pytest.raises(StoreError, match=message),
+        ColumnStore(
+            tmp_path / "a.zarr",
+            kind="responses",
+            name="response",
+            dims=("image", "target"),
+            n_rows=9 if fault == "rows" else 10,
+            max_columns=announced,
+        ) as store,
+    ):
+        for start in range(0, 6, 2):
+            store.append(columns[:, start : start + 2])
+        store.finish(rest if rest is not None else xr.Dataset())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_tables_come_back_as_written_and_name_what_they_lack(tmp_path):

@@ -457,6 +457,30 @@ def test_a_vertex_that_fsaverage5_does_not_have_is_refused(figure_inputs):
         )
 
 
+def test_of_fsaverage_the_vertices_that_fsaverage5_shares_are_shown(figure_inputs):
+    def on_fsaverage(store):
+        vertex = f"vertex_{FMRI}"
+        beyond = store[vertex].values.copy()
+        beyond[::2] += 10242
+        store = store.assign_coords({vertex: (store[vertex].dims, beyond)})
+        about = store.attrs["datasets"]
+        store.attrs = store.attrs | {
+            "datasets": about | {FMRI: {**about[FMRI], "space": "fsaverage"}}
+        }
+        return store
+
+    class OnFsaverage(FigureInputs):
+        def map_stores(self):
+            return [on_fsaverage(store) for store in super().map_stores()]
+
+    whole = cortical_map.select(figure_inputs)
+    fields = {name: getattr(figure_inputs, name) for name in figure_inputs.__dataclass_fields__}
+    shown = cortical_map.select(OnFsaverage(**fields))
+    assert declaration("cortical_map").applies_to("fmri", "fsaverage")
+    assert len(shown) == len(whole) // 2
+    assert shown["vertex"].max() < cortical_map.VERTICES_PER_HEMISPHERE
+
+
 def test_data_are_painted_where_their_vertices_are_and_nowhere_else():
     coordinates, _ = cortical_map.hemisphere_mesh("left")
     posterior = coordinates[:, 1] < np.quantile(coordinates[:, 1], 0.25)

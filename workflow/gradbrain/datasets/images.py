@@ -7,6 +7,10 @@ The table of a stimulus set names a loader and a locator for each image:
 ``package_crop``
     ``{"package": "skimage", "file": "data/astronaut.png", "box": [left, top, right, bottom],
     "size": 128}``: a square of a photograph that an installed package carries, resized.
+``hdf5``
+    ``{"path": "data/nsd/nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5", "dataset": "imgBrick",
+    "index": 12}``: one entry along the first axis of a dataset (images, height, width, 3), uint8.
+    The file stays open, and nothing of it is copied.
 """
 
 from __future__ import annotations
@@ -14,6 +18,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import os
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -29,6 +34,7 @@ EIGHT_BIT_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "
 LOCATOR_KEYS = {
     "file": frozenset({"path"}),
     "package_crop": frozenset({"package", "file", "box", "size"}),
+    "hdf5": frozenset({"path", "dataset", "index"}),
 }
 
 
@@ -38,7 +44,7 @@ def load_image(loader: str, locator: str | Mapping[str, Any]) -> np.ndarray:
     Parameters
     ----------
     loader
-        ``"file"`` or ``"package_crop"``.
+        ``"file"``, ``"package_crop"`` or ``"hdf5"``.
     locator
         What the loader needs, as a mapping or as its JSON text.
 
@@ -55,6 +61,8 @@ def load_image(loader: str, locator: str | Mapping[str, Any]) -> np.ndarray:
     where = _parse_locator(loader, locator)
     if loader == "file":
         return np.array(read_rgb(Path(where["path"])))
+    if loader == "hdf5":
+        return read_hdf5_image(Path(where["path"]), where["dataset"], int(where["index"]))
     photograph = _cached_rgb(str(package_file(where["package"], where["file"])))
     return crop(photograph, where["box"], where["size"])
 
@@ -121,6 +129,59 @@ def read_rgb(path: Path) -> Image.Image:
         raise ImageError(
             f"{path}: cannot be read as an image ({error}); replace the damaged file"
         ) from error
+
+
+def read_hdf5_image(path: Path, dataset: str, index: int) -> np.ndarray:
+    """Read one image of an HDF5 file.
+
+    Returns
+    -------
+    ndarray of uint8, shape (height, width, 3)
+
+    Raises
+    ------
+    ImageError
+        The file is missing or damaged, has no such dataset of images, or not so many.
+    """
+    images = _hdf5_images(str(path), dataset, os.getpid())
+    if not 0 <= index < len(images):
+        raise ImageError(
+            f"{path}: {dataset!r} holds {len(images)} images, number {index} (from 0) was asked "
+            "for; get the file again, or make the stimulus table again"
+        )
+    try:
+        return np.asarray(images[index])
+    except OSError as error:
+        raise ImageError(
+            f"{path}: image {index} of {dataset!r} cannot be read ({error}); get the file again"
+        ) from error
+
+
+@lru_cache(maxsize=4)
+def _hdf5_images(path: str, dataset: str, process: int) -> Any:
+    """Open a dataset of images once per process: a file handle must not cross a fork."""
+    import h5py
+
+    try:
+        file = h5py.File(path, "r")
+    except FileNotFoundError as error:
+        raise ImageError(
+            f"{path}: there is no such file (looked from {Path.cwd()}); check the link data/<name>"
+        ) from error
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be read as HDF5 ({error}); get the file again") from error
+    images = file.get(dataset)
+    if not isinstance(images, h5py.Dataset):
+        raise ImageError(
+            f"{path}: has no dataset {dataset!r}, it holds {', '.join(file) or 'nothing'}; "
+            "get the file again"
+        )
+    if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8:
+        raise ImageError(
+            f"{path}: {dataset!r} has shape {images.shape} and type {images.dtype}, expected "
+            "(images, height, width, 3) uint8"
+        )
+    return images
 
 
 @lru_cache(maxsize=8)

@@ -34,8 +34,12 @@ class Adapter(Protocol):
         stimuli: pd.DataFrame,
         data: Path,
         features: Sequence[Path],
-    ) -> xr.Dataset:
-        """Return one subject's responses, one row per image of the table `stimuli`."""
+    ) -> xr.Dataset | Any:
+        """Return one subject's responses, one row per image of the table `stimuli`.
+
+        Those that would not fit into memory come block by block, as
+        ``gradbrain.datasets.responses.TargetBlocks``.
+        """
         ...
 
     def check(self, entry: DatasetEntry, options: Any, data: Path) -> list[str]:

@@ -1,8 +1,15 @@
-"""Responses of one subject as a labelled data set: assembled, masked and checked in one place."""
+"""Responses of one subject as a labelled data set: assembled, masked and checked in one place.
+
+Small ones are assembled in memory (:func:`fmri_responses`, :func:`meg_responses`). Those of a
+hundred thousand targets are made block by block (:class:`TargetBlocks`) and go straight to their
+store, masked and checked by the same rules.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +18,7 @@ import xarray as xr
 
 from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets.errors import DatasetError
+from gradbrain.store import ColumnStore
 
 TARGET_COORDINATES = ("roi", "hemisphere", "x", "y", "z", "vertex")
 REQUIRED_ATTRIBUTES = (
@@ -29,6 +37,105 @@ REQUIRED_ATTRIBUTES = (
     "citation",
     "preprocessing",
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetBlocks:
+    """Responses of voxels or vertices that are made block by block, never all at once.
+
+    Attributes
+    ----------
+    stimuli : DataFrame
+        The stimulus table.
+    n_repeats : ndarray of int, shape (n_images,)
+        Presentations behind each row.
+    targets : DataFrame
+        One row per target that is measured, usable or not; columns as for
+        :func:`fmri_responses`.
+    noise_ceiling : ndarray, shape (n_targets,)
+        As for :func:`fmri_responses`.
+    attrs : dict
+        Attributes; ``n_masked_targets`` is added.
+    blocks : iterator of ndarray, each of shape (n_images, any number)
+        Float32 responses of the targets in their order, repeats averaged; rows in the order of
+        `stimuli`.
+    test_image : ndarray of bool, shape (n_images,), optional
+        As for :func:`fmri_responses`.
+    """
+
+    stimuli: pd.DataFrame
+    n_repeats: np.ndarray
+    targets: pd.DataFrame
+    noise_ceiling: np.ndarray
+    attrs: Mapping[str, Any]
+    blocks: Iterator[np.ndarray]
+    test_image: np.ndarray | None = None
+
+
+def write_target_blocks(
+    path: str | os.PathLike[str], source: TargetBlocks, *, provenance: dict[str, Any] | None = None
+) -> tuple[int, int]:
+    """Write responses as their blocks arrive; nothing stays behind where one fails.
+
+    Targets that are constant or not finite are left out and counted.
+
+    Returns
+    -------
+    n_targets, n_masked
+        Targets written, and left out.
+
+    Raises
+    ------
+    DatasetError
+        As for :func:`check_responses`, or blocks are of another number of targets than announced.
+    """
+    usable = np.zeros(len(source.targets), dtype=bool)
+    received = 0
+    with ColumnStore(
+        path,
+        kind="responses",
+        name="response",
+        dims=("image", "target"),
+        n_rows=len(source.stimuli),
+        max_columns=len(source.targets),
+    ) as store:
+        for block in source.blocks:
+            keep = _varies(block)
+            usable[received : received + len(keep)] = keep
+            received += len(keep)
+            store.append(block if keep.all() else block[:, keep])
+        if received != len(usable):
+            raise DatasetError(
+                f"responses of {source.attrs.get('subject', '?')!r}: {received} targets were "
+                f"read, {len(usable)} are listed"
+            )
+        rest = _without_response(source, usable)
+        check_responses(rest, source.stimuli)
+        store.finish(rest, provenance=provenance)
+    return int(usable.sum()), int((~usable).sum())
+
+
+def _varies(block: np.ndarray) -> np.ndarray:
+    """Targets whose values are finite and not all the same, shape (n_targets,)."""
+    # NaN and infinity pass through minimum and maximum; neither needs a copy of the block.
+    low, high = block.min(axis=0), block.max(axis=0)
+    return np.isfinite(low) & np.isfinite(high) & (low < high)
+
+
+def _without_response(source: TargetBlocks, usable: np.ndarray) -> xr.Dataset:
+    """Everything of a response store but the responses themselves."""
+    targets = source.targets[usable]
+    ceiling = np.asarray(source.noise_ceiling, dtype=np.float32)[usable]
+    dataset = xr.Dataset(
+        {"noise_ceiling": ("target", ceiling)},
+        coords={
+            **_image_coordinates(source.stimuli, source.n_repeats, source.test_image),
+            **{name: ("target", targets[name].to_numpy()) for name in TARGET_COORDINATES},
+        },
+        attrs={**source.attrs, "n_masked_targets": int((~usable).sum())},
+    )
+    _allow_missing(dataset)
+    return dataset
 
 
 def fmri_responses(
@@ -201,6 +308,9 @@ def region_distances(targets: pd.DataFrame, reference: str) -> dict[str, float]:
 def check_responses(dataset: xr.Dataset, stimuli: pd.DataFrame) -> None:
     """Refuse responses that break the contract.
 
+    Where the responses themselves are streamed to their store, `dataset` is all the rest of it;
+    the store refuses values that are not finite.
+
     Raises
     ------
     DatasetError
@@ -216,10 +326,11 @@ def check_responses(dataset: xr.Dataset, stimuli: pd.DataFrame) -> None:
             f"{where}: {dataset.sizes['image']} rows do not match the {len(stimuli)} images of "
             "the stimulus table, in order; make the stimulus table again"
         )
-    bad = int(dataset["response"].size - np.isfinite(dataset["response"].values).sum())
-    if bad:
-        raise DatasetError(f"{where}: {bad} values are not finite")
-    if not dataset["response"].size:
+    if "response" in dataset:
+        bad = int(dataset["response"].size - np.isfinite(dataset["response"].values).sum())
+        if bad:
+            raise DatasetError(f"{where}: {bad} values are not finite")
+    if not dataset["noise_ceiling"].size:
         raise DatasetError(
             f"{where}: no target is left, {dataset.attrs['n_masked_targets']} were constant or "
             "not finite; check the source files"
@@ -249,10 +360,15 @@ def _finish(dataset: xr.Dataset, dimension: str) -> xr.Dataset:
     constant = (values == values[:, :1]).all(axis=1)
     unusable = constant.reshape(len(values), -1).any(axis=1)
     unusable |= ~np.isfinite(values).reshape(len(values), -1).all(axis=1)
-    usable = np.flatnonzero(~unusable)
-    dataset = dataset.isel({dimension: usable})
+    if unusable.any():
+        dataset = dataset.isel({dimension: np.flatnonzero(~unusable)})
     dataset.attrs["n_masked_targets"] = int(unusable.sum())
+    _allow_missing(dataset)
+    return dataset
+
+
+def _allow_missing(dataset: xr.Dataset) -> None:
+    """Say where NaN means unknown."""
     for name in ("x", "y", "z", "noise_ceiling"):
         if name in dataset.variables and bool(np.isnan(dataset[name].values).any()):
             dataset[name].attrs["missing_allowed"] = True
-    return dataset

@@ -40,7 +40,7 @@ from tqdm import tqdm
 from gradbrain.config.schema import DatasetEntry, StrictModel
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.datasets.inventory import Item, inspect_file
-from gradbrain.datasets.repeats import ceiling_of_average, signal_to_noise_of_ceiling
+from gradbrain.datasets.noise_ceiling import ceiling_of_average, signal_to_noise_of_ceiling
 from gradbrain.datasets.responses import describe, fmri_responses, region_distances
 from gradbrain.datasets.things_images import (
     Grouping,

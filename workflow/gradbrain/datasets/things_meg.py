@@ -30,7 +30,7 @@ from pydantic import Field, model_validator
 from gradbrain.config.schema import DatasetEntry, StrictModel
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.datasets.inventory import Item, inspect_file, inspect_files
-from gradbrain.datasets.repeats import ceiling_of_average
+from gradbrain.datasets.noise_ceiling import ceiling_of_average
 from gradbrain.datasets.responses import describe, meg_responses
 from gradbrain.datasets.sensors import sensor_layout
 from gradbrain.datasets.things_images import (

@@ -11,7 +11,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from gradbrain.datasets.errors import DatasetError
-from gradbrain.datasets.repeats import signal_to_noise
+from gradbrain.datasets.noise_ceiling import signal_to_noise
 
 if TYPE_CHECKING:
     import mne

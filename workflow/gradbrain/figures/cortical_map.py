@@ -1,4 +1,9 @@
-"""Score and best layer of every vertex, on the inflated fsaverage5 surface."""
+"""Score and best layer of every vertex, on the inflated fsaverage5 surface.
+
+Responses on fsaverage, which has sixteen times as many vertices, are shown by those that the two
+share: the first 10,242 of each hemisphere (fsaverage's mesh is fsaverage5's, its triangles divided
+twice; Fischl et al. 1999, Human Brain Mapping 8:272).
+"""
 
 from __future__ import annotations
 
@@ -21,7 +26,7 @@ from gradbrain.figures.maps import DatasetMaps, dataset_maps
 TITLE = "Score and best layer on the cortical surface"
 INPUTS = ("maps",)
 MODALITIES = ("fmri",)
-SPACES = ("fsaverage5",)
+SPACES = ("fsaverage5", "fsaverage")
 
 COLUMNS = ["hemisphere", "vertex", "score", "best_layer"]
 VERTICES_PER_HEMISPHERE = 10242
@@ -52,10 +57,10 @@ def select(inputs: FigureInputs) -> pd.DataFrame:
     found = []
     for store in inputs.map_stores():
         for maps in dataset_maps(store, inputs.study):
-            if maps.space == "fsaverage5":
+            if maps.space in SPACES:
                 found += [_vertices(maps, quantity) for quantity in maps.quantities]
     data = pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=COLUMNS)
-    require_rows(data, figure="cortical_map", what="maps on fsaverage5 vertices")
+    require_rows(data, figure="cortical_map", what="maps on vertices that fsaverage5 has")
     keys = ["dataset", "modality", "model", "signal", "role", "variant"]
     return data.sort_values([*keys, "hemisphere", "vertex"], ignore_index=True)
 
@@ -63,6 +68,8 @@ def select(inputs: FigureInputs) -> pd.DataFrame:
 def _vertices(maps: DatasetMaps, quantity: layout.Quantity) -> pd.DataFrame:
     values = maps.of(quantity)
     known = np.isfinite(values).all(axis=0)
+    if maps.space == "fsaverage":
+        known &= maps.coordinate("vertex") < VERTICES_PER_HEMISPHERE
     values = values[:, known]
     high = values.max(axis=0)
     depth = maps.depth[values.argmax(axis=0)]

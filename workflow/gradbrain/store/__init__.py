@@ -1,6 +1,7 @@
 """Atomic, validated, complete-or-refused results: Zarr stores, tables, text files."""
 
 from gradbrain.store.atomic import atomic_path, write_text
+from gradbrain.store.column_store import ColumnStore
 from gradbrain.store.errors import StoreError
 from gradbrain.store.provenance import write_provenance
 from gradbrain.store.tables import read_table, write_table
@@ -18,6 +19,7 @@ FORMAT_VERSION = 1
 
 __all__ = [
     "FORMAT_VERSION",
+    "ColumnStore",
     "StoreError",
     "StreamingStore",
     "array_shape",

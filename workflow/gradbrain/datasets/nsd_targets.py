@@ -1,0 +1,197 @@
+"""Vertices and voxels of the Natural Scenes Dataset: regions, positions, signal-to-noise ratios."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from gradbrain.datasets.errors import DatasetError
+from gradbrain.datasets.freesurfer import read_colour_table, read_surface, read_vertex_values
+from gradbrain.datasets.nsd_files import HEMISPHERES, SubjectFiles
+
+GENERAL = "nsdgeneral"
+Mask = Literal["parcellation", "nsdgeneral", "all"]
+
+
+def label_regions(
+    files: SubjectFiles, parcellation: str, regions: Mapping[str, Sequence[str]]
+) -> dict[int, str]:
+    """Region of each label of a parcellation, in the order of regions.
+
+    Parameters
+    ----------
+    parcellation
+        Name of the label files.
+    regions
+        Region -> names of its labels; empty: each label that is named is a region.
+
+    Raises
+    ------
+    DatasetError
+        The table of names is missing or has no such label.
+    """
+    path = files.colour_table(parcellation)
+    if parcellation == GENERAL and not path.is_file():
+        names = {1: GENERAL}
+    else:
+        names = read_colour_table(path)
+    if not regions:
+        # 0 is what lies outside all regions, and -1 what is no cortex.
+        return {number: name for number, name in names.items() if number > 0}
+    numbers = {name: number for number, name in names.items()}
+    wanted = [label for joined in regions.values() for label in joined]
+    unknown = [label for label in wanted if label not in numbers]
+    if unknown:
+        raise DatasetError(
+            f"option regions: {path} has no label {', '.join(unknown)}; it has {', '.join(numbers)}"
+        )
+    return {numbers[label]: region for region, joined in regions.items() for label in joined}
+
+
+def surface_targets(
+    files: SubjectFiles, parcellation: str, region_of: Mapping[int, str], mask: Mask
+) -> pd.DataFrame:
+    """List the vertices that are kept, left hemisphere first, each ascending.
+
+    Returns
+    -------
+    DataFrame
+        ``roi`` (empty outside any region), ``hemisphere``, ``x``, ``y``, ``z`` (mm, MNI305),
+        ``vertex`` (index within the hemisphere), ``ncsnr``.
+
+    Raises
+    ------
+    DatasetError
+        A file is missing or damaged, or files are of different surfaces.
+    """
+    tables = []
+    for name, hemisphere in HEMISPHERES.items():
+        path = files.ncsnr(hemisphere)
+        ncsnr = read_vertex_values(path)
+        labels = _same_size(files.labels(parcellation, hemisphere), ncsnr, path)
+        kept = _kept(labels, region_of, mask)
+        if mask == "nsdgeneral":
+            kept = _same_size(files.labels(GENERAL, hemisphere), ncsnr, path) > 0
+        positions = read_surface(files.surface(hemisphere))
+        if len(positions) != len(ncsnr):
+            raise DatasetError(
+                f"{files.surface(hemisphere)}: has {len(positions)} vertices, {path} has "
+                f"{len(ncsnr)}; they are of different surfaces: get the files again"
+            )
+        vertices = np.flatnonzero(kept)
+        x, y, z = positions[vertices].T
+        tables.append(
+            pd.DataFrame(
+                {
+                    "roi": _regions(labels[vertices], region_of),
+                    "hemisphere": name,
+                    "x": x,
+                    "y": y,
+                    "z": z,
+                    "vertex": vertices,
+                    "ncsnr": ncsnr[vertices].astype(np.float64),
+                }
+            )
+        )
+    return pd.concat(tables, ignore_index=True)
+
+
+def volume_targets(
+    files: SubjectFiles, parcellation: str, region_of: Mapping[int, str], mask: Mask
+) -> tuple[pd.DataFrame, tuple[int, int, int]]:
+    """List the voxels that are kept, x fastest.
+
+    Returns
+    -------
+    targets : DataFrame
+        As for :func:`surface_targets`; ``vertex`` is the index of the voxel (x fastest), and there
+        are no positions: those of the volume are the person's own and not MNI.
+    shape : (x, y, z)
+        Voxels of the volume.
+
+    Raises
+    ------
+    DatasetError
+        A file is missing or damaged, or volumes are of different shapes.
+    """
+    ncsnr = read_volume(files.ncsnr())
+    shape = ncsnr.shape
+    sides = {
+        name: read_volume(files.labels(parcellation, hemisphere), shape)
+        for name, hemisphere in HEMISPHERES.items()
+    }
+    left, right = (sides[name].reshape(-1, order="F") for name in HEMISPHERES)
+    in_left = _kept(left, region_of, "parcellation")
+    labels = np.where(in_left, left, right)
+    kept = _kept(labels, region_of, mask)
+    if mask == "nsdgeneral":
+        general = [read_volume(files.labels(GENERAL, side), shape) for side in HEMISPHERES.values()]
+        kept = np.any([volume.reshape(-1, order="F") > 0 for volume in general], axis=0)
+    elif mask == "all":
+        kept = read_volume(files.brain_mask, shape).reshape(-1, order="F") > 0
+    voxels = np.flatnonzero(kept)
+    hemisphere = np.where(left[voxels] > 0, "left", np.where(right[voxels] > 0, "right", ""))
+    targets = pd.DataFrame(
+        {
+            "roi": _regions(labels[voxels], region_of),
+            "hemisphere": hemisphere,
+            "x": np.nan,
+            "y": np.nan,
+            "z": np.nan,
+            "vertex": voxels,
+            "ncsnr": ncsnr.reshape(-1, order="F")[voxels].astype(np.float64),
+        }
+    )
+    return targets, shape
+
+
+def read_volume(path: Path, shape: tuple[int, ...] | None = None) -> np.ndarray:
+    """Read a volume of one value per voxel.
+
+    Raises
+    ------
+    DatasetError
+        The file is missing or damaged, or not of the shape given.
+    """
+    import nibabel
+
+    try:
+        values = np.asarray(nibabel.Nifti1Image.from_filename(path).dataobj)
+    except FileNotFoundError as error:
+        raise DatasetError(f"{path}: is missing") from error
+    except (OSError, EOFError, zlib.error, nibabel.filebasedimages.ImageFileError) as error:
+        raise DatasetError(f"{path}: cannot be read ({error}); get the file again") from error
+    if values.ndim != 3 or (shape is not None and values.shape != shape):
+        raise DatasetError(
+            f"{path}: has shape {values.shape}, expected {shape or '(x, y, z)'}; it is not of this "
+            "subject's volume"
+        )
+    return values
+
+
+def _same_size(path: Path, like: np.ndarray, of: Path) -> np.ndarray:
+    values = read_vertex_values(path)
+    if len(values) != len(like):
+        raise DatasetError(
+            f"{path}: has {len(values)} vertices, {of} has {len(like)}; they are of different "
+            "surfaces: get the files again"
+        )
+    return values
+
+
+def _kept(labels: np.ndarray, region_of: Mapping[int, str], mask: Mask) -> np.ndarray:
+    if mask == "all":
+        return np.ones(len(labels), dtype=bool)
+    return np.isin(labels, list(region_of))
+
+
+def _regions(labels: np.ndarray, region_of: Mapping[int, str]) -> np.ndarray:
+    """Name of each target's region, empty outside any."""
+    found, places = np.unique(labels, return_inverse=True)
+    names = [region_of.get(int(label), "") for label in found.tolist()]
+    return np.array(names, dtype=np.str_)[places]
