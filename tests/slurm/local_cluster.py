@@ -40,8 +40,8 @@ class Site:
     def slurm_conf(self, folder: Path) -> str:
         """Text of slurm.conf: one node, no accounting, memory enforced by killing."""
         host = socket.gethostname().split(".")[0]
-        # More memory than the machine may have, so that requests and not machines decide.
-        node = f"NodeName={host} NodeAddr=127.0.0.1 CPUs=2 RealMemory=64000 State=UNKNOWN"
+        # More than the machine may have, so that requests decide and not the machine.
+        node = f"NodeName={host} NodeAddr=127.0.0.1 CPUs=4 RealMemory=64000 State=UNKNOWN"
         lines = [
             MARK,
             "ClusterName=gradbrain",
@@ -217,8 +217,9 @@ def write_recording_commands(cluster: LocalSlurm) -> None:
         script = commands / name
         script.write_text(
             "#!/bin/sh\n"
-            f"printf '%s ' {name} \"$@\" | cut -c -4000 | tr '\\n' ' ' >> {cluster.journal}\n"
-            f"echo >> {cluster.journal}\n"
+            # One write per call: calls at the same time must not mix.
+            f"line=$(printf '%s ' {name} \"$@\" | tr '\\n' ' ' | cut -c -4000)\n"
+            f"printf '%s\\n' \"$line\" >> {cluster.journal}\n"
             f'exec {program} "$@"\n'
         )
         script.chmod(0o755)

@@ -89,6 +89,7 @@ def test_one_failed_task_of_an_array_is_reported_with_its_log_and_harms_no_other
     shard.unlink()
     removed = checkout.remove(f"{FITS}/*/*")
     run = checkout.snakemake(cluster, "--retries", "0", "--", "encoding", check=False)
+    print(f"\n{len(removed) // 2} jobs, of which two fail, in {run.seconds:.0f} s")
     shutil.rmtree(responses)
     intact.rename(responses)
     assert run.returncode != 0
@@ -101,34 +102,31 @@ def test_one_failed_task_of_an_array_is_reported_with_its_log_and_harms_no_other
     }
 
 
-def test_a_job_that_took_too_much_memory_is_given_more(first_run, cluster):
-    checkout = first_run[0]
-    table = checkout.folder / f"results/{FITS}/blocks.1/tiny_meg-s1.parquet"
-    table.unlink()
-    before = {job["JobId"] for job in cluster.jobs()}
-    run = checkout.snakemake(
-        cluster,
-        *("--set-resources", "fit_encoding:mem_mb=150 * attempt ** 4"),
-        *("--", f"results/{FITS}/blocks.1/tiny_meg-s1.parquet"),
-    )
-    jobs = [job for job in cluster.jobs() if job["JobId"] not in before]
-    assert [job["MinMemoryNode"] for job in jobs] == ["150M", "2400M"]
-    assert [job["JobState"] for job in jobs] == ["OUT_OF_MEMORY", "COMPLETED"]
-    assert "Trying to restart job" in run.text
-    assert table.exists()
-
-
-def test_partitions_are_chosen_by_what_jobs_need(first_run, cluster):
+@pytest.fixture(scope="module")
+def second_run(first_run, cluster):
+    """One layer's features and one of its fits, which is given too little memory at first."""
     checkout = first_run[0]
     checkout.edit_profile("# slurm-partition-config:", "slurm-partition-config:")
     before = {job["JobId"] for job in cluster.jobs()}
     checkout.remove("features/tiny_a/blocks.1/tiny/tiny.zarr")
     checkout.remove(f"{FITS}/blocks.1/tiny_meg-s1.*")
     only = ("only_models=[tiny_a]", "only_subjects=[tiny_meg-s1]", "only_layers=[blocks.1]")
-    checkout.snakemake(cluster, "--config", *only)
-    partitions = {
-        job["Comment"].split("_wildcards")[0]: job["Partition"]
-        for job in cluster.jobs()
-        if job["JobId"] not in before
-    }
-    assert partitions == {"rule_extract_features": "gpu", "rule_fit_encoding": "cpu"}
+    memory = "fit_encoding:mem_mb=150 * attempt ** 4"
+    run = checkout.snakemake(cluster, "--set-resources", memory, "--config", *only)
+    jobs = [job for job in cluster.jobs() if job["JobId"] not in before]
+    print(f"\n{len(jobs)} jobs in {run.seconds:.0f} s")
+    return run, jobs
+
+
+def test_a_job_that_took_too_much_memory_is_given_more(second_run):
+    run, jobs = second_run
+    fits = of_rule(jobs, "fit_encoding")
+    assert [job["MinMemoryNode"] for job in fits] == ["150M", "2400M"]
+    assert [job["JobState"] for job in fits] == ["OUT_OF_MEMORY", "COMPLETED"]
+    assert "Trying to restart job" in run.text
+
+
+def test_partitions_are_chosen_by_what_jobs_need(second_run):
+    jobs = second_run[1]
+    assert [job["Partition"] for job in of_rule(jobs, "extract_features")] == ["gpu"]
+    assert [job["Partition"] for job in of_rule(jobs, "fit_encoding")] == ["cpu", "cpu"]
