@@ -21,26 +21,24 @@ def checkout(code):
 
 
 def test_the_refusal_of_a_gpu_is_shown_and_its_remedy_works(cluster, checkout):
+    # Without job arrays, as where users may submit few jobs at a time.
+    checkout.edit_profile("slurm-array-jobs: all\n", "")
+    checkout.edit_profile("jobs: 10000\n", "jobs: 200\n")
     target = ("--", f"results/{PLANTING}")
     refused = checkout.snakemake(cluster, "--retries", "0", *target, check=False)
     assert refused.returncode != 0
     assert "Invalid generic resource (gres) specification" in refused.text
-    stimuli = {job["JobId"] for job in cluster.jobs()}
+    assert not any("--array" in line for line in cluster.calls("sbatch"))
+    stimuli = cluster.jobs()
+    assert [job["JobState"] for job in stimuli] == ["COMPLETED"] * 2
 
     checkout.edit_profile(
         "# set-resources:\n#   extract_features:\n#     gpu: 0\n#     slurm_partition: gpu\n",
         "set-resources:\n  extract_features:\n    gpu: 0\n    slurm_partition: nodes_with_gpus\n",
     )
     checkout.edit_profile("# slurm_partition: cpu", "slurm_partition: cpu")
-    # Without job arrays, as where users may submit few jobs at a time.
-    checkout.edit_profile("slurm-array-jobs: all\n", "")
-    checkout.edit_profile("jobs: 10000\n", "jobs: 1\n")
-    other = PLANTING.replace("blocks.1", "blocks.5")
-    checkout.snakemake(cluster, *target, f"results/{other}")
-    jobs = [job for job in cluster.jobs() if job["JobId"] not in stimuli]
-    assert [job["Partition"] for job in jobs] == ["nodes_with_gpus"] * 2
-    assert {job["JobState"] for job in jobs} == {"COMPLETED"}
-    assert "--array" not in "\n".join(cluster.calls("sbatch"))
-    # One at a time: the second begins when the first has ended.
-    assert jobs[1]["StartTime"] >= jobs[0]["EndTime"]
+    checkout.snakemake(cluster, *target)
+    (job,) = (job for job in cluster.jobs() if job not in stimuli)
+    assert (job["JobState"], job["Partition"]) == ("COMPLETED", "nodes_with_gpus")
+    assert "TresPerJob" not in job
     assert (checkout.folder / "results" / PLANTING).exists()
