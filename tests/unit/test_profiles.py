@@ -44,5 +44,5 @@ def test_nothing_limits_how_many_jobs_are_ready_at_once_where_arrays_are_used():
 def test_every_rule_asks_for_memory_that_grows_with_the_attempt():
     for file in (ROOT / "workflow" / "rules").glob("*.smk"):
         text = file.read_text()
-        assert text.count("shell:") == len(re.findall(r"mem_mb=memory\(\d+\),", text)), file.name
+        assert text.count("shell:") == len(re.findall(r"mem_mb=(memory\(\d+\)|fit_memory),", text)), file.name
         assert text.count("shell:") == len(re.findall(r"runtime=\d+,", text)), file.name
