@@ -1,6 +1,7 @@
 """Claims about the profiles that need no cluster."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -44,5 +45,26 @@ def test_nothing_limits_how_many_jobs_are_ready_at_once_where_arrays_are_used():
 def test_every_rule_asks_for_memory_that_grows_with_the_attempt():
     for file in (ROOT / "workflow" / "rules").glob("*.smk"):
         text = file.read_text()
-        assert text.count("shell:") == len(re.findall(r"mem_mb=(memory\(\d+\)|fit_memory),", text)), file.name
+        assert text.count("shell:") == len(
+            re.findall(r"mem_mb=(memory\(\d+\)|fit_memory),", text)
+        ), file.name
         assert text.count("shell:") == len(re.findall(r"runtime=\d+,", text)), file.name
+
+
+def commands(page):
+    """Indented command lines of a page that the installed Snakemake can run."""
+    for line in (ROOT / "docs" / page).read_text().splitlines():
+        if re.match(r"\s{4,}snakemake ", line):
+            yield line.strip()
+
+
+@pytest.mark.parametrize("command", commands("cluster.md"))
+def test_snakemake_understands_the_commands_of_the_guide_as_printed(command, monkeypatch):
+    from snakemake.cli import parse_args
+
+    monkeypatch.chdir(ROOT)
+    words = shlex.split(command.replace("<stimuli>", "stimuli"))[1:]
+    _, arguments = parse_args(words)
+    assert arguments.configfile == [Path("mine.yaml")]
+    assert set(arguments.targets) <= {"results/stimuli/stimuli.parquet"}
+    assert arguments.executor == ("slurm" if "--profile slurm" in command else None)
