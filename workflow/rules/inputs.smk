@@ -105,8 +105,8 @@ def memory(mem_mb):
 
 def fit_memory(wildcards, attempt):
     """Fits of all subjects ask for the same on a cluster: a job array gets what one task asks for."""
-    subjects = [wildcards.subject] if workflow.local_exec else plan.subjects
-    return attempt * max(map(plan.fit_memory, subjects))
+    others = [] if workflow.local_exec else plan.subjects
+    return attempt * max(map(plan.fit_memory, [wildcards.subject, *others]))
 
 
 def figure_script_code(wildcards):
