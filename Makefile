@@ -3,11 +3,12 @@ PYTHON := $(VENV)/bin/python
 SNAKEMAKE := $(VENV)/bin/snakemake
 CORES ?= all
 
-.PHONY: demo test lint format env lock schema bench clean help
+.PHONY: demo test test-slurm lint format env lock schema bench clean help
 
 help:
 	@echo "make demo    run the default study: a simulated brain, from images to claims and figures"
 	@echo "make test    run the tests"
+	@echo "make test-slurm  start a Slurm on this machine, as root, and run tests/slurm on it"
 	@echo "make lint    ruff, snakefmt, snakemake --lint, types"
 	@echo "make env     create $(VENV) from the lock in envs/"
 	@echo "make bench   run the benchmarks; each prints one JSON line"
@@ -26,6 +27,10 @@ demo: env
 test: env
 	@# One process per file: the tests of a file may share a finished study.
 	$(PYTHON) -m pytest --numprocesses 2 --dist loadfile
+
+test-slurm: env
+	@# Prints what was submitted and how long it took.
+	$(PYTHON) -m pytest tests/slurm --slurm --capture=no --verbose
 
 lint: env
 	$(VENV)/bin/ruff check .

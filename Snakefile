@@ -36,14 +36,22 @@ try:
     plan = Plan(study, CODE_ROOT)
     plan.check_roots()
     link_roots(study.settings.roots, Path("data"), str(CONFIG_FILE))
-    plan.check()
+    # Jobs of an executor read the Snakefile again; thousands of them need not check the study.
+    if workflow.is_main_process:
+        plan.check()
 except GradbrainError as error:
     raise WorkflowError(str(error))
 
-if "conda" not in {
+# With --software-deployment-method, jobs take the interpreter of their environment.
+if not {"conda", "apptainer"} & {
     str(method) for method in workflow.deployment_settings.deployment_method
 }:
     shell.prefix(shell_prefix())
+
+
+# For `--software-deployment-method conda apptainer`: where environments are made and run.
+container: "docker://condaforge/miniforge3:25.11.0-0"
+
 
 RESULTS = plan.results
 

@@ -29,7 +29,7 @@ if ENCODING.baseline_components is not None:
             "../../envs/environment.yaml"
         threads: 1
         resources:
-            mem_mb=reduction_memory,
+            mem_mb=memory(16000),
             runtime=240,
         params:
             settings=plan.baseline_settings(),
@@ -92,7 +92,7 @@ rule collect_scores:
     conda:
         "../../envs/environment.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=memory(4000),
         runtime=30,
     params:
         format_version=plan.format_version,
@@ -117,7 +117,7 @@ rule collect_maps:
     conda:
         "../../envs/environment.yaml"
     resources:
-        mem_mb=8000,
+        mem_mb=memory(8000),
         runtime=60,
     params:
         format_version=plan.format_version,

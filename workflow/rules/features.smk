@@ -29,7 +29,7 @@ if FEATURES.unit == "layer":
             "../../envs/environment.yaml"
         threads: 2
         resources:
-            mem_mb=8000,
+            mem_mb=memory(8000),
             runtime=240,
             gpu=GPUS,
             batch_size=FEATURES.batch_size,
@@ -75,7 +75,7 @@ else:
                 "../../envs/environment.yaml"
             threads: 2
             resources:
-                mem_mb=16000,
+                mem_mb=memory(16000),
                 runtime=480,
                 gpu=GPUS,
                 batch_size=FEATURES.batch_size,

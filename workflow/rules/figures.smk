@@ -20,7 +20,7 @@ rule plot_figure:
     conda:
         "../../envs/environment.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=memory(4000),
         runtime=30,
     params:
         options=figure_options,

@@ -13,7 +13,7 @@ rule score_hierarchy:
     conda:
         "../../envs/environment.yaml"
     resources:
-        mem_mb=8000,
+        mem_mb=memory(8000),
         runtime=60,
     params:
         settings=plan.as_json(study.settings.statistics),
@@ -40,7 +40,7 @@ rule test_claims:
     conda:
         "../../envs/environment.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=memory(4000),
         runtime=30,
     params:
         settings=plan.as_json(study.settings.statistics),

@@ -94,12 +94,19 @@ def hierarchy_tables(wildcards):
     return plan.whole_study(*plan.per_model("hierarchy", "parquet"))
 
 
+def memory(mem_mb):
+    """Ask for more memory at every attempt: the executor may kill what takes too much."""
+
+    def grown(wildcards, attempt):
+        return mem_mb * attempt
+
+    return grown
+
+
 def fit_memory(wildcards, attempt):
-    return attempt * plan.fit_memory(wildcards.subject)
-
-
-def reduction_memory(wildcards, attempt):
-    return 16000 * attempt
+    """Fits of all subjects ask for the same on a cluster: a job array gets what one task asks for."""
+    others = [] if workflow.local_exec else plan.subjects
+    return attempt * max(map(plan.fit_memory, [wildcards.subject, *others]))
 
 
 def figure_script_code(wildcards):

@@ -9,7 +9,7 @@ rule write_config:
     conda:
         "../../envs/environment.yaml"
     resources:
-        mem_mb=1000,
+        mem_mb=memory(1000),
         runtime=10,
     params:
         config=plan.resolved_config(),
@@ -44,7 +44,7 @@ rule write_report:
     conda:
         "../../envs/environment.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=memory(4000),
         runtime=30,
     params:
         study=study.name,

@@ -13,7 +13,7 @@ rule prepare_responses:
     conda:
         "../../envs/environment.yaml"
     resources:
-        mem_mb=8000,
+        mem_mb=memory(8000),
         runtime=120,
     params:
         entry=response_entry,

@@ -13,7 +13,7 @@ rule compute_rsa:
     conda:
         "../../envs/environment.yaml"
     resources:
-        mem_mb=8000,
+        mem_mb=memory(8000),
         runtime=120,
     params:
         settings=plan.as_json(study.settings.rsa),

@@ -11,7 +11,7 @@ rule prepare_stimuli:
     conda:
         "../../envs/environment.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=memory(4000),
         runtime=60,
     params:
         entry=stimuli_entry,

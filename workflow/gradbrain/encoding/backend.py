@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradbrain.encoding.errors import EncodingError
+from gradbrain.store.gpu_lock import use_free_gpu
 
 FLOATS = NDArray[np.floating]
 # A numpy array or a torch tensor; the solver uses only what both understand.
@@ -76,7 +77,7 @@ class TorchBackend:
     Parameters
     ----------
     device : {"auto", "cpu", "cuda"}
-        ``auto`` takes a GPU where there is one.
+        ``auto`` takes a GPU where there is one; of several, one that no other job has taken.
 
     Raises
     ------
@@ -95,6 +96,7 @@ class TorchBackend:
             )
         self.device = "cuda" if has_gpu and device != "cpu" else "cpu"
         if self.device == "cuda":
+            use_free_gpu(torch.cuda)
             # TF32 keeps 10 bits of a factor: results would depend on the device.
             torch.backends.cuda.matmul.allow_tf32 = False
         self._torch = torch

@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 
 from gradbrain.signals import SignalError
+from gradbrain.store.gpu_lock import use_free_gpu
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ def set_up(device: DeviceName, precision: Precision, threads: int) -> Compute:
     Parameters
     ----------
     device
-        ``auto`` takes a GPU where there is one.
+        ``auto`` takes a GPU where there is one; of several, one that no other job has taken.
     precision
         ``tf32`` rounds the factors of matrix products to 10 bits on NVIDIA GPUs; elsewhere it is
         fp32. ``bf16`` and ``fp16`` run the forward pass under autocast.
@@ -67,6 +68,7 @@ def set_up(device: DeviceName, precision: Precision, threads: int) -> Compute:
     torch.set_num_threads(threads)
     use_gpu = device != "cpu" and torch.cuda.is_available()
     if use_gpu:
+        use_free_gpu(torch.cuda)
         # cuBLAS reads this when its first handle is made.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
