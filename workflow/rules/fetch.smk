@@ -13,7 +13,7 @@ for dataset in plan.fetchable:
         conda:
             "../../envs/environment.yaml"
         resources:
-            mem_mb=1000,
+            mem_mb=memory(1000),
             runtime=1440,
         params:
             dataset=dataset,
