@@ -137,6 +137,21 @@ class Plan:
         """Feature store."""
         return f"{RESULTS}/features/{model}/{layer}/{signal_set}/{stimuli}.zarr"
 
+    def all_features(self) -> list[tuple[str, str, str, str]]:
+        """(model, signal set, layer, stimuli) of every feature store that the study needs."""
+        signal_set = self.study.signal_set.name
+        stores: dict[tuple[str, str, str, str], None] = {}
+        for subject in self.subjects:
+            entry = self.study.subjects[subject]
+            stimuli = entry.stimuli_of(subject)
+            module, options = self.adapter(entry)
+            for model, layer, planted in module.required_features(entry, options):
+                stores[model, planted, layer, stimuli] = None
+            for model in self.models:
+                for layer in self.layers(model):
+                    stores[model, signal_set, layer, stimuli] = None
+        return list(stores)
+
     def features_of_model(self, model: str, stimuli: str) -> list[str]:
         """Feature stores of all layers that the study takes from a model."""
         signal_set = self.study.signal_set.name
