@@ -116,8 +116,9 @@ def feature_width(channels: int, positions: int, signal_set: SignalSet) -> int:
 
 def network_costs(plan: Plan) -> dict[str, NetworkCost]:
     """Trace every network of the study without its weights."""
-    from gradbrain.models.passes import forward_pass
     from tqdm import tqdm
+
+    from gradbrain.models.passes import forward_pass
 
     wanted: dict[str, dict[str, str]] = {}
     for model, signal_set, layer, _ in plan.all_features():

@@ -1,4 +1,4 @@
-"""The estimate of a study: its numbers follow from the measured constants, and from nothing else."""
+"""The estimate of a study: its numbers follow from the measured constants and nothing else."""
 
 from __future__ import annotations
 

@@ -149,7 +149,7 @@ class DatasetEntry(StrictModel):
     fetch: FetchSpec | None = Field(None, description="Public files, fetched if asked for.")
     expected: ExpectedSize | None = Field(
         None,
-        description="Size of one subject, for estimates of a study's cost; bears on no result.",
+        description="Size of one subject, for estimates of a study's cost alone.",
     )
 
     @model_validator(mode="after")
