@@ -48,6 +48,8 @@ class Plan:
         self.study = study
         self.root = root
         self.results = f"{RESULTS}/{study.name}"
+        # Thousands of jobs ask for the same few closures and entries.
+        self._code: dict[tuple[str, ...], list[str]] = {}
         settings = study.settings
         self.models = [name for name in study.models if self._wanted(name, settings.only_models)]
         self.subjects = [
@@ -226,10 +228,13 @@ class Plan:
 
     def code(self, script: str, *modules: str) -> list[str]:
         """Modules behind a command-line entry, and those that the job loads by name."""
-        files = import_closure(
-            self.root / "scripts" / f"{script}.py", self.root / "workflow", modules
-        )
-        return [str(file) for file in files[1:]]
+        key = (script, *modules)
+        if key not in self._code:
+            files = import_closure(
+                self.root / "scripts" / f"{script}.py", self.root / "workflow", modules
+            )
+            self._code[key] = [str(file) for file in files[1:]]
+        return self._code[key]
 
     def asset(self, path: str) -> str:
         """Path of a file of the library that is not code."""
