@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.schema import EncodingSettings, ExpectedSize, SignalEntry
-from gradbrain.plan.jobs import Plan
+from gradbrain.plan.jobs import FIT_BASE_MB, FIT_MB_PER_RESPONSE_MB, Plan
 
 GIB = 2.0**30
 # Sizes that the constants of a fit were measured at.
@@ -49,10 +49,8 @@ class Rates:
         Fits of one learning signal in one fold, apart from targets and per target.
     scores_s, scores_ms_per_target
         Their scores with 200 draws for 2,000 held-out images.
-    solver_bytes_per_target
-        What the solver holds per target of a batch (2.95 GiB for 20,000).
     process_gib
-        What a job holds apart from arrays (demo: .27 GiB for fits, .9 GiB with torch).
+        What a small job holds (demo: .2 to .9 GiB, the most with torch).
     core_pass_gflops
         Passes of a network on one core (benchmarks/bench_extraction.py).
     gpu_tflops
@@ -68,7 +66,6 @@ class Rates:
     fits_ms_per_target: float = 2.9
     scores_s: float = 4.5
     scores_ms_per_target: float = 2.55
-    solver_bytes_per_target: float = 2.95 * GIB / 20000
     process_gib: float = 0.9
     core_pass_gflops: float = 40.0
     gpu_tflops: float = 9.75
@@ -138,10 +135,12 @@ def job_counts(plan: Plan) -> dict[str, int]:
     calibration = {plan.study.signal_set.calibration}
     calibration |= {plan.signal_set(name).calibration for _, name in plan.planting_models}
     n_fits = sum(len(plan.layers(model)) for model in models) * len(subjects)
+    reduced = plan.study.settings.encoding.baseline_components is not None
     counts = {
         "prepare_stimuli": len(stimuli | calibration),
         "prepare_responses": len(subjects),
         "extract_features": _extraction_jobs(plan),
+        "reduce_activations": len(models) * len(subjects) if reduced else 0,
         "fit_encoding": n_fits,
         "compute_rsa": len(models) * len(subjects),
         "collect_scores": len(models),
@@ -250,7 +249,7 @@ class FitSize:
 
 
 def fit_seconds(size: FitSize, settings: EncodingSettings, rates: Rates) -> float:
-    """CPU seconds of one encoding job on one core."""
+    """CPU seconds of one encoding job on one core, the reduced baseline given."""
     n_test = size.images / settings.n_folds
     n_train = size.images - n_test
     weights = settings.n_band_weights / N_BAND_WEIGHTS
@@ -264,8 +263,10 @@ def fit_seconds(size: FitSize, settings: EncodingSettings, rates: Rates) -> floa
     )
     held_out = (n_test / N_TEST) ** 2 * settings.n_draws / N_DRAWS
     scores = held_out * (rates.scores_s + rates.scores_ms_per_target * 1e-3 * size.targets)
-    fold = _components_seconds(size, n_train, settings, rates) + size.signals * (fits + scores)
-    return rates.start_s + settings.n_folds * fold
+    standardise = 0.0
+    if settings.baseline_components is None:
+        standardise = _standardise_seconds(size, n_train, rates)
+    return rates.start_s + settings.n_folds * (standardise + size.signals * (fits + scores))
 
 
 def _baseline_width(size: FitSize, settings: EncodingSettings) -> int:
@@ -273,25 +274,37 @@ def _baseline_width(size: FitSize, settings: EncodingSettings) -> int:
     return size.all_widths if kept is None else min(kept, size.all_widths)
 
 
-def _components_seconds(
-    size: FitSize, n_train: float, settings: EncodingSettings, rates: Rates
-) -> float:
-    """Principal components of all layers' activations in one fold."""
-    standardise = rates.standardise_s * n_train * size.all_widths / (N_TRAIN * 22 * 1024)
-    if settings.baseline_components is None:
-        return standardise
+def _standardise_seconds(size: FitSize, n_train: float, rates: Rates) -> float:
+    return rates.standardise_s * n_train * size.all_widths / (N_TRAIN * 22 * 1024)
+
+
+def reduction_seconds(size: FitSize, settings: EncodingSettings, rates: Rates) -> float:
+    """CPU seconds that principal components of all layers take, in the folds of one subject."""
+    n_train = size.images * (1 - 1 / settings.n_folds)
     small, large = sorted((n_train, float(size.all_widths)))
     products = 2 * small**2 * large / (rates.core_gflops * 1e9)
-    return standardise + products + rates.eigh_4096_s * (small / 4096) ** 3
+    fold = (
+        _standardise_seconds(size, n_train, rates)
+        + products
+        + rates.eigh_4096_s * (small / 4096) ** 3
+    )
+    return rates.start_s + settings.n_folds * fold
 
 
-def fit_memory_gib(size: FitSize, settings: EncodingSettings, rates: Rates) -> float:
-    """Memory of one encoding job: responses in float64, features, and the solver's batch."""
-    responses = 8 * size.images * size.targets
-    features = 8 * size.images * (size.all_widths + size.width * (1 + size.signals))
-    solver = rates.solver_bytes_per_target * min(size.targets, settings.target_batch)
-    solver *= size.images / (N_TRAIN + N_TEST)
-    return rates.process_gib + (responses + features + solver) / GIB
+def reduction_disk_gib(size: FitSize, settings: EncodingSettings) -> float:
+    """Size of the components of one model for one subject: one set of them per fold."""
+    return 4 * size.images * _baseline_width(size, settings) * settings.n_folds / GIB
+
+
+def fit_memory_gib(size: FitSize) -> float:
+    """Memory that one encoding job asks for."""
+    responses = 4 * size.images * size.targets / 2**20
+    return (FIT_BASE_MB + FIT_MB_PER_RESPONSE_MB * responses) / 1024
+
+
+def reduction_memory_gib(size: FitSize) -> float:
+    """Memory of a reduction: activations of all layers and their kernel, in float64."""
+    return 8 * size.images * (2 * size.all_widths + 2 * size.images) / GIB
 
 
 def fit_disk_gib(size: FitSize, settings: EncodingSettings) -> float:
@@ -302,50 +315,54 @@ def fit_disk_gib(size: FitSize, settings: EncodingSettings) -> float:
     return (per_target * size.targets + draws) / GIB
 
 
-def encoding_cost(
-    plan: Plan,
-    costs: Mapping[str, NetworkCost],
-    sizes: Mapping[str, ExpectedSize],
-    rates: Rates,
-) -> StageCost:
-    """Cost of all encoding jobs on one core each.
-
-    Parameters
-    ----------
-    plan
-        The study.
-    costs
-        Model -> cost of an image, of which the widths of layers are used.
-    sizes
-        Data set -> size of the responses of one subject.
-    rates
-        Measured constants.
-    """
-    settings = plan.study.settings.encoding
+def _fit_sizes(
+    plan: Plan, costs: Mapping[str, NetworkCost], sizes: Mapping[str, ExpectedSize]
+) -> list[list[FitSize]]:
+    """Sizes of the fits of every model and subject, layer by layer."""
     signals = sum(signal.role != "activation" for signal in plan.study.signal_set.signals)
-    seconds, memory, disk = [], [], 0.0
+    found = []
     for model in plan.models:
-        widths = costs[model].widths
-        everything = sum(widths[layer] for layer in plan.layers(model))
+        widths = [costs[model].widths[layer] for layer in plan.layers(model)]
         for subject in plan.subjects:
-            found = sizes[plan.study.subjects[subject].name]
-            for layer in plan.layers(model):
-                size = FitSize(
-                    found.n_images,
-                    found.n_targets,
-                    found.n_units,
-                    widths[layer],
-                    everything,
-                    signals,
-                )
-                seconds.append(fit_seconds(size, settings, rates))
-                memory.append(fit_memory_gib(size, settings, rates))
-                disk += fit_disk_gib(size, settings)
+            size = sizes[plan.study.subjects[subject].name]
+            found.append(
+                [
+                    FitSize(
+                        size.n_images, size.n_targets, size.n_units, width, sum(widths), signals
+                    )
+                    for width in widths
+                ]
+            )
+    return found
+
+
+def reduction_cost(
+    fits: Iterable[list[FitSize]], settings: EncodingSettings, rates: Rates
+) -> StageCost:
+    """Cost of all reductions of a model's activations on one core each."""
+    sizes = [layers[0] for layers in fits]
+    seconds = [reduction_seconds(size, settings, rates) for size in sizes]
+    return StageCost(
+        "reduce_activations",
+        len(sizes),
+        sum(reduction_disk_gib(size, settings) for size in sizes),
+        max(map(reduction_memory_gib, sizes)) + rates.process_gib,
+        cpu_hours=sum(seconds) / 3600,
+        longest_hours=max(seconds) / 3600,
+    )
+
+
+def encoding_cost(
+    fits: Iterable[list[FitSize]], settings: EncodingSettings, rates: Rates
+) -> StageCost:
+    """Cost of all encoding jobs on one core each."""
+    sizes = [size for layers in fits for size in layers]
+    seconds = [fit_seconds(size, settings, rates) for size in sizes]
     return StageCost(
         "fit_encoding",
-        len(seconds),
-        disk,
-        max(memory),
+        len(sizes),
+        sum(fit_disk_gib(size, settings) for size in sizes),
+        max(map(fit_memory_gib, sizes)),
         cpu_hours=sum(seconds) / 3600,
         longest_hours=max(seconds) / 3600,
     )
@@ -403,9 +420,11 @@ def estimate(
         entry.stimuli_of(subject): sizes[entry.name].n_images
         for subject, entry in plan.study.subjects.items()
     }
+    settings, fits = plan.study.settings.encoding, _fit_sizes(plan, costs, sizes)
     known = {
         "extract_features": extraction_cost(plan, costs, images, rates, gpu=gpu),
-        "fit_encoding": encoding_cost(plan, costs, sizes, rates),
+        "reduce_activations": reduction_cost(fits, settings, rates),
+        "fit_encoding": encoding_cost(fits, settings, rates),
     }
     responses = sum(
         4

@@ -48,8 +48,11 @@ class Plan:
         self.study = study
         self.root = root
         self.results = f"{RESULTS}/{study.name}"
-        # Thousands of jobs ask for the same few closures and entries.
+        # Thousands of jobs ask for the same few closures, entries and sizes.
         self._code: dict[tuple[str, ...], list[str]] = {}
+        self._model_entries: dict[str, ModelEntry] = {}
+        self._signal_sets: dict[str, SignalSet] = {}
+        self._fit_memory: dict[str, int] = {}
         settings = study.settings
         self.models = [name for name in study.models if self._wanted(name, settings.only_models)]
         self.subjects = [
@@ -105,11 +108,17 @@ class Plan:
 
     def model_entry(self, name: str) -> ModelEntry:
         """Entry of any model of the registry."""
-        return self.study.registries.model(name, where=self.study.where)
+        if name not in self._model_entries:
+            found = self.study.registries.model(name, where=self.study.where)
+            self._model_entries[name] = found
+        return self._model_entries[name]
 
     def signal_set(self, name: str) -> SignalSet:
         """Any signal set of the registry."""
-        return self.study.registries.signal_set(name, where=self.study.where)
+        if name not in self._signal_sets:
+            found = self.study.registries.signal_set(name, where=self.study.where)
+            self._signal_sets[name] = found
+        return self._signal_sets[name]
 
     def layer(self, model: str, name: str) -> Layer:
         """A layer of a model."""
@@ -215,10 +224,13 @@ class Plan:
 
         Before the responses are made their size is not known; Snakemake asks again when they are.
         """
-        shape = array_shape(f"{self.results}/responses/{subject}.zarr", "response")
-        if shape is None:
-            return FIT_BASE_MB
-        return FIT_BASE_MB + math.ceil(FIT_MB_PER_RESPONSE_MB * 4 * math.prod(shape) / 2**20)
+        if subject not in self._fit_memory:
+            shape = array_shape(f"{self.results}/responses/{subject}.zarr", "response")
+            if shape is None:
+                return FIT_BASE_MB
+            size = math.ceil(FIT_MB_PER_RESPONSE_MB * 4 * math.prod(shape) / 2**20)
+            self._fit_memory[subject] = FIT_BASE_MB + size
+        return self._fit_memory[subject]
 
     # --- code and parameters -----------------------------------------------------------------
 
