@@ -275,6 +275,19 @@ class Plan:
             modules.update(f"gradbrain.objectives.{name}" for name in objectives if name)
         return self.code("extract_features", *sorted(modules))
 
+    def response_entry(self, subject: str) -> str:
+        """Entry of a subject's data set as JSON; other subjects are no part of its responses."""
+        return self._entry_json(self.study.subjects[subject], (subject,))
+
+    def stimuli_entry(self, stimuli: str) -> str:
+        """Entry of a stimulus set's data set as JSON, with all subjects who saw its images."""
+        entry = self.stimuli[stimuli]
+        return self._entry_json(entry, entry.subjects if entry.stimuli else (stimuli,))
+
+    def _entry_json(self, entry: DatasetEntry, subjects: tuple[str, ...]) -> str:
+        narrowed = entry.model_copy(update={"subjects": subjects})
+        return self.as_json(narrowed, without=("fetch", "expected"))
+
     @staticmethod
     def as_json(settings: StrictModel, *, without: tuple[str, ...] = ()) -> str:
         """Settings as one command-line argument, without the keys that a job does not consume."""
