@@ -31,16 +31,17 @@ def test_the_plan_of_the_paper_holds_every_job(plan):
     jobs = plan[1]
     n_models, n_layers, n_subjects, n_stimuli = 8, 22, 8 + 4, 8 + 1
     assert jobs["fit_encoding"] == n_models * n_layers * n_subjects == 2112
+    assert jobs["reduce_activations"] == n_models * n_subjects
     # Two planting layers stand in for what prepares real responses.
     assert jobs["extract_features"] == n_models * n_layers * n_stimuli + 2 * n_stimuli
     assert jobs["compute_rsa"] == n_models * n_subjects
     for rule in ("collect_scores", "collect_maps", "score_hierarchy"):
         assert jobs[rule] == n_models
-    assert 3700 < sum(jobs.values()) < 3900
+    assert sum(jobs.values()) == 3964
 
 
 def test_every_command_of_the_paper_is_short_enough_to_be_started(plan):
-    commands = re.findall(r"^ +(python scripts/.*)$", plan[0], re.MULTILINE)
+    commands = re.findall(r"^Shell command: (python .*)$", plan[0], re.MULTILINE)
     assert len(commands) == sum(plan[1].values())
     longest = max(commands, key=len)
     assert len(longest) < LONGEST, f"{len(longest)} bytes: {longest[:200]}"

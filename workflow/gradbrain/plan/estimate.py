@@ -21,12 +21,13 @@ N_TRAIN, N_TEST, JOINT_WIDTH, N_BAND_WEIGHTS, N_DRAWS = 8000, 2000, 2024, 11, 20
 CAVEATS = (
     "Times of fits were measured at 8,000 training images of 1,024 features and grow from there as "
     "the arithmetic does; principal components of all layers are extrapolated from 4,096 images.",
-    "Extraction counts the operations of the network's passes at one measured rate; reading and "
-    "decoding images is not in it, and no GPU was measured: name yours with --gpu-tflops or "
-    "--images-per-s.",
-    "Disk is what is stored before compression. Memory is of the largest arrays and what a process "
-    "holds besides. Jobs of stimuli, responses, RSA, tables and figures count with the time of "
-    "the demo's.",
+    "Extraction counts the operations of the network's passes at one rate, that of a ViT at 224 px "
+    "on a core; depthwise convolutions and small images take 3 to 10 times as long. Reading and "
+    "decoding images is not in it. No GPU was measured: name yours with --rate gpu_tflops=VALUE "
+    "or --images-per-s.",
+    "Disk is what is stored before compression. Memory of fits is what they ask for, of other jobs "
+    "their largest arrays. Jobs of stimuli, responses, RSA, tables and figures count with the time "
+    "that a job takes to start.",
 )
 
 
@@ -52,7 +53,9 @@ class Rates:
     process_gib
         What a small job holds (demo: .2 to .9 GiB, the most with torch).
     core_pass_gflops
-        Passes of a network on one core (benchmarks/bench_extraction.py).
+        Passes of a network on one core: 6.8 images of 10.0 GFLOP per second, ViT-Ti/16 at 224 px
+        (benchmarks/bench_extraction.py --clock cpu). Small images and depthwise convolutions
+        reach a tenth to a third of it (demo).
     gpu_tflops
         Passes of a network on one GPU. Not measured: half of the 19.5 TFLOP/s in float32 that
         the data sheet of NVIDIA's A100 gives.
@@ -67,7 +70,7 @@ class Rates:
     scores_s: float = 4.5
     scores_ms_per_target: float = 2.55
     process_gib: float = 0.9
-    core_pass_gflops: float = 40.0
+    core_pass_gflops: float = 68.0
     gpu_tflops: float = 9.75
 
 
