@@ -9,6 +9,8 @@ from pathlib import Path
 import estimate_study
 import pytest
 
+from gradbrain.config.registries import read_yaml
+
 ROOT = Path(__file__).resolve().parents[2]
 PAPER = "tests/workflow/paper/study.yaml"
 # Linux refuses a single argument of 128 KiB or more (MAX_ARG_STRLEN, execve(2)), and the shell
@@ -25,6 +27,16 @@ def plan(fresh_checkout):
 def estimated(capsys, config):
     estimate_study.main([str(config), "--json"])
     return {rule: row["jobs"] for rule, row in json.loads(capsys.readouterr().out)["rules"].items()}
+
+
+def test_the_planned_study_has_the_shape_of_the_papers():
+    paper, shape = (read_yaml(ROOT / name) for name in ("config/paper.yaml", PAPER))
+    assert [entry["name"] for entry in paper["datasets"]] == ["nsd", "things_meg"]
+    assert len(paper["models"]) == len(shape["models"]) == 8
+    for entry in (*paper["models"], *shape["models"]):
+        assert entry["layers"] == {"count": 22}
+    for section in ("features", "encoding"):
+        assert {key: paper[section][key] for key in shape[section]} == shape[section]
 
 
 def test_the_plan_of_the_paper_holds_every_job(plan):
