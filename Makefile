@@ -57,6 +57,7 @@ bench: env
 	$(PYTHON) benchmarks/bench_extraction.py
 	$(PYTHON) benchmarks/bench_encoding.py
 	$(PYTHON) benchmarks/bench_selection.py
+	$(PYTHON) benchmarks/bench_dag.py
 
 clean:
 	rm -rf results/features results/stimuli results/demo logs

@@ -30,7 +30,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         "--responses", nargs="*", type=Path, default=[], help="response stores, for counts"
     )
     parser.add_argument(
-        "--encoding", nargs="*", type=Path, default=[], help="encoding stores, for penalties"
+        "--scores", nargs="*", type=Path, default=[], help="score tables, for penalties"
     )
     parser.add_argument("--output", required=True, type=Path, help="page to write (.html)")
     return parser.parse_args(argv)

@@ -45,6 +45,7 @@ TITLES = {
     "FigureSettings": "`figures`",
     "ModelEntry": "Registry: an entry of `config/models.yaml`",
     "DatasetEntry": "Registry: an entry of `config/datasets.yaml`",
+    "ExpectedSize": "`expected` of a data set",
     "FetchSpec": "`fetch` of a data set",
     "FetchFile": "`fetch.files`: values",
     "FetchBucket": "`fetch.bucket`",

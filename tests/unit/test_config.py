@@ -1,3 +1,4 @@
+import itertools
 import json
 import re
 import shutil
@@ -8,7 +9,7 @@ import yaml
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.definition import feature_definition
-from gradbrain.config.registries import Registries
+from gradbrain.config.registries import Layer, Registries
 from gradbrain.config.schema import DatasetEntry, Study
 from gradbrain.config.study import layers_by_count, load_study
 
@@ -134,6 +135,34 @@ def test_layers_by_count_take_the_predecessors_depths():
     layers = registries.layers("mobilenetv2_050", where="test")
     assert [layer.name for layer in layers_by_count(layers, 22)] == [row.name for row in layers]
     assert layers_by_count(layers, 1) == [layers[-1]]
+
+
+def test_no_layer_is_taken_twice_and_none_nearer_is_left_out():
+    depths = [0.1, 0.45, 0.5, 0.55, 0.9, 1.0]
+    layers = [Layer("test", f"layer{index}", index, depth) for index, depth in enumerate(depths)]
+    for count in range(1, 7):
+        found = [layer.depth for layer in layers_by_count(layers, count)]
+        wanted = [(step + 1) / count for step in range(count)]
+
+        def distance(chosen, wanted=wanted):
+            return sum(abs(a - b) for a, b in zip(chosen, wanted, strict=True))
+
+        best = min(map(distance, itertools.combinations(depths, count)))
+        assert distance(found) == pytest.approx(best)
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        "vit_large_patch16_dinov3", "resnet50", "convnext_large", "vit_large_patch16_224",
+        "vit_large_patch14_clip_224", "vit_large_patch16_siglip_256",
+    ],
+)  # fmt: skip
+def test_networks_of_the_paper_give_22_layers(architecture):
+    layers = Registries([ROOT / "config"]).layers(architecture, where="test")
+    chosen = layers_by_count(layers, 22)
+    assert len({layer.depth for layer in chosen}) == 22
+    assert [layer.index for layer in chosen] == sorted(layer.index for layer in chosen)
 
 
 def test_the_definition_of_features_is_that_which_bears_on_values():

@@ -1,6 +1,8 @@
 import ast
 import json
 import math
+import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -95,11 +97,19 @@ def test_modules_loaded_by_name_join_the_closure_with_what_they_import(package):
         closure(package, "gradbrain.stage.none")
 
 
-def test_the_closure_of_every_script_holds_what_it_really_imports():
+def scripts_of_rules() -> list[Path]:
+    """Command-line entries that jobs run; of others nobody asks for the closure."""
+    rules = "".join(file.read_text() for file in (LIBRARY / "rules").glob("*.smk"))
+    names = set(re.findall(r'plan\.script\("(\w+)"\)', rules))
+    return [ROOT / "scripts" / f"{name}.py" for name in sorted(names)]
+
+
+def test_the_closure_of_every_job_holds_what_it_really_imports():
     """Compare with the modules that Python itself loads when the script is imported."""
     import subprocess
 
-    for script in sorted((ROOT / "scripts").glob("*.py")):
+    assert len(scripts_of_rules()) >= 10
+    for script in scripts_of_rules():
         code = (
             f"import sys, runpy; sys.path.insert(0, {str(LIBRARY)!r}); "
             f"runpy.run_path({str(script)!r}, run_name='imported'); "
@@ -115,6 +125,25 @@ def test_the_closure_of_every_script_holds_what_it_really_imports():
         }
         declared = set(import_closure(script, LIBRARY))
         assert loaded <= declared, f"{script.name}: {loaded - declared}"
+
+
+def test_other_subjects_are_no_part_of_what_a_subjects_results_are_made_from(tmp_path):
+    registry = tmp_path / "registry"
+    shutil.copytree(ROOT / "tests" / "workflow" / "tiny", registry)
+    config = yaml.safe_load((registry / "study.yaml").read_text())
+
+    def plan_now():
+        study = load_study(config | {"registries": [str(registry)]}, root=ROOT, where="test")
+        return Plan(study, ROOT)
+
+    before, datasets = plan_now(), registry / "datasets.yaml"
+    datasets.write_text(datasets.read_text().replace("fmri-s2]", "fmri-s2, tiny_fmri-s3]"))
+    after = plan_now()
+    assert set(after.subjects) - set(before.subjects) == {"tiny_fmri-s3"}
+    assert after.response_entry("tiny_fmri-s1") == before.response_entry("tiny_fmri-s1")
+    assert after.stimuli_entry("tiny_fmri-s1") == before.stimuli_entry("tiny_fmri-s1")
+    # Who saw the same images may decide which images there are.
+    assert "tiny_meg-s2" in after.stimuli_entry("tiny")
 
 
 def test_roots_are_links_and_a_folder_of_its_own_is_never_replaced(tmp_path):

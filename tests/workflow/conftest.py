@@ -20,6 +20,7 @@ CODE = (
     "config",
     "profiles",
     "envs",
+    "tests/workflow/paper",
     "tests/workflow/tiny",
     "tests/workflow/worlds",
     "tests/workflow/things_meg",
@@ -51,6 +52,11 @@ class Checkout:
     def planned(self, *arguments: str) -> dict[str, int]:
         """Jobs of each rule that a run would execute now."""
         return self.run("--dry-run", *arguments)
+
+    def dry_run(self, config: str, *arguments: str) -> tuple[str, dict[str, int]]:
+        """Plan any study; return what was printed, and the jobs of each rule."""
+        done = self.snakemake("--configfile", config, "--dry-run", "--nocolor", *arguments)
+        return done.stdout + done.stderr, jobs_of(done)
 
     def edit(self, path: str, old: str, new: str) -> None:
         """Replace a passage of a file."""

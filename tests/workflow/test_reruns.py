@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 
 FIGURE = "encoding_by_region"
+STUDY = "tests/workflow/tiny/study.yaml"
 # 3 stimulus sets (one of each fMRI subject, one shared), and the calibration images; 2 planting
 # layers and 3 analysed layers for each stimulus set; 3 layers for each of 4 subjects.
 FRESH = {
@@ -48,11 +49,61 @@ def test_touched_files_and_comments_in_other_stages_rerun_nothing(finished):
     assert finished.planned() == {}
 
 
-def test_one_model_is_run_again_by_force(finished):
-    jobs = finished.run(
-        "--forcerun", "score_hierarchy", "--", "results/tiny/hierarchy/tiny_b.parquet"
+def results_of_others(checkout, *patterns):
+    """Content and times of what must not be touched."""
+    return {key: value for pattern in patterns for key, value in checkout.contents(pattern).items()}
+
+
+WHOLE_STUDY = ("tiny/claims.*", "tiny/report.html", "tiny/figures/*", "tiny/responses/**/*")
+
+
+def test_one_model_is_fitted_again_by_force_and_a_file_as_target(finished):
+    others = ("tiny/encoding/tiny_a/**/*", "tiny/scores/tiny_a*", *WHOLE_STUDY, "features/**/*")
+    before = results_of_others(finished, *others)
+    target = "results/tiny/hierarchy/tiny_b.parquet"
+    jobs = finished.run("--forcerun", "fit_encoding", "--", target)
+    assert jobs == {"fit_encoding": 4, "score_hierarchy": 1}
+    assert before == results_of_others(finished, *others)
+    # The rest of the model follows, and what joins the models; other models do not. The new
+    # hierarchy is the old one, so the claims stay.
+    jobs = {"collect_scores": 1, "collect_maps": 1, "write_report": 1}
+    assert without_figures(finished.planned()) == jobs
+
+
+def test_one_layer_is_fitted_again_alone(finished):
+    others = ("tiny/encoding/tiny_a/blocks.1/**/*", "tiny/encoding/tiny_b/**/*", *WHOLE_STUDY)
+    before = results_of_others(finished, *others)
+    subset = ["--config", "only_models=[tiny_a]", "only_layers=[blocks.5]"]
+    jobs = finished.run(*subset, "--forcerun", "fit_encoding")
+    assert jobs == {"fit_encoding": 4}
+    assert before == results_of_others(finished, *others)
+
+
+def test_one_subject_is_fitted_again_alone(finished):
+    others = (*(f"tiny/encoding/*/*/tiny_{name}*/**/*" for name in ("fmri-s2", "meg")),)
+    before = results_of_others(finished, *others, *WHOLE_STUDY)
+    assert before
+    jobs = finished.run("--config", "only_subjects=[tiny_fmri-s1]", "--forcerun", "fit_encoding")
+    assert jobs == {"fit_encoding": 3}
+    assert before == results_of_others(finished, *others, *WHOLE_STUDY)
+
+
+def test_an_added_subject_leaves_the_others_as_they_are(finished):
+    subjects = "subjects: [tiny_fmri-s1, tiny_fmri-s2"
+    finished.edit("tests/workflow/tiny/datasets.yaml", subjects, f"{subjects}, tiny_fmri-s3")
+    jobs = finished.planned()
+    alone = {"prepare_stimuli": 1, "prepare_responses": 1, "extract_features": 5}
+    assert alone.items() <= jobs.items()
+    assert (jobs["fit_encoding"], jobs["compute_rsa"]) == (3, 2)
+
+
+def test_an_added_layer_refits_its_model_since_all_layers_are_in_every_baseline(finished):
+    finished.edit(
+        "tests/workflow/tiny/study.yaml", "layers: [blocks.3]", "layers: [blocks.3, blocks.6]"
     )
-    assert jobs == {"score_hierarchy": 1}
+    jobs = finished.planned()
+    assert (jobs["extract_features"], jobs["fit_encoding"], jobs["compute_rsa"]) == (3, 8, 4)
+    assert (jobs["collect_scores"], jobs["collect_maps"], jobs["score_hierarchy"]) == (1, 1, 1)
 
 
 def test_one_model_whose_result_is_removed_is_run_again_alone(finished):
@@ -62,6 +113,15 @@ def test_one_model_whose_result_is_removed_is_run_again_alone(finished):
     assert jobs["fit_encoding"] == 4
     assert "extract_features" not in jobs
     assert before == finished.contents("tiny/encoding/tiny_a/**/*")
+
+
+def test_a_changed_style_redraws_the_figures_alone(finished):
+    style = "workflow/gradbrain/figures/gradbrain.mplstyle"
+    finished.append(style, "\nlines.linewidth: 1.7\n")
+    n_figures = len(list((finished.folder / "results/tiny/figures").glob("*.pdf")))
+    assert finished.planned() == {"plot_figure": n_figures, "write_report": 1}
+    assert finished.run(f"results/tiny/figures/{FIGURE}.pdf") == {"plot_figure": 1}
+    assert finished.planned() == {"plot_figure": n_figures - 1, "write_report": 1}
 
 
 def test_a_changed_plotting_module_redraws_its_figure_and_the_report_alone(finished):
@@ -94,12 +154,49 @@ def test_a_changed_extraction_module_reruns_extraction_and_what_follows(finished
 
 
 def test_a_changed_encoding_setting_leaves_extraction_untouched(finished):
+    before = finished.contents("features/**/*")
     finished.edit("tests/workflow/tiny/study.yaml", "n_penalties: 4", "n_penalties: 5")
     jobs = finished.planned()
     assert jobs["fit_encoding"] == 12
+    for rule in ("extract_features", "prepare_responses", "compute_rsa"):
+        assert rule not in jobs
+    jobs = finished.run("--config", "only_models=[tiny_b]")
+    assert jobs == {
+        "fit_encoding": 4, "collect_scores": 1, "collect_maps": 1, "score_hierarchy": 1
+    }  # fmt: skip
+    assert before == finished.contents("features/**/*")
+
+
+def test_an_upgraded_package_reruns_nothing_by_itself(finished):
+    for lock in ("envs/requirements.txt", "envs/packages.txt", "envs/environment.yaml"):
+        finished.append(lock, "\n# upgraded\n")
+    assert finished.planned() == {}
+    # Deliberately: all that a package computes, from the first rule that it is used in.
+    jobs = finished.planned("--forcerun", "fit_encoding")
+    assert jobs["fit_encoding"] == 12
     assert "extract_features" not in jobs
+
+
+def test_an_added_signal_leaves_the_features_of_other_signals_as_they_are(finished):
+    registry = finished.folder / "tests/workflow/tiny/signals.yaml"
+    with registry.open("a") as file:
+        file.write(
+            "  tiny_more:\n"
+            "    signals: [activation, gradient_dino, gradient_entropy]\n"
+            "    pooling: {kind: mean}\n"
+        )
+    before = finished.contents("features/**/*")
+    finished.edit(STUDY, "signal_set: tiny", "signal_set: tiny_more")
+    jobs = finished.planned()
+    assert (jobs["extract_features"], jobs["fit_encoding"], jobs["compute_rsa"]) == (9, 12, 8)
     assert "prepare_responses" not in jobs
-    assert "compute_rsa" not in jobs
+    jobs = finished.run("features", "--config", "only_models=[tiny_b]")
+    assert jobs == {"extract_features": 3}
+    after = finished.contents("features/**/*")
+    assert before == {name: after[name] for name in before}
+    # Back to the old signals nothing is to be done: theirs are still there.
+    finished.edit(STUDY, "signal_set: tiny_more", "signal_set: tiny")
+    assert finished.planned() == {}
 
 
 def test_a_lost_store_is_rebuilt_with_the_same_content(finished):
@@ -159,16 +256,46 @@ def test_a_subset_of_subjects_and_layers_runs_their_fits_alone(checkout):
     }
 
 
-def test_a_model_added_to_the_study_leaves_the_others_as_they_are(finished):
-    entry = "architecture: mobilenetv2_050, untrained: true, seed: 2, input_size: 48"
+def write_weights(checkout, seed):
+    """Place weights of an untrained network as a checkpoint."""
+    import torch
+    from safetensors.torch import save_file
+
+    from gradbrain.models.timm_compat import import_timm
+
+    torch.manual_seed(seed)
+    state = import_timm().create_model("mobilenetv2_050").state_dict()
+    file = checkout.folder / "data" / "weights" / "tiny_c.safetensors"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    save_file(state, file)
+
+
+def test_an_added_model_and_its_replaced_weights_leave_the_others_as_they_are(finished):
+    others = ("features/tiny_[ab]/**/*", "tiny/*/tiny_[ab]/**/*", *WHOLE_STUDY)
+    before = results_of_others(finished, *others)
+    entry = "architecture: mobilenetv2_050, checkpoint: weights/tiny_c.safetensors, input_size: 48"
     models = "tests/workflow/tiny/models.yaml"
     finished.edit(models, "models:", f"models:\n  tiny_c: {{{entry}}}")
-    added = "models:\n  - {name: tiny_c, layers: [blocks.2]}"
-    finished.edit("tests/workflow/tiny/study.yaml", "models:", added)
+    finished.edit(STUDY, "models:", "models:\n  - {name: tiny_c, layers: [blocks.2]}")
+    write_weights(finished, seed=0)
+    own = {"extract_features": 3, "fit_encoding": 4, "compute_rsa": 4, "collect_scores": 1,
+           "collect_maps": 1, "score_hierarchy": 1}  # fmt: skip
     jobs = finished.planned()
-    assert (jobs["extract_features"], jobs["fit_encoding"], jobs["compute_rsa"]) == (3, 4, 4)
-    assert "prepare_responses" not in jobs
-    assert (jobs["collect_scores"], jobs["score_hierarchy"], jobs["test_claims"]) == (1, 1, 1)
+    assert own.items() <= jobs.items()
+    assert set(jobs) - set(own) == {"test_claims", "plot_figure", "write_config", "write_report"}
+    assert finished.run("--config", "only_models=[tiny_c]") == own
+
+    write_weights(finished, seed=1)
+    assert finished.planned("--config", "only_models=[tiny_c]") == own
+    assert own.items() <= finished.planned().items()
+    store = "features/tiny_c/blocks.2/tiny/tiny.zarr/**/*"
+    first = finished.contents(store)
+    jobs = finished.run("features", "--config", "only_models=[tiny_c]")
+    assert jobs == {"extract_features": 3}
+    assert {name: found[1] for name, found in first.items()} != {
+        name: found[1] for name, found in finished.contents(store).items()
+    }
+    assert before == results_of_others(finished, *others)
 
 
 def test_one_job_per_model_writes_the_same_features_as_one_per_layer(finished, checkout):

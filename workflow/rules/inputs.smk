@@ -2,7 +2,7 @@
 
 
 def stimuli_entry(wildcards):
-    return plan.as_json(plan.stimuli[wildcards.stimuli], without=("fetch",))
+    return plan.stimuli_entry(wildcards.stimuli)
 
 
 def stimuli_code(wildcards):
@@ -17,7 +17,7 @@ def stimuli_data(wildcards):
 
 
 def response_entry(wildcards):
-    return plan.as_json(plan.study.subjects[wildcards.subject], without=("fetch",))
+    return plan.response_entry(wildcards.subject)
 
 
 def response_code(wildcards):

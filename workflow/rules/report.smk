@@ -29,11 +29,7 @@ rule write_report:
         config=f"{RESULTS}/config.yaml",
         claims=f"{RESULTS}/claims.csv",
         responses=expand(f"{RESULTS}/responses/{{subject}}.zarr", subject=plan.subjects),
-        encoding=[
-            path
-            for model in plan.models
-            for path in plan.encoding(model, suffix="zarr")
-        ],
+        scores=plan.per_model("scores", "parquet"),
         figures=expand(f"{RESULTS}/figures/{{figure}}.png", figure=plan.figures),
     output:
         report(f"{RESULTS}/report.html", category="Report"),
@@ -54,5 +50,5 @@ rule write_report:
     shell:
         "python {input.script} --study {params.study:q} --config {input.config:q}"
         " --claims {input.claims:q} --figures {input.figures:q} --captions {input.captions:q}"
-        " --responses {input.responses:q} --encoding {input.encoding:q}"
+        " --responses {input.responses:q} --scores {input.scores:q}"
         " --output {output:q} > {log:q} 2>&1"

@@ -284,7 +284,7 @@ def write_study(folder: Path) -> dict[str, list[Path]]:
 
 
 def write_responses(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Write two small response stores and one encoding store, for the counts of the report."""
+    """Write two small response stores and two score tables, for the counts of the report."""
     responses = []
     for subject, n_targets in (("objects92-s01", 7), ("objects92-s02", 9)):
         path = folder / "responses" / f"{subject}.zarr"
@@ -301,13 +301,13 @@ def write_responses(folder: Path) -> tuple[list[Path], list[Path]]:
         )
         write_store(path, dataset, kind="responses")
         responses.append(path)
-    encoding = []
-    for layer, share in (("blocks.0", 0.02), ("blocks.1", 0.134)):
-        path = folder / "encoding" / layer / "objects92-s01.zarr"
-        attrs = {"dataset": "objects92", "edge_share": share}
-        write_store(path, xr.Dataset({"score": ("unit", np.ones(2))}, attrs=attrs), kind="encoding")
-        encoding.append(path)
-    return responses, encoding
+    scores = []
+    for model, shares in (("a", (0.02, 0.134)), ("b", (0.01,))):
+        path = folder / "scores" / f"{model}.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_table(path, pd.DataFrame({"dataset": "objects92", "edge_share": shares}))
+        scores.append(path)
+    return responses, scores
 
 
 @pytest.fixture(scope="session")
@@ -318,7 +318,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path]]:
 
 @pytest.fixture(scope="session")
 def count_stores(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], list[Path]]:
-    """Response stores and encoding stores."""
+    """Response stores and score tables."""
     return write_responses(tmp_path_factory.mktemp("counts"))
 
 

@@ -167,11 +167,11 @@ def test_conclusions_follow_from_the_verdicts(claims, verdicts, said, unsaid):
 
 
 def test_data_are_counted_per_subject(results, count_stores):
-    responses, encoding = count_stores
-    (row,) = report.data_counts(responses, encoding)
+    responses, scores = count_stores
+    (row,) = report.data_counts(responses, scores)
     assert (row["subjects"], row["images"], row["targets"], row["masked"]) == (2, "4", "7–9", "3")
     assert row["edge_share"] == 0.134
-    page = report.render_report(**results, responses=responses, encoding=encoding)
+    page = report.render_report(**results, responses=responses, scores=scores)
     assert "13.4 %" in page
     assert "Cichy et al. 2014" in page
     assert "CC BY 4.0" in page

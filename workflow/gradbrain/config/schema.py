@@ -159,6 +159,14 @@ class FetchSpec(StrictModel):
         return bool(self.files or self.bucket)
 
 
+class ExpectedSize(StrictModel):
+    """Size of the responses of one subject, the largest where they differ."""
+
+    n_images: int = Field(ge=1, description="Distinct images.")
+    n_targets: int = Field(ge=1, description="Voxels, vertices, or sensors x times.")
+    n_units: int = Field(1, ge=1, description="Regions or times.")
+
+
 class DatasetEntry(StrictModel):
     """One entry of ``config/datasets.yaml``: responses of subjects to images."""
 
@@ -175,6 +183,10 @@ class DatasetEntry(StrictModel):
     licence: str = Field("", description="Licence of the data.")
     citation: str = Field("", description="What to cite.")
     fetch: FetchSpec | None = Field(None, description="How the data set is had.")
+    expected: ExpectedSize | None = Field(
+        None,
+        description="Size of one subject, for estimates of a study's cost alone.",
+    )
 
     @model_validator(mode="after")
     def _somebody_saw_the_images(self) -> DatasetEntry:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -27,17 +28,28 @@ PREDECESSOR_DEPTHS = (0.01, *(round(0.05 * step, 2) for step in range(1, 20)), 0
 def layers_by_count(layers: list[Layer], count: int) -> list[Layer]:
     """Take `count` layers, those nearest to evenly spread depths; 22 takes the predecessor's.
 
-    Fewer are returned where two depths share their nearest layer.
+    No layer is taken twice: where two depths share their nearest layer, the choice with the
+    smallest sum of distances in depth is taken (*ours*). A model that has fewer layers gives all.
     """
     if count == len(PREDECESSOR_DEPTHS):
-        depths: tuple[float, ...] = PREDECESSOR_DEPTHS
+        wanted: tuple[float, ...] = PREDECESSOR_DEPTHS
     else:
-        depths = tuple((step + 1) / count for step in range(count))
-    nearest = {
-        min(range(len(layers)), key=lambda index: abs(layers[index].depth - depth))
-        for depth in depths
-    }
-    return [layers[index] for index in sorted(nearest)]
+        wanted = tuple((step + 1) / count for step in range(count))
+    if len(layers) <= count:
+        return list(layers)
+    return [layers[index] for index in _nearest_in_order([row.depth for row in layers], wanted)]
+
+
+def _nearest_in_order(depths: Sequence[float], wanted: Sequence[float]) -> tuple[int, ...]:
+    """Match each wanted depth with a depth of its own, in order, at the smallest total distance."""
+    # best[j]: cost and indices of the best match of the first j wanted depths so far.
+    best: list[tuple[float, tuple[int, ...]]] = [(0.0, ()), *((math.inf, ()) for _ in wanted)]
+    for index, depth in enumerate(depths):
+        for j in range(len(wanted), 0, -1):
+            cost = best[j - 1][0] + abs(depth - wanted[j - 1])
+            if cost < best[j][0]:
+                best[j] = (cost, (*best[j - 1][1], index))
+    return best[-1][1]
 
 
 @dataclass(frozen=True)

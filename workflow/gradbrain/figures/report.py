@@ -85,7 +85,7 @@ def render_report(
     captions: Sequence[Path],
     output: Path,
     responses: Sequence[Path] = (),
-    encoding: Sequence[Path] = (),
+    scores: Sequence[Path] = (),
 ) -> str:
     """Write the page of a study.
 
@@ -105,8 +105,8 @@ def render_report(
         Where the page will lie; links are relative to it.
     responses
         Response stores, for counts, licences and citations.
-    encoding
-        Encoding stores, for the share of penalties at the edge of the grid.
+    scores
+        Score tables of the models, for the share of penalties at the edge of the grid.
 
     Returns
     -------
@@ -141,7 +141,7 @@ def render_report(
         figures=_report_figures(figures, captions, output),
         drawn={path.stem for path in figures},
         claims=table.to_dict("records"),
-        data=data_counts(responses, encoding),
+        data=data_counts(responses, scores),
         sources=_sources(responses),
         references=REFERENCES,
         config=config.read_text(encoding="utf-8"),
@@ -350,15 +350,15 @@ def _conclusion(verdict_of: dict[tuple[str, str], str]) -> str:
     return "; ".join(parts)
 
 
-def data_counts(responses: Sequence[Path], encoding: Sequence[Path]) -> list[dict[str, Any]]:
+def data_counts(responses: Sequence[Path], scores: Sequence[Path]) -> list[dict[str, Any]]:
     """Count subjects, images and targets per data set.
 
     Parameters
     ----------
     responses
         Response stores of the study.
-    encoding
-        Encoding stores of the study.
+    scores
+        Score tables of the models of the study.
 
     Returns
     -------
@@ -369,10 +369,10 @@ def data_counts(responses: Sequence[Path], encoding: Sequence[Path]) -> list[dic
     """
     stores = [open_store(path, kind="responses") for path in responses]
     edges: dict[str, float] = {}
-    for path in encoding:
-        attrs = open_store(path, kind="encoding").attrs
-        share = float(attrs["edge_share"])
-        edges[attrs["dataset"]] = max(share, edges.get(attrs["dataset"], 0.0))
+    for path in scores:
+        table = read_table(path, ["dataset", "edge_share"])
+        for dataset, share in table.groupby("dataset")["edge_share"].max().items():
+            edges[str(dataset)] = max(float(share), edges.get(str(dataset), 0.0))
     counts = []
     for dataset in sorted({str(store.attrs["dataset"]) for store in stores}):
         own = [store for store in stores if store.attrs["dataset"] == dataset]

@@ -18,12 +18,26 @@ def _names_of(module: nn.Module, prefix: str) -> list[str]:
     return [f"{prefix}.{name}" for name, _ in module.named_children()]
 
 
+def _residual_layers(module: nn.Module, stage: str) -> list[str]:
+    """Residual blocks of a stage; of bottlenecks also the two activations inside.
+
+    Bottleneck networks have few blocks (ResNet-50: 16), fewer than the 22 depths that are asked
+    of every network; the activations inside them fill the gaps (*ours*).
+    """
+    names = []
+    for index, block in module.get_submodule(stage).named_children():
+        inner = ("act1", "act2") if hasattr(block, "conv3") else ()
+        names += [*(f"{stage}.{index}.{name}" for name in inner), f"{stage}.{index}"]
+    return names
+
+
 def block_names(module: nn.Module) -> list[str]:
     """Names of the repeated blocks of a network, from input to output.
 
     Transformer blocks (``blocks.i``); the stages of MobileNet and EfficientNet (``blocks.i``);
-    residual blocks of ResNet (``layer1.0`` …); blocks of staged networks such as ConvNeXt
-    (``stages.i.blocks.j``) and Swin (``layers.i.blocks.j``).
+    residual blocks of ResNet (``layer1.0`` …), with the activations inside bottlenecks
+    (``layer1.0.act1`` …); blocks of staged networks such as ConvNeXt (``stages.i.blocks.j``) and
+    Swin (``layers.i.blocks.j``).
 
     Raises
     ------
@@ -34,7 +48,7 @@ def block_names(module: nn.Module) -> list[str]:
         return _names_of(blocks, "blocks")
     if isinstance(getattr(module, "layer1", None), nn.Module):
         stages = [name for name, _ in module.named_children() if name.startswith("layer")]
-        return [name for stage in stages for name in _names_of(getattr(module, stage), stage)]
+        return [name for stage in stages for name in _residual_layers(module, stage)]
     for container in ("stages", "layers"):
         if isinstance(stages_module := getattr(module, container, None), nn.Module):
             names = []

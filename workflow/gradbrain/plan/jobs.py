@@ -48,6 +48,11 @@ class Plan:
         self.study = study
         self.root = root
         self.results = f"{RESULTS}/{study.name}"
+        # Thousands of jobs ask for the same few closures, entries and sizes.
+        self._code: dict[tuple[str, ...], list[str]] = {}
+        self._model_entries: dict[str, ModelEntry] = {}
+        self._signal_sets: dict[str, SignalSet] = {}
+        self._fit_memory: dict[str, int] = {}
         settings = study.settings
         self.models = [name for name in study.models if self._wanted(name, settings.only_models)]
         self.subjects = [
@@ -112,11 +117,17 @@ class Plan:
 
     def model_entry(self, name: str) -> ModelEntry:
         """Entry of any model of the registry."""
-        return self.study.registries.model(name, where=self.study.where)
+        if name not in self._model_entries:
+            found = self.study.registries.model(name, where=self.study.where)
+            self._model_entries[name] = found
+        return self._model_entries[name]
 
     def signal_set(self, name: str) -> SignalSet:
         """Any signal set of the registry."""
-        return self.study.registries.signal_set(name, where=self.study.where)
+        if name not in self._signal_sets:
+            found = self.study.registries.signal_set(name, where=self.study.where)
+            self._signal_sets[name] = found
+        return self._signal_sets[name]
 
     def layer(self, model: str, name: str) -> Layer:
         """A layer of a model."""
@@ -145,6 +156,21 @@ class Plan:
     def features(self, model: str, layer: str, signal_set: str, stimuli: str) -> str:
         """Feature store."""
         return f"{RESULTS}/features/{model}/{layer}/{signal_set}/{stimuli}.zarr"
+
+    def all_features(self) -> list[tuple[str, str, str, str]]:
+        """(model, signal set, layer, stimuli) of every feature store that the study needs."""
+        signal_set = self.study.signal_set.name
+        stores: dict[tuple[str, str, str, str], None] = {}
+        for subject in self.subjects:
+            entry = self.study.subjects[subject]
+            stimuli = entry.stimuli_of(subject)
+            module, options = self.adapter(entry)
+            for model, layer, planted in module.required_features(entry, options):
+                stores[model, planted, layer, stimuli] = None
+            for model in self.models:
+                for layer in self.layers(model):
+                    stores[model, signal_set, layer, stimuli] = None
+        return list(stores)
 
     def features_of_model(self, model: str, stimuli: str) -> list[str]:
         """Feature stores of all layers that the study takes from a model."""
@@ -207,10 +233,13 @@ class Plan:
 
         Before the responses are made their size is not known; Snakemake asks again when they are.
         """
-        shape = array_shape(f"{self.results}/responses/{subject}.zarr", "response")
-        if shape is None:
-            return FIT_BASE_MB
-        return FIT_BASE_MB + math.ceil(FIT_MB_PER_RESPONSE_MB * 4 * math.prod(shape) / 2**20)
+        if subject not in self._fit_memory:
+            shape = array_shape(f"{self.results}/responses/{subject}.zarr", "response")
+            if shape is None:
+                return FIT_BASE_MB
+            size = math.ceil(FIT_MB_PER_RESPONSE_MB * 4 * math.prod(shape) / 2**20)
+            self._fit_memory[subject] = FIT_BASE_MB + size
+        return self._fit_memory[subject]
 
     # --- code and parameters -----------------------------------------------------------------
 
@@ -220,10 +249,13 @@ class Plan:
 
     def code(self, script: str, *modules: str) -> list[str]:
         """Modules behind a command-line entry, and those that the job loads by name."""
-        files = import_closure(
-            self.root / "scripts" / f"{script}.py", self.root / "workflow", modules
-        )
-        return [str(file) for file in files[1:]]
+        key = (script, *modules)
+        if key not in self._code:
+            files = import_closure(
+                self.root / "scripts" / f"{script}.py", self.root / "workflow", modules
+            )
+            self._code[key] = [str(file) for file in files[1:]]
+        return self._code[key]
 
     def asset(self, path: str) -> str:
         """Path of a file of the library that is not code."""
@@ -251,6 +283,19 @@ class Plan:
             objectives = [signal.objective, signal.options.get("objective")]
             modules.update(f"gradbrain.objectives.{name}" for name in objectives if name)
         return self.code("extract_features", *sorted(modules))
+
+    def response_entry(self, subject: str) -> str:
+        """Entry of a subject's data set as JSON; other subjects are no part of its responses."""
+        return self._entry_json(self.study.subjects[subject], (subject,))
+
+    def stimuli_entry(self, stimuli: str) -> str:
+        """Entry of a stimulus set's data set as JSON, with all subjects who saw its images."""
+        entry = self.stimuli[stimuli]
+        return self._entry_json(entry, entry.subjects if entry.stimuli else (stimuli,))
+
+    def _entry_json(self, entry: DatasetEntry, subjects: tuple[str, ...]) -> str:
+        narrowed = entry.model_copy(update={"subjects": subjects})
+        return self.as_json(narrowed, without=("fetch", "expected"))
 
     @staticmethod
     def as_json(settings: StrictModel, *, without: tuple[str, ...] = ()) -> str:

@@ -1,0 +1,247 @@
+"""Time Snakemake on the plan of the paper: the dry run of all of it, and a run with nothing to do.
+
+Dry run: the study tests/workflow/paper, eight models x 22 layers x 12 people, nothing made yet.
+Nothing to do: four of its models (1,056 triples of model, layer and person), whose outputs all
+stand. The jobs are not run, since the fits of a real study are weeks: every output is laid down as
+a small real store or file, and `snakemake --touch` writes its own records of each job (code,
+parameters, inputs and their checksums), as it does after a real one. The next run is the real
+thing: Snakemake compares everything with its records, and must find nothing to do; so that this is
+no empty promise, one module is changed at the end, and the jobs that follow must be planned.
+
+The peer is the same graph as a bare Snakefile: the same jobs, outputs and edges as literal lists,
+without input functions, parameters, code inputs or checks of this project. The last line is JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "workflow"))
+
+import numpy as np
+import xarray as xr
+
+from gradbrain.config.definition import feature_definition
+from gradbrain.config.registries import read_yaml
+from gradbrain.config.study import load_study
+from gradbrain.plan.jobs import Plan
+from gradbrain.store import write_store
+
+CODE = ("Snakefile", "workflow", "scripts", "config", "profiles", "envs", "tests/workflow/paper")
+STUDY = "tests/workflow/paper/study.yaml"
+# Snakemake waits .1 s per touched job, for the sake of clocks that tick slowly.
+SNAKEMAKE = (
+    "import sys, snakemake.executors.touch as touch; touch.Executor.SLEEPING_TIME = 0.0; "
+    "from snakemake.cli import main; main()"
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run printed, its wall time and its processor time, both in seconds."""
+
+    text: str
+    wall: float
+    cpu: float
+
+
+def snakemake(folder: Path, *arguments: str) -> Run:
+    """Run Snakemake in a folder."""
+    command = [sys.executable, "-c", SNAKEMAKE, "--cores", "1", "--nocolor", *arguments]
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    text = done.stdout + done.stderr
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(command)}\n{text[-3000:]}")
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Run(text, wall, cpu)
+
+
+def fastest(runs: list[Run], name: str) -> dict[str, float]:
+    """Wall and processor seconds of the fastest run, by the name of what was run."""
+    return {
+        f"{name}_s": round(min(run.wall for run in runs), 2),
+        f"{name}_cpu_s": round(min(run.cpu for run in runs), 2),
+    }
+
+
+def copy_checkout(folder: Path) -> None:
+    """Copy what a study needs, so that nothing of this checkout's results is in the way."""
+    for name in CODE:
+        source, target = ROOT / name, folder / name
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, target)
+
+
+def n_jobs(text: str) -> int:
+    """Read the number of jobs from the table that Snakemake prints."""
+    found = re.search(r"^total\s+(\d+)$", text, re.MULTILINE)
+    return int(found.group(1)) if found else 0
+
+
+@dataclass(frozen=True)
+class Tree:
+    """Lays down the outputs of a study, as small as they may be."""
+
+    folder: Path
+    plan: Plan
+
+    def lay_down(self, paths: list[str]) -> None:
+        """Make every output: folders as stores, the rest as files of a few kB."""
+        templates = self.folder / "templates"
+        content = np.random.default_rng(0).bytes(16_000)
+        for path in paths:
+            target = self.folder / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if path.endswith(".zarr"):
+                shutil.copytree(self._template(templates, path), target)
+            else:
+                target.write_bytes(path.encode() + content)
+        shutil.rmtree(templates)
+
+    def _template(self, templates: Path, path: str) -> Path:
+        """Return a store of the kind that stands at a path."""
+        parts = Path(path).parts
+        kind, attrs, name = parts[2], {}, parts[2]
+        if parts[1] == "features":
+            kind, name = "features", f"{parts[2]}-{parts[4]}"
+            entry, signals = self.plan.model_entry(parts[2]), self.plan.signal_set(parts[4])
+            attrs = {"definition": feature_definition(entry, signals)}
+        template = templates / f"{name}.zarr"
+        if not template.exists():
+            values = xr.Dataset({"value": ("image", np.ones(8, np.float32))}, attrs=attrs)
+            write_store(template, values, kind=kind)
+        return template
+
+
+def write_peer(folder: Path, plan: Plan) -> None:
+    """Write the same graph as a bare Snakefile: literal lists in the place of functions."""
+    rules: list[str] = []
+    targets: list[str] = []
+
+    def rule(name: str, inputs: list[str], outputs: list[str]) -> None:
+        made = [
+            f"directory({path!r})" if path.endswith(".zarr") else repr(path) for path in outputs
+        ]
+        rules.append(
+            f"rule {name}:\n    input: {inputs!r}\n    output: {', '.join(made)}\n"
+            "    shell: 'touch {output}'\n"
+        )
+
+    entries = plan.study.subjects
+    stimuli = sorted({entries[subject].stimuli_of(subject) for subject in plan.subjects})
+    rule("stimuli", [], ["results/stimuli/{stimuli}.parquet"])
+    rule("responses", [], [f"{plan.results}/responses/{{subject}}.zarr"])
+    for number, model in enumerate(plan.models):
+        signal_set = plan.study.signal_set.name
+        store = plan.features(model, "{layer}", signal_set, "{stimuli}")
+        rule(f"extract_{number}", ["results/stimuli/{stimuli}.parquet"], [store])
+        for name in stimuli:
+            own = [s for s in plan.subjects if entries[s].stimuli_of(s) == name]
+            for subject in own:
+                fit = f"{plan.results}/encoding/{model}/{{layer}}/{subject}"
+                features = plan.features_of_model(model, name)
+                inputs = [*features, f"{plan.results}/responses/{subject}.zarr"]
+                label = f"{number}_{plan.subjects.index(subject)}"
+                rule(f"fit_{label}", inputs, [f"{fit}.zarr", f"{fit}.parquet"])
+                rule(f"rsa_{label}", inputs, [f"{plan.results}/rsa/{model}/{subject}.parquet"])
+        fits = [p for suffix in ("zarr", "parquet") for p in plan.encoding(model, suffix=suffix)]
+        for stage, suffix in (("scores", "parquet"), ("maps", "zarr"), ("hierarchy", "parquet")):
+            rule(f"{stage}_{number}", fits, [f"{plan.results}/{stage}/{model}.{suffix}"])
+            targets.append(f"{plan.results}/{stage}/{model}.{suffix}")
+        targets += [*fits, *plan.rsa(model)]
+    lines = [f"rule all:\n    input: {targets!r}\n", *rules]
+    (folder / "Snakefile").write_text("\n".join(lines))
+
+
+def finish(folder: Path, arguments: list[str], lay_down: Callable[[list[str]], None]) -> None:
+    """Make Snakemake believe that everything was run."""
+    # Benchmark files are no outputs, but touching a job waits for them.
+    for rules in folder.glob("workflow/rules/*.smk"):
+        rules.write_text(re.sub(r" +benchmark:\n.*\n", "", rules.read_text()))
+    summary = snakemake(folder, "--summary", *arguments).text.splitlines()
+    header = next(number for number, line in enumerate(summary) if line.startswith("output_file"))
+    lay_down([line.split("\t")[0] for line in summary[header + 1 :] if "\t" in line])
+    snakemake(folder, "--touch", "--latency-wait", "0", "--quiet", *arguments)
+
+
+def nothing_to_do(folder: Path, arguments: list[str], rounds: int) -> list[Run]:
+    """Run a finished study, which must find nothing to do."""
+    runs = [snakemake(folder, *arguments) for _ in range(rounds)]
+    for run in runs:
+        if "Nothing to be done" not in run.text:
+            raise RuntimeError(f"the study is not finished:\n{run.text[-3000:]}")
+    return runs
+
+
+def check_that_changes_are_seen(folder: Path, triples: int) -> None:
+    """Change a module of the encoding: every fit must be planned again."""
+    with (folder / "workflow/gradbrain/encoding/splits.py").open("a") as module:
+        module.write("\nCHANGED = True\n")
+    changed = snakemake(folder, "--dry-run", "--configfile", STUDY).text
+    refits = re.search(r"^fit_encoding\s+(\d+)$", changed, re.MULTILINE)
+    if refits is None or int(refits.group(1)) != triples:
+        raise RuntimeError(f"a changed module must rerun every fit:\n{changed[-3000:]}")
+
+
+def measure(folder: Path, peer: Path, *, rounds: int, models: int) -> dict[str, float]:
+    """Time both graphs: planned from nothing, and finished."""
+    ours = ["--configfile", STUDY]
+    config = read_yaml(folder / STUDY)
+    write_peer(peer, Plan(load_study(config, root=ROOT, where=STUDY), ROOT))
+    dry = [snakemake(folder, "--dry-run", *ours) for _ in range(rounds)]
+    bare = [snakemake(peer, "--dry-run") for _ in range(rounds)]
+    result = {"jobs": n_jobs(dry[0].text), **fastest(dry, "dry_run")}
+    result |= {"peer_jobs": n_jobs(bare[0].text), **fastest(bare, "peer_dry_run")}
+    print(json.dumps(result), flush=True)
+
+    config["models"] = config["models"][:models]
+    (folder / STUDY).write_text(json.dumps(config))  # JSON is YAML
+    plan = Plan(load_study(config, root=ROOT, where=STUDY), ROOT)
+    triples = sum(map(len, plan.study.layers.values())) * len(plan.subjects)
+    finish(folder, ours, Tree(folder, plan).lay_down)
+    result |= {"triples": triples, **fastest(nothing_to_do(folder, ours, rounds), "noop")}
+    print(json.dumps(result), flush=True)
+    write_peer(peer, plan)
+    finish(peer, [], Tree(peer, plan).lay_down)
+    result |= fastest(nothing_to_do(peer, [], rounds), "peer_noop")
+    check_that_changes_are_seen(folder, triples)
+    for kind in ("dry_run", "noop"):
+        ratio = result[f"{kind}_cpu_s"] / result[f"peer_{kind}_cpu_s"]
+        result[f"{kind}_cpu_over_peer"] = round(ratio, 2)
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=2, help="runs of each; the fastest counts")
+    parser.add_argument("--models", type=int, default=4, help="models of the finished study")
+    arguments = parser.parse_args()
+    os.chdir(ROOT)  # registries of a study are named from where Snakemake runs
+    with tempfile.TemporaryDirectory() as name:
+        folder, peer = Path(name) / "study", Path(name) / "peer"
+        copy_checkout(folder)
+        peer.mkdir()
+        result = measure(folder, peer, rounds=arguments.rounds, models=arguments.models)
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,172 @@
+"""The estimate of a study: its numbers follow from the measured constants and nothing else."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+
+import estimate_study
+import pytest
+
+from gradbrain.config import GradbrainError
+from gradbrain.config.registries import Registries, read_yaml
+from gradbrain.config.schema import EncodingSettings, SignalEntry
+from gradbrain.config.study import load_study
+from gradbrain.models.passes import forward_pass
+from gradbrain.plan import estimate
+from gradbrain.plan.estimate import FitSize, NetworkCost, Rates
+from gradbrain.plan.jobs import Plan
+
+ROOT = Path(__file__).resolve().parents[2]
+RATES = Rates()
+PAPER = EncodingSettings(baseline_components=1000)
+NSD = FitSize(images=10000, targets=40000, units=20, width=1024, all_widths=22528, signals=4)
+MEG = replace(NSD, images=22448, targets=38211, units=141)
+
+
+def test_a_fit_of_the_paper_takes_what_the_page_on_scaling_adds_up():
+    # docs/scaling.md, per fold at 40,000 targets: 4 signals of 20.0 + 4.5 s, and of 5.45 ms per
+    # target; band widths are rounded there.
+    assert estimate.fit_seconds(NSD, PAPER, RATES) == pytest.approx(5 * (98 + 872), rel=0.02)
+    # THINGS-MEG: 3,850 s of which components take 1,204; 3.3 ms per target in the place of 2.9.
+    assert estimate.fit_seconds(MEG, PAPER, RATES) == pytest.approx(5 * 2646, rel=0.05)
+
+
+def test_components_are_taken_once_per_model_and_subject():
+    assert estimate.reduction_seconds(NSD, PAPER, RATES) == pytest.approx(5 * 149, rel=0.02)
+    assert estimate.reduction_seconds(MEG, PAPER, RATES) == pytest.approx(5 * 1204, rel=0.05)
+    # 1,000 components of 10,000 images in each of five folds, float32.
+    assert estimate.reduction_disk_gib(NSD, PAPER) == pytest.approx(4 * 5 * 1e7 / 2**30)
+
+
+def test_the_time_of_a_fit_is_linear_in_targets_and_signals():
+    def seconds(**changes):
+        return estimate.fit_seconds(replace(NSD, **changes), PAPER, RATES)
+
+    none, one, two = (seconds(targets=n) for n in (0, 1000, 2000))
+    assert two - one == pytest.approx(one - none)
+    zero, single, double = (seconds(signals=n) for n in (0, 1, 2))
+    assert double - single == pytest.approx(single - zero)
+
+
+def test_without_components_the_baseline_is_as_wide_as_there_are_images():
+    everything = estimate.fit_seconds(NSD, EncodingSettings(), RATES)
+    assert everything > 5 * estimate.fit_seconds(NSD, PAPER, RATES)
+
+
+def test_a_small_fit_takes_no_longer_than_it_takes_to_start():
+    small = FitSize(images=48, targets=16, units=4, width=48, all_widths=96, signals=4)
+    seconds = estimate.fit_seconds(small, EncodingSettings(), RATES)
+    assert RATES.start_s < seconds < RATES.start_s + 0.1
+
+
+def test_memory_is_what_the_jobs_ask_for(demo, monkeypatch):
+    from gradbrain.plan import jobs
+
+    monkeypatch.setattr(jobs, "array_shape", lambda path, name: (10000, 40000))
+    asked = demo.fit_memory(demo.subjects[0])
+    assert estimate.fit_memory_gib(NSD) == pytest.approx(asked / 1024, rel=1e-3)
+
+
+def test_the_size_of_a_store_is_that_of_its_arrays():
+    # A demo store of 320 targets, 8 regions and 100 draws takes 520,249 bytes on disk.
+    size = FitSize(images=320, targets=320, units=8, width=160, all_widths=400, signals=4)
+    found = estimate.fit_disk_gib(size, EncodingSettings(n_draws=100)) * 2**30
+    assert found == pytest.approx(520_249, rel=0.3)
+
+
+def test_passes_are_counted_as_the_objectives_make_them():
+    def signal(objective):
+        rule = "activation" if objective is None else "backprop"
+        role = "activation" if objective is None else "learning"
+        return SignalEntry(name="x", role=role, rule=rule, objective=objective)
+
+    assert estimate.n_passes([signal(None)]) == 1
+    assert estimate.n_passes([signal(None), signal("feature_norm")]) == 2
+    # The stimulus, two views, and a backward pass, half of it for a layer in the middle.
+    assert estimate.n_passes([signal(None), signal("dino")]) == 4
+    assert estimate.n_passes([signal(None), signal("dino")], depth=0.5) == 3.5
+
+
+@pytest.mark.parametrize("objective", ["dino", "view_consistency", "contrastive"])
+def test_views_are_as_many_as_the_objective_draws(objective):
+    options = import_module(f"gradbrain.objectives.{objective}").Options()
+    assert estimate.EXTRA_PASSES[objective] == options.views.n_views
+
+
+def test_operations_of_a_network_are_those_that_its_authors_report():
+    registries = Registries([ROOT / "config"])
+    entry = registries.model("resnet50_imagenet1k", where="test")
+    found = forward_pass(entry, ["layer1.0", "layer4.2"])
+    # 4.1 billion multiply-adds (timm's table of ResNet-50 at 224 px), two operations each.
+    assert found.flops == pytest.approx(2 * 4.11e9, rel=0.03)
+    assert found.channels == {"layer1.0": 256, "layer4.2": 2048}
+    assert found.positions == {"layer1.0": 56 * 56, "layer4.2": 7 * 7}
+    assert found.n_parameters == 25_557_032
+
+
+@pytest.fixture
+def demo():
+    path = ROOT / "config" / "config.yaml"
+    return Plan(load_study(read_yaml(path), root=ROOT, where=str(path)), ROOT)
+
+
+def test_extraction_by_layer_costs_more_than_in_one_pass(demo):
+    costs = {
+        model: NetworkCost(1e9, dict.fromkeys(demo.layers(model), 100)) for model in demo.models
+    }
+    costs["planting_mobilenetv2_050"] = NetworkCost(
+        1e9, {f"blocks.{index}": 100 for index in range(7)}
+    )
+    images = {"simulated": 320}
+    fused = estimate.extraction_cost(demo, costs, images, RATES, gpu=True)
+    features = demo.study.settings.features.model_copy(update={"unit": "layer"})
+    settings = demo.study.settings.model_copy(update={"features": features})
+    single = Plan(replace(demo.study, settings=settings), ROOT)
+    by_layer = estimate.extraction_cost(single, costs, images, RATES, gpu=True)
+    assert fused.jobs == 3
+    assert by_layer.jobs == 7 + 7 + 2
+    assert by_layer.disk_gib == fused.disk_gib
+    assert by_layer.gpu_hours > 2 * fused.gpu_hours
+    assert fused.cpu_hours == 0
+
+
+def test_a_rate_of_ones_own_changes_what_it_is_the_rate_of(capsys):
+    def printed(*options):
+        estimate_study.main([str(ROOT / "config" / "config.yaml"), "--json", *options])
+        return json.loads(capsys.readouterr().out)
+
+    usual = printed()
+    slow = printed("--rate", "core_pass_gflops=1")
+    assert slow["core_hours"] > usual["core_hours"]
+    assert slow["rules"]["fit_encoding"] == usual["rules"]["fit_encoding"]
+    large = printed("--size", "simulated_fmri_feedforward=320,50000,8")
+    assert large["rules"]["fit_encoding"]["cpu_hours"] > usual["rules"]["fit_encoding"]["cpu_hours"]
+    gpu = printed("--gpus", "1", "--images-per-s", "mobilenetv2_050_untrained=100")
+    assert gpu["gpu_hours"] > 0
+    assert gpu["rates"]["gpu_tflops"] < 1
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--size", "nsd=1,2,3"], "no data set of the study 'nsd'"),
+        (["--size", "simulated_fmri_feedforward=1,2"], "IMAGES,TARGETS,UNITS"),
+        (["--rate", "fits_s=-1"], "--rate fits_s: expected a number above 0, found '-1'"),
+        (["--rate", "speed=1"], "no constant 'speed'"),
+        (["--images-per-s", "100"], "expected NAME=VALUE"),
+    ],
+)
+def test_a_wrong_option_is_named(options, said):
+    with pytest.raises(GradbrainError, match=r".*") as error:
+        estimate_study.main([str(ROOT / "config" / "config.yaml"), *options])
+    assert said in str(error.value)
+
+
+def test_a_data_set_of_unknown_size_is_an_error_that_names_the_option(demo):
+    entry = demo.study.datasets["simulated_fmri_feedforward"]
+    demo.study.datasets[entry.name] = entry.model_copy(update={"expected": None})
+    with pytest.raises(GradbrainError, match="--size simulated_fmri_feedforward=IMAGES"):
+        estimate.subject_sizes(demo, {})

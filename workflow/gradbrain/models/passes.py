@@ -1,0 +1,81 @@
+"""What one image costs a network: operations of a pass, and the width of its layers.
+
+Found on the meta device, where nothing is allocated or computed, so that a study can be estimated
+before any weights are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from gradbrain.config.schema import ModelEntry
+from gradbrain.models import timm_compat
+from gradbrain.models.errors import LayerError
+
+
+@dataclass(frozen=True)
+class ForwardPass:
+    """One forward pass of one image.
+
+    Attributes
+    ----------
+    flops
+        Floating-point operations of convolutions and matrix products; an addition and a
+        multiplication are two.
+    channels
+        Layer name -> channels of its output: what is left of it under mean pooling.
+    positions
+        Layer name -> tokens or map positions of its output.
+    n_parameters
+        Weights of the network.
+    """
+
+    flops: int
+    channels: dict[str, int]
+    positions: dict[str, int]
+    n_parameters: int
+
+
+def forward_pass(entry: ModelEntry, layers: Sequence[str]) -> ForwardPass:
+    """Trace one forward pass of the network of an entry.
+
+    Parameters
+    ----------
+    entry
+        Registry entry; its weights are not needed.
+    layers
+        Layers whose outputs are measured.
+
+    Raises
+    ------
+    LayerError
+        The network has no such layer.
+    """
+    timm = timm_compat.import_timm()
+    shapes: dict[str, tuple[int, ...]] = {}
+    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        module = timm.create_model(entry.architecture, **entry.kwargs).eval()
+        modules = dict(module.named_modules())
+        for layer in layers:
+            if layer not in modules:
+                raise LayerError(f"model {entry.name!r}: {entry.architecture} has no {layer!r}")
+            modules[layer].register_forward_hook(
+                lambda _, __, output, name=layer: shapes.update({name: tuple(output.shape)})
+            )
+        module.forward_features(torch.zeros(1, 3, entry.input_size, entry.input_size))
+    last = str(getattr(module, "output_fmt", "NCHW")).endswith("NHWC")
+    channels, positions = {}, {}
+    for name, shape in shapes.items():
+        axis = 1 if len(shape) == 2 or (len(shape) == 4 and not last) else len(shape) - 1
+        channels[name] = shape[axis]
+        positions[name] = torch.Size(shape).numel() // shape[axis]
+    return ForwardPass(
+        flops=int(counter.get_total_flops()),
+        channels=channels,
+        positions=positions,
+        n_parameters=sum(parameter.numel() for parameter in module.parameters()),
+    )

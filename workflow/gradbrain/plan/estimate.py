@@ -1,0 +1,458 @@
+"""What a study costs before it is run: jobs, disk, memory and time.
+
+Sizes follow from the config and the registries. Times and memory are those of one measured job,
+carried over to other sizes by how each step grows; docs/scaling.md has the measurements. What was
+not measured is named in `CAVEATS` and printed with every estimate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+
+from gradbrain.config import GradbrainError
+from gradbrain.config.schema import EncodingSettings, ExpectedSize, SignalEntry
+from gradbrain.plan.jobs import FIT_BASE_MB, FIT_MB_PER_RESPONSE_MB, Plan
+
+GIB = 2.0**30
+# Sizes that the constants of a fit were measured at.
+N_TRAIN, N_TEST, JOINT_WIDTH, N_BAND_WEIGHTS, N_DRAWS = 8000, 2000, 2024, 11, 200
+
+CAVEATS = (
+    "Times of fits were measured at 8,000 training images of 1,024 features and grow from there as "
+    "the arithmetic does; principal components of all layers are extrapolated from 4,096 images.",
+    "Extraction counts the operations of the network's passes at one rate, that of a ViT at 224 px "
+    "on a core; depthwise convolutions and small images take 3 to 10 times as long. Reading and "
+    "decoding images is not in it. No GPU was measured: name yours with --rate gpu_tflops=VALUE "
+    "or --images-per-s.",
+    "Disk is what is stored before compression. Memory of fits is what they ask for, of other jobs "
+    "their largest arrays. Jobs of stimuli, responses, RSA, tables and figures count with the time "
+    "that a job takes to start.",
+)
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Measured constants; the command line overrides each.
+
+    Attributes
+    ----------
+    start_s
+        CPU seconds that any job takes to start Python, import and write (demo, small jobs: 1.4 to
+        2.3 s).
+    core_gflops
+        Matrix products in float64 on one core (docs/scaling.md).
+    eigh_4096_s
+        Eigendecomposition of a matrix of 4,096 on one core.
+    standardise_s
+        Standardising the activations of 22 layers of 1,024 features for 8,000 images.
+    fits_s, fits_ms_per_target
+        Fits of one learning signal in one fold, apart from targets and per target.
+    scores_s, scores_ms_per_target
+        Their scores with 200 draws for 2,000 held-out images.
+    process_gib
+        What a small job holds (demo: .2 to .9 GiB, the most with torch).
+    core_pass_gflops
+        Passes of a network on one core: 6.8 images of 10.0 GFLOP per second, ViT-Ti/16 at 224 px
+        (benchmarks/bench_extraction.py --clock cpu). Small images and depthwise convolutions
+        reach a tenth to a third of it (demo).
+    gpu_tflops
+        Passes of a network on one GPU. Not measured: half of the 19.5 TFLOP/s in float32 that
+        the data sheet of NVIDIA's A100 gives.
+    """
+
+    start_s: float = 2.0
+    core_gflops: float = 49.0
+    eigh_4096_s: float = 10.8
+    standardise_s: float = 10.0
+    fits_s: float = 20.0
+    fits_ms_per_target: float = 2.9
+    scores_s: float = 4.5
+    scores_ms_per_target: float = 2.55
+    process_gib: float = 0.9
+    core_pass_gflops: float = 68.0
+    gpu_tflops: float = 9.75
+
+
+# Forward passes besides that of the stimulus, where an entry does not say how many views it draws;
+# a test compares them with the objectives' own defaults.
+EXTRA_PASSES = {"dino": 2, "view_consistency": 2, "contrastive": 1, "masked_feature": 1}
+RATE_NAMES = tuple(field.name for field in fields(Rates))
+
+
+@dataclass(frozen=True)
+class NetworkCost:
+    """What one image costs a network.
+
+    Attributes
+    ----------
+    flops
+        Floating-point operations of a forward pass.
+    widths
+        Layer -> features after pooling and projection.
+    """
+
+    flops: float
+    widths: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """Jobs of one rule.
+
+    Attributes
+    ----------
+    rule
+        Name of the rule; fused extraction counts as one rule.
+    jobs
+        How many there are.
+    disk_gib
+        What all of them write.
+    memory_gib
+        The largest one.
+    cpu_hours, gpu_hours
+        All of them together, on one core and on one GPU.
+    longest_hours
+        The longest one.
+    """
+
+    rule: str
+    jobs: int
+    disk_gib: float = 0.0
+    memory_gib: float = 0.0
+    cpu_hours: float = 0.0
+    gpu_hours: float = 0.0
+    longest_hours: float = 0.0
+
+
+def job_counts(plan: Plan) -> dict[str, int]:
+    """Jobs of each rule that a study runs from nothing, fused extraction as one rule.
+
+    Returns
+    -------
+    dict
+        Name of the rule -> number of jobs; rules without jobs are left out.
+    """
+    subjects, models = plan.subjects, plan.models
+    stimuli = {plan.study.subjects[subject].stimuli_of(subject) for subject in subjects}
+    calibration = {plan.study.signal_set.calibration}
+    calibration |= {plan.signal_set(name).calibration for _, name in plan.planting_models}
+    n_fits = sum(len(plan.layers(model)) for model in models) * len(subjects)
+    reduced = plan.study.settings.encoding.baseline_components is not None
+    counts = {
+        "prepare_stimuli": len(stimuli | calibration),
+        "prepare_responses": len(subjects),
+        "extract_features": _extraction_jobs(plan),
+        "reduce_activations": len(models) * len(subjects) if reduced else 0,
+        "fit_encoding": n_fits,
+        "compute_rsa": len(models) * len(subjects),
+        "collect_scores": len(models),
+        "collect_maps": len(models),
+        "score_hierarchy": len(models),
+        "test_claims": 1,
+        "write_config": 1,
+        "plot_figure": len(plan.figures),
+        "write_report": 1,
+    }
+    return {rule: count for rule, count in counts.items() if count}
+
+
+def _extraction_jobs(plan: Plan) -> int:
+    fused = plan.study.settings.features.unit == "model"
+    jobs = set()
+    for model, signal_set, layer, stimuli in plan.all_features():
+        jobs.add((model, signal_set, stimuli) if fused else (model, signal_set, stimuli, layer))
+    return len(jobs)
+
+
+def n_passes(signals: Iterable[SignalEntry], depth: float = 0.0) -> float:
+    """Count the passes that the signals of an image take, as a multiple of one forward pass.
+
+    One forward pass, one for each augmented view that an objective draws, and one backward pass
+    per learning signal or control. Parameters are frozen, so that a whole backward pass costs as
+    much as a forward one; for a layer at relative `depth` it ends there.
+    """
+    total = 1.0
+    for signal in signals:
+        views = signal.options.get("views", {}).get("n_views")
+        total += EXTRA_PASSES.get(signal.objective or "", 0) if views is None else views
+        total += (1.0 - depth) if signal.rule != "activation" else 0.0
+    return total
+
+
+def extraction_cost(
+    plan: Plan,
+    costs: Mapping[str, NetworkCost],
+    images: Mapping[str, int],
+    rates: Rates,
+    *,
+    gpu: bool,
+) -> StageCost:
+    """Cost of all extraction jobs: the operations of their passes at one rate.
+
+    Parameters
+    ----------
+    plan
+        The study.
+    costs
+        Model -> cost of an image.
+    images
+        Stimulus set -> number of images.
+    rates
+        Measured constants.
+    gpu
+        Whether passes run on a GPU.
+    """
+    fused = plan.study.settings.features.unit == "model"
+    speed = rates.gpu_tflops * 1e12 if gpu else rates.core_pass_gflops * 1e9
+    passes: dict[tuple[str, ...], float] = {}
+    disk = 0.0
+    for model, signal_set, layer, stimuli in plan.all_features():
+        signals = plan.signal_set(signal_set).signals
+        n_images, cost = images[stimuli], costs[model]
+        depth = 0.0 if fused else plan.layer(model, layer).depth
+        key = (model, signal_set, stimuli) if fused else (model, signal_set, stimuli, layer)
+        passes[key] = n_images * cost.flops * n_passes(signals, depth)
+        disk += n_images * len(signals) * (cost.widths[layer] * 4 + 8)
+    seconds = [rates.start_s + flops / speed for flops in passes.values()]
+    hours = sum(seconds) / 3600
+    return StageCost(
+        "extract_features",
+        len(passes),
+        disk / GIB,
+        rates.process_gib,
+        cpu_hours=0.0 if gpu else hours,
+        gpu_hours=hours if gpu else 0.0,
+        longest_hours=max(seconds) / 3600,
+    )
+
+
+@dataclass(frozen=True)
+class FitSize:
+    """Sizes that the cost of one encoding job follows from.
+
+    Attributes
+    ----------
+    images, targets, units
+        Of the subject.
+    width
+        Features of the layer.
+    all_widths
+        Features of all layers together.
+    signals
+        Learning signals and controls.
+    """
+
+    images: int
+    targets: int
+    units: int
+    width: int
+    all_widths: int
+    signals: int
+
+
+def fit_seconds(size: FitSize, settings: EncodingSettings, rates: Rates) -> float:
+    """CPU seconds of one encoding job on one core, the reduced baseline given."""
+    n_test = size.images / settings.n_folds
+    n_train = size.images - n_test
+    weights = settings.n_band_weights / N_BAND_WEIGHTS
+    joint = min(n_train, 2 * size.width)
+    baseline = min(n_train, _baseline_width(size, settings) + size.width)
+    # Two joint fits per signal: with the layer's activation, and with those of all layers.
+    cubes = ((joint / JOINT_WIDTH) ** 3 + (baseline / JOINT_WIDTH) ** 3) / 2
+    squares = ((joint / JOINT_WIDTH) ** 2 + (baseline / JOINT_WIDTH) ** 2) / 2
+    fits = weights * (
+        rates.fits_s * cubes + rates.fits_ms_per_target * 1e-3 * squares * size.targets
+    )
+    held_out = (n_test / N_TEST) ** 2 * settings.n_draws / N_DRAWS
+    scores = held_out * (rates.scores_s + rates.scores_ms_per_target * 1e-3 * size.targets)
+    standardise = 0.0
+    if settings.baseline_components is None:
+        standardise = _standardise_seconds(size, n_train, rates)
+    return rates.start_s + settings.n_folds * (standardise + size.signals * (fits + scores))
+
+
+def _baseline_width(size: FitSize, settings: EncodingSettings) -> int:
+    kept = settings.baseline_components
+    return size.all_widths if kept is None else min(kept, size.all_widths)
+
+
+def _standardise_seconds(size: FitSize, n_train: float, rates: Rates) -> float:
+    return rates.standardise_s * n_train * size.all_widths / (N_TRAIN * 22 * 1024)
+
+
+def reduction_seconds(size: FitSize, settings: EncodingSettings, rates: Rates) -> float:
+    """CPU seconds that principal components of all layers take, in the folds of one subject."""
+    n_train = size.images * (1 - 1 / settings.n_folds)
+    small, large = sorted((n_train, float(size.all_widths)))
+    products = 2 * small**2 * large / (rates.core_gflops * 1e9)
+    fold = (
+        _standardise_seconds(size, n_train, rates)
+        + products
+        + rates.eigh_4096_s * (small / 4096) ** 3
+    )
+    return rates.start_s + settings.n_folds * fold
+
+
+def reduction_disk_gib(size: FitSize, settings: EncodingSettings) -> float:
+    """Size of the components of one model for one subject: one set of them per fold."""
+    return 4 * size.images * _baseline_width(size, settings) * settings.n_folds / GIB
+
+
+def fit_memory_gib(size: FitSize) -> float:
+    """Memory that one encoding job asks for."""
+    responses = 4 * size.images * size.targets / 2**20
+    return (FIT_BASE_MB + FIT_MB_PER_RESPONSE_MB * responses) / 1024
+
+
+def reduction_memory_gib(size: FitSize) -> float:
+    """Memory of a reduction: activations of all layers and their kernel, in float64."""
+    return 8 * size.images * (2 * size.all_widths + 2 * size.images) / GIB
+
+
+def fit_disk_gib(size: FitSize, settings: EncodingSettings) -> float:
+    """Size of one encoding store: scores and penalties per target, draws per unit."""
+    rows, fits = 4 + 10 * size.signals, 2 + 3 * size.signals
+    per_target = 4 * (rows + 3 * fits)
+    draws = 2 * 4 * settings.n_draws * rows * size.units
+    return (per_target * size.targets + draws) / GIB
+
+
+def _fit_sizes(
+    plan: Plan, costs: Mapping[str, NetworkCost], sizes: Mapping[str, ExpectedSize]
+) -> list[list[FitSize]]:
+    """Sizes of the fits of every model and subject, layer by layer."""
+    signals = sum(signal.role != "activation" for signal in plan.study.signal_set.signals)
+    found = []
+    for model in plan.models:
+        widths = [costs[model].widths[layer] for layer in plan.layers(model)]
+        for subject in plan.subjects:
+            size = sizes[plan.study.subjects[subject].name]
+            found.append(
+                [
+                    FitSize(
+                        size.n_images, size.n_targets, size.n_units, width, sum(widths), signals
+                    )
+                    for width in widths
+                ]
+            )
+    return found
+
+
+def reduction_cost(
+    fits: Iterable[list[FitSize]], settings: EncodingSettings, rates: Rates
+) -> StageCost:
+    """Cost of all reductions of a model's activations on one core each."""
+    sizes = [layers[0] for layers in fits]
+    seconds = [reduction_seconds(size, settings, rates) for size in sizes]
+    return StageCost(
+        "reduce_activations",
+        len(sizes),
+        sum(reduction_disk_gib(size, settings) for size in sizes),
+        max(map(reduction_memory_gib, sizes)) + rates.process_gib,
+        cpu_hours=sum(seconds) / 3600,
+        longest_hours=max(seconds) / 3600,
+    )
+
+
+def encoding_cost(
+    fits: Iterable[list[FitSize]], settings: EncodingSettings, rates: Rates
+) -> StageCost:
+    """Cost of all encoding jobs on one core each."""
+    sizes = [size for layers in fits for size in layers]
+    seconds = [fit_seconds(size, settings, rates) for size in sizes]
+    return StageCost(
+        "fit_encoding",
+        len(sizes),
+        sum(fit_disk_gib(size, settings) for size in sizes),
+        max(map(fit_memory_gib, sizes)),
+        cpu_hours=sum(seconds) / 3600,
+        longest_hours=max(seconds) / 3600,
+    )
+
+
+def subject_sizes(plan: Plan, given: Mapping[str, ExpectedSize]) -> dict[str, ExpectedSize]:
+    """Size of the responses of one subject per data set: as given, else as the entry expects.
+
+    Raises
+    ------
+    GradbrainError
+        A data set has neither.
+    """
+    sizes = {}
+    for name, entry in plan.study.datasets.items():
+        found = given.get(name, entry.expected)
+        if found is None:
+            raise GradbrainError(
+                f"datasets.yaml: data set {name!r}: expected: missing, so its cost cannot be "
+                f"estimated; add it to the entry or give --size {name}=IMAGES,TARGETS,UNITS"
+            )
+        sizes[name] = found
+    return sizes
+
+
+def estimate(
+    plan: Plan,
+    costs: Mapping[str, NetworkCost],
+    sizes: Mapping[str, ExpectedSize],
+    rates: Rates,
+    *,
+    gpu: bool,
+) -> list[StageCost]:
+    """Cost of every rule of a study, from nothing.
+
+    Parameters
+    ----------
+    plan
+        The study.
+    costs
+        Model -> cost of an image; planting models of simulated brains included.
+    sizes
+        Data set -> size of the responses of one subject.
+    rates
+        Measured constants.
+    gpu
+        Whether extraction runs on GPUs.
+
+    Returns
+    -------
+    list of StageCost
+        In the order of the workflow.
+    """
+    images = {
+        entry.stimuli_of(subject): sizes[entry.name].n_images
+        for subject, entry in plan.study.subjects.items()
+    }
+    settings, fits = plan.study.settings.encoding, _fit_sizes(plan, costs, sizes)
+    known = {
+        "extract_features": extraction_cost(plan, costs, images, rates, gpu=gpu),
+        "reduce_activations": reduction_cost(fits, settings, rates),
+        "fit_encoding": encoding_cost(fits, settings, rates),
+    }
+    responses = sum(
+        4
+        * sizes[plan.study.subjects[subject].name].n_images
+        * sizes[plan.study.subjects[subject].name].n_targets
+        for subject in plan.subjects
+    )
+    stages = []
+    for rule, count in job_counts(plan).items():
+        hours = count * rates.start_s / 3600
+        small = StageCost(
+            rule,
+            count,
+            disk_gib=responses / GIB if rule == "prepare_responses" else 0.0,
+            memory_gib=rates.process_gib,
+            cpu_hours=hours,
+            longest_hours=rates.start_s / 3600,
+        )
+        stages.append(known.get(rule, small))
+    return stages
+
+
+def elapsed_hours(stages: Iterable[StageCost], *, cores: int, gpus: int) -> float:
+    """Hours from start to end if all cores and GPUs are busy, one stage after the other."""
+    return sum(
+        max(stage.longest_hours, stage.cpu_hours / cores + stage.gpu_hours / max(gpus, 1))
+        for stage in stages
+    )
