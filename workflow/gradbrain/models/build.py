@@ -238,8 +238,8 @@ def _from_hub(entry: ModelEntry, data: Path) -> tuple[nn.Module, str]:
     except Exception as error:  # safetensors and state-dict errors of a dozen kinds
         raise WeightsError(
             f"model {entry.name!r}: {path} could not be loaded as the weights {name} "
-            f"({type(error).__name__}: {str(error).splitlines()[0]}); expected model.safetensors "
-            f"of https://huggingface.co/{repository}"
+            f"({weights.first_line(error)}); expected model.safetensors of "
+            f"https://huggingface.co/{repository}"
         ) from error
 
 

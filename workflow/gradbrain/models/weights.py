@@ -41,6 +41,11 @@ def state_digest(module: nn.Module) -> str:
     return whole.hexdigest()
 
 
+def first_line(error: Exception) -> str:
+    """Kind and first line of an error of another package, which may be long or empty."""
+    return " ".join([f"{type(error).__name__}:", *str(error).strip().splitlines()[:1]])
+
+
 def check_sha256(path: Path, entry: ModelEntry) -> None:
     """Compare a file with the checksum that the entry pins, if it pins one.
 
@@ -94,7 +99,7 @@ def download(repository: str, entry: ModelEntry, local: Path) -> Path:
         try:
             return Path(hf_hub_download(repository, name, revision=entry.revision))
         except Exception as error:  # of the hub, the network and the cache: a dozen kinds
-            problems.append(f"{name}: {type(error).__name__}: {str(error).strip().splitlines()[0]}")
+            problems.append(f"{name}: {first_line(error)}")
     at = f" at revision {entry.revision}" if entry.revision else ""
     raise WeightsError(
         f"model {entry.name!r}: the weights of {repository} could not be fetched "
