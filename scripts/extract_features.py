@@ -6,11 +6,14 @@ import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
+LIBRARY = Path(__file__).resolve().parents[1] / "workflow"
+sys.path.insert(0, str(LIBRARY))
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.cli import json_argument, run
 from gradbrain.config.schema import ModelEntry, SignalSet
+from gradbrain.plan.code_inputs import code_digest
+from gradbrain.signals import signal_modules
 
 
 def parser() -> argparse.ArgumentParser:
@@ -50,6 +53,7 @@ def main(argv: list[str] | None = None) -> None:
     from gradbrain.signals.extraction import ExtractionJob, run_extraction
     from gradbrain.signals.layer_stores import LayerRequest
 
+    modules = {name for entry in arguments.signal_set.signals for name in signal_modules(entry)}
     job = ExtractionJob(
         entry=arguments.model,
         signal_set=arguments.signal_set,
@@ -64,6 +68,7 @@ def main(argv: list[str] | None = None) -> None:
         calibration=arguments.calibration,
         data=arguments.data,
         batch_size=arguments.batch_size,
+        code_digest=code_digest(Path(__file__), LIBRARY, sorted(modules)),
     )
     run_extraction(job, set_up(arguments.device, arguments.precision, arguments.threads))
 

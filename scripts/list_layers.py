@@ -21,7 +21,7 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "patterns",
         nargs="*",
-        help="timm architectures or patterns such as 'vit_*_dinov3'; none: those of models.yaml",
+        help="architectures or patterns such as 'vit_*_dinov3'; none: those of models.yaml",
     )
     parser.add_argument(
         "--models", type=Path, default=ROOT / "config" / "models.yaml", help="model registry"
@@ -31,13 +31,13 @@ def parser() -> argparse.ArgumentParser:
 
 
 def matching(patterns: list[str], known: list[str]) -> set[str]:
-    """Architectures of timm that match the patterns; each pattern must match at least one."""
+    """Known architectures that match the patterns; each pattern must match at least one."""
     chosen = set()
     for pattern in patterns:
         found = fnmatch.filter(known, pattern)
         if not found:
             raise GradbrainError(
-                f"no architecture of timm matches {pattern!r}; e.g. {', '.join(known[:3])} do exist"
+                f"no architecture matches {pattern!r}; e.g. {', '.join(known[:3])} do exist"
             )
         chosen.update(found)
     return chosen
@@ -46,11 +46,12 @@ def matching(patterns: list[str], known: list[str]) -> set[str]:
 def main(argv: list[str] | None = None) -> None:
     arguments = parser().parse_args(argv)
     from gradbrain.models.layers import COLUMNS, layer_table
+    from gradbrain.models.owlvit import ARCHITECTURES
     from gradbrain.models.timm_compat import import_timm
     from gradbrain.store import read_table, write_table
 
     if arguments.patterns:
-        chosen = matching(arguments.patterns, import_timm().list_models())
+        chosen = matching(arguments.patterns, [*import_timm().list_models(), *ARCHITECTURES])
         if arguments.output.exists():
             chosen |= set(read_table(arguments.output, COLUMNS)["architecture"])
     else:

@@ -1,4 +1,4 @@
-"""Write the tables of results in README.md from finished studies, between their markers."""
+"""Write the tables of results in README.md and docs/ from finished studies, between markers."""
 
 from __future__ import annotations
 
@@ -136,13 +136,67 @@ def worlds(results: Path) -> list[str]:
     return [*lines, "", "Made by `python scripts/write_readme_tables.py worlds`."]
 
 
-SECTIONS = {"objects92": objects92, "worlds": worlds}
+def objective_cells(scores: pd.DataFrame, signal: str) -> list[str]:
+    """Raw score at the best layer and unique part at the best layer, for both regions."""
+    cells = []
+    for measure in ("r", "unique_r2"):
+        rows = scores[(scores["signal"] == signal) & (scores["measure"] == measure)]
+        for roi in ("EVC", "IT"):
+            part = rows[rows["roi"] == roi]
+            cells.append(best_layer_cell(part) if len(part) else "–")
+    return cells
 
 
-def replace_section(text: str, name: str, lines: list[str]) -> str:
+def verdict_cells(claims: pd.DataFrame, model: str, signal: str) -> list[str]:
+    """Estimate, interval and verdict of C1 and C2, where the signal is a learning signal."""
+    cells = []
+    for prediction in ("C1", "C2"):
+        rows = claims[
+            (claims["prediction"] == prediction)
+            & (claims["variant"] == "unique")
+            & (claims["model"] == model)
+            & (claims["signal"] == signal)
+        ]
+        cells += [
+            f"{row.estimate:+.4f} [{row.ci_low:+.4f}, {row.ci_high:+.4f}] {row.verdict}"
+            for row in rows.itertuples()
+        ] or ["–"]
+    return cells
+
+
+def objects92_objectives(results: Path) -> list[str]:
+    """Every objective and control under every training diet."""
+    claims = read_table(results / "claims.csv")
+    lines = [
+        "| training | signal | EVC r | IT r | EVC unique R² | IT unique R² | C1 | C2 |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for model in dict.fromkeys(claims["model"]):
+        scores = read_table(results / "scores" / f"{model}.parquet", ["roi", "signal", "value"])
+        for signal in dict.fromkeys(scores["signal"]):
+            if signal == "all_activations":
+                continue
+            cells = [
+                *objective_cells(scores, signal),
+                *verdict_cells(claims, model, signal),
+            ]
+            diet = model.removeprefix("mobilenetv2_100_")
+            lines.append(f"| {diet} | `{signal}` | {' | '.join(cells)} |")
+    return lines
+
+
+SECTIONS = {
+    "objects92": objects92,
+    "worlds": worlds,
+    "objects92_objectives": objects92_objectives,
+}
+PAGES = {"objects92_objectives": "docs/objectives.md"}
+
+
+def replace_section(text: str, name: str, lines: list[str], *, page: str) -> str:
     start, end = f"<!-- {name}:start -->", f"<!-- {name}:end -->"
     if start not in text or end not in text:
-        raise GradbrainError(f"README.md: lacks the markers {start} and {end}")
+        raise GradbrainError(f"{page}: lacks the markers {start} and {end}")
     head, rest = text.split(start, 1)
     return "\n".join([head + start, "", *lines, "", end + rest.split(end, 1)[1]])
 
@@ -152,11 +206,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("sections", nargs="+", choices=sorted(SECTIONS))
     parser.add_argument("--results", type=Path, default=ROOT / "results")
     arguments = parser.parse_args(argv)
-    page = ROOT / "README.md"
-    text = page.read_text(encoding="utf-8")
     for name in arguments.sections:
-        text = replace_section(text, name, SECTIONS[name](arguments.results / name))
-    write_text(page, text)
+        page = PAGES.get(name, "README.md")
+        text = (ROOT / page).read_text(encoding="utf-8")
+        lines = SECTIONS[name](arguments.results / name)
+        write_text(ROOT / page, replace_section(text, name, lines, page=page))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ from gradbrain.config.definition import feature_definition
 from gradbrain.config.schema import ModelEntry, Pooling, Projection
 from gradbrain.signals import SignalError
 from gradbrain.signals.device import set_up
-from gradbrain.store import StoreError, open_store, read_definition
+from gradbrain.signals.layer_stores import finished_path
+from gradbrain.store import StoreError, StreamingStore, open_store, read_definition
 
 ROOT = Path(__file__).resolve().parents[3]
 LAYERS = ["layer1.0", "layer2.0", "layer4.0"]
@@ -236,6 +237,7 @@ def test_signals_that_are_zero_are_counted_and_warned_about(study, tools, caplog
     facts = json.loads(provenance.read_text())
     assert facts["degenerate"]["zero"] == {"gradient_feature_norm": 11}
     assert facts["images_per_s"] > 0
+    assert facts["weights"] == "random, seed 0"
 
 
 def test_values_that_overflow_are_refused_by_name(study, monkeypatch):
@@ -299,16 +301,72 @@ def test_a_killed_job_leaves_no_store_that_reads_and_its_rerun_is_the_same(momen
     assert killed.returncode == -process_signal.SIGKILL, killed.stderr
     survivors = LAYERS[:1] if method == "finish" else []
     for layer in LAYERS:
-        if layer in survivors:
-            open_store(study.output(layer), kind="features", verify=True)
-        else:
-            with pytest.raises(StoreError, match="no such store"):
-                open_store(study.output(layer), kind="features")
+        with pytest.raises(StoreError, match="no such store"):
+            open_store(study.output(layer), kind="features")
+        assert finished_path(study.output(layer)).exists() == (layer in survivors)
     assert any(study.folder.glob("features/*/.seen.zarr.gradbrain-partial-*"))
     rerun = study.extract()
     study.folder /= "undisturbed"
     assert rerun == study.extract()
-    assert not any(study.folder.parent.glob("features/*/.*partial*"))
+    assert not any(study.folder.parent.glob("features/*/.*"))
+
+
+@pytest.fixture
+def interrupted(study, monkeypatch):
+    """A study whose job failed when its first layer was finished and its second was not."""
+    finish, calls = StreamingStore.finish, []
+
+    def failing(store, *arguments, **keywords):
+        calls.append(store)
+        if len(calls) == 2:
+            raise OSError("no space left on device")
+        return finish(store, *arguments, **keywords)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StreamingStore, "finish", failing)
+        with pytest.raises(OSError, match="no space left"):
+            study.extract()
+    assert not study.output(LAYERS[0]).exists()
+    assert finished_path(study.output(LAYERS[0])).exists()
+    return study
+
+
+def test_a_layer_that_was_finished_before_a_failure_is_taken_over(interrupted, caplog):
+    caplog.set_level(logging.INFO)
+    rerun = interrupted.extract()
+    taken_over = interrupted.output(LAYERS[0])
+    assert f"{taken_over}: finished by an interrupted job, taken over" in caplog.text
+    assert "3 signals of 2 layers for 11 images" in caplog.text
+    provenance = json.loads(taken_over.with_name("seen.zarr.provenance.json").read_text())
+    assert provenance["digest"] == rerun[LAYERS[0]]
+    interrupted.folder /= "undisturbed"
+    assert rerun == interrupted.extract()
+    assert not any(interrupted.folder.parent.glob("features/*/.*"))
+
+
+@pytest.mark.parametrize("changed", ["code_digest", "definition", "stimuli_digest"])
+def test_a_finished_layer_of_another_making_is_swept(
+    changed, interrupted, caplog, tools, monkeypatch
+):
+    caplog.set_level(logging.INFO)
+    if changed == "code_digest":
+        monkeypatch.setattr("extract_features.code_digest", lambda *_: "of other code")
+    elif changed == "definition":
+        interrupted.entry = ENTRY.model_copy(update={"seed": 3})
+    else:
+        interrupted.stimuli = tools["stimuli"](interrupted.folder, "seen", 11, 99)
+    interrupted.extract()
+    assert f"removed: {changed} changed" in caplog.text or f", {changed} changed" in caplog.text
+    assert "3 signals of 3 layers for 11 images" in caplog.text
+    assert not any(interrupted.folder.glob("features/*/.*"))
+
+
+def test_a_damaged_finished_layer_is_swept(interrupted, caplog):
+    caplog.set_level(logging.INFO)
+    waiting = finished_path(interrupted.output(LAYERS[0]))
+    next(file for file in waiting.glob("activation/c/**/*") if file.is_file()).unlink()
+    interrupted.extract()
+    assert "3 signals of 3 layers for 11 images" in caplog.text
 
 
 def test_definitions_can_be_read_without_opening_the_store(study):

@@ -296,24 +296,3 @@ def test_one_image_that_does_not_fit_is_an_error(tiny_model, batch, bank, tools,
     monkeypatch.setattr(extractor.recorder, "record", full)
     with pytest.raises(SignalError, match="one image does not fit into the memory"):
         extractor.take(batch)
-
-
-@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
-def test_reduced_precision_keeps_the_direction_of_the_gradient(precision, tools):
-    entry = ModelEntry(
-        name="v",
-        architecture="test_vit",
-        kwargs={"img_size": SIZE},
-        untrained=True,
-        input_size=SIZE,
-    )
-    batch, rows = images_for(tools), []
-    for autocast in (None, precision):
-        model = build_model(entry, autocast=autocast)
-        chosen = tools["signal_set"](tools["backprop"]("feature_norm"))
-        extractor = SignalExtractor(model, ["blocks.2"], chosen, None)
-        rows.append(extractor.take(batch)["blocks.2"].features["gradient_feature_norm"])
-    cosine = (rows[0] * rows[1]).sum(1)
-    # bfloat16 has 8 significant bits, float16 has 11; measured .9997 and .99999.
-    assert (cosine > (0.995 if precision is torch.bfloat16 else 0.9995)).all(), cosine
-    assert not np.array_equal(*rows)

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from gradbrain.config.registries import Registries, read_yaml
 from gradbrain.config.schema import ModelEntry
 from gradbrain.models import timm_compat
-from gradbrain.models.build import build_model
+from gradbrain.models.build import build_model, create_network
 from gradbrain.models.errors import ModelError, WeightsError
 from gradbrain.models.layers import layer_table, list_layers
 from gradbrain.models.preprocess import to_input
@@ -159,18 +159,54 @@ def test_a_file_in_place_of_the_hub_is_used(tmp_path):
     assert built.weights_digest == state_digest(module)
 
 
-def test_without_network_the_error_says_which_file_goes_where(tmp_path, monkeypatch):
-    timm = timm_compat.import_timm()
+@pytest.fixture
+def hub(monkeypatch):
+    """The files that the hub is asked for; without any it is out of reach."""
+    asked, files = [], {}
 
-    def offline(*_, **__):
-        raise OSError("no route to host")
+    def download(repository, name, *, revision):
+        asked.append((repository, name, revision))
+        if (repository, name) not in files:
+            raise OSError("no route to host")
+        return str(files[repository, name])
 
-    monkeypatch.setattr(timm, "create_model", offline)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", download)
+    return asked, files
+
+
+def test_without_network_the_error_says_which_file_goes_where(tmp_path, hub):
     with pytest.raises(WeightsError) as caught:
         build_model(trained(pretrained="r160_in1k", revision="abc"), data=tmp_path)
     message = str(caught.value)
     assert "https://huggingface.co/timm/test_resnet.r160_in1k at revision abc" in message
     assert str(tmp_path / "weights" / "test_resnet.r160_in1k.safetensors") in message
+
+
+def test_weights_are_fetched_at_the_pinned_revision_and_checked(checkpoint, tmp_path, hub):
+    path, module = checkpoint
+    asked, files = hub
+    files["timm/test_resnet.r160_in1k", "model.safetensors"] = path
+    entry = trained(pretrained="r160_in1k", revision="abc", checkpoint_sha256=file_sha256(path))
+    built = build_model(entry, data=tmp_path)
+    assert asked == [("timm/test_resnet.r160_in1k", "model.safetensors", "abc")]
+    assert built.weights_digest == state_digest(module)
+    assert built.weights_origin == "timm/test_resnet.r160_in1k@abc"
+    with pytest.raises(WeightsError, match="the entry pins 0000"):
+        build_model(entry.model_copy(update={"checkpoint_sha256": "0" * 64}), data=tmp_path)
+
+
+def test_weights_without_a_pinned_revision_are_warned_about(checkpoint, tmp_path, hub, caplog):
+    hub[1]["timm/test_resnet.r160_in1k", "model.safetensors"] = checkpoint[0]
+    built = build_model(trained(pretrained="r160_in1k"), data=tmp_path)
+    assert built.weights_origin == "timm/test_resnet.r160_in1k@unpinned"
+    assert "no revision is pinned" in caplog.text
+
+
+def test_a_file_of_other_weights_in_place_of_the_hub_is_refused(checkpoint, tmp_path):
+    path, _ = checkpoint
+    save_file({"other": torch.ones(1)}, path.with_name("test_resnet.r160_in1k.safetensors"))
+    with pytest.raises(WeightsError, match=r"could not be loaded as the weights test_resnet.r160"):
+        build_model(trained(pretrained="r160_in1k"), data=tmp_path)
 
 
 def test_an_unknown_tag_lists_those_there_are(tmp_path):
@@ -241,11 +277,9 @@ def test_layers_run_from_input_to_output(architecture, names):
 def test_every_entry_builds_and_its_layers_come_in_order(name):
     entry = REGISTRIES.model(name, where="test")
     layers = REGISTRIES.layers(entry.architecture, where="test")
-    timm = timm_compat.import_timm()
-    tag = f".{entry.pretrained}" if entry.pretrained else ""
     called: dict[str, tuple[int, ...]] = {}
     with torch.device("meta"), torch.no_grad():
-        module = timm.create_model(entry.architecture + tag, **entry.kwargs).eval()
+        module = create_network(entry).eval()
         modules = dict(module.named_modules())
         for layer in layers:
             modules[layer.name].register_forward_hook(
@@ -257,8 +291,9 @@ def test_every_entry_builds_and_its_layers_come_in_order(name):
     assert [layer.depth for layer in layers] == sorted(layer.depth for layer in layers)
     assert all(len(shape) in (3, 4) for shape in called.values())
     assert features.shape == (1, module.num_features)
-    if entry.pretrained:
-        config = timm.get_pretrained_cfg(entry.architecture + tag)
+    if entry.pretrained and entry.source == "timm":
+        timm = timm_compat.import_timm()
+        config = timm.get_pretrained_cfg(f"{entry.architecture}.{entry.pretrained}")
         assert (config.mean, config.std) == (entry.mean, entry.std)
         assert config.input_size[1] == entry.input_size
         assert config.crop_pct == entry.crop_pct

@@ -8,7 +8,10 @@ import json
 from gradbrain.config.schema import ModelEntry, SignalSet
 
 # What an entry says about itself, without bearing on any value.
-DESCRIPTIVE = {"name", "licence", "citation", "default_objective"}
+DESCRIPTIVE = {"name", "licence", "citation", "default_objective", "sibling"}
+# Keys that entries did not always have: left out where they say what held before, so that stores
+# made then keep their definition.
+LATER_KEYS = {"source": "timm"}
 
 
 def feature_definition(model: ModelEntry, signal_set: SignalSet) -> str:
@@ -17,8 +20,12 @@ def feature_definition(model: ModelEntry, signal_set: SignalSet) -> str:
     Features are shared by all studies and named by registry entries alone. The digest is kept
     in each store, so that an entry which changed under its stores is noticed.
     """
+    entry = model.model_dump(mode="json", exclude=DESCRIPTIVE)
+    for key, before in LATER_KEYS.items():
+        if entry[key] == before:
+            del entry[key]
     definition = {
-        "model": model.model_dump(mode="json", exclude=DESCRIPTIVE),
+        "model": entry,
         "signal_set": signal_set.model_dump(mode="json", exclude={"name"}),
     }
     return hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()

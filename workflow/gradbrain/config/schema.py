@@ -26,7 +26,10 @@ class ModelEntry(StrictModel):
     """One entry of ``config/models.yaml``: a network, its weights and how images enter it."""
 
     name: Name = Field(description="Its key in the registry.")
-    architecture: str = Field(description="Name of the architecture in timm.")
+    architecture: str = Field(description="Name of the architecture in its source.")
+    source: Literal["timm", "transformers"] = Field(
+        "timm", description="Package that has the architecture; transformers is optional."
+    )
     kwargs: dict[str, Any] = Field({}, description="Passed on to timm.create_model.")
     untrained: bool = Field(False, description="Random initialisation under `seed`.")
     seed: int = Field(0, ge=0, description="Seed of the random initialisation.")
@@ -34,9 +37,12 @@ class ModelEntry(StrictModel):
         None, description="Safetensors file below data/, e.g. weights/mine.safetensors."
     )
     checkpoint_sha256: str | None = Field(
-        None, description="Expected SHA-256 of the checkpoint; a mismatch is an error."
+        None, description="Expected SHA-256 of the file of weights; a mismatch is an error."
     )
-    pretrained: str | None = Field(None, description="timm weight tag, fetched from the hub.")
+    pretrained: str | None = Field(
+        None,
+        description="timm weight tag, or hub repository for transformers; fetched from the hub.",
+    )
     revision: str | None = Field(None, description="Pinned revision of the hub repository.")
     mean: tuple[float, float, float] = Field(
         (0.485, 0.456, 0.406), description="RGB mean, in [0, 1]."
@@ -52,6 +58,9 @@ class ModelEntry(StrictModel):
     default_objective: str = Field("dino", description="Objective used where none is named.")
     licence: str = Field("", description="Licence of the weights.")
     citation: str = Field("", description="What to cite.")
+    sibling: Name | None = Field(
+        None, description="Smaller entry of the same family, untrained; tests run it in its place."
+    )
 
     @model_validator(mode="after")
     def _one_source_of_weights(self) -> ModelEntry:

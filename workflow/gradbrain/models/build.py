@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from gradbrain.config.schema import ModelEntry
-from gradbrain.models import timm_compat, weights
+from gradbrain.models import owlvit, timm_compat, weights
 from gradbrain.models.errors import ModelError, WeightsError
 
 log = logging.getLogger(__name__)
@@ -35,6 +35,8 @@ class VisionModel:
         Registry entry.
     weights_digest
         SHA-256 of the state dictionary.
+    weights_origin
+        Where the weights came from, with the revision of the hub repository or ``unpinned``.
     dtype
         Of the parameters and of the outputs; float64 in numerical tests.
     autocast
@@ -44,6 +46,7 @@ class VisionModel:
     module: nn.Module
     entry: ModelEntry
     weights_digest: str = ""
+    weights_origin: str = ""
     dtype: torch.dtype = torch.float32
     autocast: torch.dtype | None = None
     _constants: dict[str, torch.Tensor] = field(default_factory=dict, repr=False)
@@ -147,7 +150,25 @@ class VisionModel:
             )
 
 
-def _create(entry: ModelEntry, name: str, **loading: Any) -> nn.Module:
+def create_network(entry: ModelEntry, **loading: Any) -> nn.Module:
+    """Build the network of an entry as its source makes it, with random weights.
+
+    Inside ``torch.device("meta")`` no memory is taken for them.
+
+    Parameters
+    ----------
+    entry
+        Registry entry. A timm tag in it brings its own settings, e.g. the number of classes.
+    **loading
+        Further arguments of ``timm.create_model``.
+
+    Raises
+    ------
+    ModelError
+        There is no such architecture, or it does not accept the kwargs of the entry.
+    """
+    if entry.source == "transformers":
+        return owlvit.create(entry)
     timm = timm_compat.import_timm()
     if not timm.is_model(entry.architecture.partition(".")[0]):
         near = timm.list_models(f"*{entry.architecture.split('_')[0]}*")[:8]
@@ -155,8 +176,9 @@ def _create(entry: ModelEntry, name: str, **loading: Any) -> nn.Module:
             f"model {entry.name!r}: timm {timm.__version__} has no architecture "
             f"{entry.architecture!r}; similar names: {', '.join(near) or 'none'}"
         )
+    tag = f".{entry.pretrained}" if entry.pretrained else ""
     try:
-        return timm.create_model(name, **entry.kwargs, **loading)
+        return timm.create_model(entry.architecture + tag, **entry.kwargs, **loading)
     except TypeError as error:
         raise ModelError(
             f"model {entry.name!r}: {entry.architecture} does not accept the kwargs "
@@ -167,50 +189,57 @@ def _create(entry: ModelEntry, name: str, **loading: Any) -> nn.Module:
 def _untrained(entry: ModelEntry) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(entry.seed)
-        return _create(entry, entry.architecture)
+        return create_network(entry)
 
 
-def _from_checkpoint(entry: ModelEntry, data: Path) -> nn.Module:
-    path = data / str(entry.checkpoint)
+def _from_file(entry: ModelEntry, path: Path) -> nn.Module:
+    """Load weights that are named as the network names them, or a whole OWL-ViT detector."""
     state = weights.read_state(path, entry)
-    module = _create(entry, entry.architecture)
+    if entry.source == "transformers":
+        state = owlvit.tower_state(state)
+    module = create_network(entry)
     weights.load_strictly(module, state, path=path, entry=entry)
     return module
 
 
-def _from_hub(entry: ModelEntry, data: Path) -> nn.Module:
-    """Load a timm tag from ``data/weights/<architecture>.<tag>.safetensors``, else from the hub."""
+def _timm_repository(entry: ModelEntry) -> str:
     timm = timm_compat.import_timm()
     name = f"{entry.architecture}.{entry.pretrained}"
-    local = data / "weights" / f"{name}.safetensors"
     known = timm.list_pretrained(f"{entry.architecture}.*")
     if name not in known:
         raise ModelError(
             f"model {entry.name!r}: timm {timm.__version__} knows no weights {name!r}; it has "
             f"{', '.join(known) or 'none'}"
         )
-    config = timm.get_pretrained_cfg(name)
-    if local.is_file():
-        overlay = {"file": str(local)}
+    return str(timm.get_pretrained_cfg(name).hf_hub_id)
+
+
+def _from_hub(entry: ModelEntry, data: Path) -> tuple[nn.Module, str]:
+    """Load published weights from below ``data/weights``, else from the hub; say which."""
+    if entry.source == "transformers":
+        name, repository = entry.architecture, str(entry.pretrained)
     else:
-        if entry.revision is None:
-            log.warning(
-                "model %s: no revision is pinned, the newest weights of %s are taken",
-                entry.name,
-                config.hf_hub_id,
-            )
-        pinned = f"@{entry.revision}" if entry.revision else ""
-        overlay = {"hf_hub_id": f"{config.hf_hub_id}{pinned}"}
+        name, repository = f"{entry.architecture}.{entry.pretrained}", _timm_repository(entry)
+    local = data / "weights" / f"{name}.safetensors"
+    if local.is_file():
+        path, origin = local, f"file weights/{local.name}"
+    else:
+        path = weights.download(repository, entry, local)
+        origin = f"{repository}@{entry.revision or weights.UNPINNED}"
+    if entry.source == "transformers":
+        return _from_file(entry, path), origin
+    weights.check_sha256(path, entry)
     try:
-        return _create(entry, name, pretrained=True, pretrained_cfg_overlay=overlay)
+        # timm renames the entries of some checkpoints while it reads them.
+        overlay = {"file": str(path)}
+        return create_network(entry, pretrained=True, pretrained_cfg_overlay=overlay), origin
     except ModelError:
         raise
-    except Exception as error:  # hub, network, safetensors and state-dict errors
-        at = f" at revision {entry.revision}" if entry.revision else ""
+    except Exception as error:  # safetensors and state-dict errors of a dozen kinds
         raise WeightsError(
-            f"model {entry.name!r}: the weights {name} could not be loaded "
-            f"({type(error).__name__}: {str(error).splitlines()[0]}). Without network, place "
-            f"model.safetensors of https://huggingface.co/{config.hf_hub_id}{at} at {local}"
+            f"model {entry.name!r}: {path} could not be loaded as the weights {name} "
+            f"({weights.first_line(error)}); expected model.safetensors of "
+            f"https://huggingface.co/{repository}"
         ) from error
 
 
@@ -259,10 +288,13 @@ def build_model(
         The architecture, its kwargs or its weights are not as the entry says.
     """
     if entry.untrained:
-        module = _untrained(entry)
+        module, origin = _untrained(entry), f"random, seed {entry.seed}"
     elif entry.checkpoint is not None:
-        module = _from_checkpoint(entry, data)
+        module, origin = _from_file(entry, data / entry.checkpoint), f"file {entry.checkpoint}"
     else:
-        module = _from_hub(entry, data)
+        module, origin = _from_hub(entry, data)
     digest = weights.state_digest(module)
-    return VisionModel(freeze(module).to(device), entry, digest, autocast=autocast)
+    log.info("model %s: weights from %s, digest %s", entry.name, origin, digest[:12])
+    return VisionModel(
+        freeze(module).to(device), entry, digest, autocast=autocast, weights_origin=origin
+    )

@@ -8,7 +8,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from gradbrain.models import timm_compat
+from gradbrain.models import owlvit, timm_compat
 from gradbrain.models.errors import LayerError, ModelError
 
 COLUMNS = ["architecture", "layer", "layer_index", "depth"]
@@ -63,13 +63,24 @@ def block_names(module: nn.Module) -> list[str]:
     )
 
 
+def _layer_names(architecture: str) -> list[str]:
+    if architecture in owlvit.ARCHITECTURES:
+        # Known from the settings alone, so that transformers need not be there.
+        return owlvit.block_names(architecture)
+    timm = timm_compat.import_timm()
+    if not timm.is_model(architecture):
+        raise ModelError(f"timm {timm.__version__} has no architecture {architecture!r}")
+    with torch.device("meta"):
+        return block_names(timm.create_model(architecture))
+
+
 def list_layers(architecture: str) -> pd.DataFrame:
-    """List the layers of a timm architecture without allocating its weights.
+    """List the layers of an architecture without allocating its weights.
 
     Parameters
     ----------
     architecture
-        Name in timm.
+        Name in timm, or one of :data:`gradbrain.models.owlvit.ARCHITECTURES`.
 
     Returns
     -------
@@ -80,14 +91,9 @@ def list_layers(architecture: str) -> pd.DataFrame:
     Raises
     ------
     ModelError
-        timm has no such architecture.
+        There is no such architecture.
     """
-    timm = timm_compat.import_timm()
-    if not timm.is_model(architecture):
-        raise ModelError(f"timm {timm.__version__} has no architecture {architecture!r}")
-    with torch.device("meta"):
-        module = timm.create_model(architecture)
-    names = block_names(module)
+    names = _layer_names(architecture)
     indices = range(len(names))
     return pd.DataFrame(
         {

@@ -53,7 +53,12 @@ def _repaired_operators() -> torch.library.Library | None:
     return None
 
 
+def repair_torchvision() -> None:
+    """Make torchvision importable where its operators are missing."""
+    _repaired_operators()
+
+
 def import_timm() -> ModuleType:
     """Import timm, repairing torchvision's operators first where they are missing."""
-    _repaired_operators()
+    repair_torchvision()
     return importlib.import_module("timm")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,7 +13,16 @@ from torch import nn
 from gradbrain.config.schema import ModelEntry
 from gradbrain.models.errors import WeightsError
 
+log = logging.getLogger(__name__)
+
 SHOWN = 5
+UNPINNED = "unpinned"
+SAFETENSORS = "model.safetensors"
+# Some repositories hold a pickle only. timm would run its code, so its repositories must not.
+HUB_FILES = {
+    "timm": (SAFETENSORS,),
+    "transformers": (SAFETENSORS, "pytorch_model.bin"),
+}
 
 
 def file_sha256(path: Path) -> str:
@@ -31,6 +41,73 @@ def state_digest(module: nn.Module) -> str:
     return whole.hexdigest()
 
 
+def first_line(error: Exception) -> str:
+    """Kind and first line of an error of another package, which may be long or empty."""
+    return " ".join([f"{type(error).__name__}:", *str(error).strip().splitlines()[:1]])
+
+
+def check_sha256(path: Path, entry: ModelEntry) -> None:
+    """Compare a file with the checksum that the entry pins, if it pins one.
+
+    Raises
+    ------
+    WeightsError
+        They differ.
+    """
+    if entry.checkpoint_sha256 is None:
+        return
+    found = file_sha256(path)
+    if found != entry.checkpoint_sha256:
+        raise WeightsError(
+            f"model {entry.name!r}: {path} has SHA-256 {found}, the entry pins "
+            f"{entry.checkpoint_sha256}; fetch the pinned file or correct checkpoint_sha256"
+        )
+
+
+def download(repository: str, entry: ModelEntry, local: Path) -> Path:
+    """Fetch the weights of a hub repository at the revision of the entry, or take them cached.
+
+    Parameters
+    ----------
+    repository
+        E.g. ``timm/resnet50.a1_in1k``.
+    entry
+        Its ``revision`` is used; None takes the newest and warns.
+    local
+        Where the file may be placed by hand instead, for the error.
+
+    Returns
+    -------
+    Path
+        File in the cache of huggingface_hub.
+
+    Raises
+    ------
+    WeightsError
+        There is no network and no cached file, or the repository has no weights.
+    """
+    from huggingface_hub import hf_hub_download
+
+    if entry.revision is None:
+        log.warning(
+            "model %s: no revision is pinned, the newest weights of %s are taken",
+            entry.name,
+            repository,
+        )
+    problems = []
+    for name in HUB_FILES[entry.source]:
+        try:
+            return Path(hf_hub_download(repository, name, revision=entry.revision))
+        except Exception as error:  # of the hub, the network and the cache: a dozen kinds
+            problems.append(f"{name}: {first_line(error)}")
+    at = f" at revision {entry.revision}" if entry.revision else ""
+    raise WeightsError(
+        f"model {entry.name!r}: the weights of {repository} could not be fetched "
+        f"({'; '.join(problems)}). Without network, place {SAFETENSORS} of "
+        f"https://huggingface.co/{repository}{at} at {local}"
+    )
+
+
 def read_state(path: Path, entry: ModelEntry) -> dict[str, torch.Tensor]:
     """Read a state dictionary from safetensors, or from a pickle that holds tensors only.
 
@@ -45,13 +122,7 @@ def read_state(path: Path, entry: ModelEntry) -> dict[str, torch.Tensor]:
             f"model {entry.name!r}: the checkpoint {path} does not exist; place the file there "
             "(data/weights may be a link to the folder that holds it)"
         )
-    if entry.checkpoint_sha256 is not None:
-        found = file_sha256(path)
-        if found != entry.checkpoint_sha256:
-            raise WeightsError(
-                f"model {entry.name!r}: {path} has SHA-256 {found}, the entry pins "
-                f"{entry.checkpoint_sha256}; fetch the pinned file or correct checkpoint_sha256"
-            )
+    check_sha256(path, entry)
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file

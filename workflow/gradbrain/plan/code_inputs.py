@@ -8,6 +8,7 @@ Snakemake compares small inputs by checksum, so a touched file changes nothing.
 from __future__ import annotations
 
 import ast
+import hashlib
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -87,3 +88,12 @@ def import_closure(script: Path, library: Path, modules: Iterable[str] = ()) -> 
             found.add(file)
             queue.extend(_imported_modules(file))
     return [script, *sorted(found)]
+
+
+def code_digest(script: Path, library: Path, modules: Iterable[str] = ()) -> str:
+    """SHA-256 over the names and contents of the files of :func:`import_closure`."""
+    whole = hashlib.sha256()
+    for file in import_closure(script, library, modules):
+        whole.update(f"{file.name} {file.stat().st_size}\n".encode())
+        whole.update(file.read_bytes())
+    return whole.hexdigest()

@@ -18,14 +18,13 @@ if TYPE_CHECKING:
 
 # Modules of this package that are not rules.
 PARTS = {
-    "calibration_images",
-    "definition",
     "device",
     "extraction",
     "image_stream",
     "layer_stores",
     "normalisation",
     "pooling",
+    "progress",
     "projection",
     "tape",
 }

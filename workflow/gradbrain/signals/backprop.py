@@ -21,8 +21,9 @@ from gradbrain.config.schema import SignalEntry
 from gradbrain.objectives.base import BoundObjective
 from gradbrain.signals.tape import Taken, Tape
 
-# Half precision loses gradients below 6e-8; the scale is a power of two, so it costs no digits.
-HALF_PRECISION_SCALE = 2.0**10
+# Half precision loses gradients below 6e-8 and overflows at 65504: the objective is scaled up, and
+# down where that overflows. The scales are powers of two, so they cost no digits.
+HALF_PRECISION_SCALES = (2.0**10, 1.0, 2.0**-10)
 
 
 class Rule:
@@ -40,18 +41,29 @@ class Rule:
         with torch.enable_grad():
             values = objective.values(tape.outputs[objective.objective.output])
         model = objective.objective.model
-        half = model.autocast is torch.float16
-        scale = HALF_PRECISION_SCALE if half else 1.0
+        scales = HALF_PRECISION_SCALES if model.autocast is torch.float16 else (1.0,)
         layers = list(tape.layers.values())
-        gradients = torch.autograd.grad(
-            values.sum() * scale, layers, retain_graph=keep_graph, allow_unused=True
-        )
+        for scale in scales:
+            last = scale == scales[-1]
+            gradients = torch.autograd.grad(
+                values.sum() * scale,
+                layers,
+                retain_graph=keep_graph or not last,
+                allow_unused=True,
+            )
+            if last or all(g is None or bool(torch.isfinite(g).all()) for g in gradients):
+                break
         return Taken(
             {
                 name: torch.zeros_like(tensor)
                 if gradient is None
-                else gradient.to(model.dtype) / scale
+                else _unscaled(gradient.to(model.dtype), scale)
                 for (name, tensor), gradient in zip(tape.layers.items(), gradients, strict=True)
             },
             values.detach(),
         )
+
+
+def _unscaled(gradient: torch.Tensor, scale: float) -> torch.Tensor:
+    # A division by one would copy the gradients of all tokens.
+    return gradient if scale == 1 else gradient / scale

@@ -7,16 +7,14 @@ at the first named layer. Features stream to one store per layer.
 from __future__ import annotations
 
 import logging
-import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from tqdm import tqdm
 
 from gradbrain import objectives
 from gradbrain.config.schema import ModelEntry, SignalEntry, SignalSet
@@ -31,13 +29,18 @@ from gradbrain.signals.layer_stores import (
     OBJECTIVE_VALUE,
     LayerRequest,
     LayerStores,
+    finished_path,
     is_current,
+    is_finished,
     layer_attributes,
+    publish,
 )
 from gradbrain.signals.normalisation import VANISHING, unit_length, vector_norm
 from gradbrain.signals.pooling import layout_of, pooling_function
+from gradbrain.signals.progress import Progress
 from gradbrain.signals.projection import RandomProjection
 from gradbrain.signals.tape import Rule, TapeRecorder
+from gradbrain.store import remove_store
 
 log = logging.getLogger(__name__)
 
@@ -291,6 +294,8 @@ class ExtractionJob:
         Folder below which checkpoints lie.
     batch_size
         Images per batch.
+    code_digest
+        Digest of the code that makes the features.
     """
 
     entry: ModelEntry
@@ -301,6 +306,7 @@ class ExtractionJob:
     calibration: Path
     data: Path
     batch_size: int
+    code_digest: str
 
 
 def run_extraction(job: ExtractionJob, compute: Compute) -> dict[str, str]:
@@ -336,14 +342,45 @@ def run_extraction(job: ExtractionJob, compute: Compute) -> dict[str, str]:
             weights_digest=model.weights_digest,
             stimuli_digest=stimuli.digest,
             calibration_digest=calibration.digest,
+            code_digest=job.code_digest,
             precision=compute.precision,
         )
         for request in job.layers
     }
-    requests = [r for r in job.layers if not is_current(r.output, attributes[r.name])]
-    for request in job.layers:
-        if request not in requests:
-            log.info("%s is complete and kept", request.output)
+    missing = [r for r in job.layers if not _is_kept(r, attributes[r.name])]
+    requests = [r for r in missing if not is_finished(r.output, attributes[r.name])]
+    digests = _extract(
+        job,
+        requests,
+        attributes=attributes,
+        model=model,
+        stimuli=stimuli,
+        calibration=calibration,
+        compute=compute,
+    )
+    publish([request.output for request in missing])
+    return digests
+
+
+def _is_kept(request: LayerRequest, attributes: Mapping[str, Any]) -> bool:
+    if not is_current(request.output, attributes):
+        return False
+    log.info("%s is complete and kept", request.output)
+    remove_store(finished_path(request.output))
+    return True
+
+
+def _extract(
+    job: ExtractionJob,
+    requests: Sequence[LayerRequest],
+    *,
+    attributes: Mapping[str, Mapping[str, Any]],
+    model: VisionModel,
+    stimuli: StimulusImages,
+    calibration: StimulusImages,
+    compute: Compute,
+) -> dict[str, str]:
+    """Take the layers that are asked for in one pass over the images; layer -> digest."""
     if not requests:
         return {}
     stored = StoredImages(calibration, job.batch_size, compute.device)
@@ -371,6 +408,7 @@ def run_extraction(job: ExtractionJob, compute: Compute) -> dict[str, str]:
         rate = _stream(extractor, stimuli, stores, job, compute.device)
         facts = {
             **compute.describe(),
+            "weights": model.weights_origin,
             "images_per_s": round(rate, 2),
             "batch_size": job.batch_size,
             "peak_gpu_mib": peak_gpu_mib(compute.device),
@@ -393,19 +431,14 @@ def _stream(
     device: torch.device,
 ) -> float:
     """Run over all images and write their rows; return images per second."""
-    started, at = time.perf_counter(), 0
-    batches = stimuli.batches(job.batch_size, device)
-    with tqdm(total=len(stimuli), unit="image", desc=job.entry.name, mininterval=1) as progress:
-        for batch in batches:
+    at = 0
+    with Progress(total=len(stimuli), name=job.entry.name, device=device) as progress:
+        for batch in stimuli.batches(job.batch_size, device):
             for layer, signals in extractor.take(batch).items():
                 stores.write_rows(at, layer, signals.rows())
             at += len(batch)
             progress.update(len(batch))
-            if device.type == "cuda":
-                progress.set_postfix_str(f"GPU {peak_gpu_mib(device)} MiB", refresh=False)
-    rate = at / (time.perf_counter() - started)
-    log.info("%d images at %.1f images/s", at, rate)
-    return rate
+        return progress.images_per_s
 
 
 def _warn_of_degenerate(

@@ -15,7 +15,14 @@ import numpy as np
 from gradbrain.config.definition import feature_definition
 from gradbrain.config.schema import ModelEntry, SignalSet
 from gradbrain.signals import SignalError
-from gradbrain.store import StoreError, StreamingStore, open_store, read_definition
+from gradbrain.store import (
+    StoreError,
+    StreamingStore,
+    move_store,
+    open_store,
+    read_definition,
+    remove_store,
+)
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +68,7 @@ def layer_attributes(
         "signal_set": signal_set.name,
         "stimuli": stimuli,
         "definition": feature_definition(entry, signal_set),
-        "model_entry": entry.model_dump(mode="json", exclude={"licence", "citation"}),
+        "model_entry": entry.model_dump(mode="json", exclude={"licence", "citation", "sibling"}),
         "signal_set_entry": signal_set.model_dump(mode="json"),
         "roles": {signal.name: signal.role for signal in signal_set.signals},
         "objectives": {signal.name: signal.objective or "" for signal in signal_set.signals},
@@ -92,10 +99,56 @@ def is_current(output: Path, attributes: Mapping[str, Any]) -> bool:
             f"{'; '.join(_differences(found, attributes)) or 'unknown'}. Give the changed entry a "
             f"name of its own, or remove what it made: rm -r {output}"
         )
-    changed = [key for key, value in attributes.items() if found.get(key) != value]
+    changed = _changed(found, attributes)
     if changed:
         log.info("%s is made again: %s changed", output, ", ".join(changed))
     return not changed
+
+
+def finished_path(output: Path) -> Path:
+    """Where a finished layer waits for the others of its job.
+
+    Snakemake removes the outputs of a job that fails and of one that it starts anew, so layers
+    that are finished wait beside their outputs, and an interrupted job loses only the others.
+    """
+    return output.with_name(f".{output.name}.finished")
+
+
+def is_finished(output: Path, attributes: Mapping[str, Any]) -> bool:
+    """Tell whether an interrupted job left this layer finished; remove what is of no use.
+
+    Parameters
+    ----------
+    output
+        Where the store goes in the end.
+    attributes
+        What the store must say of itself: definition, code, weights and images.
+    """
+    waiting = finished_path(output)
+    if not waiting.exists():
+        return False
+    try:
+        open_store(waiting, kind=KIND)
+        found = read_definition(waiting)
+        reasons = [f"{key} changed" for key in _changed(found, attributes)]
+    except StoreError as error:
+        reasons = [str(error)]
+    if not reasons:
+        log.info("%s: finished by an interrupted job, taken over", output)
+        return True
+    log.info("%s: left by an interrupted job, removed: %s", waiting, ", ".join(reasons))
+    remove_store(waiting)
+    return False
+
+
+def _changed(found: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
+    return [key for key, value in expected.items() if found.get(key) != value]
+
+
+def publish(outputs: Sequence[Path]) -> None:
+    """Move layers that are finished to their outputs."""
+    for output in outputs:
+        move_store(finished_path(output), output)
 
 
 def _differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
@@ -174,5 +227,8 @@ class LayerStores:
         self._stores[layer].write_rows(start, rows)
 
     def finish(self, provenance: Mapping[str, dict[str, Any]]) -> dict[str, str]:
-        """Complete the stores one after the other; return layer -> digest."""
-        return {name: store.finish(provenance[name]) for name, store in self._stores.items()}
+        """Complete the stores one after the other, to wait for each other; layer -> digest."""
+        return {
+            name: store.finish(provenance[name], destination=finished_path(store.path))
+            for name, store in self._stores.items()
+        }

@@ -8,8 +8,10 @@ from gradbrain.store.tables import read_table, write_table
 from gradbrain.store.zarr_store import (
     StreamingStore,
     array_shape,
+    move_store,
     open_store,
     read_definition,
+    remove_store,
     write_store,
 )
 
@@ -24,9 +26,11 @@ __all__ = [
     "StreamingStore",
     "array_shape",
     "atomic_path",
+    "move_store",
     "open_store",
     "read_definition",
     "read_table",
+    "remove_store",
     "write_provenance",
     "write_store",
     "write_table",

@@ -23,7 +23,7 @@ from zarr.codecs import ZstdCodec
 
 from gradbrain.store.atomic import remove, replace, temporary_sibling
 from gradbrain.store.errors import StoreError, rebuild_hint
-from gradbrain.store.provenance import write_provenance
+from gradbrain.store.provenance import provenance_path, write_provenance
 
 MARK = "gradbrain"
 CHUNK_BYTES = 4 * 2**20
@@ -429,8 +429,14 @@ class StreamingStore:
         self._written[name] += count
         self._pending[name] = [rows[count:].copy()] if count < available else []
 
-    def finish(self, provenance: dict[str, Any] | None = None) -> str:
-        """Write what is left, mark the store complete, move it into place; return its digest."""
+    def finish(
+        self, provenance: dict[str, Any] | None = None, *, destination: Path | None = None
+    ) -> str:
+        """Write what is left, mark the store complete, move it into place; return its digest.
+
+        With `destination` it is moved there instead, to wait for :func:`move_store`.
+        """
+        final = destination or self.path
         for name, array in self._arrays.items():
             self._flush(name, everything=True)
             if self._written[name] != array.shape[0]:
@@ -440,7 +446,20 @@ class StreamingStore:
                 )
         digest = _content_digest(self._digests, self._attrs)
         _mark_complete(self._temporary, self.kind, digest)
-        replace(self._temporary, self.path)
+        replace(self._temporary, final)
         if provenance is not None:
-            write_provenance(self.path, digest=digest, **provenance)
+            write_provenance(final, digest=digest, **provenance)
         return digest
+
+
+def move_store(source: Path, path: Path) -> None:
+    """Move a finished store and its provenance to `path`, whatever stands there."""
+    replace(source, path)
+    if provenance_path(source).exists():
+        replace(provenance_path(source), provenance_path(path))
+
+
+def remove_store(path: Path) -> None:
+    """Remove a store and its provenance, if they are there."""
+    remove(path)
+    remove(provenance_path(path))
