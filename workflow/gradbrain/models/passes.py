@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from gradbrain.config.schema import ModelEntry
-from gradbrain.models import timm_compat
+from gradbrain.models.build import create_network
 from gradbrain.models.errors import LayerError
 
 
@@ -55,10 +56,9 @@ def forward_pass(entry: ModelEntry, layers: Sequence[str]) -> ForwardPass:
     LayerError
         The network has no such layer.
     """
-    timm = timm_compat.import_timm()
     shapes: dict[str, tuple[int, ...]] = {}
     with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
-        module = timm.create_model(entry.architecture, **entry.kwargs).eval()
+        module: Any = create_network(entry).eval()
         modules = dict(module.named_modules())
         for layer in layers:
             if layer not in modules:
