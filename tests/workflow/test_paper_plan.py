@@ -8,6 +8,8 @@ from pathlib import Path
 
 import estimate_study
 import pytest
+from trees.nsd import write_nsd_tree
+from trees.things import write_things_meg
 
 from gradbrain.config.registries import read_yaml
 
@@ -73,3 +75,55 @@ def test_the_estimate_counts_the_jobs_that_snakemake_plans(
 def test_the_estimate_counts_the_jobs_of_the_paper(plan, capsys, monkeypatch):
     monkeypatch.chdir(ROOT)
     assert estimated(capsys, ROOT / PAPER) == plan[1]
+
+
+@pytest.fixture(scope="module")
+def downloads(tmp_path_factory):
+    """Folders as the downloads lay them out, with every person and session and little in them."""
+    folder = tmp_path_factory.mktemp("downloads")
+    tree = write_nsd_tree(folder / "nsd", subjects=(1,), sessions=1, width=16)
+    first = tree.session_file(1, 1, "lh").parent
+    for subject in range(1, 9):
+        betas = Path(str(first).replace("subj01", f"subj{subject:02d}"))
+        betas.mkdir(parents=True, exist_ok=True)
+        for hemisphere in ("lh", "rh"):
+            for session in range(1, 41):
+                link_to(first / f"{hemisphere}.betas_session01.mgh", betas, f"{session:02d}.mgh")
+            link_to(first / f"{hemisphere}.ncsnr.mgh", betas, "")
+    write_things_meg(folder / "things_meg", participants=(1, 2, 3, 4), sessions=2)
+    return folder
+
+
+def link_to(source, folder, ending):
+    path = folder / (source.name.replace("01.mgh", ending) if ending else source.name)
+    if not path.exists():
+        path.hardlink_to(source)
+
+
+def test_the_paper_is_planned_on_the_data_as_they_are_downloaded(
+    fresh_checkout, downloads, capsys, monkeypatch
+):
+    roots = ", ".join(f"{name}: {downloads / name}" for name in ("nsd", "things_meg"))
+    checkout = fresh_checkout("real_paper")
+    _, jobs = checkout.dry_run("config/paper.yaml", "--config", f"roots={{{roots}}}")
+    assert jobs["prepare_responses"] == 12
+    assert jobs["fit_encoding"] == 2112
+    assert jobs["extract_features"] == 1584
+    assert sum(jobs.values()) == 3946
+    monkeypatch.chdir(ROOT)
+    assert estimated(capsys, ROOT / "config/paper.yaml") == jobs
+
+
+def test_a_session_that_is_cut_short_stops_the_paper_before_any_job(fresh_checkout, downloads):
+    cut = downloads / "nsd/nsddata_betas/ppdata/subj05/fsaverage/betas_fithrf_GLMdenoise_RR"
+    cut /= "rh.betas_session17.mgh"
+    whole = cut.read_bytes()
+    cut.unlink()
+    cut.write_bytes(whole[:-100])
+    roots = ", ".join(f"{name}: {downloads / name}" for name in ("nsd", "things_meg"))
+    done = fresh_checkout("cut_paper").snakemake(
+        *("--configfile", "config/paper.yaml", "--dry-run", "--config", f"roots={{{roots}}}"),
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "subj05/fsaverage/betas_fithrf_GLMdenoise_RR/rh.betas_session17.mgh" in done.stdout
