@@ -115,7 +115,7 @@ class Bench:
             extractor.widths,
             signals,
         ) as stores:
-            for batch in self._batches():
+            for batch in extractor.batches(self.images, self.batch_size, self.compute.device):
                 for layer, found in extractor.take(batch).items():
                     stores.write_rows(at, layer, found.rows())
                 at += len(batch)

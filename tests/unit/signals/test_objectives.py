@@ -278,3 +278,33 @@ def test_a_silent_feature_does_not_enter(tiny_model, bank):
     # Mean 0 and spread 1 elsewhere, by definition.
     rest = scale.apply(features)[:, [0, 1, 3, 4, 5]]
     torch.testing.assert_close(rest.std(0, correction=0), torch.ones(5, dtype=torch.float64))
+
+
+def test_objectives_that_look_at_the_same_views_pass_them_through_the_network_once(
+    tiny_model, bank, batch, monkeypatch
+):
+    built = [build(name, tiny_model, bank) for name in ("dino", "view_consistency", "contrastive")]
+    alone = [objective.targets(batch.part(slice(None))) for objective in built]
+    passes = []
+    outputs = VisionModel.outputs
+
+    def counted(model, raw, *arguments):
+        passes.append(raw)
+        return outputs(model, raw, *arguments)
+
+    monkeypatch.setattr(VisionModel, "outputs", counted)
+    shared = batch.part(slice(None))
+    for objective in built:
+        objective.draw(shared)
+    assert not passes
+    together = [objective.targets(shared) for objective in built]
+    assert len(passes) == ViewOptions().n_views
+    for one, other in zip(alone, together, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_views_drawn_of_a_batch_are_not_those_of_a_part_of_it(tiny_model, bank, batch):
+    objective = build("dino", tiny_model, bank)
+    whole = objective.targets(batch)
+    part = objective.targets(batch.part(slice(1, 2)))
+    assert torch.allclose(part, whole[1:2], rtol=1e-9, atol=0)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Hashable
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
@@ -27,11 +28,15 @@ class ImageBatch:
         (B, 3, S, S), values in [0, 1], on the model's device.
     labels
         (B,) int64 class indices in the label space of the model, ``NO_LABEL`` where none is given.
+    views
+        What was drawn of the images or computed from that already, so that objectives which
+        look at the same augmented views share them; filled by `gradbrain.objectives.views`.
     """
 
     image_ids: tuple[str, ...]
     raw: torch.Tensor
     labels: torch.Tensor
+    views: dict[Hashable, torch.Tensor] = field(default_factory=dict, compare=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -79,6 +84,9 @@ class BaseObjective(ABC):
 
     def prepare(self) -> None:  # noqa: B027
         """Fit or draw, once, what all images share."""
+
+    def draw(self, batch: ImageBatch) -> None:  # noqa: B027
+        """Draw augmented views ahead of time, while the network computes on other images."""
 
     def targets(self, batch: ImageBatch) -> torch.Tensor:
         """Compute what the objective compares the output with, e.g. a teacher's code.

@@ -23,7 +23,7 @@ from torch.nn import functional
 from gradbrain.config.schema import StrictModel
 from gradbrain.objectives.base import BaseObjective, ImageBatch
 from gradbrain.objectives.standardise import fit_standardisation
-from gradbrain.objectives.views import ViewOptions, augmented_view
+from gradbrain.objectives.views import ViewOptions, draw_views, view_features
 
 
 class Options(StrictModel):
@@ -49,11 +49,12 @@ class Objective(BaseObjective):
 
     def targets(self, batch: ImageBatch) -> torch.Tensor:
         """Unit-length codes of the views, (B, V, D)."""
-        codes = []
-        for view in range(self.options.views.n_views):
-            raw = augmented_view(batch, view=view, seed=self.seed, options=self.options.views)
-            codes.append(self._code(self.model.outputs(raw)["features"]))
-        return torch.stack(codes, dim=1)
+        views = view_features(self.model, batch, seed=self.seed, options=self.options.views)
+        return torch.stack([self._code(features) for features in views], dim=1)
+
+    def draw(self, batch: ImageBatch) -> None:
+        """Draw the views."""
+        draw_views(batch, seed=self.seed, options=self.options.views)
 
     def evaluate(
         self, output: torch.Tensor, batch: ImageBatch, targets: torch.Tensor

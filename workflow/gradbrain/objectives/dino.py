@@ -33,7 +33,7 @@ from gradbrain.config.schema import StrictModel
 from gradbrain.objectives.base import BaseObjective, ImageBatch
 from gradbrain.objectives.projection_head import load_projection_head
 from gradbrain.objectives.standardise import fit_standardisation
-from gradbrain.objectives.views import ViewOptions, augmented_view
+from gradbrain.objectives.views import ViewOptions, draw_views, view_features
 
 log = logging.getLogger(__name__)
 
@@ -94,11 +94,12 @@ class Objective(BaseObjective):
 
     def _teacher_codes(self, batch: ImageBatch) -> torch.Tensor:
         """Codes of the augmented views, (B, V, K)."""
-        codes = []
-        for view in range(self.options.views.n_views):
-            raw = augmented_view(batch, view=view, seed=self.seed, options=self.options.views)
-            codes.append(self._code(self.model.outputs(raw)["features"]))
-        return torch.stack(codes, dim=1)
+        views = view_features(self.model, batch, seed=self.seed, options=self.options.views)
+        return torch.stack([self._code(features) for features in views], dim=1)
+
+    def draw(self, batch: ImageBatch) -> None:
+        """Draw the teacher's views."""
+        draw_views(batch, seed=self.seed, options=self.options.views)
 
     def _log_teacher(self, codes: torch.Tensor) -> torch.Tensor:
         return ((codes - self._centre) / self.options.teacher_temperature).log_softmax(-1)

@@ -21,7 +21,7 @@ from torch.nn import functional
 from gradbrain.config.schema import StrictModel
 from gradbrain.objectives.base import BaseObjective, ImageBatch
 from gradbrain.objectives.standardise import fit_standardisation
-from gradbrain.objectives.views import ViewOptions, augmented_view
+from gradbrain.objectives.views import ViewOptions, draw_views, view_features
 
 
 class Options(StrictModel):
@@ -43,11 +43,15 @@ class Objective(BaseObjective):
     def targets(self, batch: ImageBatch) -> torch.Tensor:
         """Mean unit-length code of the views, (B, D)."""
         total = torch.zeros((), dtype=self.model.dtype, device=batch.raw.device)
-        for view in range(self.options.views.n_views):
-            raw = augmented_view(batch, view=view, seed=self.seed, options=self.options.views)
-            features = self.model.outputs(raw)["features"]
+        for features in view_features(
+            self.model, batch, seed=self.seed, options=self.options.views
+        ):
             total = total + functional.normalize(self._standardisation.apply(features), dim=-1)
         return total / self.options.views.n_views
+
+    def draw(self, batch: ImageBatch) -> None:
+        """Draw the views."""
+        draw_views(batch, seed=self.seed, options=self.options.views)
 
     def evaluate(
         self, output: torch.Tensor, batch: ImageBatch, targets: torch.Tensor

@@ -12,6 +12,7 @@ from pydantic import Field
 from torch.nn import functional
 
 from gradbrain.config.schema import StrictModel
+from gradbrain.models.build import VisionModel
 from gradbrain.objectives.base import ImageBatch
 from gradbrain.objectives.seeds import generator
 
@@ -90,3 +91,57 @@ def augmented_view(
     image = torch.lerp(mean_grey, image, contrast).clamp(0, 1)
     grey = (image * luma).sum(1, keepdim=True)
     return torch.lerp(grey, image, saturation).clamp(0, 1)
+
+
+def draw_views(batch: ImageBatch, *, seed: int, options: ViewOptions) -> list[torch.Tensor]:
+    """Draw all views of a batch, or take those that were drawn of it before.
+
+    Parameters
+    ----------
+    batch
+        Images; the views stay with it.
+    seed, options
+        As for :func:`augmented_view`.
+
+    Returns
+    -------
+    list of torch.Tensor
+        For each view (B, 3, S, S) in [0, 1].
+    """
+    drawn = []
+    for view in range(options.n_views):
+        key = ("view", view, seed, options.model_dump_json())
+        if key not in batch.views:
+            batch.views[key] = augmented_view(batch, view=view, seed=seed, options=options)
+        drawn.append(batch.views[key])
+    return drawn
+
+
+def view_features(
+    model: VisionModel, batch: ImageBatch, *, seed: int, options: ViewOptions
+) -> list[torch.Tensor]:
+    """Pass all views of a batch through the network, once for all objectives that share them.
+
+    Parameters
+    ----------
+    model
+        Network.
+    batch
+        Images; what is computed stays with it.
+    seed, options
+        As for :func:`augmented_view`.
+
+    Returns
+    -------
+    list of torch.Tensor
+        For each view the network's features (B, D), without a graph.
+    """
+    key = ("features", model.entry.name, seed, options.model_dump_json())
+    if key not in batch.views:
+        with torch.no_grad():
+            found = [
+                model.outputs(raw)["features"]
+                for raw in draw_views(batch, seed=seed, options=options)
+            ]
+        batch.views[key] = torch.stack(found)
+    return list(batch.views[key])

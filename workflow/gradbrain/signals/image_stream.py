@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
@@ -93,7 +93,7 @@ class StimulusImages:
         """Ids of some rows."""
         return [str(name) for name in self.table["image_id"].iloc[rows.start : rows.stop]]
 
-    def batches(self, size: int, device: torch.device) -> Iterator[ImageBatch]:
+    def batches(self, size: int, device: torch.device) -> Generator[ImageBatch, None, None]:
         """Iterate over the images in order, decoding ahead of the network.
 
         At most ``BATCHES_AHEAD`` batches wait, so memory does not grow with the number of images.
