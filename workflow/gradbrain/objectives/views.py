@@ -110,11 +110,16 @@ def draw_views(batch: ImageBatch, *, seed: int, options: ViewOptions) -> list[to
     """
     drawn = []
     for view in range(options.n_views):
-        key = ("view", view, seed, options.model_dump_json())
+        key = ("image", *_view_key(view, seed, options))
         if key not in batch.views:
             batch.views[key] = augmented_view(batch, view=view, seed=seed, options=options)
         drawn.append(batch.views[key])
     return drawn
+
+
+def _view_key(view: int, seed: int, options: ViewOptions) -> tuple[int, int, str]:
+    """Name what a view depends on; how many others there are does not matter."""
+    return view, seed, options.model_dump_json(exclude={"n_views"})
 
 
 def view_features(
@@ -136,12 +141,11 @@ def view_features(
     list of torch.Tensor
         For each view the network's features (B, D), without a graph.
     """
-    key = ("features", model.entry.name, seed, options.model_dump_json())
-    if key not in batch.views:
-        with torch.no_grad():
-            found = [
-                model.outputs(raw)["features"]
-                for raw in draw_views(batch, seed=seed, options=options)
-            ]
-        batch.views[key] = torch.stack(found)
-    return list(batch.views[key])
+    found = []
+    for view, raw in enumerate(draw_views(batch, seed=seed, options=options)):
+        key = ("features", model.entry.name, *_view_key(view, seed, options))
+        if key not in batch.views:
+            with torch.no_grad():
+                batch.views[key] = model.outputs(raw)["features"]
+        found.append(batch.views[key])
+    return found
