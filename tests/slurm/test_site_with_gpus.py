@@ -59,10 +59,14 @@ def test_the_study_runs_to_its_report_and_every_job_is_slurms(first_run):
 def test_ready_jobs_of_a_rule_are_submitted_in_one_call(first_run):
     _, _, submissions, calls, jobs = first_run
     fits = [line for line in submissions if "rule_fit_encoding" in line]
-    # Two layers of each subject are ready at once; both subjects may be, or one after the other.
-    arrays = [re.search(r"--array=1-(\d)", line).group(1) for line in fits]
-    assert arrays in (["4"], ["2", "2"])
-    assert len({job["ArrayJobId"] for job in of_rule(jobs, "fit_encoding")}) == len(arrays)
+    # How many are ready at once depends on which of the jobs before them is done first.
+    arrays = [re.search(r"--array=1-(\d)", line) for line in fits]
+    sizes = [int(array.group(1)) if array else 1 for array in arrays]
+    assert sum(sizes) == 4
+    assert max(sizes) >= 2
+    assert len(
+        {job.get("ArrayJobId", job["JobId"]) for job in of_rule(jobs, "fit_encoding")}
+    ) == len(arrays)
     assert calls["sbatch"] == len(submissions) < len(jobs)
 
 
