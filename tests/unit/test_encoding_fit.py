@@ -10,6 +10,7 @@ from fit_encoding import main
 from sklearn.linear_model import RidgeCV
 
 from gradbrain.config.schema import EncodingSettings
+from gradbrain.encoding.bands import principal_components
 from gradbrain.encoding.baseline import reduce_activations
 from gradbrain.encoding.errors import EncodingError
 from gradbrain.encoding.fit import fit_encoding, fit_folds, make_bands
@@ -420,6 +421,29 @@ def test_components_of_other_settings_features_or_images_are_refused(
         refit([other])
     # What the components do not depend on may differ.
     refit(n_penalties=3)
+    regrouped = open_store(fmri, kind="responses").load()
+    regrouped = regrouped.assign_coords(group=("image", IMAGE_IDS[::-1]))
+    regrouped.attrs.pop("digest")
+    write_store(fmri, regrouped, kind="responses")
+    with pytest.raises(EncodingError, match="was made for other responses than"):
+        refit()
+
+
+def test_layers_of_different_weights_are_not_joined(tmp_path, latent, features, fmri):
+    other = tmp_path / "other.zarr"
+    write_features(other, 2, signals(2, latent), weights_digest="b" * 64)
+    refused([*features[:2], other], fmri, "extracted with different weights_digest")
+
+
+def test_components_of_images_that_repeat_are_as_many_as_the_images_span():
+    rows = np.random.default_rng(0).standard_normal((60, 400))
+    train, test = np.repeat(rows[:50], 3, axis=0), rows[50:]
+    train, test = train - train.mean(0), test - train.mean(0)
+    inside, outside = principal_components(train, test, 120)
+    assert inside.shape == (150, 49)
+    np.testing.assert_allclose(inside @ inside.T, train @ train.T, atol=1e-8)
+    assert np.isfinite(outside).all()
+    assert np.abs(outside).max() < 10 * np.abs(inside).max()
 
 
 def test_garbage_in_held_out_images_leaves_the_components_of_training_images(

@@ -46,7 +46,7 @@ def test_every_rule_asks_for_memory_that_grows_with_the_attempt():
     for file in (ROOT / "workflow" / "rules").glob("*.smk"):
         text = file.read_text()
         assert text.count("shell:") == len(
-            re.findall(r"mem_mb=(memory\(\d+\)|fit_memory),", text)
+            re.findall(r"mem_mb=(memory\(\d+\)|fit_memory|reduction_memory),", text)
         ), file.name
         assert text.count("shell:") == len(re.findall(r"runtime=\d+,", text)), file.name
 

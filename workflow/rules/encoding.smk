@@ -29,7 +29,7 @@ if ENCODING.baseline_components is not None:
             "../../envs/environment.yaml"
         threads: 1
         resources:
-            mem_mb=memory(16000),
+            mem_mb=reduction_memory,
             runtime=240,
         params:
             settings=plan.baseline_settings(),

@@ -109,6 +109,14 @@ def fit_memory(wildcards, attempt):
     return attempt * max(map(plan.fit_memory, [wildcards.subject, *others]))
 
 
+def reduction_memory(wildcards, attempt):
+    """Like fits: the same for all subjects of a model on a cluster."""
+    subjects = [wildcards.subject] if workflow.local_exec else plan.subjects
+    return attempt * max(
+        plan.reduction_memory(wildcards.model, subject) for subject in subjects
+    )
+
+
 def figure_script_code(wildcards):
     return plan.code("plot_figure", f"gradbrain.figures.{wildcards.figure}")
 

@@ -18,6 +18,7 @@ from gradbrain.config.registries import Registries
 from gradbrain.models.build import build_model
 from gradbrain.objectives.base import ImageBatch
 from gradbrain.objectives.calibration import CalibrationBank
+from gradbrain.signals.backprop import _half_precision
 from gradbrain.signals.extraction import SignalExtractor
 
 REGISTRIES = Registries([Path(__file__).resolve().parents[3] / "config"])
@@ -122,3 +123,18 @@ def test_gradients_that_overflow_in_fp16_are_taken_again_at_a_smaller_scale(tool
     # Its features hardly differ between images, so standardising them makes gradients large.
     exact, reduced = (signals("resnet18_untrained", tools, kind) for kind in ("fp32", "fp16"))
     assert min(smallest_cosines(exact, reduced).values()) > 0.99
+
+
+def test_the_scale_of_an_image_does_not_depend_on_its_batch():
+    steep = torch.tensor([1e-8, 100.0])
+
+    def gradients(rows):
+        layer = torch.ones(len(rows), 3, dtype=torch.float16, requires_grad=True)
+        values = (layer.float() * steep[rows, None]).sum(1)
+        (found,) = _half_precision(values, [layer], torch.float32, keep_graph=False)
+        return found
+
+    together, alone = gradients([0, 1]), gradients([0])
+    # In float16 the one vanishes unless it is scaled up, the other overflows if it is.
+    assert torch.equal(together[:1], alone)
+    torch.testing.assert_close(together, steep[:, None].expand(2, 3), rtol=2e-3, atol=0)

@@ -174,6 +174,9 @@ class ExpectedSize(StrictModel):
     n_images: int = Field(ge=1, description="Distinct images.")
     n_targets: int = Field(ge=1, description="Voxels, vertices, or sensors x times.")
     n_units: int = Field(1, ge=1, description="Regions or times.")
+    test_images: bool = Field(
+        False, description="Whether images are set apart, which are one more split to fit."
+    )
 
 
 class DatasetEntry(StrictModel):

@@ -214,7 +214,7 @@ def responses(
 
     ``noise_ceiling`` is that of the rows as they are: with the real data nearly that of single
     trials, which most of them are. It comes from the test images' repeats
-    (:mod:`gradbrain.datasets.repeats`). The attributes hold ``onset_source`` and, where
+    (:mod:`gradbrain.datasets.noise_ceiling`). The attributes hold ``onset_source`` and, where
     triggers could be matched, ``onset_difference_ms``, the median time from trigger to event.
 
     Raises

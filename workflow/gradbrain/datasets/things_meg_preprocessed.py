@@ -178,10 +178,12 @@ def thin(
 
 
 def average_around(data: np.ndarray, kept: np.ndarray, factor: int) -> np.ndarray:
-    """Average the samples around those kept, so that thinning folds no fast signal into slow ones.
+    """Average the samples around those kept, so that thinning folds less fast signal into slow.
 
     The window is `factor` samples wide and lies evenly around the sample: with an even factor the
     two ends count half. Nothing is moved in time and nothing beyond half a step enters (*ours*).
+    That is a weak filter: by four from 200 Hz, .73 of 20 Hz is left, .47 of 30 Hz (seen at 20 Hz),
+    .20 of 40 Hz (seen at 10 Hz).
 
     Parameters
     ----------

@@ -101,7 +101,7 @@ class Averages:
         Trials behind each image, shape ``(n_images,)``.
     snr
         Variance of the signal / variance of one trial's noise, shape ``(n_times, n_sensors)``;
-        see :func:`gradbrain.datasets.repeats.signal_to_noise`.
+        see :func:`gradbrain.datasets.noise_ceiling.signal_to_noise`.
     """
 
     response: np.ndarray

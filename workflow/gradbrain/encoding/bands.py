@@ -238,17 +238,21 @@ def principal_components(train: FLOATS, test: FLOATS, n_components: int) -> tupl
 
     Returns
     -------
-    tuple of arrays of shapes (n_train, n_components) and (n_test, n_components)
-        Component scores, not whitened.
+    tuple of arrays of shapes (n_train, n_kept) and (n_test, n_kept)
+        Component scores, not whitened; fewer than asked for where the images span fewer.
     """
+    # scipy takes a while to import, and only reductions need it.
+    from scipy.linalg import eigh
+
     wide = train.astype(np.float64, copy=False)
     by_image = wide.shape[0] < wide.shape[1]
     product = wide @ wide.T if by_image else wide.T @ wide
     size = len(product)
-    eigenvalues, vectors = np.linalg.eigh(product)
-    eigenvalues, vectors = eigenvalues[size - n_components :], vectors[:, size - n_components :]
-    if by_image:
-        axes = wide.T @ (vectors / np.sqrt(np.maximum(eigenvalues, np.finfo(float).tiny)))
-    else:
-        axes = vectors
+    eigenvalues, vectors = eigh(
+        product, subset_by_index=(size - n_components, size - 1), overwrite_a=True
+    )
+    # Directions in which the images do not differ are rounding, and dividing by it is noise.
+    real = eigenvalues > np.finfo(float).eps * size * eigenvalues[-1]
+    eigenvalues, vectors = eigenvalues[real], vectors[:, real]
+    axes = wide.T @ (vectors / np.sqrt(eigenvalues)) if by_image else vectors
     return (wide @ axes).astype(train.dtype), (test @ axes).astype(test.dtype)

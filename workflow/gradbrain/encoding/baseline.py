@@ -20,7 +20,12 @@ from numpy.typing import NDArray
 from gradbrain.config.schema import BASELINE_SETTINGS, EncodingSettings
 from gradbrain.encoding.bands import Band, reduce, scale_band
 from gradbrain.encoding.errors import EncodingError
-from gradbrain.encoding.inputs import align_images, read_activations, read_image_groups
+from gradbrain.encoding.inputs import (
+    ImageGroups,
+    align_images,
+    read_activations,
+    read_image_groups,
+)
 from gradbrain.encoding.splits import OuterSplit, outer_splits
 from gradbrain.store import open_store
 
@@ -143,7 +148,7 @@ def read_baseline(
     path: Path,
     *,
     layer_attrs: dict[str, Any],
-    image_ids: NDArray[np.str_],
+    images: ImageGroups,
     responses: Path,
     settings: EncodingSettings,
 ) -> Baseline:
@@ -154,7 +159,7 @@ def read_baseline(
     path : Path
     layer_attrs : dict
         Attributes of the feature store of the layer that is fitted.
-    image_ids : array of shape (n_images,)
+    images : ImageGroups
         Images of the responses, in the order that the components take.
     responses : Path
         Response store, named in errors.
@@ -167,7 +172,8 @@ def read_baseline(
     Raises
     ------
     EncodingError
-        If it was made with other settings, of other features, or for other images.
+        If it was made with other settings, of other features, or for other responses, whose
+        groups and thereby folds may differ.
     """
     store = open_store(path, kind="baseline")
     expected = baseline_settings(settings)
@@ -175,6 +181,11 @@ def read_baseline(
         raise EncodingError(
             f"{path}: was made with {store.attrs['settings']}, the fit has {expected}: make it "
             "again with scripts/reduce_activations.py"
+        )
+    if store.attrs["responses_digest"] != images.digest:
+        raise EncodingError(
+            f"{path}: was made for other responses than {responses}, whose folds may differ: make "
+            "it again with scripts/reduce_activations.py"
         )
     layer = str(layer_attrs["layer"])
     digests = store.attrs["features_digests"]
@@ -187,7 +198,7 @@ def read_baseline(
     return Baseline(
         path=path,
         components=store["component"],
-        rows=align_images(path, store["image_id"].values.astype(str), image_ids, responses),
+        rows=align_images(path, store["image_id"].values.astype(str), images.image_ids, responses),
         n_constant=store["n_constant"].values,
         layers=[str(name) for name in store.attrs["layers"]],
     )

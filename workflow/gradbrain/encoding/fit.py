@@ -390,7 +390,7 @@ def fit_encoding(
         components = read_baseline(
             baseline,
             layer_attrs=layer_features.attrs,
-            image_ids=brain.image_ids,
+            images=brain.images,
             responses=responses,
             settings=settings,
         )

@@ -22,6 +22,8 @@ FLOATS = NDArray[np.floating]
 # Targets that are turned around at once.
 TARGET_BLOCK = 1000
 SHARED = ("model", "signal_set", "stimuli")
+# What else layers of one network have in common, where their stores say it.
+SHARED_DIGESTS = ("weights_digest", "calibration_digest", "precision")
 TARGET_COORDINATES = ("roi", "hemisphere", "x", "y", "z", "vertex")
 
 
@@ -437,6 +439,15 @@ def _open_layers(paths: Sequence[Path]) -> list[xr.Dataset]:
             raise EncodingError(
                 f"feature stores of different {key}s were given ({', '.join(found)}): give all "
                 "layers of one model, one signal set and one stimulus set"
+            )
+    for key in SHARED_DIGESTS:
+        values = [store.attrs.get(key) for store in stores]
+        if len(set(values)) > 1:
+            other = next(i for i, value in enumerate(values) if value != values[0])
+            raise EncodingError(
+                f"{paths[0]} and {paths[other]} were extracted with different {key} "
+                f"({str(values[0])[:12]}, {str(values[other])[:12]}): layers of one network must "
+                "share it; remove the older stores and extract them again"
             )
     layers = [str(store.attrs["layer"]) for store in stores]
     repeated = sorted({layer for layer in layers if layers.count(layer) > 1})

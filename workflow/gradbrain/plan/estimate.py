@@ -241,6 +241,8 @@ class FitSize:
         Features of all layers together.
     signals
         Learning signals and controls.
+    test_images
+        Whether images are set apart, which are one more split to fit.
     """
 
     images: int
@@ -249,6 +251,11 @@ class FitSize:
     width: int
     all_widths: int
     signals: int
+    test_images: bool = False
+
+    def splits(self, settings: EncodingSettings) -> int:
+        """Outer folds, and the split that holds out test images."""
+        return settings.n_folds + self.test_images
 
 
 def fit_seconds(size: FitSize, settings: EncodingSettings, rates: Rates) -> float:
@@ -269,7 +276,7 @@ def fit_seconds(size: FitSize, settings: EncodingSettings, rates: Rates) -> floa
     standardise = 0.0
     if settings.baseline_components is None:
         standardise = _standardise_seconds(size, n_train, rates)
-    return rates.start_s + settings.n_folds * (standardise + size.signals * (fits + scores))
+    return rates.start_s + size.splits(settings) * (standardise + size.signals * (fits + scores))
 
 
 def _baseline_width(size: FitSize, settings: EncodingSettings) -> int:
@@ -291,12 +298,12 @@ def reduction_seconds(size: FitSize, settings: EncodingSettings, rates: Rates) -
         + products
         + rates.eigh_4096_s * (small / 4096) ** 3
     )
-    return rates.start_s + settings.n_folds * fold
+    return rates.start_s + size.splits(settings) * fold
 
 
 def reduction_disk_gib(size: FitSize, settings: EncodingSettings) -> float:
     """Size of the components of one model for one subject: one set of them per fold."""
-    return 4 * size.images * _baseline_width(size, settings) * settings.n_folds / GIB
+    return 4 * size.images * _baseline_width(size, settings) * size.splits(settings) / GIB
 
 
 def fit_memory_gib(size: FitSize) -> float:
@@ -306,8 +313,9 @@ def fit_memory_gib(size: FitSize) -> float:
 
 
 def reduction_memory_gib(size: FitSize) -> float:
-    """Memory of a reduction: activations of all layers and their kernel, in float64."""
-    return 8 * size.images * (2 * size.all_widths + 2 * size.images) / GIB
+    """Memory that a reduction asks for."""
+    small = min(size.images, size.all_widths)
+    return FIT_BASE_MB / 1024 + 8 * (4 * small**2 + 3 * size.images * size.all_widths) / GIB
 
 
 def fit_disk_gib(size: FitSize, settings: EncodingSettings) -> float:
@@ -331,7 +339,13 @@ def _fit_sizes(
             found.append(
                 [
                     FitSize(
-                        size.n_images, size.n_targets, size.n_units, width, sum(widths), signals
+                        size.n_images,
+                        size.n_targets,
+                        size.n_units,
+                        width,
+                        sum(widths),
+                        signals,
+                        size.test_images,
                     )
                     for width in widths
                 ]
@@ -349,7 +363,7 @@ def reduction_cost(
         "reduce_activations",
         len(sizes),
         sum(reduction_disk_gib(size, settings) for size in sizes),
-        max(map(reduction_memory_gib, sizes)) + rates.process_gib,
+        max(map(reduction_memory_gib, sizes)),
         cpu_hours=sum(seconds) / 3600,
         longest_hours=max(seconds) / 3600,
     )

@@ -28,6 +28,7 @@ from gradbrain.store import FORMAT_VERSION, array_shape, read_definition
 # with 2 GB for features of some thousand columns.
 FIT_BASE_MB = 3000
 FIT_MB_PER_RESPONSE_MB = 5.5
+REDUCTION_MB = 16000
 RESULTS = "results"
 DATA = "data"
 
@@ -147,9 +148,15 @@ class Plan:
         return [layer.name for layer in self.study.layers[model]]
 
     def weights(self, model: str) -> list[str]:
-        """Checkpoint file of a model, if it has one."""
-        checkpoint = self.model_entry(model).checkpoint
-        return [f"{DATA}/{checkpoint}"] if checkpoint else []
+        """Checkpoint file of a model, if it has one; published weights where they lie here."""
+        entry = self.model_entry(model)
+        if entry.checkpoint:
+            return [f"{DATA}/{entry.checkpoint}"]
+        name = f"{entry.architecture}.{entry.pretrained}"
+        if entry.source == "transformers":
+            name = entry.architecture
+        published = f"{DATA}/weights/{name}.safetensors"
+        return [published] if entry.pretrained and Path(published).is_file() else []
 
     # --- paths -------------------------------------------------------------------------------
 
@@ -240,6 +247,25 @@ class Plan:
             size = math.ceil(FIT_MB_PER_RESPONSE_MB * 4 * math.prod(shape) / 2**20)
             self._fit_memory[subject] = FIT_BASE_MB + size
         return self._fit_memory[subject]
+
+    def reduction_memory(self, model: str, subject: str) -> int:
+        """Memory of a reduction in MB, from the number of images and of all features.
+
+        The kernel of the images and its decomposition, and the features twice, in float64.
+        Before features and responses are made their sizes are not known.
+        """
+        responses = array_shape(f"{self.results}/responses/{subject}.zarr", "response")
+        activation = next(
+            signal.name for signal in self.study.signal_set.signals if signal.role == "activation"
+        )
+        shapes = [
+            array_shape(path, activation) for path in self.features_for_subject(model, subject)
+        ]
+        if responses is None or None in shapes:
+            return REDUCTION_MB
+        n_images, width = responses[0], sum(shape[1] for shape in shapes if shape is not None)
+        small = min(n_images, width)
+        return FIT_BASE_MB + math.ceil(8 * (4 * small**2 + 3 * n_images * width) / 2**20)
 
     # --- code and parameters -----------------------------------------------------------------
 

@@ -13,6 +13,7 @@ not: a change of weights, which would also need the layer's input.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 import torch
@@ -41,29 +42,64 @@ class Rule:
         with torch.enable_grad():
             values = objective.values(tape.outputs[objective.objective.output])
         model = objective.objective.model
-        scales = HALF_PRECISION_SCALES if model.autocast is torch.float16 else (1.0,)
         layers = list(tape.layers.values())
-        for scale in scales:
-            last = scale == scales[-1]
+        if model.autocast is torch.float16:
+            gradients = _half_precision(values, layers, model.dtype, keep_graph=keep_graph)
+        else:
             gradients = torch.autograd.grad(
-                values.sum() * scale,
-                layers,
-                retain_graph=keep_graph or not last,
-                allow_unused=True,
+                values.sum(), layers, retain_graph=keep_graph, allow_unused=True
             )
-            if last or all(g is None or bool(torch.isfinite(g).all()) for g in gradients):
-                break
         return Taken(
             {
-                name: torch.zeros_like(tensor)
-                if gradient is None
-                else _unscaled(gradient.to(model.dtype), scale)
+                name: torch.zeros_like(tensor) if gradient is None else gradient.to(model.dtype)
                 for (name, tensor), gradient in zip(tape.layers.items(), gradients, strict=True)
             },
             values.detach(),
         )
 
 
-def _unscaled(gradient: torch.Tensor, scale: float) -> torch.Tensor:
-    # A division by one would copy the gradients of all tokens.
-    return gradient if scale == 1 else gradient / scale
+def _half_precision(
+    values: torch.Tensor, layers: Sequence[torch.Tensor], dtype: torch.dtype, *, keep_graph: bool
+) -> Sequence[torch.Tensor | None]:
+    """Gradients of each image at the largest scale at which none of its own overflows.
+
+    Which images share the batch has no part in it.
+
+    Parameters
+    ----------
+    values
+        (B,) objective of each image.
+    layers
+        Recorded outputs, images first.
+    dtype
+        Of the result.
+    keep_graph
+        Other signals follow that need the graph.
+
+    Returns
+    -------
+    list
+        For each layer its gradient, None where the objective does not depend on it.
+    """
+    found: Sequence[torch.Tensor | None] = ()
+    pending = torch.ones(len(values), dtype=torch.bool, device=values.device)
+    for scale in HALF_PRECISION_SCALES:
+        last = scale == HALF_PRECISION_SCALES[-1]
+        gradients = torch.autograd.grad(
+            values.sum() * scale, layers, retain_graph=keep_graph or not last, allow_unused=True
+        )
+        unscaled = [None if g is None else g.to(dtype) / scale for g in gradients]
+        if not found:
+            found = unscaled
+        else:
+            for kept, new in zip(found, unscaled, strict=True):
+                if kept is not None and new is not None:
+                    kept[pending] = new[pending]
+        overflowed = torch.zeros_like(pending)
+        for gradient in gradients:
+            if gradient is not None:
+                overflowed |= ~torch.isfinite(gradient).flatten(1).all(1)
+        pending &= overflowed
+        if not bool(pending.any()):
+            break
+    return found
