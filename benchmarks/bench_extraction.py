@@ -2,9 +2,10 @@
 
 Extraction decodes images, pools, normalises and writes stores; the bare loop gets its images
 preloaded and keeps nothing. Both draw the objective's augmented views and make the same forward
-passes and one backward pass. (`…_views_ready`: the bare loop gets its views preloaded, too.) Also timed: one layer against a bare truncated backward pass, and the naive way, a full
-backward pass down to the image for each layer. Rounds alternate between the ways, the fastest round
-of each counts. The last line is JSON: the worse of the two networks for ratios to the bare loop.
+passes and one backward pass (`views_ready`: the bare loop gets its views preloaded, too). Also
+timed: one layer against a bare truncated backward pass, and the naive way, a full backward pass
+down to the image for each layer. Rounds alternate between the ways, the fastest round of each
+counts. The last line is JSON: the worse of the two networks for ratios to the bare loop.
 """
 
 from __future__ import annotations
