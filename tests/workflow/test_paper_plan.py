@@ -90,6 +90,10 @@ def downloads(tmp_path_factory):
             for session in range(1, 41):
                 link_to(first / f"{hemisphere}.betas_session01.mgh", betas, f"{session:02d}.mgh")
             link_to(first / f"{hemisphere}.ncsnr.mgh", betas, "")
+    labels = folder / "nsd/nsddata/freesurfer/fsaverage/label"
+    for streams in labels.glob("*streams*"):
+        # A plan looks whether the labels are there, and does not read them.
+        (labels / streams.name.replace("streams", "HCP_MMP1")).hardlink_to(streams)
     write_things_meg(folder / "things_meg", participants=(1, 2, 3, 4), sessions=2)
     return folder
 
