@@ -146,6 +146,23 @@ def test_other_subjects_are_no_part_of_what_a_subjects_results_are_made_from(tmp
     assert "tiny_meg-s2" in after.stimuli_entry("tiny")
 
 
+def plan_of(*datasets, registries=(), **changes):
+    config = yaml.safe_load((ROOT / "tests/workflow/tiny/study.yaml").read_text())
+    folders = [ROOT / "tests/workflow/tiny", *registries]
+    config |= {"registries": [str(folder) for folder in folders]} | changes
+    if datasets:
+        config["datasets"] = [{"name": name} for name in datasets]
+    return Plan(load_study(config, root=ROOT, where="study.yaml"), ROOT)
+
+
+def test_registries_that_a_study_adds_are_no_part_of_how_shared_stimuli_are_made(tmp_path):
+    (tmp_path / "datasets.yaml").write_text("datasets: {}\n")
+    for plan in (plan_of("tiny_meg", "objects92"), plan_of("objects92", registries=[tmp_path])):
+        # What arrives by itself is looked up where it is listed, and nowhere else.
+        assert plan.stimuli_registries("objects92") == [str(ROOT / "config")]
+    assert plan_of("tiny_meg").stimuli_registries("tiny") == []
+
+
 def test_roots_are_links_and_a_folder_of_its_own_is_never_replaced(tmp_path):
     (tmp_path / "first").mkdir()
     (tmp_path / "second").mkdir()

@@ -49,6 +49,14 @@ def test_touched_files_and_comments_in_other_stages_rerun_nothing(finished):
     assert finished.planned() == {}
 
 
+def test_a_registry_that_a_study_adds_reruns_nothing(finished):
+    (finished.folder / "mine").mkdir()
+    (finished.folder / "mine" / "datasets.yaml").write_text("datasets: {}\n")
+    finished.edit(STUDY, "registries: [", "registries: [mine, ")
+    # The resolved config names its registries, and the report shows it; no stimuli, no fits.
+    assert set(finished.planned()) <= {"write_config", "write_report"}
+
+
 def results_of_others(checkout, *patterns):
     """Content and times of what must not be touched."""
     return {key: value for pattern in patterns for key, value in checkout.contents(pattern).items()}

@@ -235,6 +235,21 @@ class Plan:
         """Folders that hold registries."""
         return [str(self.root / "config"), *self.study.settings.registries]
 
+    def stimuli_registries(self, stimuli: str) -> list[str]:
+        """Folder that says what to fetch for a stimulus set; none where nothing arrives by itself.
+
+        Studies share stimuli, so the other folders of one study are no parameter of theirs.
+        """
+        entry = self.stimuli[stimuli]
+        if not entry.arrives_by_itself:
+            return []
+        return [self._registry_of(entry)]
+
+    def _registry_of(self, entry: DatasetEntry) -> str:
+        """Folder that lists a data set, as :meth:`registries` names it."""
+        home = self.study.registries.dataset_folder(entry.name).resolve()
+        return next(folder for folder in self.registries() if Path(folder).resolve() == home)
+
     def fit_memory(self, subject: str) -> int:
         """Memory of a fit in MB, from the size of the responses; more of it after a failure.
 
