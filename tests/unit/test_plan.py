@@ -11,7 +11,7 @@ import yaml
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.study import load_study
-from gradbrain.plan.code_inputs import import_closure
+from gradbrain.plan.code_inputs import WITHOUT_BEARING, import_closure
 from gradbrain.plan.jobs import Plan
 from gradbrain.plan.roots import link_roots
 
@@ -97,6 +97,29 @@ def test_modules_loaded_by_name_join_the_closure_with_what_they_import(package):
         closure(package, "gradbrain.stage.none")
 
 
+def file_of(module: str) -> Path:
+    return LIBRARY / f"{module.replace('.', '/')}.py"
+
+
+def test_what_fetches_lists_or_reports_progress_is_no_input_of_any_job():
+    for module in WITHOUT_BEARING:
+        assert file_of(module).is_file()
+    plan = plan_of("tiny_meg", "objects92")
+    stimuli = plan.code("prepare_stimuli", "gradbrain.datasets.dissimilarity")
+    responses = plan.code("prepare_responses", "gradbrain.datasets.dissimilarity")
+    extraction = plan.extraction_code("tiny")
+    assert str(file_of("gradbrain.datasets.dissimilarity")) in stimuli
+    assert str(file_of("gradbrain.signals.extraction")) in extraction
+    without = {str(file_of(module)) for module in WITHOUT_BEARING}
+    assert not without & {*stimuli, *responses, *extraction}
+
+
+def test_the_reference_solver_is_an_input_of_the_fits_that_use_it_alone():
+    plan, himalaya = plan_of(), "gradbrain.encoding.himalaya_reference"
+    assert str(file_of(himalaya)) not in plan.code("fit_encoding")
+    assert str(file_of(himalaya)) in plan.code("fit_encoding", himalaya)
+
+
 def scripts_of_rules() -> list[Path]:
     """Command-line entries that jobs run; of others nobody asks for the closure."""
     rules = "".join(file.read_text() for file in (LIBRARY / "rules").glob("*.smk"))
@@ -122,7 +145,7 @@ def test_the_closure_of_every_job_holds_what_it_really_imports():
             Path(line)
             for line in output.split()
             if not any(f"/gradbrain/{name}/" in line for name in (*FOUNDATION, "plan"))
-        }
+        } - {file_of(module) for module in WITHOUT_BEARING}
         declared = set(import_closure(script, LIBRARY))
         assert loaded <= declared, f"{script.name}: {loaded - declared}"
 

@@ -49,6 +49,13 @@ def test_touched_files_and_comments_in_other_stages_rerun_nothing(finished):
     assert finished.planned() == {}
 
 
+def test_modules_that_bring_files_or_report_progress_rerun_nothing(finished):
+    for module in ("datasets/fetch", "datasets/inventory", "signals/progress"):
+        finished.append(f"workflow/gradbrain/{module}.py", "\nCHANGED = True\n")
+    finished.append("workflow/gradbrain/encoding/himalaya_reference.py", "\nCHANGED = True\n")
+    assert finished.planned() == {}
+
+
 def test_a_registry_that_a_study_adds_reruns_nothing(finished):
     (finished.folder / "mine").mkdir()
     (finished.folder / "mine" / "datasets.yaml").write_text("datasets: {}\n")
