@@ -186,6 +186,30 @@ def test_registries_that_a_study_adds_are_no_part_of_how_shared_stimuli_are_made
     assert plan_of("tiny_meg").stimuli_registries("tiny") == []
 
 
+def test_data_that_was_lost_is_asked_for_unless_a_job_fetches_it_or_none_reads_it(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    plan = plan_of("objects92", only_subjects=["objects92-s01"])
+    plan.check()
+    # The table comes with the data: where it is there, no job fetches them.
+    table = Path("results/stimuli/objects92.parquet")
+    table.parent.mkdir(parents=True)
+    table.touch()
+    command = "python scripts/fetch_dataset.py objects92 --registry"
+    made = [
+        Path(f"results/features/{model}/{layer}/{signal_set}/objects92.zarr")
+        for model, signal_set, layer, _ in plan.all_features()
+    ]
+    assert len(made) == 3
+    made.append(Path("results/tiny/responses/objects92-s01.zarr"))
+    for path in made:
+        with pytest.raises(GradbrainError, match=f"data/objects92 is missing(.|\\n)*{command}"):
+            plan.check()
+        path.mkdir(parents=True)
+    plan.check()
+
+
 def test_roots_are_links_and_a_folder_of_its_own_is_never_replaced(tmp_path):
     (tmp_path / "first").mkdir()
     (tmp_path / "second").mkdir()

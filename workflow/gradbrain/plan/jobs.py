@@ -514,6 +514,7 @@ class Plan:
             chosen = tuple(name for name in entry.subjects if name in self.subjects)
             some = entry.model_copy(update={"subjects": chosen})
             problems += module.check(some, options, Path(DATA) / entry.name)
+            problems += self._lost_data(some)
         planting = [model for model, _ in self.planting_models]
         for model in dict.fromkeys([*self.models, *planting]):
             for path in self.weights(model):
@@ -529,6 +530,35 @@ class Plan:
         _ = self.figures
         if problems:
             raise GradbrainError("\n".join([f"{self.study.where}: cannot run:", *problems]))
+
+    def _lost_data(self, entry: DatasetEntry) -> list[str]:
+        """Say how to fetch a data set again that was removed before all was made from it.
+
+        A data set that arrives by itself comes with its stimulus table; where the table is there
+        already, no job fetches it.
+        """
+        folder = Path(DATA) / entry.name
+        if not entry.arrives_by_itself or folder.exists():
+            return []
+        for subject in entry.subjects:
+            stimuli = entry.stimuli_of(subject)
+            comes = self.stimuli[stimuli].name == entry.name
+            if comes and not Path(RESULTS, "stimuli", f"{stimuli}.parquet").exists():
+                continue
+            wanted = [f"{self.results}/responses/{subject}.zarr"]
+            wanted += [
+                self.features(model, layer, signal_set, stimuli)
+                for model, signal_set, layer, name in self.all_features()
+                if name == stimuli
+            ]
+            for path in wanted:
+                if not Path(path).exists():
+                    return [
+                        f"data set {entry.name!r}: the folder {folder} is missing and {path} is "
+                        "still to be made; fetch it with: python scripts/fetch_dataset.py "
+                        f"{entry.name} --registry {self._registry_of(entry)}"
+                    ]
+        return []
 
     def _changed_definitions(self) -> list[str]:
         changed = []
