@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from gradbrain.config import GradbrainError
+from gradbrain.config.definition import feature_definition
 from gradbrain.config.study import load_study
 from gradbrain.plan.code_inputs import WITHOUT_BEARING, import_closure
 from gradbrain.plan.jobs import Plan
@@ -208,6 +209,26 @@ def test_data_that_was_lost_is_asked_for_unless_a_job_fetches_it_or_none_reads_i
             plan.check()
         path.mkdir(parents=True)
     plan.check()
+
+
+@pytest.mark.parametrize("signal_set", ["tiny", "tiny_planted"])
+def test_features_of_another_precision_are_refused_and_not_remade(
+    tmp_path, monkeypatch, signal_set
+):
+    monkeypatch.chdir(tmp_path)
+    plan = plan_of("tiny_meg")
+    model, _, layer, stimuli = next(key for key in plan.all_features() if key[1] == signal_set)
+    store = Path(plan.features(model, layer, signal_set, stimuli))
+    store.mkdir(parents=True)
+    definition = feature_definition(plan.model_entry(model), plan.signal_set(signal_set))
+    attributes = {"definition": definition, "precision": "bf16"}
+    (store / "zarr.json").write_text(json.dumps({"attributes": attributes}))
+    with pytest.raises(GradbrainError) as refused:
+        plan.check()
+    folder = f"results/features/{model}/*/{signal_set}"
+    assert f"features.precision is 'fp32', but {folder}/ was made with 'bf16'" in str(refused.value)
+    assert str(refused.value).endswith(f"rm -r {folder}")
+    plan_of("tiny_meg", features={"signal_set": "tiny", "precision": "bf16"}).check()
 
 
 def test_roots_are_links_and_a_folder_of_its_own_is_never_replaced(tmp_path):

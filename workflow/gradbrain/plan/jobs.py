@@ -33,6 +33,10 @@ RESULTS = "results"
 DATA = "data"
 
 
+# Model, signal set, and the attributes of a feature store.
+KeptFeatures = tuple[str, str, dict[str, Any]]
+
+
 class Plan:
     """The jobs of a study.
 
@@ -524,7 +528,8 @@ class Plan:
                         f"Place it there, or name its folder: --config "
                         f'"roots={{{Path(path).parts[1]}: /path/to/folder}}"'
                     )
-        problems += self._changed_definitions()
+        kept = self._kept_features()
+        problems += [*self._changed_definitions(kept), *self._other_precisions(kept)]
         for signal_set in {self.study.signal_set.name, *(key[1] for key in self.planting_models)}:
             self.extraction_code(signal_set)
         _ = self.figures
@@ -560,26 +565,30 @@ class Plan:
                     ]
         return []
 
-    def _changed_definitions(self) -> list[str]:
-        changed = []
+    def _kept_features(self) -> list[KeptFeatures]:
+        """Feature stores of the study that are there already."""
         stores = [
             (model, self.study.signal_set.name, layer, stimuli)
             for model in self.models
             for layer in self.layers(model)
             for stimuli in {e.stimuli_of(s) for s, e in self.study.subjects.items()}
         ]
+        found = (
+            (model, name, read_definition(self.features(model, layer, name, stimuli)))
+            for model, name, layer, stimuli in dict.fromkeys([*stores, *self.all_features()])
+        )
+        return [row for row in found if "definition" in row[2]]
+
+    def _changed_definitions(self, kept: list[KeptFeatures]) -> list[str]:
         expected: dict[tuple[str, str], str] = {}
-        for model, signal_set, layer, stimuli in stores:
-            path = self.features(model, layer, signal_set, stimuli)
-            found = read_definition(path).get("definition")
-            if found is None:
-                continue
+        changed = []
+        for model, signal_set, attributes in kept:
             key = (model, signal_set)
             if key not in expected:
                 expected[key] = feature_definition(
                     self.model_entry(model), self.signal_set(signal_set)
                 )
-            if found != expected[key]:
+            if attributes["definition"] != expected[key]:
                 changed.append(key)
         return [
             f"the definition of model {model!r} or of signal set {signal_set!r} differs from that "
@@ -588,4 +597,20 @@ class Plan:
             "the old features with: rm -r "
             f"{RESULTS}/features/{model}/*/{signal_set}"
             for model, signal_set in dict.fromkeys(changed)
+        ]
+
+    def _other_precisions(self, kept: list[KeptFeatures]) -> list[str]:
+        """Studies share features: with a precision each, every run would remake the other's."""
+        wanted = self.study.settings.features.precision
+        found = [
+            (model, signal_set, attributes.get("precision", wanted))
+            for model, signal_set, attributes in kept
+        ]
+        return [
+            f"features.precision is {wanted!r}, but {RESULTS}/features/{model}/*/{signal_set}/ was "
+            f"made with {precision!r}, and studies share features: set features.precision to "
+            f"{precision!r}, use a signal set of another name, or, if no other study needs them, "
+            f"remove the old features with: rm -r {RESULTS}/features/{model}/*/{signal_set}"
+            for model, signal_set, precision in dict.fromkeys(found)
+            if precision != wanted
         ]
