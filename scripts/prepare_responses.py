@@ -12,7 +12,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 from gradbrain.config import GradbrainError
 from gradbrain.config.cli import json_argument, run
 from gradbrain.config.schema import DatasetEntry
-from gradbrain.datasets.fetch import ensure_dataset
 from gradbrain.datasets.registry import adapter, read_options
 from gradbrain.datasets.responses import TargetBlocks, check_responses, write_target_blocks
 from gradbrain.datasets.stimuli import read_stimuli
@@ -45,7 +44,6 @@ def main(argv: list[str] | None = None) -> None:
             f"datasets.yaml names {', '.join(entry.subjects) or 'none'}"
         )
     source, options = adapter(entry.adapter), read_options(entry)
-    ensure_dataset(entry, arguments.data)
     # Files of other people are no concern of this job.
     own = entry.model_copy(update={"subjects": (arguments.subject,)})
     problems = source.check(own, options, arguments.data)

@@ -10,8 +10,9 @@ import pytest
 import yaml
 
 from gradbrain.config import GradbrainError
+from gradbrain.config.definition import feature_definition
 from gradbrain.config.study import load_study
-from gradbrain.plan.code_inputs import import_closure
+from gradbrain.plan.code_inputs import WITHOUT_BEARING, import_closure
 from gradbrain.plan.jobs import Plan
 from gradbrain.plan.roots import link_roots
 
@@ -97,6 +98,29 @@ def test_modules_loaded_by_name_join_the_closure_with_what_they_import(package):
         closure(package, "gradbrain.stage.none")
 
 
+def file_of(module: str) -> Path:
+    return LIBRARY / f"{module.replace('.', '/')}.py"
+
+
+def test_what_fetches_lists_or_reports_progress_is_no_input_of_any_job():
+    for module in WITHOUT_BEARING:
+        assert file_of(module).is_file()
+    plan = plan_of("tiny_meg", "objects92")
+    stimuli = plan.code("prepare_stimuli", "gradbrain.datasets.dissimilarity")
+    responses = plan.code("prepare_responses", "gradbrain.datasets.dissimilarity")
+    extraction = plan.extraction_code("tiny")
+    assert str(file_of("gradbrain.datasets.dissimilarity")) in stimuli
+    assert str(file_of("gradbrain.signals.extraction")) in extraction
+    without = {str(file_of(module)) for module in WITHOUT_BEARING}
+    assert not without & {*stimuli, *responses, *extraction}
+
+
+def test_the_reference_solver_is_an_input_of_the_fits_that_use_it_alone():
+    plan, himalaya = plan_of(), "gradbrain.encoding.himalaya_reference"
+    assert str(file_of(himalaya)) not in plan.code("fit_encoding")
+    assert str(file_of(himalaya)) in plan.code("fit_encoding", himalaya)
+
+
 def scripts_of_rules() -> list[Path]:
     """Command-line entries that jobs run; of others nobody asks for the closure."""
     rules = "".join(file.read_text() for file in (LIBRARY / "rules").glob("*.smk"))
@@ -122,7 +146,7 @@ def test_the_closure_of_every_job_holds_what_it_really_imports():
             Path(line)
             for line in output.split()
             if not any(f"/gradbrain/{name}/" in line for name in (*FOUNDATION, "plan"))
-        }
+        } - {file_of(module) for module in WITHOUT_BEARING}
         declared = set(import_closure(script, LIBRARY))
         assert loaded <= declared, f"{script.name}: {loaded - declared}"
 
@@ -144,6 +168,67 @@ def test_other_subjects_are_no_part_of_what_a_subjects_results_are_made_from(tmp
     assert after.stimuli_entry("tiny_fmri-s1") == before.stimuli_entry("tiny_fmri-s1")
     # Who saw the same images may decide which images there are.
     assert "tiny_meg-s2" in after.stimuli_entry("tiny")
+
+
+def plan_of(*datasets, registries=(), **changes):
+    config = yaml.safe_load((ROOT / "tests/workflow/tiny/study.yaml").read_text())
+    folders = [ROOT / "tests/workflow/tiny", *registries]
+    config |= {"registries": [str(folder) for folder in folders]} | changes
+    if datasets:
+        config["datasets"] = [{"name": name} for name in datasets]
+    return Plan(load_study(config, root=ROOT, where="study.yaml"), ROOT)
+
+
+def test_registries_that_a_study_adds_are_no_part_of_how_shared_stimuli_are_made(tmp_path):
+    (tmp_path / "datasets.yaml").write_text("datasets: {}\n")
+    for plan in (plan_of("tiny_meg", "objects92"), plan_of("objects92", registries=[tmp_path])):
+        # What arrives by itself is looked up where it is listed, and nowhere else.
+        assert plan.stimuli_registries("objects92") == [str(ROOT / "config")]
+    assert plan_of("tiny_meg").stimuli_registries("tiny") == []
+
+
+def test_data_that_was_lost_is_asked_for_unless_a_job_fetches_it_or_none_reads_it(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    plan = plan_of("objects92", only_subjects=["objects92-s01"])
+    plan.check()
+    # The table comes with the data: where it is there, no job fetches them.
+    table = Path("results/stimuli/objects92.parquet")
+    table.parent.mkdir(parents=True)
+    table.touch()
+    command = "python scripts/fetch_dataset.py objects92 --registry"
+    made = [
+        Path(f"results/features/{model}/{layer}/{signal_set}/objects92.zarr")
+        for model, signal_set, layer, _ in plan.all_features()
+    ]
+    assert len(made) == 3
+    made.append(Path("results/tiny/responses/objects92-s01.zarr"))
+    for path in made:
+        with pytest.raises(GradbrainError, match=f"data/objects92 is missing(.|\\n)*{command}"):
+            plan.check()
+        path.mkdir(parents=True)
+    plan.check()
+
+
+@pytest.mark.parametrize("signal_set", ["tiny", "tiny_planted"])
+def test_features_of_another_precision_are_refused_and_not_remade(
+    tmp_path, monkeypatch, signal_set
+):
+    monkeypatch.chdir(tmp_path)
+    plan = plan_of("tiny_meg")
+    model, _, layer, stimuli = next(key for key in plan.all_features() if key[1] == signal_set)
+    store = Path(plan.features(model, layer, signal_set, stimuli))
+    store.mkdir(parents=True)
+    definition = feature_definition(plan.model_entry(model), plan.signal_set(signal_set))
+    attributes = {"definition": definition, "precision": "bf16"}
+    (store / "zarr.json").write_text(json.dumps({"attributes": attributes}))
+    with pytest.raises(GradbrainError) as refused:
+        plan.check()
+    folder = f"results/features/{model}/*/{signal_set}"
+    assert f"features.precision is 'fp32', but {folder}/ was made with 'bf16'" in str(refused.value)
+    assert str(refused.value).endswith(f"rm -r {folder}")
+    plan_of("tiny_meg", features={"signal_set": "tiny", "precision": "bf16"}).check()
 
 
 def test_roots_are_links_and_a_folder_of_its_own_is_never_replaced(tmp_path):

@@ -25,6 +25,16 @@ def test_the_default_profile_overrules_no_other(name):
     assert not {"default-resources", "set-resources", "resources"} & default.keys()
 
 
+@pytest.mark.parametrize("profile", ["profiles/default", "slurm", "profiles/workstation"])
+def test_tables_of_large_data_sets_are_compared_by_content(profile, monkeypatch):
+    from snakemake.cli import parse_args
+
+    monkeypatch.chdir(ROOT)
+    _, arguments = parse_args(["--profile", profile, "all"])
+    stimulus_table_of_things_meg = 1_800_000
+    assert arguments.max_checksum_file_size > 10 * stimulus_table_of_things_meg
+
+
 def test_the_slurm_profile_is_found_by_its_name_from_the_root():
     assert (ROOT / "slurm").resolve() == PROFILES / "slurm"
 

@@ -49,6 +49,21 @@ def test_touched_files_and_comments_in_other_stages_rerun_nothing(finished):
     assert finished.planned() == {}
 
 
+def test_modules_that_bring_files_or_report_progress_rerun_nothing(finished):
+    for module in ("datasets/fetch", "datasets/inventory", "signals/progress"):
+        finished.append(f"workflow/gradbrain/{module}.py", "\nCHANGED = True\n")
+    finished.append("workflow/gradbrain/encoding/himalaya_reference.py", "\nCHANGED = True\n")
+    assert finished.planned() == {}
+
+
+def test_a_registry_that_a_study_adds_reruns_nothing(finished):
+    (finished.folder / "mine").mkdir()
+    (finished.folder / "mine" / "datasets.yaml").write_text("datasets: {}\n")
+    finished.edit(STUDY, "registries: [", "registries: [mine, ")
+    # The resolved config names its registries, and the report shows it; no stimuli, no fits.
+    assert set(finished.planned()) <= {"write_config", "write_report"}
+
+
 def results_of_others(checkout, *patterns):
     """Content and times of what must not be touched."""
     return {key: value for pattern in patterns for key, value in checkout.contents(pattern).items()}

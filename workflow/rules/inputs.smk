@@ -16,6 +16,10 @@ def stimuli_data(wildcards):
     return f"data/{plan.stimuli[wildcards.stimuli].name}"
 
 
+def stimuli_registries(wildcards):
+    return plan.stimuli_registries(wildcards.stimuli)
+
+
 def response_entry(wildcards):
     return plan.response_entry(wildcards.subject)
 

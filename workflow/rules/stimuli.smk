@@ -16,7 +16,7 @@ rule prepare_stimuli:
     params:
         entry=stimuli_entry,
         data=stimuli_data,
-        registries=plan.registries(),
+        registries=stimuli_registries,
         format_version=plan.format_version,
     message:
         "List the images of stimulus set {wildcards.stimuli}"

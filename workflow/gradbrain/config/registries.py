@@ -197,6 +197,10 @@ class Registries:
         """Names of all data sets."""
         return tuple(self._datasets)
 
+    def dataset_folder(self, name: str) -> Path:
+        """Folder whose ``datasets.yaml`` lists a data set."""
+        return self._datasets[name][0].parent
+
     def signal_set(self, name: str, *, where: str) -> SignalSet:
         """Entry of a signal set, its signals resolved."""
         choose(name, self._signal_sets, what="signal set", where=where)

@@ -19,6 +19,17 @@ PACKAGE = "gradbrain"
 # The foundation enters through FORMAT_VERSION, raised by hand: a new config key must not
 # recompute a thousand fits.
 FOUNDATION = ("gradbrain.config", "gradbrain.store", "gradbrain.plan")
+# What brings files here, lists them or reports progress, and bears on no value: files that are
+# fetched are checked against their checksums, and inventories are for the eye.
+WITHOUT_BEARING = frozenset(
+    {
+        "gradbrain.datasets.bucket",
+        "gradbrain.datasets.download",
+        "gradbrain.datasets.fetch",
+        "gradbrain.datasets.inventory",
+        "gradbrain.signals.progress",
+    }
+)
 
 
 def _module_file(library: Path, module: str) -> Path | None:
@@ -58,7 +69,8 @@ def import_closure(script: Path, library: Path, modules: Iterable[str] = ()) -> 
     Returns
     -------
     list of Path
-        The script first, then the modules, sorted; without the foundation.
+        The script first, then the modules, sorted; without the foundation and what has no
+        bearing on results.
 
     Raises
     ------
@@ -85,7 +97,8 @@ def import_closure(script: Path, library: Path, modules: Iterable[str] = ()) -> 
             queue.append(parent)
         file = _module_file(library, module)
         if file is not None:
-            found.add(file)
+            if module not in WITHOUT_BEARING:
+                found.add(file)
             queue.extend(_imported_modules(file))
     return [script, *sorted(found)]
 

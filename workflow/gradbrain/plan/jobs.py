@@ -33,6 +33,10 @@ RESULTS = "results"
 DATA = "data"
 
 
+# Model, signal set, and the attributes of a feature store.
+KeptFeatures = tuple[str, str, dict[str, Any]]
+
+
 class Plan:
     """The jobs of a study.
 
@@ -234,6 +238,21 @@ class Plan:
     def registries(self) -> list[str]:
         """Folders that hold registries."""
         return [str(self.root / "config"), *self.study.settings.registries]
+
+    def stimuli_registries(self, stimuli: str) -> list[str]:
+        """Folder that says what to fetch for a stimulus set; none where nothing arrives by itself.
+
+        Studies share stimuli, so the other folders of one study are no parameter of theirs.
+        """
+        entry = self.stimuli[stimuli]
+        if not entry.arrives_by_itself:
+            return []
+        return [self._registry_of(entry)]
+
+    def _registry_of(self, entry: DatasetEntry) -> str:
+        """Folder that lists a data set, as :meth:`registries` names it."""
+        home = self.study.registries.dataset_folder(entry.name).resolve()
+        return next(folder for folder in self.registries() if Path(folder).resolve() == home)
 
     def fit_memory(self, subject: str) -> int:
         """Memory of a fit in MB, from the size of the responses; more of it after a failure.
@@ -499,6 +518,7 @@ class Plan:
             chosen = tuple(name for name in entry.subjects if name in self.subjects)
             some = entry.model_copy(update={"subjects": chosen})
             problems += module.check(some, options, Path(DATA) / entry.name)
+            problems += self._lost_data(some)
         planting = [model for model, _ in self.planting_models]
         for model in dict.fromkeys([*self.models, *planting]):
             for path in self.weights(model):
@@ -508,33 +528,67 @@ class Plan:
                         f"Place it there, or name its folder: --config "
                         f'"roots={{{Path(path).parts[1]}: /path/to/folder}}"'
                     )
-        problems += self._changed_definitions()
+        kept = self._kept_features()
+        problems += [*self._changed_definitions(kept), *self._other_precisions(kept)]
         for signal_set in {self.study.signal_set.name, *(key[1] for key in self.planting_models)}:
             self.extraction_code(signal_set)
         _ = self.figures
         if problems:
             raise GradbrainError("\n".join([f"{self.study.where}: cannot run:", *problems]))
 
-    def _changed_definitions(self) -> list[str]:
-        changed = []
+    def _lost_data(self, entry: DatasetEntry) -> list[str]:
+        """Say how to fetch a data set again that was removed before all was made from it.
+
+        A data set that arrives by itself comes with its stimulus table; where the table is there
+        already, no job fetches it.
+        """
+        folder = Path(DATA) / entry.name
+        if not entry.arrives_by_itself or folder.exists():
+            return []
+        for subject in entry.subjects:
+            stimuli = entry.stimuli_of(subject)
+            comes = self.stimuli[stimuli].name == entry.name
+            if comes and not Path(RESULTS, "stimuli", f"{stimuli}.parquet").exists():
+                continue
+            wanted = [f"{self.results}/responses/{subject}.zarr"]
+            wanted += [
+                self.features(model, layer, signal_set, stimuli)
+                for model, signal_set, layer, name in self.all_features()
+                if name == stimuli
+            ]
+            for path in wanted:
+                if not Path(path).exists():
+                    return [
+                        f"data set {entry.name!r}: the folder {folder} is missing and {path} is "
+                        "still to be made; fetch it with: python scripts/fetch_dataset.py "
+                        f"{entry.name} --registry {self._registry_of(entry)}"
+                    ]
+        return []
+
+    def _kept_features(self) -> list[KeptFeatures]:
+        """Feature stores of the study that are there already."""
         stores = [
             (model, self.study.signal_set.name, layer, stimuli)
             for model in self.models
             for layer in self.layers(model)
             for stimuli in {e.stimuli_of(s) for s, e in self.study.subjects.items()}
         ]
+        found = (
+            (model, name, read_definition(self.features(model, layer, name, stimuli)))
+            for model, name, layer, stimuli in dict.fromkeys([*stores, *self.all_features()])
+        )
+        return [row for row in found if "definition" in row[2]]
+
+    def _changed_definitions(self, kept: list[KeptFeatures]) -> list[str]:
         expected: dict[tuple[str, str], str] = {}
-        for model, signal_set, layer, stimuli in stores:
-            path = self.features(model, layer, signal_set, stimuli)
-            found = read_definition(path).get("definition")
-            if found is None:
-                continue
+        changed = []
+        for model, signal_set, attributes in kept:
             key = (model, signal_set)
             if key not in expected:
                 expected[key] = feature_definition(
                     self.model_entry(model), self.signal_set(signal_set)
                 )
-            if found != expected[key]:
+            if attributes["definition"] != expected[key]:
                 changed.append(key)
         return [
             f"the definition of model {model!r} or of signal set {signal_set!r} differs from that "
@@ -543,4 +597,20 @@ class Plan:
             "the old features with: rm -r "
             f"{RESULTS}/features/{model}/*/{signal_set}"
             for model, signal_set in dict.fromkeys(changed)
+        ]
+
+    def _other_precisions(self, kept: list[KeptFeatures]) -> list[str]:
+        """Studies share features: with a precision each, every run would remake the other's."""
+        wanted = self.study.settings.features.precision
+        found = [
+            (model, signal_set, attributes.get("precision", wanted))
+            for model, signal_set, attributes in kept
+        ]
+        return [
+            f"features.precision is {wanted!r}, but {RESULTS}/features/{model}/*/{signal_set}/ was "
+            f"made with {precision!r}, and studies share features: set features.precision to "
+            f"{precision!r}, use a signal set of another name, or, if no other study needs them, "
+            f"remove the old features with: rm -r {RESULTS}/features/{model}/*/{signal_set}"
+            for model, signal_set, precision in dict.fromkeys(found)
+            if precision != wanted
         ]
