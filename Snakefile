@@ -13,6 +13,7 @@ sys.path.insert(0, str(ROOT / "workflow"))
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.study import load_study
+from gradbrain.plan.command_line import check_config_option
 from gradbrain.plan.interpreter import shell_prefix
 from gradbrain.plan.jobs import Plan
 from gradbrain.plan.roots import link_roots
@@ -32,6 +33,8 @@ CONFIG_FILE = (
 CODE_ROOT = Path() if ROOT == Path.cwd() else ROOT
 
 try:
+    if workflow.is_main_process:
+        check_config_option(sys.argv)
     study = load_study(config, root=ROOT, where=str(CONFIG_FILE))
     plan = Plan(study, CODE_ROOT)
     plan.check_roots()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -21,12 +23,25 @@ from gradbrain.plan.estimate import CAVEATS, RATE_NAMES, NetworkCost, Rates, Sta
 from gradbrain.plan.jobs import Plan
 
 
+def _at_least(least: int) -> Callable[[str], int]:
+    """Make an argparse ``type`` of integers that are not smaller."""
+
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"\d+", text) or int(text) < least:
+            raise argparse.ArgumentTypeError(f"expected an integer >= {least}, found {text!r}")
+        return int(text)
+
+    return parse
+
+
 def parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("config", type=Path, help="config file of the study")
-    parser.add_argument("--cores", type=int, default=64, help="cores that run jobs (64)")
-    parser.add_argument("--gpus", type=int, default=0, help="GPUs; 0: extraction runs on cores")
+    parser.add_argument("--cores", type=_at_least(1), default=64, help="cores that run jobs (64)")
+    parser.add_argument(
+        "--gpus", type=_at_least(0), default=0, help="GPUs; 0: extraction runs on cores"
+    )
     parser.add_argument(
         "--size",
         action="append",
@@ -175,6 +190,7 @@ def main(argv: list[str] | None = None) -> None:
     config = read_yaml(arguments.config)
     study = load_study(config, root=ROOT, where=str(arguments.config))
     plan, gpu = Plan(study, ROOT), arguments.gpus > 0
+    plan.check_signals()
     sizes = estimate.subject_sizes(plan, read_sizes(arguments.size, list(study.datasets)))
     costs, rates = network_costs(plan), read_rates(arguments.rate)
     if arguments.images_per_s:

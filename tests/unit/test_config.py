@@ -9,9 +9,10 @@ import yaml
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.definition import feature_definition
-from gradbrain.config.registries import Layer, Registries
-from gradbrain.config.schema import DatasetEntry, Study
+from gradbrain.config.registries import Layer, Registries, validate
+from gradbrain.config.schema import DatasetEntry, ModelEntry, SignalEntry, SignalSet, Study
 from gradbrain.config.study import layers_by_count, load_study
+from gradbrain.plan.jobs import Plan
 
 ROOT = Path(__file__).resolve().parents[2]
 STUDIES = sorted(
@@ -63,8 +64,11 @@ def test_every_study_in_the_repository_is_valid(path):
         ({"features": {"signal_set": "demoo"}}, "there is no signal set 'demoo'. Did you mean"),
         ({"only_models": ["other"]}, "only_models: there is no model 'other'"),
         ({"study": "features"}, "study: 'features' names a folder"),
-        ({"study": "a/b"}, "study: "),
-        ({"models": []}, "models: "),
+        ({"study": "a/b"}, "study: expected letters, digits and _ . -.*found 'a/b'"),
+        ({"roots": {"a/b": "x"}}, "roots.a/b: expected letters"),
+        ({"models": []}, "models: expected at least 1 entry$"),
+        ({"models": ["resnet50"]}, "models.0: expected a mapping, e.g. {name: ...}, found 'res"),
+        ({"registries": ["nosuch"]}, "config/mine.yaml: registries: there is no folder 'nosuch'"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_key_and_what_is_allowed(change, message):
@@ -122,6 +126,151 @@ def test_an_unknown_key_of_a_section_lists_the_keys_of_that_section():
     with pytest.raises(GradbrainError) as error:
         load({**study_config(), "features": {"signal_set": "demo", "unitt": "layer"}})
     assert "Known keys: signal_set, unit, batch_size" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        (
+            {"n": 2},
+            "models.0.layers.count: missing key; models.0.layers.n: unknown key. Known keys: count",
+        ),
+        ([1], "models.0.layers.0: Input should be a valid string, found 1"),
+        (
+            {"count": 0},
+            "models.0.layers.count: Input should be greater than or equal to 1, found 0",
+        ),
+    ],
+)
+def test_where_several_kinds_may_stand_the_fault_of_the_one_that_was_given_is_told(layers, message):
+    choice = {"name": "mobilenetv2_050_untrained", "layers": layers}
+    with pytest.raises(GradbrainError) as error:
+        load({**study_config(), "models": [choice]})
+    assert str(error.value) == f"config/mine.yaml: {message}"
+
+
+@pytest.mark.parametrize(
+    ("model_class", "entry", "message"),
+    [
+        (DatasetEntry, {"expected": {"images": 3}}, "Known keys: n_images, n_targets, n_units"),
+        (
+            DatasetEntry,
+            {"fetch": {"files": {"a": {"ur": 1}}}},
+            "a.ur: unknown key. Known keys: url",
+        ),
+        (SignalSet, {"projection": {"n": 5}}, "n: unknown key. Known keys: n_components, seed"),
+        (ModelEntry, {"mean": [0, 0]}, "mean.2: missing entry"),
+        (ModelEntry, {"interpolation": "cubic"}, "expected 'bicubic' or 'bilinear', found 'cubic'"),
+    ],
+)
+def test_optional_sections_and_mappings_tell_their_own_keys(model_class, entry, message):
+    with pytest.raises(GradbrainError) as error:
+        validate(model_class, entry, where="mine.yaml: entry")
+    assert message in str(error.value)
+
+
+def test_a_rule_between_keys_is_told_without_the_whole_entry():
+    entry = {"name": "a", "adapter": "simulated", "modality": "fmri"}
+    with pytest.raises(GradbrainError) as error:
+        validate(DatasetEntry, entry, where="mine.yaml: data set 'a'")
+    assert str(error.value) == (
+        "mine.yaml: data set 'a': subjects: name at least one; only `modality: none` has no "
+        "subjects"
+    )
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ({"role": "learning", "rule": "backprop"}, "objective: rule backprop needs one"),
+        ({"role": "learning", "rule": "activation"}, "role: activation and rule: activation go"),
+        ({"role": "activation", "rule": "backprop", "objective": "dino"}, "go together"),
+    ],
+)
+def test_a_signal_whose_role_rule_and_objective_do_not_fit_is_refused(entry, message):
+    with pytest.raises(GradbrainError, match=f"mine.yaml: .*{message}"):
+        validate(SignalEntry, {"name": "mysig", **entry}, where="mine.yaml")
+
+
+@pytest.fixture
+def own_signals(tmp_path):
+    """Write a signals.yaml with one signal and its set; return a study that takes the set."""
+    folder = tmp_path / "mine"
+    folder.mkdir()
+
+    def write(signal=None, **settings):
+        entry = {"role": "learning", "rule": "backprop", "objective": "dino", **(signal or {})}
+        signal_set = {"signals": ["activation", "mysig"], **settings}
+        content = {"signals": {"mysig": entry}, "signal_sets": {"mine": signal_set}}
+        (folder / "signals.yaml").write_text(yaml.safe_dump(content))
+        features = {"signal_set": "mine"}
+        return {**study_config(), "registries": [str(folder)], "features": features}
+
+    return write
+
+
+def test_calibration_images_that_are_no_stimulus_set_are_named_when_the_study_is_loaded(
+    own_signals,
+):
+    with pytest.raises(GradbrainError) as error:
+        load(own_signals(calibration="calibratoin"))
+    assert "mine/signals.yaml: signal set 'mine': calibration: there is no stimulus set" in str(
+        error.value
+    )
+    assert "Did you mean 'calibration'? Allowed: calibration" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("signal", "message"),
+    [
+        (
+            {"rule": "backprp"},
+            "rule: there is no rule 'backprp'. Did you mean 'backprop'? "
+            "Allowed: activation, backprop",
+        ),
+        (
+            {"objective": "dinoo"},
+            "objective: there is no objective 'dinoo'. Did you mean 'dino'? "
+            "Allowed: contrastive, cross_entropy, dino, entropy",
+        ),
+        (
+            {"objective": "shuffled_cotangent", "options": {"objective": "dinoo"}},
+            "options.objective: there is no objective 'dinoo'. Did you mean 'dino'?",
+        ),
+    ],
+)
+def test_a_rule_or_objective_that_does_not_exist_is_named_with_its_entry(
+    own_signals, signal, message
+):
+    plan = Plan(load(own_signals(signal)), ROOT)
+    with pytest.raises(GradbrainError) as error:
+        plan.check_signals()
+    assert f"mine/signals.yaml: signal 'mysig': {message}" in str(error.value)
+
+
+def test_options_of_ones_own_data_set_are_told_with_ones_own_file(tmp_path):
+    entry = {
+        "adapter": "arrays",
+        "modality": "fmri",
+        "subjects": ["mine-s1"],
+        "options": {"imagess": "x"},
+    }
+    (tmp_path / "datasets.yaml").write_text(yaml.safe_dump({"datasets": {"mine": entry}}))
+    config = {**study_config(), "registries": [str(tmp_path)], "datasets": [{"name": "mine"}]}
+    study = load(config)
+    where = f"{tmp_path}/datasets.yaml: data set 'mine': options: .*imagess: unknown key"
+    with pytest.raises(GradbrainError, match=where):
+        Plan(study, ROOT).adapter(study.datasets["mine"])
+
+
+def test_a_figure_that_does_not_exist_is_named_with_its_key():
+    study = load({**study_config(), "figures": {"names": ["claims_overvew"]}})
+    with pytest.raises(GradbrainError) as error:
+        _ = Plan(study, ROOT).figures
+    assert "config/mine.yaml: figures.names: there is no figure 'claims_overvew'." in str(
+        error.value
+    )
+    assert "Did you mean 'claims_overview'" in str(error.value)
 
 
 def test_a_damaged_yaml_file_is_named(checkout):

@@ -13,7 +13,7 @@ from gradbrain.config.registries import Registries
 from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.datasets.inventory import take_inventory
-from gradbrain.datasets.registry import adapter, read_options
+from gradbrain.datasets.registry import adapter, available_adapters, read_options
 from gradbrain.datasets.stimuli import read_stimuli
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -64,8 +64,11 @@ def test_objects92_pins_every_file():
 
 
 def test_an_unknown_adapter_is_named():
-    with pytest.raises(DatasetError, match=r"adapter 'bids': there is no module"):
-        adapter("bids")
+    with pytest.raises(GradbrainError) as error:
+        adapter("array", where="mine/datasets.yaml: data set 'mine'")
+    assert str(error.value).startswith("mine/datasets.yaml: data set 'mine': adapter: there is no")
+    assert "Did you mean 'arrays'? Allowed: algonauts2023, arrays," in str(error.value)
+    assert "registry" not in str(error.value)
     with pytest.raises(DatasetError, match=r"adapter 'images'.* lacks Options, stimuli"):
         adapter("images")
 
@@ -74,6 +77,12 @@ def test_an_unknown_option_is_named_with_those_that_exist():
     entry = DatasetEntry(name="mine", adapter="photographs", modality="none", options={"sizes": 3})
     with pytest.raises(GradbrainError, match=r"'mine'.*sizes: unknown key.*Known keys: split"):
         read_options(entry)
+
+
+def test_every_adapter_of_the_registry_is_listed_and_each_listed_one_loads():
+    named = {REGISTRIES.dataset(name, where="test").adapter for name in REGISTRIES.datasets}
+    assert named <= set(available_adapters())
+    assert all(adapter(name).Options for name in available_adapters())
 
 
 def test_adapters_load_neither_torch_nor_mne_nor_nilearn():

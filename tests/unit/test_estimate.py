@@ -170,3 +170,17 @@ def test_a_data_set_of_unknown_size_is_an_error_that_names_the_option(demo):
     demo.study.datasets[entry.name] = entry.model_copy(update={"expected": None})
     with pytest.raises(GradbrainError, match="--size simulated_fmri_feedforward=IMAGES"):
         estimate.subject_sizes(demo, {})
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (["--cores", "0"], "--cores: expected an integer >= 1, found '0'"),
+        (["--cores", "two"], "--cores: expected an integer >= 1, found 'two'"),
+        (["--gpus=-1"], "--gpus: expected an integer >= 0, found '-1'"),
+    ],
+)
+def test_numbers_of_cores_and_gpus_that_cannot_be_are_refused(option, message, capsys):
+    with pytest.raises(SystemExit):
+        estimate_study.main([str(ROOT / "config" / "config.yaml"), *option])
+    assert message in capsys.readouterr().err

@@ -13,6 +13,7 @@ from gradbrain.config import GradbrainError
 from gradbrain.config.definition import feature_definition
 from gradbrain.config.study import load_study
 from gradbrain.plan.code_inputs import WITHOUT_BEARING, import_closure
+from gradbrain.plan.command_line import check_config_option
 from gradbrain.plan.jobs import Plan
 from gradbrain.plan.roots import link_roots
 
@@ -257,3 +258,13 @@ def test_a_fit_asks_for_memory_by_the_size_of_its_responses(tmp_path, monkeypatc
     (folder / "zarr.json").write_text(json.dumps({"shape": [10000, 40000]}))
     assert plan.fit_memory("tiny_fmri-s1") == before + math.ceil(5.5 * 1525.88)
     assert plan.fit_memory("tiny_fmri-s2") == before
+
+
+@pytest.mark.parametrize(
+    "second", [["--config", "only_layers=[b]"], ["--config=only_layers=[b]"], ["-C", "a=b"]]
+)
+def test_a_second_config_option_is_refused_as_it_would_replace_the_first(second):
+    first = ["snakemake", "--configfile", "mine.yaml", "--config", "only_models=[a]", "x=y"]
+    check_config_option([*first, "--slurm-args=--config", "--cores", "1"])
+    with pytest.raises(GradbrainError, match="several keys behind one --config"):
+        check_config_option([*first, *second])

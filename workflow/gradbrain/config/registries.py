@@ -7,15 +7,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import ValidationError
 
 from gradbrain.config.errors import GradbrainError
+from gradbrain.config.faults import describe
 from gradbrain.config.schema import DatasetEntry, ModelEntry, SignalEntry, SignalSet, StrictModel
 
 Entry = TypeVar("Entry", bound=StrictModel)
+Kind = Literal["model", "data set", "signal", "signal set"]
 
 
 @dataclass(frozen=True)
@@ -26,23 +28,6 @@ class Layer:
     name: str
     index: int
     depth: float
-
-
-def describe(error: ValidationError) -> str:
-    """Say in one line per fault which key is wrong, what was found and what is allowed."""
-    lines = []
-    for fault in error.errors():
-        key = ".".join(str(part) for part in fault["loc"]) or "(whole entry)"
-        found = (
-            "" if fault["type"] in ("missing", "extra_forbidden") else f", found {fault['input']!r}"
-        )
-        message = {
-            "extra_forbidden": "unknown key",
-            "missing": "missing key",
-            "tuple_type": "expected a list, e.g. [a, b]",
-        }.get(fault["type"], fault["msg"])
-        lines.append(f"{key}: {message}{found}")
-    return "; ".join(lines)
 
 
 def choose(name: str, allowed: Iterable[str], *, what: str, where: str) -> str:
@@ -70,27 +55,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
-def _known_keys(model_class: type[StrictModel], location: tuple[int | str, ...]) -> list[str]:
-    """Keys that are allowed where an unknown one was found."""
-    section: type[StrictModel] = model_class
-    for part in location[:-1]:
-        field = section.model_fields.get(str(part))
-        inner = field.annotation if field is not None else None
-        if isinstance(inner, type) and issubclass(inner, StrictModel):
-            section = inner
-    return list(section.model_fields)
-
-
 def validate(model_class: type[Entry], content: Any, *, where: str) -> Entry:
     """Validate a mapping against a settings class; name the file and key in the error."""
     try:
         return model_class.model_validate(content)
     except ValidationError as error:
-        message = f"{where}: {describe(error)}"
-        for fault in error.errors():
-            if fault["type"] == "extra_forbidden":
-                message += f". Known keys: {', '.join(_known_keys(model_class, fault['loc']))}"
-        raise GradbrainError(message) from None
+        raise GradbrainError(f"{where}: {describe(model_class, error)}") from None
 
 
 def _section(folders: Iterable[Path], file: str, section: str) -> dict[str, tuple[Path, Any]]:
@@ -177,12 +147,22 @@ class Registries:
         model_class: type[Entry],
         entries: Mapping[str, tuple[Path, Any]],
         name: str,
-        what: str,
+        what: Kind,
         where: str,
     ) -> Entry:
         choose(name, entries, what=what, where=where)
-        path, content = entries[name]
-        return validate(model_class, {"name": name, **content}, where=f"{path}: {what} {name!r}")
+        _, content = entries[name]
+        return validate(model_class, {"name": name, **content}, where=self.place(what, name))
+
+    def place(self, what: Kind, name: str) -> str:
+        """File and name of an entry that exists, for error messages."""
+        sections: dict[Kind, Mapping[str, tuple[Path, Any]]] = {
+            "model": self._models,
+            "data set": self._datasets,
+            "signal": self._signals,
+            "signal set": self._signal_sets,
+        }
+        return f"{sections[what][name][0]}: {what} {name!r}"
 
     def model(self, name: str, *, where: str) -> ModelEntry:
         """Entry of a model; `where` names the key that asks for it."""
@@ -204,8 +184,8 @@ class Registries:
     def signal_set(self, name: str, *, where: str) -> SignalSet:
         """Entry of a signal set, its signals resolved."""
         choose(name, self._signal_sets, what="signal set", where=where)
-        path, content = self._signal_sets[name]
-        at = f"{path}: signal set {name!r}"
+        _, content = self._signal_sets[name]
+        at = self.place("signal set", name)
         names = content.get("signals")
         if not isinstance(names, list):
             raise GradbrainError(f"{at}: signals: expected a list of signal names, found {names!r}")

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 
 
 class StrictModel(BaseModel):
@@ -82,6 +83,17 @@ class SignalEntry(StrictModel):
         None, description="Objective: a module of gradbrain.objectives; none for activations."
     )
     options: dict[str, Any] = Field({}, description="Options of the objective.")
+
+    @model_validator(mode="after")
+    def _rule_fits_the_role(self) -> SignalEntry:
+        if (self.role == "activation") != (self.rule == "activation"):
+            raise ValueError(
+                "role: activation and rule: activation go together, found "
+                f"role: {self.role} with rule: {self.rule}"
+            )
+        if self.rule == "backprop" and self.objective is None:
+            raise ValueError("objective: rule backprop needs one, e.g. objective: dino")
+        return self
 
 
 class Pooling(StrictModel):
@@ -357,7 +369,10 @@ class DatasetChoice(StrictModel):
 class LayerCount(StrictModel):
     """As many layers as asked, at the relative depths of Raugel et al. 2025."""
 
-    count: int = Field(ge=1, description="22 takes the depths of the predecessor.")
+    count: int = Field(
+        ge=1,
+        description="22 takes the depths of the predecessor; a model with fewer layers gives all.",
+    )
 
 
 class ModelChoice(StrictModel):

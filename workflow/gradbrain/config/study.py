@@ -123,6 +123,20 @@ class ResolvedStudy:
         return subjects
 
     @cached_property
+    def stimuli(self) -> dict[str, DatasetEntry]:
+        """Stimulus set -> the data set that it belongs to.
+
+        An entry that holds images only comes first: several data sets may show its images, and
+        what they say of their responses is no part of the stimuli.
+        """
+        sets = {entry.stimuli_of(subject): entry for subject, entry in self.subjects.items()}
+        for name in self.registries.datasets:
+            entry = self.registries.dataset(name, where="datasets.yaml")
+            if entry.modality == "none" and entry.stimuli is not None:
+                sets[entry.stimuli] = entry
+        return sets
+
+    @cached_property
     def layers(self) -> dict[str, list[Layer]]:
         """Model -> the layers taken from it, in order of depth."""
         return {
@@ -141,6 +155,11 @@ class ResolvedStudy:
             choose(name, names, what=f"layer of {choice.name}", where=where)
         return [layer for layer in layers if layer.name in choice.layers]
 
+    def check_calibration(self, signal_set: SignalSet) -> None:
+        """Refuse a signal set whose calibration images are no stimulus set of this study."""
+        where = f"{self.registries.place('signal set', signal_set.name)}: calibration"
+        choose(signal_set.calibration, sorted(self.stimuli), what="stimulus set", where=where)
+
     def check(self) -> None:
         """Look up every name, so that what is wrong is said before any job starts."""
         if self.name in RESERVED_NAMES:
@@ -148,7 +167,7 @@ class ResolvedStudy:
                 f"{self.where}: study: {self.name!r} names a folder of results/ that all studies "
                 f"share; any name but {', '.join(RESERVED_NAMES)} will do"
             )
-        _ = self.signal_set
+        self.check_calibration(self.signal_set)
         names = [layer.name for layers in self.layers.values() for layer in layers]
         for key, chosen, allowed in (
             ("only_models", self.settings.only_models, list(self.models)),
@@ -185,6 +204,12 @@ def load_study(config: Mapping[str, Any], *, root: Path, where: str) -> Resolved
         A key is unknown or wrong, or a name is not in its registry.
     """
     settings = validate(Study, dict(config), where=where)
+    for folder in settings.registries:
+        if not Path(folder).is_dir():
+            raise GradbrainError(
+                f"{where}: registries: there is no folder {folder!r}; a path starts from the "
+                "folder in which the command runs"
+            )
     folders = [root / "config", *(Path(folder) for folder in settings.registries)]
     study = ResolvedStudy(settings, Registries(folders), where)
     study.check()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from gradbrain.config.registries import validate
+from gradbrain.config.registries import choose, validate
 from gradbrain.config.schema import DatasetEntry, StrictModel
 from gradbrain.datasets.errors import DatasetError
 
@@ -58,37 +59,66 @@ class Adapter(Protocol):
 REQUIRED = ("Options", "stimuli", "responses", "check", "required_features", "space")
 
 
-def adapter(name: str) -> Adapter:
-    """Import the adapter called `name`.
+def available_adapters() -> list[str]:
+    """Names of the modules that define all that an adapter needs, found without importing them."""
+    return sorted(
+        path.stem
+        for path in Path(__file__).resolve().parent.glob("*.py")
+        if set(REQUIRED) <= _defined_names(path)
+    )
+
+
+def _defined_names(path: Path) -> set[str]:
+    """Names that the module-level statements of a file define or import."""
+    names: set[str] = set()
+    for node in ast.parse(path.read_text(encoding="utf-8"), filename=str(path)).body:
+        if isinstance(node, ast.ClassDef | ast.FunctionDef):
+            names.add(node.name)
+        elif isinstance(node, ast.ImportFrom):
+            names.update(alias.asname or alias.name for alias in node.names)
+        elif isinstance(node, ast.Assign):
+            names.update(target.id for target in node.targets if isinstance(target, ast.Name))
+    return names
+
+
+def adapter(name: str, *, where: str = "datasets.yaml") -> Adapter:
+    """Import the adapter called `name`; `where` names the entry that asks for it.
 
     Raises
     ------
+    GradbrainError
+        There is no such module.
     DatasetError
-        There is no such module, or it is not an adapter.
+        The module is not an adapter.
     """
     module_name = f"gradbrain.datasets.{name}"
     if not name.isidentifier() or importlib.util.find_spec(module_name) is None:
-        raise DatasetError(
-            f"adapter {name!r}: there is no module {module_name}; name a module of "
-            "workflow/gradbrain/datasets in the key `adapter` of datasets.yaml"
-        )
+        choose(name, available_adapters(), what="adapter", where=f"{where}: adapter")
     module = importlib.import_module(module_name)
     missing = [attribute for attribute in REQUIRED if not hasattr(module, attribute)]
     if missing:
         raise DatasetError(
-            f"adapter {name!r}: the module {module_name} lacks {', '.join(missing)}; "
-            "an adapter defines " + ", ".join(REQUIRED)
+            f"{where}: adapter {name!r}: the module {module_name} lacks {', '.join(missing)}; "
+            f"an adapter defines {', '.join(REQUIRED)}. Adapters: {', '.join(available_adapters())}"
         )
     return cast(Adapter, module)
 
 
-def read_options(entry: DatasetEntry) -> Any:
+def read_options(entry: DatasetEntry, *, where: str | None = None) -> Any:
     """Validate the ``options`` of an entry with the class of its adapter.
+
+    Parameters
+    ----------
+    entry
+        The entry.
+    where
+        File and name of the entry, for error messages; a job has only the name.
 
     Raises
     ------
     GradbrainError
         An option is unknown, missing or of the wrong kind; every one of them is named.
     """
-    where = f"datasets.yaml: data set {entry.name!r}: options"
-    return validate(adapter(entry.adapter).Options, entry.options, where=where)
+    where = where or f"datasets.yaml: data set {entry.name!r}"
+    options = adapter(entry.adapter, where=where).Options
+    return validate(options, entry.options, where=f"{where}: options")

@@ -15,13 +15,16 @@ from gradbrain.config.schema import (
     BASELINE_SETTINGS,
     DatasetEntry,
     ModelEntry,
+    SignalEntry,
     SignalSet,
     StrictModel,
 )
 from gradbrain.config.study import ResolvedStudy
 from gradbrain.datasets.registry import Adapter, adapter, read_options
 from gradbrain.figures.declarations import Declaration, declaration, figure_names
+from gradbrain.objectives import available as available_objectives
 from gradbrain.plan.code_inputs import import_closure
+from gradbrain.signals import available_rules
 from gradbrain.store import FORMAT_VERSION, array_shape, read_definition
 
 # Measured by benchmarks/bench_fit_memory.py (4.5 MB per MB of responses and 340 MB), rounded up,
@@ -70,19 +73,10 @@ class Plan:
 
     # --- data sets and stimuli ---------------------------------------------------------------
 
-    @cached_property
+    @property
     def stimuli(self) -> dict[str, DatasetEntry]:
-        """Stimulus set -> the data set that it belongs to.
-
-        An entry that holds images only comes first: several data sets may show its images, and
-        what they say of their responses is no part of the stimuli.
-        """
-        sets = {entry.stimuli_of(subject): entry for subject, entry in self.study.subjects.items()}
-        for name in self.study.registries.datasets:
-            entry = self.study.registries.dataset(name, where="datasets.yaml")
-            if entry.modality == "none" and entry.stimuli is not None:
-                sets[entry.stimuli] = entry
-        return sets
+        """Stimulus set -> the data set that it belongs to."""
+        return self.study.stimuli
 
     @cached_property
     def fetchable(self) -> list[str]:
@@ -95,7 +89,8 @@ class Plan:
 
     def adapter(self, entry: DatasetEntry) -> tuple[Adapter, Any]:
         """Module that reads a data set, and the entry's options as it understands them."""
-        return adapter(entry.adapter), read_options(entry)
+        where = self.study.registries.place("data set", entry.name)
+        return adapter(entry.adapter, where=where), read_options(entry, where=where)
 
     def planting_features(self, subject: str) -> list[str]:
         """Feature stores that the responses of a simulated subject are planted from."""
@@ -359,6 +354,9 @@ class Plan:
         """Figures of the study: those asked for, or all that apply to its data sets."""
         wanted = self.study.settings.figures.names
         if wanted != "all":
+            where = f"{self.study.where}: figures.names"
+            for name in wanted:
+                choose(name, figure_names(), what="figure", where=where)
             return {name: declaration(name) for name in wanted}
         spaces = [(entry.modality, self.space(entry)) for entry in self.study.datasets.values()]
         declared = {name: declaration(name) for name in figure_names()}
@@ -524,14 +522,14 @@ class Plan:
             for path in self.weights(model):
                 if not Path(path).is_file():
                     problems.append(
-                        f"models.yaml: model {model!r}: checkpoint: there is no file {path}. "
+                        f"{self.study.registries.place('model', model)}: checkpoint: there is "
+                        f"no file {path}. "
                         f"Place it there, or name its folder: --config "
                         f'"roots={{{Path(path).parts[1]}: /path/to/folder}}"'
                     )
         kept = self._kept_features()
         problems += [*self._changed_definitions(kept), *self._other_precisions(kept)]
-        for signal_set in {self.study.signal_set.name, *(key[1] for key in self.planting_models)}:
-            self.extraction_code(signal_set)
+        self.check_signals()
         _ = self.figures
         if problems:
             raise GradbrainError("\n".join([f"{self.study.where}: cannot run:", *problems]))
@@ -564,6 +562,31 @@ class Plan:
                         f"{entry.name} --registry {self._registry_of(entry)}"
                     ]
         return []
+
+    def check_signals(self) -> None:
+        """Refuse signals whose rule, objective or calibration images do not exist.
+
+        Raises
+        ------
+        GradbrainError
+            The entry, the key and what may stand there.
+        """
+        planted = [signal_set for _, signal_set in self.planting_models]
+        for name in dict.fromkeys([self.study.signal_set.name, *planted]):
+            signal_set = self.signal_set(name)
+            self.study.check_calibration(signal_set)
+            for signal in signal_set.signals:
+                self._check_signal(signal)
+
+    def _check_signal(self, signal: SignalEntry) -> None:
+        where = self.study.registries.place("signal", signal.name)
+        choose(signal.rule, available_rules(), what="rule", where=f"{where}: rule")
+        for key, name in (
+            ("objective", signal.objective),
+            ("options.objective", signal.options.get("objective")),
+        ):
+            if name is not None:
+                choose(name, available_objectives(), what="objective", where=f"{where}: {key}")
 
     def _kept_features(self) -> list[KeptFeatures]:
         """Feature stores of the study that are there already."""
