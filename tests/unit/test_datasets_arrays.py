@@ -411,3 +411,13 @@ def test_the_inventory_says_what_the_first_job_would_fail_on(data, name, options
     (obstacle,) = take_inventory(entry_of(**options), data).obstacles(SUBJECT)
     assert "s1.npy: mismatch" in obstacle
     assert message in obstacle
+
+
+def test_what_is_damaged_is_called_unreadable_and_not_missing(data):
+    (data / "s1.npy").write_bytes(b"no array at all")
+    (data / "images.csv").write_text("image_id\npicture_1\n")
+    items = {Path(item.path).name: item for item in take_inventory(entry_of(), data).items}
+    assert "is no .npy file" in items["s1.npy"].detail
+    assert "pickle" not in items["s1.npy"].detail
+    states = {item.state for item in take_inventory(entry_of(), data).items}
+    assert "missing" not in states

@@ -166,3 +166,18 @@ def test_a_folder_that_is_not_there_is_never_said_to_be_ready(tmp_path):
     dangling = subprocess.run(command, **ask)
     assert dangling.returncode == 1
     assert "is a link to" in dangling.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "expected"),
+    [
+        ("nsd", "meg", "fmri"),
+        ("things_meg", "fmri", "meg"),
+        ("algonauts2023", "meg", "fmri"),
+        ("things_fmri", "meg", "fmri"),
+    ],
+)
+def test_a_modality_that_the_adapter_does_not_read_is_named(tmp_path, name, wrong, expected):
+    entry = REGISTRIES.dataset(name, where="test").model_copy(update={"modality": wrong})
+    problems = adapter(entry.adapter).check(entry, read_options(entry), tmp_path)
+    assert any(f"modality is {wrong!r}, expected {expected!r}" in text for text in problems)

@@ -24,7 +24,7 @@ from gradbrain.config.schema import DatasetEntry, StrictModel
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.datasets.file_names import natural_key
 from gradbrain.datasets.images import content_sha256, load_image
-from gradbrain.datasets.inventory import Item, inspect_file, inspect_files
+from gradbrain.datasets.inventory import Item, State, inspect_file, inspect_files
 from gradbrain.datasets.noise_ceiling import average_presentations
 from gradbrain.datasets.recording_axes import read_sensors, read_targets, read_times
 from gradbrain.datasets.recordings import Recording, open_recording, read_rows
@@ -193,7 +193,11 @@ def inventory(entry: DatasetEntry, options: Options, data: Path) -> list[Item]:
         try:
             files = _images(entry, options, name, data)["file"]
         except DatasetError as error:
-            items.append(Item(subject=subject, path=pattern, state="missing", detail=str(error)))
+            state: State = "missing"
+            if options.table is not None:
+                state = "unreadable" if Path(pattern).is_file() else "missing"
+                pattern = f"images of {pattern}"
+            items.append(Item(subject=subject, path=pattern, state=state, detail=str(error)))
             continue
         pattern = pattern if options.table is None else f"images of {pattern}"
         items.append(inspect_files([data / f for f in files], pattern=pattern, subject=subject))
