@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 from gradbrain.config import GradbrainError
 from gradbrain.config.cli import run
 from gradbrain.config.registries import Registries, choose
+from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets.inventory import Inventory, Item, take_inventory
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -77,6 +78,24 @@ def print_inventory(inventory: Inventory, subjects: list[str]) -> list[str]:
     return stuck
 
 
+def refuse_missing(entry: DatasetEntry, data: Path, *, is_given: bool) -> bool:
+    """Fail where a folder is named that is not there; return whether a run will fetch it."""
+    if data.is_dir():
+        return False
+    if data.is_symlink():
+        raise GradbrainError(f"{data}: is a link to {data.readlink()}, which is no folder; mend it")
+    if is_given or data.exists():
+        raise GradbrainError(
+            f"{data}: there is no folder of this name; name that of {entry.name!r}"
+        )
+    if entry.arrives_by_itself:
+        print(
+            f"{data} is not there; a run fetches it, or: "
+            f"python scripts/fetch_dataset.py {entry.name}"
+        )
+    return entry.arrives_by_itself
+
+
 def main(argv: list[str] | None = None) -> None:
     arguments = parse_arguments(argv)
     entry = Registries([ROOT / "config", *arguments.registry]).dataset(arguments.name, where="name")
@@ -86,6 +105,8 @@ def main(argv: list[str] | None = None) -> None:
     if arguments.subjects:
         subjects = [name for name in subjects if name in arguments.subjects]
     data = arguments.root or Path("data") / entry.name
+    if refuse_missing(entry, data, is_given=arguments.root is not None):
+        return
     some = entry.model_copy(update={"subjects": tuple(subjects)})
     inventory = take_inventory(some, data)
     stuck = print_inventory(inventory, subjects)

@@ -393,3 +393,31 @@ def test_the_inventory_lists_what_each_subject_needs(data):
     assert "3 of 4 files are there" in obstacles
     assert "picture_3.png" in obstacles
     assert "s1.npy: unreadable" in obstacles
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("s1_rows.csv", {}, "names the images of 11"),
+        ("targets.csv", {}, "describes 4"),
+        (None, {"rows": None}, "but there are 4 images"),
+        (None, {"roi_order": ["V1", "V9"]}, "roi_order names V9"),
+        (None, {"reference_roi": "V9"}, "reference_roi: V9"),
+    ],
+)
+def test_the_inventory_says_what_the_first_job_would_fail_on(data, name, options, message):
+    if name is not None:
+        pd.read_csv(data / name).iloc[:-1].to_csv(data / name, index=False)
+    (obstacle,) = take_inventory(entry_of(**options), data).obstacles(SUBJECT)
+    assert "s1.npy: mismatch" in obstacle
+    assert message in obstacle
+
+
+def test_what_is_damaged_is_called_unreadable_and_not_missing(data):
+    (data / "s1.npy").write_bytes(b"no array at all")
+    (data / "images.csv").write_text("image_id\npicture_1\n")
+    items = {Path(item.path).name: item for item in take_inventory(entry_of(), data).items}
+    assert "is no .npy file" in items["s1.npy"].detail
+    assert "pickle" not in items["s1.npy"].detail
+    states = {item.state for item in take_inventory(entry_of(), data).items}
+    assert "missing" not in states

@@ -304,3 +304,10 @@ def test_the_inventory_lists_images_and_matrices(data):
 def test_options_that_make_no_sense_are_refused(changes, message):
     with pytest.raises(ValidationError, match=message):
         Options.model_validate({**OPTIONS.model_dump(), **changes})
+
+
+def test_the_inventory_compares_images_with_the_rows_of_the_matrices(data):
+    entry = ENTRY.model_copy(update={"options": OPTIONS.model_dump()})
+    (data / "images" / "image_3.png").unlink()
+    (obstacle,) = take_inventory(entry, data).obstacles("mine-s01")
+    assert "has 12 rows per matrix, but 11 files match" in obstacle

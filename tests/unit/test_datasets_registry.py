@@ -158,3 +158,35 @@ def test_files_of_people_who_are_left_out_are_not_asked_for(tmp_path):
     inventory = take_inventory(entry, tmp_path)
     assert inventory.obstacles("algonauts2023-subj02") == []
     assert inventory.obstacles("algonauts2023-subj01") != []
+
+
+def test_a_folder_that_is_not_there_is_never_said_to_be_ready(tmp_path):
+    command = [sys.executable, str(ROOT / "scripts" / "check_dataset.py"), "objects92"]
+    ask = {"cwd": tmp_path, "capture_output": True, "text": True}
+    named = subprocess.run([*command, "nowhere"], **ask)
+    assert named.returncode == 1
+    assert "there is no folder" in named.stderr
+    unnamed = subprocess.run(command, **ask)
+    assert unnamed.returncode == 0
+    assert "data/objects92 is not there; a run fetches it" in unnamed.stdout
+    assert "can be run" not in unnamed.stdout
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "objects92").symlink_to(tmp_path / "gone")
+    dangling = subprocess.run(command, **ask)
+    assert dangling.returncode == 1
+    assert "is a link to" in dangling.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "expected"),
+    [
+        ("nsd", "meg", "fmri"),
+        ("things_meg", "fmri", "meg"),
+        ("algonauts2023", "meg", "fmri"),
+        ("things_fmri", "meg", "fmri"),
+    ],
+)
+def test_a_modality_that_the_adapter_does_not_read_is_named(tmp_path, name, wrong, expected):
+    entry = REGISTRIES.dataset(name, where="test").model_copy(update={"modality": wrong})
+    problems = adapter(entry.adapter).check(entry, read_options(entry), tmp_path)
+    assert any(f"modality is {wrong!r}, expected {expected!r}" in text for text in problems)

@@ -41,6 +41,7 @@ from gradbrain.datasets.cortex import pial_coordinates
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.datasets.images import content_sha256, load_image
 from gradbrain.datasets.inventory import Item, inspect_file, inspect_files
+from gradbrain.datasets.registry import modality_problems
 from gradbrain.datasets.responses import describe, fmri_responses, region_distances
 from gradbrain.datasets.stimuli import Stimulus, stimuli_table
 
@@ -243,7 +244,7 @@ def check(entry: DatasetEntry, options: Options, data: Path) -> list[str]:
             f"{where}: the folder {data} is missing; it is the one that holds subj01 … subj08. "
             f"Name its place under `roots: {{{entry.name}: /path/to/it}}` in the study's config"
         ]
-    problems = []
+    problems = modality_problems(entry, expected="fmri")
     for subject in entry.subjects:
         try:
             folder = folder_of(subject, data)

@@ -24,7 +24,7 @@ from gradbrain.config.schema import DatasetEntry, StrictModel
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.datasets.file_names import natural_key
 from gradbrain.datasets.images import content_sha256, load_image
-from gradbrain.datasets.inventory import Item, inspect_file, inspect_files
+from gradbrain.datasets.inventory import Item, State, inspect_file, inspect_files
 from gradbrain.datasets.noise_ceiling import average_presentations
 from gradbrain.datasets.recording_axes import read_sensors, read_targets, read_times
 from gradbrain.datasets.recordings import Recording, open_recording, read_rows
@@ -193,7 +193,11 @@ def inventory(entry: DatasetEntry, options: Options, data: Path) -> list[Item]:
         try:
             files = _images(entry, options, name, data)["file"]
         except DatasetError as error:
-            items.append(Item(subject=subject, path=pattern, state="missing", detail=str(error)))
+            state: State = "missing"
+            if options.table is not None:
+                state = "unreadable" if Path(pattern).is_file() else "missing"
+                pattern = f"images of {pattern}"
+            items.append(Item(subject=subject, path=pattern, state=state, detail=str(error)))
             continue
         pattern = pattern if options.table is None else f"images of {pattern}"
         items.append(inspect_files([data / f for f in files], pattern=pattern, subject=subject))
@@ -208,6 +212,11 @@ def inventory(entry: DatasetEntry, options: Options, data: Path) -> list[Item]:
                 path, subject=subject, read=_shape_reader(entry) if is_recording else _table_length
             )
         )
+    for subject in entry.subjects if entry.modality != "none" else ():
+        own = [item for item in items if item.subject in ("", subject)]
+        # Files that cannot be read are told above; whether they fit is then not known.
+        if all(item.state == "there" for item in own):
+            items += _mismatches(entry, options, subject, data)
     return items
 
 
@@ -332,6 +341,37 @@ def _zarr_item(entry: DatasetEntry, path: Path, subject: str) -> Item:
     return Item(state="there", n_bytes=n_bytes, detail=detail, **about)
 
 
+def _mismatches(entry: DatasetEntry, options: Options, subject: str, data: Path) -> list[Item]:
+    """Say what of a subject's tables, options and header does not fit, as its job would."""
+    try:
+        recording = _open(entry, options, subject, data)
+        images = _images(entry, options, entry.stimuli_of(subject), data)
+        _rows(entry, options, subject, data, recording, list(images["image_id"]))
+        if entry.modality == "meg":
+            sensors = _table_path(entry, options.sensors, subject, data)
+            read_sensors(recording, sensors, options.layout)
+            if options.times is None:
+                read_times(recording)
+        else:
+            _regions(entry, options, subject, data, recording)
+    except DatasetError as error:
+        path = str(data / _path(entry, options.responses or "", subject))
+        detail = str(error).removeprefix(f"{path}: ")
+        return [Item(subject=subject, path=path, state="mismatch", detail=detail)]
+    return []
+
+
+def _regions(
+    entry: DatasetEntry, options: Options, subject: str, data: Path, recording: Recording
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Targets of a subject, and its regions from low to high."""
+    table = _table_path(entry, options.targets, subject, data)
+    targets = read_targets(recording, table, space=space(entry, options))
+    order = options.roi_order or tuple(dict.fromkeys(targets["roi"][targets["roi"] != ""]))
+    _check_regions(options, order, targets, where=f"{recording.path}: targets of {subject!r}")
+    return targets, order
+
+
 def _table_length(path: Path) -> str:
     return f"{len(read_rows(path, columns=()))} rows"
 
@@ -450,10 +490,7 @@ def _fmri(
     recording: Recording,
     rows: pd.DataFrame,
 ) -> xr.Dataset:
-    table = _table_path(entry, options.targets, subject, data)
-    targets = read_targets(recording, table, space=space(entry, options))
-    order = options.roi_order or tuple(dict.fromkeys(targets["roi"][targets["roi"] != ""]))
-    _check_regions(options, order, targets, where=f"{recording.path}: targets of {subject!r}")
+    targets, order = _regions(entry, options, subject, data, recording)
     images = list(stimuli["image_id"])
     average, ceiling = _average(recording, rows, images, zscore=options.zscore_sessions)
     given = targets.pop("noise_ceiling").to_numpy(dtype=float)

@@ -280,6 +280,12 @@ def inventory(entry: DatasetEntry, options: Options, data: Path) -> list[Item]:
         items.append(
             inspect_file(data / source.path, subject="", read=partial(_shape_of, source, data))
         )
+    if all(item.state == "there" for item in items):
+        try:
+            _check_row_count(options, data, len(found))
+        except DatasetError as error:
+            pattern = str(data / options.images)
+            items.append(Item(subject="", path=pattern, state="mismatch", detail=str(error)))
     return items
 
 

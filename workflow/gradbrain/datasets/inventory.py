@@ -16,7 +16,7 @@ from gradbrain.config import GradbrainError
 from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets.registry import adapter, read_options
 
-State = Literal["there", "missing", "unreadable"]
+State = Literal["there", "missing", "unreadable", "mismatch"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class Item:
     path
         The file or the pattern of many, as a reader would look for it.
     state
-        Whether it is there and can be read.
+        Whether it is there, can be read and fits the files it belongs to.
     n_files, n_bytes
         How many are there and how large they are together.
     detail

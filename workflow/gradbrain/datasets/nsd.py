@@ -52,6 +52,7 @@ from gradbrain.datasets.nsd_design import (
 )
 from gradbrain.datasets.nsd_files import HEMISPHERES, SubjectFiles
 from gradbrain.datasets.nsd_targets import label_regions, surface_targets, volume_targets
+from gradbrain.datasets.registry import modality_problems
 from gradbrain.datasets.responses import TargetBlocks, describe, region_distances
 from gradbrain.datasets.stimuli import Stimulus, stimuli_table
 
@@ -256,9 +257,10 @@ def check(entry: DatasetEntry, options: Options, data: Path) -> list[str]:
     if not data.is_dir():
         return [
             f"data set {entry.name!r}: the folder {data} is missing; name its place under "
-            f"`roots: {{{entry.name}: /path/to/nsd}}` in the study's config"
+            f"`roots: {{{entry.name}: /path/to/nsd}}` in the study's config (docs/data.md says how "
+            "to get it)"
         ]
-    problems = []
+    problems = modality_problems(entry, expected="fmri")
     if entry.stimuli is not None:
         problems.append(
             f"data set {entry.name!r}: stimuli: {entry.stimuli!r}: each subject of NSD saw images "

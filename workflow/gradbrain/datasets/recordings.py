@@ -88,6 +88,11 @@ def open_recording(path: Path, *, n_dimensions: int) -> Recording:
 
 def _open_npy(path: Path) -> Recording:
     try:
+        with path.open("rb") as file:
+            np.lib.format.read_magic(file)
+    except (ValueError, OSError) as error:
+        raise DatasetError(f"{path}: is no .npy file; write it with numpy.save") from error
+    try:
         return Recording(path, np.load(path, mmap_mode="r", allow_pickle=False))
     except (ValueError, OSError, EOFError) as error:
         raise DatasetError(f"{path}: cannot be read ({error}); write it with numpy.save") from error

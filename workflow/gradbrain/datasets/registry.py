@@ -104,6 +104,16 @@ def adapter(name: str, *, where: str = "datasets.yaml") -> Adapter:
     return cast(Adapter, module)
 
 
+def modality_problems(entry: DatasetEntry, *, expected: str) -> list[str]:
+    """Say that an entry names another modality than its adapter reads; empty where it does not."""
+    if entry.modality == expected:
+        return []
+    return [
+        f"data set {entry.name!r}: modality is {entry.modality!r}, expected {expected!r}; correct "
+        "it in datasets.yaml"
+    ]
+
+
 def read_options(entry: DatasetEntry, *, where: str | None = None) -> Any:
     """Validate the ``options`` of an entry with the class of its adapter.
 

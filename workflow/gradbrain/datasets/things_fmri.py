@@ -41,6 +41,7 @@ from gradbrain.config.schema import DatasetEntry, StrictModel
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.datasets.inventory import Item, inspect_file
 from gradbrain.datasets.noise_ceiling import ceiling_of_average, signal_to_noise_of_ceiling
+from gradbrain.datasets.registry import modality_problems
 from gradbrain.datasets.responses import describe, fmri_responses, region_distances
 from gradbrain.datasets.things_images import (
     Grouping,
@@ -400,7 +401,8 @@ def check(entry: DatasetEntry, options: Options, data: Path) -> list[str]:
             f"`roots: {{{entry.name}: /path/to/it}}` in the study's config (docs/data.md says how "
             "to get it)"
         ]
-    problems = image_folder_problems(entry.name, data / options.images)
+    problems = modality_problems(entry, expected="fmri")
+    problems += image_folder_problems(entry.name, data / options.images)
     for subject in entry.subjects:
         try:
             number = subject_number(subject)

@@ -31,6 +31,7 @@ from gradbrain.config.schema import DatasetEntry, StrictModel
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.datasets.inventory import Item, inspect_file, inspect_files
 from gradbrain.datasets.noise_ceiling import ceiling_of_average
+from gradbrain.datasets.registry import modality_problems
 from gradbrain.datasets.responses import describe, meg_responses
 from gradbrain.datasets.sensors import sensor_layout
 from gradbrain.datasets.things_images import (
@@ -288,7 +289,8 @@ def check(entry: DatasetEntry, options: Options, data: Path) -> list[str]:
             f"`roots: {{{entry.name}: /path/to/it}}` in the study's config (docs/data.md says how "
             "to get it)"
         ]
-    problems = image_folder_problems(entry.name, data / options.images)
+    problems = modality_problems(entry, expected="meg")
+    problems += image_folder_problems(entry.name, data / options.images)
     for subject in entry.subjects:
         try:
             participant = participant_of(subject)
