@@ -489,8 +489,10 @@ def test_the_registry_holds_all_people_with_options_that_are_understood():
     options = validate(nsd.Options, listed.options, where="test")
     assert [nsd.subject_number(name) for name in listed.subjects] == list(range(1, 9))
     assert set(options.regions) >= {*options.early_rois, *options.high_rois}
-    labels = [label for joined in options.regions.values() for label in joined]
-    assert set(labels) <= set(STREAMS)
+    # Distance along the hierarchy is measured from V1, which the streams do not have.
+    assert options.reference_roi == "V1"
+    assert options.regions["V1"] == ("V1",)
+    assert options.parcellation == "HCP_MMP1"
 
 
 def test_the_inventory_lists_what_each_person_has(copy, tree):
