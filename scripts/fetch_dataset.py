@@ -12,6 +12,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
+from gradbrain.config import GradbrainError
 from gradbrain.config.cli import run
 from gradbrain.config.registries import Registries
 from gradbrain.datasets.fetch import fetch_dataset, is_fetched, remote_files
@@ -47,6 +48,14 @@ def main(argv: list[str] | None = None) -> None:
             print(f"{file.n_bytes if file.n_bytes is not None else '?':>14}  {relative}")
         return
     if data.is_dir() and not is_fetched(data):
+        wanted = remote_files(entry, only=arguments.only)
+        missing = [name for name in wanted if not (data / name).exists()]
+        if missing:
+            raise GradbrainError(
+                f"{data}: exists and lacks {len(missing)} of {len(wanted)} files, e.g. "
+                f"{missing[0]}; nothing was fetched, since folders of yours are never written to. "
+                "Move it away, fetch, then put back what you added"
+            )
         logger.info("%s exists and is left as it is", data)
         return
     fetch_dataset(entry, data, only=arguments.only)

@@ -171,3 +171,8 @@ def test_the_command_fetches_and_checks(server, tmp_path):
     second = subprocess.run(command, capture_output=True, text=True)
     assert second.returncode == 0
     assert "left as it is" in second.stderr
+    first_file = sorted(LAYOUT)[0]
+    (tmp_path / "mine" / first_file).unlink()
+    third = subprocess.run(command, capture_output=True, text=True)
+    assert third.returncode == 1
+    assert f"lacks 1 of {len(LAYOUT)} files, e.g. {first_file}; nothing was fetched" in third.stderr
