@@ -259,9 +259,13 @@ def test_registered_rules_are_found_by_name(tools):
 
 
 def test_a_rule_without_its_objective_is_refused(tiny_model, bank, tools):
-    signal = tools["backprop"]("dino").model_copy(update={"objective": None})
+    # Registries refuse such an entry for backpropagation; rules of one's own may need one, too.
+    whole = tools["signal_set"](tools["backprop"]("dino"))
+    activation, signal = whole.signals
+    signal = signal.model_copy(update={"objective": None})
+    signal_set = whole.model_copy(update={"signals": (activation, signal)})
     with pytest.raises(SignalError, match="needs an objective"):
-        SignalExtractor(tiny_model, ["first"], tools["signal_set"](signal), bank)
+        SignalExtractor(tiny_model, ["first"], signal_set, bank)
 
 
 def test_running_out_of_memory_halves_the_batch_and_changes_nothing(
