@@ -203,6 +203,7 @@ def measure(bench: Bench, rounds: int, clock: Callable[[], float]) -> dict[str, 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
     parser.add_argument("--images", type=int, default=64)
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=3)
@@ -218,7 +219,7 @@ def main() -> None:
     clock = time.perf_counter if arguments.clock == "wall" else time.process_time
     logging.basicConfig(level=logging.WARNING)
     results = {}
-    for network in NETWORKS:
+    for network in arguments.networks:
         with tempfile.TemporaryDirectory() as folder:
             bench = Bench(network, Path(folder), arguments)
             results[network] = measure(bench, arguments.rounds, clock)
