@@ -332,6 +332,31 @@ def test_one_job_per_model_writes_the_same_features_as_one_per_layer(finished, c
             ].all(), (store, name)
 
 
+def test_studies_that_take_other_layers_in_one_pass_do_not_remake_each_others(checkout):
+    checkout.edit(STUDY, "unit: layer", "unit: model")
+    other = "tests/workflow/tiny/other.yaml"
+    text = (checkout.folder / STUDY).read_text().replace("study: tiny", "study: other")
+    (checkout.folder / other).write_text(text.replace("[blocks.1, blocks.5]", "[blocks.5]"))
+    checkout.run("features")
+    arrays = "features/tiny_a/*/tiny/*.zarr/activation/**/*"
+    first = checkout.contents(arrays)
+    assert checkout.dry_run(other, "features")[1] == {}
+    # A layer that the first study does not take: the pass makes the shared one again, as it was.
+    (checkout.folder / other).write_text(
+        text.replace("[blocks.1, blocks.5]", "[blocks.3, blocks.5]")
+    )
+    checkout.snakemake("--configfile", other, "--", "features")
+    assert checkout.planned("features") == {}
+    assert checkout.dry_run(other, "features")[1] == {}
+    second = checkout.contents(arrays)
+    assert {name: content for name, (_, content) in first.items()}.items() <= {
+        name: content for name, (_, content) in second.items()
+    }.items()
+    assert len(second) > len(first)
+    kept = [name for name in first if "blocks.1" in name.parts]
+    assert kept and all(second[name] == first[name] for name in kept)
+
+
 def test_a_changed_entry_under_existing_features_is_refused(finished):
     finished.edit("tests/workflow/tiny/models.yaml", "seed: 1", "seed: 5")
     done = finished.snakemake(

@@ -83,8 +83,11 @@ else:
             params:
                 model=plan.as_json(plan.model_entry(model)),
                 signal_set=plan.as_json(plan.signal_set(signal_set)),
-                layers=layers,
-                depths=[plan.layer(model, layer).depth for layer in layers],
+                # Of the outputs, and so no reason to run again: studies that take other layers of a
+                # model share its features.
+                layers=layers_of_stores,
+                depths=depths_of_stores,
+                known_depths=plan.depths(model),
                 precision=FEATURES.precision,
                 format_version=plan.format_version,
             message:

@@ -56,6 +56,17 @@ def layer_depth(wildcards):
     return plan.layer(wildcards.model, wildcards.layer).depth
 
 
+def layers_of_stores(wildcards, output):
+    return [Path(store).parts[-3] for store in output]
+
+
+def depths_of_stores(wildcards, output):
+    return [
+        plan.layer(Path(store).parts[-4], Path(store).parts[-3]).depth
+        for store in output
+    ]
+
+
 def extraction_code(wildcards):
     return plan.extraction_code(wildcards.signal_set)
 

@@ -142,6 +142,12 @@ class Plan:
             f"Allowed: {', '.join(row.name for row in rows)}"
         )
 
+    def depths(self, model: str) -> list[str]:
+        """Every layer of a model that is known, with its depth, whatever the study takes."""
+        architecture = self.model_entry(model).architecture
+        rows = self.study.registries.layers(architecture, where=self.study.where)
+        return [f"{row.name} {row.depth}" for row in rows]
+
     def layers(self, model: str) -> list[str]:
         """Layers that the study takes from a model, in order of depth."""
         return [layer.name for layer in self.study.layers[model]]
