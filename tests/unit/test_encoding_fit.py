@@ -13,7 +13,7 @@ from gradbrain.config.schema import EncodingSettings
 from gradbrain.encoding.bands import principal_components
 from gradbrain.encoding.baseline import reduce_activations
 from gradbrain.encoding.errors import EncodingError
-from gradbrain.encoding.fit import fit_encoding, fit_folds, make_bands
+from gradbrain.encoding.fit import choose_selection, fit_encoding, fit_folds, make_bands
 from gradbrain.encoding.inputs import read_features, read_responses
 from gradbrain.encoding.measures import PAIR_MEASURES
 from gradbrain.encoding.score_columns import SCORE_COLUMNS
@@ -546,6 +546,7 @@ def test_the_leak_test_catches_a_leak(tmp_path, latent, features):
     "changes",
     [
         {"solver": "himalaya"},
+        {"selection": "gcv"},
         {"selection": "loo"},
         {"selection": "kfold"},
         {"penalty_scope": "roi"},
@@ -563,6 +564,28 @@ def test_every_option_agrees_with_the_default_on_what_predicts(features, fmri, c
             row(other, signal, "r", "unit_score"),
             atol=0.08,
         )
+
+
+def test_images_in_groups_are_selected_on_by_folds_that_keep_groups_together(features, fmri):
+    assert choose_selection(SETTINGS, IMAGE_IDS) == ("gcv", 5)
+    assert choose_selection(SETTINGS, GROUPS) == ("kfold", 5)
+    assert choose_selection(SETTINGS, GROUPS[[0, 1, 2, 15, 16, 17]]) == ("kfold", 3)
+    twins = np.where(IMAGE_IDS == "image-01", "image-00", IMAGE_IDS)
+    assert choose_selection(SETTINGS, twins) == ("gcv", 5)
+    asked = SETTINGS.model_copy(update={"selection": "loo"})
+    assert choose_selection(asked, GROUPS) == ("loo", 5)
+    chosen = fit(features, fmri)
+    np.testing.assert_array_equal(
+        row(chosen, "gradient", "r", "unit_score"),
+        row(fit(features, fmri, selection="kfold"), "gradient", "r", "unit_score"),
+    )
+    by_gcv = row(fit(features, fmri, selection="gcv"), "gradient", "r", "unit_score")
+    assert not np.array_equal(row(chosen, "gradient", "r", "unit_score"), by_gcv)
+
+
+def test_the_error_of_inner_folds_names_their_own_setting(features, fmri):
+    with pytest.raises(EncodingError, match="encoding.n_inner_folds is 13, .* 12 groups"):
+        fit(features, fmri, selection="kfold", n_inner_folds=13)
 
 
 def test_torch_gives_the_store_of_numpy_and_the_device_does_not_enter_it(features, fmri):
@@ -789,7 +812,7 @@ def test_layers_and_models_must_fit_together(tmp_path, latent, features, fmri):
 
 
 def test_too_few_groups_for_the_folds_are_refused(features, fmri):
-    refused(features, fmri, "16 folds .* 15 groups", n_folds=16)
+    refused(features, fmri, "encoding.n_folds is 16, .* 15 groups", n_folds=16)
 
 
 def test_folds_of_a_single_group_are_reported(features, fmri, caplog):

@@ -267,10 +267,17 @@ class EncodingSettings(StrictModel):
     n_simplex_draws: int = Field(
         50, ge=1, description="Random points on the simplex of three band weights."
     )
-    selection: Literal["gcv", "loo", "kfold"] = Field(
-        "gcv", description="How penalty and band weight are chosen inside the training folds."
+    selection: Literal["auto", "gcv", "loo", "kfold"] = Field(
+        "auto",
+        description="How penalty and band weight are chosen inside the training folds. `auto`: "
+        "`gcv`, but grouped `kfold` where images come in groups, which the others do not know.",
     )
-    n_inner_folds: int = Field(5, ge=2, description="Grouped inner folds of `kfold` and himalaya.")
+    n_inner_folds: int = Field(
+        5,
+        ge=2,
+        description="Grouped inner folds of `kfold` and himalaya; under `auto` no more than "
+        "there are groups.",
+    )
     solver: Literal["closed_form", "himalaya"] = Field(
         "closed_form", description="`himalaya` is the reference implementation, and slower."
     )

@@ -180,7 +180,9 @@ class BandedRidge:
         inner_folds = None
         if self.selection == "kfold":
             names = np.arange(n_images) if groups is None else groups
-            inner_folds = grouped_folds(names, self.n_inner_folds, self.seed)
+            inner_folds = grouped_folds(
+                names, self.n_inner_folds, self.seed, setting="encoding.n_inner_folds"
+            )
         penalties = self.penalties
         return Search(
             penalties=penalty_grid(0, 8, 10) if penalties is None else check_penalties(penalties),

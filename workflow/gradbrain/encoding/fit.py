@@ -32,13 +32,15 @@ from gradbrain.encoding.measures import (
 )
 from gradbrain.encoding.regression import ClosedFormRegression, FoldRegression
 from gradbrain.encoding.scores import FoldScorer, UnitLayout
-from gradbrain.encoding.solver import Search, penalty_grid
+from gradbrain.encoding.solver import Search, Selection, penalty_grid
 from gradbrain.encoding.splits import OuterSplit, grouped_folds, outer_splits
 
 logger = logging.getLogger(__name__)
 
 FLOATS = NDArray[np.floating]
 EDGE_SHARE_WARNING = 0.1
+# Share of images with another one in their group up to which groups do not bear on the choice.
+FEW_IN_GROUPS = 0.1
 # Targets whose responses are standardised at once, in float64.
 TARGET_BLOCK = 1000
 
@@ -63,18 +65,52 @@ def make_search(settings: EncodingSettings, layout: UnitLayout, groups: NDArray[
     if layout.pooled or settings.penalty_scope == "roi":
         unit_of_target = np.searchsorted(layout.stops, np.arange(layout.n_targets), side="right")
         target_groups = unit_of_target.astype(np.intp)
+    selection, n_inner_folds = choose_selection(settings, groups)
     inner_folds = None
-    if settings.selection == "kfold" or settings.solver == "himalaya":
-        inner_folds = grouped_folds(groups, settings.n_inner_folds, settings.seed)
+    if selection == "kfold" or settings.solver == "himalaya":
+        inner_folds = grouped_folds(
+            groups, n_inner_folds, settings.seed, setting="encoding.n_inner_folds"
+        )
     return Search(
         penalties=penalty_grid(
             settings.log10_penalty_min, settings.log10_penalty_max, settings.n_penalties
         ),
-        selection=settings.selection,
+        selection=selection,
         inner_folds=inner_folds,
         target_groups=target_groups,
         target_batch=settings.target_batch,
     )
+
+
+def choose_selection(
+    settings: EncodingSettings, groups: NDArray[np.str_]
+) -> tuple[Selection, int]:
+    """Decide how hyperparameters are chosen, and with how many inner folds.
+
+    Generalised cross-validation and leave-one-out take the errors of all images for independent.
+    Images of a group (crops of one photograph, pictures of one category) share what the features
+    do not explain; then either picks far too small a penalty, and folds that keep groups together
+    do not (``benchmarks/bench_selection.py``). A few pairs, such as a picture that a data set holds
+    twice, change nothing.
+
+    Parameters
+    ----------
+    settings : EncodingSettings
+    groups : array of shape (n_train,)
+        Groups of the training images.
+
+    Returns
+    -------
+    selection : {"gcv", "loo", "kfold"}
+    n_inner_folds : int
+        As set; where the choice is ours, no more than there are groups.
+    """
+    if settings.selection != "auto":
+        return settings.selection, settings.n_inner_folds
+    sizes = np.unique(groups, return_counts=True)[1]
+    if sizes[sizes > 1].sum() <= FEW_IN_GROUPS * len(groups):
+        return "gcv", settings.n_inner_folds
+    return "kfold", max(2, min(settings.n_inner_folds, len(sizes)))
 
 
 def make_regression(

@@ -11,7 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 from gradbrain.encoding.errors import EncodingError
 
 
-def grouped_folds(groups: ArrayLike, n_folds: int, seed: int) -> NDArray[np.intp]:
+def grouped_folds(
+    groups: ArrayLike, n_folds: int, seed: int, *, setting: str = "encoding.n_folds"
+) -> NDArray[np.intp]:
     """Give every image a fold so that all images of a group share one.
 
     The groups are shuffled under `seed`, ordered by falling size (stable) and put one after
@@ -26,6 +28,8 @@ def grouped_folds(groups: ArrayLike, n_folds: int, seed: int) -> NDArray[np.intp
         Number of folds, at least 2.
     seed : int
         Seed of the shuffle.
+    setting : str
+        Key of the config that asked for so many, for the error.
 
     Returns
     -------
@@ -42,10 +46,10 @@ def grouped_folds(groups: ArrayLike, n_folds: int, seed: int) -> NDArray[np.intp
     )
     if n_folds < 2 or len(names) < n_folds:
         raise EncodingError(
-            f"{n_folds} folds were asked for, but the {membership.size} images belong to "
-            f"{len(names)} groups ({', '.join(names[:5])}{', ...' if len(names) > 5 else ''}) and "
-            "a group is never split: set encoding.n_folds to a number from 2 to the number of "
-            "groups, or give the images finer groups"
+            f"{setting} is {n_folds}, but the {membership.size} images that are to be divided belong "
+            f"to {len(names)} groups ({', '.join(names[:5])}{', ...' if len(names) > 5 else ''}) and "
+            f"a group is never split: set {setting} to a number from 2 to the number of groups, or "
+            "give the images finer groups"
         )
     shuffled = np.random.default_rng(seed).permutation(len(names))
     by_size = shuffled[np.argsort(-sizes[shuffled], kind="stable")]
