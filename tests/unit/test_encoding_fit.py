@@ -584,7 +584,7 @@ def test_images_in_groups_are_selected_on_by_folds_that_keep_groups_together(fea
 
 
 def test_the_error_of_inner_folds_names_their_own_setting(features, fmri):
-    with pytest.raises(EncodingError, match="encoding.n_inner_folds is 13, .* 12 groups"):
+    with pytest.raises(EncodingError, match=r"encoding.n_inner_folds is 13, .* 12 groups"):
         fit(features, fmri, selection="kfold", n_inner_folds=13)
 
 

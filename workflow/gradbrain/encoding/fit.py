@@ -82,9 +82,7 @@ def make_search(settings: EncodingSettings, layout: UnitLayout, groups: NDArray[
     )
 
 
-def choose_selection(
-    settings: EncodingSettings, groups: NDArray[np.str_]
-) -> tuple[Selection, int]:
+def choose_selection(settings: EncodingSettings, groups: NDArray[np.str_]) -> tuple[Selection, int]:
     """Decide how hyperparameters are chosen, and with how many inner folds.
 
     Generalised cross-validation and leave-one-out take the errors of all images for independent.

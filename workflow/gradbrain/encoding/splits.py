@@ -45,11 +45,11 @@ def grouped_folds(
         np.asarray(groups).astype(str), return_inverse=True, return_counts=True
     )
     if n_folds < 2 or len(names) < n_folds:
+        examples = ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
         raise EncodingError(
-            f"{setting} is {n_folds}, but the {membership.size} images that are to be divided belong "
-            f"to {len(names)} groups ({', '.join(names[:5])}{', ...' if len(names) > 5 else ''}) and "
-            f"a group is never split: set {setting} to a number from 2 to the number of groups, or "
-            "give the images finer groups"
+            f"{setting} is {n_folds}, but the {membership.size} images to divide belong to "
+            f"{len(names)} groups ({examples}) and a group is never split: set {setting} to a "
+            "number from 2 to the number of groups, or give the images finer groups"
         )
     shuffled = np.random.default_rng(seed).permutation(len(names))
     by_size = shuffled[np.argsort(-sizes[shuffled], kind="stable")]
