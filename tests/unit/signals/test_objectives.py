@@ -67,7 +67,8 @@ def test_an_image_has_one_finite_scalar_that_no_other_image_changes(name, tiny_m
     def same_in_any_company(order, count):
         chosen = torch.tensor(order[:count])
         names = tuple(batch.image_ids[index] for index in order[:count])
-        part = ImageBatch(names, batch.raw[chosen], batch.labels[chosen])
+        captions = tuple(batch.captions[index] for index in order[:count])
+        part = ImageBatch(names, batch.raw[chosen], batch.labels[chosen], captions)
         alone = objective.loss(output_of(tiny_model, objective, part), part)
         # float64: only the order of additions inside a matrix product may differ.
         torch.testing.assert_close(alone, together[chosen], rtol=1e-10, atol=1e-12)
@@ -124,7 +125,7 @@ def test_modules_inside_others_are_named():
 
 def test_cross_entropy_takes_labels_it_knows_and_predictions_otherwise(tiny_model, bank, batch):
     labels = torch.tensor([0, 4, 5, -1, 2, 99])
-    labelled = ImageBatch(batch.image_ids, batch.raw, labels)
+    labelled = ImageBatch(batch.image_ids, batch.raw, labels, batch.captions)
     objective = build("cross_entropy", tiny_model, bank)
     logits = output_of(tiny_model, objective, labelled)
     targets = torch.where((labels >= 0) & (labels < 5), labels, logits.argmax(1))
