@@ -83,7 +83,9 @@ class Objective(BaseObjective):
         """Load the text tower and embed the bank, (n, D)."""
         self.output = joint_output(self.model)
         self._tower = load_text_tower(self.model)
-        texts = {wording(text): text for text in reversed(self._bank_texts())}
+        texts: dict[str, str] = {}
+        for text in self._bank_texts():
+            texts.setdefault(wording(text), text)
         self._places = {words: place for place, words in enumerate(texts)}
         self._bank = self._tower.embed(list(texts.values()))
         self._embedded: dict[str, torch.Tensor] = {}
