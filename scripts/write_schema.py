@@ -44,6 +44,7 @@ TITLES = {
     "StatisticsSettings": "`statistics`",
     "FigureSettings": "`figures`",
     "ModelEntry": "Registry: an entry of `config/models.yaml`",
+    "TextTower": "`text_tower` of a model",
     "DatasetEntry": "Registry: an entry of `config/datasets.yaml`",
     "ExpectedSize": "`expected` of a data set",
     "FetchSpec": "`fetch` of a data set",

@@ -53,7 +53,8 @@ def photographs(data) -> ImageBatch:
     entry = entry_of("mobilenetv2_100_imagenet1k")
     inputs = [to_input(load_image("file", {"path": str(path)}), entry) for path in paths]
     labels = torch.tensor([int(path.name.partition("_")[0]) for path in paths])
-    return ImageBatch(tuple(path.stem for path in paths), torch.stack(inputs), labels)
+    names = tuple(path.stem for path in paths)
+    return ImageBatch(names, torch.stack(inputs), labels, (None,) * len(names))
 
 
 @pytest.mark.parametrize("name", DIETS)

@@ -59,7 +59,7 @@ else:
             input:
                 script=plan.script("extract_features"),
                 code=plan.extraction_code(signal_set),
-                weights=plan.weights(model),
+                weights=plan.weights(model) + plan.text_weights(model, signal_set),
                 stimuli="results/stimuli/{stimuli}.parquet",
                 calibration=f"results/stimuli/{plan.signal_set(signal_set).calibration}.parquet",
             output:
@@ -81,7 +81,7 @@ else:
                 batch_size=FEATURES.batch_size,
                 device=FEATURES.device,
             params:
-                model=plan.as_json(plan.model_entry(model)),
+                model=plan.extraction_entry(model, signal_set),
                 signal_set=plan.as_json(plan.signal_set(signal_set)),
                 # Of the outputs, and so no reason to run again: studies that take other layers of a
                 # model share its features.

@@ -45,7 +45,7 @@ def planting_features(wildcards):
 
 
 def model_entry_json(wildcards):
-    return plan.as_json(plan.model_entry(wildcards.model))
+    return plan.extraction_entry(wildcards.model, wildcards.signal_set)
 
 
 def signal_set_json(wildcards):
@@ -72,7 +72,10 @@ def extraction_code(wildcards):
 
 
 def model_weights(wildcards):
-    return plan.weights(wildcards.model)
+    return [
+        *plan.weights(wildcards.model),
+        *plan.text_weights(wildcards.model, wildcards.signal_set),
+    ]
 
 
 def calibration_images(wildcards):

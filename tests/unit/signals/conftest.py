@@ -73,7 +73,8 @@ def make_batch(n_images: int, seed: int, prefix: str, size: int = SIZE) -> Image
     random = np.random.default_rng(seed)
     raw = torch.from_numpy(random.uniform(size=(n_images, 3, size, size)))
     names = tuple(f"{prefix}{index}" for index in range(n_images))
-    return ImageBatch(names, raw, torch.full((n_images,), -1))
+    captions = tuple(f"a photo of thing {index % 5}" for index in range(n_images))
+    return ImageBatch(names, raw, torch.full((n_images,), -1), captions)
 
 
 @pytest.fixture

@@ -121,7 +121,10 @@ def test_no_image_changes_the_signal_of_another(tiny_model, batch, bank, tools):
     def same_in_any_company(order, count):
         rows = order[:count]
         part = ImageBatch(
-            tuple(batch.image_ids[row] for row in rows), batch.raw[rows], batch.labels[rows]
+            tuple(batch.image_ids[row] for row in rows),
+            batch.raw[rows],
+            batch.labels[rows],
+            tuple(batch.captions[row] for row in rows),
         )
         for layer, found in extractor.take(part).items():
             for name, values in found.rows().items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -9,8 +10,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save_file
+from trees.text_towers import write_clip
 
 from gradbrain import objectives
+from gradbrain.config.schema import TextTower
 from gradbrain.models.build import VisionModel
 from gradbrain.objectives import ObjectiveError
 from gradbrain.objectives.base import ImageBatch
@@ -18,6 +21,22 @@ from gradbrain.objectives.masked_feature import Options as MaskOptions
 from gradbrain.objectives.masked_feature import masked_copy
 from gradbrain.objectives.standardise import fit_standardisation
 from gradbrain.objectives.views import ViewOptions, augmented_view
+
+
+@pytest.fixture(scope="module")
+def text_data(tmp_path_factory):
+    """Folder with a text tower as wide as the logits of the tiny network."""
+    data = tmp_path_factory.mktemp("data")
+    write_clip(data / "weights" / "tiny-clip", width=5)
+    return data
+
+
+@pytest.fixture
+def tiny_model(tiny_model, text_data) -> VisionModel:
+    tower = TextTower(repository="nobody/tiny-clip", kind="clip")
+    entry = tiny_model.entry.model_copy(update={"text_tower": tower})
+    return dataclasses.replace(tiny_model, entry=entry, data=text_data)
+
 
 OPTIONS = {"shuffled_cotangent": {"objective": "dino"}}
 NAMES = objectives.available()
@@ -40,6 +59,7 @@ def test_the_objectives_of_the_design_are_there():
         "entropy",
         "feature_norm",
         "fixed_cotangent",
+        "image_text",
         "masked_feature",
         "shuffled_cotangent",
         "view_consistency",
@@ -67,7 +87,8 @@ def test_an_image_has_one_finite_scalar_that_no_other_image_changes(name, tiny_m
     def same_in_any_company(order, count):
         chosen = torch.tensor(order[:count])
         names = tuple(batch.image_ids[index] for index in order[:count])
-        part = ImageBatch(names, batch.raw[chosen], batch.labels[chosen])
+        captions = tuple(batch.captions[index] for index in order[:count])
+        part = ImageBatch(names, batch.raw[chosen], batch.labels[chosen], captions)
         alone = objective.loss(output_of(tiny_model, objective, part), part)
         # float64: only the order of additions inside a matrix product may differ.
         torch.testing.assert_close(alone, together[chosen], rtol=1e-10, atol=1e-12)
@@ -124,7 +145,7 @@ def test_modules_inside_others_are_named():
 
 def test_cross_entropy_takes_labels_it_knows_and_predictions_otherwise(tiny_model, bank, batch):
     labels = torch.tensor([0, 4, 5, -1, 2, 99])
-    labelled = ImageBatch(batch.image_ids, batch.raw, labels)
+    labelled = ImageBatch(batch.image_ids, batch.raw, labels, batch.captions)
     objective = build("cross_entropy", tiny_model, bank)
     logits = output_of(tiny_model, objective, labelled)
     targets = torch.where((labels >= 0) & (labels < 5), labels, logits.argmax(1))

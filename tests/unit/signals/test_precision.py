@@ -71,7 +71,7 @@ def crops(n_images: int, seed: int, prefix: str, size: int) -> ImageBatch:
         pixels = np.asarray(crop.resize((size, size), Image.Resampling.BICUBIC))
         inputs.append(torch.from_numpy(pixels.copy()).permute(2, 0, 1) / 255)
     names = tuple(f"{prefix}{index}" for index in range(n_images))
-    return ImageBatch(names, torch.stack(inputs), torch.full((n_images,), -1))
+    return ImageBatch(names, torch.stack(inputs), torch.full((n_images,), -1), (None,) * n_images)
 
 
 def signals(name: str, tools, precision: str) -> dict[str, list[np.ndarray]]:

@@ -20,7 +20,29 @@ class StrictModel(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+# Objective that compares images with their captions.
+IMAGE_TEXT = "image_text"
+
+
 # --- registries ------------------------------------------------------------------------------
+
+
+class TextTower(StrictModel):
+    """The text half of a model that was trained on images and their captions."""
+
+    repository: str = Field(
+        pattern=r"^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$",
+        description="Hub repository; the folder data/weights/<its last part>/ goes first.",
+    )
+    revision: str | None = Field(None, description="Pinned revision of the hub repository.")
+    kind: Literal["clip", "siglip"] = Field(
+        description="Which of the two the checkpoint is of; `siglip` stands for SigLIP 2."
+    )
+
+    @property
+    def folder(self) -> str:
+        """Folder of its files below ``data/``."""
+        return f"weights/{self.repository.partition('/')[2]}"
 
 
 class ModelEntry(StrictModel):
@@ -56,6 +78,9 @@ class ModelEntry(StrictModel):
     interpolation: Literal["bicubic", "bilinear"] = Field(
         "bicubic", description="How images are resized to the input size."
     )
+    text_tower: TextTower | None = Field(
+        None, description="Text half of the model; the objective image_text needs it."
+    )
     default_objective: str = Field("dino", description="Objective used where none is named.")
     licence: str = Field("", description="Licence of the weights.")
     citation: str = Field("", description="What to cite.")
@@ -68,6 +93,15 @@ class ModelEntry(StrictModel):
         given = [self.untrained, self.checkpoint is not None, self.pretrained is not None]
         if sum(given) != 1:
             raise ValueError("give exactly one of `untrained: true`, `checkpoint`, `pretrained`")
+        return self
+
+    @model_validator(mode="after")
+    def _images_and_text_share_a_space(self) -> ModelEntry:
+        if self.source == "transformers" and self.text_tower is not None:
+            raise ValueError(
+                "text_tower: the features of OWL-ViT's image tower lie in no space that it shares "
+                "with text; leave the key out"
+            )
         return self
 
 
@@ -94,6 +128,18 @@ class SignalEntry(StrictModel):
         if self.rule == "backprop" and self.objective is None:
             raise ValueError("objective: rule backprop needs one, e.g. objective: dino")
         return self
+
+    @property
+    def compares_with_text(self) -> bool:
+        """Whether its objective, or the one that it shuffles, compares images with captions."""
+        return IMAGE_TEXT in (self.objective, self.options.get("objective"))
+
+    @property
+    def needs_calibration_captions(self) -> bool:
+        """Whether the calibration images need captions: as a bank, or to be shuffled."""
+        if self.objective == IMAGE_TEXT:
+            return self.options.get("bank") == "calibration"
+        return self.compares_with_text
 
 
 class Pooling(StrictModel):
@@ -128,6 +174,11 @@ class SignalSet(StrictModel):
         "calibration", description="Stimulus set that whatever must be fitted is fitted on."
     )
     seed: int = Field(0, description="Seed of views, cotangents and banks.")
+
+    @property
+    def compares_with_text(self) -> bool:
+        """Whether any of its objectives compares images with captions."""
+        return any(signal.compares_with_text for signal in self.signals)
 
 
 class FetchFile(StrictModel):

@@ -13,6 +13,9 @@ z-scored within each session and averaged over repeats. Read, per subject ``subj
 ``roi_masks/{lh,rh}.<parcellation>_challenge_space.npy``, ``roi_masks/mapping_<parcellation>.npy``
     Label of each column, and the name of each label.
 
+With the option `captions`, which the release has none of: COCO's captions and NSD's table of its
+images (:mod:`gradbrain.datasets.coco_captions`).
+
 The responses to the test images were never released, so the test split is not used. The release
 says neither how often an image was shown (``n_repeats`` is 0: unknown) nor how reliable a vertex
 is (the ceiling is NaN, unless files of ceilings are named).
@@ -37,6 +40,12 @@ from pydantic import Field, model_validator
 from tqdm import tqdm
 
 from gradbrain.config.schema import DatasetEntry, StrictModel
+from gradbrain.datasets.coco_captions import (
+    INFO,
+    caption_problems,
+    coco_captions,
+    inspect_captions,
+)
 from gradbrain.datasets.cortex import pial_coordinates
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.datasets.images import content_sha256, load_image
@@ -93,6 +102,17 @@ class Options(StrictModel):
         description="Files of ceilings as shares of variance, one per vertex, with {subject} "
         "(subjXX) and {hemisphere} (lh, rh); the release has none.",
     )
+    captions: str | None = Field(
+        None,
+        min_length=1,
+        description="Folder of COCO's captions_train2017.json and captions_val2017.json, below "
+        "data/<name>; none: images have no captions.",
+    )
+    stimulus_info: str = Field(
+        INFO,
+        min_length=1,
+        description="NSD's table of its images, below data/<name>; read with captions only.",
+    )
 
     @model_validator(mode="after")
     def _regions_agree(self) -> Options:
@@ -134,7 +154,8 @@ def stimuli(entry: DatasetEntry, options: Options, name: str, data: Path) -> pd.
     Raises
     ------
     DatasetError
-        The entry shares one stimulus set, files are numbered with gaps, or one cannot be read.
+        The entry shares one stimulus set, files are numbered with gaps, one cannot be read, or
+        an image lacks the caption that is asked for.
     """
     if entry.stimuli is not None:
         raise DatasetError(
@@ -143,9 +164,10 @@ def stimuli(entry: DatasetEntry, options: Options, name: str, data: Path) -> pd.
         )
     rows = []
     files = image_files(folder_of(name, data))
+    captions = _captions(options, files, data)
     for path in tqdm(files, desc=f"images of {name}", unit="image", disable=None):
         locator = {"path": path.as_posix()}
-        image_id = path.stem.partition("_")[2]
+        image_id = _image_id(path)
         rows.append(
             Stimulus(
                 image_id=image_id,
@@ -153,9 +175,31 @@ def stimuli(entry: DatasetEntry, options: Options, name: str, data: Path) -> pd.
                 loader="file",
                 locator=locator,
                 content_sha256=content_sha256(load_image("file", locator)),
+                caption=captions.get(image_id),
             )
         )
     return stimuli_table(rows, name=name)
+
+
+def has_captions(entry: DatasetEntry, options: Options, name: str, data: Path) -> bool:
+    """Tell whether the images of a stimulus set come with captions."""
+    return options.captions is not None
+
+
+def _image_id(path: Path) -> str:
+    """Name of an image: ``nsd-00013`` for ``train-0001_nsd-00013.png``."""
+    return path.stem.partition("_")[2]
+
+
+def _captions(options: Options, files: Sequence[Path], data: Path) -> dict[str, str]:
+    """Captions by the names of images; none without the option."""
+    if options.captions is None:
+        return {}
+    indices = {int(_image_id(path).removeprefix("nsd-")): _image_id(path) for path in files}
+    found = coco_captions(
+        indices, folder=data / options.captions, info=data / options.stimulus_info
+    )
+    return {indices[index]: caption for index, caption in found.items()}
 
 
 def image_files(folder: Path) -> list[Path]:
@@ -245,6 +289,10 @@ def check(entry: DatasetEntry, options: Options, data: Path) -> list[str]:
             f"Name its place under `roots: {{{entry.name}: /path/to/it}}` in the study's config"
         ]
     problems = modality_problems(entry, expected="fmri")
+    if options.captions is not None:
+        problems += caption_problems(
+            folder=data / options.captions, info=data / options.stimulus_info
+        )
     for subject in entry.subjects:
         try:
             folder = folder_of(subject, data)
@@ -267,6 +315,8 @@ def check(entry: DatasetEntry, options: Options, data: Path) -> list[str]:
 def inventory(entry: DatasetEntry, options: Options, data: Path) -> list[Item]:
     """List images, responses and masks of each subject; of arrays the header is read."""
     items = []
+    if options.captions is not None:
+        items += inspect_captions(folder=data / options.captions, info=data / options.stimulus_info)
     for subject in entry.subjects:
         folder = folder_of(subject, data)
         images = folder / "training_split" / "training_images" / "train-*.png"

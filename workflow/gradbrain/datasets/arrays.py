@@ -29,7 +29,7 @@ from gradbrain.datasets.noise_ceiling import average_presentations
 from gradbrain.datasets.recording_axes import read_sensors, read_targets, read_times
 from gradbrain.datasets.recordings import Recording, open_recording, read_rows
 from gradbrain.datasets.responses import describe, fmri_responses, meg_responses, region_distances
-from gradbrain.datasets.stimuli import Stimulus, stimuli_table
+from gradbrain.datasets.stimuli import CAPTION, Stimulus, stimuli_table
 
 SPACES = {"fmri": "voxels", "meg": "sensors"}
 
@@ -46,7 +46,8 @@ class Options(StrictModel):
 
     images: str | None = Field(None, description="Pattern of the image files, without a table.")
     table: str | None = Field(
-        None, description="Table of the images: image_id, file and, if wanted, group, label."
+        None,
+        description="Table of the images: image_id, file and, if wanted, group, label, caption.",
     )
     responses: str | None = Field(
         None, description="File of a subject's responses: .npy, .zarr or .nc."
@@ -116,9 +117,18 @@ def stimuli(entry: DatasetEntry, options: Options, name: str, data: Path) -> pd.
                 loader="file",
                 locator=locator,
                 content_sha256=content_sha256(load_image("file", locator)),
+                caption=image.caption,
             )
         )
     return stimuli_table(rows, name=name)
+
+
+def has_captions(entry: DatasetEntry, options: Options, name: str, data: Path) -> bool:
+    """Tell whether the table of a stimulus set has captions; of a missing one `check` tells."""
+    if options.table is None:
+        return False
+    path = data / _path(entry, options.table, name)
+    return not path.is_file() or CAPTION in read_rows(path, columns=()).columns
 
 
 def responses(
@@ -263,7 +273,7 @@ def _needed(entry: DatasetEntry, options: Options, data: Path) -> Iterator[tuple
 
 
 def _images(entry: DatasetEntry, options: Options, name: str, data: Path) -> pd.DataFrame:
-    """Which images there are: ``image_id``, ``file`` below `data`, ``group``, ``label``."""
+    """Images with ``image_id``, ``file`` below `data`, ``group``, ``label`` and ``caption``."""
     if options.table is None:
         pattern = _path(entry, options.images or "", name)
         found = [path for path in data.glob(pattern) if path.is_file()]
@@ -280,13 +290,17 @@ def _images(entry: DatasetEntry, options: Options, name: str, data: Path) -> pd.
         _check_ids(path, table)
     group = table["group"] if "group" in table.columns else table["image_id"]
     label = _labels(table, name) if "label" in table.columns else [None] * len(table)
+    caption = _captions(table) if CAPTION in table.columns else [None] * len(table)
     return pd.DataFrame(
         {
             "image_id": table["image_id"],
             "file": table["file"],
             "group": group.where(group != "", table["image_id"]),
         }
-    ).assign(label=pd.Series(label, index=table.index, dtype=object))
+    ).assign(
+        label=pd.Series(label, index=table.index, dtype=object),
+        caption=pd.Series(caption, index=table.index, dtype=object),
+    )
 
 
 def _check_ids(path: Path, table: pd.DataFrame) -> None:
@@ -300,6 +314,12 @@ def _check_ids(path: Path, table: pd.DataFrame) -> None:
             f"{path}: the image_id {repeated.iloc[0]!r} occurs more than once; list each image "
             "once here, and its presentations in the table `rows`"
         )
+
+
+def _captions(table: pd.DataFrame) -> list[str | None]:
+    """Captions of the images; None where the cell is empty."""
+    words = [" ".join(str(cell).split()) for cell in table[CAPTION].fillna("")]
+    return [caption or None for caption in words]
 
 
 def _labels(table: pd.DataFrame, name: str) -> list[int | None]:

@@ -13,6 +13,9 @@ The folder is laid out as the data set's own download (Allen et al. 2022, Nature
     Region of each vertex.
 ``nsddata/freesurfer/fsaverage/surf/{lh,rh}.pial``
     Positions of the vertices (mm, MNI305).
+``nsddata/experiments/nsd/nsd_stim_info_merged.csv``
+    With the option `captions` alone: which image of COCO each one is
+    (:mod:`gradbrain.datasets.coco_captions`).
 
 With ``space: func1pt8mm`` the voxels of each person are taken instead:
 ``…/func1pt8mm/<betas>/betas_sessionYY.{hdf5,nii.gz}``, ``ncsnr.nii.gz`` and
@@ -36,6 +39,12 @@ from pydantic import Field, model_validator
 from tqdm import tqdm
 
 from gradbrain.config.schema import DatasetEntry, StrictModel
+from gradbrain.datasets.coco_captions import (
+    INFO,
+    caption_problems,
+    coco_captions,
+    inspect_captions,
+)
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.datasets.freesurfer import check_trials, read_header, read_trials
 from gradbrain.datasets.images import content_sha256, load_image
@@ -57,6 +66,7 @@ from gradbrain.datasets.responses import TargetBlocks, describe, region_distance
 from gradbrain.datasets.stimuli import Stimulus, stimuli_table
 
 STIMULI = "nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"
+STIMULUS_INFO = f"nsddata/experiments/nsd/{INFO}"
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
@@ -90,6 +100,12 @@ class Options(StrictModel):
     )
     mask: Literal["parcellation", "nsdgeneral", "all"] = Field(
         "parcellation", description="Targets kept: those in a region, in nsdgeneral, or all."
+    )
+    captions: str | None = Field(
+        None,
+        min_length=1,
+        description="Folder of COCO's captions_train2017.json and captions_val2017.json, below "
+        "data/<name>; none: images have no captions.",
     )
 
     @model_validator(mode="after")
@@ -167,9 +183,10 @@ def stimuli(entry: DatasetEntry, options: Options, name: str, data: Path) -> pd.
     Raises
     ------
     DatasetError
-        The design or the images are missing, damaged or counted from another base.
+        The design, the images or the captions are missing, damaged or counted from another base.
     """
     images, _ = _images(options, subject_number(name), read_design(data))
+    captions = _captions(options, images, data)
     path = (data / STIMULI).as_posix()
     rows = []
     for image in tqdm(images.tolist(), desc=f"images of {name}", unit="image", disable=None):
@@ -181,9 +198,23 @@ def stimuli(entry: DatasetEntry, options: Options, name: str, data: Path) -> pd.
                 loader="hdf5",
                 locator=locator,
                 content_sha256=content_sha256(load_image("hdf5", locator)),
+                caption=captions.get(image),
             )
         )
     return stimuli_table(rows, name=name)
+
+
+def _captions(options: Options, images: np.ndarray, data: Path) -> dict[int, str]:
+    """Captions of images by 73k ID; none without the option."""
+    if options.captions is None:
+        return {}
+    folder = data / options.captions
+    return coco_captions(images.tolist(), folder=folder, info=data / STIMULUS_INFO)
+
+
+def has_captions(entry: DatasetEntry, options: Options, name: str, data: Path) -> bool:
+    """Tell whether the images of a stimulus set come with captions."""
+    return options.captions is not None
 
 
 def image_id(index: int) -> str:
@@ -269,6 +300,9 @@ def check(entry: DatasetEntry, options: Options, data: Path) -> list[str]:
     if not (data / DESIGN).is_file():
         problems.append(f"{data / DESIGN}: is missing")
     problems += _check_images(data / STIMULI)
+    if options.captions is not None:
+        folder = data / options.captions
+        problems += caption_problems(folder=folder, info=data / STIMULUS_INFO)
     for subject in entry.subjects:
         try:
             number = subject_number(subject)
@@ -285,6 +319,8 @@ def inventory(entry: DatasetEntry, options: Options, data: Path) -> list[Item]:
         inspect_file(data / DESIGN, subject=""),
         inspect_file(data / STIMULI, subject="", read=_describe_images),
     ]
+    if options.captions is not None:
+        items += inspect_captions(folder=data / options.captions, info=data / STIMULUS_INFO)
     for subject in entry.subjects:
         number = subject_number(subject)
         files, sessions = _files(options, number, data), wanted_sessions(options, number)

@@ -52,6 +52,31 @@ CALIBRATION_PHOTOGRAPHS = (
     "sklearn/datasets/images/flower.jpg",
     "skimage/data/gravel.png",
 )
+# What each photograph shows, in words of this project; a crop may show a part of it.
+CAPTIONS = {
+    "skimage/data/astronaut.png": "a photo of an astronaut in an orange space suit",
+    "skimage/data/brick.png": "a photo of a brick wall",
+    "skimage/data/camera.png": "a photo of a man with a camera on a tripod",
+    "skimage/data/cell.png": "a microscope image of a cell",
+    "skimage/data/chelsea.png": "a photo of a tabby cat",
+    "skimage/data/clock_motion.png": "a photo of a clock",
+    "skimage/data/coffee.png": "a photo of a cup of coffee",
+    "skimage/data/coins.png": "a photo of old coins",
+    "skimage/data/grass.png": "a photo of grass",
+    "skimage/data/gravel.png": "a photo of gravel",
+    "skimage/data/hubble_deep_field.jpg": "a photo of galaxies in deep space",
+    "skimage/data/ihc.png": "a microscope image of stained tissue",
+    "skimage/data/microaneurysms.png": "a photo of blood vessels of a retina",
+    "skimage/data/moon.png": "a photo of the surface of the moon",
+    "skimage/data/motorcycle_left.png": "a photo of a motorcycle",
+    "skimage/data/page.png": "a photo of a printed page",
+    "skimage/data/retina.jpg": "a photo of a retina",
+    "skimage/data/rocket.jpg": "a photo of a rocket on its launch pad",
+    "skimage/data/text.png": "a photo of handwriting",
+    "sklearn/datasets/images/china.jpg": "a photo of a Chinese temple",
+    "sklearn/datasets/images/flower.jpg": "a photo of a flower",
+    "matplotlib/mpl-data/sample_data/grace_hopper.jpg": "a portrait of a woman in uniform",
+}
 MAX_ATTEMPTS = 200
 
 PhotographName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*/.+\.[A-Za-z]+$")]
@@ -77,6 +102,11 @@ class Options(StrictModel):
     photographs: tuple[PhotographName, ...] | None = Field(
         None, description="Other photographs: package/path-inside-it; none: the split's own."
     )
+    captions: Literal["photograph"] | None = Field(
+        None,
+        description="`photograph`: crops are called what their photograph shows; none: no "
+        "captions.",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Options:
@@ -87,6 +117,12 @@ class Options(StrictModel):
             raise ValueError(f"photographs: file names must differ, found {sorted(names)}")
         if self.n_images < len(names):
             raise ValueError(f"n_images ({self.n_images}) is below the {len(names)} photographs")
+        unknown = [name for name in self.names() if name not in CAPTIONS]
+        if self.captions is not None and unknown:
+            raise ValueError(
+                f"captions: there is none for {', '.join(unknown)}; leave the option out, or give "
+                "images with captions by the adapter arrays"
+            )
         return self
 
     def names(self) -> tuple[str, ...]:
@@ -200,6 +236,7 @@ def crops(options: Options, *, name: str) -> pd.DataFrame:
                         "size": options.size,
                     },
                     content_sha256=content_sha256(crop(pixels, box, options.size)),
+                    caption=CAPTIONS[photograph] if options.captions else None,
                 )
             )
     return stimuli_table(rows, name=name)
@@ -219,6 +256,11 @@ def missing_photographs(options: Options) -> list[str]:
 def stimuli(entry: DatasetEntry, options: Options, name: str, data: Path) -> pd.DataFrame:
     """Return the table of crops."""
     return crops(options, name=name)
+
+
+def has_captions(entry: DatasetEntry, options: Options, name: str, data: Path) -> bool:
+    """Tell whether the crops come with captions."""
+    return options.captions is not None
 
 
 def space(entry: DatasetEntry, options: Options) -> str:

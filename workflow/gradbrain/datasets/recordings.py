@@ -132,7 +132,7 @@ def read_rows(path: Path, *, columns: tuple[str, ...]) -> pd.DataFrame:
         ``.csv`` or ``.parquet``.
     columns
         Columns that it must have. Those called ``image_id``, ``file``, ``group``, ``session``,
-        ``roi``, ``hemisphere`` and ``sensor`` are read as text, empty cells as ``""``.
+        ``roi``, ``hemisphere``, ``sensor`` and ``caption`` are read as text, empty cells as ``""``.
 
     Raises
     ------
@@ -143,7 +143,7 @@ def read_rows(path: Path, *, columns: tuple[str, ...]) -> pd.DataFrame:
         raise DatasetError(f"{path}: expected a table that ends in {', '.join(TABLE_SUFFIXES)}")
     if not path.is_file():
         raise DatasetError(f"{path}: there is no such table")
-    text = ("image_id", "file", "group", "session", "roi", "hemisphere", "sensor")
+    text = ("image_id", "file", "group", "session", "roi", "hemisphere", "sensor", "caption")
     try:
         if path.suffix == ".csv":
             # Ids such as 0012 are names and no numbers; a region may be called NA.

@@ -104,6 +104,16 @@ def adapter(name: str, *, where: str = "datasets.yaml") -> Adapter:
     return cast(Adapter, module)
 
 
+def gives_captions(entry: DatasetEntry, options: Any, name: str, data: Path) -> bool:
+    """Tell whether the images of the stimulus set `name` come with captions.
+
+    An adapter that may give some defines ``has_captions``, which looks at no more than options and
+    the head of a table.
+    """
+    has_captions = getattr(adapter(entry.adapter), "has_captions", None)
+    return has_captions is not None and bool(has_captions(entry, options, name, data))
+
+
 def modality_problems(entry: DatasetEntry, *, expected: str) -> list[str]:
     """Say that an entry names another modality than its adapter reads; empty where it does not."""
     if entry.modality == expected:

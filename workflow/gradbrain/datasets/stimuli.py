@@ -15,6 +15,8 @@ from gradbrain.datasets.images import LOCATOR_KEYS
 from gradbrain.store import read_table
 
 COLUMNS = ("image_id", "group", "label", "loader", "locator", "content_sha256")
+# In the table where any image has one: sets without captions are the bytes that they always were.
+CAPTION = "caption"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +29,7 @@ class Stimulus:
     locator: Mapping[str, Any]
     content_sha256: str
     label: int | None = None
+    caption: str | None = None
 
 
 def stimuli_table(stimuli: list[Stimulus], *, name: str) -> pd.DataFrame:
@@ -36,7 +39,7 @@ def stimuli_table(stimuli: list[Stimulus], *, name: str) -> pd.DataFrame:
     -------
     DataFrame
         Columns ``image_id``, ``group``, ``label`` (nullable integer), ``loader``, ``locator``
-        (JSON) and ``content_sha256``.
+        (JSON) and ``content_sha256``; ``caption`` (nullable text) where any image has one.
     """
     frame = pd.DataFrame(
         {
@@ -49,6 +52,9 @@ def stimuli_table(stimuli: list[Stimulus], *, name: str) -> pd.DataFrame:
         },
         columns=list(COLUMNS),
     )
+    captions = [stimulus.caption for stimulus in stimuli]
+    if any(caption is not None for caption in captions):
+        frame[CAPTION] = pd.array(captions, dtype="string")
     check_stimuli(frame, name=name)
     return frame
 
@@ -60,7 +66,8 @@ def check_stimuli(frame: pd.DataFrame, *, name: str) -> None:
     ------
     DatasetError
         It has no rows, lacks a column or a value, repeats an image id, names an unknown loader,
-        or holds the same pixels in two groups (folds would then leak).
+        has a caption without words, or holds the same pixels in two groups (folds would then
+        leak).
     """
     where = f"stimulus set {name!r}"
     missing = [column for column in COLUMNS if column not in frame.columns]
@@ -83,12 +90,25 @@ def check_stimuli(frame: pd.DataFrame, *, name: str) -> None:
             f"{where}: unknown loader(s) {', '.join(unknown)}; "
             f"expected one of {', '.join(LOCATOR_KEYS)}"
         )
+    _check_captions(frame, where)
     groups = frame.groupby("content_sha256")["group"].nunique()
     if bool((groups > 1).any()):
         twins = frame.loc[frame["content_sha256"] == groups.index[groups > 1][0], "image_id"]
         raise DatasetError(
             f"{where}: the images {', '.join(twins)} are the same pixels but lie in different "
             "groups, so that folds could put one in training and one in test; give them one group"
+        )
+
+
+def _check_captions(frame: pd.DataFrame, where: str) -> None:
+    if CAPTION not in frame.columns:
+        return
+    given = frame[frame[CAPTION].notna()]
+    blank = given.loc[given[CAPTION].astype(str).str.strip() == "", "image_id"]
+    if len(blank):
+        raise DatasetError(
+            f"{where}: {len(blank)} caption(s) have no words, e.g. that of {blank.iloc[0]!r}; "
+            "give the image a caption or none"
         )
 
 

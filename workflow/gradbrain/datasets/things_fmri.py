@@ -44,6 +44,7 @@ from gradbrain.datasets.noise_ceiling import ceiling_of_average, signal_to_noise
 from gradbrain.datasets.registry import modality_problems
 from gradbrain.datasets.responses import describe, fmri_responses, region_distances
 from gradbrain.datasets.things_images import (
+    Captions,
     Grouping,
     Missing,
     image_folder_problems,
@@ -94,6 +95,11 @@ class Options(StrictModel):
     )
     missing_images: Missing = Field(
         "error", description="Images without file: an error, or left out with their trials."
+    )
+    captions: Captions | None = Field(
+        None,
+        description='`concept`: the caption of an image is "a photo of a" and its concept; '
+        "none: images have no captions.",
     )
     regions: dict[str, tuple[str, ...]] = Field(
         REGIONS,
@@ -213,7 +219,13 @@ def stimuli(entry: DatasetEntry, options: Options, name: str, data: Path) -> pd.
         group=options.group,
         missing=options.missing_images,
         name=name,
+        captions=options.captions,
     )
+
+
+def has_captions(entry: DatasetEntry, options: Options, name: str, data: Path) -> bool:
+    """Tell whether the images of a stimulus set come with captions."""
+    return options.captions is not None
 
 
 def responses(

@@ -12,7 +12,9 @@ Hebart et al. 2019, PLoS ONE 14(10): e0223792; images at https://osf.io/jum2f/.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -29,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 Grouping = Literal["category", "image"]
 Missing = Literal["error", "drop"]
+Captions = Literal["concept"]
 OBTAIN = "download images_THINGS.zip from https://osf.io/jum2f/ and name its folder in `images`"
 
 
@@ -53,8 +56,25 @@ def concept_of(name: str) -> str:
     return concept
 
 
+def concept_caption(concept: str) -> str:
+    """Say in words what an image of a concept shows.
+
+    The prompt is CLIP's (Radford et al. 2021, section 3.1.4). Concepts with a homonym carry a
+    number (``bat1``, ``bat2``), which is no part of the word.
+    """
+    noun = re.sub(r"\d+$", "", concept).replace("_", " ").strip()
+    article = "an" if noun[:1].lower() in "aeiou" else "a"
+    return f"a photo of {article} {noun}"
+
+
 def things_stimuli(
-    paths: Iterable[str], *, folder: Path, group: Grouping, missing: Missing, name: str
+    paths: Iterable[str],
+    *,
+    folder: Path,
+    group: Grouping,
+    missing: Missing,
+    name: str,
+    captions: Captions | None = None,
 ) -> pd.DataFrame:
     """Make the table of the images that a data set showed.
 
@@ -71,6 +91,8 @@ def things_stimuli(
         Whether an image without file is an error or left out, and said in the log.
     name
         Name of the stimulus set.
+    captions
+        ``concept``: each image is called by its concept; None: images have no captions.
 
     Returns
     -------
@@ -110,6 +132,7 @@ def things_stimuli(
                 loader="file",
                 locator=locator,
                 content_sha256=content_sha256(load_image("file", locator)),
+                caption=concept_caption(concept_of(image)) if captions == "concept" else None,
             )
         )
     return stimuli_table(_join_twins(rows), name=name)
@@ -194,13 +217,4 @@ def _join_twins(rows: list[Stimulus]) -> list[Stimulus]:
         if first_of(twin.group) != first_of(row.group):
             logger.warning("%s and %s are the same pixels", twin.image_id, row.image_id)
             parent[first_of(row.group)] = first_of(twin.group)
-    return [
-        Stimulus(
-            image_id=row.image_id,
-            group=first_of(row.group),
-            loader=row.loader,
-            locator=row.locator,
-            content_sha256=row.content_sha256,
-        )
-        for row in rows
-    ]
+    return [replace(row, group=first_of(row.group)) for row in rows]

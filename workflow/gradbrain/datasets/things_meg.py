@@ -35,6 +35,7 @@ from gradbrain.datasets.registry import modality_problems
 from gradbrain.datasets.responses import describe, meg_responses
 from gradbrain.datasets.sensors import sensor_layout
 from gradbrain.datasets.things_images import (
+    Captions,
     Grouping,
     Missing,
     image_folder_problems,
@@ -85,6 +86,11 @@ class Options(StrictModel):
     )
     missing_images: Missing = Field(
         "error", description="Images without file: an error, or left out with their trials."
+    )
+    captions: Captions | None = Field(
+        None,
+        description='`concept`: the caption of an image is "a photo of a" and its concept; '
+        "none: images have no captions.",
     )
     sensors: tuple[str, ...] = Field(
         (), description="Sensors kept, by the beginning of their names, e.g. MLO, MRO; none: all."
@@ -200,7 +206,13 @@ def stimuli(entry: DatasetEntry, options: Options, name: str, data: Path) -> pd.
         group=options.group,
         missing=options.missing_images,
         name=name,
+        captions=options.captions,
     )
+
+
+def has_captions(entry: DatasetEntry, options: Options, name: str, data: Path) -> bool:
+    """Tell whether the images of a stimulus set come with captions."""
+    return options.captions is not None
 
 
 def responses(

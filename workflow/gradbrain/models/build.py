@@ -41,6 +41,8 @@ class VisionModel:
         Of the parameters and of the outputs; float64 in numerical tests.
     autocast
         Reduced precision of the forward pass (bfloat16, float16); None: none.
+    data
+        Folder below which checkpoints lie, that of a text tower among them.
     """
 
     module: nn.Module
@@ -49,6 +51,7 @@ class VisionModel:
     weights_origin: str = ""
     dtype: torch.dtype = torch.float32
     autocast: torch.dtype | None = None
+    data: Path = Path("data")
     _constants: dict[str, torch.Tensor] = field(default_factory=dict, repr=False)
 
     @property
@@ -296,5 +299,10 @@ def build_model(
     digest = weights.state_digest(module)
     log.info("model %s: weights from %s, digest %s", entry.name, origin, digest[:12])
     return VisionModel(
-        freeze(module).to(device), entry, digest, autocast=autocast, weights_origin=origin
+        freeze(module).to(device),
+        entry,
+        digest,
+        autocast=autocast,
+        weights_origin=origin,
+        data=data,
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -53,6 +53,29 @@ def objective_modules(name: str | None, options: Mapping[str, Any]) -> list[str]
     inner = options.get("objective")
     nested = objective_modules(inner, options.get("options", {})) if inner else []
     return [f"{__name__}.{name}", *nested]
+
+
+def weights_digests(modules: Iterable[str], model: VisionModel) -> dict[str, str]:
+    """Digests of weights of their own that objectives bring.
+
+    Parameters
+    ----------
+    modules
+        Full names of modules of objectives.
+    model
+        Network that they act on.
+
+    Returns
+    -------
+    dict
+        E.g. ``image_text_weights`` -> SHA-256; empty where no objective has any.
+    """
+    found = {}
+    for name in sorted(modules):
+        digest = getattr(importlib.import_module(name), "weights_digest", None)
+        if digest is not None:
+            found[f"{name.rpartition('.')[2]}_weights"] = str(digest(model))
+    return found
 
 
 def load(

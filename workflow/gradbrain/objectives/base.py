@@ -28,6 +28,8 @@ class ImageBatch:
         (B, 3, S, S), values in [0, 1], on the model's device.
     labels
         (B,) int64 class indices in the label space of the model, ``NO_LABEL`` where none is given.
+    captions
+        One caption per image, None where none is given.
     views
         What was drawn of the images or computed from that already, so that objectives which
         look at the same augmented views share them; filled by `gradbrain.objectives.views`.
@@ -36,6 +38,7 @@ class ImageBatch:
     image_ids: tuple[str, ...]
     raw: torch.Tensor
     labels: torch.Tensor
+    captions: tuple[str | None, ...]
     views: dict[Hashable, torch.Tensor] = field(default_factory=dict, compare=False, repr=False)
 
     def __len__(self) -> int:
@@ -43,11 +46,13 @@ class ImageBatch:
 
     def part(self, rows: slice) -> ImageBatch:
         """Batch of some of the images."""
-        return ImageBatch(self.image_ids[rows], self.raw[rows], self.labels[rows])
+        return ImageBatch(
+            self.image_ids[rows], self.raw[rows], self.labels[rows], self.captions[rows]
+        )
 
     def with_raw(self, raw: torch.Tensor) -> ImageBatch:
         """Batch of the same images with other pixels."""
-        return ImageBatch(self.image_ids, raw, self.labels)
+        return ImageBatch(self.image_ids, raw, self.labels, self.captions)
 
 
 class BaseObjective(ABC):

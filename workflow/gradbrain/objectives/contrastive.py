@@ -8,8 +8,9 @@ gradient, :math:`x_j` the calibration images. Source: InfoNCE, van den Oord, Li 
 (arXiv:1807.03748), equation 4, in the form of He et al. 2020 (MoCo, arXiv:1911.05722), equation 1.
 
 What it stands for: the signal of a learner that tells images apart. What it does not: CLIP's own
-objective (image and text; no captions here), nor a bank that follows the stimuli: the same
-calibration images are the negatives of every image, so that no image depends on its batch.
+objective of image and text (``image_text``, where images have captions), nor a bank that follows
+the stimuli: the same calibration images are the negatives of every image, so that no image depends
+on its batch.
 """
 
 from __future__ import annotations

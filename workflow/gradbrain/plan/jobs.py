@@ -20,7 +20,7 @@ from gradbrain.config.schema import (
     StrictModel,
 )
 from gradbrain.config.study import ResolvedStudy
-from gradbrain.datasets.registry import Adapter, adapter, read_options
+from gradbrain.datasets.registry import Adapter, adapter, gives_captions, read_options
 from gradbrain.figures.declarations import Declaration, declaration, figure_names
 from gradbrain.objectives import available as available_objectives
 from gradbrain.plan.code_inputs import import_closure
@@ -162,6 +162,14 @@ class Plan:
             name = entry.architecture
         published = f"{DATA}/weights/{name}.safetensors"
         return [published] if entry.pretrained and Path(published).is_file() else []
+
+    def text_weights(self, model: str, signal_set: str) -> list[str]:
+        """Files of a model's text tower that lie here, where the signals compare with text."""
+        tower = self.model_entry(model).text_tower
+        if tower is None or not self.signal_set(signal_set).compares_with_text:
+            return []
+        folder = Path(DATA) / tower.folder
+        return sorted(path.as_posix() for path in folder.iterdir()) if folder.is_dir() else []
 
     # --- paths -------------------------------------------------------------------------------
 
@@ -329,6 +337,11 @@ class Plan:
             objectives = [signal.objective, signal.options.get("objective")]
             modules.update(f"gradbrain.objectives.{name}" for name in objectives if name)
         return self.code("extract_features", *sorted(modules))
+
+    def extraction_entry(self, model: str, signal_set: str) -> str:
+        """Entry of a model as JSON; a text tower that no signal compares with is no part of it."""
+        uses_text = self.signal_set(signal_set).compares_with_text
+        return self.as_json(self.model_entry(model), without=() if uses_text else ("text_tower",))
 
     def response_entry(self, subject: str) -> str:
         """Entry of a subject's data set as JSON; other subjects are no part of its responses."""
@@ -570,7 +583,7 @@ class Plan:
         return []
 
     def check_signals(self) -> None:
-        """Refuse signals whose rule, objective or calibration images do not exist.
+        """Refuse signals whose rule, objective, calibration images or captions do not exist.
 
         Raises
         ------
@@ -583,6 +596,7 @@ class Plan:
             self.study.check_calibration(signal_set)
             for signal in signal_set.signals:
                 self._check_signal(signal)
+        self._check_captions()
 
     def _check_signal(self, signal: SignalEntry) -> None:
         where = self.study.registries.place("signal", signal.name)
@@ -593,6 +607,39 @@ class Plan:
         ):
             if name is not None:
                 choose(name, available_objectives(), what="objective", where=f"{where}: {key}")
+
+    def _check_captions(self) -> None:
+        """Refuse to compare with text where a model has no text tower or images no captions."""
+        stores = dict.fromkeys(
+            (model, name, stimuli) for model, name, _, stimuli in self.all_features()
+        )
+        for model, name, stimuli in stores:
+            signal_set = self.signal_set(name)
+            for signal in signal_set.signals:
+                if not signal.compares_with_text:
+                    continue
+                where = self.study.registries.place("signal", signal.name)
+                if self.model_entry(model).text_tower is None:
+                    raise GradbrainError(
+                        f"{where}: compares images with text, but model {model!r} has no "
+                        f"text_tower ({self.study.registries.place('model', model)}); take models "
+                        "that have one, such as clip_large and siglip2_large, or another signal set"
+                    )
+                needed = [stimuli]
+                if signal.needs_calibration_captions:
+                    needed.append(signal_set.calibration)
+                for images in needed:
+                    self._check_captions_of(images, where)
+
+    def _check_captions_of(self, stimuli: str, where: str) -> None:
+        entry = self.stimuli[stimuli]
+        _, options = self.adapter(entry)
+        if not gives_captions(entry, options, stimuli, Path(DATA) / entry.name):
+            raise GradbrainError(
+                f"{where}: compares images with text, but the images of stimulus set {stimuli!r} "
+                f"have no captions ({self.study.registries.place('data set', entry.name)}); give "
+                "the entry captions (docs/data.md says how), or take another signal set"
+            )
 
     def _kept_features(self) -> list[KeptFeatures]:
         """Feature stores of the study that are there already."""

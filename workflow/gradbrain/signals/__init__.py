@@ -11,7 +11,7 @@ import pkgutil
 from typing import TYPE_CHECKING
 
 from gradbrain.config import GradbrainError
-from gradbrain.config.schema import SignalEntry
+from gradbrain.config.schema import SignalEntry, SignalSet
 
 if TYPE_CHECKING:
     from gradbrain.signals.tape import Rule
@@ -50,6 +50,17 @@ def signal_modules(signal: SignalEntry) -> list[str]:
     from gradbrain.objectives import objective_modules
 
     return [f"{__name__}.{signal.rule}", *objective_modules(signal.objective, signal.options)]
+
+
+def objective_modules(signal_set: SignalSet) -> set[str]:
+    """Full names of the modules of all objectives of a signal set, those inside others included."""
+    from gradbrain import objectives
+
+    return {
+        name
+        for signal in signal_set.signals
+        for name in objectives.objective_modules(signal.objective, signal.options)
+    }
 
 
 def load_rule(signal: SignalEntry) -> Rule:

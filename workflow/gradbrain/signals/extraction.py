@@ -22,7 +22,7 @@ from gradbrain.config.schema import ModelEntry, SignalEntry, SignalSet
 from gradbrain.models.build import OutputName, VisionModel, build_model
 from gradbrain.objectives.base import BaseObjective, ImageBatch
 from gradbrain.objectives.calibration import CalibrationBank
-from gradbrain.signals import SignalError, load_rule
+from gradbrain.signals import SignalError, load_rule, objective_modules
 from gradbrain.signals.device import Compute, is_out_of_memory, peak_gpu_mib
 from gradbrain.signals.image_stream import StimulusImages, StoredImages, check_disjoint
 from gradbrain.signals.layer_stores import (
@@ -372,6 +372,7 @@ def run_extraction(job: ExtractionJob, compute: Compute) -> dict[str, str]:
     calibration = StimulusImages.read(job.calibration, job.entry)
     check_disjoint(stimuli, calibration)
     model = build_model(job.entry, data=job.data, device=compute.device, autocast=compute.autocast)
+    own_weights = objectives.weights_digests(objective_modules(job.signal_set), model)
     attributes = {
         request.name: layer_attributes(
             request,
@@ -383,6 +384,7 @@ def run_extraction(job: ExtractionJob, compute: Compute) -> dict[str, str]:
             calibration_digest=calibration.digest,
             code_digest=job.code_digest,
             precision=compute.precision,
+            **own_weights,
         )
         for request in job.layers
     }

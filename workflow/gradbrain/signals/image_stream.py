@@ -19,6 +19,8 @@ from gradbrain.signals import SignalError
 from gradbrain.store import read_table
 
 COLUMNS = ("image_id", "label", "loader", "locator", "content_sha256")
+# In tables of sets whose images have captions.
+CAPTION = "caption"
 DECODING_THREADS = 2
 BATCHES_AHEAD = 2
 
@@ -29,7 +31,7 @@ class StimulusImages:
     Parameters
     ----------
     table
-        Stimulus table with the columns of ``COLUMNS``.
+        Stimulus table with the columns of ``COLUMNS``, and ``caption`` where images have one.
     entry
         Model entry: size, crop and interpolation.
     where
@@ -46,6 +48,7 @@ class StimulusImages:
         self.table, self.entry, self.where = table.reset_index(drop=True), entry, where
         labels = self.table["label"].astype("Int64").fillna(NO_LABEL)
         self._labels = torch.from_numpy(labels.to_numpy(dtype="int64"))
+        self._captions = _captions(self.table)
 
     @classmethod
     def read(cls, path: Path, entry: ModelEntry) -> StimulusImages:
@@ -67,8 +70,11 @@ class StimulusImages:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over ids, labels and contents in order."""
-        rows = zip(self.image_ids, self._labels.tolist(), self.table["content_sha256"], strict=True)
+        """SHA-256 over ids, labels, contents and, if there are any, captions in order."""
+        columns = [self.image_ids, self._labels.tolist(), self.table["content_sha256"]]
+        if any(caption is not None for caption in self._captions):
+            columns.append(self._captions)
+        rows = zip(*columns, strict=True)
         return hashlib.sha256(repr(list(rows)).encode()).hexdigest()
 
     def _decode(self, row: int) -> torch.Tensor:
@@ -87,7 +93,8 @@ class StimulusImages:
         if device.type == "cuda":
             stacked = stacked.pin_memory().to(device, non_blocking=True)
         names = tuple(self.image_ids_of(rows))
-        return ImageBatch(names, stacked, self._labels[rows.start : rows.stop].to(device))
+        part = slice(rows.start, rows.stop)
+        return ImageBatch(names, stacked, self._labels[part].to(device), self._captions[part])
 
     def image_ids_of(self, rows: range) -> list[str]:
         """Ids of some rows."""
@@ -120,6 +127,13 @@ class StimulusImages:
                 pool.shutdown(wait=True, cancel_futures=True)
 
 
+def _captions(table: pd.DataFrame) -> tuple[str | None, ...]:
+    """Caption of each image; None where there is none, and in tables without the column."""
+    if CAPTION not in table.columns:
+        return (None,) * len(table)
+    return tuple(None if pd.isna(caption) else str(caption) for caption in table[CAPTION])
+
+
 class StoredImages:
     """Images decoded once and kept as bytes: for calibration sets, which are passed over often.
 
@@ -145,7 +159,8 @@ class StoredImages:
         """Iterate over the images in order."""
         for batch in self._batches:
             raw = batch.raw.to(self._device).to(torch.float32).div_(255)
-            yield ImageBatch(batch.image_ids, raw, batch.labels.to(self._device))
+            labels = batch.labels.to(self._device)
+            yield ImageBatch(batch.image_ids, raw, labels, batch.captions)
 
 
 def check_disjoint(stimuli: StimulusImages, calibration: StimulusImages) -> None:

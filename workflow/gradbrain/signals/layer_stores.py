@@ -60,6 +60,7 @@ def layer_attributes(
 ) -> dict[str, Any]:
     """Attributes of the store of a layer: what its values follow from, and nothing that varies."""
     pooling = signal_set.pooling
+    unused = set() if signal_set.compares_with_text else {"text_tower"}
     return {
         "model": entry.name,
         "layer": request.name,
@@ -68,7 +69,9 @@ def layer_attributes(
         "signal_set": signal_set.name,
         "stimuli": stimuli,
         "definition": feature_definition(entry, signal_set),
-        "model_entry": entry.model_dump(mode="json", exclude={"licence", "citation", "sibling"}),
+        "model_entry": entry.model_dump(
+            mode="json", exclude={"licence", "citation", "sibling"} | unused
+        ),
         "signal_set_entry": signal_set.model_dump(mode="json"),
         "roles": {signal.name: signal.role for signal in signal_set.signals},
         "objectives": {signal.name: signal.objective or "" for signal in signal_set.signals},
