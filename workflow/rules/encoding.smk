@@ -95,11 +95,15 @@ rule collect_scores:
         mem_mb=memory(4000),
         runtime=30,
     params:
+        fits=fits_of_model,
+        layers=layers_of_model,
+        subjects=plan.subjects,
         format_version=plan.format_version,
     message:
         "Collect the scores of {wildcards.model}"
     shell:
-        "python {input.script} --tables {input.tables:q} --output {output:q} > {log:q} 2>&1"
+        "python {input.script} --fits {params.fits:q} --layers {params.layers:q}"
+        " --subjects {params.subjects:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule collect_maps:
@@ -120,8 +124,12 @@ rule collect_maps:
         mem_mb=memory(8000),
         runtime=60,
     params:
+        fits=fits_of_model,
+        layers=layers_of_model,
+        subjects=plan.subjects,
         format_version=plan.format_version,
     message:
         "Collect the maps of {wildcards.model}"
     shell:
-        "python {input.script} --stores {input.stores:q} --output {output:q} > {log:q} 2>&1"
+        "python {input.script} --fits {params.fits:q} --layers {params.layers:q}"
+        " --subjects {params.subjects:q} --output {output:q} > {log:q} 2>&1"

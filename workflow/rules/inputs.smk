@@ -94,6 +94,14 @@ def encoding_stores(wildcards):
     return plan.whole_model(*plan.encoding(wildcards.model, suffix="zarr"))
 
 
+def fits_of_model(wildcards):
+    return plan.fits(wildcards.model)
+
+
+def layers_of_model(wildcards):
+    return plan.layers(wildcards.model)
+
+
 def hierarchy_tables(wildcards):
     return plan.whole_study(*plan.per_model("hierarchy", "parquet"))
 

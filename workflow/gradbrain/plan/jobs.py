@@ -201,12 +201,16 @@ class Plan:
             return []
         return [f"{self.results}/baselines/{model}/{subject}.zarr"]
 
+    def fits(self, model: str) -> str:
+        """Folder of the encoding results of a model."""
+        return f"{self.results}/encoding/{model}"
+
     def encoding(
         self, model: str, *, suffix: str, layers: Iterable[str] | None = None
     ) -> list[str]:
         """Encoding results of a model: all subjects, and all layers unless some are given."""
         return [
-            f"{self.results}/encoding/{model}/{layer}/{subject}.{suffix}"
+            f"{self.fits(model)}/{layer}/{subject}.{suffix}"
             for layer in (self.layers(model) if layers is None else layers)
             for subject in self.subjects
         ]
