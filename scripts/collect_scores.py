@@ -16,9 +16,12 @@ from gradbrain.store import write_table
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     add_fit_options(parser)
+    parser.add_argument(
+        "--ceilings", nargs="*", type=Path, default=[], help="ceilings between subjects (.parquet)"
+    )
     parser.add_argument("--output", type=Path, required=True, help="table to write (.parquet)")
     arguments = parser.parse_args(argv)
-    scores = collect_scores(fit_paths(arguments, "parquet"))
+    scores = collect_scores(fit_paths(arguments, "parquet"), arguments.ceilings)
     write_table(arguments.output, scores, provenance={})
 
 

@@ -171,13 +171,37 @@ def test_other_subjects_are_no_part_of_what_a_subjects_results_are_made_from(tmp
     assert "tiny_meg-s2" in after.stimuli_entry("tiny")
 
 
-def plan_of(*datasets, registries=(), **changes):
+def plan_of(*datasets, registries=(), chosen=(), **changes):
     config = yaml.safe_load((ROOT / "tests/workflow/tiny/study.yaml").read_text())
     folders = [ROOT / "tests/workflow/tiny", *registries]
     config |= {"registries": [str(folder) for folder in folders]} | changes
-    if datasets:
-        config["datasets"] = [{"name": name} for name in datasets]
+    if datasets or chosen:
+        config["datasets"] = [*({"name": name} for name in datasets), *chosen]
     return Plan(load_study(config, root=ROOT, where="study.yaml"), ROOT)
+
+
+def test_subjects_are_ceilings_of_one_another_where_they_share_images_and_places():
+    names = ["tiny_fmri", "tiny_meg", "objects92", "nsd", "things_fmri", "things_meg"]
+    assert plan_of(*names).shared_datasets == ["tiny_meg", "things_meg"]
+    # One alone has no others.
+    assert plan_of("tiny_fmri").ceilings == []
+    alone = [{"name": "tiny_meg", "subjects": ["tiny_meg-s1"]}]
+    assert plan_of(chosen=alone).shared_datasets == []
+
+
+def test_ceilings_between_subjects_speak_of_all_of_them():
+    plan = plan_of("tiny_meg")
+    assert plan.ceilings == ["results/tiny/ceilings/tiny_meg.parquet"]
+    people = [f"results/tiny/responses/tiny_meg-s{number}.zarr" for number in (1, 2)]
+    assert plan.responses_of("tiny_meg") == people
+    assert plan_of("tiny_meg", only_models=["tiny_a"]).responses_of("tiny_meg") == people
+    with pytest.raises(GradbrainError, match="only_subjects: ceilings between subjects"):
+        plan_of("tiny_meg", only_subjects=["tiny_meg-s1"]).responses_of("tiny_meg")
+
+
+def test_ceilings_depend_on_folds_and_on_which_targets_are_reliable_and_on_no_other_setting():
+    settings = json.loads(plan_of().ceiling_settings())
+    assert set(settings) == {"n_folds", "seed", "min_noise_ceiling"}
 
 
 def test_registries_that_a_study_adds_are_no_part_of_how_shared_stimuli_are_made(tmp_path):
