@@ -126,8 +126,9 @@ def test_an_added_subject_who_shares_images_is_part_of_the_ceilings_of_the_other
     subjects = "subjects: [tiny_meg-s1, tiny_meg-s2"
     finished.edit("tests/workflow/tiny/datasets.yaml", subjects, f"{subjects}, tiny_meg-s3")
     jobs = finished.planned()
-    assert jobs["compute_ceilings"] == 1
-    print(jobs)
+    assert (jobs["prepare_responses"], jobs["compute_ceilings"]) == (3, 1)
+    # The table of shared images names all who saw them, so that what follows from it is planned.
+    assert (jobs["fit_encoding"], jobs["compute_rsa"]) == (9, 6)
 
 
 def test_ceilings_follow_the_folds_of_the_fits(finished):
