@@ -10,9 +10,9 @@ from gradbrain.config.schema import EncodingSettings
 from gradbrain.encoding import intersubject
 from gradbrain.encoding.errors import EncodingError
 from gradbrain.encoding.intersubject import intersubject_ceilings
-from gradbrain.encoding.score_columns import CEILING_COLUMNS
 from gradbrain.encoding.splits import grouped_folds
 from gradbrain.store import open_store, read_table, write_store
+from gradbrain.store.columns import CEILING_COLUMNS
 
 N_IMAGES, N_PEOPLE = 60, 4
 IMAGE_IDS = np.array([f"image-{number:02d}" for number in range(N_IMAGES)])

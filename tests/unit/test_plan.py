@@ -16,6 +16,7 @@ from gradbrain.plan.code_inputs import WITHOUT_BEARING, import_closure
 from gradbrain.plan.command_line import check_config_option
 from gradbrain.plan.jobs import Plan
 from gradbrain.plan.roots import link_roots
+from gradbrain.store import columns
 
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = ROOT / "workflow"
@@ -49,6 +50,27 @@ def test_a_stage_imports_the_foundation_and_itself_and_no_other_stage(stage):
             assert package in (*own, *FOUNDATION) or images or from_datasets, (
                 f"{file.relative_to(ROOT)} imports {name}"
             )
+
+
+def listed_names(file: Path) -> list[tuple[int, set[str]]]:
+    """Line and content of every list or tuple of texts in a module."""
+    found = []
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.List | ast.Tuple):
+            texts = [item.value for item in node.elts if isinstance(item, ast.Constant)]
+            found.append((node.lineno, {text for text in texts if isinstance(text, str)}))
+    return found
+
+
+def test_columns_of_the_files_that_stages_exchange_stand_in_one_place():
+    contracts = [set(getattr(columns, name)) for name in dir(columns) if name.isupper()]
+    tables = [contract for contract in contracts if len(contract) > 5]
+    assert len(tables) >= 7
+    for file in (*(LIBRARY / "gradbrain").rglob("*.py"), *(ROOT / "scripts").glob("*.py")):
+        for line, names in listed_names(file) if file.name != "columns.py" else []:
+            for contract in tables:
+                # Keys and what one figure shows are fewer.
+                assert len(names & contract) < 0.8 * len(contract), f"{file}:{line}"
 
 
 @pytest.mark.parametrize("foundation", FOUNDATION)

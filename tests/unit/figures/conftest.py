@@ -12,6 +12,12 @@ import xarray as xr
 from gradbrain.datasets.cortex import AREA_POSITIONS, area_vertices
 from gradbrain.figures.inputs import FigureInputs
 from gradbrain.store import write_store, write_table
+from gradbrain.store.columns import (
+    CLAIM_COLUMNS,
+    HIERARCHY_COLUMNS,
+    JOINED_SCORE_COLUMNS,
+    RSA_COLUMNS,
+)
 
 STUDY = "invented"
 LAYERS = [f"blocks.{i}" for i in range(5)]
@@ -104,7 +110,7 @@ def scores_table(model: str) -> pd.DataFrame:
                                     "intersubject_r": _ceiling(dataset, unit, subject),
                                 }
                             )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).reindex(columns=list(JOINED_SCORE_COLUMNS))
 
 
 def hierarchy_table(scores: pd.DataFrame) -> pd.DataFrame:
@@ -151,14 +157,13 @@ def hierarchy_table(scores: pd.DataFrame) -> pd.DataFrame:
                 add(key, "peak_time", row.time, "s", layer=row.layer, depth=row.depth)
             value = np.corrcoef(peaks["depth"], peaks["time"])[0, 1]
             add(key, "temporal_r", value, "r")
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).reindex(columns=list(HIERARCHY_COLUMNS))
 
 
 def rsa_table(scores: pd.DataFrame) -> pd.DataFrame:
     """Similarities with the shape of invented scores."""
-    raw = scores[scores["measure"] == "r"].drop(columns="measure")
-    columns = {"value": "rho"}
-    return raw.rename(columns=columns).assign(rho=raw["value"] / 2, p=0.01, n_images=92)
+    raw = scores[scores["measure"] == "r"]
+    return raw.assign(rho=raw["value"] / 2, p=0.01, n_images=92)[list(RSA_COLUMNS)]
 
 
 def claims_table() -> pd.DataFrame:
@@ -206,9 +211,10 @@ def claims_table() -> pd.DataFrame:
                             "figure": "control_comparison",
                             "source": "ours",
                             "sentence": "The signal explains variance that activations do not.",
+                            "note": "",
                         }
                     )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).reindex(columns=list(CLAIM_COLUMNS))
 
 
 def maps_dataset(model: str) -> xr.Dataset:

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from gradbrain.encoding.collect import CollectError, collect_maps, collect_scores
-from gradbrain.encoding.score_columns import CEILING_COLUMNS, JOINED_SCORE_COLUMNS, SCORE_COLUMNS
 from gradbrain.store import open_store, write_store, write_table
+from gradbrain.store.columns import CEILING_COLUMNS, JOINED_SCORE_COLUMNS, SCORE_COLUMNS
 
 LAYERS = ("blocks.0", "blocks.1", "blocks.2", "blocks.3", "blocks.4")
 DEPTHS = np.array([0.2, 0.4, 0.6, 0.8, 1.0])

@@ -14,29 +14,20 @@ import xarray as xr
 
 from gradbrain.config import GradbrainError
 from gradbrain.encoding.places import is_shared, place_coordinates
-from gradbrain.encoding.score_columns import (
+from gradbrain.store import open_store, read_table
+from gradbrain.store.columns import (
     CEILING_COLUMNS,
     INTERSUBJECT_MEASURES,
     JOINED_SCORE_COLUMNS,
     SCORE_COLUMNS,
+    SENSOR_COORDINATES,
+    TARGET_COORDINATES,
 )
-from gradbrain.store import open_store, read_table
 
 log = logging.getLogger(__name__)
 
 MAP_MEASURES = ("r", "unique_r2")
-TARGET_COORDINATES = [
-    "roi",
-    "hemisphere",
-    "x",
-    "y",
-    "z",
-    "vertex",
-    "time",
-    "sensor",
-    "sensor_x",
-    "sensor_y",
-]
+MAP_COORDINATES = (*TARGET_COORDINATES, *SENSOR_COORDINATES)
 
 
 class CollectError(GradbrainError):
@@ -263,7 +254,7 @@ def _dataset_maps(
         f"best_layer_{dataset}": xr.Variable(names, best.astype(np.float32), missing),
         f"n_subjects_{dataset}": xr.Variable((dim,), targets["n_subjects"].to_numpy()),
     }
-    for name in [*TARGET_COORDINATES, "subject"]:
+    for name in (*MAP_COORDINATES, "subject"):
         if name in targets:
             values = targets[name].to_numpy()
             values = values.astype(str) if values.dtype.kind in "OTU" else values
@@ -288,7 +279,7 @@ def _target_frame(item: LayerStore) -> pd.DataFrame:
     store = item.store
     columns = {
         name: store[name].values
-        for name in TARGET_COORDINATES
+        for name in MAP_COORDINATES
         if name in store.coords and store[name].dims == ("target",)
     }
     return pd.DataFrame({"subject": item.subject, **columns}, index=range(store.sizes["target"]))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from gradbrain.encoding.errors import EncodingError
 from gradbrain.encoding.scores import UnitLayout
 from gradbrain.store import open_store
+from gradbrain.store.columns import SENSOR_COORDINATES, TARGET_COORDINATES
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +25,6 @@ TARGET_BLOCK = 1000
 SHARED = ("model", "signal_set", "stimuli")
 # What else layers of one network have in common, where their stores say it.
 SHARED_DIGESTS = ("weights_digest", "calibration_digest", "precision")
-TARGET_COORDINATES = ("roi", "hemisphere", "x", "y", "z", "vertex")
 
 
 @dataclass(frozen=True)
@@ -359,7 +359,7 @@ def _time_units(
     time = store["time"].values.astype(np.float64)
     n_sensors = store.sizes["sensor"]
     coords = {"time": np.repeat(time, n_sensors)}
-    for name in ("sensor", "sensor_x", "sensor_y"):
+    for name in SENSOR_COORDINATES[1:]:
         if name in store:
             coords[name] = np.tile(store[name].values, len(time))
     names = [f"{value:.6g}" for value in time]

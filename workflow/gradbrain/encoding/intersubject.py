@@ -28,9 +28,9 @@ from gradbrain.config.schema import EncodingSettings
 from gradbrain.encoding.errors import EncodingError
 from gradbrain.encoding.inputs import ImageGroups, TargetUnits, read_image_groups, read_targets
 from gradbrain.encoding.places import is_shared, place_coordinates
-from gradbrain.encoding.score_columns import CEILING_COLUMNS, INTERSUBJECT_MEASURES
 from gradbrain.encoding.splits import grouped_folds
 from gradbrain.store import open_store
+from gradbrain.store.columns import CEILING_COLUMNS, INTERSUBJECT_MEASURES
 
 logger = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ COLUMNS = ["subject", "layer", "depth", "roi", "roi_rank", "value", "ceiling"]
 
 def select(inputs: FigureInputs) -> pd.DataFrame:
     """Scores per subject, layer and region: r of each signal and its unique R²."""
-    scores = layout.with_ceiling(layout.with_variant(inputs.table("scores", ["intersubject_r"])))
+    scores = layout.with_ceiling(layout.with_variant(inputs.table("scores")))
     rows = scores[(scores["unit_kind"] == "roi") & scores["role"].isin(["activation", "learning"])]
     require_rows(rows, figure="encoding_by_region", what="scores by region (fMRI data sets)")
     keys = ["dataset", "modality", "model", "signal", "role", "variant"]

@@ -20,7 +20,7 @@ COLUMNS = ["subject", "layer", "depth", "time", "value", "null_high", "ceiling"]
 
 def select(inputs: FigureInputs) -> pd.DataFrame:
     """Scores per subject, layer and time, averaged over sensors."""
-    scores = layout.with_ceiling(layout.with_variant(inputs.table("scores", ["intersubject_r"])))
+    scores = layout.with_ceiling(layout.with_variant(inputs.table("scores")))
     rows = scores[(scores["unit_kind"] == "time") & scores["role"].isin(["activation", "learning"])]
     require_rows(rows, figure="encoding_over_time", what="scores over time (MEG data sets)")
     keys = ["dataset", "modality", "model", "signal", "role", "variant", "onset_source"]

@@ -24,8 +24,8 @@ from markupsafe import Markup
 from gradbrain.figures import style
 from gradbrain.figures.claims_overview import overview_columns, overview_rows, rounded
 from gradbrain.figures.declarations import FOLDER, FigureError, declaration
-from gradbrain.figures.inputs import REQUIRED_COLUMNS
 from gradbrain.store import open_store, read_table
+from gradbrain.store.columns import CLAIM_COLUMNS
 
 #: Figures in the order of the argument; others follow by name.
 FIGURE_ORDER = (
@@ -122,9 +122,10 @@ def render_report(
         If a table or store cannot be read.
     """
     settings = _read_config(config, study)
-    table = read_table(claims, REQUIRED_COLUMNS["claims"])
-    # The notes column is written by newer claim tables only; text is never NaN in the page.
-    text = table.select_dtypes(exclude="number").columns
+    table = read_table(claims, CLAIM_COLUMNS)
+    # Text is never NaN in the page; a column without any is read as one of numbers.
+    found = table.select_dtypes(exclude="number").columns
+    text = list(dict.fromkeys([*found, "control", "note"]))
     table[text] = table[text].astype(object).where(table[text].notna(), "")
     page = _environment().get_template("report.html.jinja")
     return page.render(

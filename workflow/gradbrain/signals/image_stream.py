@@ -17,8 +17,8 @@ from gradbrain.models.preprocess import to_input
 from gradbrain.objectives.base import NO_LABEL, ImageBatch
 from gradbrain.signals import SignalError
 from gradbrain.store import read_table
+from gradbrain.store.columns import STIMULUS_COLUMNS
 
-COLUMNS = ("image_id", "label", "loader", "locator", "content_sha256")
 DECODING_THREADS = 2
 BATCHES_AHEAD = 2
 
@@ -29,7 +29,7 @@ class StimulusImages:
     Parameters
     ----------
     table
-        Stimulus table with the columns of ``COLUMNS``.
+        Stimulus table with the columns of ``STIMULUS_COLUMNS``.
     entry
         Model entry: size, crop and interpolation.
     where
@@ -50,7 +50,7 @@ class StimulusImages:
     @classmethod
     def read(cls, path: Path, entry: ModelEntry) -> StimulusImages:
         """Read a stimulus table."""
-        return cls(read_table(path, columns=COLUMNS), entry, str(path))
+        return cls(read_table(path, columns=STIMULUS_COLUMNS), entry, str(path))
 
     def __len__(self) -> int:
         return len(self.table)
