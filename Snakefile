@@ -65,6 +65,7 @@ wildcard_constraints:
     signal_set=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
     stimuli=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
     subject="|".join(map(re.escape, plan.study.subjects)),
+    dataset="|".join(map(re.escape, plan.study.datasets)),
     figure="|".join(map(re.escape, plan.figures)) or "none",
 
 

@@ -8,19 +8,18 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
-from gradbrain.config.cli import run
+from gradbrain.config.cli import add_fit_options, fit_paths, run
 from gradbrain.encoding.collect import collect_maps
 from gradbrain.store import write_store
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--stores", nargs="+", type=Path, required=True, help="stores of all layers and subjects"
-    )
+    add_fit_options(parser)
     parser.add_argument("--output", type=Path, required=True, help="store to write (.zarr)")
     arguments = parser.parse_args(argv)
-    write_store(arguments.output, collect_maps(arguments.stores), kind="maps", provenance={})
+    maps = collect_maps(fit_paths(arguments, "zarr"))
+    write_store(arguments.output, maps, kind="maps", provenance={})
 
 
 if __name__ == "__main__":

@@ -8,19 +8,21 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
-from gradbrain.config.cli import run
+from gradbrain.config.cli import add_fit_options, fit_paths, run
 from gradbrain.encoding.collect import collect_scores
 from gradbrain.store import write_table
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    add_fit_options(parser)
     parser.add_argument(
-        "--tables", nargs="+", type=Path, required=True, help="tables of the encoding jobs"
+        "--ceilings", nargs="*", type=Path, default=[], help="ceilings between subjects (.parquet)"
     )
     parser.add_argument("--output", type=Path, required=True, help="table to write (.parquet)")
     arguments = parser.parse_args(argv)
-    write_table(arguments.output, collect_scores(arguments.tables), provenance={})
+    scores = collect_scores(fit_paths(arguments, "parquet"), arguments.ceilings)
+    write_table(arguments.output, scores, provenance={})
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
 import pandas as pd
 
-from gradbrain.config.cli import json_argument, run
+from gradbrain.config.cli import add_fit_options, fit_paths, json_argument, run
 from gradbrain.config.schema import StatisticsSettings
 from gradbrain.hierarchy.subject_scores import read_subjects
 from gradbrain.hierarchy.summaries import summarise
@@ -19,15 +19,13 @@ from gradbrain.store import write_table
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--stores", nargs="+", type=Path, required=True, help="encoding stores of one model"
-    )
+    add_fit_options(parser)
     parser.add_argument(
         "--settings", type=json_argument(StatisticsSettings), default=StatisticsSettings()
     )
     parser.add_argument("--output", type=Path, required=True, help="table to write (.parquet)")
     arguments = parser.parse_args(argv)
-    subjects = read_subjects(arguments.stores)
+    subjects = read_subjects(fit_paths(arguments, "zarr"))
     table = pd.concat(
         [
             summarise(

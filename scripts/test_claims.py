@@ -12,8 +12,8 @@ from gradbrain.config.cli import json_argument, run
 from gradbrain.config.schema import StatisticsSettings
 from gradbrain.hierarchy.claims import judge
 from gradbrain.hierarchy.claims_summary import summary_page
-from gradbrain.hierarchy.summaries import COLUMNS
 from gradbrain.store import read_table, write_table, write_text
+from gradbrain.store.columns import HIERARCHY_COLUMNS
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True, help="claims to write (.csv)")
     parser.add_argument("--summary", type=Path, required=True, help="page to write (.md)")
     arguments = parser.parse_args(argv)
-    tables = [read_table(path, columns=COLUMNS) for path in arguments.tables]
+    tables = [read_table(path, columns=HIERARCHY_COLUMNS) for path in arguments.tables]
     claims = judge(tables, arguments.settings, study=arguments.study)
     page = summary_page(claims, arguments.settings, study=arguments.study)
     write_table(arguments.output, claims, provenance={"settings": arguments.settings.model_dump()})

@@ -30,7 +30,11 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         "--responses", nargs="*", type=Path, default=[], help="response stores, for counts"
     )
     parser.add_argument(
-        "--scores", nargs="*", type=Path, default=[], help="score tables, for penalties"
+        "--scores",
+        nargs="*",
+        type=Path,
+        default=[],
+        help="score tables, for penalties and ceilings",
     )
     parser.add_argument("--output", required=True, type=Path, help="page to write (.html)")
     return parser.parse_args(argv)

@@ -15,6 +15,7 @@ JOBS = {
     "extract_features": 4,
     "prepare_responses": 2,
     "fit_encoding": 4,
+    "compute_ceilings": 1,
     "compute_rsa": 2,
     "collect_scores": 1,
     "collect_maps": 1,

@@ -16,11 +16,11 @@ from gradbrain.encoding.errors import EncodingError
 from gradbrain.encoding.fit import choose_selection, fit_encoding, fit_folds, make_bands
 from gradbrain.encoding.inputs import read_features, read_responses
 from gradbrain.encoding.measures import PAIR_MEASURES
-from gradbrain.encoding.score_columns import SCORE_COLUMNS
 from gradbrain.encoding.solver import search_and_solve
 from gradbrain.encoding.splits import OuterSplit, grouped_folds
 from gradbrain.encoding.tables import tidy_scores
 from gradbrain.store import open_store, read_table, write_store
+from gradbrain.store.columns import SCORE_COLUMNS
 
 N_IMAGES, N_LAYERS = 60, 3
 IMAGE_IDS = np.array([f"image-{number:02d}" for number in range(N_IMAGES)])

@@ -16,6 +16,7 @@ from gradbrain.plan.code_inputs import WITHOUT_BEARING, import_closure
 from gradbrain.plan.command_line import check_config_option
 from gradbrain.plan.jobs import Plan
 from gradbrain.plan.roots import link_roots
+from gradbrain.store import columns
 
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = ROOT / "workflow"
@@ -49,6 +50,27 @@ def test_a_stage_imports_the_foundation_and_itself_and_no_other_stage(stage):
             assert package in (*own, *FOUNDATION) or images or from_datasets, (
                 f"{file.relative_to(ROOT)} imports {name}"
             )
+
+
+def listed_names(file: Path) -> list[tuple[int, set[str]]]:
+    """Line and content of every list or tuple of texts in a module."""
+    found = []
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.List | ast.Tuple):
+            texts = [item.value for item in node.elts if isinstance(item, ast.Constant)]
+            found.append((node.lineno, {text for text in texts if isinstance(text, str)}))
+    return found
+
+
+def test_columns_of_the_files_that_stages_exchange_stand_in_one_place():
+    contracts = [set(getattr(columns, name)) for name in dir(columns) if name.isupper()]
+    tables = [contract for contract in contracts if len(contract) > 5]
+    assert len(tables) >= 7
+    for file in (*(LIBRARY / "gradbrain").rglob("*.py"), *(ROOT / "scripts").glob("*.py")):
+        for line, names in listed_names(file) if file.name != "columns.py" else []:
+            for contract in tables:
+                # Keys and what one figure shows are fewer.
+                assert len(names & contract) < 0.8 * len(contract), f"{file}:{line}"
 
 
 @pytest.mark.parametrize("foundation", FOUNDATION)
@@ -171,13 +193,37 @@ def test_other_subjects_are_no_part_of_what_a_subjects_results_are_made_from(tmp
     assert "tiny_meg-s2" in after.stimuli_entry("tiny")
 
 
-def plan_of(*datasets, registries=(), **changes):
+def plan_of(*datasets, registries=(), chosen=(), **changes):
     config = yaml.safe_load((ROOT / "tests/workflow/tiny/study.yaml").read_text())
     folders = [ROOT / "tests/workflow/tiny", *registries]
     config |= {"registries": [str(folder) for folder in folders]} | changes
-    if datasets:
-        config["datasets"] = [{"name": name} for name in datasets]
+    if datasets or chosen:
+        config["datasets"] = [*({"name": name} for name in datasets), *chosen]
     return Plan(load_study(config, root=ROOT, where="study.yaml"), ROOT)
+
+
+def test_subjects_are_ceilings_of_one_another_where_they_share_images_and_places():
+    names = ["tiny_fmri", "tiny_meg", "objects92", "nsd", "things_fmri", "things_meg"]
+    assert plan_of(*names).shared_datasets == ["tiny_meg", "things_meg"]
+    # One alone has no others.
+    assert plan_of("tiny_fmri").ceilings == []
+    alone = [{"name": "tiny_meg", "subjects": ["tiny_meg-s1"]}]
+    assert plan_of(chosen=alone).shared_datasets == []
+
+
+def test_ceilings_between_subjects_speak_of_all_of_them():
+    plan = plan_of("tiny_meg")
+    assert plan.ceilings == ["results/tiny/ceilings/tiny_meg.parquet"]
+    people = [f"results/tiny/responses/tiny_meg-s{number}.zarr" for number in (1, 2)]
+    assert plan.responses_of("tiny_meg") == people
+    assert plan_of("tiny_meg", only_models=["tiny_a"]).responses_of("tiny_meg") == people
+    with pytest.raises(GradbrainError, match="only_subjects: ceilings between subjects"):
+        plan_of("tiny_meg", only_subjects=["tiny_meg-s1"]).responses_of("tiny_meg")
+
+
+def test_ceilings_depend_on_folds_and_on_which_targets_are_reliable_and_on_no_other_setting():
+    settings = json.loads(plan_of().ceiling_settings())
+    assert set(settings) == {"n_folds", "seed", "min_noise_ceiling"}
 
 
 def test_registries_that_a_study_adds_are_no_part_of_how_shared_stimuli_are_made(tmp_path):

@@ -16,8 +16,8 @@ from gradbrain.config.registries import read_yaml
 ROOT = Path(__file__).resolve().parents[2]
 PAPER = "tests/workflow/paper/study.yaml"
 # Linux refuses a single argument of 128 KiB or more (MAX_ARG_STRLEN, execve(2)), and the shell
-# gets a whole command as one. Names of one's own may be longer: half of it must do.
-LONGEST = 64 * 1024
+# gets a whole command as one. Commands name layers and subjects, and never every fit of a model.
+LONGEST = 8 * 1024
 
 
 @pytest.fixture(scope="module")
@@ -51,14 +51,36 @@ def test_the_plan_of_the_paper_holds_every_job(plan):
     assert jobs["compute_rsa"] == n_models * n_subjects
     for rule in ("collect_scores", "collect_maps", "score_hierarchy"):
         assert jobs[rule] == n_models
-    assert sum(jobs.values()) == 3964
+    # The people who saw images of their own are no ceiling of one another.
+    assert jobs["compute_ceilings"] == 1
+    assert sum(jobs.values()) == 3965
+
+
+def commands_of(printed):
+    return re.findall(r"^Shell command: (python .*)$", printed, re.MULTILINE)
 
 
 def test_every_command_of_the_paper_is_short_enough_to_be_started(plan):
-    commands = re.findall(r"^Shell command: (python .*)$", plan[0], re.MULTILINE)
+    commands = commands_of(plan[0])
     assert len(commands) == sum(plan[1].values())
     longest = max(commands, key=len)
     assert len(longest) < LONGEST, f"{len(longest)} bytes: {longest[:200]}"
+
+
+def test_a_command_of_more_layers_grows_by_their_names_and_not_by_their_fits(plan, fresh_checkout):
+    model = "resnet50_imagenet1k"
+    entry = f"{{name: {model}, layers: {{count: 22}}}}"
+    checkout = fresh_checkout("all_layers")
+    checkout.edit(PAPER, entry, entry.replace("{count: 22}", "all"))
+    targets = [f"results/paper_shape/maps/{model}.zarr"]
+    targets += [f"results/paper_shape/{name}/{model}.parquet" for name in ("scores", "hierarchy")]
+    printed, jobs = checkout.dry_run(PAPER, "--printshellcmds", *targets)
+    assert jobs["fit_encoding"] == 48 * 12
+    for script in ("collect_maps", "collect_scores", "score_hierarchy"):
+        (few,) = (line for line in commands_of(plan[0]) if script in line and model in line)
+        (all_layers,) = (line for line in commands_of(printed) if script in line)
+        # 26 names more; their 312 fits would take 20 kB.
+        assert 0 < len(all_layers) - len(few) < 26 * 20
 
 
 @pytest.mark.parametrize("config", ["config/config.yaml", "tests/workflow/tiny/study.yaml"])
@@ -113,7 +135,7 @@ def test_the_paper_is_planned_on_the_data_as_they_are_downloaded(
     assert jobs["prepare_responses"] == 12
     assert jobs["fit_encoding"] == 2112
     assert jobs["extract_features"] == 1584
-    assert sum(jobs.values()) == 3946
+    assert sum(jobs.values()) == 3947
     monkeypatch.chdir(ROOT)
     assert estimated(capsys, ROOT / "config/paper.yaml") == jobs
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 
+from gradbrain.store import read_table
+
 FIGURE = "encoding_by_region"
 STUDY = "tests/workflow/tiny/study.yaml"
 # 3 stimulus sets (one of each fMRI subject, one shared), and the calibration images; 2 planting
@@ -13,6 +15,8 @@ FRESH = {
     "extract_features": 3 * (2 + 3),
     "prepare_responses": 4,
     "fit_encoding": 3 * 4,
+    # Of the two data sets one is of subjects who share images and targets.
+    "compute_ceilings": 1,
     "compute_rsa": 2 * 4,
     "collect_scores": 2,
     "collect_maps": 2,
@@ -31,6 +35,10 @@ def test_a_fresh_run_makes_every_result(first_run):
     checkout, jobs = first_run
     assert without_figures(jobs) == FRESH
     results = checkout.folder / "results" / "tiny"
+    ceilings = read_table(results / "ceilings" / "tiny_meg.parquet")
+    assert set(ceilings["subject"]) == {"tiny_meg-s1", "tiny_meg-s2"}
+    scores = read_table(results / "scores" / "tiny_a.parquet")
+    assert set(scores.loc[scores["intersubject_r"].notna(), "dataset"]) == {"tiny_meg"}
     figures = {file.stem for file in (results / "figures").glob("*.pdf")}
     assert len(figures) == jobs["plot_figure"] >= 6
     for name in figures:
@@ -110,6 +118,24 @@ def test_an_added_subject_leaves_the_others_as_they_are(finished):
     alone = {"prepare_stimuli": 1, "prepare_responses": 1, "extract_features": 5}
     assert alone.items() <= jobs.items()
     assert (jobs["fit_encoding"], jobs["compute_rsa"]) == (3, 2)
+    # Images of its own make it no ceiling of anybody.
+    assert "compute_ceilings" not in jobs
+
+
+def test_an_added_subject_who_shares_images_is_part_of_the_ceilings_of_the_others(finished):
+    subjects = "subjects: [tiny_meg-s1, tiny_meg-s2"
+    finished.edit("tests/workflow/tiny/datasets.yaml", subjects, f"{subjects}, tiny_meg-s3")
+    jobs = finished.planned()
+    assert (jobs["prepare_responses"], jobs["compute_ceilings"]) == (3, 1)
+    # The table of shared images names all who saw them, so that what follows from it is planned.
+    assert (jobs["fit_encoding"], jobs["compute_rsa"]) == (9, 6)
+
+
+def test_ceilings_follow_the_folds_of_the_fits(finished):
+    finished.edit(STUDY, "n_folds: 3", "n_folds: 4")
+    jobs = finished.planned()
+    assert (jobs["fit_encoding"], jobs["compute_ceilings"]) == (12, 1)
+    assert "prepare_responses" not in jobs
 
 
 def test_an_added_layer_refits_its_model_since_all_layers_are_in_every_baseline(finished):
@@ -173,7 +199,7 @@ def test_a_changed_encoding_setting_leaves_extraction_untouched(finished):
     finished.edit("tests/workflow/tiny/study.yaml", "n_penalties: 4", "n_penalties: 5")
     jobs = finished.planned()
     assert jobs["fit_encoding"] == 12
-    for rule in ("extract_features", "prepare_responses", "compute_rsa"):
+    for rule in ("extract_features", "prepare_responses", "compute_rsa", "compute_ceilings"):
         assert rule not in jobs
     jobs = finished.run("--config", "only_models=[tiny_b]")
     assert jobs == {

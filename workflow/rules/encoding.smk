@@ -77,12 +77,41 @@ rule fit_encoding:
         " --output {output.store:q} --table {output.table:q} > {log:q} 2>&1"
 
 
+rule compute_ceilings:
+    input:
+        script=plan.script("compute_ceilings"),
+        code=plan.code("compute_ceilings"),
+        responses=responses_of_dataset,
+    output:
+        f"{RESULTS}/ceilings/{{dataset}}.parquet",
+    log:
+        f"logs/{study.name}/ceilings/{{dataset}}.log",
+    benchmark:
+        f"logs/{study.name}/ceilings/{{dataset}}.benchmark.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(4000),
+        runtime=60,
+    params:
+        settings=plan.ceiling_settings(),
+        study=study.name,
+        format_version=plan.format_version,
+    message:
+        "Predict the subjects of {wildcards.dataset} from one another"
+    shell:
+        "python {input.script} --responses {input.responses:q} --settings {params.settings:q}"
+        " --study {params.study:q} --output {output:q} > {log:q} 2>&1"
+
+
 rule collect_scores:
     input:
         script=plan.script("collect_scores"),
         code=plan.code("collect_scores"),
         tables=encoding_tables,
         stores=encoding_stores,
+        ceilings=plan.ceilings,
     output:
         f"{RESULTS}/scores/{{model}}.parquet",
     log:
@@ -95,11 +124,16 @@ rule collect_scores:
         mem_mb=memory(4000),
         runtime=30,
     params:
+        fits=fits_of_model,
+        layers=layers_of_model,
+        subjects=plan.subjects,
+        ceilings=ceilings_option,
         format_version=plan.format_version,
     message:
         "Collect the scores of {wildcards.model}"
     shell:
-        "python {input.script} --tables {input.tables:q} --output {output:q} > {log:q} 2>&1"
+        "python {input.script} --fits {params.fits:q} --layers {params.layers:q}"
+        " --subjects {params.subjects:q} {params.ceilings} --output {output:q} > {log:q} 2>&1"
 
 
 rule collect_maps:
@@ -120,8 +154,12 @@ rule collect_maps:
         mem_mb=memory(8000),
         runtime=60,
     params:
+        fits=fits_of_model,
+        layers=layers_of_model,
+        subjects=plan.subjects,
         format_version=plan.format_version,
     message:
         "Collect the maps of {wildcards.model}"
     shell:
-        "python {input.script} --stores {input.stores:q} --output {output:q} > {log:q} 2>&1"
+        "python {input.script} --fits {params.fits:q} --layers {params.layers:q}"
+        " --subjects {params.subjects:q} --output {output:q} > {log:q} 2>&1"

@@ -16,13 +16,16 @@ rule score_hierarchy:
         mem_mb=memory(8000),
         runtime=60,
     params:
+        fits=fits_of_model,
+        layers=layers_of_model,
+        subjects=plan.subjects,
         settings=plan.as_json(study.settings.statistics),
         format_version=plan.format_version,
     message:
         "Summarise where and when the layers of {wildcards.model} show up"
     shell:
-        "python {input.script} --stores {input.stores:q} --settings {params.settings:q}"
-        " --output {output:q} > {log:q} 2>&1"
+        "python {input.script} --fits {params.fits:q} --layers {params.layers:q}"
+        " --subjects {params.subjects:q} --settings {params.settings:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule test_claims:

@@ -108,6 +108,22 @@ def encoding_stores(wildcards):
     return plan.whole_model(*plan.encoding(wildcards.model, suffix="zarr"))
 
 
+def fits_of_model(wildcards):
+    return plan.fits(wildcards.model)
+
+
+def layers_of_model(wildcards):
+    return plan.layers(wildcards.model)
+
+
+def responses_of_dataset(wildcards):
+    return plan.responses_of(wildcards.dataset)
+
+
+def ceilings_option(wildcards, input):
+    return f"--ceilings {shlex.join(input.ceilings)}" if input.ceilings else ""
+
+
 def hierarchy_tables(wildcards):
     return plan.whole_study(*plan.per_model("hierarchy", "parquet"))
 

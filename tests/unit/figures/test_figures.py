@@ -311,6 +311,39 @@ def test_time_courses_have_a_line_per_layer_and_dots_above_chance_only(figure_in
     assert len({to_hex(line.get_color()) for line in courses}) == 5
 
 
+def ceiling_line(ax):
+    """Where the ceiling between subjects is drawn; None where it is not."""
+    lines = [line for line in ax.lines if line.get_label() == "ceiling between subjects"]
+    assert len(lines) <= 1
+    return lines[0] if lines else None
+
+
+def test_ceilings_between_subjects_are_drawn_behind_scores_that_they_bound(figure_inputs):
+    times = encoding_over_time.select(figure_inputs)
+    panel = one_panel(times, MEG, "activation", "raw")
+    ax = encoding_over_time.plot_encoding_over_time(panel, ax=new_axes())
+    line = ceiling_line(ax)
+    mean = panel.groupby("time")["ceiling"].mean()
+    np.testing.assert_allclose(line.get_xdata(), 1000 * mean.index)
+    np.testing.assert_allclose(line.get_ydata(), mean)
+    courses = [other for other in ax.lines if other.get_linestyle() == "-"]
+    assert line.get_zorder() < min(other.get_zorder() for other in courses if other.get_xdata()[0])
+    regions = encoding_by_region.select(figure_inputs)
+    panel = one_panel(regions, FMRI, "gradient_dino", "raw")
+    line = ceiling_line(encoding_by_region.plot_region_profile(panel, ax=new_axes()))
+    np.testing.assert_allclose(line.get_ydata(), panel.groupby("roi_rank")["ceiling"].mean())
+
+
+def test_unique_parts_and_data_sets_without_shared_targets_have_no_ceiling(figure_inputs):
+    regions = encoding_by_region.select(figure_inputs)
+    for dataset, variant in ((FMRI, "unique"), (PAIR, "raw")):
+        panel = one_panel(regions, dataset, "gradient_dino", variant)
+        assert ceiling_line(encoding_by_region.plot_region_profile(panel, ax=new_axes())) is None
+    panel = one_panel(encoding_over_time.select(figure_inputs), MEG, "gradient_dino", "unique")
+    ax = encoding_over_time.plot_encoding_over_time(panel, ax=new_axes())
+    assert ceiling_line(ax) is None
+
+
 @pytest.mark.parametrize(
     "module", [encoding_over_time, peak_time_by_depth, rsa_summary, sensor_topography]
 )

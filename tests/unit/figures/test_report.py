@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import write_report
 import yaml
@@ -175,6 +176,26 @@ def test_data_are_counted_per_subject(results, count_stores):
     assert "13.4 %" in page
     assert "Cichy et al. 2014" in page
     assert "CC BY 4.0" in page
+
+
+def test_the_ceiling_between_subjects_is_told_or_that_there_is_none(
+    results, count_stores, tmp_path
+):
+    responses, (first, *_) = count_stores
+    assert report.data_counts(responses, [first])[0]["ceiling"] is None
+    assert '<td class="number">none</td>' in report.render_report(
+        **results, responses=responses, scores=[first]
+    )
+    table = pd.DataFrame(
+        {"dataset": "objects92", "edge_share": 0.0, "roi": ["EVC", "EVC", "IT", "IT"],
+         "time": np.nan, "intersubject_r": [0.2, 0.4, 0.5, 0.0]}
+    )  # fmt: skip
+    write_table(tmp_path / "scores.parquet", table)
+    scores = [tmp_path / "scores.parquet"]
+    assert report.data_counts(responses, scores)[0]["ceiling"] == pytest.approx(0.3)
+    assert '<td class="number">0.30</td>' in report.render_report(
+        **results, responses=responses, scores=scores
+    )
 
 
 def test_without_stores_there_is_no_data_section(results):

@@ -4,10 +4,11 @@ import pytest
 from scipy.stats import false_discovery_control
 
 from gradbrain.config.schema import StatisticsSettings
-from gradbrain.hierarchy.claims import COLUMNS, judge, verdict
+from gradbrain.hierarchy.claims import judge, verdict
 from gradbrain.hierarchy.claims_summary import summary_page
 from gradbrain.hierarchy.errors import HierarchyError
 from gradbrain.hierarchy.predictions import BY_NAME, PREDICTIONS
+from gradbrain.store.columns import CLAIM_COLUMNS
 
 SETTINGS = StatisticsSettings(n_boot=200)
 
@@ -108,7 +109,7 @@ def test_every_prediction_of_the_design_is_stated_once_with_its_direction():
 
 def test_a_unique_part_above_the_margin_opens_the_gate():
     claims = judge([learning_table(unique=0.05)], SETTINGS, study="test")
-    assert list(claims.columns) == COLUMNS
+    assert list(claims.columns) == list(CLAIM_COLUMNS)
     assert claim(claims, "C1")["verdict"] == "supported"
     assert claim(claims, "C1")["p"] == claim(claims, "C1")["p_min"] == 1 / 64
     assert claim(claims, "C1")["reference"] == 0.01
@@ -184,7 +185,7 @@ def test_a_claim_over_cortex_says_what_part_of_it_was_recorded():
     assert f"P1, P5, C1: speaks of the part of cortex that was recorded: {part}." in page
     # What else there is to say of a row is kept.
     assert "C1 is not supported" in notes["P5", "unique"]
-    assert list(covered.columns) == COLUMNS
+    assert list(covered.columns) == list(CLAIM_COLUMNS)
 
 
 def test_fewer_subjects_are_judged_by_image_permutation():

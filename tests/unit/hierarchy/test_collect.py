@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gradbrain.encoding.collect import SCORE_COLUMNS, CollectError, collect_maps, collect_scores
+from gradbrain.encoding.collect import CollectError, collect_maps, collect_scores
 from gradbrain.store import open_store, write_store, write_table
+from gradbrain.store.columns import CEILING_COLUMNS, JOINED_SCORE_COLUMNS, SCORE_COLUMNS
 
 LAYERS = ("blocks.0", "blocks.1", "blocks.2", "blocks.3", "blocks.4")
 DEPTHS = np.array([0.2, 0.4, 0.6, 0.8, 1.0])
@@ -56,12 +57,59 @@ def test_scores_are_joined_and_layers_counted_by_depth(tables):
         for layer in ("blocks.10", "blocks.2", "blocks.9")
     ]
     scores = collect_scores(tables(*frames))
-    assert list(scores.columns) == list(SCORE_COLUMNS)
+    assert list(scores.columns) == list(JOINED_SCORE_COLUMNS)
+    assert scores[["intersubject_r", "intersubject_r2"]].isna().all(axis=None)
     assert len(scores) == 12
     order = scores.drop_duplicates("layer").set_index("layer")["layer_index"].to_dict()
     assert order == {"blocks.2": 0, "blocks.9": 1, "blocks.10": 2}
     assert list(scores["subject"].unique()) == ["s1", "s2"]
     pd.testing.assert_frame_equal(scores, collect_scores(tables(*frames[::-1])))
+
+
+def ceilings_of(**rows):
+    """A table of ceilings; ``s1_V1=(r, r2)`` names a subject and a region."""
+    facts = dict.fromkeys(CEILING_COLUMNS, 0) | {"dataset": "brain", "time": np.nan}
+    return pd.DataFrame(
+        [
+            facts | dict(zip(("subject", "roi"), name.split("_"), strict=True))
+            | {"measure": measure, "value": value}
+            for name, values in rows.items()
+            for measure, value in zip(("intersubject_r", "intersubject_r2"), values, strict=True)
+        ],
+        columns=list(CEILING_COLUMNS),
+    )  # fmt: skip
+
+
+def test_ceilings_between_subjects_stand_next_to_the_scores_of_their_unit(tables, tmp_path):
+    frames = [
+        score_table(layer, subject)
+        for layer in ("blocks.1", "blocks.2")
+        for subject in ("s1", "s2")
+    ]
+    timed = score_table("blocks.1", "s1", dataset="meg", roi="", modality="meg", unit_kind="time")
+    timed["time"] = (0.1, 0.2)
+    again = timed.assign(layer="blocks.2", depth=0.2)
+    given = [tmp_path / "brain-ceilings.parquet", tmp_path / "meg-ceilings.parquet"]
+    write_table(given[0], ceilings_of(s1_V1=(0.5, 0.25), s2_V1=(0.4, 0.16)))
+    of_times = ceilings_of(s1_=(0.3, 0.09)).assign(dataset="meg", time=0.2)
+    write_table(given[1], of_times)
+    scores = collect_scores(tables(*frames, timed, again), given)
+    assert len(scores) == 12
+    found = scores.set_index(["dataset", "subject", "layer", "roi", "time"])["intersubject_r"]
+    for layer in ("blocks.1", "blocks.2"):
+        assert found["brain", "s1", layer, "V1"].item() == 0.5
+        assert found["brain", "s2", layer, "V1"].item() == 0.4
+        assert np.isnan(found["brain", "s2", layer, "V2"].item())
+        assert found["meg", "s1", layer, "", 0.2] == 0.3
+        assert np.isnan(found["meg", "s1", layer, "", 0.1])
+    assert scores["intersubject_r2"].dropna().isin([0.25, 0.16, 0.09]).all()
+
+
+def test_an_empty_table_of_ceilings_leaves_the_scores_without_any(tables, tmp_path):
+    empty = tmp_path / "ceilings.parquet"
+    write_table(empty, ceilings_of())
+    scores = collect_scores(tables(score_table("blocks.1", "s1")), [empty])
+    assert scores["intersubject_r"].isna().all()
 
 
 def test_scores_that_do_not_belong_together_are_refused(tables):

@@ -9,7 +9,8 @@ from gradbrain.hierarchy.controls import controls_of
 from gradbrain.hierarchy.errors import HierarchyError
 from gradbrain.hierarchy.peak_units import mean_at_units, peak_units
 from gradbrain.hierarchy.subject_scores import read_subjects
-from gradbrain.hierarchy.summaries import COLUMNS, summarise
+from gradbrain.hierarchy.summaries import summarise
+from gradbrain.store.columns import HIERARCHY_COLUMNS
 
 LAYERS = ("blocks.0", "blocks.1", "blocks.2", "blocks.3", "blocks.4")
 DEPTHS = np.array([0.2, 0.4, 0.6, 0.8, 1.0])
@@ -51,7 +52,7 @@ def value(table, statistic, signal, variant="raw", **where):
 
 def test_planted_spatial_order_is_recovered(make_subject_stores):
     table = statistics_of(make_subject_stores(truth=retinotopic, noise=0.0))
-    assert list(table.columns) == COLUMNS
+    assert list(table.columns) == list(HIERARCHY_COLUMNS)
     for roi, depth in zip(("V1", "V2", "V3", "V4", "LO"), DEPTHS, strict=True):
         found = value(table, "best_layer_depth", "activation", roi=roi, best_layer="argmax")
         assert found == pytest.approx(depth)

@@ -62,14 +62,15 @@ def temporal_truth(backprop):
 @pytest.fixture(scope="module")
 def claims(make_encoding_store, tmp_path_factory):
     tmp_path = tmp_path_factory.mktemp("worlds")
-    paths = []
+    subjects = []
     worlds = (("feedforward", False), ("backprop", True))
     for seed in range(N_SUBJECTS):
         for world, backprop in worlds:
             for modality, truth in (("fmri", spatial_truth), ("meg", temporal_truth)):
                 dataset = f"{modality}_{world}"
                 subject = f"{dataset}-s{seed + 1}"
-                paths += [
+                subjects.append(subject)
+                for layer in LAYERS:
                     make_encoding_store(
                         tmp_path / layer / f"{subject}.zarr",
                         layer=layer,
@@ -79,10 +80,11 @@ def claims(make_encoding_store, tmp_path_factory):
                         truth=truth(backprop),
                         seed=100 * seed + 10 * backprop + (modality == "meg"),
                     )
-                    for layer in LAYERS
-                ]
     table = tmp_path / "hierarchy" / "net.parquet"
-    run_script("score_hierarchy.py", "--stores", *paths, "--settings", SETTINGS, "--output", table)
+    run_script(
+        "score_hierarchy.py", "--fits", tmp_path, "--layers", *LAYERS, "--subjects", *subjects,
+        "--settings", SETTINGS, "--output", table,
+    )  # fmt: skip
     output, summary = tmp_path / "claims.csv", tmp_path / "claims.md"
     arguments = ("--tables", table, "--settings", SETTINGS, "--study", "test")
     run_script("test_claims.py", *arguments, "--output", output, "--summary", summary)
@@ -126,13 +128,14 @@ def test_unique_parts_tell_the_worlds_apart_and_raw_scores_do_not(claims):
 
 
 def test_equal_stores_give_equal_tables(make_encoding_store, tmp_path):
-    paths = [
-        make_encoding_store(tmp_path / f"{k}.zarr", layer=layer, truth=spatial_truth(True))
-        for k, layer in enumerate(LAYERS)
-    ]
+    for layer in LAYERS:
+        make_encoding_store(tmp_path / layer / "s1.zarr", layer=layer, truth=spatial_truth(True))
     tables = [tmp_path / "first.parquet", tmp_path / "second.parquet"]
-    for table, given in zip(tables, (paths, paths[::-1]), strict=True):
-        run_script("score_hierarchy.py", "--stores", *given, "--output", table)
+    for table, layers in zip(tables, (LAYERS, LAYERS[::-1]), strict=True):
+        run_script(
+            "score_hierarchy.py", "--fits", tmp_path, "--layers", *layers, "--subjects", "s1",
+            "--output", table,
+        )  # fmt: skip
     assert tables[0].read_bytes() == tables[1].read_bytes()
 
 
@@ -153,12 +156,11 @@ def test_bad_input_ends_with_one_clear_line(tmp_path):
     assert failed.returncode == 1
     assert failed.stderr.startswith("error: ") and "lacks the column(s) dataset" in failed.stderr
     assert not (tmp_path / "c.csv").exists()
+    fits = ("--fits", tmp_path, "--layers", "none", "--subjects", "s1")
+    failed = run_script("score_hierarchy.py", *fits, "--output", "x", check=False)
+    assert failed.returncode == 1
+    assert f"{tmp_path}/none/s1.zarr: there is no such store" in failed.stderr
     failed = run_script(
-        "score_hierarchy.py", "--stores", tmp_path / "none.zarr", "--output", "x", check=False
+        "score_hierarchy.py", *fits, "--settings", '{"alfa": 1}', "--output", "x", check=False
     )
-    assert failed.returncode == 1 and "there is no such store" in failed.stderr
-    failed = run_script(
-        "score_hierarchy.py", "--stores", "x", "--settings", '{"alfa": 1}', "--output", "x",
-        check=False,
-    )  # fmt: skip
     assert failed.returncode == 2 and "alfa" in failed.stderr

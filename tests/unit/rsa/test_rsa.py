@@ -14,7 +14,7 @@ from scipy.stats import spearmanr
 
 from gradbrain.config.schema import RsaSettings
 from gradbrain.rsa import compare as comparison
-from gradbrain.rsa.compare import COLUMNS, compare
+from gradbrain.rsa.compare import compare
 from gradbrain.rsa.dissimilarity import (
     correlation_distance,
     embedded_distance,
@@ -27,6 +27,7 @@ from gradbrain.rsa.permutation import (
     permuted_correlations,
 )
 from gradbrain.store import read_table, write_store
+from gradbrain.store.columns import RSA_COLUMNS
 
 ROOT = Path(__file__).resolve().parents[3]
 N = 24
@@ -210,7 +211,7 @@ def test_permutation_null_rejects_at_its_level():
 def test_a_planted_layer_and_signal_are_found(study):
     features, responses, signals, response = study
     table = compare(features, responses, RsaSettings(n_draws=99), study="test")
-    assert list(table.columns) == COLUMNS
+    assert list(table.columns) == list(RSA_COLUMNS)
     assert len(table) == 2 * 2 * 2
     upper = np.triu_indices(N, 1)
     for (layer, signal, roi), targets in {
@@ -338,7 +339,7 @@ def test_command_line_writes_the_same_table_twice(study, tmp_path):
             check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
         )  # fmt: skip
     assert tables[0].read_bytes() == tables[1].read_bytes()
-    assert len(read_table(tables[0], columns=COLUMNS)) == 8
+    assert len(read_table(tables[0], columns=RSA_COLUMNS)) == 8
     failed = subprocess.run(
         [sys.executable, script, "--features", tmp_path / "none.zarr", "--responses", responses,
          "--study", "test", "--output", tmp_path / "x.parquet"],

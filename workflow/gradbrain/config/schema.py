@@ -300,6 +300,8 @@ class FeatureSettings(StrictModel):
 
 # Settings of the section encoding that the reduction of all layers' activations depends on.
 BASELINE_SETTINGS = ("baseline_components", "n_folds", "seed", "dtype")
+# Settings of the section encoding that the ceiling between subjects depends on.
+CEILING_SETTINGS = ("n_folds", "seed", "min_noise_ceiling")
 
 
 class EncodingSettings(StrictModel):

@@ -29,7 +29,8 @@ from gradbrain.datasets.noise_ceiling import average_presentations
 from gradbrain.datasets.recording_axes import read_sensors, read_targets, read_times
 from gradbrain.datasets.recordings import Recording, open_recording, read_rows
 from gradbrain.datasets.responses import describe, fmri_responses, meg_responses, region_distances
-from gradbrain.datasets.stimuli import CAPTION, Stimulus, stimuli_table
+from gradbrain.datasets.stimuli import Stimulus, stimuli_table
+from gradbrain.store.columns import CAPTION
 
 SPACES = {"fmri": "voxels", "meg": "sensors"}
 

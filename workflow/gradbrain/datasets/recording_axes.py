@@ -10,6 +10,7 @@ import pandas as pd
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.datasets.recordings import Recording, read_rows
 from gradbrain.datasets.sensors import sensor_layout
+from gradbrain.store.columns import TARGET_COORDINATES
 
 HEMISPHERES = {
     **dict.fromkeys(("left", "lh", "l", "L"), "left"),
@@ -46,7 +47,7 @@ def read_targets(recording: Recording, path: Path | None, *, space: str) -> pd.D
     if path is not None:
         where, table = path, read_rows(path, columns=("roi",))
     elif "roi" in recording.coordinates:
-        names = ("roi", "hemisphere", "x", "y", "z", "vertex", "noise_ceiling")
+        names = (*TARGET_COORDINATES, "noise_ceiling")
         found = {name: recording.coordinates.get(name) for name in names}
         table = pd.DataFrame({name: value for name, value in found.items() if value is not None})
         table["roi"] = table["roi"].astype(str)
@@ -64,7 +65,7 @@ def read_targets(recording: Recording, path: Path | None, *, space: str) -> pd.D
     targets = pd.DataFrame(
         {
             name: table[name] if name in table.columns else defaults.get(name, np.nan)
-            for name in ("roi", "hemisphere", "x", "y", "z", "vertex", "noise_ceiling")
+            for name in (*TARGET_COORDINATES, "noise_ceiling")
         }
     )
     unknown = sorted(set(targets["hemisphere"].astype(str)) - set(HEMISPHERES))

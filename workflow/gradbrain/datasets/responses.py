@@ -19,8 +19,8 @@ import xarray as xr
 from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.store import ColumnStore
+from gradbrain.store.columns import TARGET_COORDINATES
 
-TARGET_COORDINATES = ("roi", "hemisphere", "x", "y", "z", "vertex")
 REQUIRED_ATTRIBUTES = (
     "dataset",
     "subject",

@@ -13,10 +13,7 @@ import pandas as pd
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.datasets.images import LOCATOR_KEYS
 from gradbrain.store import read_table
-
-COLUMNS = ("image_id", "group", "label", "loader", "locator", "content_sha256")
-# In the table where any image has one: sets without captions are the bytes that they always were.
-CAPTION = "caption"
+from gradbrain.store.columns import CAPTION, STIMULUS_COLUMNS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +47,7 @@ def stimuli_table(stimuli: list[Stimulus], *, name: str) -> pd.DataFrame:
             "locator": [json.dumps(dict(stimulus.locator)) for stimulus in stimuli],
             "content_sha256": [stimulus.content_sha256 for stimulus in stimuli],
         },
-        columns=list(COLUMNS),
+        columns=list(STIMULUS_COLUMNS),
     )
     captions = [stimulus.caption for stimulus in stimuli]
     if any(caption is not None for caption in captions):
@@ -70,12 +67,12 @@ def check_stimuli(frame: pd.DataFrame, *, name: str) -> None:
         leak).
     """
     where = f"stimulus set {name!r}"
-    missing = [column for column in COLUMNS if column not in frame.columns]
+    missing = [column for column in STIMULUS_COLUMNS if column not in frame.columns]
     if missing:
         raise DatasetError(f"{where}: lacks the column(s) {', '.join(missing)}")
     if frame.empty:
         raise DatasetError(f"{where}: holds no images")
-    for column in COLUMNS:
+    for column in STIMULUS_COLUMNS:
         if column != "label" and bool((frame[column].isna() | (frame[column] == "")).any()):
             raise DatasetError(f"{where}: the column {column!r} has empty cells")
     repeated = frame["image_id"][frame["image_id"].duplicated()].unique()
@@ -114,6 +111,6 @@ def _check_captions(frame: pd.DataFrame, where: str) -> None:
 
 def read_stimuli(path: Path) -> pd.DataFrame:
     """Read the table of a stimulus set and check it."""
-    frame = read_table(path, columns=COLUMNS)
+    frame = read_table(path, columns=STIMULUS_COLUMNS)
     check_stimuli(frame, name=str(path))
     return frame

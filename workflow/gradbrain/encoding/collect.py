@@ -13,45 +13,44 @@ import pandas as pd
 import xarray as xr
 
 from gradbrain.config import GradbrainError
-from gradbrain.encoding.score_columns import SCORE_COLUMNS
+from gradbrain.encoding.places import is_shared, place_coordinates
 from gradbrain.store import open_store, read_table
+from gradbrain.store.columns import (
+    CEILING_COLUMNS,
+    INTERSUBJECT_MEASURES,
+    JOINED_SCORE_COLUMNS,
+    SCORE_COLUMNS,
+    SENSOR_COORDINATES,
+    TARGET_COORDINATES,
+)
 
 log = logging.getLogger(__name__)
 
 MAP_MEASURES = ("r", "unique_r2")
-TARGET_COORDINATES = [
-    "roi",
-    "hemisphere",
-    "x",
-    "y",
-    "z",
-    "vertex",
-    "time",
-    "sensor",
-    "sensor_x",
-    "sensor_y",
-]
-# Spaces in which a target of one subject is the same place as that of another.
-SHARED_SPACES = ("fsaverage", "mni", "sensors", "virtual")
+MAP_COORDINATES = (*TARGET_COORDINATES, *SENSOR_COORDINATES)
 
 
 class CollectError(GradbrainError):
     """Results of encoding jobs that do not belong together, or of which some are missing."""
 
 
-def collect_scores(paths: Sequence[Path]) -> pd.DataFrame:
+def collect_scores(paths: Sequence[Path], ceilings: Sequence[Path] = ()) -> pd.DataFrame:
     """Join the score tables of all layers and subjects of one model.
 
     Parameters
     ----------
     paths
         Tables that ``fit_encoding`` wrote, one per layer and subject.
+    ceilings
+        Tables that ``compute_ceilings`` wrote, one per data set whose subjects share images and
+        targets.
 
     Returns
     -------
     pandas.DataFrame
-        The columns of ``SCORE_COLUMNS``, sorted; ``layer_index`` counts the layers given, by
-        depth.
+        The columns of ``JOINED_SCORE_COLUMNS``, sorted; ``layer_index`` counts the layers given,
+        by depth. ``intersubject_r`` and ``intersubject_r2`` say how well the other subjects
+        predict the same subject at the same region or time; NaN where there is no such ceiling.
 
     Raises
     ------
@@ -82,7 +81,23 @@ def collect_scores(paths: Sequence[Path]) -> pd.DataFrame:
     order = list(depths.sort_values(["depth", "layer"])["layer"])
     frame["layer_index"] = frame["layer"].map(order.index).astype("int64")
     keys = ["dataset", "subject", "layer_index", "signal", "measure", "roi_rank", "roi", "time"]
-    return frame[list(SCORE_COLUMNS)].sort_values(keys, kind="stable", ignore_index=True)
+    frame = _with_ceilings(frame, [read_table(path, columns=CEILING_COLUMNS) for path in ceilings])
+    joined = frame[list(JOINED_SCORE_COLUMNS)]
+    return joined.sort_values(keys, kind="stable", ignore_index=True)
+
+
+def _with_ceilings(scores: pd.DataFrame, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Put the ceilings between subjects next to the scores of the same subject and unit."""
+    unit = ["dataset", "subject", "roi", "time"]
+    for name in INTERSUBJECT_MEASURES:
+        rows = [table.loc[table["measure"] == name, [*unit, "value"]] for table in tables]
+        known = [table for table in rows if len(table)]
+        if not known:
+            scores = scores.assign(**{name: np.nan})
+            continue
+        ceiling = pd.concat(known).rename(columns={"value": name})
+        scores = scores.merge(ceiling, on=unit, how="left", validate="many_to_one")
+    return scores
 
 
 def _check_layers(layers: dict[tuple[str, str], set[str]]) -> None:
@@ -239,7 +254,7 @@ def _dataset_maps(
         f"best_layer_{dataset}": xr.Variable(names, best.astype(np.float32), missing),
         f"n_subjects_{dataset}": xr.Variable((dim,), targets["n_subjects"].to_numpy()),
     }
-    for name in [*TARGET_COORDINATES, "subject"]:
+    for name in (*MAP_COORDINATES, "subject"):
         if name in targets:
             values = targets[name].to_numpy()
             values = values.astype(str) if values.dtype.kind in "OTU" else values
@@ -250,12 +265,12 @@ def _dataset_maps(
 def _identity(item: LayerStore) -> list[str]:
     """Coordinates that tell whether two targets are the same place."""
     store = item.store
-    shared = str(store.attrs.get("space", "")).lower().startswith(SHARED_SPACES)
-    if store.attrs["modality"] == "meg":
-        return ["time", "sensor"]
     if store.attrs.get("rotation_invariant", False):
         return ["roi"]
-    place = ["hemisphere", "vertex"] if "vertex" in store.coords else ["x", "y", "z"]
+    modality, space = store.attrs["modality"], str(store.attrs.get("space", ""))
+    coordinates = {str(name): store[name].values for name in store.coords}
+    place = place_coordinates(modality, space, coordinates)
+    shared = is_shared(space) or modality == "meg"
     return place if shared else ["subject", *place]
 
 
@@ -264,7 +279,7 @@ def _target_frame(item: LayerStore) -> pd.DataFrame:
     store = item.store
     columns = {
         name: store[name].values
-        for name in TARGET_COORDINATES
+        for name in MAP_COORDINATES
         if name in store.coords and store[name].dims == ("target",)
     }
     return pd.DataFrame({"subject": item.subject, **columns}, index=range(store.sizes["target"]))

@@ -7,9 +7,12 @@ from numpy.typing import NDArray
 
 from gradbrain.encoding.measures import (
     ALL_ACTIVATIONS,
+    FULL_MEASURES,
+    JOINT_MEASURES,
     NORMALISED_MEASURES,
     OTHER_ACTIVATIONS,
     RAW_MEASURES,
+    SPLIT_MEASURES,
     TRIPLE_MEASURES,
     triple_fit,
 )
@@ -71,8 +74,8 @@ class FoldModels:
         baselines = self._baselines(scores, fits)
         for name in self._others:
             self._score_single(name, scores, fits)
-            self._score_joint(name, baselines[self._activation], scores, fits)
-            self._score_full(name, baselines[ALL_ACTIVATIONS], scores, fits)
+            self._score_joint(name, baselines, scores, fits)
+            self._score_full(name, baselines, scores, fits)
             if self._simplex is not None:
                 self._score_triple(name, self._simplex, scores, fits)
             self._regression.forget(name)
@@ -91,7 +94,7 @@ class FoldModels:
         baselines = self._baselines(scores, fits)
         for name in self._others:
             self._score_single(name, scores, fits)
-            self._score_full(name, baselines[ALL_ACTIVATIONS], scores, fits)
+            self._score_full(name, baselines, scores, fits)
             self._regression.forget(name)
         return {(signal, f"test_{measure}"): score for (signal, measure), score in scores.items()}
 
@@ -120,39 +123,47 @@ class FoldModels:
             scores[name, measure] = score
         return fit.prediction
 
-    def _score_joint(
+    def _score_pair(
         self,
-        name: str,
+        bands: tuple[str, str],
+        measures: tuple[str, str, str],
         baseline: FLOATS,
         scores: dict[tuple[str, str], Score],
         fits: dict[str, BandFit],
-    ) -> None:
-        """The layer's activation with the signal: joint scores, split, gain over the activation."""
-        fit = self._regression.pair(self._activation, name)
-        fits[f"{self._activation}+{name}"] = fit.predicting(self._saved)
-        joint = fit.prediction
-        scores[name, "joint_r"], scores[name, "joint_r2"] = self._scorer.prediction(joint)
-        for part, measure in zip(
-            fit.parts, ("split_activation_r2", "split_signal_r2"), strict=True
-        ):
-            scores[name, measure] = self._scorer.split(part, joint)
-        gain = scores[name, "joint_r2"] - scores[self._activation, "r2"]
-        scores[name, "layer_unique_r2"] = self._scorer.gain(baseline, joint, gain)
+    ) -> BandFit:
+        """Activations with a signal: r and R² of both, and what the signal adds to R²."""
+        activations, name = bands
+        fit = self._regression.pair(activations, name)
+        fits[f"{activations}+{name}"] = fit.predicting(self._saved)
+        r, r2, unique = measures
+        scores[name, r], scores[name, r2] = self._scorer.prediction(fit.prediction)
+        gain = scores[name, r2] - scores[activations, "r2"]
+        scores[name, unique] = self._scorer.gain(baseline, fit.prediction, gain)
+        return fit
 
     def _score_full(
         self,
         name: str,
-        baseline: FLOATS,
+        baselines: dict[str, FLOATS],
         scores: dict[tuple[str, str], Score],
         fits: dict[str, BandFit],
     ) -> None:
         """All layers' activations with the signal: full scores and the unique part."""
-        fit = self._regression.pair(ALL_ACTIVATIONS, name)
-        fits[f"{ALL_ACTIVATIONS}+{name}"] = fit.predicting(self._saved)
-        full = fit.prediction
-        scores[name, "full_r"], scores[name, "full_r2"] = self._scorer.prediction(full)
-        gain = scores[name, "full_r2"] - scores[ALL_ACTIVATIONS, "r2"]
-        scores[name, "unique_r2"] = self._scorer.gain(baseline, full, gain)
+        baseline = baselines[ALL_ACTIVATIONS]
+        self._score_pair((ALL_ACTIVATIONS, name), FULL_MEASURES, baseline, scores, fits)
+
+    def _score_joint(
+        self,
+        name: str,
+        baselines: dict[str, FLOATS],
+        scores: dict[tuple[str, str], Score],
+        fits: dict[str, BandFit],
+    ) -> None:
+        """The layer's activation with the signal: joint scores, split, gain over the activation."""
+        bands, baseline = (self._activation, name), baselines[self._activation]
+        fit = self._score_pair(bands, JOINT_MEASURES, baseline, scores, fits)
+        for part, measure in zip(fit.parts, SPLIT_MEASURES, strict=True):
+            scores[name, measure] = self._scorer.split(part, fit.prediction)
 
     def _score_triple(
         self,

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from gradbrain.encoding.errors import EncodingError
 from gradbrain.encoding.scores import UnitLayout
 from gradbrain.store import open_store
+from gradbrain.store.columns import SENSOR_COORDINATES, TARGET_COORDINATES
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +25,6 @@ TARGET_BLOCK = 1000
 SHARED = ("model", "signal_set", "stimuli")
 # What else layers of one network have in common, where their stores say it.
 SHARED_DIGESTS = ("weights_digest", "calibration_digest", "precision")
-TARGET_COORDINATES = ("roi", "hemisphere", "x", "y", "z", "vertex")
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,38 @@ class ImageGroups:
     n_repeats: NDArray[np.int64]
     order: NDArray[np.intp]
     digest: str
+
+
+@dataclass(frozen=True)
+class TargetUnits:
+    """Which unit every target of a response store belongs to.
+
+    Units are the regions of ``roi_order`` (fMRI) or the times (MEG).
+
+    Attributes
+    ----------
+    names : list of str
+        Names of the units, in their order.
+    unit : array of shape (n_targets,)
+        Unit of every target, in the order of the store; −1 for none.
+    coords : dict of str to array of shape (n_targets,)
+        Coordinates of targets.
+    time : array of shape (n_units,) or None
+        Seconds from image onset; None for fMRI.
+    reliable : array of shape (n_targets,), bool
+        Targets that are not below the noise ceiling that was asked for.
+    """
+
+    names: list[str]
+    unit: NDArray[np.intp]
+    coords: dict[str, NDArray[Any]]
+    time: FLOATS | None
+    reliable: NDArray[np.bool_]
+
+    @property
+    def unit_of_reliable(self) -> NDArray[np.intp]:
+        """Unit of every target, −1 also for those that are not reliable."""
+        return np.where(self.reliable, self.unit, -1)
 
 
 @dataclass(frozen=True)
@@ -200,16 +232,11 @@ def read_responses(
     images = _image_groups(path, store)
     response = store["response"].values
     _check_finite(path, "response", response)
-    if store.attrs["modality"] == "meg":
-        names, unit, coords, unit_time = _time_units(store)
-    else:
-        names, unit, coords = _region_units(path, store)
-        unit_time = None
+    targets = _target_units(path, store, min_noise_ceiling)
+    names, unit = targets.names, targets.unit_of_reliable
     response = response.reshape(len(images.image_ids), -1)
     _check_constant(path, response)
-    reliable = _reliable_targets(store, min_noise_ceiling)
-    n_unreliable = int(np.count_nonzero(~reliable & (unit >= 0)))
-    unit = np.where(reliable, unit, -1)
+    n_unreliable = int(np.count_nonzero(unit != targets.unit))
     counts = np.bincount(unit[unit >= 0], minlength=len(names))
     if not counts.any():
         raise EncodingError(
@@ -235,10 +262,10 @@ def read_responses(
         images=images,
         layout=layout,
         target_order=order,
-        target_coords=coords,
-        unit_time=None if unit_time is None else unit_time[kept],
+        target_coords=targets.coords,
+        unit_time=None if targets.time is None else targets.time[kept],
         n_unreliable=n_unreliable,
-        reliable=reliable,
+        reliable=targets.reliable,
         ceiling=ceiling if np.isfinite(in_units).any() else None,
         n_below_floor=int(np.count_nonzero(np.isnan(in_units))),
         attrs=dict(store.attrs),
@@ -263,6 +290,35 @@ def read_image_groups(path: Path) -> ImageGroups:
         If image ids repeat.
     """
     return _image_groups(path, open_store(path, kind="responses"))
+
+
+def read_targets(path: Path, min_noise_ceiling: float | None = None) -> TargetUnits:
+    """Read which targets a subject has, without reading responses.
+
+    Parameters
+    ----------
+    path : Path
+        Response store.
+    min_noise_ceiling : float, optional
+        Targets whose ceiling is lower, or unknown, are not reliable.
+
+    Returns
+    -------
+    TargetUnits
+
+    Raises
+    ------
+    EncodingError
+        If a region of ``roi_order`` has no target.
+    """
+    return _target_units(path, open_store(path, kind="responses"), min_noise_ceiling)
+
+
+def _target_units(path: Path, store: xr.Dataset, min_noise_ceiling: float | None) -> TargetUnits:
+    reliable = _reliable_targets(store, min_noise_ceiling)
+    if store.attrs["modality"] == "meg":
+        return TargetUnits(*_time_units(store), reliable)
+    return TargetUnits(*_region_units(path, store), None, reliable)
 
 
 def _image_groups(path: Path, store: xr.Dataset) -> ImageGroups:
@@ -303,7 +359,7 @@ def _time_units(
     time = store["time"].values.astype(np.float64)
     n_sensors = store.sizes["sensor"]
     coords = {"time": np.repeat(time, n_sensors)}
-    for name in ("sensor", "sensor_x", "sensor_y"):
+    for name in SENSOR_COORDINATES[1:]:
         if name in store:
             coords[name] = np.tile(store[name].values, len(time))
     names = [f"{value:.6g}" for value in time]

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 ALL_ACTIVATIONS = "all_activations"
-PAIR_MEASURES = (
-    "joint_r",
-    "joint_r2",
-    "split_activation_r2",
-    "split_signal_r2",
-    "full_r",
-    "full_r2",
-    "unique_r2",
-    "layer_unique_r2",
-)
+# Of a signal with its layer's activation, and with those of all layers: r and R² of both, and what
+# the signal adds to R².
+JOINT_MEASURES = ("joint_r", "joint_r2", "layer_unique_r2")
 FULL_MEASURES = ("full_r", "full_r2", "unique_r2")
+SPLIT_MEASURES = ("split_activation_r2", "split_signal_r2")
+# In the order of the store.
+PAIR_MEASURES = (*JOINT_MEASURES[:2], *SPLIT_MEASURES, *FULL_MEASURES, JOINT_MEASURES[2])
 RAW_MEASURES = ("r", "r2")
 NORMALISED_MEASURES = ("r_normalised", "r2_normalised")
 # Of the test images of a data set, predicted from all its other images.

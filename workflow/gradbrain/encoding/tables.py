@@ -7,7 +7,7 @@ import pandas as pd
 import xarray as xr
 
 from gradbrain.encoding.measures import ALL_ACTIVATIONS
-from gradbrain.encoding.score_columns import SCORE_COLUMNS
+from gradbrain.store.columns import SCORE_COLUMNS
 
 
 def tidy_scores(store: xr.Dataset) -> pd.DataFrame:

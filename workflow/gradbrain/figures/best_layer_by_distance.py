@@ -25,7 +25,7 @@ def select(inputs: FigureInputs) -> pd.DataFrame:
     ``score`` is the Pearson correlation of distance and best layer over regions or, where there
     are no distances or too few regions, the difference in depth of higher minus early regions.
     """
-    table = inputs.table("hierarchy", ["best_layer", "roi", "distance_mm"])
+    table = inputs.table("hierarchy")
     keys = ["dataset", "modality", "model", "signal", "role", "variant"]
     primary = table["best_layer"] == inputs.settings.best_layer
     shown = primary & table["role"].isin(["activation", "learning"])

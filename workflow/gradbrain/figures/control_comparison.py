@@ -25,7 +25,7 @@ def select(inputs: FigureInputs) -> pd.DataFrame:
     ``c2_threshold`` of a learning signal is the mean over subjects of the best of its own
     controls plus the margin; it is NaN for controls and for signals without any.
     """
-    table = inputs.table("hierarchy", ["control"])
+    table = inputs.table("hierarchy")
     rows = table[
         (table["statistic"] == "score_at_peak")
         & (table["variant"] == "unique")

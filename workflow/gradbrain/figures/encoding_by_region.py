@@ -15,12 +15,12 @@ INPUTS = ("scores",)
 MODALITIES = ("fmri",)
 SPACES = ()
 
-COLUMNS = ["subject", "layer", "depth", "roi", "roi_rank", "value"]
+COLUMNS = ["subject", "layer", "depth", "roi", "roi_rank", "value", "ceiling"]
 
 
 def select(inputs: FigureInputs) -> pd.DataFrame:
     """Scores per subject, layer and region: r of each signal and its unique R²."""
-    scores = layout.with_variant(inputs.table("scores"))
+    scores = layout.with_ceiling(layout.with_variant(inputs.table("scores")))
     rows = scores[(scores["unit_kind"] == "roi") & scores["role"].isin(["activation", "learning"])]
     require_rows(rows, figure="encoding_by_region", what="scores by region (fMRI data sets)")
     keys = ["dataset", "modality", "model", "signal", "role", "variant"]
@@ -32,11 +32,13 @@ def select(inputs: FigureInputs) -> pd.DataFrame:
 def plot_region_profile(data: pd.DataFrame, *, ax: Axes) -> Axes:
     """Draw the score per region, averaged over layers: subjects as dots, mean and interval.
 
+    Behind them, where it is known, the ceiling between subjects.
+
     Parameters
     ----------
     data
         One quantity of one data set and model: ``subject``, ``layer``, ``roi``, ``roi_rank``,
-        ``value``.
+        ``value``, ``ceiling``.
     ax
         Where to draw.
     """
@@ -48,6 +50,7 @@ def plot_region_profile(data: pd.DataFrame, *, ax: Axes) -> Axes:
     n_subjects = len(per_subject)
     shift = np.linspace(-0.16, 0.16, n_subjects) if n_subjects > 1 else np.zeros(1)
     ax.axhline(0, color=style.FAINT, linewidth=0.8, zorder=0)
+    layout.draw_ceiling(data, "roi_rank", ax=ax)
     ax.scatter(
         (ranks[None, :] + shift[:, None]).ravel(),
         per_subject.to_numpy().ravel(),

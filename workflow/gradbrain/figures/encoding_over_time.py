@@ -15,12 +15,12 @@ INPUTS = ("scores",)
 MODALITIES = ("meg",)
 SPACES = ()
 
-COLUMNS = ["subject", "layer", "depth", "time", "value", "null_high"]
+COLUMNS = ["subject", "layer", "depth", "time", "value", "null_high", "ceiling"]
 
 
 def select(inputs: FigureInputs) -> pd.DataFrame:
     """Scores per subject, layer and time, averaged over sensors."""
-    scores = layout.with_variant(inputs.table("scores"))
+    scores = layout.with_ceiling(layout.with_variant(inputs.table("scores")))
     rows = scores[(scores["unit_kind"] == "time") & scores["role"].isin(["activation", "learning"])]
     require_rows(rows, figure="encoding_over_time", what="scores over time (MEG data sets)")
     keys = ["dataset", "modality", "model", "signal", "role", "variant", "onset_source"]
@@ -35,7 +35,8 @@ def plot_encoding_over_time(data: pd.DataFrame, *, ax: Axes) -> Axes:
     ----------
     data
         One quantity of one data set and model: ``subject``, ``layer``, ``depth``, ``time`` (s),
-        ``value``, ``null_high`` (95th percentile of the permuted score of a subject).
+        ``value``, ``null_high`` (95th percentile of the permuted score of a subject), ``ceiling``
+        (how well the other subjects predict a subject; NaN where that is not known).
     ax
         Where to draw; times are shown in ms.
     """
@@ -45,6 +46,7 @@ def plot_encoding_over_time(data: pd.DataFrame, *, ax: Axes) -> Axes:
     depths = mean.index.to_numpy(dtype=float)
     null = data.groupby("time")["null_high"].mean().reindex(mean.columns).to_numpy()
     ax.axvline(0, color=style.FAINT, linewidth=0.8, zorder=0)
+    layout.draw_ceiling(data, "time", ax=ax, scale=1000)
     ax.plot(times, null, color=style.MUTED, linewidth=0.8, linestyle=(0, (3, 2)), zorder=1)
     for depth, (_, line) in zip(depths, mean.iterrows(), strict=True):
         colour = layout.depth_colour(depth)

@@ -12,87 +12,19 @@ import xarray as xr
 from gradbrain.config.schema import StatisticsSettings
 from gradbrain.figures.declarations import FigureError
 from gradbrain.store import open_store, read_table
+from gradbrain.store.columns import (
+    CLAIM_COLUMNS,
+    HIERARCHY_COLUMNS,
+    JOINED_SCORE_COLUMNS,
+    RSA_COLUMNS,
+)
 
-#: Columns that every figure may rely on, per kind of table.
-REQUIRED_COLUMNS = {
-    "scores": [
-        "study",
-        "dataset",
-        "subject",
-        "modality",
-        "model",
-        "layer",
-        "depth",
-        "layer_index",
-        "signal",
-        "role",
-        "measure",
-        "unit_kind",
-        "roi",
-        "roi_rank",
-        "distance_mm",
-        "time",
-        "onset_source",
-        "value",
-        "null_high",
-        "n_targets",
-    ],
-    "hierarchy": [
-        "study",
-        "dataset",
-        "subject",
-        "modality",
-        "model",
-        "signal",
-        "role",
-        "variant",
-        "statistic",
-        "value",
-        "unit",
-        "onset_source",
-    ],
-    "rsa": [
-        "study",
-        "dataset",
-        "subject",
-        "modality",
-        "model",
-        "layer",
-        "depth",
-        "layer_index",
-        "signal",
-        "role",
-        "unit_kind",
-        "roi",
-        "roi_rank",
-        "time",
-        "onset_source",
-        "rho",
-        "null_high",
-        "n_images",
-    ],
-    "claims": [
-        "prediction",
-        "dataset",
-        "model",
-        "signal",
-        "variant",
-        "statistic",
-        "estimate",
-        "unit",
-        "ci_low",
-        "ci_high",
-        "p",
-        "p_min",
-        "q",
-        "n",
-        "inference",
-        "verdict",
-        "direction",
-        "figure",
-        "source",
-        "sentence",
-    ],
+#: Columns of each kind of table.
+COLUMNS_OF = {
+    "scores": JOINED_SCORE_COLUMNS,
+    "hierarchy": HIERARCHY_COLUMNS,
+    "rsa": RSA_COLUMNS,
+    "claims": CLAIM_COLUMNS,
 }
 
 
@@ -122,15 +54,13 @@ class FigureInputs:
         default_factory=lambda: StatisticsSettings.model_validate({})
     )
 
-    def table(self, kind: str, extra_columns: Sequence[str] = ()) -> pd.DataFrame:
+    def table(self, kind: str) -> pd.DataFrame:
         """Read and join the tables of one kind.
 
         Parameters
         ----------
         kind
             ``scores``, ``hierarchy``, ``rsa`` or ``claims``.
-        extra_columns
-            Columns needed beside those that all tables of this kind have.
 
         Raises
         ------
@@ -144,8 +74,8 @@ class FigureInputs:
             raise FigureError(
                 f"this figure needs the table {kind!r}: pass --{kind} FILE [FILE ...]"
             )
-        columns = [*REQUIRED_COLUMNS[kind], *extra_columns]
-        frame = pd.concat([read_table(path, columns) for path in paths], ignore_index=True)
+        tables = [read_table(path, COLUMNS_OF[kind]) for path in paths]
+        frame = pd.concat(tables, ignore_index=True)
         if "study" in frame:
             others = sorted(set(frame["study"].astype(str)) - {self.study})
             if others:

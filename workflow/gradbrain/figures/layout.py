@@ -99,6 +99,54 @@ def with_variant(scores: pd.DataFrame) -> pd.DataFrame:
     return scores[keep].assign(variant=variant[keep])
 
 
+def with_ceiling(scores: pd.DataFrame) -> pd.DataFrame:
+    """Add the column ``ceiling``: r between subjects, for scores that it is a ceiling of.
+
+    That is r of a signal alone; a unique part has none, and neither have data sets whose subjects
+    do not share images and targets. It is NaN there.
+    """
+    return scores.assign(ceiling=scores["intersubject_r"].where(scores["variant"] == "raw"))
+
+
+def draw_ceiling(data: pd.DataFrame, unit: str, *, ax: Axes, scale: float = 1.0) -> None:
+    """Draw how well subjects predict one another: mean over subjects, and lowest to highest.
+
+    Parameters
+    ----------
+    data
+        One quantity of one data set and model: ``subject``, ``ceiling`` and the column `unit`;
+        nothing is drawn where no ceiling is known.
+    unit
+        Column along the horizontal axis.
+    ax
+        Where to draw.
+    scale
+        Factor of the horizontal axis.
+    """
+    known = data[data["ceiling"].notna()]
+    if known.empty:
+        return
+    of_subjects = known.pivot_table(index="subject", columns=unit, values="ceiling")
+    places = scale * np.asarray(of_subjects.columns, dtype=float)
+    ax.fill_between(
+        places,
+        of_subjects.min(axis=0),
+        of_subjects.max(axis=0),
+        color=style.CEILING_BAND,
+        linewidth=0,
+        zorder=0.5,
+    )
+    ax.plot(
+        places,
+        of_subjects.mean(axis=0),
+        color=style.CEILING,
+        linewidth=1.0,
+        linestyle=(0, (1, 1)),
+        zorder=0.6,
+        label="ceiling between subjects",
+    )
+
+
 def figure_of_blocks(
     items: Sequence[Block],
     draw: Callable[[SubFigure, Block], None],

@@ -23,7 +23,7 @@ def select(inputs: FigureInputs) -> pd.DataFrame:
 
     Layers whose score never exceeds chance have no peak time and no row.
     """
-    table = inputs.table("hierarchy", ["layer", "depth"])
+    table = inputs.table("hierarchy")
     keys = ["dataset", "modality", "model", "signal", "role", "variant", "onset_source"]
     shown = table["role"].isin(["activation", "learning"])
     peaks = table[shown & (table["statistic"] == "peak_time") & table["value"].notna()]

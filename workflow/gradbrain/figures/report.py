@@ -24,8 +24,8 @@ from markupsafe import Markup
 from gradbrain.figures import style
 from gradbrain.figures.claims_overview import overview_columns, overview_rows, rounded
 from gradbrain.figures.declarations import FOLDER, FigureError, declaration
-from gradbrain.figures.inputs import REQUIRED_COLUMNS
 from gradbrain.store import open_store, read_table
+from gradbrain.store.columns import CLAIM_COLUMNS
 
 #: Figures in the order of the argument; others follow by name.
 FIGURE_ORDER = (
@@ -106,7 +106,8 @@ def render_report(
     responses
         Response stores, for counts, licences and citations.
     scores
-        Score tables of the models, for the share of penalties at the edge of the grid.
+        Score tables of the models, for the share of penalties at the edge of the grid and the
+        ceiling between subjects.
 
     Returns
     -------
@@ -121,9 +122,10 @@ def render_report(
         If a table or store cannot be read.
     """
     settings = _read_config(config, study)
-    table = read_table(claims, REQUIRED_COLUMNS["claims"])
-    # The notes column is written by newer claim tables only; text is never NaN in the page.
-    text = table.select_dtypes(exclude="number").columns
+    table = read_table(claims, CLAIM_COLUMNS)
+    # Text is never NaN in the page; a column without any is read as one of numbers.
+    found = table.select_dtypes(exclude="number").columns
+    text = list(dict.fromkeys([*found, "control", "note"]))
     table[text] = table[text].astype(object).where(table[text].notna(), "")
     page = _environment().get_template("report.html.jinja")
     return page.render(
@@ -365,14 +367,21 @@ def data_counts(responses: Sequence[Path], scores: Sequence[Path]) -> list[dict[
     list of dict
         Per data set: ``subjects``; the ranges ``images``, ``targets`` and ``masked`` over
         subjects as text; ``edge_share``, the largest share of reliable targets whose penalty
-        lies on the edge of the grid, or None; ``licence`` and ``preprocessing``.
+        lies on the edge of the grid, or None; ``ceiling``, r between subjects at the region or
+        time where its mean over subjects is highest, or None where subjects do not share images
+        and targets; ``licence`` and ``preprocessing``.
     """
     stores = [open_store(path, kind="responses") for path in responses]
     edges: dict[str, float] = {}
+    ceilings: dict[str, float] = {}
+    unit = ["dataset", "roi", "time"]
     for path in scores:
-        table = read_table(path, ["dataset", "edge_share"])
+        table = read_table(path, [*unit, "edge_share", "intersubject_r"])
         for dataset, share in table.groupby("dataset")["edge_share"].max().items():
             edges[str(dataset)] = max(float(share), edges.get(str(dataset), 0.0))
+        # The same for all models: a subject's others are no matter of a model.
+        means = table.groupby(unit, dropna=False)["intersubject_r"].mean().dropna()
+        ceilings |= {str(name): float(r) for name, r in means.groupby("dataset").max().items()}
     counts = []
     for dataset in sorted({str(store.attrs["dataset"]) for store in stores}):
         own = [store for store in stores if store.attrs["dataset"] == dataset]
@@ -387,6 +396,7 @@ def data_counts(responses: Sequence[Path], scores: Sequence[Path]) -> list[dict[
                 "targets": _range(targets),
                 "masked": _range([int(store.attrs.get("n_masked_targets", 0)) for store in own]),
                 "edge_share": edges.get(dataset),
+                "ceiling": ceilings.get(dataset),
                 "licence": str(own[0].attrs.get("licence", "")),
                 "preprocessing": str(own[0].attrs.get("preprocessing", "")),
             }

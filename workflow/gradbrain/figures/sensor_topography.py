@@ -14,6 +14,7 @@ from matplotlib.figure import Figure, SubFigure
 from gradbrain.figures import layout, style
 from gradbrain.figures.inputs import FigureInputs, require_columns, require_rows
 from gradbrain.figures.maps import DatasetMaps, dataset_maps
+from gradbrain.store.columns import SENSOR_COORDINATES
 
 TITLE = "Scores over sensors at each layer's peak"
 INPUTS = ("maps",)
@@ -44,7 +45,7 @@ def select(inputs: FigureInputs) -> pd.DataFrame:
 
 def _at_peaks(maps: DatasetMaps, quantity: layout.Quantity) -> pd.DataFrame:
     """Rows of one quantity at the peaks of some layers."""
-    names = ("time", "sensor", "sensor_x", "sensor_y")
+    names = SENSOR_COORDINATES
     targets = pd.DataFrame({name: maps.coordinate(name) for name in names})
     values = maps.of(quantity)
     order = np.argsort(maps.depth)

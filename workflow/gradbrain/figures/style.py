@@ -21,6 +21,9 @@ SKY = "#56B4E9"
 INK = "#333333"
 MUTED = "#8A8A8A"
 FAINT = "#D9D9D9"
+# How well subjects predict one another: what models are measured against, behind their scores.
+CEILING = "#666666"
+CEILING_BAND = "#E6E6E6"
 
 ACTIVATION_COLOUR = BLUE
 _LEARNING_COLOURS = {

@@ -30,36 +30,10 @@ from gradbrain.hierarchy.statistics import (
     image_permutation_test,
     sign_flip_test,
 )
+from gradbrain.store.columns import CLAIM_COLUMNS
 
 log = logging.getLogger(__name__)
 
-COLUMNS = [
-    "prediction",
-    "dataset",
-    "model",
-    "signal",
-    "variant",
-    "statistic",
-    "estimate",
-    "unit",
-    "ci_low",
-    "ci_high",
-    "p",
-    "p_min",
-    "q",
-    "n",
-    "inference",
-    "verdict",
-    "direction",
-    "figure",
-    "source",
-    "sentence",
-    "reference",
-    "control",
-    "p_opposite",
-    "q_opposite",
-    "note",
-]
 NOT_C1 = "not judged: C1 is not supported for this signal"
 ABSENT = "the hierarchy tables hold no such statistic (C2: the signal set has no control)"
 TOO_FEW = "fewer than two subjects have this statistic"
@@ -106,7 +80,7 @@ def judge(
     rank = claims["prediction"].map(order.index)
     keys = ["dataset", "model", "rank", "signal", "variant"]
     claims = claims.assign(rank=rank).sort_values(keys, kind="stable", ignore_index=True)
-    return claims[COLUMNS]
+    return claims[list(CLAIM_COLUMNS)]
 
 
 def verdict(

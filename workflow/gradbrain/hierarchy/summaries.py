@@ -28,34 +28,10 @@ from gradbrain.hierarchy.temporal import (
     peak_time,
     temporal_correlation,
 )
+from gradbrain.store.columns import HIERARCHY_COLUMNS
 
 log = logging.getLogger(__name__)
 
-COLUMNS = [
-    "study",
-    "dataset",
-    "subject",
-    "modality",
-    "coverage",
-    "model",
-    "signal",
-    "role",
-    "variant",
-    "statistic",
-    "value",
-    "value_at_units",
-    "unit",
-    "n",
-    "layer",
-    "depth",
-    "roi",
-    "distance_mm",
-    "best_layer",
-    "control",
-    "onset_source",
-    "boot",
-    "null",
-]
 Row = dict[str, Any]
 MILLISECONDS = 1000.0
 
@@ -104,7 +80,7 @@ def summarise(
                 specific(subject, signal, variant, settings),
             ):
                 rows += [labels | row for row in found]
-    frame = pd.DataFrame.from_records(rows, columns=COLUMNS)
+    frame = pd.DataFrame.from_records(rows, columns=list(HIERARCHY_COLUMNS))
     text = ["layer", "roi", "best_layer", "control"]
     frame[text] = frame[text].fillna("")
     return frame

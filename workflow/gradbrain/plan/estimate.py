@@ -26,8 +26,8 @@ CAVEATS = (
     "decoding images is not in it. No GPU was measured: name yours with --rate gpu_tflops=VALUE "
     "or --images-per-s.",
     "Disk is what is stored before compression. Memory of fits is what they ask for, of other jobs "
-    "their largest arrays. Jobs of stimuli, responses, RSA, tables and figures count with the time "
-    "that a job takes to start.",
+    "their largest arrays. Jobs of stimuli, responses, ceilings, RSA, tables and figures count "
+    "with the time that a job takes to start.",
 )
 
 
@@ -142,6 +142,7 @@ def job_counts(plan: Plan) -> dict[str, int]:
     counts = {
         "prepare_stimuli": len(stimuli | calibration),
         "prepare_responses": len(subjects),
+        "compute_ceilings": len(plan.ceilings),
         "extract_features": _extraction_jobs(plan),
         "reduce_activations": len(models) * len(subjects) if reduced else 0,
         "fit_encoding": n_fits,

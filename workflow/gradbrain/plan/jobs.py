@@ -13,6 +13,7 @@ from gradbrain.config.definition import feature_definition
 from gradbrain.config.registries import Layer, choose
 from gradbrain.config.schema import (
     BASELINE_SETTINGS,
+    CEILING_SETTINGS,
     DatasetEntry,
     ModelEntry,
     SignalEntry,
@@ -21,6 +22,7 @@ from gradbrain.config.schema import (
 )
 from gradbrain.config.study import ResolvedStudy
 from gradbrain.datasets.registry import Adapter, adapter, gives_captions, read_options
+from gradbrain.encoding.places import is_shared
 from gradbrain.figures.declarations import Declaration, declaration, figure_names
 from gradbrain.objectives import available as available_objectives
 from gradbrain.plan.code_inputs import import_closure
@@ -91,6 +93,21 @@ class Plan:
         """Module that reads a data set, and the entry's options as it understands them."""
         where = self.study.registries.place("data set", entry.name)
         return adapter(entry.adapter, where=where), read_options(entry, where=where)
+
+    def subjects_of(self, dataset: str) -> list[str]:
+        """Subjects of a data set that the study takes, restricted or not."""
+        return [name for name, entry in self.study.subjects.items() if entry.name == dataset]
+
+    @cached_property
+    def shared_datasets(self) -> list[str]:
+        """Data sets whose subjects predict one another: they share images and places."""
+        return [
+            name
+            for name, entry in self.study.datasets.items()
+            if entry.stimuli is not None
+            and len(self.subjects_of(name)) > 1
+            and is_shared(self.space(entry))
+        ]
 
     def planting_features(self, subject: str) -> list[str]:
         """Feature stores that the responses of a simulated subject are planted from."""
@@ -215,15 +232,29 @@ class Plan:
             return []
         return [f"{self.results}/baselines/{model}/{subject}.zarr"]
 
+    def fits(self, model: str) -> str:
+        """Folder of the encoding results of a model."""
+        return f"{self.results}/encoding/{model}"
+
     def encoding(
         self, model: str, *, suffix: str, layers: Iterable[str] | None = None
     ) -> list[str]:
         """Encoding results of a model: all subjects, and all layers unless some are given."""
         return [
-            f"{self.results}/encoding/{model}/{layer}/{subject}.{suffix}"
+            f"{self.fits(model)}/{layer}/{subject}.{suffix}"
             for layer in (self.layers(model) if layers is None else layers)
             for subject in self.subjects
         ]
+
+    @property
+    def ceilings(self) -> list[str]:
+        """Tables of how well subjects predict one another."""
+        return [f"{self.results}/ceilings/{dataset}.parquet" for dataset in self.shared_datasets]
+
+    def responses_of(self, dataset: str) -> list[str]:
+        """Response stores of all subjects of a data set."""
+        subjects = self.subjects_of(dataset)
+        return self.all_subjects(*(f"{self.results}/responses/{name}.zarr" for name in subjects))
 
     def rsa(self, model: str) -> list[str]:
         """RSA tables of a model."""
@@ -329,6 +360,10 @@ class Plan:
         """Settings that the reduction of all layers' activations depends on, as JSON."""
         return self.study.settings.encoding.model_dump_json(include=set(BASELINE_SETTINGS))
 
+    def ceiling_settings(self) -> str:
+        """Settings that the ceilings between subjects depend on, as JSON."""
+        return self.study.settings.encoding.model_dump_json(include=set(CEILING_SETTINGS))
+
     def extraction_code(self, signal_set: str) -> list[str]:
         """Modules that an extraction job uses: its rules and objectives, no others."""
         modules = set()
@@ -421,6 +456,22 @@ class Plan:
             f"{self.study.where}: {', '.join(keys)}: claims, figures and the report speak of the "
             "whole study and are not made from a part of it. Leave out the key, or ask for "
             "`encoding`, `features` or nothing in particular"
+        )
+
+    def all_subjects(self, *paths: str) -> list[str]:
+        """Inputs of what speaks of all subjects of a data set.
+
+        Raises
+        ------
+        GradbrainError
+            When a job is asked for it though subjects are restricted.
+        """
+        if not self.study.settings.only_subjects:
+            return list(paths)
+        raise GradbrainError(
+            f"{self.study.where}: only_subjects: ceilings between subjects speak of all subjects "
+            "of a data set and are not made from some of them. Leave out the key, or ask for "
+            "`encoding`"
         )
 
     def whole_model(self, *paths: str) -> list[str]:

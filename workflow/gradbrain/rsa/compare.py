@@ -20,34 +20,13 @@ from gradbrain.rsa.dissimilarity import (
 from gradbrain.rsa.errors import RsaError
 from gradbrain.rsa.permutation import block_permutations, permutation_p, permuted_correlations
 from gradbrain.store import open_store
+from gradbrain.store.columns import RSA_COLUMNS
 
 log = logging.getLogger(__name__)
 
 # Pairs grow with the square of the images: of larger sets whole groups are drawn up to this many.
 MAX_IMAGES = 1500
 NULL_PERCENTILE = 95
-
-COLUMNS = [
-    "study",
-    "dataset",
-    "subject",
-    "modality",
-    "model",
-    "layer",
-    "depth",
-    "layer_index",
-    "signal",
-    "role",
-    "unit_kind",
-    "roi",
-    "roi_rank",
-    "time",
-    "onset_source",
-    "rho",
-    "null_high",
-    "p",
-    "n_images",
-]
 
 
 @dataclass(frozen=True)
@@ -127,7 +106,7 @@ def compare(
         for i, label in enumerate(labels)
         for j, unit in enumerate(units)
     ]
-    return pd.DataFrame.from_records(records, columns=COLUMNS)
+    return pd.DataFrame.from_records(records, columns=list(RSA_COLUMNS))
 
 
 def _images_compared(brain: xr.Dataset, path: Path, seed: int) -> np.ndarray:

@@ -17,10 +17,8 @@ from gradbrain.models.preprocess import to_input
 from gradbrain.objectives.base import NO_LABEL, ImageBatch
 from gradbrain.signals import SignalError
 from gradbrain.store import read_table
+from gradbrain.store.columns import CAPTION, STIMULUS_COLUMNS
 
-COLUMNS = ("image_id", "label", "loader", "locator", "content_sha256")
-# In tables of sets whose images have captions.
-CAPTION = "caption"
 DECODING_THREADS = 2
 BATCHES_AHEAD = 2
 
@@ -31,7 +29,8 @@ class StimulusImages:
     Parameters
     ----------
     table
-        Stimulus table with the columns of ``COLUMNS``, and ``caption`` where images have one.
+        Stimulus table with the columns of ``STIMULUS_COLUMNS``, and ``caption`` where images have
+        one.
     entry
         Model entry: size, crop and interpolation.
     where
@@ -53,7 +52,7 @@ class StimulusImages:
     @classmethod
     def read(cls, path: Path, entry: ModelEntry) -> StimulusImages:
         """Read a stimulus table."""
-        return cls(read_table(path, columns=COLUMNS), entry, str(path))
+        return cls(read_table(path, columns=STIMULUS_COLUMNS), entry, str(path))
 
     def __len__(self) -> int:
         return len(self.table)

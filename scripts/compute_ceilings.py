@@ -1,0 +1,40 @@
+"""Compute how well the other subjects of a data set predict each of its subjects."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
+
+from gradbrain.config.cli import json_argument, run
+from gradbrain.config.schema import EncodingSettings
+from gradbrain.encoding.intersubject import intersubject_ceilings
+from gradbrain.store import write_table
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--responses",
+        nargs="+",
+        type=Path,
+        required=True,
+        help="response stores of all subjects of the data set, who saw the same images",
+    )
+    parser.add_argument(
+        "--settings",
+        type=json_argument(EncodingSettings),
+        default=EncodingSettings(),
+        help="section encoding of the config, as JSON",
+    )
+    parser.add_argument("--study", required=True)
+    parser.add_argument("--output", type=Path, required=True, help="table to write (.parquet)")
+    arguments = parser.parse_args(argv)
+    table = intersubject_ceilings(arguments.responses, arguments.settings, study=arguments.study)
+    write_table(arguments.output, table, provenance={})
+
+
+if __name__ == "__main__":
+    run(main)
