@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import h5py
@@ -25,6 +26,7 @@ from gradbrain.config.registries import Registries, validate
 from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets import nsd, nsd_betas
 from gradbrain.datasets.errors import DatasetError
+from gradbrain.datasets.freesurfer import read_trials
 from gradbrain.datasets.images import load_image
 from gradbrain.datasets.noise_ceiling import ceiling_of_average
 from gradbrain.datasets.nsd_design import read_design, seen_images, trial_images
@@ -236,6 +238,39 @@ def test_responses_do_not_depend_on_the_size_of_blocks_and_tiles(tree, tmp_path,
         assert file.is_dir() or file.read_bytes() == twin.read_bytes()
 
 
+@pytest.mark.parametrize("vertices", [np.arange(WIDTH), np.array([2, 3, 11, 30])])
+def test_stretches_read_by_threads_are_the_whole_in_memory_that_is_used_again(tree, vertices):
+    memory = np.full(4 * 750 * WIDTH + 8, 255, dtype=np.uint8)
+    with ThreadPoolExecutor(2) as threads:
+        for hemisphere in ("lh", "rh"):
+            found = read_trials(
+                tree.session_file(1, 1, hemisphere),
+                vertices,
+                n_frames=750,
+                memory=memory,
+                threads=threads,
+                parts=7,
+            )
+            assert np.shares_memory(found, memory)
+            np.testing.assert_array_equal(found, tree.betas(1, 1, hemisphere)[:, vertices])
+    alone = read_trials(tree.session_file(1, 1, "rh"), vertices, n_frames=750)
+    np.testing.assert_array_equal(alone, found)
+
+
+def test_presentations_are_added_in_the_order_of_their_trials():
+    rng = np.random.default_rng(0)
+    # Terms of very different size: another order gives another sum.
+    betas = (rng.normal(size=(750, 30)) * 10.0 ** rng.integers(-4, 5, (750, 1))).astype(np.float32)
+    rows = rng.integers(-1, 200, size=750)
+    expected = rng.normal(size=(200, 30)).astype(np.float32)
+    total = expected.copy()
+    for trial, row in enumerate(rows.tolist()):
+        if row >= 0:
+            expected[row] += betas[trial]
+    nsd_betas.add_session(total, betas.astype(">f4"), rows, zscore=False)
+    np.testing.assert_array_equal(total, expected)
+
+
 def test_regions_positions_and_masks_are_those_of_the_label_files(tree, tmp_path):
     store = prepared(tree, tmp_path / "a.zarr")
     for hemisphere, side in (("lh", "left"), ("rh", "right")):
@@ -410,6 +445,16 @@ def test_a_session_of_another_length_is_refused(copy, tree):
     write_session(path, tree.betas(1, 1, "lh")[:700], width=WIDTH)
     (found,) = problems(copy)
     assert "holds 700 trials, expected 750" in found
+
+
+def test_a_session_that_is_cut_or_longer_when_it_is_read_is_refused(copy, tree, tmp_path):
+    path = copy / tree.session_file(1, 1, "lh").relative_to(tree.root)
+    for n_trials, cut, message in [(760, 0, "760 trials, expected 750"), (750, 60, "in trial 750")]:
+        longer = np.resize(tree.betas(1, 1, "lh"), (n_trials, WIDTH))
+        write_session(path, longer, width=WIDTH)
+        os.truncate(path, path.stat().st_size - cut)
+        with pytest.raises(DatasetError, match=message):
+            prepared(tree, tmp_path / "a.zarr", data=copy, mask="all")
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -41,7 +42,7 @@ from gradbrain.datasets.freesurfer import check_trials, read_header, read_trials
 from gradbrain.datasets.images import content_sha256, load_image
 from gradbrain.datasets.inventory import Item, inspect_file, inspect_files
 from gradbrain.datasets.noise_ceiling import ceiling_of_average
-from gradbrain.datasets.nsd_betas import averaged_blocks, volume_betas
+from gradbrain.datasets.nsd_betas import THREADS, averaged_blocks, volume_betas
 from gradbrain.datasets.nsd_design import (
     DESIGN,
     SESSIONS,
@@ -421,10 +422,24 @@ def _rows(images: np.ndarray, shown: np.ndarray) -> np.ndarray:
 
 
 def _surface_betas(
-    files: SubjectFiles, sessions: list[int], part: int, session: int, vertices: np.ndarray
+    files: SubjectFiles,
+    sessions: list[int],
+    part: int,
+    session: int,
+    targets: np.ndarray,
+    *,
+    memory: np.ndarray,
+    threads: Executor,
 ) -> np.ndarray:
-    hemisphere = list(HEMISPHERES.values())[part]
-    return read_trials(files.surface_betas(sessions[session], hemisphere), vertices)
+    path = files.surface_betas(sessions[session], list(HEMISPHERES.values())[part])
+    return read_trials(
+        path,
+        targets,
+        n_frames=TRIALS_PER_SESSION,
+        memory=memory,
+        threads=threads,
+        parts=THREADS,
+    )
 
 
 def _volume_betas(
@@ -433,9 +448,13 @@ def _volume_betas(
     shape: tuple[int, int, int],
     part: int,
     session: int,
-    voxels: np.ndarray,
+    targets: np.ndarray,
+    *,
+    memory: np.ndarray,
+    threads: Executor,
 ) -> np.ndarray:
-    return volume_betas(files.volume_betas(sessions[session]), voxels, shape)
+    # HDF5 and the decompression of a file go one step after another.
+    return volume_betas(files.volume_betas(sessions[session]), targets, shape)
 
 
 def _attributes(

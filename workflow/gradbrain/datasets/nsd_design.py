@@ -111,9 +111,8 @@ def _check_base(path: Path, design: dict[str, np.ndarray]) -> None:
                 f"{path}: {name} runs from {found[0]} to {found[1]}, expected {low} to {high}"
                 f"{base}: get the file again"
             )
-    shared = set(design["sharedix"].ravel().tolist())
     for number, row in enumerate(design["subjectim"], start=1):
-        if not shared <= set(row.tolist()):
+        if not np.isin(design["sharedix"], row, kind="table").all():
             raise DatasetError(
                 f"{path}: sharedix names images that subjectim does not list for subject {number}; "
                 "one of them counts from another base: get the file again"
