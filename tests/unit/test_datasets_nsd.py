@@ -32,6 +32,7 @@ from gradbrain.datasets.noise_ceiling import ceiling_of_average
 from gradbrain.datasets.nsd_design import read_design, seen_images, trial_images
 from gradbrain.datasets.responses import write_target_blocks
 from gradbrain.encoding.inputs import read_responses
+from gradbrain.encoding.splits import outer_splits
 from gradbrain.store import open_store
 
 WIDTH = 40
@@ -150,6 +151,30 @@ def test_a_subjects_stimuli_are_the_images_it_saw_read_by_index(tree):
     for row in (0, 17, len(frame) - 1):
         pixels = load_image(frame["loader"][row], frame["locator"][row])
         np.testing.assert_array_equal(pixels, tree.image(identities[row]))
+
+
+def test_images_may_be_grouped_by_the_session_that_showed_them_first(tree, tmp_path):
+    first, second = (set(tree.shown(4, session).tolist()) for session in (1, 2))
+    made, options = entry(subjects=(4,), group="session")
+    frame = nsd.stimuli(made, options, "nsd-subj04", tree.root)
+    for name, group in zip(frame["image_id"], frame["group"], strict=True):
+        identity = int(name.removeprefix("nsd-")) + 1
+        assert group == ("session-01" if identity in first else "session-02")
+    assert set(frame["group"]) == {"session-01", "session-02"}
+    for fold in outer_splits(frame["group"].to_numpy(), n_folds=2, seed=0):
+        assert len(set(frame["group"][fold.held_out])) == 1
+    # Only sessions that are taken count.
+    later = nsd.stimuli(*entry(sessions=[2], group="session"), "nsd-subj04", tree.root)
+    assert set(later["group"]) == {"session-02"}
+    source = nsd.responses(made, options, "nsd-subj04", frame, tree.root, [])
+    write_target_blocks(tmp_path / "a.zarr", source)
+    store = open_store(tmp_path / "a.zarr", kind="responses")
+    np.testing.assert_array_equal(store["group"].values, frame["group"])
+    # What the grouping cannot part: rows that hold trials of other sessions as well.
+    assert store.attrs["n_images_of_several_sessions"] == len(first & second) > 0
+    made, options = entry(subjects=(4,))
+    with pytest.raises(DatasetError, match="are not those of the option group: image; make the"):
+        nsd.responses(made, options, "nsd-subj04", frame, tree.root, [])
 
 
 def test_images_shown_less_often_are_left_out_if_asked(tree):
