@@ -94,10 +94,12 @@ def averaged_blocks(
         NaN where a target has no values, or none that vary, in a session (if standardised).
     """
     width = block_width(len(n_repeats))
+    # Of one width within a part, as chunks of the store are: they need not be cut and joined there.
     blocks = [
-        (part, indices[start : start + width])
+        (part, block)
         for part, indices in enumerate(targets)
-        for start in range(0, len(indices), width)
+        if len(indices)
+        for block in np.array_split(indices, -(-len(indices) // width))
     ]
     progress = tqdm(
         total=len(blocks) * len(rows), desc=description, unit="block of a session", disable=None
