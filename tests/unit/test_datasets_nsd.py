@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import h5py
@@ -25,11 +26,13 @@ from gradbrain.config.registries import Registries, validate
 from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets import nsd, nsd_betas
 from gradbrain.datasets.errors import DatasetError
+from gradbrain.datasets.freesurfer import read_trials
 from gradbrain.datasets.images import load_image
 from gradbrain.datasets.noise_ceiling import ceiling_of_average
 from gradbrain.datasets.nsd_design import read_design, seen_images, trial_images
 from gradbrain.datasets.responses import write_target_blocks
 from gradbrain.encoding.inputs import read_responses
+from gradbrain.encoding.splits import outer_splits
 from gradbrain.store import open_store
 
 WIDTH = 40
@@ -150,6 +153,30 @@ def test_a_subjects_stimuli_are_the_images_it_saw_read_by_index(tree):
         np.testing.assert_array_equal(pixels, tree.image(identities[row]))
 
 
+def test_images_may_be_grouped_by_the_session_that_showed_them_first(tree, tmp_path):
+    first, second = (set(tree.shown(4, session).tolist()) for session in (1, 2))
+    made, options = entry(subjects=(4,), group="session")
+    frame = nsd.stimuli(made, options, "nsd-subj04", tree.root)
+    for name, group in zip(frame["image_id"], frame["group"], strict=True):
+        identity = int(name.removeprefix("nsd-")) + 1
+        assert group == ("session-01" if identity in first else "session-02")
+    assert set(frame["group"]) == {"session-01", "session-02"}
+    for fold in outer_splits(frame["group"].to_numpy(), n_folds=2, seed=0):
+        assert len(set(frame["group"][fold.held_out])) == 1
+    # Only sessions that are taken count.
+    later = nsd.stimuli(*entry(sessions=[2], group="session"), "nsd-subj04", tree.root)
+    assert set(later["group"]) == {"session-02"}
+    source = nsd.responses(made, options, "nsd-subj04", frame, tree.root, [])
+    write_target_blocks(tmp_path / "a.zarr", source)
+    store = open_store(tmp_path / "a.zarr", kind="responses")
+    np.testing.assert_array_equal(store["group"].values, frame["group"])
+    # What the grouping cannot part: rows that hold trials of other sessions as well.
+    assert store.attrs["n_images_of_several_sessions"] == len(first & second) > 0
+    made, options = entry(subjects=(4,))
+    with pytest.raises(DatasetError, match="are not those of the option group: image; make the"):
+        nsd.responses(made, options, "nsd-subj04", frame, tree.root, [])
+
+
 def test_images_shown_less_often_are_left_out_if_asked(tree):
     shown = tree.shown(1, 1)
     identities, counts = np.unique(shown, return_counts=True)
@@ -234,6 +261,39 @@ def test_responses_do_not_depend_on_the_size_of_blocks_and_tiles(tree, tmp_path,
     for file in sorted((tmp_path / "a.zarr").rglob("*")):
         twin = tmp_path / "b.zarr" / file.relative_to(tmp_path / "a.zarr")
         assert file.is_dir() or file.read_bytes() == twin.read_bytes()
+
+
+@pytest.mark.parametrize("vertices", [np.arange(WIDTH), np.array([2, 3, 11, 30])])
+def test_stretches_read_by_threads_are_the_whole_in_memory_that_is_used_again(tree, vertices):
+    memory = np.full(4 * 750 * WIDTH + 8, 255, dtype=np.uint8)
+    with ThreadPoolExecutor(2) as threads:
+        for hemisphere in ("lh", "rh"):
+            found = read_trials(
+                tree.session_file(1, 1, hemisphere),
+                vertices,
+                n_frames=750,
+                memory=memory,
+                threads=threads,
+                parts=7,
+            )
+            assert np.shares_memory(found, memory)
+            np.testing.assert_array_equal(found, tree.betas(1, 1, hemisphere)[:, vertices])
+    alone = read_trials(tree.session_file(1, 1, "rh"), vertices, n_frames=750)
+    np.testing.assert_array_equal(alone, found)
+
+
+def test_presentations_are_added_in_the_order_of_their_trials():
+    rng = np.random.default_rng(0)
+    # Terms of very different size: another order gives another sum.
+    betas = (rng.normal(size=(750, 30)) * 10.0 ** rng.integers(-4, 5, (750, 1))).astype(np.float32)
+    rows = rng.integers(-1, 200, size=750)
+    expected = rng.normal(size=(200, 30)).astype(np.float32)
+    total = expected.copy()
+    for trial, row in enumerate(rows.tolist()):
+        if row >= 0:
+            expected[row] += betas[trial]
+    nsd_betas.add_session(total, betas.astype(">f4"), rows, zscore=False)
+    np.testing.assert_array_equal(total, expected)
 
 
 def test_regions_positions_and_masks_are_those_of_the_label_files(tree, tmp_path):
@@ -410,6 +470,16 @@ def test_a_session_of_another_length_is_refused(copy, tree):
     write_session(path, tree.betas(1, 1, "lh")[:700], width=WIDTH)
     (found,) = problems(copy)
     assert "holds 700 trials, expected 750" in found
+
+
+def test_a_session_that_is_cut_or_longer_when_it_is_read_is_refused(copy, tree, tmp_path):
+    path = copy / tree.session_file(1, 1, "lh").relative_to(tree.root)
+    for n_trials, cut, message in [(760, 0, "760 trials, expected 750"), (750, 60, "in trial 750")]:
+        longer = np.resize(tree.betas(1, 1, "lh"), (n_trials, WIDTH))
+        write_session(path, longer, width=WIDTH)
+        os.truncate(path, path.stat().st_size - cut)
+        with pytest.raises(DatasetError, match=message):
+            prepared(tree, tmp_path / "a.zarr", data=copy, mask="all")
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import mne
 import numpy as np
 import pandas as pd
 import pytest
+from trees.ctf import write_ctf
 from trees.things import CONCEPTS, EPOCH_RATE, SENSORS, write_raw_runs, write_things_meg
 
 from gradbrain.config.schema import DatasetEntry
@@ -17,7 +18,7 @@ from gradbrain.datasets.responses import check_responses
 from gradbrain.datasets.sensors import sensor_layout
 from gradbrain.datasets.things_meg import Options, read_trial_table
 from gradbrain.datasets.things_meg_preprocessed import average_around, thin
-from gradbrain.datasets.things_meg_raw import DROPOUTS, RawOptions
+from gradbrain.datasets.things_meg_raw import DROPOUTS, RawOptions, filtered, open_recording
 
 ENTRY = DatasetEntry(
     name="things_meg",
@@ -271,6 +272,59 @@ def test_raw_trials_hold_the_filtered_recording_at_their_samples(raw):
     expected = continuous[[0, 1, 3]][:, samples].T
     found = dataset["response"].values[list(table["image_id"]).index(image)]
     assert found == pytest.approx(expected, rel=1e-5, abs=1e-18)
+
+
+def test_without_antialias_trials_are_those_that_mne_filters_and_decimates(raw, caplog):
+    root, subject, runs = raw
+    plain = RawOptions(antialias=False)
+    options = Options(source="raw", standardise=False, raw=plain)
+    table, dataset = responses(root, options)
+    assert dataset["time"].values == pytest.approx(np.arange(-15, 91) / 30)
+    (session, number), run = next(iter(runs.items()))
+    trials = subject.table.query(f"session_nr == {session} and run_nr == {number}")
+    place_in_run = int(np.flatnonzero(trials["trial_type"] == "exp")[0])
+    image = trials["image_path"].iloc[place_in_run].rsplit("/")[-1].removesuffix(".jpg")
+    recording = mne.io.RawArray(
+        np.round(run.data * 1e18) / 1e18, mne.create_info(4, 1200.0, "mag"), verbose="error"
+    ).filter(0.1, 20.0, verbose="error")
+    events = np.stack([run.events, 0 * run.events, 0 * run.events + 64], axis=1)
+    epochs = mne.Epochs(
+        recording, events, tmin=-0.5, tmax=3.0, baseline=None, decim=40, verbose="error"
+    ).get_data(verbose="error")
+    expected = epochs[place_in_run][[0, 1, 3]].T
+    found = dataset["response"].values[list(table["image_id"]).index(image)]
+    assert found == pytest.approx(expected, rel=1e-5, abs=1e-18)
+    folded = "15-25 Hz (the filter's slope from 20 Hz on) seen at 5-15 Hz"
+    assert folded in dataset.attrs["preprocessing"]
+    (warned,) = [r.getMessage() for r in caplog.records if "antialias" in r.getMessage()]
+    assert folded in warned
+
+
+def test_a_tone_beyond_half_the_rate_kept_is_seen_only_without_antialias(tmp_path):
+    write_ctf(
+        tmp_path / "tone.ds",
+        ["MLO11-1609"],
+        1e-12 * np.cos(2 * np.pi * 18 * np.arange(24000) / 1200)[None],
+        np.zeros(24000, dtype=int),
+        sfreq=1200.0,
+    )
+    for plain, amplitude in [(RawOptions(antialias=False), 1e-12), (RawOptions(), 0.0)]:
+        recording = open_recording(tmp_path / "tone.ds")
+        kept = filtered(recording, ["MLO11"], plain, lapse=None, where=tmp_path)[0, 6000:18000:40]
+        # 30 samples a second of 18 Hz are those of 12 Hz; 10 s hold 120 periods.
+        power = np.abs(np.fft.rfft(kept)) / len(kept) * 2
+        assert power[120] == pytest.approx(amplitude, abs=1e-14)
+        assert bool(plain.folded) == (amplitude > 0)
+
+
+def test_with_antialias_nothing_is_folded_at_any_rate():
+    for sfreq in (5.0, 12.0, 30.0, 60.0, 100.0):
+        options = RawOptions(sfreq=sfreq)
+        assert options.upper_edge + options.slope <= sfreq / 2 + 1e-9
+        assert options.folded == ""
+    # A band that ends below half the rate may still have a slope that does not.
+    assert RawOptions(antialias=False, h_freq=14.0).folded.startswith("15-17.5 Hz")
+    assert RawOptions(antialias=False, h_freq=12.0).folded == ""
 
 
 def test_a_lapse_of_the_sensors_is_filled_with_their_medians(raw, monkeypatch):

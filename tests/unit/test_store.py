@@ -264,6 +264,40 @@ def test_a_store_streamed_by_column_does_not_depend_on_its_batches(tmp_path, mon
     assert len(files_below(tmp_path / "70.zarr")) <= 15
 
 
+def test_chunks_of_columns_are_of_one_width_and_hardly_padded(tmp_path, monkeypatch):
+    # Chunks of at most 100 columns: of 240, three of 80 and not two of 100 and one of 40.
+    monkeypatch.setattr(column_store, "COLUMN_CHUNK_BYTES", 4 * 1000 * 100)
+    columns = np.random.default_rng(0).standard_normal((1000, 240)).astype("float32")
+    columns[:, 80:160] = 0
+    stream_columns(tmp_path / "a.zarr", columns, 120)
+    chunks = [size(file) for file in files_below(tmp_path / "a.zarr" / "response" / "c")]
+    # Chunks of zeros are written too: a lost file is never data. Each ends in its checksum.
+    assert chunks == [4 * 1000 * 80 + 4] * 3
+    read = open_store(tmp_path / "a.zarr", kind="responses", verify=True)
+    np.testing.assert_array_equal(read.response, columns)
+
+
+def test_columns_that_are_not_finite_are_refused_before_more_are_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(column_store, "COLUMN_CHUNK_BYTES", 4 * 10 * 2)
+    columns = np.ones((10, 8), dtype="float32")
+    columns[0, 1] = np.inf
+    with (
+        pytest.raises(StoreError, match="'response' holds 1 of 20"),
+        ColumnStore(
+            tmp_path / "a.zarr",
+            kind="responses",
+            name="response",
+            dims=("image", "target"),
+            n_rows=10,
+            max_columns=8,
+        ) as store,
+    ):
+        store.append(columns[:, :2])
+        store.append(columns[:, 2:4])
+        pytest.fail("the second chunk was taken")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_changed_columns_are_found_when_verified(tmp_path):
     path = tmp_path / "a.zarr"
     columns = np.random.default_rng(0).standard_normal((30, 50)).astype("float32")

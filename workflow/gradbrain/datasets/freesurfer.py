@@ -10,7 +10,9 @@ from __future__ import annotations
 import gzip
 import struct
 import zlib
+from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import IO, cast
 
@@ -87,10 +89,7 @@ def check_trials(path: Path, *, n_frames: int) -> MghHeader:
             f"{path}: holds {header.dtype} of shape {header.shape}, expected float32 of shape "
             "(vertices, 1, 1, trials); it is not a file of single-trial betas on a surface"
         )
-    if header.n_frames != n_frames:
-        raise DatasetError(
-            f"{path}: holds {header.n_frames} trials, expected {n_frames}; get the file again"
-        )
+    _check_frames(header, n_frames)
     found = path.stat().st_size
     if found < header.n_bytes:
         raise DatasetError(
@@ -102,6 +101,14 @@ def check_trials(path: Path, *, n_frames: int) -> MghHeader:
     )
     check_plausible(values, path)
     return header
+
+
+def _check_frames(header: MghHeader, n_frames: int) -> None:
+    if header.n_frames != n_frames:
+        raise DatasetError(
+            f"{header.path}: holds {header.n_frames} trials, expected {n_frames}; get the file "
+            "again"
+        )
 
 
 def check_plausible(values: np.ndarray, path: Path) -> None:
@@ -122,7 +129,15 @@ def check_plausible(values: np.ndarray, path: Path) -> None:
         )
 
 
-def read_trials(path: Path, vertices: np.ndarray) -> np.ndarray:
+def read_trials(
+    path: Path,
+    vertices: np.ndarray,
+    *,
+    n_frames: int,
+    memory: np.ndarray | None = None,
+    threads: Executor | None = None,
+    parts: int = 1,
+) -> np.ndarray:
     """Read some vertices of an uncompressed file, in the order of its bytes.
 
     A trial at a time is read into a small buffer, of it what encloses the vertices: the memory
@@ -134,10 +149,19 @@ def read_trials(path: Path, vertices: np.ndarray) -> np.ndarray:
         An ``.mgh`` file of float32 values, (vertices, 1, 1, frames).
     vertices : ndarray of int, shape (n,)
         Ascending.
+    n_frames
+        Frames that the file must hold.
+    memory : ndarray of uint8, shape (at least 4 · n_frames · n,)
+        Where the result lies; none: memory of its own. Fresh memory is cleared by the system, which
+        takes as long as reading into it.
+    threads
+        Threads that read stretches of trials beside each other; none: this one.
+    parts
+        Number of stretches.
 
     Returns
     -------
-    ndarray of float32, shape (n_frames, n)
+    ndarray of float32 in the byte order of the file, shape (n_frames, n)
 
     Raises
     ------
@@ -145,24 +169,46 @@ def read_trials(path: Path, vertices: np.ndarray) -> np.ndarray:
         The file is no such file or ends too early, or values are such as a wrong byte order makes.
     """
     header = read_header(path)
-    first, last = int(vertices[0]), int(vertices[-1])
+    last = int(vertices[-1])
     if header.dtype != np.dtype(">f4") or last >= header.n_vertices:
         raise DatasetError(
             f"{path}: holds {header.dtype} of {header.n_vertices} vertices, expected float32 and "
             f"vertex {last}"
         )
-    span = np.empty(last - first + 1, dtype=header.dtype)
-    places = slice(None) if len(span) == len(vertices) else vertices - first
-    trials = np.empty((header.n_frames, len(vertices)), dtype=np.float32)
-    row_bytes = 4 * header.n_vertices
-    with path.open("rb", buffering=0) as file:
-        for trial in range(header.n_frames):
-            file.seek(HEADER_BYTES + trial * row_bytes + 4 * first)
-            if file.readinto(span.data) != span.nbytes:
-                raise DatasetError(f"{path}: is cut short in trial {trial + 1}; get the file again")
-            trials[trial] = span[places]
+    _check_frames(header, n_frames)
+    shape = (n_frames, len(vertices))
+    trials = np.ndarray(shape, dtype=header.dtype, buffer=memory)
+    bounds = np.linspace(0, n_frames, parts + 1).astype(int).tolist()
+    together = map if threads is None else threads.map
+    read = partial(_read_stretch, header, vertices, trials)
+    # Taken to the end, so that an error of any stretch is raised.
+    list(together(read, bounds[:-1], bounds[1:]))
     check_plausible(trials[0], path)
     return trials
+
+
+def _read_stretch(
+    header: MghHeader, vertices: np.ndarray, trials: np.ndarray, start: int, stop: int
+) -> None:
+    """Read the vertices of trials `start` to `stop` into their rows of `trials`."""
+    first, last = int(vertices[0]), int(vertices[-1])
+    places = vertices - first
+    # numpy picks numbers fastest in its own byte order: these are moved as bits.
+    span = np.empty(last - first + 1, dtype=np.uint32)
+    bits = trials.view(np.uint32)
+    gaps = len(span) > len(vertices)
+    with header.path.open("rb", buffering=0) as file:
+        for trial in range(start, stop):
+            row = bits[trial]
+            target = span if gaps else row
+            file.seek(HEADER_BYTES + 4 * (trial * header.n_vertices + first))
+            if file.readinto(target.data) != target.nbytes:
+                raise DatasetError(
+                    f"{header.path}: is cut short in trial {trial + 1}; get the file again"
+                )
+            if gaps:
+                # The places are within the span: "clip" only spares a copy of the row.
+                np.take(span, places, out=row, mode="clip")
 
 
 def read_vertex_values(path: Path) -> np.ndarray:

@@ -22,13 +22,15 @@ With ``space: func1pt8mm`` the voxels of each person are taken instead:
 ``nsddata/ppdata/subjXX/func1pt8mm/roi/{lh,rh}.<parcellation>.nii.gz``; they have no MNI positions.
 
 The subject ``<anything>07`` is ``subj07``. Images are called ``nsd-00013`` by their index among the
-73,000, from 0, as in ``nsd_stim_info_merged.csv`` and Algonauts 2023; each is a group of its own.
+73,000, from 0, as in ``nsd_stim_info_merged.csv`` and Algonauts 2023. Each is a group of its own,
+or (``group: session``) belongs to the session in which it was seen first.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -50,13 +52,14 @@ from gradbrain.datasets.freesurfer import check_trials, read_header, read_trials
 from gradbrain.datasets.images import content_sha256, load_image
 from gradbrain.datasets.inventory import Item, inspect_file, inspect_files
 from gradbrain.datasets.noise_ceiling import ceiling_of_average
-from gradbrain.datasets.nsd_betas import averaged_blocks, volume_betas
+from gradbrain.datasets.nsd_betas import THREADS, averaged_blocks, volume_betas
 from gradbrain.datasets.nsd_design import (
     DESIGN,
     SESSIONS,
     TRIALS_PER_SESSION,
     read_design,
     seen_images,
+    sessions_of_images,
     trial_images,
 )
 from gradbrain.datasets.nsd_files import HEMISPHERES, SubjectFiles
@@ -85,6 +88,12 @@ class Options(StrictModel):
     zscore: bool = Field(True, description="Standardise each target within each session.")
     min_repeats: int = Field(
         1, ge=1, le=3, description="Images shown less often in these sessions are left out."
+    )
+    group: Literal["image", "session"] = Field(
+        "image",
+        description="What folds must not split: nothing but repeats of an image, or the images "
+        "first seen in one session of those taken. Repeats in later sessions are averaged into the "
+        "same rows.",
     )
     parcellation: str = Field("streams", min_length=1, description="Label file of the regions.")
     label_folder: str = Field(
@@ -185,16 +194,19 @@ def stimuli(entry: DatasetEntry, options: Options, name: str, data: Path) -> pd.
     DatasetError
         The design, the images or the captions are missing, damaged or counted from another base.
     """
-    images, _ = _images(options, subject_number(name), read_design(data))
+    design = read_design(data)
+    images, _ = _images(options, subject_number(name), design)
+    groups = image_groups(options, subject_number(name), design, images)
     captions = _captions(options, images, data)
     path = (data / STIMULI).as_posix()
     rows = []
-    for image in tqdm(images.tolist(), desc=f"images of {name}", unit="image", disable=None):
+    numbered = tqdm(images.tolist(), desc=f"images of {name}", unit="image", disable=None)
+    for image, group in zip(numbered, groups, strict=True):
         locator = {"path": path, "dataset": "imgBrick", "index": image}
         rows.append(
             Stimulus(
                 image_id=image_id(image),
-                group=image_id(image),
+                group=group,
                 loader="hdf5",
                 locator=locator,
                 content_sha256=content_sha256(load_image("hdf5", locator)),
@@ -220,6 +232,23 @@ def has_captions(entry: DatasetEntry, options: Options, name: str, data: Path) -
 def image_id(index: int) -> str:
     """Name of an image, from its index among the 73,000, from 0."""
     return f"nsd-{index:05d}"
+
+
+def image_groups(
+    options: Options, subject: int, design: dict[str, np.ndarray], images: np.ndarray
+) -> list[str]:
+    """Group of each image, as the option `group` says.
+
+    Parameters
+    ----------
+    images : ndarray of int64, shape (n_images,)
+        Sorted, counted from 0.
+    """
+    if options.group == "image":
+        return [image_id(image) for image in images.tolist()]
+    taken = wanted_sessions(options, subject)
+    first, _ = sessions_of_images(design, subject, taken, images)
+    return [f"session-{session:02d}" for session in first.tolist()]
 
 
 def responses(
@@ -248,6 +277,11 @@ def responses(
             f"responses of {subject!r}: the {len(stimuli)} images of the stimulus table are not "
             f"the {len(images)} that {data / DESIGN} and the options name; make the table again"
         )
+    if image_groups(options, number, design, images) != list(stimuli["group"]):
+        raise DatasetError(
+            f"responses of {subject!r}: the groups of the stimulus table are not those of the "
+            f"option group: {options.group}; make the table again"
+        )
     files = _files(options, number, data)
     region_of = label_regions(files, options.parcellation, options.regions)
     listed = (options.parcellation, region_of, options.mask)
@@ -266,12 +300,16 @@ def responses(
             f"responses of {subject!r}: no target lies in the mask {options.mask!r} with the "
             f"parcellation {options.parcellation!r}; correct `regions` or `mask`"
         )
+    attrs = _attributes(entry, options, subject, sessions, targets, region_of)
+    if options.group == "session":
+        first, last = sessions_of_images(design, number, sessions, images)
+        attrs["n_images_of_several_sessions"] = int((first < last).sum())
     return TargetBlocks(
         stimuli=stimuli,
         n_repeats=n_repeats,
         targets=targets,
         noise_ceiling=ceiling_of_average(targets["ncsnr"].to_numpy(np.float64) ** 2, n_repeats),
-        attrs=_attributes(entry, options, subject, sessions, targets, region_of),
+        attrs=attrs,
         blocks=averaged_blocks(
             parts,
             read_betas,
@@ -457,10 +495,24 @@ def _rows(images: np.ndarray, shown: np.ndarray) -> np.ndarray:
 
 
 def _surface_betas(
-    files: SubjectFiles, sessions: list[int], part: int, session: int, vertices: np.ndarray
+    files: SubjectFiles,
+    sessions: list[int],
+    part: int,
+    session: int,
+    targets: np.ndarray,
+    *,
+    memory: np.ndarray,
+    threads: Executor,
 ) -> np.ndarray:
-    hemisphere = list(HEMISPHERES.values())[part]
-    return read_trials(files.surface_betas(sessions[session], hemisphere), vertices)
+    path = files.surface_betas(sessions[session], list(HEMISPHERES.values())[part])
+    return read_trials(
+        path,
+        targets,
+        n_frames=TRIALS_PER_SESSION,
+        memory=memory,
+        threads=threads,
+        parts=THREADS,
+    )
 
 
 def _volume_betas(
@@ -469,9 +521,13 @@ def _volume_betas(
     shape: tuple[int, int, int],
     part: int,
     session: int,
-    voxels: np.ndarray,
+    targets: np.ndarray,
+    *,
+    memory: np.ndarray,
+    threads: Executor,
 ) -> np.ndarray:
-    return volume_betas(files.volume_betas(sessions[session]), voxels, shape)
+    # HDF5 and the decompression of a file go one step after another.
+    return volume_betas(files.volume_betas(sessions[session]), targets, shape)
 
 
 def _attributes(

@@ -8,11 +8,13 @@ and its betas in one session.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+import pandas as pd
 from tqdm import tqdm
 
 from gradbrain.datasets.errors import DatasetError
@@ -25,15 +27,44 @@ VOLUME_SCALE = 300.0
 AVERAGES_BYTES = 2**30
 BETAS_BYTES = 96 * 2**20
 # Columns that are worked on together, so that their betas stay in the processor's cache.
-TILE = 2048
+TILE = 512
+# Threads that read, standardise and average beside each other; numpy lets go of the interpreter.
+THREADS = 2
 # A standard deviation below this share of the mean is the rounding of a constant: the mean of 750
 # equal float32 values is off by up to 2e-5 of them.
 CONSTANT = 1e-4
 
 
+class ReadBetas(Protocol):
+    """Reads the betas of some targets in one session."""
+
+    def __call__(
+        self,
+        part: int,
+        session: int,
+        targets: np.ndarray,
+        *,
+        memory: np.ndarray,
+        threads: Executor,
+    ) -> np.ndarray:
+        """Read betas, float32 of either byte order, shape (750, n_targets).
+
+        Parameters
+        ----------
+        part, session
+            Number of the part and of the session, both from 0.
+        targets : ndarray of int, shape (n_targets,)
+            Ascending.
+        memory : ndarray of uint8
+            Where they may be put; it is used again for the next ones.
+        threads
+            Threads that may read.
+        """
+
+
 def averaged_blocks(
     targets: Sequence[np.ndarray],
-    read_betas: Callable[[int, int, np.ndarray], np.ndarray],
+    read_betas: ReadBetas,
     rows: Sequence[np.ndarray],
     n_repeats: np.ndarray,
     *,
@@ -47,8 +78,7 @@ def averaged_blocks(
     targets
         For each part (a hemisphere, or the volume) the indices of its targets, ascending.
     read_betas
-        Takes the number of a part, the number of a session (both from 0) and the indices of the
-        targets of a block; returns their betas, float32, shape (750, n_targets_of_block).
+        Reads a block.
     rows
         For each session, the row of the image that each trial showed; −1 where it is not wanted.
     n_repeats : ndarray of int, shape (n_images,)
@@ -64,20 +94,23 @@ def averaged_blocks(
         NaN where a target has no values, or none that vary, in a session (if standardised).
     """
     width = block_width(len(n_repeats))
+    # Of one width within a part, as chunks of the store are: they need not be cut and joined there.
     blocks = [
-        (part, indices[start : start + width])
+        (part, block)
         for part, indices in enumerate(targets)
-        for start in range(0, len(indices), width)
+        if len(indices)
+        for block in np.array_split(indices, -(-len(indices) // width))
     ]
     progress = tqdm(
         total=len(blocks) * len(rows), desc=description, unit="block of a session", disable=None
     )
-    with progress:
+    memory = np.empty(4 * TRIALS_PER_SESSION * width, dtype=np.uint8)
+    with progress, ThreadPoolExecutor(THREADS, thread_name_prefix="betas") as threads:
         for part, indices in blocks:
             total = np.zeros((len(n_repeats), len(indices)), dtype=np.float32)
             for session, trial_rows in enumerate(rows):
-                betas = read_betas(part, session, indices)
-                add_session(total, betas, trial_rows, zscore=zscore)
+                betas = read_betas(part, session, indices, memory=memory, threads=threads)
+                add_session(total, betas, trial_rows, zscore=zscore, threads=threads)
                 progress.update()
             total /= n_repeats[:, None].astype(np.float32)
             yield total
@@ -104,7 +137,12 @@ def standardise(betas: np.ndarray) -> None:
 
 
 def add_session(
-    total: np.ndarray, betas: np.ndarray, trial_rows: np.ndarray, *, zscore: bool
+    total: np.ndarray,
+    betas: np.ndarray,
+    trial_rows: np.ndarray,
+    *,
+    zscore: bool,
+    threads: Executor | None = None,
 ) -> None:
     """Add the trials of a session to the rows of their images.
 
@@ -112,20 +150,39 @@ def add_session(
     ----------
     total : ndarray of float32, shape (n_images, n_targets)
         Added to.
-    betas : ndarray of float32, shape (750, n_targets)
-        Standardised in place, if asked for.
+    betas : ndarray of float32 of either byte order, shape (750, n_targets)
     trial_rows : ndarray of int, shape (750,)
         −1 where a trial is not wanted.
     zscore
-        Standardise first.
+        Standardise each target first.
+    threads
+        Threads that share the targets; none: this one.
     """
-    wanted = [(trial, row) for trial, row in enumerate(trial_rows.tolist()) if row >= 0]
-    for start in range(0, total.shape[1], TILE):
-        tile, sums = betas[:, start : start + TILE], total[:, start : start + TILE]
+    presentations = _presentations(trial_rows)
+
+    def add(start: int) -> None:
+        # Rows of the block are far apart; this copy is in the cache, in this machine's byte order.
+        tile = betas[:, start : start + TILE].astype(np.float32)
         if zscore:
             standardise(tile)
-        for trial, row in wanted:
-            sums[row] += tile[trial]
+        sums = total[:, start : start + TILE]
+        for trials, rows in presentations:
+            sums[rows] += tile[trials]
+
+    together = map if threads is None else threads.map
+    list(together(add, range(0, total.shape[1], TILE)))
+
+
+def _presentations(trial_rows: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Trials of a session and their rows: first presentations, second ones, and so on.
+
+    No row occurs twice in a pair, so that all its trials can be added at once, and what is added
+    to a row comes in the order of the trials.
+    """
+    wanted = np.flatnonzero(trial_rows >= 0)
+    earlier = pd.Series(trial_rows[wanted]).groupby(trial_rows[wanted]).cumcount().to_numpy()
+    numbers = range(int(earlier.max(initial=-1)) + 1)
+    return [(wanted[earlier == n], trial_rows[wanted[earlier == n]]) for n in numbers]
 
 
 def volume_betas(path: Path, voxels: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:

@@ -99,6 +99,34 @@ def seen_images(
     return images, counts
 
 
+def sessions_of_images(
+    design: dict[str, np.ndarray], subject: int, sessions: Sequence[int], images: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Tell in which of some sessions images were seen first and last.
+
+    Parameters
+    ----------
+    design
+        From :func:`read_design`.
+    subject, sessions
+        Counted from 1; sessions ascending.
+    images : ndarray of int64, shape (n_images,)
+        Sorted, counted from 0, each seen in one of the sessions.
+
+    Returns
+    -------
+    first, last : ndarray of int64, shape (n_images,)
+        Numbers of sessions.
+    """
+    first = np.zeros(len(images), dtype=np.int64)
+    last = np.zeros(len(images), dtype=np.int64)
+    for session in sessions:
+        seen = np.isin(images, trial_images(design, subject, session))
+        first[seen & (first == 0)] = session
+        last[seen] = session
+    return first, last
+
+
 def _check_base(path: Path, design: dict[str, np.ndarray]) -> None:
     """The numbers that occur are known, so that another base cannot pass unnoticed."""
     n_images = SHAPES["subjectim"][1]
@@ -111,9 +139,8 @@ def _check_base(path: Path, design: dict[str, np.ndarray]) -> None:
                 f"{path}: {name} runs from {found[0]} to {found[1]}, expected {low} to {high}"
                 f"{base}: get the file again"
             )
-    shared = set(design["sharedix"].ravel().tolist())
     for number, row in enumerate(design["subjectim"], start=1):
-        if not shared <= set(row.tolist()):
+        if not np.isin(design["sharedix"], row, kind="table").all():
             raise DatasetError(
                 f"{path}: sharedix names images that subjectim does not list for subject {number}; "
                 "one of them counts from another base: get the file again"

@@ -424,7 +424,9 @@ def _preprocessing(options: Options, onset: str) -> str:
     else:
         raw = options.raw
         steps = [f"raw recordings: {raw.l_freq:g}-{raw.h_freq:g} Hz, {raw.sfreq:g} Hz"]
-        if raw.upper_edge < raw.h_freq:
+        if raw.folded:
+            steps.append(f"not filtered for that rate: {raw.folded}")
+        elif raw.upper_edge < raw.h_freq:
             steps.append(f"below {raw.upper_edge:g} Hz, which the sampling can hold")
     if options.standardise:
         steps.append("z-scored per sensor and time over trials")

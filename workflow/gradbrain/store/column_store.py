@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,9 @@ class ColumnStore:
     Used as a context manager; an error, or leaving without :meth:`finish`, removes what was
     written. The digest of the streamed variable goes chunk by chunk and does not depend on the
     blocks in which columns arrive; readers take the width of a chunk from the mark.
+
+    A chunk is written while the next columns are made: one at a time, by a thread, and digested
+    beside it by another.
     """
 
     def __init__(
@@ -76,26 +80,31 @@ class ColumnStore:
         self._temporary = temporary_sibling(self.path)
         self._group = zarr.create_group(self._temporary)
         dtype = np.dtype(dtype)
-        width = COLUMN_CHUNK_BYTES // max(1, n_rows * dtype.itemsize)
         self._array = self._group.create_array(
             name,
             shape=(n_rows, max_columns),
             dtype=dtype,
-            chunks=(max(1, n_rows), int(np.clip(width, 1, max(1, max_columns)))),
+            chunks=(max(1, n_rows), _chunk_width(n_rows * dtype.itemsize, max_columns)),
             # A checksum, so that changed bytes are an error and never data. Measured values hold
             # noise in their low bits: compression would take longer than reading them.
             compressors=Crc32cCodec(),
             dimension_names=dims,
+            # A chunk of zeros is written as well, and none need be searched for them.
+            config={"write_empty_chunks": True},
         )
         self._digest = hashlib.sha256()
         self._pending: list[np.ndarray] = []
         self._n_pending = 0
         self._written = 0
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="store")
+        self._writing: Future[None] | None = None
 
     def __enter__(self) -> ColumnStore:
         return self
 
     def __exit__(self, *_: object) -> None:
+        # Nothing may be written where all has been removed.
+        self._threads.shutdown()
         remove(self._temporary)
 
     @property
@@ -104,13 +113,13 @@ class ColumnStore:
         return self._written + self._n_pending
 
     def append(self, columns: np.ndarray) -> None:
-        """Append columns, shape (n_rows, any number).
+        """Append columns, shape (n_rows, any number); they must not be changed afterwards.
 
         Raises
         ------
         StoreError
-            They have another number of rows, are too many, or (noticed once a chunk is full) hold
-            values that are not finite.
+            They have another number of rows, are too many, or earlier columns (noticed once their
+            chunk is written, by :meth:`finish` at the latest) hold values that are not finite.
         """
         if columns.ndim != 2 or len(columns) != self._array.shape[0]:
             raise StoreError(
@@ -138,6 +147,10 @@ class ColumnStore:
 
     def _take(self, count: int) -> np.ndarray:
         """Remove the first pending columns; rows of the result are contiguous."""
+        self._n_pending -= count
+        first = self._pending[0]
+        if first.shape[1] == count and first.flags.c_contiguous:
+            return self._pending.pop(0).astype(self._array.dtype, copy=False)
         taken = np.empty((self._array.shape[0], count), dtype=self._array.dtype)
         filled = 0
         while filled < count:
@@ -149,15 +162,25 @@ class ColumnStore:
                 self._pending.pop(0)
             else:
                 self._pending[0] = first[:, width:]
-        self._n_pending -= count
         return taken
 
     def _write(self, columns: np.ndarray) -> None:
+        """Hand a chunk to the thread that writes, once the one before is written."""
+        self._wait()
+        self._writing = self._threads.submit(self._write_chunk, columns, self._written)
+        self._written += columns.shape[1]
+
+    def _wait(self) -> None:
+        """Wait for the chunk that is being written, and raise its error."""
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            writing.result()
+
+    def _write_chunk(self, columns: np.ndarray, start: int) -> None:
         _check_values(self.path, self._name, columns, {})
-        self._digest.update(columns.data)
-        stop = self._written + columns.shape[1]
-        self._array[:, self._written : stop] = columns
-        self._written = stop
+        digested = self._threads.submit(self._digest.update, columns.data)
+        self._array[:, start : start + columns.shape[1]] = columns
+        digested.result()
 
     def finish(self, rest: xr.Dataset, *, provenance: dict[str, Any] | None = None) -> str:
         """Write the other variables, mark the store complete, move it into place.
@@ -186,14 +209,17 @@ class ColumnStore:
                 f"{self.path}: coordinates of {found} columns of {self._name!r} were given, "
                 f"written were {self._written}"
             )
-        self._array.resize((self._array.shape[0], self._written))
         attrs = _plain(rest.attrs)
         self._group.update_attributes(
             {**attrs, "coordinates": " ".join(sorted(map(str, rest.coords)))}
         )
-        digests = {self._name: self._variable_digest()}
-        for name, variable in rest.variables.items():
-            digests[str(name)] = self._write_variable(str(name), variable)
+        digests = {
+            str(name): self._write_variable(str(name), variable)
+            for name, variable in rest.variables.items()
+        }
+        self._wait()
+        self._array.resize((self._array.shape[0], self._written))
+        digests[self._name] = self._variable_digest()
         digest = _content_digest(digests, attrs)
         width = self._array.chunks[1]
         _mark_complete(self._temporary, self.kind, digest, {self._name: width})
@@ -224,3 +250,13 @@ class ColumnStore:
         digest = _variable_digest(name, dims, values.shape, values.dtype)
         digest.update(_bytes(values))
         return digest
+
+
+def _chunk_width(column_bytes: int, max_columns: int) -> int:
+    """Columns per chunk: chunks of one width, at most 64 MiB, that leave little of the last empty.
+
+    The last chunk is as long as the others however few columns it holds.
+    """
+    widest = max(1, COLUMN_CHUNK_BYTES // max(1, column_bytes))
+    n_chunks = max(1, -(-max_columns // widest))
+    return max(1, -(-max_columns // n_chunks))
