@@ -149,6 +149,8 @@ def write_peer(folder: Path, plan: Plan) -> None:
     stimuli = sorted({entries[subject].stimuli_of(subject) for subject in plan.subjects})
     rule("stimuli", [], ["results/stimuli/{stimuli}.parquet"])
     rule("responses", [], [f"{plan.results}/responses/{{subject}}.zarr"])
+    for dataset, path in zip(plan.shared_datasets, plan.ceilings, strict=True):
+        rule(f"ceilings_{dataset}", plan.responses_of(dataset), [path])
     for number, model in enumerate(plan.models):
         signal_set = plan.study.signal_set.name
         store = plan.features(model, "{layer}", signal_set, "{stimuli}")
@@ -164,7 +166,8 @@ def write_peer(folder: Path, plan: Plan) -> None:
                 rule(f"rsa_{label}", inputs, [f"{plan.results}/rsa/{model}/{subject}.parquet"])
         fits = [p for suffix in ("zarr", "parquet") for p in plan.encoding(model, suffix=suffix)]
         for stage, suffix in (("scores", "parquet"), ("maps", "zarr"), ("hierarchy", "parquet")):
-            rule(f"{stage}_{number}", fits, [f"{plan.results}/{stage}/{model}.{suffix}"])
+            inputs = [*fits, *plan.ceilings] if stage == "scores" else fits
+            rule(f"{stage}_{number}", inputs, [f"{plan.results}/{stage}/{model}.{suffix}"])
             targets.append(f"{plan.results}/{stage}/{model}.{suffix}")
         targets += [*fits, *plan.rsa(model)]
     lines = [f"rule all:\n    input: {targets!r}\n", *rules]

@@ -111,10 +111,11 @@ def expected(own, others):
         for target in np.ndindex(*own.shape[1:]):
             x, y = average[(slice(None), *target)], own[(slice(None), *target)]
             fit = LinearRegression().fit(x[train, None], y[train])
-            error = np.sum((y[test] - fit.predict(x[test, None])) ** 2)
+            predicted = fit.predict(x[test, None])
+            error = np.sum((y[test] - predicted) ** 2)
             total = np.sum((y[test] - y[train].mean()) ** 2)
             r2[target] += (1 - error / total) / SETTINGS.n_folds
-            r[target] += np.corrcoef(x[test], y[test])[0, 1] / SETTINGS.n_folds
+            r[target] += np.corrcoef(predicted, y[test])[0, 1] / SETTINGS.n_folds
     return {"intersubject_r": r, "intersubject_r2": r2}
 
 
@@ -136,6 +137,20 @@ def test_scores_are_those_of_a_regression_on_the_average_of_the_others(people, r
     assert set(table["n_other_subjects"]) == {N_PEOPLE - 1}
     assert set(table["unit_kind"]) == {"time"}
     np.testing.assert_array_equal(table["time"].unique(), TIMES)
+
+
+def test_a_target_of_opposite_sign_in_the_others_is_predicted_as_well(tmp_path, recordings):
+    same, turned = (
+        [
+            write_meg(tmp_path / name / "s0.zarr", recordings[0]),
+            write_meg(tmp_path / name / "s1.zarr", sign * recordings[1]),
+        ]
+        for name, sign in (("same", 1.0), ("turned", -1.0))
+    )
+    found = [intersubject_ceilings(paths, SETTINGS, study="test") for paths in (same, turned)]
+    np.testing.assert_allclose(found[0]["value"], found[1]["value"], rtol=1e-9)
+    late = found[0][(found[0]["time"] == TIMES[-1]) & (found[0]["measure"] == "intersubject_r")]
+    assert (late["value"] > 0.5).all()
 
 
 def test_reading_in_small_blocks_changes_nothing(people, monkeypatch):

@@ -124,11 +124,11 @@ def intersubject_ceilings(
 ) -> pd.DataFrame:
     """Predict every subject from the average of the others, in the outer folds of the fits.
 
-    Per fold and target, each of the others is standardised by its training images and the average
-    of those who have the target is taken. ``intersubject_r`` is its Pearson correlation with the
-    subject's held-out responses; ``intersubject_r2`` the R² of a regression on it, with slope and
-    intercept from the training images, relative to the training mean. Both are averaged over folds
-    and over the targets of a unit.
+    Per fold and target, each of the others is standardised by its training images, the average of
+    those who have the target is taken, and a line on it is fitted to the subject's responses to the
+    training images. ``intersubject_r`` is the Pearson correlation of that line's predictions with
+    the held-out responses, ``intersubject_r2`` their R² relative to the training mean. Both are
+    averaged over folds and over the targets of a unit.
 
     Parameters
     ----------
@@ -332,7 +332,9 @@ def _scores(moments: Moments, present: NDArray[np.bool_], own: int) -> dict[str,
         slope = _ratio(inside.covariance, inside.variance)
         centred = _Prediction.about(held_out[1] / held_out[0], *held_out, weight, own)
         norms = np.sqrt(np.maximum(centred.variance * centred.observed, 0.0))
-        scores["intersubject_r"] += _ratio(centred.covariance, norms) / n_folds
+        # Of the line, which turns around where the others' responses have the opposite sign.
+        correlation = np.sign(slope) * _ratio(centred.covariance, norms)
+        scores["intersubject_r"] += correlation / n_folds
         outside = _Prediction.about(mean, *held_out, weight, own)
         explained = slope * (2 * outside.covariance - slope * outside.variance)
         scores["intersubject_r2"] += _ratio(explained, outside.observed) / n_folds
