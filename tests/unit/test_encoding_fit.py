@@ -188,7 +188,7 @@ def test_command_writes_the_store_and_table_of_the_contract(tmp_path, features, 
     main(["--features", *map(str, features), *flat])
     store = open_store(output, kind="encoding", verify=True)
     rows = list(zip(store["signal"].values, store["measure"].values, strict=True))
-    assert len(rows) == len(set(rows)) == 4 * 4 + 2 * len(PAIR_MEASURES)
+    assert len(rows) == len(set(rows)) == 4 * 4 + 1 + 2 * len(PAIR_MEASURES)
     assert store["score"].dims == ("score_row", "target")
     assert store["boot"].shape == store["null"].shape == (20, len(rows), 3)
     assert list(store["unit"].values) == list(ROIS)

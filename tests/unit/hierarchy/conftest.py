@@ -23,6 +23,7 @@ N_DRAWS = 100
 
 def store_rows():
     rows = [(signal, measure) for signal in ("activation", "all_activations") for measure in "r"]
+    rows += [("activation", "r2"), ("activation", "reweighting_r2")]
     for signal, role in ROLES.items():
         if role != "activation":
             rows += [(signal, measure) for measure in ("r", "joint_r2", "unique_r2")]

@@ -8,6 +8,11 @@ from gradbrain.hierarchy.claims import judge, verdict
 from gradbrain.hierarchy.claims_summary import summary_page
 from gradbrain.hierarchy.errors import HierarchyError
 from gradbrain.hierarchy.predictions import BY_NAME, PREDICTIONS
+from gradbrain.hierarchy.statistics import (
+    image_permutation_test,
+    sign_flip_at_peaks,
+    strictest,
+)
 from gradbrain.store.columns import CLAIM_COLUMNS
 
 SETTINGS = StatisticsSettings(n_boot=200)
@@ -32,7 +37,9 @@ def rows(statistic, values, *, signal="gradient_dino", variant="raw", modality="
         "roi": "",
         "best_layer": "",
         "control": "",
-        "null": [0.001 * k for k in range(-10, 11)],
+        "null": [0.00001 * k for k in range(-99, 100)],
+        "map": [],
+        "map_units": [],
     }
     return pd.DataFrame(
         [
@@ -56,6 +63,7 @@ def learning_table(unique=0.05, lag=100.0, n=6):
         [
             rows("score_at_peak", 0.3 * spread),
             rows("score_at_peak", unique * spread, variant="unique"),
+            rows("beyond_reweighting", unique * spread, variant="unique"),
             rows("peak_lag_ms", lag * spread, unit="ms"),
             rows("peak_lag_ms", lag * spread, variant="unique", unit="ms"),
         ],
@@ -188,11 +196,77 @@ def test_a_claim_over_cortex_says_what_part_of_it_was_recorded():
     assert list(covered.columns) == list(CLAIM_COLUMNS)
 
 
+def test_the_unique_part_must_exceed_another_weighting_of_the_layers():
+    """A function of activations gains what weighting its layer up is worth, and no more."""
+    table = learning_table(unique=0.05)
+    again = table["statistic"] == "beyond_reweighting"
+    table.loc[again, ["value", "value_at_units"]] = 0.002
+    claims = judge([table], SETTINGS, study="test")
+    assert claim(claims, "C1")["estimate"] == pytest.approx(0.002)
+    assert claim(claims, "C1")["verdict"] == "contradicted"
+    assert claim(claims, "P3")["verdict"] == "undetermined"
+
+
+def test_what_shared_images_predict_by_chance_supports_nothing():
+    """All subjects agree, and permuted images do as well: signs alone would call it found."""
+    table = rows("score_at_peak", np.full(6, 0.05) + 0.001 * np.arange(6))
+    table["null"] = [list(np.linspace(-0.1, 0.1, 199))] * 6
+    row = claim(judge([table], SETTINGS, study="test"), "P1", "raw")
+    assert row["verdict"] == "undetermined"
+    assert row["p"] == pytest.approx(0.25, abs=0.02)
+    # The null hypothesis of an order is no absence of prediction: signs alone decide.
+    order = rows("temporal_r", np.full(6, 0.05), signal="activation", role="activation")
+    order["null"] = [list(np.linspace(-0.1, 0.1, 199))] * 6
+    assert claim(judge([order], SETTINGS, study="test"), "A1", "raw")["p"] == 1 / 64
+
+
+def test_the_choice_of_places_is_made_anew_under_every_flip():
+    rng = np.random.default_rng(3)
+    maps = rng.normal(size=(6, 4, 30))
+    table = rows("score_at_peak", np.zeros(6), n=4)
+    table["null"] = [list(np.linspace(-1e-6, 1e-6, 199))] * 6
+    table["map"] = [list(one.ravel()) for one in maps]
+    table["map_units"] = [[f"{unit:02d}" for unit in range(30)]] * 6
+    chosen = [
+        maps[k][np.arange(4), np.delete(maps, k, axis=0).mean(axis=0).argmax(axis=1)].mean()
+        for k in range(6)
+    ]
+    table["value"] = table["value_at_units"] = chosen
+    row = claim(judge([table], SETTINGS, study="test"), "P1", "raw")
+    expected = strictest(
+        [sign_flip_at_peaks(maps), image_permutation_test(np.mean(chosen), np.zeros(199))]
+    )
+    assert row["p"] == expected.p
+
+
+def test_c2_asks_for_more_than_every_control_and_not_than_the_one_with_the_smallest_mean():
+    steady = rows("control_difference", np.full(6, 0.02), variant="unique", control="steady")
+    values = [0.2, 0.2, 0.2, 0.2, -0.2, -0.2]
+    unsteady = rows("control_difference", values, variant="unique", control="unsteady")
+    table = pd.concat([learning_table(), steady, unsteady])
+    row = claim(judge([table], SETTINGS, study="test"), "C2")
+    assert (row["control"], row["verdict"]) == ("steady", "undetermined")
+    assert row["p"] > 0.1
+
+
+def test_a_lag_of_few_subjects_is_tested_by_resampled_images():
+    """Permuted images peak anywhere, which is no null for when two signals peak."""
+    table = learning_table(n=4)
+    lag = table["statistic"] == "peak_lag_ms"
+    table["boot"] = [
+        list(np.linspace(20, 180, 199)) if flag else boot
+        for flag, boot in zip(lag, table["boot"], strict=True)
+    ]
+    row = claim(judge([table], SETTINGS, study="test"), "P3")
+    assert (row["inference"], row["verdict"]) == ("these_subjects", "supported")
+    assert row["p"] == row["p_min"] == 1 / 200
+
+
 def test_fewer_subjects_are_judged_by_image_permutation():
     table = learning_table(n=4)
     row = claim(judge([table], SETTINGS, study="test"), "P1", "raw")
     assert (row["inference"], row["n"]) == ("these_subjects", 4)
-    assert row["p"] == row["p_min"] == 1 / 22
+    assert row["p"] == row["p_min"] == 1 / 200
     assert row["verdict"] == "supported"
     enough = StatisticsSettings(n_boot=200, min_subjects=4)
     row = claim(judge([table], enough, study="test"), "P1", "raw")
@@ -207,6 +281,9 @@ def test_undefined_subjects_are_dropped_and_counted():
     assert row["p"] == 1 / 128
     assert row["estimate"] == pytest.approx(np.nanmean(values))
     lonely = rows("temporal_r", [0.5, np.nan], signal="activation", role="activation")
+    # A data set of six stays a sample of people, whoever is undefined in it.
+    five = rows("temporal_r", [*values[:5], np.nan], signal="activation", role="activation")
+    assert claim(judge([five], SETTINGS, study="test"), "A1", "raw")["inference"] == "population"
     row = claim(judge([lonely], SETTINGS, study="test"), "A1", "raw")
     assert row["verdict"] == "undetermined" and np.isnan(row["p"]) and row["n"] == 1
     assert "fewer than two subjects" in row["note"]
@@ -237,7 +314,7 @@ def test_intervals_of_best_layers_are_centred_where_the_estimate_is():
     assert (row["ci_low"], row["ci_high"]) == pytest.approx((0.4, 0.6))
 
 
-def test_families_are_the_judged_rows_of_a_prediction_and_variant():
+def test_families_are_the_judged_rows_of_a_prediction_and_variant_in_a_data_set():
     random = np.random.default_rng(0)
     tables = []
     for model, unique in (("a", 0.05), ("b", 0.06), ("c", 0.001)):
@@ -255,6 +332,11 @@ def test_families_are_the_judged_rows_of_a_prediction_and_variant():
         unique.loc[judged, "q"], false_discovery_control(unique.loc[judged, "p"])
     )
     assert unique.loc[~judged, "q"].isna().all()
+    # Another data set leaves them as they are.
+    more = [table.assign(dataset="other") for table in tables]
+    both = judge([*tables, *more], SETTINGS, study="test")
+    own = both[both["dataset"] == "brain"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(own, claims)
 
 
 def test_claims_do_not_depend_on_the_order_of_tables():

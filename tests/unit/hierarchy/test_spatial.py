@@ -8,6 +8,7 @@ from gradbrain.hierarchy.spatial import (
     has_distances,
     high_minus_early,
     mean_by_region,
+    regions_above_chance,
     spatial_correlation,
 )
 
@@ -27,9 +28,26 @@ def test_centre_of_mass_weighs_depth_by_positive_scores_only():
 
 def test_best_layer_is_unknown_where_nothing_is_known_or_nothing_positive():
     scores = np.array([[np.nan, -1.0], [np.nan, -2.0], [np.nan, -3.0]])
-    assert np.isnan(best_layer_depth(scores, DEPTHS, "argmax")[0])
-    assert best_layer_depth(scores, DEPTHS, "argmax")[1] == 0.1
-    assert np.isnan(best_layer_depth(scores, DEPTHS, "centre_of_mass")).all()
+    for method in ("argmax", "centre_of_mass"):
+        assert np.isnan(best_layer_depth(scores, DEPTHS, method)).all()
+    # A fit that leaves the signal out gives exactly zero, in many layers: none of them is best.
+    assert np.isnan(best_layer_depth(np.zeros((3, 1)), DEPTHS, "argmax"))
+
+
+def test_layers_that_share_the_best_score_share_its_depth():
+    scores = np.array([[0.2], [0.1], [0.2]])
+    assert best_layer_depth(scores, DEPTHS, "argmax")[0] == pytest.approx(0.5)
+
+
+def test_a_region_above_chance_exceeds_the_maxima_of_permuted_images():
+    rng = np.random.default_rng(0)
+    null = 0.1 * rng.standard_normal((1000, 5, 3))
+    chance = np.percentile(null.max(axis=1), 95, axis=0)
+    scores = np.zeros((5, 3))
+    scores[2] = [chance[0] * 1.01, chance[1] * 0.99, 0.0]
+    np.testing.assert_array_equal(regions_above_chance(scores, null), [True, False, False])
+    # Beyond every permuted image, and still nothing.
+    assert not regions_above_chance(np.full((5, 1), -0.1), np.full((9, 5, 1), -1.0)).any()
 
 
 def test_a_score_that_is_not_known_never_wins():

@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -5,10 +7,14 @@ from hypothesis import strategies as st
 from scipy.stats import permutation_test
 
 from gradbrain.hierarchy.statistics import (
+    TestResult,
     bootstrap_interval,
+    bootstrap_test,
     false_discovery_q,
     image_permutation_test,
+    sign_flip_at_peaks,
     sign_flip_test,
+    strictest,
 )
 
 
@@ -129,3 +135,63 @@ def test_q_is_benjamini_hochberg_over_the_tests_that_were_made():
     q = false_discovery_q(np.array([0.01, np.nan, 0.04, 0.03]))
     np.testing.assert_allclose(q, [0.03, np.nan, 0.04, 0.04])
     assert np.isnan(false_discovery_q(np.array([np.nan]))).all()
+
+
+def at_peaks(maps):
+    """Each subject's mean over layers at the places that the others choose, written out."""
+    layers = np.arange(maps.shape[1])
+    return np.array(
+        [
+            one[layers, np.delete(maps, k, axis=0).mean(axis=0).argmax(axis=1)].mean()
+            for k, one in enumerate(maps)
+        ]
+    )
+
+
+def test_a_flip_turns_the_whole_map_and_the_choice_with_it():
+    maps = np.random.default_rng(1).normal(0.2, 1, (5, 3, 7))
+    observed = at_peaks(maps).mean()
+    flips = [
+        at_peaks(maps * np.reshape(signs, (5, 1, 1))).mean()
+        for signs in itertools.product((1, -1), repeat=5)
+    ]
+    result = sign_flip_at_peaks(maps)
+    assert result.p == np.mean(np.array(flips) >= observed - 1e-12)
+    assert result.p_opposite == np.mean(np.array(flips) <= observed + 1e-12)
+    assert result.p_min == 1 / 32
+
+
+def test_choosing_places_by_the_others_keeps_the_level_only_when_flips_choose_anew():
+    """Subjects who hold nothing: signs of the chosen values alone reject three times too often."""
+    rng = np.random.default_rng(0)
+    anew, alone = [], []
+    for _ in range(400):
+        maps = rng.normal(size=(6, 8, 50))
+        anew.append(sign_flip_at_peaks(maps).p <= 0.05)
+        alone.append(sign_flip_test(at_peaks(maps)).p <= 0.05)
+    # The level that n = 6 can reach is 3/64 = .047; four standard errors of 400 draws are .042.
+    assert np.mean(anew) < 0.047 + 0.042
+    assert np.mean(alone) > 0.1
+
+
+def test_places_that_a_subject_lacks_are_never_its_own():
+    maps = np.full((6, 2, 3), 0.1) + 0.01 * np.random.default_rng(0).normal(size=(6, 2, 3))
+    maps[0, :, 1] = np.nan
+    maps[1:, :, 2] = np.nan  # only the first subject has it
+    result = sign_flip_at_peaks(maps)
+    assert result.p == result.p_min == 1 / 64
+    assert np.isnan(sign_flip_at_peaks(maps[:1]).p)
+
+
+def test_tests_together_are_as_strict_as_the_strictest_that_could_be_made():
+    loose, strict = TestResult(0.01, 1.0, 0.01), TestResult(0.2, 0.8, 0.005)
+    undefined = TestResult(np.nan, np.nan, np.nan)
+    assert strictest([loose, undefined, strict]) == TestResult(0.2, 1.0, 0.01)
+    assert np.isnan(strictest([undefined]).p)
+
+
+def test_resampled_images_on_the_wrong_side_count_against_a_lag():
+    draws = np.array([-1.0, 2.0, 3.0, 4.0, np.nan])
+    assert bootstrap_test(draws, 0.0).p == 2 / 5
+    assert bootstrap_test(draws, 5.0).p_opposite == 1 / 5
+    assert np.isnan(bootstrap_test(np.array([np.nan]), 0.0).p)

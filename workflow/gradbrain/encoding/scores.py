@@ -297,7 +297,7 @@ class FoldScorer:
         """Difference of R² between two predictions, its null from permuted residuals.
 
         Under the null the baseline's held-out residuals e = y − ŷ_b are exchangeable over images
-        given δ = ŷ_full − ŷ_b: U = (2⟨e_π, δ⟩ − |δ|²) / Σy². In the manner of Freedman & Lane
+        given δ = ŷ_full − ŷ_b: U = (2⟨e, δ_π⟩ − |δ|²) / Σy². In the manner of Freedman & Lane
         (1983) for held-out predictions (ours).
 
         Parameters
@@ -311,9 +311,10 @@ class FoldScorer:
         Score
         """
         step = full - baseline
-        scaled = step * self._inverse_squares(self._mean)[:, None]
-        null = 2.0 * self._permuted(scaled, self._responses - baseline)
-        null -= self._unit_total(scaled, step)
+        scale = self._inverse_squares(self._mean)[:, None]
+        # The prediction is what moves, as in all null draws, so that their differences are paired.
+        null = 2.0 * self._permuted((self._responses - baseline) * scale, step)
+        null -= self._unit_total(step * scale, step)
         return Score(difference.point, difference.boot, null)
 
     def _weighted_products(self, centred: FLOATS, sums: FLOATS) -> FLOATS:

@@ -1,9 +1,11 @@
 """From the statistics of subjects to one verdict per prediction, data set, model and signal.
 
 Families
-    q is Benjamini–Hochberg over all rows of the same prediction and variant in a study. Rows that
-    are gated (their signal has no unique part, C1) are not judged, and take no part in a family:
-    the families are tested in the order C1, then the rest (Yekutieli 2008).
+    q is Benjamini–Hochberg over all models and signals of a data set that the same prediction and
+    variant is about: what holds in one data set does not depend on which others were studied, and
+    the p of few subjects cannot pass a family of everything. Rows that are gated (their signal has
+    no unique part, C1) are not judged, and take no part in a family: the families are tested in
+    the order C1, then the rest (Yekutieli 2008).
 Verdicts
     ``supported`` if q in the stated direction is at most alpha; ``contradicted`` if q of the
     opposite one-sided test is; else ``undetermined``. For rows with a margin (C1, C2) the latter
@@ -26,9 +28,12 @@ from gradbrain.hierarchy.predictions import BY_NAME, PREDICTIONS, Prediction
 from gradbrain.hierarchy.statistics import (
     TestResult,
     bootstrap_interval,
+    bootstrap_test,
     false_discovery_q,
     image_permutation_test,
+    sign_flip_at_peaks,
     sign_flip_test,
+    strictest,
 )
 from gradbrain.store.columns import CLAIM_COLUMNS
 
@@ -150,34 +155,58 @@ def _tests(frame: pd.DataFrame, prediction: Prediction, settings: StatisticsSett
             }
             margin = variant in prediction.margin
             reference = settings.smallest_unique_r2 if margin else 0.0
-            rows.append(row | _test(chosen, prediction.direction, reference, settings))
+            rows.append(row | _answer(chosen, prediction, reference, settings))
     return rows
 
 
 def _statistic_rows(
     own: pd.DataFrame, statistics: tuple[str, ...], settings: StatisticsSettings
 ) -> pd.DataFrame:
-    """One row per subject: the statistic that answers, by the primary method or best control."""
+    """One row per subject, and control: the statistic that answers, by the primary method."""
     present = [name for name in statistics if (own["statistic"] == name).any()]
     if not present:
         return own.iloc[:0]
     chosen = own[own["statistic"] == present[0]]
     if (chosen["best_layer"] != "").any():
         chosen = chosen[chosen["best_layer"] == settings.best_layer]
-    if (chosen["control"] != "").any():
-        # The best control leaves the smallest difference, on average over subjects.
-        means = chosen.groupby("control", sort=True)["value"].mean().fillna(np.inf)
-        chosen = chosen[chosen["control"] == means.idxmin()]
-    return chosen.sort_values("subject")
+    return chosen.sort_values(["control", "subject"])
+
+
+def _answer(
+    rows: pd.DataFrame, prediction: Prediction, reference: float, settings: StatisticsSettings
+) -> dict:
+    """Estimate, interval and test of a prediction; of several controls all must be exceeded.
+
+    The row shows the control that leaves the smallest difference, p is the largest over controls
+    (intersection-union), and p in the opposite direction the smallest, times their number.
+    """
+    controls = list(dict.fromkeys(rows["control"])) if len(rows) else []
+    if len(controls) < 2:
+        return _test(rows, prediction, reference, settings)
+    answers = [
+        _test(rows[rows["control"] == control], prediction, reference, settings)
+        for control in controls
+    ]
+    shown = min(answers, key=lambda answer: (np.isnan(answer["estimate"]), answer["estimate"]))
+    tested = [answer for answer in answers if np.isfinite(answer["p"])]
+    if len(tested) < len(answers):
+        return shown
+    opposite = len(tested) * min(answer["p_opposite"] for answer in tested)
+    return shown | {
+        "p": max(answer["p"] for answer in tested),
+        "p_opposite": min(1.0, opposite),
+        "p_min": max(answer["p_min"] for answer in tested),
+    }
 
 
 def _test(
-    rows: pd.DataFrame, direction: str, reference: float, settings: StatisticsSettings
+    rows: pd.DataFrame, prediction: Prediction, reference: float, settings: StatisticsSettings
 ) -> dict:
     """Estimate, interval and one-sided test of one statistic over subjects."""
     known = rows[np.isfinite(rows["value"])]
     n = len(known)
-    population = n >= settings.min_subjects
+    # The kind of inference follows from the study, not from who has a finite value.
+    population = len(rows) >= settings.min_subjects
     found = {
         "estimate": float(known["value"].mean()) if n else np.nan,
         "unit": rows["unit"].iloc[0] if len(rows) else "",
@@ -197,7 +226,7 @@ def _test(
     if n < 2:
         return found
     low, high = _interval(known, population, settings)
-    result = _tested(known, direction, reference, population, settings.seed)
+    result = _tested(known, prediction, reference, population, settings.seed)
     return found | {
         "ci_low": low,
         "ci_high": high,
@@ -209,15 +238,40 @@ def _test(
 
 
 def _tested(
-    known: pd.DataFrame, direction: str, reference: float, population: bool, seed: int
+    known: pd.DataFrame, prediction: Prediction, reference: float, population: bool, seed: int
 ) -> TestResult:
-    sign = 1.0 if direction == "greater" else -1.0
+    """Test one statistic by subjects' signs, by images, or by both.
+
+    Subjects who saw the same images share what these predict by chance, and their signs do not
+    know it: a prediction whose null hypothesis is that nothing is predicted must also exceed
+    permuted images.
+    """
+    sign = 1.0 if prediction.direction == "greater" else -1.0
+    tests = []
     if population:
+        tests.append(_flipped(known, sign, reference, seed))
+    if not population and prediction.null == "lag":
+        # Permuted images predict nothing, and peak anywhere: no null for when signals peak.
+        boot = sign * _stacked(known["boot"]).mean(axis=0)
+        tests.append(bootstrap_test(boot, sign * reference))
+    elif not population or prediction.null == "nothing":
+        # Permutations were made at the level of units, so the statistic is read there too.
+        null = sign * _stacked(known["null"]).mean(axis=0)
+        estimate = sign * (known["value_at_units"].mean() - reference)
+        tests.append(image_permutation_test(estimate, null))
+    return strictest(tests)
+
+
+def _flipped(known: pd.DataFrame, sign: float, reference: float, seed: int) -> TestResult:
+    """Flip the signs of subjects, with the choice of their places where they choose any."""
+    if not known["map_units"].map(len).all():
         return sign_flip_test(sign * (known["value"].to_numpy() - reference), seed=seed)
-    # Permutations were made at the level of units, so the observed statistic is read there too.
-    draws = _stacked(known["null"])
-    estimate = known["value_at_units"].mean() - reference
-    return image_permutation_test(sign * estimate, sign * draws.mean(axis=0))
+    units = sorted({unit for names in known["map_units"] for unit in names})
+    maps = np.full((len(known), int(known["n"].iloc[0]), len(units)), np.nan)
+    for place, (values, names) in enumerate(zip(known["map"], known["map_units"], strict=True)):
+        columns = [units.index(name) for name in names]
+        maps[place][:, columns] = np.reshape(values, (-1, len(names)))
+    return sign_flip_at_peaks(sign * (maps - reference), seed=seed)
 
 
 def _interval(
@@ -256,8 +310,9 @@ def _with_verdicts(claims: pd.DataFrame, alpha: float) -> pd.DataFrame:
     names = ["C1", *(name for name in BY_NAME if name != "C1")]
     for name in names:
         for variant in BY_NAME[name].variants:
-            family = (claims["prediction"] == name) & (claims["variant"] == variant)
-            claims = _judge_family(claims, family, gate, alpha)
+            own = (claims["prediction"] == name) & (claims["variant"] == variant)
+            for dataset in sorted(set(claims["dataset"][own])):
+                claims = _judge_family(claims, own & (claims["dataset"] == dataset), gate, alpha)
         if name == "C1":
             supported = claims[(claims["prediction"] == "C1") & (claims["verdict"] == "supported")]
             gate = set(map(_key, supported.to_dict("records")))
@@ -281,7 +336,7 @@ def _with_coverage(claims: pd.DataFrame) -> pd.DataFrame:
 def _judge_family(
     claims: pd.DataFrame, family: pd.Series, gate: set[Key], alpha: float
 ) -> pd.DataFrame:
-    """Fill q, q_opposite, verdict and note of the rows of one prediction and variant."""
+    """Fill q, q_opposite, verdict and note of one prediction and variant in one data set."""
     rows = claims[family]
     if rows.empty:
         return claims

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from gradbrain.hierarchy.subject_scores import SubjectScores
 
+ScoresOf = Callable[[SubjectScores], np.ndarray]
+
 
 def peak_units(
-    subject: SubjectScores, peers: Sequence[SubjectScores], key: tuple[str, str]
+    subject: SubjectScores, peers: Sequence[SubjectScores], scores_of: ScoresOf
 ) -> np.ndarray:
     """Choose, for each layer, the region or time at which the other subjects score best.
 
     A mean over all regions and times dilutes what a layer explains where it belongs; the maximum
     over a subject's own scores is above zero even if nothing is explained. The mean at places
     that the other subjects choose is neither (*ours*; the scheme of functional regions of
-    interest that are defined on independent data, Kriegeskorte et al. 2009).
+    interest that are defined on independent data, Kriegeskorte et al. 2009). The choice makes
+    the values of subjects depend on each other, which their test accounts for
+    (:func:`gradbrain.hierarchy.statistics.sign_flip_at_peaks`).
 
     Parameters
     ----------
@@ -26,28 +30,29 @@ def peak_units(
     peers
         Other subjects of the same data set and model. Only units that they share with `subject`
         count.
-    key
-        (signal, measure).
+    scores_of
+        Gives the scores of a subject, shape (..., layer, unit); of draws, too, for each of which
+        the choice is made anew.
 
     Returns
     -------
-    ndarray of int, shape (layer,)
+    ndarray of int, shape (..., layer)
         Index into the units of `subject`; −1 where no peer has a score.
     """
-    sums = np.zeros(subject.unit_score[key].shape)
+    sums = np.zeros(scores_of(subject).shape)
     counts = np.zeros(len(subject.units))
     for peer in peers:
         place = {unit: index for index, unit in enumerate(peer.units)}
         own = [index for index, unit in enumerate(subject.units) if unit in place]
         theirs = [place[subject.units[index]] for index in own]
-        sums[:, own] += peer.unit_score[key][:, theirs]
+        sums[..., own] += scores_of(peer)[..., theirs]
         counts[own] += 1
     usable = subject.after_onset & (counts > 0)
     if not usable.any():
-        return np.full(len(sums), -1)
+        return np.full(sums.shape[:-1], -1)
     means = np.full(sums.shape, -np.inf)
-    means[:, usable] = sums[:, usable] / counts[usable]
-    return means.argmax(axis=1)
+    means[..., usable] = sums[..., usable] / counts[usable]
+    return means.argmax(axis=-1)
 
 
 def mean_at_units(scores: np.ndarray, units: np.ndarray) -> np.ndarray:
@@ -58,7 +63,7 @@ def mean_at_units(scores: np.ndarray, units: np.ndarray) -> np.ndarray:
     scores
         Shape (..., layer, unit).
     units
-        Shape (layer,), from :func:`peak_units`.
+        Shape (layer,) or (..., layer), from :func:`peak_units`.
 
     Returns
     -------
@@ -67,4 +72,5 @@ def mean_at_units(scores: np.ndarray, units: np.ndarray) -> np.ndarray:
     """
     if (units < 0).any():
         return np.full(scores.shape[:-2], np.nan)
-    return scores[..., np.arange(len(units)), units].mean(axis=-1)
+    places = np.broadcast_to(units, scores.shape[:-1])[..., None]
+    return np.take_along_axis(scores, places, axis=-1)[..., 0].mean(axis=-1)

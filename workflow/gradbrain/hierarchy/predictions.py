@@ -45,6 +45,10 @@ class Prediction:
         Variants whose reference is the smallest unique R² of interest and not zero.
     figures
         Modality -> figure that shows it.
+    null
+        What the null hypothesis says. ``nothing``: the signal predicts nothing (beyond what it is
+        compared with), so that images can be permuted as well as subjects' signs. ``order``: best
+        places or times have no order over layers. ``lag``: two signals that predict peak together.
     over_cortex
         Whether it speaks of all of cortex, so that its row must say where only a part of cortex
         was recorded.
@@ -63,6 +67,7 @@ class Prediction:
     descriptive: frozenset[str] = frozenset()
     gated: frozenset[str] = frozenset()
     margin: frozenset[str] = frozenset()
+    null: Literal["nothing", "order", "lag"] = "nothing"
     over_cortex: bool = False
 
 
@@ -79,6 +84,7 @@ PREDICTIONS: tuple[Prediction, ...] = (
         variants=("raw",),
         figures={"fmri": "best_layer_by_distance", "meg": "peak_time_by_depth"},
         over_cortex=True,
+        null="order",
         source=ABSTRACT,
         sentence="“forward activations of pretrained models reliably map onto the cortical "
         "hierarchy of visual processing”: best layer rises with distance from V1, peak time with "
@@ -98,7 +104,7 @@ PREDICTIONS: tuple[Prediction, ...] = (
     ),
     Prediction(
         name="P2",
-        statistics={"fmri": ("high_minus_early",)},
+        statistics={"fmri": ("high_minus_early_normalised", "high_minus_early")},
         role="learning",
         direction="greater",
         variants=_BOTH,
@@ -117,6 +123,7 @@ PREDICTIONS: tuple[Prediction, ...] = (
         descriptive=_RAW,
         gated=_UNIQUE,
         figures={"meg": "peak_time_by_depth"},
+        null="lag",
         source=ABSTRACT,
         sentence="Each layer's learning signal peaks later than its activation (ours). "
         f"The abstract: {_PREDICT}.",
@@ -130,6 +137,7 @@ PREDICTIONS: tuple[Prediction, ...] = (
         descriptive=_RAW,
         gated=_UNIQUE,
         figures={"meg": "peak_time_by_depth"},
+        null="order",
         source=ABSTRACT,
         sentence="Were the brain to backpropagate, signals would come last layer first: their "
         f"peak time would fall with depth (ours). The abstract reports the contrary: {_DIVERGE}.",
@@ -144,6 +152,7 @@ PREDICTIONS: tuple[Prediction, ...] = (
         gated=_UNIQUE,
         figures={"fmri": "best_layer_by_distance"},
         over_cortex=True,
+        null="order",
         source=ABSTRACT,
         sentence="Were the brain to backpropagate, a layer's signal would sit where its "
         "activation sits: its best layer would rise with distance from V1 (ours). The abstract "
@@ -151,7 +160,7 @@ PREDICTIONS: tuple[Prediction, ...] = (
     ),
     Prediction(
         name="C1",
-        statistics={"fmri": ("score_at_peak",), "meg": ("score_at_peak",)},
+        statistics={"fmri": ("beyond_reweighting",), "meg": ("beyond_reweighting",)},
         role="learning",
         direction="greater",
         variants=("unique",),
@@ -160,7 +169,8 @@ PREDICTIONS: tuple[Prediction, ...] = (
         over_cortex=True,
         source=OURS,
         sentence="The learning signal explains variance that the activations of all layers do "
-        "not, by more than the smallest unique R² of interest.",
+        "not, nor another weighting of them (the best layer offered a second time), by more than "
+        "the smallest unique R² of interest.",
     ),
     Prediction(
         name="C2",

@@ -10,6 +10,7 @@ import numpy as np
 from gradbrain.hierarchy.correlation import correlation_with
 
 METHODS = ("argmax", "centre_of_mass")
+NULL_PERCENTILE = 95
 
 
 def best_layer_depth(scores: np.ndarray, depths: np.ndarray, method: str) -> np.ndarray:
@@ -22,15 +23,15 @@ def best_layer_depth(scores: np.ndarray, depths: np.ndarray, method: str) -> np.
     depths
         Shape (layer,), relative, in [0, 1].
     method
-        ``"argmax"``: depth of the layer with the highest score (Raugel et al. 2025; of equal
-        layers the shallowest). ``"centre_of_mass"``: mean depth weighted by the positive part
+        ``"argmax"``: depth of the layer with the highest score (Raugel et al. 2025), the mean
+        depth where several share it. ``"centre_of_mass"``: mean depth weighted by the positive part
         of the scores (*ours*), which moves less when two layers are nearly alike.
 
     Returns
     -------
     numpy.ndarray
-        Shape (..., target); NaN where no score is known, or for the centre of mass none is
-        positive.
+        Shape (..., target); NaN where no score is positive: the best of layers that all predict
+        nothing is a matter of chance.
 
     Raises
     ------
@@ -38,15 +39,40 @@ def best_layer_depth(scores: np.ndarray, depths: np.ndarray, method: str) -> np.
         The method is unknown.
     """
     if method == "argmax":
-        known = np.isfinite(scores)
-        best = np.where(known, scores, -np.inf).argmax(axis=-2)
-        return np.where(known.any(axis=-2), depths[best], np.nan)
+        known = np.where(np.isfinite(scores), scores, -np.inf)
+        top = known.max(axis=-2, keepdims=True)
+        best = (known == top) & (top > 0)
+        count = best.sum(axis=-2)
+        total = np.einsum("...lt,l->...t", best, depths)
+        return np.where(count > 0, total / np.maximum(count, 1), np.nan)
     if method == "centre_of_mass":
         weights = np.nan_to_num(np.clip(scores, 0.0, None), nan=0.0)
         mass = weights.sum(axis=-2)
         moment = np.einsum("...lt,l->...t", weights, depths)
         return np.where(mass > 0, moment / np.where(mass > 0, mass, 1.0), np.nan)
     raise ValueError(f"best-layer method {method!r} is unknown; choose one of {METHODS}")
+
+
+def regions_above_chance(scores: np.ndarray, null: np.ndarray) -> np.ndarray:
+    """Regions whose best layer scores above zero and above chance.
+
+    As with peak times, the maximum over layers is compared with such maxima over permuted images.
+
+    Parameters
+    ----------
+    scores
+        Shape (layer, region).
+    null
+        Shape (draw, layer, region).
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (region,), bool.
+    """
+    best = scores.max(axis=0)
+    chance = np.percentile(null.max(axis=1), NULL_PERCENTILE, axis=0)
+    return (best > 0) & (best > chance)
 
 
 def mean_by_region(values: np.ndarray, regions: np.ndarray, names: Sequence[str]) -> np.ndarray:

@@ -16,6 +16,8 @@ from gradbrain.store import open_store
 #: Variant of a prediction -> measure of the encoding stores that it is read from.
 MEASURES = {"raw": "r", "unique": "unique_r2"}
 UNITS = {"raw": "r", "unique": "R2"}
+#: Of the activation: what offering it a second time adds to those of all layers.
+REWEIGHTING = "reweighting_r2"
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,11 @@ class SubjectScores:
     def variants(self, signal: str) -> list[str]:
         """Variants that exist for a signal: activations have no unique part."""
         return ["raw"] if self.roles[signal] == "activation" else ["raw", "unique"]
+
+    @property
+    def activation(self) -> str:
+        """Name of the activation among the signals."""
+        return next(signal for signal, role in self.roles.items() if role == "activation")
 
     @property
     def after_onset(self) -> np.ndarray:
@@ -213,6 +220,8 @@ def _wanted_rows(
         )
     }
     wanted = [(signal, "r") for signal in roles]
+    activation = next(signal for signal, role in roles.items() if role == "activation")
+    wanted += [(activation, "r2"), (activation, REWEIGHTING)]
     wanted += [(signal, "unique_r2") for signal, role in roles.items() if role != "activation"]
     missing = [key for key in wanted if key not in found]
     if missing:
@@ -220,6 +229,8 @@ def _wanted_rows(
             f"{path}: lacks the score row(s) {missing}; it has {sorted(found)}. Fit it again: "
             f"rm -r {path} && snakemake {path}"
         )
+    # Where responses have noise ceilings.
+    wanted += [key for signal in roles if (key := (signal, "r_normalised")) in found]
     return {key: found[key] for key in wanted}
 
 

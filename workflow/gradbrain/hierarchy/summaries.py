@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -12,16 +13,17 @@ import pandas as pd
 
 from gradbrain.config.schema import StatisticsSettings
 from gradbrain.hierarchy.controls import N_CONTROLS, controls_of
-from gradbrain.hierarchy.peak_units import mean_at_units, peak_units
+from gradbrain.hierarchy.peak_units import ScoresOf, mean_at_units, peak_units
 from gradbrain.hierarchy.spatial import (
     METHODS,
     best_layer_depth,
     has_distances,
     high_minus_early,
     mean_by_region,
+    regions_above_chance,
     spatial_correlation,
 )
-from gradbrain.hierarchy.subject_scores import MEASURES, UNITS, SubjectScores
+from gradbrain.hierarchy.subject_scores import MEASURES, REWEIGHTING, UNITS, SubjectScores
 from gradbrain.hierarchy.temporal import (
     exceeds_null,
     peak_lag,
@@ -56,7 +58,9 @@ def summarise(
         One row per signal, variant, statistic (and layer, region, method or control). ``boot``
         and ``null`` hold the statistic recomputed on resampled and permuted images at the level
         of units (region or time means); ``value_at_units`` is the observed statistic at that
-        level, which differs from ``value`` where best layers are found per target.
+        level, which differs from ``value`` where best layers are found per target. ``map`` is the
+        score of each layer and unit (flat, layers first) behind statistics at peaks, and
+        ``map_units`` names the units.
     """
     specific = _spatial_rows if subject.modality == "fmri" else _temporal_rows
     rows: list[Row] = []
@@ -83,6 +87,8 @@ def summarise(
     frame = pd.DataFrame.from_records(rows, columns=list(HIERARCHY_COLUMNS))
     text = ["layer", "roi", "best_layer", "control"]
     frame[text] = frame[text].fillna("")
+    for name in ("map", "map_units"):
+        frame[name] = [cell if isinstance(cell, list) else [] for cell in frame[name]]
     return frame
 
 
@@ -110,41 +116,83 @@ def _row(
     }
 
 
+@dataclass(frozen=True)
+class _Levels:
+    """A score of each layer and unit: observed, on resampled and on permuted images.
+
+    Attributes
+    ----------
+    observed
+        Gives of a subject (layer, unit).
+    boot, null
+        Give of a subject (draw, layer, unit).
+    """
+
+    observed: ScoresOf
+    boot: ScoresOf
+    null: ScoresOf
+
+    @classmethod
+    def of(cls, signal: str, measure: str) -> _Levels:
+        """Scores of one signal as they are stored."""
+        key = (signal, measure)
+        return cls(
+            lambda subject: subject.unit_score[key],
+            lambda subject: subject.boot[key],
+            lambda subject: subject.null[key],
+        )
+
+    def beyond(self, other: _Levels) -> _Levels:
+        """Minus the best layer of `other` at the same region or time, draw by draw."""
+
+        def less(own: ScoresOf, theirs: ScoresOf) -> ScoresOf:
+            return lambda subject: own(subject) - theirs(subject).max(axis=-2, keepdims=True)
+
+        return _Levels(
+            less(self.observed, other.observed),
+            less(self.boot, other.boot),
+            less(self.null, other.null),
+        )
+
+    def read(self, subject: SubjectScores) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Observed, boot and null of one subject."""
+        return self.observed(subject), self.boot(subject), self.null(subject)
+
+
 def _levels(
     subject: SubjectScores, signal: str, variant: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Observed (layer, unit), boot and null (draw, layer, unit)."""
-    key = (signal, MEASURES[variant])
-    return subject.unit_score[key], subject.boot[key], subject.null[key]
+    return _Levels.of(signal, MEASURES[variant]).read(subject)
 
 
 def _score_rows(
     subject: SubjectScores, signal: str, variant: str, peers: Sequence[SubjectScores]
 ) -> Iterator[Row]:
-    """``score_mean`` over layers and units, ``score_at_peak`` over layers at their best unit."""
+    """``score_mean`` over layers and units, ``score_at_peak`` over layers at their best unit.
+
+    Of learning signals also ``beyond_reweighting``: the unique part minus what the best layer's
+    own activation adds there when it is offered a second time.
+    """
     used = subject.after_onset
-    levels = _levels(subject, signal, variant)
+    levels = _Levels.of(signal, MEASURES[variant])
     yield _row(
         "score_mean",
         lambda scores: scores[..., used].mean(axis=(-2, -1)),
-        levels,
+        levels.read(subject),
         UNITS[variant],
         len(subject.layers) * int(used.sum()),
     )
-    places = peak_units(subject, peers, (signal, MEASURES[variant]))
-    yield _row(
-        "score_at_peak",
-        lambda scores: mean_at_units(scores, places),
-        levels,
-        UNITS[variant],
-        len(subject.layers),
-    )
+    yield _at_peak("score_at_peak", levels, subject, peers, UNITS[variant])
+    if variant == "unique" and subject.roles[signal] == "learning":
+        again = _Levels.of(subject.activation, REWEIGHTING)
+        yield _at_peak("beyond_reweighting", levels.beyond(again), subject, peers, UNITS[variant])
 
 
 def _control_rows(
     subject: SubjectScores, signal: str, variant: str, peers: Sequence[SubjectScores]
 ) -> Iterator[Row]:
-    """``control_difference``: the signal at its peaks minus each of its controls at theirs."""
+    """``control_difference``: the signal minus the best layer of each of its controls."""
     if subject.roles[signal] != "learning":
         return
     controls = controls_of(signal, subject.roles)
@@ -158,29 +206,41 @@ def _control_rows(
             N_CONTROLS,
             ", ".join(controls) or "none",
         )
-    own = _at_peak(subject, signal, variant, peers)
+    own = _Levels.of(signal, MEASURES[variant])
     for control in controls:
         # Draws are shared by all signals, so that differences are paired draw by draw.
-        theirs = _at_peak(subject, control, variant, peers)
-        observed, boot, null = (mine - other for mine, other in zip(own, theirs, strict=True))
-        yield {
-            "statistic": "control_difference",
-            "value": float(observed),
-            "value_at_units": float(observed),
-            "unit": UNITS[variant],
-            "n": len(subject.layers),
-            "boot": boot.tolist(),
-            "null": null.tolist(),
-            "control": control,
-        }
+        levels = own.beyond(_Levels.of(control, MEASURES[variant]))
+        row = _at_peak("control_difference", levels, subject, peers, UNITS[variant])
+        yield row | {"control": control}
 
 
 def _at_peak(
-    subject: SubjectScores, signal: str, variant: str, peers: Sequence[SubjectScores]
-) -> tuple[np.ndarray, ...]:
-    """Observed, boot and null score at the units that the other subjects choose."""
-    places = peak_units(subject, peers, (signal, MEASURES[variant]))
-    return tuple(mean_at_units(level, places) for level in _levels(subject, signal, variant))
+    statistic: str,
+    levels: _Levels,
+    subject: SubjectScores,
+    peers: Sequence[SubjectScores],
+    unit: str,
+) -> Row:
+    """Mean over layers at the units that the other subjects choose, with the map behind it.
+
+    Permuted images choose for themselves: what subjects who saw the same images share by chance
+    must be in the null as it is in the choice.
+    """
+    observed, boot, null = levels.read(subject)
+    places = peak_units(subject, peers, levels.observed)
+    value = mean_at_units(observed, places)
+    used = subject.after_onset
+    return {
+        "statistic": statistic,
+        "value": float(value),
+        "value_at_units": float(value),
+        "unit": unit,
+        "n": len(subject.layers),
+        "boot": mean_at_units(boot, places).tolist(),
+        "null": mean_at_units(null, peak_units(subject, peers, levels.null)).tolist(),
+        "map": observed[:, used].ravel().tolist(),
+        "map_units": [name for name, flag in zip(subject.units, used, strict=True) if flag],
+    }
 
 
 def _spatial_rows(
@@ -189,13 +249,19 @@ def _spatial_rows(
     """``high_minus_early``, and per method the best layers of regions and their order."""
     levels = _levels(subject, signal, variant)
     names, early, high = subject.units, subject.early_rois, subject.high_rois
-    yield _row(
-        "high_minus_early",
-        lambda scores: high_minus_early(scores.mean(axis=-2), names, early, high),
-        levels,
-        UNITS[variant],
-        len(set(names) & {*early, *high}),
-    )
+    contrasted = {"high_minus_early": (levels, UNITS[variant])}
+    if variant == "raw" and (signal, "r_normalised") in subject.unit_score:
+        # Regions differ in how much of them can be predicted at all.
+        normalised = _Levels.of(signal, "r_normalised").read(subject)
+        contrasted["high_minus_early_normalised"] = (normalised, "r / ceiling")
+    for statistic, (scores, unit) in contrasted.items():
+        yield _row(
+            statistic,
+            lambda values: high_minus_early(values.mean(axis=-2), names, early, high),
+            scores,
+            unit,
+            len(set(names) & {*early, *high}),
+        )
     for method in METHODS:
         yield from _best_layer_rows(subject, (signal, MEASURES[variant]), levels, method)
 
@@ -207,11 +273,16 @@ def _best_layer_rows(
     method: str,
 ) -> Iterator[Row]:
     names, distances = subject.units, subject.roi_distance
-    # As in the predecessor: best layer per target, then the mean over the targets of a region.
+    # As in the predecessor: best layer per target, then the mean over the targets of a region. A
+    # region has one only where its best score is above chance: the best of nothing is no layer.
+    passed = regions_above_chance(levels[0], levels[2])
     targets = best_layer_depth(subject.target_score[key], subject.depths, method)
-    regions = mean_by_region(targets, subject.target_roi, names)
+    regions = np.where(passed, mean_by_region(targets, subject.target_roi, names), np.nan)
 
-    observed, boot, null = (best_layer_depth(level, subject.depths, method) for level in levels)
+    observed, boot, null = (
+        np.where(passed, best_layer_depth(level, subject.depths, method), np.nan)
+        for level in levels
+    )
     depths_of_levels = (observed, boot, null)
     for place, roi in enumerate(names):
         yield _row(
@@ -274,8 +345,10 @@ def _temporal_rows(
     )
     if subject.roles[signal] == "activation":
         return
-    activation = next(name for name, role in subject.roles.items() if role == "activation")
-    before = _peaks(_levels(subject, activation, "raw"), times, fraction)
+    # The same measure on both sides: 95 % of the largest R² is reached for a shorter time than 95 %
+    # of the largest r.
+    measure = "r" if variant == "raw" else "r2"
+    before = _peaks(_Levels.of(subject.activation, measure).read(subject), times, fraction)
     lags = [peak_lag(own, other) * MILLISECONDS for own, other in zip(peaks, before, strict=True)]
     yield {
         "statistic": "peak_lag_ms",

@@ -115,6 +115,8 @@ HIERARCHY_COLUMNS = (
     "onset_source",
     "boot",
     "null",
+    "map",
+    "map_units",
 )
 
 # claims.csv: one row per prediction, data set, model, signal and variant.
