@@ -53,22 +53,27 @@ def score_table(results: Path, models: list[str]) -> list[str]:
 
 
 def layer_table(results: Path, models: list[str]) -> list[str]:
-    """Score of each layer's activation in both regions, with the number of people higher in IT."""
+    """Score of each layer's activation in both regions, as it is and relative to the ceiling."""
     lines = [
-        "| model | layer | EVC r | IT r | people with IT > EVC |",
-        "|---|---|---|---|---|",
+        "| model | layer | EVC r | IT r | people with IT > EVC | EVC r/√c | IT r/√c | people with "
+        "IT > EVC, relative |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for model in models:
         scores = read_table(results / "scores" / f"{model}.parquet", ["roi", "signal", "value"])
-        rows = scores[(scores["signal"] == "activation") & (scores["measure"] == "r")]
-        for layer, part in rows.groupby("layer"):
-            wide = part.pivot(index="subject", columns="roi", values="value")
+        own = scores[scores["signal"] == "activation"]
+        for layer, part in own.groupby("layer"):
             cells = []
-            for roi in ("EVC", "IT"):
-                mean, low, high = mean_and_interval(wide[roi])
-                cells.append(f"{mean:.3f} [{low:.3f}, {high:.3f}]")
-            higher = int((wide["IT"] > wide["EVC"]).sum())
-            lines.append(f"| {model} | {layer} | {' | '.join(cells)} | {higher} of {len(wide)} |")
+            for measure in ("r", "r_normalised"):
+                wide = part[part["measure"] == measure].pivot(
+                    index="subject", columns="roi", values="value"
+                )
+                for roi in ("EVC", "IT"):
+                    mean, low, high = mean_and_interval(wide[roi].dropna())
+                    cells.append(f"{mean:.3f} [{low:.3f}, {high:.3f}]")
+                both = wide.dropna()
+                cells.append(f"{int((both['IT'] > both['EVC']).sum())} of {len(both)}")
+            lines.append(f"| {model} | {layer} | {' | '.join(cells)} |")
     return lines
 
 
@@ -80,6 +85,8 @@ def claims_table(claims: pd.DataFrame) -> list[str]:
     ]
     for row in claims.itertuples():
         q = "–" if not np.isfinite(row.q) else f"{row.q:.4f}"
+        if row.verdict == "contradicted":
+            q = f"{row.q_opposite:.4f} (opposite)"
         lines.append(
             f"| {row.prediction} | {row.model} | `{row.signal}` | {row.variant} "
             f"| {row.estimate:.4f} {row.unit} | [{row.ci_low:.4f}, {row.ci_high:.4f}] | {q} "
@@ -106,7 +113,8 @@ def objects92(results: Path) -> list[str]:
         "",
         *score_table(results, models),
         "",
-        "Order of the layers (A1), variance beyond activations (C1) and beyond the controls (C2):",
+        "Order of the layers (A1), variance beyond activations (C1) and beyond the controls (C2), "
+        "both to exceed .01; q of the direction that decided:",
         "",
         *claims_table(wanted),
         "",

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from gradbrain.config.schema import StatisticsSettings
-from gradbrain.hierarchy.claims import PART_OF_CORTEX
+from gradbrain.hierarchy.claims import NOT_C1, PART_OF_CORTEX
 from gradbrain.hierarchy.predictions import PREDICTIONS
 
 HOW_TO_READ = (
@@ -39,9 +39,10 @@ def summary_page(claims: pd.DataFrame, settings: StatisticsSettings, *, study: s
         f"Supported: q ≤ {settings.alpha:g} in the direction stated beforehand (one-sided); "
         f"contradicted: the same in the opposite direction. C1 and C2 must exceed "
         f"{settings.smallest_unique_r2:g} R². Unique rows are judged only where C1 is supported. "
-        f"Population: sign flips over at least {settings.min_subjects} subjects; these subjects: "
-        "permutations of the images within fewer. q: Benjamini–Hochberg over the rows of the "
-        "same prediction and variant that are judged.",
+        f"Population: sign flips over at least {settings.min_subjects} subjects, and permuted "
+        "images where the question is whether anything is predicted (the larger p counts); these "
+        "subjects: permuted or, for lags, resampled images within fewer. q: Benjamini–Hochberg over "
+        "the judged rows of the same prediction and variant in a data set.",
         "## Predictions",
         *(f"- **{p.name}** {p.sentence} ({p.source})" for p in PREDICTIONS),
     ]
@@ -82,6 +83,29 @@ def _table(rows: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+def _number(value: float) -> str:
+    """Three significant digits; what rounds to nothing at three decimals is 0."""
+    return "0" if abs(value) < 5e-4 else f"{value:.3g}"
+
+
+def decisive_q(row: pd.Series) -> str:
+    """The q, or without a family the p, that the verdict of a row follows from, and its direction.
+
+    Parameters
+    ----------
+    row
+        Of ``claims.csv``.
+
+    Returns
+    -------
+    str
+        Of the opposite direction where that one decided.
+    """
+    if row["verdict"] == "contradicted":
+        return f"q of the opposite = {row['q_opposite']:.2g}"
+    return f"q = {row['q']:.2g}" if np.isfinite(row["q"]) else f"p = {row['p']:.2g}"
+
+
 def _cell(rows: pd.DataFrame) -> str:
     if rows.empty:
         return ""
@@ -89,8 +113,11 @@ def _cell(rows: pd.DataFrame) -> str:
     if not np.isfinite(row["estimate"]):
         return f"**{row['verdict']}** ({row['note']})"
     unit = "" if row["unit"] == "depth" else f" {row['unit']}"
-    number = f"{row['estimate']:.3g}{unit} [{row['ci_low']:.3g}, {row['ci_high']:.3g}]"
-    q = f"q = {row['q']:.2g}" if np.isfinite(row["q"]) else f"p = {row['p']:.2g}"
+    estimate, low, high = (_number(row[name]) for name in ("estimate", "ci_low", "ci_high"))
+    number = f"{estimate}{unit} [{low}, {high}]"
+    if NOT_C1 in row["note"]:
+        return f"not judged (C1): {number}, n = {row['n']}"
+    q = decisive_q(row)
     control = f", against {row['control']}" if row["control"] else ""
     who = "population" if row["inference"] == "population" else "these subjects"
     return f"**{row['verdict']}** {number}{control}, {q}, n = {row['n']}, {who}"
