@@ -41,8 +41,8 @@ def summary_page(claims: pd.DataFrame, settings: StatisticsSettings, *, study: s
         f"{settings.smallest_unique_r2:g} R². Unique rows are judged only where C1 is supported. "
         f"Population: sign flips over at least {settings.min_subjects} subjects, and permuted "
         "images where the question is whether anything is predicted (the larger p counts); these "
-        "subjects: permuted or, for lags, resampled images within fewer. q: Benjamini–Hochberg over "
-        "the judged rows of the same prediction and variant in a data set.",
+        "subjects: permuted or, for lags, resampled images within fewer. q: Benjamini–Hochberg "
+        "over the judged rows of the same prediction and variant in a data set.",
         "## Predictions",
         *(f"- **{p.name}** {p.sentence} ({p.source})" for p in PREDICTIONS),
     ]

@@ -29,6 +29,8 @@ CAVEATS = (
     "their largest arrays. Jobs of stimuli, responses, ceilings, RSA, tables and figures count "
     "with the time that a job takes to start.",
 )
+# The layer's own activation, offered a second time: one of the two joint fits of a signal.
+ACTIVATION_AGAIN = 0.5
 
 
 @dataclass(frozen=True)
@@ -277,7 +279,8 @@ def fit_seconds(size: FitSize, settings: EncodingSettings, rates: Rates) -> floa
     standardise = 0.0
     if settings.baseline_components is None:
         standardise = _standardise_seconds(size, n_train, rates)
-    return rates.start_s + size.splits(settings) * (standardise + size.signals * (fits + scores))
+    signals = size.signals + ACTIVATION_AGAIN
+    return rates.start_s + size.splits(settings) * (standardise + signals * (fits + scores))
 
 
 def _baseline_width(size: FitSize, settings: EncodingSettings) -> int:
@@ -321,7 +324,7 @@ def reduction_memory_gib(size: FitSize) -> float:
 
 def fit_disk_gib(size: FitSize, settings: EncodingSettings) -> float:
     """Size of one encoding store: scores and penalties per target, draws per unit."""
-    rows, fits = 4 + 10 * size.signals, 2 + 3 * size.signals
+    rows, fits = 5 + 10 * size.signals, 3 + 3 * size.signals
     per_target = 4 * (rows + 3 * fits)
     draws = 2 * 4 * settings.n_draws * rows * size.units
     return (per_target * size.targets + draws) / GIB
