@@ -17,7 +17,7 @@ from gradbrain.store.zarr_store import (
 
 # Raised by hand when the layout of stores or the meaning of a config key changes: it enters the
 # parameters of every rule, so that all results are made again.
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 __all__ = [
     "FORMAT_VERSION",
