@@ -328,7 +328,10 @@ def write_responses(folder: Path) -> tuple[list[Path], list[Path]]:
         path = folder / "scores" / f"{model}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
         unit = {"dataset": "objects92", "roi": "EVC", "time": np.nan, "intersubject_r": np.nan}
-        write_table(path, pd.DataFrame({**unit, "edge_share": shares}))
+        fit = {"model": model, "layer": "blocks.0", "subject": ["s01", "s02"][: len(shares)]}
+        table = pd.DataFrame({**unit, **fit, "edge_share": shares})
+        # A fit has a row per signal, measure and region.
+        write_table(path, pd.concat([table, table], ignore_index=True))
         scores.append(path)
     return responses, scores
 

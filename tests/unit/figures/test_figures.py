@@ -38,6 +38,7 @@ from gradbrain.figures import (
 )
 from gradbrain.figures.declarations import FOLDER, FigureError, declaration, figure_names
 from gradbrain.figures.inputs import FigureInputs
+from gradbrain.hierarchy.claims import ABSENT, NO_NULL, NOT_C1, TOO_FEW
 from gradbrain.hierarchy.statistics import bootstrap_interval
 from gradbrain.store import StoreError, read_table, write_table
 
@@ -655,6 +656,28 @@ def test_of_fsaverage_the_vertices_that_fsaverage5_shares_are_shown(figure_input
     assert shown["vertex"].max() < cortical_map.VERTICES_PER_HEMISPHERE
 
 
+def test_colours_of_scores_end_at_a_percentile_and_not_at_an_outlier(figure_inputs):
+    data = one_panel(cortical_map.select(figure_inputs), FMRI, "gradient_dino", "unique").copy()
+    data["score"] = np.linspace(-0.05, 0.1, len(data))
+    low, high = cortical_map.score_range(data)
+    data.loc[data.index[-1], "score"] = 9.0
+    assert cortical_map.score_range(data) == pytest.approx((low, high), abs=1e-3)
+    assert (low, high) == (0.0, pytest.approx(0.095, abs=1e-3))
+    assert cortical_map.score_range(data.assign(score=-0.01)) == (0.0, layout.UNIQUE_RANGE[1])
+
+
+def test_each_signal_has_two_lines_of_four_views_that_are_named(figure_inputs):
+    data = cortical_map.select(figure_inputs)
+    data = data[(data["model"] == data["model"].min())]
+    drawn = cortical_map.figure(data)
+    texts = [text.get_text() for text in drawn.findobj(Text)]
+    for label, _, _ in cortical_map.VIEWS:
+        assert texts.count(label) == 3
+    brains = [ax for ax in drawn.axes if any(image.get_array().ndim == 3 for image in ax.images)]
+    assert len(brains) == 3 * 2 * 4
+    assert drawn.get_figwidth() <= 8.5
+
+
 def test_data_are_painted_where_their_vertices_are_and_nowhere_else():
     coordinates, _ = cortical_map.hemisphere_mesh("left")
     posterior = coordinates[:, 1] < np.quantile(coordinates[:, 1], 0.25)
@@ -691,12 +714,42 @@ def test_overview_keeps_all_of_its_text_on_the_page(claims):
     assert box.y1 <= height
 
 
-def test_a_claim_without_an_estimate_is_shown_as_a_dash(claims):
-    claims.loc[0, ["estimate", "q"]] = np.nan
+@pytest.mark.parametrize(
+    ("note", "estimate", "shown"),
+    [
+        ("fewer than two subjects have this statistic", np.nan, ("✓ no test", "in < 2 subjects")),
+        (
+            "the hierarchy tables hold no such statistic (C2: the signal set has no control)",
+            np.nan,
+            ("✓ no test", "no control"),
+        ),
+        ("not judged: C1 is not supported for this signal", 0.3, ("✓ +0.30", "not judged")),
+        ("the statistic is undefined on permuted images", 0.3, ("✓ +0.30", "no null")),
+        ("", np.nan, ("✓ no test", "")),
+    ],
+)
+def test_a_claim_without_a_test_says_why(claims, note, estimate, shown):
+    claims.loc[0, ["estimate", "q"]] = [estimate, np.nan]
+    claims.loc[0, "note"] = note
     ax = claims_overview.plot_claims_overview(claims.iloc[:1], ax=new_axes())
-    shown = [text.get_text() for text in ax.texts]
-    assert "✓ –" in shown
-    assert "not judged" in shown
+    written = [text.get_text() for text in ax.texts]
+    assert shown[0] in written
+    assert shown[1] in written
+    said = claims_overview.explanations(claims.iloc[:1])
+    assert said.startswith(shown[1])
+    assert bool(said) == bool(shown[1])
+
+
+def test_short_reasons_are_found_in_the_notes_that_claims_have():
+    for note in (TOO_FEW, ABSENT, NO_NULL, NOT_C1):
+        assert any(words in note for words in claims_overview.REASONS)
+
+
+def test_overview_is_no_wider_than_a_page_and_has_no_tiny_text(claims):
+    with style.applied():
+        drawn = claims_overview.figure(claims)
+    assert drawn.get_figwidth() <= 10
+    assert min(text.get_fontsize() for text in drawn.findobj(Text) if text.get_text()) >= 7
 
 
 def test_an_unknown_verdict_is_refused(claims, tmp_path):

@@ -109,7 +109,7 @@ def plot_best_layer_by_distance(
         depths.iterrows(), layout.spread(len(depths), 0.02 * width), strict=True
     ):
         ax.plot(place + shift, line, color=colour, alpha=0.25, linewidth=0.7, zorder=2)
-        ax.scatter(place + shift, line, edgecolors=colour, **layout.SUBJECT_DOT)
+        layout.draw_subjects(place + shift, line, ax=ax, colour=colour)
     layout.draw_means(place, means, ax=ax, colour=colour)
     ax.set_ylim(-0.04, 1.04)
     ax.set_yticks(np.linspace(0, 1, 6))

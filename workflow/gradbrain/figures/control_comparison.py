@@ -77,11 +77,8 @@ def plot_control_comparison(data: pd.DataFrame, *, ax: Axes) -> Axes:
         threshold = own["c2_threshold"].iloc[0]
         if np.isfinite(threshold):
             ax.plot([place - 0.4, place + 0.4], [threshold] * 2, color=style.INK, linewidth=1.3)
-        ax.scatter(
-            place + layout.spread(len(own), 0.28),
-            own["unique_r2"],
-            edgecolors=colour,
-            **(layout.SUBJECT_DOT | {"s": 12}),
+        layout.draw_subjects(
+            place + layout.spread(len(own), 0.28), own["unique_r2"], ax=ax, colour=colour, size=12
         )
         layout.draw_means(
             np.array([place]),

@@ -13,6 +13,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure, FigureBase, SubFigure
 from matplotlib.lines import Line2D
+from numpy.typing import ArrayLike
 
 from gradbrain.figures import style
 
@@ -205,8 +206,8 @@ def draw_means(
             linewidth=1.4,
             zorder=3,
         )
-    look = {"marker": "o", "linewidth": 1.6, "zorder": 3.5} | look
-    ax.plot(places, means["mean"].to_numpy(), color=colour, **look)
+    drawn: dict[str, Any] = {"marker": "o", "linewidth": 1.6, "zorder": 3.5} | look
+    ax.plot(places, means["mean"].to_numpy(), color=colour, **drawn)
 
 
 def means_by(data: pd.DataFrame, unit: str, value: str) -> pd.DataFrame:
@@ -232,8 +233,25 @@ def spread(n_subjects: int, width: float) -> np.ndarray:
     return np.linspace(-width, width, n_subjects) if n_subjects > 1 else np.zeros(1)
 
 
-#: How a subject is drawn, in all figures that draw them: an open dot before the mean.
-SUBJECT_DOT = {"facecolors": "white", "linewidths": 0.8, "s": 9, "zorder": 4}
+def draw_subjects(
+    places: ArrayLike, values: ArrayLike, *, ax: Axes, colour: str, size: float = 9.0
+) -> None:
+    """Draw subjects as open dots before their mean, in all figures that draw them.
+
+    Parameters
+    ----------
+    places, values
+        Of the same shape.
+    ax
+        Where to draw.
+    colour
+        Of the rim.
+    size
+        Area in square points.
+    """
+    ax.scatter(
+        places, values, s=size, facecolors="white", edgecolors=colour, linewidths=0.8, zorder=4
+    )
 
 
 def subject_handle() -> Line2D:

@@ -90,11 +90,8 @@ def plot_peak_time_by_depth(data: pd.DataFrame, *, ax: Axes) -> Axes:
         means = layout.means_by(part, "depth", "peak_time_ms")
         joined = len(means) >= FEWEST_LAYERS
         for _, line in part.groupby("subject"):
-            ax.scatter(
-                line["depth"] + shift,
-                line["peak_time_ms"],
-                edgecolors=colour,
-                **(layout.SUBJECT_DOT | {"s": 5}),
+            layout.draw_subjects(
+                line["depth"] + shift, line["peak_time_ms"], ax=ax, colour=colour, size=5
             )
             if joined:
                 ax.plot(
