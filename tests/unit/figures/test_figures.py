@@ -38,6 +38,7 @@ from gradbrain.figures import (
 )
 from gradbrain.figures.declarations import FOLDER, FigureError, declaration, figure_names
 from gradbrain.figures.inputs import FigureInputs
+from gradbrain.figures.save import save_figure
 from gradbrain.hierarchy.claims import ABSENT, NO_NULL, NOT_C1, TOO_FEW
 from gradbrain.hierarchy.statistics import bootstrap_interval
 from gradbrain.store import StoreError, read_table, write_table
@@ -141,6 +142,16 @@ def test_same_data_give_the_same_three_files(name, study, tmp_path):
         if ending != "csv":
             assert first.startswith(magic)
     assert len(pd.read_csv(tmp_path / "first.csv")) > 0
+
+
+def test_places_on_the_page_are_settled_before_any_file_is_written(tmp_path):
+    figure = Figure(layout="constrained")
+    ax = figure.add_subplot()
+    ax.set_title("a title that takes room")
+    save_figure(figure, pd.DataFrame({"a": [1]}), tmp_path / "settled")
+    bounds = np.array(ax.get_position(original=True).bounds)
+    np.testing.assert_allclose(bounds, bounds.round(5), rtol=0, atol=1e-12)
+    assert bounds[1] + bounds[3] < 0.98
 
 
 def test_drawing_leaves_the_style_of_others_alone(study, tmp_path):

@@ -166,7 +166,7 @@ def test_a_cell_without_a_test_says_why(results, claims):
     write_table(results["claims"], claims)
     page = report.render_report(**results)
     assert "no test</strong><small>in &lt; 2 subjects</small>" in page
-    assert "In place of q: in &lt; 2 subjects: fewer than two subjects have the statistic." in page
+    assert "says why (in &lt; 2 subjects: fewer than two subjects have the statistic)." in page
 
 
 @pytest.mark.parametrize(

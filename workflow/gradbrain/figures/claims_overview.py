@@ -188,7 +188,7 @@ def explanations(data: pd.DataFrame) -> str:
     """What the short reasons of the cells mean, each once."""
     said = {text for claim in data.itertuples() for text in cell_text(claim)}
     meant = [f"{short}: {full}" for short, full in REASONS.values() if short in said]
-    return "    ".join(meant)
+    return "; ".join(meant)
 
 
 def rounded(estimate: float) -> str:

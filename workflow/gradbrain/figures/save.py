@@ -58,6 +58,7 @@ def _settle_layout(figure: Figure) -> None:
     The solver of constrained layouts depends on addresses in memory: what it finds differs by
     1e-13, which a PDF shows where a rounded digit turns.
     """
+    figure.set_dpi(PNG_DPI)
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     for ax in figure.axes:
