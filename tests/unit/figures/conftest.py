@@ -35,6 +35,7 @@ DISTANCES = dict(zip(ROIS, [0.0, 8.0, 15.0, 27.0, 41.0, 58.0], strict=True))
 TIMES = np.round(np.arange(-0.1, 0.6, 0.04), 3)
 DATASETS = {"simulated_fmri_backprop": "fmri", "objects92": "fmri", "simulated_meg_backprop": "meg"}
 SUBJECTS = 6
+N_DRAWS = 20
 SENSORS = 40
 
 
@@ -118,11 +119,16 @@ def hierarchy_table(scores: pd.DataFrame) -> pd.DataFrame:
     scores = scores.assign(variant=scores["measure"].map({"r": "raw", "unique_r2": "unique"}))
     keys = ["study", "dataset", "subject", "modality", "model", "signal", "role", "variant"]
     rows: list[dict] = []
+    random = np.random.default_rng(len(scores))
+    # Draws scatter about the value as images would have it, in the unit of the statistic.
+    scatter = {"r": 0.02, "R2": 0.004, "depth": 0.05, "s": 0.01}
 
     def add(key: tuple, statistic: str, value: float, unit: str, **more: object) -> None:
         empty = dict.fromkeys(["layer", "roi", "best_layer", "control"], "")
         empty |= dict.fromkeys(["depth", "distance_mm"], np.nan) | {"onset_source": ""}
         row = dict(zip(keys, key, strict=True)) | empty | more
+        boot = value + 0.01 + random.normal(0, scatter[unit], N_DRAWS)
+        row |= {"value_at_units": value + 0.01, "boot": boot, "null": np.zeros(N_DRAWS)}
         rows.append(row | {"statistic": statistic, "value": value, "unit": unit, "n": 5})
 
     for key, part in scores.groupby(keys):
@@ -322,7 +328,10 @@ def write_responses(folder: Path) -> tuple[list[Path], list[Path]]:
         path = folder / "scores" / f"{model}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
         unit = {"dataset": "objects92", "roi": "EVC", "time": np.nan, "intersubject_r": np.nan}
-        write_table(path, pd.DataFrame({**unit, "edge_share": shares}))
+        fit = {"model": model, "layer": "blocks.0", "subject": ["s01", "s02"][: len(shares)]}
+        table = pd.DataFrame({**unit, **fit, "edge_share": shares})
+        # A fit has a row per signal, measure and region.
+        write_table(path, pd.concat([table, table], ignore_index=True))
         scores.append(path)
     return responses, scores
 

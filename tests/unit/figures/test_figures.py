@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,12 +14,14 @@ import numpy as np
 import pandas as pd
 import plot_figure
 import pytest
+from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from scipy import stats
 
 from gradbrain.config import GradbrainError
+from gradbrain.config.schema import StatisticsSettings
 from gradbrain.figures import (
     best_layer_by_distance,
     claims_overview,
@@ -26,6 +29,7 @@ from gradbrain.figures import (
     cortical_map,
     encoding_by_region,
     encoding_over_time,
+    intervals,
     layout,
     peak_time_by_depth,
     rsa_summary,
@@ -34,6 +38,9 @@ from gradbrain.figures import (
 )
 from gradbrain.figures.declarations import FOLDER, FigureError, declaration, figure_names
 from gradbrain.figures.inputs import FigureInputs
+from gradbrain.figures.save import save_figure
+from gradbrain.hierarchy.claims import ABSENT, NO_NULL, NOT_C1, TOO_FEW
+from gradbrain.hierarchy.statistics import bootstrap_interval
 from gradbrain.store import StoreError, read_table, write_table
 
 ALL = figure_names()
@@ -135,6 +142,16 @@ def test_same_data_give_the_same_three_files(name, study, tmp_path):
         if ending != "csv":
             assert first.startswith(magic)
     assert len(pd.read_csv(tmp_path / "first.csv")) > 0
+
+
+def test_places_on_the_page_are_settled_before_any_file_is_written(tmp_path):
+    figure = Figure(layout="constrained")
+    ax = figure.add_subplot()
+    ax.set_title("a title that takes room")
+    save_figure(figure, pd.DataFrame({"a": [1]}), tmp_path / "settled")
+    bounds = np.array(ax.get_position(original=True).bounds)
+    np.testing.assert_allclose(bounds, bounds.round(5), rtol=0, atol=1e-12)
+    assert bounds[1] + bounds[3] < 0.98
 
 
 def test_drawing_leaves_the_style_of_others_alone(study, tmp_path):
@@ -253,21 +270,157 @@ def test_white_text_is_legible_on_verdicts():
 # --- numbers behind the figures ------------------------------------------------------------------
 
 
-def test_interval_is_students():
-    values = np.random.default_rng(0).normal(size=(7, 3))
-    mean, half_width = layout.mean_interval(values)
-    low, high = stats.t.interval(0.95, 6, values.mean(axis=0), stats.sem(values, axis=0))
-    np.testing.assert_allclose(mean, values.mean(axis=0), rtol=1e-12)
-    np.testing.assert_allclose(mean - half_width, low, rtol=1e-10)
-    np.testing.assert_allclose(mean + half_width, high, rtol=1e-10)
+SETTINGS = StatisticsSettings()
 
 
-def test_interval_leaves_out_missing_subjects_and_is_unknown_for_one():
-    mean, half_width = layout.mean_interval(np.array([[1.0, 1.0], [np.nan, 3.0], [3.0, np.nan]]))
-    np.testing.assert_array_equal(mean, [2.0, 2.0])
-    mean, half_width = layout.mean_interval(np.array([[1.0], [np.nan]]))
-    assert mean[0] == 1.0
-    assert np.isnan(half_width[0])
+def test_interval_without_draws_is_students():
+    values = np.random.default_rng(0).normal(size=7)
+    low, high = stats.t.interval(0.95, 6, values.mean(), stats.sem(values))
+    np.testing.assert_allclose(
+        intervals.student_interval(np.append(values, np.nan), SETTINGS), (low, high), rtol=1e-12
+    )
+
+
+def subjects_of(n: int, random: np.random.Generator, n_draws: int = 30) -> pd.DataFrame:
+    """Rows of a statistic of `n` subjects, in the order of a table that is not sorted."""
+    value = random.uniform(-1, 1, n)
+    units = value + random.normal(0, 0.1, n)
+    return pd.DataFrame(
+        {
+            "subject": [f"s{i:02d}" for i in random.permutation(n)],
+            "group": "a",
+            "value": value,
+            "value_at_units": units,
+            "boot": [unit + random.normal(0, 0.2, n_draws) for unit in units],
+        }
+    )
+
+
+def test_interval_is_that_of_the_claims():
+    rows = subjects_of(8, np.random.default_rng(1))
+    rows.loc[3, "value"] = np.nan
+    rows.loc[4, "boot"][:5] = np.nan
+    drawn = intervals.with_bootstrap_interval(rows, ["group"], SETTINGS, within=(-1.0, 1.0))
+    known = rows[rows["value"].notna()].sort_values("subject")
+    shift = known["value"] - known["value_at_units"]
+    boot = [np.clip(draws + by, -1, 1) for draws, by in zip(known["boot"], shift, strict=True)]
+    claimed = bootstrap_interval(
+        known["value"].to_numpy(),
+        boot,
+        resample_subjects=True,
+        n_boot=SETTINGS.n_boot,
+        seed=SETTINGS.seed,
+    )
+    assert set(zip(drawn["ci_low"], drawn["ci_high"], strict=True)) == {claimed}
+
+
+@pytest.mark.parametrize(
+    ("n", "min_subjects", "drawn"), [(6, 6, 1), (5, 6, 0), (4, 2, 1), (3, 2, 0)]
+)
+def test_means_of_too_few_subjects_have_no_interval(n, min_subjects, drawn):
+    settings = StatisticsSettings(min_subjects=min_subjects)
+    rows = subjects_of(n, np.random.default_rng(2))
+    found = intervals.with_bootstrap_interval(rows, ["group"], settings)
+    assert found["ci_low"].notna().all() == bool(drawn)
+    low, high = intervals.student_interval(rows["value"].to_numpy(), settings)
+    assert np.isfinite([low, high]).all() == bool(drawn)
+
+
+def test_without_draws_there_is_no_bootstrap_interval():
+    rows = subjects_of(6, np.random.default_rng(3), n_draws=0)
+    found = intervals.with_bootstrap_interval(rows, ["group"], SETTINGS)
+    assert found[["ci_low", "ci_high"]].isna().all(axis=None)
+
+
+def of_subjects(inputs: FigureInputs, n: int, folder: Path) -> FigureInputs:
+    """The first subjects of each data set, in the tables that have any."""
+    found = {}
+    for kind in ("scores", "hierarchy"):
+        table = read_table(getattr(inputs, kind)[0])
+        kept = table["subject"].str[-2:].astype(int) <= n
+        found[kind] = (folder / f"{kind}.parquet",)
+        write_table(found[kind][0], table[kept])
+    return replace(inputs, **found)
+
+
+def bars(figure: Figure) -> list[np.ndarray]:
+    """Ends of all intervals, in data coordinates: vertical lines in collections."""
+    return [
+        segment
+        for collection in figure.findobj(LineCollection)
+        for segment in collection.get_segments()
+    ]
+
+
+BY_SUBJECT = [best_layer_by_distance, peak_time_by_depth, control_comparison, encoding_by_region]
+
+
+@pytest.mark.parametrize("module", BY_SUBJECT)
+def test_two_subjects_are_dots_with_a_mean_and_no_interval(module, figure_inputs, tmp_path):
+    data = module.select(of_subjects(figure_inputs, 2, tmp_path))
+    drawn = module.figure(data)
+    texts = [text.get_text() for text in drawn.findobj(Text)]
+    assert bars(drawn) == []
+    assert not any("±" in text or "[" in text for text in texts)
+    assert "mean (too few subjects for an interval)" in texts
+    assert "one subject" in texts
+    assert data[["ci_low", "ci_high"]].isna().all(axis=None)
+
+
+@pytest.mark.parametrize("module", BY_SUBJECT)
+def test_intervals_of_enough_subjects_stay_within_the_axes(module, figure_inputs):
+    drawn = module.figure(module.select(figure_inputs))
+    assert len(bars(drawn)) > 0
+    for ax in drawn.axes:
+        low, high = ax.get_ylim()
+        for segment in [s for c in ax.findobj(LineCollection) for s in c.get_segments()]:
+            assert low <= segment[:, 1].min()
+            assert segment[:, 1].max() <= high
+
+
+@pytest.mark.parametrize("module", BY_SUBJECT)
+def test_a_dot_per_subject(module, figure_inputs):
+    data = module.select(figure_inputs)
+    (block, *_) = layout.blocks(data)
+    drawn = module.figure(block.data)
+    if module is encoding_by_region:
+        units = data[data["dataset"] == block.dataset].groupby(["signal", "variant"])["roi"]
+        expected = block.data["subject"].nunique() * int(units.nunique().sum())
+    else:
+        # The activation stands in each panel of a learning signal, of which there is one.
+        expected = len(block.data)
+    dots = [c for c in drawn.findobj(PathCollection) if to_hex(c.get_facecolor()[0]) == "#ffffff"]
+    best = [c for c in dots if to_hex(c.get_edgecolor()[0]) == "#222222"]
+    assert sum(len(c.get_offsets()) for c in dots) - sum(len(c.get_offsets()) for c in best) == (
+        expected
+    )
+
+
+def test_best_layers_have_intervals_within_depth(figure_inputs):
+    data = best_layer_by_distance.select(figure_inputs)
+    assert data["ci_low"].min() >= 0
+    assert data["ci_high"].max() <= 1
+    assert data["score_high"][data["score_statistic"] == "spatial_r"].max() <= 1
+    ax = best_layer_by_distance.plot_best_layer_by_distance(
+        one_panel(data, FMRI, "activation", "raw"), ax=new_axes()
+    )
+    assert ax.get_ylim() == pytest.approx((-0.04, 1.04))
+    assert re.fullmatch(r"r = \+\d\.\d\d \[\S+, \S+\], n = 6", ax.texts[0].get_text())
+
+
+def test_two_layers_are_points_and_their_want_of_r_is_told_once(study, tmp_path):
+    table = read_table(study["hierarchy"][0])
+    peaks = table["statistic"] == "peak_time"
+    table.loc[table["statistic"] == "temporal_r", "value"] = np.nan
+    path = tmp_path / "hierarchy.parquet"
+    write_table(path, table[~peaks | table["layer"].isin(["blocks.0", "blocks.4"])])
+    data = peak_time_by_depth.select(FigureInputs(study="invented", hierarchy=(path,)))
+    drawn = peak_time_by_depth.figure(data)
+    texts = [text.get_text() for text in drawn.findobj(Text)]
+    assert texts.count("no r: fewer than 3 layers peak") == 1
+    assert "activation" in texts
+    lines = [line for ax in drawn.axes for line in ax.lines if len(line.get_xdata()) > 1]
+    assert {line.get_linestyle() for line in lines} == {"None"}
 
 
 def test_raw_is_r_and_unique_is_never_of_the_activation(figure_inputs):
@@ -514,6 +667,28 @@ def test_of_fsaverage_the_vertices_that_fsaverage5_shares_are_shown(figure_input
     assert shown["vertex"].max() < cortical_map.VERTICES_PER_HEMISPHERE
 
 
+def test_colours_of_scores_end_at_a_percentile_and_not_at_an_outlier(figure_inputs):
+    data = one_panel(cortical_map.select(figure_inputs), FMRI, "gradient_dino", "unique").copy()
+    data["score"] = np.linspace(-0.05, 0.1, len(data))
+    low, high = cortical_map.score_range(data)
+    data.loc[data.index[-1], "score"] = 9.0
+    assert cortical_map.score_range(data) == pytest.approx((low, high), abs=1e-3)
+    assert (low, high) == (0.0, pytest.approx(0.095, abs=1e-3))
+    assert cortical_map.score_range(data.assign(score=-0.01)) == (0.0, layout.UNIQUE_RANGE[1])
+
+
+def test_each_signal_has_two_lines_of_four_views_that_are_named(figure_inputs):
+    data = cortical_map.select(figure_inputs)
+    data = data[(data["model"] == data["model"].min())]
+    drawn = cortical_map.figure(data)
+    texts = [text.get_text() for text in drawn.findobj(Text)]
+    for label, _, _ in cortical_map.VIEWS:
+        assert texts.count(label) == 3
+    brains = [ax for ax in drawn.axes if any(image.get_array().ndim == 3 for image in ax.images)]
+    assert len(brains) == 3 * 2 * 4
+    assert drawn.get_figwidth() <= 8.5
+
+
 def test_data_are_painted_where_their_vertices_are_and_nowhere_else():
     coordinates, _ = cortical_map.hemisphere_mesh("left")
     posterior = coordinates[:, 1] < np.quantile(coordinates[:, 1], 0.25)
@@ -550,12 +725,42 @@ def test_overview_keeps_all_of_its_text_on_the_page(claims):
     assert box.y1 <= height
 
 
-def test_a_claim_without_an_estimate_is_shown_as_a_dash(claims):
-    claims.loc[0, ["estimate", "q"]] = np.nan
+@pytest.mark.parametrize(
+    ("note", "estimate", "shown"),
+    [
+        ("fewer than two subjects have this statistic", np.nan, ("✓ no test", "in < 2 subjects")),
+        (
+            "the hierarchy tables hold no such statistic (C2: the signal set has no control)",
+            np.nan,
+            ("✓ no test", "no control"),
+        ),
+        ("not judged: C1 is not supported for this signal", 0.3, ("✓ +0.30", "not judged")),
+        ("the statistic is undefined on permuted images", 0.3, ("✓ +0.30", "no null")),
+        ("", np.nan, ("✓ no test", "")),
+    ],
+)
+def test_a_claim_without_a_test_says_why(claims, note, estimate, shown):
+    claims.loc[0, ["estimate", "q"]] = [estimate, np.nan]
+    claims.loc[0, "note"] = note
     ax = claims_overview.plot_claims_overview(claims.iloc[:1], ax=new_axes())
-    shown = [text.get_text() for text in ax.texts]
-    assert "✓ –" in shown
-    assert "not judged" in shown
+    written = [text.get_text() for text in ax.texts]
+    assert shown[0] in written
+    assert shown[1] in written
+    said = claims_overview.explanations(claims.iloc[:1])
+    assert said.startswith(shown[1])
+    assert bool(said) == bool(shown[1])
+
+
+def test_short_reasons_are_found_in_the_notes_that_claims_have():
+    for note in (TOO_FEW, ABSENT, NO_NULL, NOT_C1):
+        assert any(words in note for words in claims_overview.REASONS)
+
+
+def test_overview_is_no_wider_than_a_page_and_has_no_tiny_text(claims):
+    with style.applied():
+        drawn = claims_overview.figure(claims)
+    assert drawn.get_figwidth() <= 10
+    assert min(text.get_fontsize() for text in drawn.findobj(Text) if text.get_text()) >= 7
 
 
 def test_an_unknown_verdict_is_refused(claims, tmp_path):

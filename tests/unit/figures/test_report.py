@@ -96,7 +96,26 @@ def test_the_page_is_well_formed_and_needs_nothing_from_elsewhere(results):
     for reference in page.references:
         assert not re.match(r"(https?:)?//", reference)
         if reference.startswith("#"):
-            assert reference[1:] in {*page.ids, *figure_names()}
+            assert reference[1:] in page.ids
+
+
+def test_the_contents_lead_to_every_section_and_figure(results, count_stores):
+    responses, scores = count_stores
+    text = report.render_report(**results, responses=responses, scores=scores)
+    contents = Page(text[text.index("<nav") : text.index("</nav>") + len("</nav>")])
+    sections = re.findall(r'<section id="(\w+)"', text)
+    figures = re.findall(r'<figure id="(\w+)"', text)
+    assert len(figures) == 2
+    assert {"#" + name for name in [*sections, *figures]} <= set(contents.references)
+    assert {reference[1:] for reference in contents.references} <= set(Page(text).ids)
+
+
+def test_each_figure_has_its_caption_beside_it(results):
+    text = report.render_report(**results)
+    for name in ("control_comparison", "encoding_by_region"):
+        figure = text[text.index(f'<figure id="{name}"') :].partition("</figure>")[0]
+        first = (CAPTIONS / f"{name}.rst").read_text(encoding="utf-8").splitlines()[0]
+        assert first.strip("*") in figure
 
 
 def test_figures_are_embedded_and_their_files_linked_from_where_the_page_lies(results):
@@ -138,7 +157,16 @@ def test_missing_numbers_are_dashes_and_never_nan(results, claims):
     write_table(results["claims"], claims)
     page = report.render_report(**results)
     assert not re.search(r">[^<]*\bnan\b", page)
-    assert "not judged" in page
+    assert "no test" in page
+
+
+def test_a_cell_without_a_test_says_why(results, claims):
+    claims.loc[:, ["estimate", "q", "q_opposite"]] = np.nan
+    claims["note"] = "fewer than two subjects have this statistic"
+    write_table(results["claims"], claims)
+    page = report.render_report(**results)
+    assert "no test</strong><small>in &lt; 2 subjects</small>" in page
+    assert "says why (in &lt; 2 subjects: fewer than two subjects have the statistic)." in page
 
 
 @pytest.mark.parametrize(
@@ -167,13 +195,51 @@ def test_conclusions_follow_from_the_verdicts(claims, verdicts, said, unsaid):
     assert only["sentence"].startswith("predicts responses above chance")
 
 
+@pytest.mark.parametrize(
+    ("verdicts", "sentence"),
+    [
+        (
+            {("P1", "raw"): "undetermined"},
+            "is not shown to predict responses, and is not shown to add to the activations of all "
+            "layers (C1): its order in space and time is not judged",
+        ),
+        (
+            {("P1", "raw"): "supported"},
+            "predicts responses above chance, but is not shown to add to the activations of all "
+            "layers (C1): its order in space and time is not judged",
+        ),
+        (
+            {("P1", "raw"): "contradicted"},
+            "predicts responses below chance, and is not shown to add to the activations of all "
+            "layers (C1): its order in space and time is not judged",
+        ),
+        (
+            {
+                ("P1", "raw"): "undetermined",
+                ("C1", "unique"): "supported",
+                ("C2", "unique"): "supported",
+            },
+            "is not shown to predict responses; yet it adds to the activations (C1) and exceeds "
+            "its best control (C2); its order in space and time is undetermined",
+        ),
+    ],
+)
+def test_halves_of_a_conclusion_are_joined_as_they_relate(claims, verdicts, sentence):
+    rows = claims[(claims["dataset"] == "simulated_meg_backprop")]
+    rows = rows[rows["model"] == rows["model"].iloc[0]]
+    keys = list(zip(rows["prediction"], rows["variant"], strict=True))
+    rows = rows[[key in verdicts for key in keys]].copy()
+    rows["verdict"] = [verdicts[key] for key in keys if key in verdicts]
+    assert [row["sentence"] for row in report.conclusions(rows)] == [sentence]
+
+
 def test_data_are_counted_per_subject(results, count_stores):
     responses, scores = count_stores
     (row,) = report.data_counts(responses, scores)
     assert (row["subjects"], row["images"], row["targets"], row["masked"]) == (2, "4", "7–9", "3")
-    assert row["edge_share"] == 0.134
+    assert (row["fits"], row["edge_fits"], row["edge_share"]) == (3, 1, 0.134)
     page = report.render_report(**results, responses=responses, scores=scores)
-    assert "13.4 %" in page
+    assert re.search(r">3</td>\s*<td[^>]*>1</td>\s*<td[^>]*>13.4 %</td>", page)
     assert "Cichy et al. 2014" in page
     assert "CC BY 4.0" in page
 
@@ -187,7 +253,8 @@ def test_the_ceiling_between_subjects_is_told_or_that_there_is_none(
         **results, responses=responses, scores=[first]
     )
     table = pd.DataFrame(
-        {"dataset": "objects92", "edge_share": 0.0, "roi": ["EVC", "EVC", "IT", "IT"],
+        {"dataset": "objects92", "model": "a", "layer": "l", "subject": "s", "edge_share": 0.0,
+         "roi": ["EVC", "EVC", "IT", "IT"],
          "time": np.nan, "intersubject_r": [0.2, 0.4, 0.5, 0.0]}
     )  # fmt: skip
     write_table(tmp_path / "scores.parquet", table)

@@ -6,16 +6,25 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.lines import Line2D
 
+from gradbrain.config.schema import StatisticsSettings
 from gradbrain.figures import layout, style
 from gradbrain.figures.inputs import FigureInputs, require_columns, require_rows
+from gradbrain.figures.intervals import with_bootstrap_interval
+
+#: Values that a spatial score can take.
+RANGES = {"spatial_r": (-1.0, 1.0), "spatial_difference": (-np.inf, np.inf)}
+REFERENCE = (0, (3, 2))
 
 TITLE = "Best layer by distance from V1"
 INPUTS = ("hierarchy",)
 MODALITIES = ("fmri",)
 SPACES = ()
 
-COLUMNS = ["subject", "roi", "roi_rank", "distance_mm", "best_layer_depth", "score"]
+COLUMNS = ["subject", "roi", "roi_rank", "distance_mm", "best_layer_depth", "ci_low", "ci_high"]
+SCORE = ["score", "score_statistic", "score_low", "score_high"]
+COLUMNS += SCORE
 
 
 def select(inputs: FigureInputs) -> pd.DataFrame:
@@ -24,6 +33,9 @@ def select(inputs: FigureInputs) -> pd.DataFrame:
     The definition of best layer is the primary one of the study (``statistics.best_layer``).
     ``score`` is the Pearson correlation of distance and best layer over regions or, where there
     are no distances or too few regions, the difference in depth of higher minus early regions.
+    ``ci_low`` and ``ci_high`` are the interval of the mean over subjects in a region,
+    ``score_low`` and ``score_high`` that of the score, the one that its claim has; NaN where the
+    study has too few subjects.
     """
     table = inputs.table("hierarchy")
     keys = ["dataset", "modality", "model", "signal", "role", "variant"]
@@ -31,19 +43,21 @@ def select(inputs: FigureInputs) -> pd.DataFrame:
     shown = primary & table["role"].isin(["activation", "learning"])
     depths = table[shown & (table["statistic"] == "best_layer_depth")]
     require_rows(depths, figure="best_layer_by_distance", what="best layers of regions (fMRI)")
-    depths = depths.rename(columns={"value": "best_layer_depth"})
+    depths = with_bootstrap_interval(
+        depths, [*keys, "roi"], inputs.settings, within=(0.0, 1.0)
+    ).rename(columns={"value": "best_layer_depth"})
     spatial = table[shown & table["statistic"].isin(["spatial_r", "spatial_difference"])]
     # A subject with both was scored over regions: the correlation is the statistic then.
     spatial = spatial.sort_values("statistic", ascending=False)
     spatial = spatial.drop_duplicates([*keys, "subject"])
-    spatial = spatial.rename(columns={"value": "score", "statistic": "score_statistic"})
+    spatial = _with_score_interval(spatial, keys, inputs.settings)
     # The table lists the regions of a data set from low to high.
     order = depths.drop_duplicates(["dataset", "roi"])[["dataset", "roi"]]
     order = order.assign(roi_rank=order.groupby("dataset").cumcount())
-    data = depths[[*keys, "subject", "roi", "distance_mm", "best_layer_depth"]]
+    data = depths[[*keys, "subject", "roi", "distance_mm", "best_layer_depth", "ci_low", "ci_high"]]
     data = data.merge(order, on=["dataset", "roi"], how="left", validate="many_to_one")
     data = data.merge(
-        spatial[[*keys, "subject", "score", "score_statistic"]],
+        spatial[[*keys, "subject", *SCORE]],
         on=[*keys, "subject"],
         how="left",
         validate="many_to_one",
@@ -51,17 +65,30 @@ def select(inputs: FigureInputs) -> pd.DataFrame:
     return data.sort_values([*keys, "subject", "roi_rank"], ignore_index=True)
 
 
+def _with_score_interval(
+    spatial: pd.DataFrame, keys: list[str], settings: StatisticsSettings
+) -> pd.DataFrame:
+    """Spatial scores of subjects with the interval of their mean."""
+    parts = [
+        with_bootstrap_interval(part, keys, settings, within=RANGES[str(statistic)])
+        for statistic, part in spatial.groupby("statistic")
+    ]
+    joined = pd.concat(parts) if parts else spatial.assign(ci_low=np.nan, ci_high=np.nan)
+    names = {"value": "score", "statistic": "score_statistic"}
+    return joined.rename(columns=names | {"ci_low": "score_low", "ci_high": "score_high"})
+
+
 def plot_best_layer_by_distance(
     data: pd.DataFrame, *, ax: Axes, reference: pd.DataFrame | None = None
 ) -> Axes:
-    """Draw the best layer of each region: subjects as thin lines, their mean as a thick one.
+    """Draw the best layer of each region: subjects as dots, their mean as a line, the score above.
 
     Parameters
     ----------
     data
         One quantity of one data set and model: ``subject``, ``roi``, ``roi_rank``,
-        ``distance_mm``, ``best_layer_depth`` in [0, 1], ``score``. Without distances the
-        regions stand side by side in their order.
+        ``distance_mm``, ``best_layer_depth`` in [0, 1] with the interval of its mean, ``score``
+        with that of its own. Without distances the regions stand side by side in their order.
     ax
         Where to draw.
     reference
@@ -71,34 +98,29 @@ def plot_best_layer_by_distance(
     colour = style.signal_colour(data["signal"].iloc[0], data["role"].iloc[0])
     by_distance = _has_distances(data)
     if reference is not None and not reference.empty:
-        place, depths = _places(reference, by_distance)
-        ax.plot(
-            place,
-            depths.mean(),
-            color=style.MUTED,
-            linestyle=(0, (3, 2)),
-            zorder=1,
-            label="activation",
-        )
-        ax.legend(loc="upper left", borderaxespad=0.2)
-    place, depths = _places(data, by_distance)
-    shift = np.linspace(-0.01, 0.01, max(len(depths), 2))[: len(depths)]
-    for (_, line), offset in zip(depths.iterrows(), shift, strict=True):
-        # A small offset keeps subjects with the same best layer apart.
-        ax.plot(place, line + offset, color=colour, alpha=0.25, linewidth=0.8, zorder=2)
-    mean, half_width = layout.mean_interval(depths.to_numpy())
-    ax.errorbar(place, mean, yerr=half_width, color=colour, marker="o", linewidth=1.6, zorder=3)
-    ax.set_ylim(-0.04, 1.12)
+        place, means = _placed_means(reference, by_distance)
+        ax.plot(place, means["mean"], color=style.MUTED, linestyle=REFERENCE, zorder=1)
+    place, means = _placed_means(data, by_distance)
+    depths = data.pivot_table(index="subject", columns="roi_rank", values="best_layer_depth")
+    depths = depths.reindex(columns=means.index)
+    width = place.max() - place.min() or 1.0
+    # Side by side, so that subjects with the same best layer are told apart.
+    for (_, line), shift in zip(
+        depths.iterrows(), layout.spread(len(depths), 0.02 * width), strict=True
+    ):
+        ax.plot(place + shift, line, color=colour, alpha=0.25, linewidth=0.7, zorder=2)
+        layout.draw_subjects(place + shift, line, ax=ax, colour=colour)
+    layout.draw_means(place, means, ax=ax, colour=colour)
+    ax.set_ylim(-0.04, 1.04)
     ax.set_yticks(np.linspace(0, 1, 6))
     names = data.drop_duplicates("roi").set_index("roi_rank")["roi"]
+    margin = 0.06 * width if by_distance else 0.4
+    ax.set_xlim(place.min() - margin, place.max() + margin)
     if by_distance:
         ax.set_xlabel("distance from V1 (mm)")
-        margin = 0.06 * (place.max() - place.min() or 1)
-        ax.set_xlim(place.min() - margin, place.max() + margin)
     else:
-        ax.set_xticks(place, labels=[names[rank] for rank in depths.columns])
-        ax.set_xlim(place.min() - 0.4, place.max() + 0.4)
-    _write_score(data, ax=ax)
+        ax.set_xticks(place, labels=[names[rank] for rank in means.index])
+    ax.text(0, 1.02, score_text(data), transform=ax.transAxes, va="bottom", fontsize=7)
     return ax
 
 
@@ -107,41 +129,28 @@ def _has_distances(data: pd.DataFrame) -> bool:
     return bool(np.isfinite(distances).all() and np.ptp(distances) > 0)
 
 
-def _places(data: pd.DataFrame, by_distance: bool) -> tuple[np.ndarray, pd.DataFrame]:
-    """Places of regions along x, and depths as subjects by regions."""
-    depths = data.pivot_table(index="subject", columns="roi_rank", values="best_layer_depth")
+def _placed_means(data: pd.DataFrame, by_distance: bool) -> tuple[np.ndarray, pd.DataFrame]:
+    """Places of regions along x, and their means and intervals in the same order."""
+    means = layout.means_by(data, "roi_rank", "best_layer_depth")
     if not by_distance:
-        return np.arange(len(depths.columns), dtype=float), depths
-    distance = data.groupby("roi_rank")["distance_mm"].mean().reindex(depths.columns)
+        return np.arange(len(means), dtype=float), means
+    distance = data.groupby("roi_rank")["distance_mm"].mean().reindex(means.index)
     order = np.argsort(distance.to_numpy(), kind="stable")
-    return distance.to_numpy()[order], depths.iloc[:, order]
+    return distance.to_numpy()[order], means.iloc[order]
 
 
-def _write_score(data: pd.DataFrame, *, ax: Axes) -> None:
-    scores = data.drop_duplicates("subject")["score"].to_numpy(dtype=float)
-    scores = scores[np.isfinite(scores)]
-    if scores.size == 0:
-        text = "spatial score undefined"
-    else:
-        mean, half_width = layout.mean_interval(scores[:, None])
-        is_difference = (data["score_statistic"] == "spatial_difference").any()
-        symbol = "Δ depth" if is_difference else "r"
-        text = f"{symbol} = {style.signed(mean[0])}"
-        if np.isfinite(half_width[0]):
-            text += f" ± {half_width[0]:.2f}"
-        text += f"  (n = {scores.size})"
-    ax.text(
-        0.98,
-        0.03,
-        text,
-        transform=ax.transAxes,
-        ha="right",
-        va="bottom",
-        fontsize=7,
-        color=style.INK,
-        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1.5},
-        zorder=5,
-    )
+def score_text(data: pd.DataFrame) -> str:
+    """Spatial score: mean over subjects, its interval where there is one, number of subjects."""
+    subjects = data.drop_duplicates("subject")
+    subjects = subjects[np.isfinite(subjects["score"].to_numpy(dtype=float))]
+    if subjects.empty:
+        return "spatial score undefined"
+    first = subjects.iloc[0]
+    symbol = "Δ depth" if first["score_statistic"] == "spatial_difference" else "r"
+    text = f"{symbol} = {style.signed(subjects['score'].mean())}"
+    if np.isfinite(first["score_low"]):
+        text += f" [{style.signed(first['score_low'])}, {style.signed(first['score_high'])}]"
+    return f"{text}, n = {len(subjects)}"
 
 
 def figure(data: pd.DataFrame) -> Figure:
@@ -149,7 +158,7 @@ def figure(data: pd.DataFrame) -> Figure:
     require_columns(data, COLUMNS, figure="best_layer_by_distance")
     n_columns = len(layout.quantities(data))
     return layout.figure_of_blocks(
-        layout.blocks(data), _draw_block, width=0.8 + 2.3 * n_columns, height=2.5
+        layout.blocks(data), _draw_block, width=0.8 + 2.3 * n_columns, height=2.9
     )
 
 
@@ -157,9 +166,18 @@ def _draw_block(row: SubFigure, block: layout.Block) -> None:
     quantities = layout.quantities(block.data)
     axes = row.subplots(1, len(quantities), squeeze=False, sharey=True)[0]
     activation = block.data[block.data["role"] == "activation"]
+    handles = [
+        layout.subject_handle(),
+        layout.mean_handle(has_interval=bool(block.data["ci_low"].notna().any())),
+    ]
     for ax, quantity in zip(axes, quantities, strict=True):
         reference = None if quantity.role == "activation" else activation
         part = layout.of_quantity(block.data, quantity)
         plot_best_layer_by_distance(part, ax=ax, reference=reference)
-        ax.set_title(quantity.label)
+        ax.set_title(quantity.label, pad=15)
+    if len(activation) and len(quantities) > 1:
+        handles.append(
+            Line2D([], [], color=style.MUTED, linestyle=REFERENCE, label="mean of the activation")
+        )
     axes[0].set_ylabel("best layer (relative depth)")
+    row.legend(handles=handles, loc="outside lower left", ncols=len(handles))

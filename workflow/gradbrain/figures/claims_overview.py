@@ -31,10 +31,21 @@ COLUMNS = [
     "q_opposite",
     "n",
     "verdict",
+    "note",
 ]
 
-#: Width of the row labels, in cells.
-LABELS = 4.4
+#: Width of the row labels, and height of a group's headings, in cells.
+LABELS = 2.9
+HEADINGS = 1.6
+
+#: Why a claim has no estimate or no q, by words of its note: as short as a cell, and in full.
+REASONS = {
+    "fewer than two subjects": ("in < 2 subjects", "fewer than two subjects have the statistic"),
+    "no control": ("no control", "the signal set has none"),
+    "no such statistic": ("no statistic", "the statistic is not in the results"),
+    "undefined on permuted": ("no null", "the statistic is undefined on permuted images"),
+    "C1 is not supported": ("not judged", "C1 is not supported"),
+}
 
 #: Columns of the overview, grouped: what raw scores say, then what the unique part says.
 GROUPS: dict[str, list[tuple[str, str]]] = {
@@ -89,13 +100,13 @@ def overview_columns(data: pd.DataFrame) -> list[tuple[str, str, str]]:
 
 
 def plot_claims_overview(data: pd.DataFrame, *, ax: Axes) -> Axes:
-    """Draw the table of verdicts.
+    """Draw the tables of verdicts: above, on signals alone; below, on their unique part.
 
     Parameters
     ----------
     data
         Claims: ``prediction``, ``dataset``, ``model``, ``signal``, ``variant``, ``estimate``,
-        ``unit``, ``q``, ``n``, ``verdict``.
+        ``unit``, ``q``, ``n``, ``verdict``, ``note``.
     ax
         Where to draw; one unit is one cell.
     """
@@ -105,24 +116,28 @@ def plot_claims_overview(data: pd.DataFrame, *, ax: Axes) -> Axes:
         (row.dataset, row.model, row.signal, row.prediction, row.variant): row
         for row in data.itertuples()
     }
-    places = _column_places(columns)
-    for i, (dataset, model, signal) in enumerate(rows):
-        for place, (_, prediction, variant) in zip(places, columns, strict=True):
-            about = "activation" if prediction == "A1" else signal
-            claim = cells.get((dataset, model, about, prediction, variant))
-            if claim is not None:
-                _draw_cell(claim, place, i, ax=ax)
-    _draw_headings(rows, columns, places, ax=ax)
-    ax.set_xlim(-0.1, places[-1] + 1.1)
-    ax.set_ylim(len(rows) + 0.1, -1.6)
+    groups = list(dict.fromkeys(group for group, _, _ in columns))
+    for place, group in enumerate(groups):
+        members = [column[1:] for column in columns if column[0] == group]
+        top = place * (HEADINGS + len(rows)) + HEADINGS
+        _draw_headings(group, members, top, ax=ax)
+        _draw_row_labels(rows, len(members), top, ax=ax)
+        for i, (dataset, model, signal) in enumerate(rows):
+            for j, (prediction, variant) in enumerate(members):
+                about = "activation" if prediction == "A1" else signal
+                claim = cells.get((dataset, model, about, prediction, variant))
+                if claim is not None:
+                    _draw_cell(claim, j, top + i, ax=ax)
+    ax.set_xlim(-LABELS, _n_columns(columns) + 0.05)
+    ax.set_ylim(len(groups) * (HEADINGS + len(rows)) + 0.1, 0)
     ax.axis("off")
     return ax
 
 
-def _column_places(columns: list[tuple[str, str, str]]) -> list[float]:
-    """Left edge of each column, with a gap between groups."""
-    groups = list(dict.fromkeys(group for group, _, _ in columns))
-    return [j + 0.25 * groups.index(group) for j, (group, _, _) in enumerate(columns)]
+def _n_columns(columns: list[tuple[str, str, str]]) -> int:
+    """Columns of the widest group."""
+    groups = [group for group, _, _ in columns]
+    return max(map(groups.count, groups))
 
 
 def _draw_cell(claim: Any, x: float, y: float, *, ax: Axes) -> None:
@@ -131,21 +146,49 @@ def _draw_cell(claim: Any, x: float, y: float, *, ax: Axes) -> None:
     ax.add_patch(
         Rectangle((x + 0.03, y + 0.06), 0.94, 0.88, facecolor=fill, edgecolor=edge, linewidth=0.7)
     )
-    estimate = "–" if not np.isfinite(claim.estimate) else rounded(claim.estimate)
-    unit = "ms" if claim.unit == "ms" else ""
-    ax.text(
-        x + 0.5,
-        y + 0.38,
-        f"{mark} {estimate} {unit}".strip(),
-        ha="center",
-        va="center",
-        color=ink,
-        fontsize=7.5,
-        fontweight="bold",
-    )
+    estimate, test = cell_text(claim)
+    for height, text, size, weight in ((0.36, estimate, 8, "bold"), (0.7, test, 7, "normal")):
+        ax.text(
+            x + 0.5,
+            y + height,
+            f"{mark} {text}" if text == estimate else text,
+            ha="center",
+            va="center",
+            color=ink,
+            fontsize=size,
+            fontweight=weight,
+        )
+
+
+def cell_text(claim: Any) -> tuple[str, str]:
+    """What a cell says of a claim: its estimate and q, or that there is no test, and why.
+
+    Parameters
+    ----------
+    claim
+        Has ``estimate``, ``unit``, ``q``, ``q_opposite``, ``verdict`` and ``note``.
+    """
+    reasons = [short for short, _ in _reasons(claim.note)]
+    if not np.isfinite(claim.estimate):
+        known = [reason for reason in reasons if reason != "not judged"]
+        return "no test", known[0] if known else ""
+    estimate = f"{rounded(claim.estimate)} {'ms' if claim.unit == 'ms' else ''}".strip()
     decisive = claim.q_opposite if claim.verdict == "contradicted" else claim.q
-    q = f"q {_short(decisive)}" if np.isfinite(decisive) else "not judged"
-    ax.text(x + 0.5, y + 0.7, q, ha="center", va="center", color=ink, fontsize=6)
+    if np.isfinite(decisive):
+        return estimate, f"q {_short(decisive)}"
+    return estimate, reasons[-1] if reasons else "no test"
+
+
+def _reasons(note: object) -> list[tuple[str, str]]:
+    """Reasons that a note gives, short and in full."""
+    return [reason for words, reason in REASONS.items() if words in str(note)]
+
+
+def explanations(data: pd.DataFrame) -> str:
+    """What the short reasons of the cells mean, each once."""
+    said = {text for claim in data.itertuples() for text in cell_text(claim)}
+    meant = [f"{short}: {full}" for short, full in REASONS.values() if short in said]
+    return "; ".join(meant)
 
 
 def rounded(estimate: float) -> str:
@@ -158,63 +201,53 @@ def _short(q: float) -> str:
     return "< .001" if q < 0.001 else f"= {q:.3f}".replace("0.", ".")
 
 
-def _draw_headings(
-    rows: list[tuple[str, str, str]],
-    columns: list[tuple[str, str, str]],
-    places: list[float],
-    *,
-    ax: Axes,
-) -> None:
-    for place, (_, prediction, _) in zip(places, columns, strict=True):
-        ax.text(place + 0.5, -0.68, prediction, ha="center", fontsize=9, fontweight="bold")
+def _draw_headings(group: str, members: list[tuple[str, str]], top: float, *, ax: Axes) -> None:
+    ax.text(0.03, top - 1.28, group, fontsize=9, fontweight="bold", color=style.INK)
+    ax.plot([0.03, len(members) - 0.03], [top - 1.18] * 2, color=style.INK, lw=0.8)
+    for j, (prediction, _) in enumerate(members):
+        ax.text(j + 0.5, top - 0.8, prediction, ha="center", fontsize=9, fontweight="bold")
         ax.text(
-            place + 0.5,
-            -0.6,
+            j + 0.5,
+            top - 0.7,
             style.PREDICTIONS[prediction],
             ha="center",
             va="top",
-            fontsize=5.6,
+            fontsize=7,
             color=style.INK,
             linespacing=1.15,
         )
-    for group in dict.fromkeys(group for group, _, _ in columns):
-        members = [p for p, column in zip(places, columns, strict=True) if column[0] == group]
-        ax.plot([members[0] + 0.03, members[-1] + 0.97], [-1.1, -1.1], color=style.INK, lw=0.8)
-        middle = (members[0] + members[-1] + 1) / 2
-        ax.text(middle, -1.2, group, ha="center", fontsize=8, color=style.INK)
+
+
+def _draw_row_labels(
+    rows: list[tuple[str, str, str]], n_columns: int, top: float, *, ax: Axes
+) -> None:
     previous = ("", "")
     for i, (dataset, model, signal) in enumerate(rows):
+        y = top + i
         if (dataset, model) != previous:
-            ax.plot([-LABELS, places[-1] + 1], [i, i], color=style.FAINT, lw=0.6, clip_on=False)
+            ax.plot([-LABELS, n_columns], [y, y], color=style.FAINT, lw=0.6, clip_on=False)
             name = style.dataset_label(dataset)
-            ax.text(-LABELS, i + 0.16, name, va="top", fontsize=7, fontweight="bold")
-            ax.text(-LABELS, i + 0.54, style.model_label(model), va="top", fontsize=7)
-        label = style.signal_label(signal).replace(" (", "\n(")
-        ax.text(-0.12, i + 0.5, label, ha="right", va="center", fontsize=7, linespacing=1.2)
+            ax.text(-LABELS, y + 0.12, name, va="top", fontsize=7.5, fontweight="bold")
+            ax.text(-LABELS, y + 0.4, style.model_label(model), va="top", fontsize=7.5)
         previous = (dataset, model)
+        ax.text(-LABELS, y + 0.68, style.signal_label(signal), va="top", fontsize=7.5)
 
 
 def figure(data: pd.DataFrame) -> Figure:
-    """Draw the overview with the legend of verdicts below."""
+    """Draw the overview, with a legend of verdicts."""
     require_columns(data, COLUMNS, figure="claims_overview")
-    n_rows, columns = len(overview_rows(data)), overview_columns(data)
-    cell_width, cell_height, below = 0.72, 0.44, 0.4
-    table_width = _column_places(columns)[-1] + 1
-    span = LABELS + table_width + 0.3
-    width, height = cell_width * span, cell_height * (n_rows + 1.7) + below
-    whole = Figure(figsize=(width, height))
-    ax = whole.add_axes(
-        (
-            (LABELS + 0.1) / span,
-            below / height,
-            (table_width + 0.2) / span,
-            1 - (below + 0.05) / height,
-        )
-    )
+    columns = overview_columns(data)
+    n_groups = len({group for group, _, _ in columns})
+    width = 0.95 * (_n_columns(columns) + LABELS + 0.05)
+    height = 0.58 * (n_groups * (HEADINGS + len(overview_rows(data))) + 0.1)
+    whole = Figure(figsize=(width + 0.2, height + 0.7))
+    size = whole.get_size_inches()
+    ax = whole.add_axes((0.1 / size[0], 0.6 / size[1], width / size[0], height / size[1]))
     plot_claims_overview(data, ax=ax)
     handles = [
         Rectangle((0, 0), 1, 1, facecolor=fill, edgecolor="#C9C9C9", label=f"{mark}  {verdict}")
         for verdict, (fill, _, mark) in style.VERDICTS.items()
     ]
-    whole.legend(handles=handles, loc="lower right", ncols=len(handles), borderaxespad=0.8)
+    whole.legend(handles=handles, loc="lower left", ncols=len(handles), borderaxespad=0.4)
+    whole.text(0.1 / size[0], 0.38 / size[1], explanations(data), fontsize=7, va="bottom")
     return whole

@@ -10,20 +10,23 @@ from matplotlib.lines import Line2D
 
 from gradbrain.figures import layout, style
 from gradbrain.figures.inputs import FigureInputs, require_columns, require_rows
+from gradbrain.figures.intervals import with_bootstrap_interval
 
 TITLE = "Unique variance of learning signals and their controls"
 INPUTS = ("hierarchy",)
 MODALITIES = ("fmri", "meg")
 SPACES = ()
 
-COLUMNS = ["signal", "role", "subject", "unique_r2", "margin", "c2_threshold"]
+COLUMNS = ["signal", "role", "subject", "unique_r2", "ci_low", "ci_high", "margin"]
+COLUMNS += ["c2_threshold"]
 
 
 def select(inputs: FigureInputs) -> pd.DataFrame:
     """Mean unique R² per subject and signal, with the thresholds of claims C1 and C2.
 
     ``c2_threshold`` of a learning signal is the mean over subjects of the best of its own
-    controls plus the margin; it is NaN for controls and for signals without any.
+    controls plus the margin; it is NaN for controls and for signals without any. ``ci_low`` and
+    ``ci_high`` are the interval of the mean, NaN where the study has too few subjects.
     """
     table = inputs.table("hierarchy")
     rows = table[
@@ -33,7 +36,8 @@ def select(inputs: FigureInputs) -> pd.DataFrame:
     ]
     require_rows(rows, figure="control_comparison", what="unique scores of learning signals")
     keys = ["dataset", "modality", "model", "signal", "role"]
-    data = rows[[*keys, "subject"]].assign(
+    rows = with_bootstrap_interval(rows, keys, inputs.settings)
+    data = rows[[*keys, "subject", "ci_low", "ci_high"]].assign(
         unique_r2=rows["value"], margin=inputs.settings.smallest_unique_r2
     )
     group = ["dataset", "model", "signal"]
@@ -49,13 +53,13 @@ def select(inputs: FigureInputs) -> pd.DataFrame:
 
 
 def plot_control_comparison(data: pd.DataFrame, *, ax: Axes) -> Axes:
-    """Draw unique R² per signal: subjects as dots, mean and 95 % interval.
+    """Draw unique R² per signal: subjects as dots, mean and, with enough of them, its interval.
 
     Parameters
     ----------
     data
-        One data set and model: ``signal``, ``role``, ``subject``, ``unique_r2``, ``margin``,
-        ``c2_threshold``.
+        One data set and model: ``signal``, ``role``, ``subject``, ``unique_r2`` with the
+        interval of its mean, ``margin``, ``c2_threshold``.
     ax
         Where to draw. Below the dotted line a signal adds nothing of note to activations (C1);
         the bar across a learning signal is its best control's mean plus the margin (C2).
@@ -68,32 +72,30 @@ def plot_control_comparison(data: pd.DataFrame, *, ax: Axes) -> Axes:
     ax.axhline(0, color=style.FAINT, linewidth=0.8, zorder=0)
     ax.axhline(margin, color=style.MUTED, linewidth=0.9, linestyle=":", zorder=1)
     for place, signal in enumerate(signals):
-        values = data.loc[data["signal"] == signal, "unique_r2"].to_numpy(dtype=float)
+        own = data[data["signal"] == signal]
         colour = style.signal_colour(signal, roles[signal])
-        spread = np.linspace(-0.18, 0.18, len(values)) if len(values) > 1 else np.zeros(1)
-        ax.scatter(place + spread, values, s=9, color=colour, alpha=0.45, linewidths=0, zorder=2)
-        threshold = data.loc[data["signal"] == signal, "c2_threshold"].iloc[0]
+        threshold = own["c2_threshold"].iloc[0]
         if np.isfinite(threshold):
             ax.plot([place - 0.4, place + 0.4], [threshold] * 2, color=style.INK, linewidth=1.3)
-        mean, half_width = layout.mean_interval(values[:, None])
-        ax.errorbar(
-            [place],
-            mean,
-            yerr=half_width,
-            color=colour,
+        layout.draw_subjects(
+            place + layout.spread(len(own), 0.28), own["unique_r2"], ax=ax, colour=colour, size=12
+        )
+        layout.draw_means(
+            np.array([place]),
+            layout.means_by(own, "signal", "unique_r2"),
+            ax=ax,
+            colour=colour,
             marker=style.signal_marker(signal, roles[signal]),
             markersize=6.5,
             markeredgecolor="white",
-            linewidth=1.6,
-            zorder=3,
         )
     labels = [style.signal_label(signal).replace(" (", "\n(") for signal in signals]
     ax.set_xticks(
         range(len(signals)), labels=labels, rotation=35, ha="right", rotation_mode="anchor"
     )
     ax.set_xlim(-0.6, len(signals) - 0.4)
-    low = min(0.0, data["unique_r2"].min())
-    high = np.nanmax([2 * margin, data["unique_r2"].max(), data["c2_threshold"].max()])
+    drawn = data[["unique_r2", "ci_low", "ci_high", "c2_threshold"]]
+    low, high = min(0.0, drawn.min().min()), max(2 * margin, drawn.max().max())
     ax.set_ylim(low - 0.05 * (high - low), high + 0.08 * (high - low))
     return ax
 
@@ -129,13 +131,16 @@ def figure(data: pd.DataFrame) -> Figure:
             ax.tick_params(labelbottom=False)
     for j, model in enumerate(models):
         axes[0, j].set_title(style.model_label(model), fontweight="bold")
-    _add_legend(whole)
+    _add_legend(whole, has_interval=bool(data["ci_low"].notna().any()))
     return whole
 
 
-def _add_legend(whole: Figure) -> None:
+def _add_legend(whole: Figure, *, has_interval: bool) -> None:
     handles = [
-        Line2D([], [], color=style.MUTED, linestyle=":", label="margin of C1"),
-        Line2D([], [], color=style.INK, linewidth=1.3, label="best control + margin (C2)"),
+        layout.subject_handle(),
+        layout.mean_handle(has_interval=has_interval, joined=False),
+        Line2D([], [], color=style.MUTED, linestyle=":", label="smallest R² of interest (C1)"),
+        Line2D([], [], color=style.INK, linewidth=1.3, label="best control plus that (C2)"),
     ]
-    whole.legend(handles=handles, loc="outside lower right", ncols=2)
+    ncols = 1 if whole.get_figwidth() < 5 else 2
+    whole.legend(handles=handles, loc="outside lower left", ncols=ncols)

@@ -39,14 +39,18 @@ _HEMISPHERES = {
     "l": "left",
     "r": "right",
 }
-#: Hemisphere and view (elevation and azimuth in degrees). From behind and below: the lateral view
-#: shows LO and FFA, the medial one V1 to V3, VO and PHC.
-VIEWS: tuple[tuple[str, str | tuple[float, float]], ...] = (
-    ("left", (-45.0, 230.0)),
-    ("left", (-30.0, 300.0)),
-    ("right", (-30.0, 240.0)),
-    ("right", (-45.0, 310.0)),
+#: Label, hemisphere and view (elevation and azimuth in degrees). From somewhat behind and below:
+#: the lateral view shows LO and FFA, the medial one V1 to V3, VO and PHC.
+VIEWS: tuple[tuple[str, str, str | tuple[float, float]], ...] = (
+    ("left, lateral", "left", (-35.0, 205.0)),
+    ("left, medial", "left", (-35.0, 335.0)),
+    ("right, medial", "right", (-35.0, 205.0)),
+    ("right, lateral", "right", (-35.0, 335.0)),
 )
+#: Colours of scores end at this percentile: a few vertices of noise do not dim all others.
+HIGHEST_PERCENTILE = 95
+#: Pearson r is drawn on at least this range.
+SMALLEST_R = 0.05
 
 
 def select(inputs: FigureInputs) -> pd.DataFrame:
@@ -221,48 +225,75 @@ def render_brain(
     return pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
+def score_range(data: pd.DataFrame) -> tuple[float, float]:
+    """Range of the colours of one quantity: from zero to a high percentile of positive ones.
+
+    Parameters
+    ----------
+    data
+        One quantity of one data set and model: ``score``, ``variant``.
+    """
+    smallest = layout.UNIQUE_RANGE[1] if data["variant"].iloc[0] == "unique" else SMALLEST_R
+    above = data["score"][data["score"] > 0]
+    high = float(np.percentile(above, HIGHEST_PERCENTILE)) if len(above) else 0.0
+    return 0.0, max(smallest, high)
+
+
 def figure(data: pd.DataFrame) -> Figure:
-    """Arrange a row per data set and model: above the score, below the best layer."""
+    """Arrange a row per data set, model and quantity: above the score, below the best layer."""
     require_columns(data, COLUMNS, figure="cortical_map")
-    n_columns = len(layout.quantities(data))
-    return layout.figure_of_blocks(
-        layout.blocks(data), _draw_block, width=0.6 + 3.6 * n_columns, height=2.15
-    )
+    items = layout.blocks(data)
+    counts = [len(layout.quantities(block.data)) for block in items]
+    height = 0.3 * len(items) + 3.0 * sum(counts)
+    whole = Figure(figsize=(8.2, height), layout="constrained")
+    rows = whole.subfigures(len(items), 1, squeeze=False, hspace=0.02, height_ratios=counts)[:, 0]
+    for row, block in zip(rows, items, strict=True):
+        row.suptitle(block.title, x=0.01, ha="left", fontsize=9.5, fontweight="bold")
+        _draw_block(row, block)
+    return whole
 
 
 def _draw_block(row: SubFigure, block: layout.Block) -> None:
     quantities = layout.quantities(block.data)
-    highest = block.data.groupby("variant")["score"].max().clip(lower=layout.UNIQUE_RANGE[1])
-    panels = row.subfigures(1, len(quantities), squeeze=False, wspace=0.02)[0]
+    panels = row.subfigures(len(quantities), 1, squeeze=False, hspace=0.02)[:, 0]
     for panel, quantity in zip(panels, quantities, strict=True):
-        part = layout.of_quantity(block.data, quantity)
-        panel.suptitle(quantity.label, fontsize=8.5, fontweight="normal")
-        axes = panel.subplots(2, len(VIEWS))
-        measure = style.MEASURE_LABELS["r" if quantity.variant == "raw" else "unique_r2"]
-        looks = [
-            ("score", style.score_colours(), 0.0, float(highest[quantity.variant]), measure),
-            ("best_layer", style.depth_colours(), 0.0, 1.0, "best layer\n(depth)"),
-        ]
-        for line, (column, colours, low, high, label) in zip(axes, looks, strict=True):
-            for ax, (hemisphere, view) in zip(line, VIEWS, strict=True):
-                plot_cortical_map(
-                    part,
-                    ax=ax,
-                    column=column,
-                    hemisphere=hemisphere,
-                    view=view,
-                    colours=colours,
-                    low=low,
-                    high=high,
-                )
-            bar = panel.colorbar(
-                ScalarMappable(Normalize(low, high), colours),
-                ax=list(line),
-                aspect=12,
-                shrink=0.7,
-                pad=0.01,
-                fraction=0.05,
+        panel.suptitle(quantity.label, x=0.01, ha="left", fontsize=8.5, fontweight="normal")
+        _draw_quantity(panel, layout.of_quantity(block.data, quantity), quantity.variant)
+
+
+def _draw_quantity(panel: SubFigure, part: pd.DataFrame, variant: str) -> None:
+    axes = panel.subplots(2, len(VIEWS))
+    # Where no layer predicts, neither line is coloured.
+    part = part.assign(score=part["score"].where(part["score"] > 0))
+    measure = style.MEASURE_LABELS["r" if variant == "raw" else "unique_r2"]
+    looks = [
+        ("score", style.score_colours(), *score_range(part), f"{measure}\nof best layer"),
+        ("best_layer", style.depth_colours(), 0.0, 1.0, "best layer\n(relative depth)"),
+    ]
+    for line, (column, colours, low, high, label) in zip(axes, looks, strict=True):
+        for ax, (_, hemisphere, view) in zip(line, VIEWS, strict=True):
+            plot_cortical_map(
+                part,
+                ax=ax,
+                column=column,
+                hemisphere=hemisphere,
+                view=view,
+                colours=colours,
+                low=low,
+                high=high,
             )
-            bar.set_label(label, fontsize=6.5)
-            bar.ax.tick_params(labelsize=6)
-            bar.outline.set_visible(False)
+        above = bool((part[column] > high).any())
+        bar = panel.colorbar(
+            ScalarMappable(Normalize(low, high), colours),
+            ax=list(line),
+            aspect=12,
+            shrink=0.75,
+            pad=0.01,
+            fraction=0.05,
+            extend="max" if above else "neither",
+        )
+        bar.set_label(label, fontsize=6.5)
+        bar.ax.tick_params(labelsize=6)
+        bar.outline.set_visible(False)
+    for ax, (label, _, _) in zip(axes[0], VIEWS, strict=True):
+        ax.set_title(label, fontsize=7, loc="center", color=style.INK, pad=2)

@@ -6,9 +6,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.lines import Line2D
 
 from gradbrain.figures import layout, style
 from gradbrain.figures.inputs import FigureInputs, require_columns, require_rows
+from gradbrain.figures.intervals import student_interval
 
 TITLE = "Encoding score by region and layer"
 INPUTS = ("scores",)
@@ -16,21 +18,33 @@ MODALITIES = ("fmri",)
 SPACES = ()
 
 COLUMNS = ["subject", "layer", "depth", "roi", "roi_rank", "value", "ceiling"]
+COLUMNS += ["ci_low", "ci_high"]
 
 
 def select(inputs: FigureInputs) -> pd.DataFrame:
-    """Scores per subject, layer and region: r of each signal and its unique R²."""
+    """Scores per subject, layer and region: r of each signal and its unique R².
+
+    ``ci_low`` and ``ci_high`` are Student's interval of the mean over subjects of a region's
+    score, averaged over layers; NaN where the study has too few subjects.
+    """
     scores = layout.with_ceiling(layout.with_variant(inputs.table("scores")))
     rows = scores[(scores["unit_kind"] == "roi") & scores["role"].isin(["activation", "learning"])]
     require_rows(rows, figure="encoding_by_region", what="scores by region (fMRI data sets)")
     keys = ["dataset", "modality", "model", "signal", "role", "variant"]
     order = [*keys, "layer_index", "roi_rank", "subject"]
     columns = [*keys, *COLUMNS, "layer_index", "distance_mm", "null_high"]
+    per_subject = rows.groupby([*keys, "roi_rank", "subject"], as_index=False)["value"].mean()
+    bounds = [
+        (*name, *student_interval(region["value"].to_numpy(), inputs.settings))
+        for name, region in per_subject.groupby([*keys, "roi_rank"])
+    ]
+    intervals = pd.DataFrame(bounds, columns=[*keys, "roi_rank", "ci_low", "ci_high"])
+    rows = rows.merge(intervals, on=[*keys, "roi_rank"], how="left", validate="many_to_one")
     return rows[columns].sort_values(order, ignore_index=True)
 
 
 def plot_region_profile(data: pd.DataFrame, *, ax: Axes) -> Axes:
-    """Draw the score per region, averaged over layers: subjects as dots, mean and interval.
+    """Draw the score per region, averaged over layers: subjects as dots, mean as a line.
 
     Behind them, where it is known, the ceiling between subjects.
 
@@ -38,31 +52,21 @@ def plot_region_profile(data: pd.DataFrame, *, ax: Axes) -> Axes:
     ----------
     data
         One quantity of one data set and model: ``subject``, ``layer``, ``roi``, ``roi_rank``,
-        ``value``, ``ceiling``.
+        ``value`` with the interval of its mean, ``ceiling``.
     ax
         Where to draw.
     """
     require_columns(data, COLUMNS, figure="encoding_by_region")
     per_subject = data.pivot_table(index="subject", columns="roi_rank", values="value")
     ranks = np.asarray(per_subject.columns, dtype=float)
-    mean, half_width = layout.mean_interval(per_subject.to_numpy())
     colour = style.signal_colour(data["signal"].iloc[0], data["role"].iloc[0])
-    n_subjects = len(per_subject)
-    shift = np.linspace(-0.16, 0.16, n_subjects) if n_subjects > 1 else np.zeros(1)
     ax.axhline(0, color=style.FAINT, linewidth=0.8, zorder=0)
     layout.draw_ceiling(data, "roi_rank", ax=ax)
-    ax.scatter(
-        (ranks[None, :] + shift[:, None]).ravel(),
-        per_subject.to_numpy().ravel(),
-        s=5,
-        color=colour,
-        alpha=0.35,
-        linewidths=0,
-        zorder=1,
-    )
-    ax.errorbar(
-        ranks, mean, yerr=half_width, color=colour, marker="o", markersize=3.5, linewidth=1.4
-    )
+    shifts = layout.spread(len(per_subject), 0.3)
+    for (_, scores), shift in zip(per_subject.iterrows(), shifts, strict=True):
+        layout.draw_subjects(ranks + shift, scores, ax=ax, colour=colour)
+    means = layout.means_by(data, "roi_rank", "value")
+    layout.draw_means(ranks, means, ax=ax, colour=colour, markersize=3, linewidth=1.4)
     ax.set_xlim(ranks.min() - 0.5, ranks.max() + 0.5)
     return ax
 
@@ -108,7 +112,7 @@ def plot_encoding_by_region(
     )
     names = data.drop_duplicates("roi_rank").set_index("roi_rank")["roi"]
     labels = [names[rank] for rank in mean.columns]
-    long = max(map(len, labels)) > 3
+    long = len(labels) > 5 or max(map(len, labels)) > 3
     ax.set_xticks(
         range(len(labels)),
         labels=labels,
@@ -130,7 +134,7 @@ def figure(data: pd.DataFrame) -> Figure:
     require_columns(data, COLUMNS, figure="encoding_by_region")
     n_columns = len(layout.quantities(data))
     return layout.figure_of_blocks(
-        layout.blocks(data), _draw_block, width=1.4 + 2.1 * n_columns, height=3.3
+        layout.blocks(data), _draw_block, width=1.4 + 2.1 * n_columns, height=3.7
     )
 
 
@@ -169,3 +173,19 @@ def _draw_block(row: SubFigure, block: layout.Block) -> None:
         bar.ax.tick_params(labelsize=6.5)
         bar.set_label(style.MEASURE_LABELS[measure], fontsize=7)
     axes[1, 0].set_ylabel("layer (relative depth)")
+    handles = [
+        layout.subject_handle(),
+        layout.mean_handle(has_interval=bool(block.data["ci_low"].notna().any())),
+        Line2D(
+            [],
+            [],
+            linestyle="none",
+            marker="o",
+            markerfacecolor="white",
+            markeredgecolor="#222222",
+            label="best layer, where its score is above zero (maps)",
+        ),
+    ]
+    ceiling = [handle for handle in axes[0, 0].lines if handle.get_label() == layout.CEILING_LABEL]
+    handles = [*handles[:2], *ceiling, handles[2]]
+    row.legend(handles=handles, loc="outside lower left", ncols=len(handles))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure, FigureBase, SubFigure
-from scipy import stats
+from matplotlib.lines import Line2D
+from numpy.typing import ArrayLike
 
 from gradbrain.figures import style
 
@@ -108,6 +110,9 @@ def with_ceiling(scores: pd.DataFrame) -> pd.DataFrame:
     return scores.assign(ceiling=scores["intersubject_r"].where(scores["variant"] == "raw"))
 
 
+CEILING_LABEL = "ceiling between subjects"
+
+
 def draw_ceiling(data: pd.DataFrame, unit: str, *, ax: Axes, scale: float = 1.0) -> None:
     """Draw how well subjects predict one another: mean over subjects, and lowest to highest.
 
@@ -143,7 +148,7 @@ def draw_ceiling(data: pd.DataFrame, unit: str, *, ax: Axes, scale: float = 1.0)
         linewidth=1.0,
         linestyle=(0, (1, 1)),
         zorder=0.6,
-        label="ceiling between subjects",
+        label=CEILING_LABEL,
     )
 
 
@@ -173,30 +178,108 @@ def figure_of_blocks(
     return figure
 
 
-def mean_interval(values: np.ndarray, level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
-    """Mean over subjects and half the width of its Student interval.
+def draw_means(
+    places: np.ndarray, means: pd.DataFrame, *, ax: Axes, colour: str, **look: Any
+) -> None:
+    """Draw means over subjects and their intervals, where they have one.
 
     Parameters
     ----------
-    values
-        Shape ``(n_subjects, n_units)``; NaN where a subject has no value.
-    level
-        Coverage.
+    places
+        Shape ``(n_units,)``, along x.
+    means
+        One row per unit: ``mean``, ``low``, ``high``; the latter two are NaN without an interval.
+    ax
+        Where to draw.
+    colour
+        Of both.
+    look
+        Further properties of the line through the means.
+    """
+    known = np.isfinite(means["low"].to_numpy(dtype=float))
+    if known.any():
+        ax.vlines(
+            np.asarray(places)[known],
+            means["low"].to_numpy()[known],
+            means["high"].to_numpy()[known],
+            color=colour,
+            linewidth=1.4,
+            zorder=3,
+        )
+    drawn: dict[str, Any] = {"marker": "o", "linewidth": 1.6, "zorder": 3.5} | look
+    ax.plot(places, means["mean"].to_numpy(), color=colour, **drawn)
+
+
+def means_by(data: pd.DataFrame, unit: str, value: str) -> pd.DataFrame:
+    """Mean over subjects and interval per unit, from ``ci_low`` and ``ci_high`` of its rows.
 
     Returns
     -------
-    mean, half_width
-        Shape ``(n_units,)`` each; the half width is NaN where fewer than two subjects count.
+    pandas.DataFrame
+        Indexed by `unit`, sorted: ``mean``, ``low``, ``high``.
     """
-    values = np.asarray(values, dtype=float)
-    count = np.isfinite(values).sum(axis=0)
-    safe = np.maximum(count, 1)
-    mean = np.where(count > 0, np.nansum(values, axis=0) / safe, np.nan)
-    squares = np.nansum((values - mean) ** 2, axis=0)
-    deviation = np.sqrt(squares / np.maximum(count - 1, 1))
-    quantile = stats.t.ppf(0.5 + level / 2, np.maximum(count - 1, 1))
-    half_width = np.where(count > 1, quantile * deviation / np.sqrt(safe), np.nan)
-    return mean, half_width
+    groups = data.groupby(unit)
+    return pd.DataFrame(
+        {
+            "mean": groups[value].mean(),
+            "low": groups["ci_low"].first(),
+            "high": groups["ci_high"].first(),
+        }
+    )
+
+
+def spread(n_subjects: int, width: float) -> np.ndarray:
+    """Places of subjects side by side about zero, shape ``(n_subjects,)``."""
+    return np.linspace(-width, width, n_subjects) if n_subjects > 1 else np.zeros(1)
+
+
+def draw_subjects(
+    places: ArrayLike, values: ArrayLike, *, ax: Axes, colour: str, size: float = 9.0
+) -> None:
+    """Draw subjects as open dots before their mean, in all figures that draw them.
+
+    Parameters
+    ----------
+    places, values
+        Of the same shape.
+    ax
+        Where to draw.
+    colour
+        Of the rim.
+    size
+        Area in square points.
+    """
+    ax.scatter(
+        places, values, s=size, facecolors="white", edgecolors=colour, linewidths=0.8, zorder=4
+    )
+
+
+def subject_handle() -> Line2D:
+    """Entry of a legend for the dots of subjects."""
+    return Line2D(
+        [],
+        [],
+        linestyle="none",
+        marker="o",
+        markersize=3,
+        markerfacecolor="white",
+        markeredgecolor=style.INK,
+        label="one subject",
+    )
+
+
+def mean_handle(*, has_interval: bool, joined: bool = True) -> Line2D:
+    """Entry of a legend for means over subjects, which says whether they have intervals."""
+    return Line2D(
+        [],
+        [],
+        color=style.INK,
+        marker="o",
+        markersize=4,
+        linestyle="-" if joined else "none",
+        linewidth=1.6,
+        label="mean, 95 % interval" if has_interval else "mean (too few subjects for an interval)",
+    )
 
 
 def depth_colour(depth: float | np.ndarray) -> np.ndarray:

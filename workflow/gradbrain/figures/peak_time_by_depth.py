@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
@@ -9,30 +10,46 @@ from matplotlib.figure import Figure, SubFigure
 from gradbrain.figures import layout, style
 from gradbrain.figures.declarations import FigureError
 from gradbrain.figures.inputs import FigureInputs, require_columns, require_rows
+from gradbrain.figures.intervals import with_bootstrap_interval
 
 TITLE = "Peak time by depth of layer"
 INPUTS = ("hierarchy",)
 MODALITIES = ("meg",)
 SPACES = ()
 
-COLUMNS = ["subject", "layer", "depth", "peak_time_ms", "temporal_r"]
+COLUMNS = ["subject", "layer", "depth", "peak_time_ms", "ci_low", "ci_high", "temporal_r"]
+COLUMNS += ["r_low", "r_high"]
+#: Peak times of fewer layers have no order to speak of: no line joins them, and they have no r.
+FEWEST_LAYERS = 3
 
 
 def select(inputs: FigureInputs) -> pd.DataFrame:
     """Peak time (ms) per subject and layer, with the subject's temporal score.
 
-    Layers whose score never exceeds chance have no peak time and no row.
+    Layers whose score never exceeds chance have no peak time and no row. ``ci_low`` and
+    ``ci_high`` are the interval of the mean over subjects, ``r_low`` and ``r_high`` that of the
+    temporal score, the one that its claim has; NaN where the study has too few subjects.
     """
     table = inputs.table("hierarchy")
     keys = ["dataset", "modality", "model", "signal", "role", "variant", "onset_source"]
     shown = table["role"].isin(["activation", "learning"])
     peaks = table[shown & (table["statistic"] == "peak_time") & table["value"].notna()]
     require_rows(peaks, figure="peak_time_by_depth", what="peak times of layers (MEG data sets)")
-    temporal = table[shown & (table["statistic"] == "temporal_r")]
-    temporal = temporal.rename(columns={"value": "temporal_r"})
-    data = peaks[[*keys, "subject", "layer", "depth"]].assign(peak_time_ms=_milliseconds(peaks))
+    peaks = with_bootstrap_interval(peaks, [*keys, "layer"], inputs.settings)
+    temporal = with_bootstrap_interval(
+        table[shown & (table["statistic"] == "temporal_r")],
+        keys,
+        inputs.settings,
+        within=(-1.0, 1.0),
+    ).rename(columns={"value": "temporal_r", "ci_low": "r_low", "ci_high": "r_high"})
+    factor = _milliseconds(peaks)
+    data = peaks[[*keys, "subject", "layer", "depth"]].assign(
+        peak_time_ms=factor * peaks["value"],
+        ci_low=factor * peaks["ci_low"],
+        ci_high=factor * peaks["ci_high"],
+    )
     data = data.merge(
-        temporal[[*keys, "subject", "temporal_r"]],
+        temporal[[*keys, "subject", "temporal_r", "r_low", "r_high"]],
         on=[*keys, "subject"],
         how="left",
         validate="many_to_one",
@@ -41,59 +58,83 @@ def select(inputs: FigureInputs) -> pd.DataFrame:
 
 
 def _milliseconds(peaks: pd.DataFrame) -> pd.Series:
+    """Factor from the unit of each row to ms."""
     factor = peaks["unit"].map({"s": 1000.0, "ms": 1.0})
     if factor.isna().any():
         found = sorted(set(peaks.loc[factor.isna(), "unit"].astype(str)))
         raise FigureError(f"hierarchy table: peak_time has unit {found}; expected 's' or 'ms'")
-    return factor * peaks["value"]
+    return factor
 
 
 def plot_peak_time_by_depth(data: pd.DataFrame, *, ax: Axes) -> Axes:
-    """Draw peak time over depth: subjects as thin lines, their mean as a thick one.
+    """Draw peak time over depth: subjects as dots, their mean as a line.
 
     Parameters
     ----------
     data
         Some quantities of one data set and model: ``signal``, ``role``, ``variant``,
-        ``subject``, ``depth``, ``peak_time_ms``, ``temporal_r``.
+        ``subject``, ``depth``, ``peak_time_ms`` with the interval of its mean, ``temporal_r``
+        with that of its own.
     ax
         Where to draw. The raw score of a learning signal is dashed with open marks, its unique
-        part solid with filled ones.
+        part solid with filled ones. Fewer than three layers are not joined by lines.
     """
     require_columns(data, COLUMNS, figure="peak_time_by_depth")
-    for quantity in layout.quantities(data):
+    quantities = layout.quantities(data)
+    # Side by side, so that quantities that peak together are told apart.
+    shifts = layout.spread(len(quantities), _dodge(data))
+    for quantity, shift in zip(quantities, shifts, strict=True):
         part = layout.of_quantity(data, quantity)
-        times = part.pivot_table(index="subject", columns="depth", values="peak_time_ms")
         colour = style.signal_colour(quantity.signal, quantity.role)
         hollow = quantity.role == "learning" and quantity.variant == "raw"
-        for _, line in times.iterrows():
-            ax.plot(times.columns, line, color=colour, alpha=0.18, linewidth=0.7, zorder=1)
-        mean, half_width = layout.mean_interval(times.to_numpy())
-        ax.errorbar(
-            times.columns,
-            mean,
-            yerr=half_width,
-            color=colour,
-            linestyle=(0, (3, 2)) if hollow else "-",
-            marker="o",
+        means = layout.means_by(part, "depth", "peak_time_ms")
+        joined = len(means) >= FEWEST_LAYERS
+        for _, line in part.groupby("subject"):
+            layout.draw_subjects(
+                line["depth"] + shift, line["peak_time_ms"], ax=ax, colour=colour, size=5
+            )
+            if joined:
+                ax.plot(
+                    line["depth"] + shift,
+                    line["peak_time_ms"],
+                    color=colour,
+                    alpha=0.18,
+                    linewidth=0.7,
+                    zorder=1,
+                )
+        layout.draw_means(
+            means.index.to_numpy(dtype=float) + shift,
+            means,
+            ax=ax,
+            colour=colour,
+            linestyle="none" if not joined else (0, (3, 2)) if hollow else "-",
+            markersize=5.5,
             markerfacecolor="white" if hollow else colour,
-            linewidth=1.5,
-            elinewidth=0.8,
-            zorder=3,
-            label=_legend_text(part, quantity),
+            label=legend_text(part, quantity),
         )
     ax.set_xlim(-0.04, 1.04)
     return ax
 
 
-def _legend_text(part: pd.DataFrame, quantity: layout.Quantity) -> str:
+def _dodge(data: pd.DataFrame) -> float:
+    """Half the width over which quantities stand side by side: well within a layer's own place."""
+    depths = np.unique(data["depth"].to_numpy(dtype=float))
+    return float(min(0.02, 0.25 * np.diff(depths).min())) if len(depths) > 1 else 0.02
+
+
+def legend_text(part: pd.DataFrame, quantity: layout.Quantity) -> str:
+    """Name of a quantity, and its temporal score with its interval where there is one."""
     name = "activation" if quantity.role == "activation" else style.VARIANT_LABELS[quantity.variant]
     if quantity.role == "learning":
         name = f"signal, {name}" if quantity.variant == "unique" else f"signal {name}"
-    temporal = part.drop_duplicates("subject")["temporal_r"].mean()
-    return (
-        f"{name}: r = {style.signed(temporal)}" if pd.notna(temporal) else f"{name}: too few layers"
-    )
+    subjects = part.drop_duplicates("subject")
+    if subjects["temporal_r"].isna().all():
+        return name
+    text = f"{name}\nr = {style.signed(subjects['temporal_r'].mean())}"
+    low, high = subjects[["r_low", "r_high"]].iloc[0]
+    if np.isfinite(low):
+        text += f" [{style.signed(low)}, {style.signed(high)}]"
+    return f"{text}, n = {subjects['temporal_r'].notna().sum()}"
 
 
 def figure(data: pd.DataFrame) -> Figure:
@@ -101,7 +142,7 @@ def figure(data: pd.DataFrame) -> Figure:
     require_columns(data, COLUMNS, figure="peak_time_by_depth")
     n_columns = max(len(_learning_signals(block.data)) for block in layout.blocks(data))
     return layout.figure_of_blocks(
-        layout.blocks(data), _draw_block, width=max(5.2, 4.6 * n_columns), height=2.9
+        layout.blocks(data), _draw_block, width=max(6.2, 5.0 * n_columns), height=3.0
     )
 
 
@@ -119,9 +160,31 @@ def _draw_block(row: SubFigure, block: layout.Block) -> None:
         plot_peak_time_by_depth(panel, ax=ax)
         ax.set_title(style.signal_label(signal))
         ax.set_xlabel("relative depth of layer")
-        ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+        _add_legend(panel, ax=ax)
     axes[0].set_ylabel(layout.time_label(block.data, of="peak time"))
-    # The interval of two or three subjects may be wider than any recording.
-    earliest, latest = block.data["peak_time_ms"].min(), block.data["peak_time_ms"].max()
+    drawn = block.data[["peak_time_ms", "ci_low", "ci_high"]]
+    earliest, latest = float(drawn.min().min()), float(drawn.max().max())
     margin = max(20.0, 0.1 * (latest - earliest))
-    axes[0].set_ylim(earliest - margin, latest + margin)
+    # Peaks are sought after image onset.
+    axes[0].set_ylim(max(0.0, earliest - margin), latest + margin)
+
+
+def _add_legend(panel: pd.DataFrame, *, ax: Axes) -> None:
+    handles = [
+        *ax.get_legend_handles_labels()[0],
+        layout.subject_handle(),
+        layout.mean_handle(
+            has_interval=bool(panel["ci_low"].notna().any()),
+            joined=panel["layer"].nunique() >= FEWEST_LAYERS,
+        ),
+    ]
+    without = panel[panel.groupby(["signal", "variant"])["temporal_r"].transform("count") == 0]
+    title = f"no r: fewer than {FEWEST_LAYERS} layers peak" if len(without) else None
+    ax.legend(
+        handles=handles,
+        title=title,
+        title_fontsize=7,
+        alignment="left",
+        loc="center left",
+        bbox_to_anchor=(1.0, 0.5),
+    )

@@ -12,6 +12,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from gradbrain.figures import style
-from gradbrain.figures.claims_overview import overview_columns, overview_rows, rounded
+from gradbrain.figures.claims_overview import (
+    cell_text,
+    explanations,
+    overview_columns,
+    overview_rows,
+)
 from gradbrain.figures.declarations import FOLDER, FigureError, declaration
 from gradbrain.store import open_store, read_table
 from gradbrain.store.columns import CLAIM_COLUMNS
@@ -39,6 +45,9 @@ FIGURE_ORDER = (
     "rsa_summary",
     "claims_overview",
 )
+
+#: With more penalties than this share on its edge the grid is too narrow for a fit.
+EDGE_SHARE_LIMIT = 0.1
 
 REFERENCES = (
     "Raugel et al. 2026. Misalignment Between Backpropagation and the Hierarchy of Brain "
@@ -136,6 +145,7 @@ def render_report(
         .reindex(list(style.VERDICTS), fill_value=0)
         .to_dict(),
         verdicts=style.VERDICTS,
+        explanations=explanations(table),
         conclusions=conclusions(table),
         matrix=verdict_matrix(table),
         predictions=_predictions(table),
@@ -144,6 +154,7 @@ def render_report(
         drawn={path.stem for path in figures},
         claims=table.to_dict("records"),
         data=data_counts(responses, scores),
+        edge_share_limit=EDGE_SHARE_LIMIT,
         sources=_sources(responses),
         references=REFERENCES,
         config=config.read_text(encoding="utf-8"),
@@ -160,7 +171,7 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters["number"] = number
-    environment.filters["rounded"] = lambda x: rounded(x) if math.isfinite(x) else "–"
+    environment.filters["cell_text"] = lambda claim: cell_text(SimpleNamespace(**claim))
     environment.filters["share"] = share
     environment.filters["percent"] = lambda share: "–" if share is None else f"{100 * share:.1f} %"
     environment.filters["signal"] = style.signal_label
@@ -301,7 +312,7 @@ def conclusions(claims: pd.DataFrame) -> list[dict[str, str]]:
     Returns
     -------
     list of dict
-        ``dataset``, ``model``, ``signal``, ``sentence``.
+        ``dataset``, ``model``, ``signal``, ``sentence``, a predicate that wants its subject.
     """
     found = []
     for dataset, model, signal in overview_rows(claims):
@@ -318,14 +329,16 @@ def conclusions(claims: pd.DataFrame) -> list[dict[str, str]]:
 
 
 def _conclusion(verdict_of: dict[tuple[str, str], str]) -> str:
+    found = verdict_of.get(("P1", "raw"), "")
     predicts = {
         "supported": "predicts responses above chance",
         "contradicted": "predicts responses below chance",
-    }.get(verdict_of.get(("P1", "raw"), ""), "is not shown to predict responses")
+    }.get(found, "is not shown to predict responses")
     if verdict_of.get(("C1", "unique")) != "supported":
+        then = ", but is not" if found == "supported" else ", and is not"
         return (
-            f"{predicts}, but is not shown to add to the activations of all layers (C1): its order "
-            "in space and time is not judged"
+            f"{predicts}{then} shown to add to the activations of all layers (C1): its order in "
+            "space and time is not judged"
         )
     if verdict_of.get(("C2", "unique")) != "supported":
         beyond = (
@@ -340,7 +353,8 @@ def _conclusion(verdict_of: dict[tuple[str, str], str]) -> str:
         ]
         for verdict in ("supported", "contradicted")
     }
-    parts = [predicts, beyond]
+    # Together with the activations a signal may add what it does not predict alone.
+    parts = [predicts, beyond if found == "supported" else f"yet it {beyond}"]
     if order["supported"]:
         parts.append(
             f"its order is what backpropagation predicts in {', '.join(order['supported'])}"
@@ -366,19 +380,25 @@ def data_counts(responses: Sequence[Path], scores: Sequence[Path]) -> list[dict[
     -------
     list of dict
         Per data set: ``subjects``; the ranges ``images``, ``targets`` and ``masked`` over
-        subjects as text; ``edge_share``, the largest share of reliable targets whose penalty
-        lies on the edge of the grid, or None; ``ceiling``, r between subjects at the region or
-        time where its mean over subjects is highest, or None where subjects do not share images
-        and targets; ``licence`` and ``preprocessing``.
+        subjects as text; ``fits``, the number of layers, models and subjects fitted;
+        ``edge_share``, the largest share over fits of targets predicted above zero whose penalty
+        lies on the edge of the grid, or None; ``edge_fits``, the number of fits where that share
+        is above a tenth; ``ceiling``, r between subjects at the region or time where its mean
+        over subjects is highest, or None where subjects do not share images and targets;
+        ``licence`` and ``preprocessing``.
     """
     stores = [open_store(path, kind="responses") for path in responses]
-    edges: dict[str, float] = {}
+    edges: dict[str, list[float]] = {}
     ceilings: dict[str, float] = {}
     unit = ["dataset", "roi", "time"]
     for path in scores:
-        table = read_table(path, [*unit, "edge_share", "intersubject_r"])
-        for dataset, share in table.groupby("dataset")["edge_share"].max().items():
-            edges[str(dataset)] = max(float(share), edges.get(str(dataset), 0.0))
+        table = read_table(
+            path, [*unit, "model", "layer", "subject", "edge_share", "intersubject_r"]
+        )
+        # All rows of one fit have its share.
+        fits = table.groupby(["dataset", "model", "layer", "subject"])["edge_share"].max()
+        for dataset, shares in fits.groupby("dataset"):
+            edges.setdefault(str(dataset), []).extend(map(float, shares))
         # The same for all models: a subject's others are no matter of a model.
         means = table.groupby(unit, dropna=False)["intersubject_r"].mean().dropna()
         ceilings |= {str(name): float(r) for name, r in means.groupby("dataset").max().items()}
@@ -395,7 +415,9 @@ def data_counts(responses: Sequence[Path], scores: Sequence[Path]) -> list[dict[
                 "images": _range([shape["image"] for shape in shapes]),
                 "targets": _range(targets),
                 "masked": _range([int(store.attrs.get("n_masked_targets", 0)) for store in own]),
-                "edge_share": edges.get(dataset),
+                "fits": len(edges.get(dataset, [])),
+                "edge_fits": sum(share > EDGE_SHARE_LIMIT for share in edges.get(dataset, [])),
+                "edge_share": max(edges.get(dataset, []), default=None),
                 "ceiling": ceilings.get(dataset),
                 "licence": str(own[0].attrs.get("licence", "")),
                 "preprocessing": str(own[0].attrs.get("preprocessing", "")),
