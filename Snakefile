@@ -144,3 +144,10 @@ onsuccess:
         print(f"  report   {RESULTS}/report.html")
         print(f"  claims   {RESULTS}/claims.md")
         print(f"  figures  {RESULTS}/figures/")
+    # Reads tables with pandas, which planning does without.
+    from gradbrain.encoding.grid_edge import edge_note
+
+    tables = [Path(path) for path in plan.per_model("scores", "parquet")]
+    note = edge_note(path for path in tables if path.exists())
+    if note:
+        print(f"  note     {note}")
