@@ -16,7 +16,6 @@ from gradbrain.config.study import load_study
 from gradbrain.plan.command_line import check_config_option
 from gradbrain.plan.interpreter import shell_prefix
 from gradbrain.plan.jobs import Plan
-from gradbrain.plan.roots import link_roots
 
 # --configfile replaces the default study: Snakemake would merge the two, key by key.
 if not workflow.overwrite_configfiles:
@@ -35,10 +34,16 @@ CODE_ROOT = Path() if ROOT == Path.cwd() else ROOT
 try:
     if workflow.is_main_process:
         check_config_option(sys.argv)
-    study = load_study(config, root=ROOT, where=str(CONFIG_FILE))
+    study = load_study(
+        config,
+        root=ROOT,
+        where=str(CONFIG_FILE),
+        overrides=workflow.config_settings.config,
+    )
     plan = Plan(study, CODE_ROOT)
     plan.check_roots()
-    link_roots(study.settings.roots, Path("data"), str(CONFIG_FILE))
+    for link in plan.link_roots():
+        print(f"{link} -> {link.readlink()}", file=sys.stderr)
     # Jobs of an executor read the Snakefile again; thousands of them need not check the study.
     if workflow.is_main_process:
         plan.check()
@@ -139,3 +144,10 @@ onsuccess:
         print(f"  report   {RESULTS}/report.html")
         print(f"  claims   {RESULTS}/claims.md")
         print(f"  figures  {RESULTS}/figures/")
+    # Reads tables with pandas, which planning does without.
+    from gradbrain.encoding.grid_edge import edge_note
+
+    tables = [Path(path) for path in plan.per_model("scores", "parquet")]
+    note = edge_note(path for path in tables if path.exists())
+    if note:
+        print(f"  note     {note}")

@@ -44,10 +44,10 @@ def size(n_bytes: int) -> str:
 
 
 def item_line(item: Item) -> str:
-    count = f"{item.n_files} file{'s' if item.n_files != 1 else ''}"
     optional = "" if item.required or item.state == "there" else ", not required"
     detail = f"  [{item.detail}]" if item.detail else ""
-    return f"  {item.state:<10} {count:>12} {size(item.n_bytes):>10}  {item.path}{optional}{detail}"
+    what = f"{item.state:<10} {item.count:>16} {size(item.n_bytes):>10}"
+    return f"  {what}  {item.path}{optional}{detail}"
 
 
 def heading(name: str, items: list[Item], verdict: str) -> str:
@@ -96,9 +96,23 @@ def refuse_missing(entry: DatasetEntry, data: Path, *, is_given: bool) -> bool:
     return entry.arrives_by_itself
 
 
+def find_entry(name: str, folders: list[Path]) -> DatasetEntry:
+    """Look up an entry; where none is found, say how to name a registry of one's own."""
+    registries = Registries([ROOT / "config", *folders])
+    try:
+        return registries.dataset(name, where="name")
+    except GradbrainError as error:
+        if folders or name in registries.datasets:
+            raise
+        raise GradbrainError(
+            f"{error}. For a data set of your own name the folder of its datasets.yaml: "
+            "--registry FOLDER"
+        ) from None
+
+
 def main(argv: list[str] | None = None) -> None:
     arguments = parse_arguments(argv)
-    entry = Registries([ROOT / "config", *arguments.registry]).dataset(arguments.name, where="name")
+    entry = find_entry(arguments.name, arguments.registry)
     subjects = list(entry.subjects)
     for name in arguments.subjects or []:
         choose(name, entry.subjects, what=f"subject of {entry.name}", where="--subjects")

@@ -47,7 +47,8 @@ def parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="DATASET=IMAGES,TARGETS,UNITS",
-        help="size of one subject, in the place of `expected` of its entry",
+        help="size of one subject, in the place of `expected` of its entry and of what the headers "
+        "of the adapter arrays' files say",
     )
     parser.add_argument(
         "--images-per-s",

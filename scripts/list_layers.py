@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import fnmatch
+import logging
 import sys
 from pathlib import Path
 
@@ -13,6 +14,9 @@ sys.path.insert(0, str(ROOT / "workflow"))
 from gradbrain.config import GradbrainError
 from gradbrain.config.cli import run
 from gradbrain.config.registries import read_yaml
+
+logger = logging.getLogger("list_layers")
+LAYERS = ROOT / "config" / "layers.csv"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -26,7 +30,14 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--models", type=Path, default=ROOT / "config" / "models.yaml", help="model registry"
     )
-    parser.add_argument("--output", type=Path, default=ROOT / "config" / "layers.csv")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=LAYERS,
+        help="table to write; rows of other architectures that it holds stay where patterns are "
+        "given. By default that of this repository, %(default)s: name one in a registry folder of "
+        "yours for your own models",
+    )
     return parser
 
 
@@ -51,13 +62,17 @@ def main(argv: list[str] | None = None) -> None:
     from gradbrain.store import read_table, write_table
 
     if arguments.patterns:
-        chosen = matching(arguments.patterns, [*import_timm().list_models(), *ARCHITECTURES])
+        listed = matching(arguments.patterns, [*import_timm().list_models(), *ARCHITECTURES])
+        chosen = set(listed)
         if arguments.output.exists():
             chosen |= set(read_table(arguments.output, COLUMNS)["architecture"])
     else:
         entries = read_yaml(arguments.models).get("models") or {}
-        chosen = {entry["architecture"] for entry in entries.values()}
-    write_table(arguments.output, layer_table(chosen))
+        listed = chosen = {entry["architecture"] for entry in entries.values()}
+    table = layer_table(chosen)
+    write_table(arguments.output, table)
+    count = int(table["architecture"].isin(listed).sum())
+    logger.info("wrote %d layers of %s to %s", count, ", ".join(sorted(listed)), arguments.output)
 
 
 if __name__ == "__main__":

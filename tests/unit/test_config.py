@@ -15,6 +15,7 @@ from gradbrain.config.study import layers_by_count, load_study
 from gradbrain.plan.jobs import Plan
 
 ROOT = Path(__file__).resolve().parents[2]
+LAYERS = "models.mobilenetv2_050_untrained.layers"
 STUDIES = sorted(
     path
     for path in (ROOT / "config").glob("*.yaml")
@@ -49,16 +50,16 @@ def test_every_study_in_the_repository_is_valid(path):
         ({"studdy": 1}, "studdy: unknown key"),
         ({"encoding": {"n_fold": 3}}, "encoding.n_fold: unknown key"),
         ({"encoding": {"n_folds": 1}}, "encoding.n_folds: .*greater than or equal to 2, found 1"),
-        ({"models": [{"name": "resnet_5"}]}, "models.0.name: there is no model 'resnet_5'"),
+        ({"models": [{"name": "resnet_5"}]}, "models: there is no model 'resnet_5'"),
         (
             {"models": [{"name": "mobilenetv2_050_untrained", "layers": ["blocks.9"]}]},
-            "models.0.layers: there is no layer of mobilenetv2_050_untrained 'blocks.9'.*"
+            f"{LAYERS}: there is no layer of mobilenetv2_050_untrained 'blocks.9'.*"
             "Allowed: .*blocks.0",
         ),
-        ({"datasets": [{"name": "nsdd"}]}, "datasets.0.name: there is no data set 'nsdd'"),
+        ({"datasets": [{"name": "nsdd"}]}, "datasets: there is no data set 'nsdd'"),
         (
             {"datasets": [{"name": "objects92", "subjects": ["objects92-s99"]}]},
-            "datasets.0.subjects: there is no subject of objects92 'objects92-s99'.*"
+            "datasets.objects92.subjects: there is no subject of objects92 'objects92-s99'.*"
             "Allowed: objects92-s01",
         ),
         ({"features": {"signal_set": "demoo"}}, "there is no signal set 'demoo'. Did you mean"),
@@ -122,6 +123,41 @@ def test_a_section_that_is_no_mapping_and_a_data_set_without_subjects_are_named(
         DatasetEntry(name="a", adapter="simulated", modality="fmri")
 
 
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"only_models": ["other"]}, "--config: only_models: there is no model 'other'"),
+        ({"only_models": 3}, "--config: only_models: expected a list"),
+        ({"study": "features"}, "--config: study: 'features' names"),
+        ({"models": [{"name": "net"}]}, "--config: models: there is no model 'net'"),
+        ({"registries": ["nosuch"]}, "--config: registries: there is no folder"),
+        ({"encoding": {"n_fold": 3}}, "--config: encoding.n_fold: unknown key"),
+    ],
+)
+def test_what_came_from_the_command_line_is_said_to(given, message):
+    with pytest.raises(GradbrainError) as error:
+        load_study(study_config() | given, root=ROOT, where="mine.yaml", overrides=given)
+    assert str(error.value).startswith(message)
+
+
+def test_each_fault_is_told_with_its_source():
+    config = study_config() | {"only_models": 3, "encoding": {"n_fold": 3, "n_draws": 5}}
+    given = {"only_models": 3, "encoding": {"n_draws": 5}}
+    with pytest.raises(GradbrainError) as error:
+        load_study(config, root=ROOT, where="mine.yaml", overrides=given)
+    told = sorted(str(error.value).splitlines())
+    assert told[0].startswith("--config: only_models: expected a list")
+    assert told[1].startswith("mine.yaml: encoding.n_fold: unknown key")
+
+
+def test_layers_of_several_models_are_allowed_once():
+    models = [{"name": name} for name in ("mobilenetv2_050_untrained", "mobilenetv2_100_untrained")]
+    with pytest.raises(GradbrainError) as error:
+        load({**study_config(), "models": models, "only_layers": ["blocks.99"]})
+    allowed = str(error.value).partition("Allowed: ")[2].split(", ")
+    assert len(set(allowed)) == len(allowed) > 5
+
+
 def test_an_unknown_key_of_a_section_lists_the_keys_of_that_section():
     with pytest.raises(GradbrainError) as error:
         load({**study_config(), "features": {"signal_set": "demo", "unitt": "layer"}})
@@ -133,12 +169,12 @@ def test_an_unknown_key_of_a_section_lists_the_keys_of_that_section():
     [
         (
             {"n": 2},
-            "models.0.layers.count: missing key; models.0.layers.n: unknown key. Known keys: count",
+            f"{LAYERS}.count: missing key; {LAYERS}.n: unknown key. Known keys: count",
         ),
-        ([1], "models.0.layers.0: Input should be a valid string, found 1"),
+        ([1], f"{LAYERS}.0: Input should be a valid string, found 1"),
         (
             {"count": 0},
-            "models.0.layers.count: Input should be greater than or equal to 1, found 0",
+            f"{LAYERS}.count: Input should be greater than or equal to 1, found 0",
         ),
     ],
 )

@@ -10,9 +10,9 @@ from PIL import Image
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.schema import DatasetEntry
-from gradbrain.datasets.arrays import check, responses, stimuli
+from gradbrain.datasets.arrays import check, expected_size, responses, stimuli
 from gradbrain.datasets.errors import DatasetError
-from gradbrain.datasets.inventory import take_inventory
+from gradbrain.datasets.inventory import inspect_files, take_inventory
 from gradbrain.datasets.noise_ceiling import average_repeats
 from gradbrain.datasets.recordings import Recording, open_recording
 from gradbrain.datasets.registry import read_options
@@ -385,13 +385,13 @@ def test_the_inventory_lists_what_each_subject_needs(data):
     found = take_inventory(entry_of(), data)
     assert found.obstacles(SUBJECT) == []
     details = {Path(item.path).name: item.detail for item in found.items}
-    assert details["s1.npy"] == "12 × 5"
+    assert details["s1.npy"] == "12 × 5; 1 of 5 targets are in no region that is scored"
     assert details["s1_rows.csv"] == "12 rows"
     (data / "images" / "picture_3.png").unlink()
     np.save(data / "s1.npy", np.zeros(3))
     obstacles = " ".join(take_inventory(entry_of(), data).obstacles(SUBJECT))
-    assert "3 of 4 files are there" in obstacles
-    assert "picture_3.png" in obstacles
+    assert "missing 1 of 4 files (e.g. " in obstacles
+    assert "picture_3.png)" in obstacles
     assert "s1.npy: unreadable" in obstacles
 
 
@@ -408,9 +408,65 @@ def test_the_inventory_lists_what_each_subject_needs(data):
 def test_the_inventory_says_what_the_first_job_would_fail_on(data, name, options, message):
     if name is not None:
         pd.read_csv(data / name).iloc[:-1].to_csv(data / name, index=False)
-    (obstacle,) = take_inventory(entry_of(**options), data).obstacles(SUBJECT)
+    found = take_inventory(entry_of(**options), data)
+    obstacle = found.obstacles(SUBJECT)[0]
     assert "s1.npy: mismatch" in obstacle
     assert message in obstacle
+    (item,) = [item for item in found.items if item.path == str(data / "s1.npy")]
+    assert (item.n_files, item.n_bytes) == (1, (data / "s1.npy").stat().st_size)
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def save_with_16_bits(path):
+    Image.fromarray(np.zeros((8, 8), dtype=np.uint16)).save(path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (cut, "is cut short"),
+        (lambda path: path.write_text("no image"), "cannot be read as an image"),
+        (save_with_16_bits, "expected 8 bits per channel"),
+    ],
+)
+def test_a_damaged_image_is_found_by_its_header(data, damage, message):
+    damage(data / "images" / "picture_2.png")
+    (obstacle,) = take_inventory(entry_of(), data).obstacles(SUBJECT)
+    assert "unreadable (1 of 4 files looked at, e.g. " in obstacle
+    assert "picture_2.png: " in obstacle
+    assert message in obstacle
+
+
+def test_no_more_headers_are_read_than_take_a_few_seconds(monkeypatch, tmp_path):
+    monkeypatch.setattr("gradbrain.datasets.inventory.MOST_HEADERS", 10)
+    paths = [tmp_path / f"{number:02d}" for number in range(35)]
+    for path in paths:
+        path.write_text("x")
+    looked_at = []
+    item = inspect_files(paths, pattern="*", subject="", read=looked_at.append)
+    assert (item.state, item.n_files) == ("there", 35)
+    assert looked_at == paths[::4]
+
+
+def test_targets_in_no_region_of_the_order_are_counted(data, caplog):
+    caplog.set_level("INFO")
+    told = "3 of 5 targets are in no region that is scored (LO)"
+    found = take_inventory(entry_of(roi_order=["V1"]), data)
+    assert found.obstacles(SUBJECT) == []
+    assert f"12 × 5; {told}" in [item.detail for item in found.items]
+    prepare(data, roi_order=["V1"])
+    assert f"{SUBJECT}: {told}" in caplog.text
+
+
+def test_unknown_regions_are_named_before_any_job_where_the_table_is_small(data, monkeypatch):
+    entry = entry_of(early_rois=["V1", "V9"])
+    (problem,) = check(entry, read_options(entry), data)
+    assert problem.endswith("early_rois names V9, which no target has; they have LO, V1")
+    monkeypatch.setattr("gradbrain.datasets.arrays.SMALL_TABLE_BYTES", 10)
+    assert check(entry, read_options(entry), data) == []
 
 
 def test_what_is_damaged_is_called_unreadable_and_not_missing(data):
@@ -421,3 +477,12 @@ def test_what_is_damaged_is_called_unreadable_and_not_missing(data):
     assert "pickle" not in items["s1.npy"].detail
     states = {item.state for item in take_inventory(entry_of(), data).items}
     assert "missing" not in states
+
+
+@pytest.mark.parametrize(
+    ("modality", "expected"), [("fmri", (4, N_TARGETS, 2)), ("meg", (4, N_TIMES * N_SENSORS, 4))]
+)
+def test_the_size_of_a_subject_is_read_from_tables_and_headers(data, modality, expected):
+    entry = entry_of(modality)
+    size = expected_size(entry, read_options(entry), data)
+    assert (size.n_images, size.n_targets, size.n_units) == expected

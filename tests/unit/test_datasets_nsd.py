@@ -576,4 +576,4 @@ def test_the_inventory_lists_what_each_person_has(copy, tree):
     (copy / tree.session_file(1, 1, "lh").relative_to(tree.root)).unlink()
     lost = [item for item in nsd.inventory(asked, options, copy) if item.state != "there"]
     assert [(item.subject, item.state) for item in lost] == [("nsd-subj01", "missing")]
-    assert "1 of 2 files are there" in lost[0].detail
+    assert lost[0].count == "1 of 2 files"

@@ -69,7 +69,9 @@ def test_an_unknown_adapter_is_named():
     assert str(error.value).startswith("mine/datasets.yaml: data set 'mine': adapter: there is no")
     assert "Did you mean 'arrays'? Allowed: algonauts2023, arrays," in str(error.value)
     assert "registry" not in str(error.value)
-    with pytest.raises(DatasetError, match=r"adapter 'images'.* lacks Options, stimuli"):
+    with pytest.raises(
+        DatasetError, match=r"adapter 'images'.* lacks Options, IMAGE_OPTIONS, stimuli"
+    ):
         adapter("images")
 
 
@@ -190,3 +192,19 @@ def test_a_modality_that_the_adapter_does_not_read_is_named(tmp_path, name, wron
     entry = REGISTRIES.dataset(name, where="test").model_copy(update={"modality": wrong})
     problems = adapter(entry.adapter).check(entry, read_options(entry), tmp_path)
     assert any(f"modality is {wrong!r}, expected {expected!r}" in text for text in problems)
+
+
+def test_the_inventory_says_how_many_of_how_many_are_missing_and_hints_at_registries(tmp_path):
+    command = [sys.executable, str(ROOT / "scripts" / "check_dataset.py")]
+    write_algonauts_tree(tmp_path, subjects=("subj01",))
+    (tmp_path / "subj01" / "roi_masks" / "mapping_streams.npy").unlink()
+    images = tmp_path / "subj01" / "training_split" / "training_images"
+    path = next(images.glob("*.png"))
+    path.write_bytes(path.read_bytes()[:100])
+    asked = [*command, "algonauts2023", str(tmp_path), "--subjects", "algonauts2023-subj01"]
+    done = subprocess.run(asked, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "1 of 6 files looked at" in done.stdout
+    unknown = subprocess.run([*command, "brain_data"], capture_output=True, text=True)
+    assert "there is no data set 'brain_data'" in unknown.stderr
+    assert "name the folder of its datasets.yaml: --registry FOLDER" in unknown.stderr

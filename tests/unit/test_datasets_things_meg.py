@@ -509,7 +509,7 @@ def test_the_inventory_tells_what_is_there_and_what_cannot_be_read(tree):
     found = take_inventory(ENTRY, tree)
     assert any("epo.fif: unreadable" in line for line in found.obstacles("things_meg-P1"))
     assert len(found.obstacles("things_meg-P2")) == 1
-    assert "19 of 20 files are there" in found.obstacles("things_meg-P2")[0]
+    assert "missing 1 of 20 files" in found.obstacles("things_meg-P2")[0]
 
 
 def test_the_inventory_counts_raw_runs(raw):

@@ -15,7 +15,7 @@ from gradbrain.config.study import load_study
 from gradbrain.plan.code_inputs import WITHOUT_BEARING, import_closure
 from gradbrain.plan.command_line import check_config_option
 from gradbrain.plan.jobs import Plan
-from gradbrain.plan.roots import link_roots
+from gradbrain.plan.roots import link_root
 from gradbrain.store import columns
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -189,8 +189,12 @@ def test_other_subjects_are_no_part_of_what_a_subjects_results_are_made_from(tmp
     assert set(after.subjects) - set(before.subjects) == {"tiny_fmri-s3"}
     assert after.response_entry("tiny_fmri-s1") == before.response_entry("tiny_fmri-s1")
     assert after.stimuli_entry("tiny_fmri-s1") == before.stimuli_entry("tiny_fmri-s1")
+    for plan in (before, after):
+        assert "fmri-s3" not in plan.stimuli_determined_by("tiny_fmri-s1")
+        assert "fmri-s2" not in plan.responses_determined_by("tiny_fmri-s1")
     # Who saw the same images may decide which images there are.
     assert "tiny_meg-s2" in after.stimuli_entry("tiny")
+    assert "tiny_meg-s2" in after.stimuli_determined_by("tiny")
 
 
 def plan_of(*datasets, registries=(), chosen=(), **changes):
@@ -282,14 +286,16 @@ def test_roots_are_links_and_a_folder_of_its_own_is_never_replaced(tmp_path):
     (tmp_path / "first").mkdir()
     (tmp_path / "second").mkdir()
     data = tmp_path / "data"
+    made = []
     for target in ("first", "first", "second"):
-        link_roots({"set": str(tmp_path / target)}, data, "config.yaml")
+        made.append(link_root("set", str(tmp_path / target), data, "config.yaml"))
         assert (data / "set").resolve() == tmp_path / target
+    assert made == [data / "set", None, data / "set"]
     with pytest.raises(GradbrainError, match=r"config\.yaml: roots\.set: there is no folder"):
-        link_roots({"set": str(tmp_path / "none")}, data, "config.yaml")
+        link_root("set", str(tmp_path / "none"), data, "config.yaml")
     (data / "own").mkdir()
     with pytest.raises(GradbrainError, match="is a folder of its own"):
-        link_roots({"own": str(tmp_path / "first")}, data, "config.yaml")
+        link_root("own", str(tmp_path / "first"), data, "config.yaml")
 
 
 def test_a_fit_asks_for_memory_by_the_size_of_its_responses(tmp_path, monkeypatch):

@@ -25,12 +25,16 @@ def refuse(checkout, *arguments):
     ("old", "new", "parts"),
     [
         ("n_folds: 3", "n_fold: 3", ["encoding.n_fold: unknown key", STUDY]),
-        ("blocks.3", "blocks.33", ["models.1.layers", "'blocks.33'", "Allowed: blocks.0"]),
-        ("name: tiny_b", "name: tiny_z", ["models.1.name", "'tiny_z'", "Did you mean"]),
+        ("blocks.3", "blocks.33", ["models.tiny_b.layers", "'blocks.33'", "Allowed: blocks.0"]),
+        (
+            "name: tiny_b",
+            "name: tiny_z",
+            ["models: there is no model ", "'tiny_z'", "Did you mean"],
+        ),
         (
             "- name: tiny_meg",
             "- {name: tiny_meg, subjects: [tiny_meg-s9]}",
-            ["datasets.1.subjects", "'tiny_meg-s9'", "tiny_meg-s1, tiny_meg-s2"],
+            ["datasets.tiny_meg.subjects", "'tiny_meg-s9'", "tiny_meg-s1, tiny_meg-s2"],
         ),
         (
             "study: tiny",
@@ -60,6 +64,16 @@ def test_a_root_of_nothing_is_refused_and_no_link_is_made(checkout):
     checkout.edit(STUDY, "study: tiny", "study: tiny\nroots: {object92: .}")
     assert "Did you mean 'objects92'" in refuse(checkout)
     assert not (checkout.folder / "data").exists()
+
+
+def test_a_mistake_in_an_option_is_said_to_be_there_and_a_link_is_told_once(checkout):
+    config = ("--dry-run", "--config", "roots={tiny_set: .}")
+    assert "--config: roots: there is no data set" in refuse(checkout, *config)
+    (checkout.folder / "mine").mkdir()
+    config = ("--configfile", STUDY, "--dry-run", "--config", "roots={weights: mine}")
+    told = f"data/weights -> {checkout.folder / 'mine'}"
+    assert told in checkout.snakemake(*config).stderr
+    assert told not in checkout.snakemake(*config).stderr
 
 
 @pytest.mark.parametrize("target", ["claims", "figures", "report", "scores", "maps"])

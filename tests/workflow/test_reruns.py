@@ -131,6 +131,34 @@ def test_an_added_subject_who_shares_images_is_part_of_the_ceilings_of_the_other
     assert (jobs["fit_encoding"], jobs["compute_rsa"]) == (9, 6)
 
 
+def test_what_is_said_of_a_data_set_reruns_nothing(finished):
+    entry = "    subjects: [tiny_fmri-s1, tiny_fmri-s2]\n"
+    said = "    licence: CC0\n    citation: Somebody 2026\n"
+    finished.edit("tests/workflow/tiny/datasets.yaml", entry, entry + said)
+    assert finished.planned() == {}
+
+
+def test_changed_regions_of_a_data_set_leave_images_and_features_as_they_are(finished):
+    finished.edit("tests/workflow/tiny/datasets.yaml", "[V1, V2, V3, LO]", "[V1, V2, LO]")
+    jobs = finished.planned()
+    assert (jobs["prepare_responses"], jobs["fit_encoding"], jobs["compute_rsa"]) == (2, 6, 4)
+    assert not {"prepare_stimuli", "extract_features"} & set(jobs)
+
+
+def test_changed_images_of_a_data_set_rerun_all_that_follows(finished):
+    datasets = "tests/workflow/tiny/datasets.yaml"
+    finished.edit(
+        datasets,
+        "vertices_per_region: 4\n      images: {n_images: 48",
+        "vertices_per_region: 4\n      images: {n_images: 50",
+    )
+    jobs = finished.planned()
+    assert (jobs["prepare_stimuli"], jobs["extract_features"], jobs["fit_encoding"]) == (2, 10, 6)
+    # A default that is written out is no change.
+    finished.edit(datasets, "{n_images: 50, size: 48}", "{n_images: 48, size: 48, seed: 0}")
+    assert finished.planned() == {}
+
+
 def test_ceilings_follow_the_folds_of_the_fits(finished):
     finished.edit(STUDY, "n_folds: 3", "n_folds: 4")
     jobs = finished.planned()

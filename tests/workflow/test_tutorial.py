@@ -21,7 +21,7 @@ BLOCKS = re.compile(r"(?:^`([\w/.]+)`:\n\n)?^```(\w+)\n(.*?)^```", re.MULTILINE 
 
 
 def follow(folder: Path) -> None:
-    """Do what the page says, in its order."""
+    """Do what the page says, in its order; what commands print is kept in a file."""
     # Whoever reads has the environment active.
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     for name, language, content in BLOCKS.findall(PAGE):
@@ -37,6 +37,8 @@ def follow(folder: Path) -> None:
                 text=True,
             )
             assert done.returncode == 0, f"{content}\n{done.stdout}\n{done.stderr}"
+            with (folder / "printed.txt").open("a") as file:
+                file.write(done.stdout + done.stderr)
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +56,33 @@ def test_the_page_leads_to_figures_and_claims(followed):
     assert set(claims["dataset"]) == {"brain_data"}
     assert {"A1", "P1", "C1"} <= set(claims["prediction"])
     assert "brain_data" in (results / "report.html").read_text()
+
+
+def test_commands_say_what_they_do_besides(followed):
+    printed = (followed / "printed.txt").read_text()
+    # The link is made by the dry run, and told once.
+    assert printed.count(f"data/brain_data -> {followed / 'brain_data'}") == 1
+    # Sizes are read from the files: 48 images and 40 targets.
+    assert re.search(r"my_study: \d+ jobs", printed)
+    # With so few images penalties reach the end of the grid, and the run says so.
+    assert re.search(r"note +\d of 6 fits have more than 10% of penalties on the edge", printed)
+
+
+def test_other_poles_of_the_hierarchy_make_responses_anew_and_no_features(followed):
+    entry = followed / "my_study" / "datasets.yaml"
+    text = entry.read_text()
+    entry.write_text(text.replace("early_rois: [V1, V2]", "early_rois: [V1]"))
+    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--dry-run", "--quiet", "rules"]
+    done = subprocess.run(
+        [*command, "--configfile", "my_study/study.yaml"],
+        cwd=followed,
+        capture_output=True,
+        text=True,
+    )
+    entry.write_text(text)
+    jobs = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout + done.stderr, re.MULTILINE))
+    assert (jobs["prepare_responses"], jobs["fit_encoding"]) == ("2", "6")
+    assert not {name for name in jobs if name.startswith(("prepare_stimuli", "extract_"))}
 
 
 def test_what_was_described_is_what_was_analysed(followed):

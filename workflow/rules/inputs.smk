@@ -1,8 +1,14 @@
 # What rules ask of the plan: one function per input or parameter that depends on wildcards.
 
 
-def stimuli_entry(wildcards):
+# Snakemake compares no parameter that follows from the output: entries are part of the command, and
+# what reruns a job are those parts of them that its result follows from.
+def stimuli_entry(wildcards, output):
     return plan.stimuli_entry(wildcards.stimuli)
+
+
+def stimuli_determined_by(wildcards):
+    return plan.stimuli_determined_by(wildcards.stimuli)
 
 
 def stimuli_code(wildcards):
@@ -20,8 +26,12 @@ def stimuli_registries(wildcards):
     return plan.stimuli_registries(wildcards.stimuli)
 
 
-def response_entry(wildcards):
+def response_entry(wildcards, output):
     return plan.response_entry(wildcards.subject)
+
+
+def responses_determined_by(wildcards):
+    return plan.responses_determined_by(wildcards.subject)
 
 
 def response_code(wildcards):

@@ -17,6 +17,7 @@ rule prepare_responses:
         runtime=120,
     params:
         entry=response_entry,
+        determined_by=responses_determined_by,
         data=response_data,
         format_version=plan.format_version,
     message:

@@ -15,6 +15,7 @@ rule prepare_stimuli:
         runtime=60,
     params:
         entry=stimuli_entry,
+        determined_by=stimuli_determined_by,
         data=stimuli_data,
         registries=stimuli_registries,
         format_version=plan.format_version,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -297,3 +298,16 @@ def test_every_entry_builds_and_its_layers_come_in_order(name):
         assert (config.mean, config.std) == (entry.mean, entry.std)
         assert config.input_size[1] == entry.input_size
         assert config.crop_pct == entry.crop_pct
+
+
+def test_the_command_that_lists_layers_says_what_it_wrote_and_where(tmp_path):
+    output = tmp_path / "layers.csv"
+    command = [sys.executable, str(ROOT / "scripts" / "list_layers.py")]
+    done = subprocess.run(
+        [*command, "resnet10t", "--output", str(output)], capture_output=True, text=True
+    )
+    n_layers = len(output.read_text().splitlines()) - 1
+    assert n_layers > 1
+    assert f"wrote {n_layers} layers of resnet10t to {output}" in done.stderr
+    told = subprocess.run([*command, "--help"], capture_output=True, text=True).stdout
+    assert "config/layers.csv" in "".join(told.split())

@@ -13,6 +13,9 @@ from pydantic import BaseModel, ValidationError
 
 from gradbrain.config.errors import GradbrainError
 
+# What a shell reports of a process that Ctrl-C ended: 128 and the number of SIGINT.
+INTERRUPTED = 130
+
 Settings = TypeVar("Settings", bound=BaseModel)
 
 
@@ -77,3 +80,6 @@ def run(main: Callable[[list[str] | None], None], argv: list[str] | None = None)
     except GradbrainError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(1)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)

@@ -29,7 +29,7 @@ class _Place:
     Attributes
     ----------
     keys
-        Keys and positions as they stand in the file.
+        Keys as they stand in the file; entries of lists by name, if they have one.
     section
         Class of the mapping that holds the last key, if it is one of ours.
     choice
@@ -46,19 +46,41 @@ class _Place:
         return self.choice is not None and len(self.keys) > len(self.choice)
 
 
-def describe(model_class: type[StrictModel], error: ValidationError) -> str:
-    """Say in one line per fault which key is wrong, what was found and what is allowed."""
-    faults = [(_locate(model_class, fault["loc"]), fault) for fault in error.errors()]
+def describe(model_class: type[StrictModel], error: ValidationError, content: Any = None) -> str:
+    """Say which keys are wrong, what was found and what is allowed, in one line."""
+    return "; ".join(text for _, text in faults_of(model_class, error, content))
+
+
+def faults_of(
+    model_class: type[StrictModel], error: ValidationError, content: Any = None
+) -> list[tuple[tuple[str, ...], str]]:
+    """List the faults of a mapping.
+
+    Parameters
+    ----------
+    model_class
+        Class that the mapping was validated with.
+    error
+        What pydantic found.
+    content
+        The mapping; entries of its lists are called by their names.
+
+    Returns
+    -------
+    list of (keys, text)
+        Keys down to the fault; in words: which key is wrong, what was found and what is allowed.
+    """
+    faults = [(_locate(model_class, fault["loc"], content), fault) for fault in error.errors()]
     # Of `a: {..}` where a list or a mapping may stand, only what is wrong with the mapping counts.
     chosen = {place.choice for place, _ in faults if place.is_inside_choice}
     # Entries that are wrong do not count as entries, for pydantic: their list is not too short.
     above = {place.keys[:end] for place, _ in faults for end in range(len(place.keys))}
-    return "; ".join(
-        ": ".join(filter(None, (".".join(place.keys), _message(place, fault))))
+    return [
+        (place.keys, ": ".join(filter(None, (".".join(place.keys), _message(place, fault)))))
         for place, fault in faults
         if (place.is_inside_choice or place.choice not in chosen)
         and not (fault["type"] == "too_short" and place.keys in above)
-    )
+    ]
 
 
 def _message(place: _Place, fault: ErrorDetails) -> str:
@@ -80,7 +102,9 @@ def _message(place: _Place, fault: ErrorDetails) -> str:
     return message if kind in WITHOUT_INPUT or of_several_keys else f"{message}, found {value!r}"
 
 
-def _locate(model_class: type[StrictModel], location: tuple[int | str, ...]) -> _Place:
+def _locate(
+    model_class: type[StrictModel], location: tuple[int | str, ...], content: Any
+) -> _Place:
     """Follow a location of pydantic through the annotations; leave out its names of kinds."""
     annotation: Any = model_class
     section: type[StrictModel] | None = None
@@ -94,9 +118,24 @@ def _locate(model_class: type[StrictModel], location: tuple[int | str, ...]) -> 
             continue
         if part == "[key]":
             continue
-        keys = (*keys, str(part))
+        content = _step(content, part)
+        keys = (*keys, _name(part, content))
         section, annotation = _inside(kinds[0], part)
     return _Place(keys, section, choice)
+
+
+def _step(content: Any, part: int | str) -> Any:
+    """What stands under a key or position; None where there is no such thing."""
+    if isinstance(part, str):
+        return content.get(part) if isinstance(content, Mapping) else None
+    return content[part] if isinstance(content, list | tuple) and part < len(content) else None
+
+
+def _name(part: int | str, entry: Any) -> str:
+    """Key of an entry; of an entry of a list the name that it has, else its position."""
+    named = isinstance(part, int) and isinstance(entry, Mapping)
+    name = entry.get("name") if named else None
+    return name if isinstance(name, str) and name else str(part)
 
 
 def _kinds(annotation: Any) -> list[Any]:

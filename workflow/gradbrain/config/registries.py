@@ -60,7 +60,7 @@ def validate(model_class: type[Entry], content: Any, *, where: str) -> Entry:
     try:
         return model_class.model_validate(content)
     except ValidationError as error:
-        raise GradbrainError(f"{where}: {describe(model_class, error)}") from None
+        raise GradbrainError(f"{where}: {describe(model_class, error, content)}") from None
 
 
 def _section(folders: Iterable[Path], file: str, section: str) -> dict[str, tuple[Path, Any]]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from gradbrain.config.errors import GradbrainError
-from gradbrain.config.registries import Layer, Registries, choose, validate
+from gradbrain.config.faults import faults_of
+from gradbrain.config.registries import Layer, Registries, choose
 from gradbrain.config.schema import (
     DatasetEntry,
     LayerCount,
@@ -64,30 +67,38 @@ class ResolvedStudy:
         Where names are looked up.
     where
         The config file, for error messages.
+    overrides
+        What ``--config`` gave, for error messages.
     """
 
     settings: Study
     registries: Registries
     where: str
+    overrides: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         """Name of the study."""
         return self.settings.study
 
+    def source(self, *keys: str) -> str:
+        """File, or option of the command line, that the value under some keys came from."""
+        return _source(keys, self.where, self.overrides)
+
     @cached_property
     def signal_set(self) -> SignalSet:
         """The signal set that the study analyses."""
         return self.registries.signal_set(
-            self.settings.features.signal_set, where=f"{self.where}: features.signal_set"
+            self.settings.features.signal_set,
+            where=f"{self.source('features', 'signal_set')}: features.signal_set",
         )
 
     @cached_property
     def models(self) -> dict[str, ModelEntry]:
         """Models of the study, in the order of the config."""
         models: dict[str, ModelEntry] = {}
-        for position, choice in enumerate(self.settings.models):
-            where = f"{self.where}: models.{position}.name"
+        where = f"{self.source('models')}: models"
+        for choice in self.settings.models:
             if choice.name in models:
                 raise GradbrainError(f"{where}: model {choice.name!r} is listed twice")
             models[choice.name] = self.registries.model(choice.name, where=where)
@@ -97,8 +108,8 @@ class ResolvedStudy:
     def datasets(self) -> dict[str, DatasetEntry]:
         """Data sets of the study, in the order of the config."""
         datasets: dict[str, DatasetEntry] = {}
-        for position, choice in enumerate(self.settings.datasets):
-            where = f"{self.where}: datasets.{position}.name"
+        where = f"{self.source('datasets')}: datasets"
+        for choice in self.settings.datasets:
             if choice.name in datasets:
                 raise GradbrainError(f"{where}: data set {choice.name!r} is listed twice")
             entry = self.registries.dataset(choice.name, where=where)
@@ -111,11 +122,12 @@ class ResolvedStudy:
     def subjects(self) -> dict[str, DatasetEntry]:
         """Subject -> its data set, in order."""
         subjects: dict[str, DatasetEntry] = {}
-        for position, choice in enumerate(self.settings.datasets):
+        source = self.source("datasets")
+        for choice in self.settings.datasets:
             entry = self.datasets[choice.name]
             names = entry.subjects if choice.subjects == "all" else choice.subjects
             for name in names:
-                where = f"{self.where}: datasets.{position}.subjects"
+                where = f"{source}: datasets.{choice.name}.subjects"
                 choose(name, entry.subjects, what=f"subject of {entry.name}", where=where)
                 if name in subjects:
                     raise GradbrainError(f"{where}: subject {name!r} is listed twice")
@@ -140,8 +152,10 @@ class ResolvedStudy:
     def layers(self) -> dict[str, list[Layer]]:
         """Model -> the layers taken from it, in order of depth."""
         return {
-            choice.name: self._layers_of(choice, f"{self.where}: models.{position}.layers")
-            for position, choice in enumerate(self.settings.models)
+            choice.name: self._layers_of(
+                choice, f"{self.source('models')}: models.{choice.name}.layers"
+            )
+            for choice in self.settings.models
         }
 
     def _layers_of(self, choice: ModelChoice, where: str) -> list[Layer]:
@@ -164,20 +178,19 @@ class ResolvedStudy:
         """Look up every name, so that what is wrong is said before any job starts."""
         if self.name in RESERVED_NAMES:
             raise GradbrainError(
-                f"{self.where}: study: {self.name!r} names a folder of results/ that all studies "
-                f"share; any name but {', '.join(RESERVED_NAMES)} will do"
+                f"{self.source('study')}: study: {self.name!r} names a folder of results/ that all "
+                f"studies share; any name but {', '.join(RESERVED_NAMES)} will do"
             )
         self.check_calibration(self.signal_set)
         names = [layer.name for layers in self.layers.values() for layer in layers]
         for key, chosen, allowed in (
             ("only_models", self.settings.only_models, list(self.models)),
             ("only_subjects", self.settings.only_subjects, list(self.subjects)),
-            ("only_layers", self.settings.only_layers, names),
+            ("only_layers", self.settings.only_layers, list(dict.fromkeys(names))),
         ):
+            where = f"{self.source(key)}: {key}"
             for name in chosen:
-                choose(
-                    name, allowed, what=key.removeprefix("only_")[:-1], where=f"{self.where}: {key}"
-                )
+                choose(name, allowed, what=key.removeprefix("only_")[:-1], where=where)
 
     @property
     def is_subset(self) -> bool:
@@ -186,7 +199,36 @@ class ResolvedStudy:
         return bool(settings.only_models or settings.only_subjects or settings.only_layers)
 
 
-def load_study(config: Mapping[str, Any], *, root: Path, where: str) -> ResolvedStudy:
+def _source(keys: Sequence[str], where: str, overrides: Mapping[str, Any]) -> str:
+    value: Any = overrides
+    for key in keys:
+        if not isinstance(value, Mapping):
+            break
+        if key not in value:
+            return where
+        value = value[key]
+    return "--config"
+
+
+def _read_settings(config: Mapping[str, Any], where: str, overrides: Mapping[str, Any]) -> Study:
+    """Validate a config; each fault is told with the file or option that it came from."""
+    try:
+        return Study.model_validate(dict(config))
+    except ValidationError as error:
+        by_source: dict[str, list[str]] = {}
+        for keys, text in faults_of(Study, error, config):
+            by_source.setdefault(_source(keys, where, overrides), []).append(text)
+        told = (f"{source}: {'; '.join(texts)}" for source, texts in by_source.items())
+        raise GradbrainError("\n".join(told)) from None
+
+
+def load_study(
+    config: Mapping[str, Any],
+    *,
+    root: Path,
+    where: str,
+    overrides: Mapping[str, Any] | None = None,
+) -> ResolvedStudy:
     """Validate a config mapping and look up all that it names.
 
     Parameters
@@ -197,20 +239,23 @@ def load_study(config: Mapping[str, Any], *, root: Path, where: str) -> Resolved
         Folder of the checkout, which holds ``config/``.
     where
         The config file, for error messages.
+    overrides
+        Those parts of the config that ``--config`` gave, for error messages.
 
     Raises
     ------
     GradbrainError
         A key is unknown or wrong, or a name is not in its registry.
     """
-    settings = validate(Study, dict(config), where=where)
+    overrides = overrides or {}
+    settings = _read_settings(config, where, overrides)
     for folder in settings.registries:
         if not Path(folder).is_dir():
             raise GradbrainError(
-                f"{where}: registries: there is no folder {folder!r}; a path starts from the "
-                "folder in which the command runs"
+                f"{_source(['registries'], where, overrides)}: registries: there is no folder "
+                f"{folder!r}; a path starts from the folder in which the command runs"
             )
     folders = [root / "config", *(Path(folder) for folder in settings.registries)]
-    study = ResolvedStudy(settings, Registries(folders), where)
+    study = ResolvedStudy(settings, Registries(folders), where, overrides)
     study.check()
     return study

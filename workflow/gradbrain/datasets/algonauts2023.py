@@ -48,7 +48,7 @@ from gradbrain.datasets.coco_captions import (
 )
 from gradbrain.datasets.cortex import pial_coordinates
 from gradbrain.datasets.errors import DatasetError
-from gradbrain.datasets.images import content_sha256, load_image
+from gradbrain.datasets.images import content_sha256, load_image, look_at_image
 from gradbrain.datasets.inventory import Item, inspect_file, inspect_files
 from gradbrain.datasets.registry import modality_problems
 from gradbrain.datasets.responses import describe, fmri_responses, region_distances
@@ -69,6 +69,7 @@ IMAGE_NAME = re.compile(r"^train-(\d{4,5})_nsd-(\d{5})\.png$")
 #: Masks and betas outside this are no numbers of this release, e.g. of swapped bytes.
 LARGEST_BETA = 1e4
 COVERAGE = "visual cortex only (nsdgeneral and RSC): no vertex elsewhere was released"
+IMAGE_OPTIONS = ("captions", "stimulus_info")
 
 
 class Options(StrictModel):
@@ -321,7 +322,7 @@ def inventory(entry: DatasetEntry, options: Options, data: Path) -> list[Item]:
         folder = folder_of(subject, data)
         images = folder / "training_split" / "training_images" / "train-*.png"
         found = sorted(images.parent.glob(images.name))
-        items.append(inspect_files(found, pattern=str(images), subject=subject))
+        items.append(inspect_files(found, pattern=str(images), subject=subject, read=look_at_image))
         for path in _files(options, folder, data):
             read = partial(_header, n_images=len(found))
             items.append(inspect_file(path, subject=subject, read=read))

@@ -10,7 +10,9 @@ what follows the data set's name and a hyphen.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +22,10 @@ import xarray as xr
 from pydantic import Field, model_validator
 from tqdm import tqdm
 
-from gradbrain.config.schema import DatasetEntry, StrictModel
+from gradbrain.config.schema import DatasetEntry, ExpectedSize, StrictModel
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.datasets.file_names import natural_key
-from gradbrain.datasets.images import content_sha256, load_image
+from gradbrain.datasets.images import content_sha256, load_image, look_at_image
 from gradbrain.datasets.inventory import Item, State, inspect_file, inspect_files
 from gradbrain.datasets.noise_ceiling import average_presentations
 from gradbrain.datasets.recording_axes import read_sensors, read_targets, read_times
@@ -32,7 +34,12 @@ from gradbrain.datasets.responses import describe, fmri_responses, meg_responses
 from gradbrain.datasets.stimuli import Stimulus, stimuli_table
 from gradbrain.store.columns import CAPTION
 
+logger = logging.getLogger(__name__)
+
 SPACES = {"fmri": "voxels", "meg": "sensors"}
+IMAGE_OPTIONS = ("images", "table")
+# Read at every start: some ten thousand rows.
+SMALL_TABLE_BYTES = 2**20
 
 
 class Times(StrictModel):
@@ -185,6 +192,7 @@ def check(entry: DatasetEntry, options: Options, data: Path) -> list[str]:
             for name in superfluous
             if getattr(options, name) is not None
         ]
+    problems += _region_problems(entry, options, data)
     for subject, path in _needed(entry, options, data):
         if not path.exists():
             problems.append(f"{where}: {path} is missing" + (f" ({subject})" if subject else ""))
@@ -192,6 +200,24 @@ def check(entry: DatasetEntry, options: Options, data: Path) -> list[str]:
         pattern = _path(entry, options.images or "", name)
         if pattern and not any(data.glob(pattern)):
             problems.append(f"{where}: no file matches {data / pattern}")
+    return problems
+
+
+def _region_problems(entry: DatasetEntry, options: Options, data: Path) -> list[str]:
+    """Say which regions of the options no target has, where small tables name the targets."""
+    if entry.modality != "fmri" or options.targets is None:
+        return []
+    paths = {data / _path(entry, options.targets, subject) for subject in entry.subjects}
+    problems = []
+    for path in sorted(paths):
+        if not path.is_file() or path.stat().st_size > SMALL_TABLE_BYTES:
+            continue
+        try:
+            targets = read_rows(path, columns=("roi",))
+            order = tuple(dict.fromkeys(targets["roi"][targets["roi"] != ""]))
+            _check_regions(options, order, targets, where=str(path))
+        except DatasetError as error:
+            problems.append(f"data set {entry.name!r}: {error}")
     return problems
 
 
@@ -211,7 +237,8 @@ def inventory(entry: DatasetEntry, options: Options, data: Path) -> list[Item]:
             items.append(Item(subject=subject, path=pattern, state=state, detail=str(error)))
             continue
         pattern = pattern if options.table is None else f"images of {pattern}"
-        items.append(inspect_files([data / f for f in files], pattern=pattern, subject=subject))
+        paths = [data / file for file in files]
+        items.append(inspect_files(paths, pattern=pattern, subject=subject, read=look_at_image))
     recordings = {_path(entry, options.responses or "", subject) for subject in entry.subjects}
     for subject, path in _needed(entry, options, data):
         is_recording = path.relative_to(data).as_posix() in recordings
@@ -227,8 +254,33 @@ def inventory(entry: DatasetEntry, options: Options, data: Path) -> list[Item]:
         own = [item for item in items if item.subject in ("", subject)]
         # Files that cannot be read are told above; whether they fit is then not known.
         if all(item.state == "there" for item in own):
-            items += _mismatches(entry, options, subject, data)
+            found = _fits(entry, options, subject, data, own)
+            # Of a file that several share each subject has a line of its own.
+            items = [item for item in items if (item.subject, item.path) != (subject, found.path)]
+            items.append(found)
     return items
+
+
+def expected_size(entry: DatasetEntry, options: Options, data: Path) -> ExpectedSize:
+    """Tell the size of a subject, the largest where they differ, from tables and headers.
+
+    Raises
+    ------
+    DatasetError
+        A table or the header of a recording is missing or unreadable, or they do not fit.
+    """
+    n_images, n_targets, n_units = [], [], []
+    for subject in entry.subjects:
+        recording = _open(entry, options, subject, data)
+        n_images.append(len(_images(entry, options, entry.stimuli_of(subject), data)))
+        n_targets.append(int(np.prod(recording.shape[1:])))
+        if entry.modality == "meg":
+            n_units.append(recording.shape[1])
+        else:
+            n_units.append(len(_regions(entry, options, subject, data, recording)[1]))
+    return ExpectedSize(
+        n_images=max(n_images), n_targets=max(n_targets), n_units=max(n_units, default=1)
+    )
 
 
 def required_features(entry: DatasetEntry, options: Options) -> list[tuple[str, str, str]]:
@@ -362,8 +414,12 @@ def _zarr_item(entry: DatasetEntry, path: Path, subject: str) -> Item:
     return Item(state="there", n_bytes=n_bytes, detail=detail, **about)
 
 
-def _mismatches(entry: DatasetEntry, options: Options, subject: str, data: Path) -> list[Item]:
-    """Say what of a subject's tables, options and header does not fit, as its job would."""
+def _fits(
+    entry: DatasetEntry, options: Options, subject: str, data: Path, items: Sequence[Item]
+) -> Item:
+    """Say of a subject's recording what its job would: does it fit its tables and options."""
+    path = data / _path(entry, options.responses or "", subject)
+    item = replace(next(item for item in items if item.path == str(path)), subject=subject)
     try:
         recording = _open(entry, options, subject, data)
         images = _images(entry, options, entry.stimuli_of(subject), data)
@@ -373,13 +429,22 @@ def _mismatches(entry: DatasetEntry, options: Options, subject: str, data: Path)
             read_sensors(recording, sensors, options.layout)
             if options.times is None:
                 read_times(recording)
-        else:
-            _regions(entry, options, subject, data, recording)
+            return item
+        outside = _outside(*_regions(entry, options, subject, data, recording))
+        return replace(item, detail="; ".join(filter(None, (item.detail, outside))))
     except DatasetError as error:
-        path = str(data / _path(entry, options.responses or "", subject))
-        detail = str(error).removeprefix(f"{path}: ")
-        return [Item(subject=subject, path=path, state="mismatch", detail=detail)]
-    return []
+        return replace(item, state="mismatch", detail=str(error).removeprefix(f"{path}: "))
+
+
+def _outside(targets: pd.DataFrame, order: Sequence[str]) -> str:
+    """Say how many targets lie in no region of the order, and in which they do; empty if none."""
+    outside = targets["roi"][~targets["roi"].isin(order)]
+    if outside.empty:
+        return ""
+    named = ", ".join(sorted(set(outside) - {""}))
+    return f"{len(outside)} of {len(targets)} targets are in no region that is scored" + (
+        f" ({named})" if named else ""
+    )
 
 
 def _regions(
@@ -512,6 +577,9 @@ def _fmri(
     rows: pd.DataFrame,
 ) -> xr.Dataset:
     targets, order = _regions(entry, options, subject, data, recording)
+    outside = _outside(targets, order)
+    if outside:
+        logger.info("%s: %s; they are in the maps alone", subject, outside)
     images = list(stimuli["image_id"])
     average, ceiling = _average(recording, rows, images, zscore=options.zscore_sessions)
     given = targets.pop("noise_ceiling").to_numpy(dtype=float)

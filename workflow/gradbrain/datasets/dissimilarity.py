@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +24,7 @@ from tqdm import tqdm
 from gradbrain.config.schema import DatasetEntry, StrictModel
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.datasets.file_names import natural_key
-from gradbrain.datasets.images import content_sha256, load_image
+from gradbrain.datasets.images import content_sha256, load_image, look_at_image
 from gradbrain.datasets.inventory import Item, inspect_file, inspect_files
 from gradbrain.datasets.noise_ceiling import kernel_ceiling
 from gradbrain.datasets.responses import describe, fmri_responses
@@ -31,6 +32,8 @@ from gradbrain.datasets.stimuli import Stimulus, stimuli_table
 from gradbrain.datasets.virtual_voxels import check_dissimilarities, correlation_kernel, embed
 
 SUFFIXES = (".npz", ".npy", ".mat")
+# Matrices are counted against the images.
+IMAGE_OPTIONS = ("files", "images")
 
 
 class MatrixFile(StrictModel):
@@ -275,7 +278,8 @@ def check(entry: DatasetEntry, options: Options, data: Path) -> list[str]:
 def inventory(entry: DatasetEntry, options: Options, data: Path) -> list[Item]:
     """List the images and the matrices; all subjects share their files."""
     found = sorted(path for path in data.glob(options.images) if path.is_file())
-    items = [inspect_files(found, pattern=str(data / options.images), subject="")]
+    pattern = str(data / options.images)
+    items = [inspect_files(found, pattern=pattern, subject="", read=look_at_image)]
     for source in options.files.values():
         items.append(
             inspect_file(data / source.path, subject="", read=partial(_shape_of, source, data))
@@ -284,8 +288,7 @@ def inventory(entry: DatasetEntry, options: Options, data: Path) -> list[Item]:
         try:
             _check_row_count(options, data, len(found))
         except DatasetError as error:
-            pattern = str(data / options.images)
-            items.append(Item(subject="", path=pattern, state="mismatch", detail=str(error)))
+            items[0] = replace(items[0], state="mismatch", detail=str(error))
     return items
 
 

@@ -31,6 +31,8 @@ from gradbrain.datasets.errors import ImageError
 
 # Modes that convert to RGB without a choice of scale; 16-bit and float images are refused.
 EIGHT_BIT_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"})
+# The last chunk of a PNG file, and where it is looked for: some programs add a few bytes after it.
+PNG_END, TAIL_BYTES = b"IEND", 1024
 LOCATOR_KEYS = {
     "file": frozenset({"path"}),
     "package_crop": frozenset({"package", "file", "box", "size"}),
@@ -114,11 +116,7 @@ def read_rgb(path: Path) -> Image.Image:
     try:
         with Image.open(path) as image:
             image.load()
-            if image.mode not in EIGHT_BIT_MODES:
-                raise ImageError(
-                    f"{path}: has mode {image.mode!r}, expected 8 bits per channel; "
-                    "convert it to 8-bit PNG or JPEG"
-                )
+            _check_mode(path, image.mode)
             return image.convert("RGB")
     except FileNotFoundError as error:
         raise ImageError(
@@ -129,6 +127,38 @@ def read_rgb(path: Path) -> Image.Image:
         raise ImageError(
             f"{path}: cannot be read as an image ({error}); replace the damaged file"
         ) from error
+
+
+def look_at_image(path: Path) -> None:
+    """Refuse what cannot be an image of 8 bits by its header, and a PNG file without its end.
+
+    Pixels are not decoded: damage in the middle shows when the stimulus table is made.
+
+    Raises
+    ------
+    ImageError
+        The file is no image, of more than 8 bits per channel, or a PNG file that is cut short.
+    """
+    try:
+        with Image.open(path) as image:
+            _check_mode(path, image.mode)
+            is_png = image.format == "PNG"
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - TAIL_BYTES))
+            if is_png and PNG_END not in file.read():
+                raise ImageError(f"{path}: is cut short; replace the damaged file")
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ImageError(
+            f"{path}: cannot be read as an image ({error}); replace the damaged file"
+        ) from error
+
+
+def _check_mode(path: Path, mode: str) -> None:
+    if mode not in EIGHT_BIT_MODES:
+        raise ImageError(
+            f"{path}: has mode {mode!r}, expected 8 bits per channel; "
+            "convert it to 8-bit PNG or JPEG"
+        )
 
 
 def read_hdf5_image(path: Path, dataset: str, index: int) -> np.ndarray:

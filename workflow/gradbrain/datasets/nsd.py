@@ -71,6 +71,7 @@ from gradbrain.datasets.stimuli import Stimulus, stimuli_table
 STIMULI = "nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"
 STIMULUS_INFO = f"nsddata/experiments/nsd/{INFO}"
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+IMAGE_OPTIONS = ("sessions", "min_repeats", "group", "captions")
 
 
 class Options(StrictModel):

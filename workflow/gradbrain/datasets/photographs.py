@@ -78,6 +78,18 @@ CAPTIONS = {
     "matplotlib/mpl-data/sample_data/grace_hopper.jpg": "a portrait of a woman in uniform",
 }
 MAX_ATTEMPTS = 200
+IMAGE_OPTIONS = (
+    "split",
+    "n_images",
+    "size",
+    "scale_min",
+    "scale_max",
+    "min_contrast",
+    "max_overlap",
+    "seed",
+    "photographs",
+    "captions",
+)
 
 PhotographName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*/.+\.[A-Za-z]+$")]
 

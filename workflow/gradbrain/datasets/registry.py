@@ -22,6 +22,8 @@ class Adapter(Protocol):
     """What a module needs in order to be named as the ``adapter`` of a data set."""
 
     Options: type[StrictModel]
+    #: Options that `stimuli` reads; a change of any other leaves the images as they are.
+    IMAGE_OPTIONS: tuple[str, ...]
 
     def stimuli(self, entry: DatasetEntry, options: Any, name: str, data: Path) -> pd.DataFrame:
         """Return the table of the stimulus set `name`."""
@@ -56,7 +58,15 @@ class Adapter(Protocol):
         ...
 
 
-REQUIRED = ("Options", "stimuli", "responses", "check", "required_features", "space")
+REQUIRED = (
+    "Options",
+    "IMAGE_OPTIONS",
+    "stimuli",
+    "responses",
+    "check",
+    "required_features",
+    "space",
+)
 
 
 def available_adapters() -> list[str]:

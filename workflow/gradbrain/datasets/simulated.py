@@ -35,6 +35,8 @@ from gradbrain.datasets.responses import describe, fmri_responses, meg_responses
 from gradbrain.datasets.sensors import sensor_layout, smooth_patterns
 from gradbrain.store import open_store
 
+IMAGE_OPTIONS = ("images",)
+
 
 class Options(StrictModel):
     """Options of a simulated brain."""

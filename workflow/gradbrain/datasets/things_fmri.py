@@ -78,6 +78,7 @@ REGIONS = {
 #: Rows of voxels read at once, and the longest stretch of unwanted ones that is read along.
 BLOCK_ROWS = 2048
 GAP_ROWS = 16
+IMAGE_OPTIONS = ("betas", "images", "group", "missing_images", "captions")
 
 
 class Options(StrictModel):

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets.errors import DatasetError
-from gradbrain.datasets.images import content_sha256, load_image
+from gradbrain.datasets.images import content_sha256, load_image, look_at_image
 from gradbrain.datasets.inventory import Item, inspect_files
 from gradbrain.datasets.stimuli import Stimulus, stimuli_table
 
@@ -190,11 +190,12 @@ def image_folder_problems(data_set: str, folder: Path) -> list[str]:
 
 
 def inspect_images(paths: Iterable[str], *, folder: Path) -> Item:
-    """Look for the images that a data set's tables name, without opening them."""
+    """Look for the images that a data set's tables name, and at their headers."""
     return inspect_files(
         [_file(folder, path) for path in sorted(set(paths))],
         pattern=str(folder / "*" / "*.jpg"),
         subject="",
+        read=look_at_image,
     )
 
 

@@ -63,6 +63,7 @@ TABLE_COLUMNS = (
 )
 TRIAL_TYPES = ("exp", "test", "catch")
 RAW_WINDOW = (-0.5, 3.0)
+IMAGE_OPTIONS = ("images", "group", "missing_images", "captions")
 
 
 class Options(StrictModel):

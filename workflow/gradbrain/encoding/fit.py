@@ -22,6 +22,7 @@ from gradbrain.encoding.draws import draw_images
 from gradbrain.encoding.errors import EncodingError
 from gradbrain.encoding.estimator import simplex_candidates
 from gradbrain.encoding.fold_models import FoldModels
+from gradbrain.encoding.grid_edge import EDGE_SHARE_WARNING
 from gradbrain.encoding.inputs import LayerFeatures, Responses, read_features, read_responses
 from gradbrain.encoding.measures import (
     ALL_ACTIVATIONS,
@@ -38,7 +39,6 @@ from gradbrain.encoding.splits import OuterSplit, grouped_folds, outer_splits
 logger = logging.getLogger(__name__)
 
 FLOATS = NDArray[np.floating]
-EDGE_SHARE_WARNING = 0.1
 # Share of images with another one in their group up to which groups do not bear on the choice.
 FEW_IN_GROUPS = 0.1
 # Targets whose responses are standardised at once, in float64.

@@ -9,10 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 from gradbrain.config import GradbrainError
-from gradbrain.config.schema import EncodingSettings, ExpectedSize, SignalEntry
-from gradbrain.plan.jobs import FIT_BASE_MB, FIT_MB_PER_RESPONSE_MB, Plan
+from gradbrain.config.schema import (
+    DatasetEntry,
+    EncodingSettings,
+    ExpectedSize,
+    SignalEntry,
+)
+from gradbrain.plan.jobs import DATA, FIT_BASE_MB, FIT_MB_PER_RESPONSE_MB, Plan
 
 GIB = 2.0**30
 # Sizes that the constants of a fit were measured at.
@@ -390,16 +396,18 @@ def encoding_cost(
 
 
 def subject_sizes(plan: Plan, given: Mapping[str, ExpectedSize]) -> dict[str, ExpectedSize]:
-    """Size of the responses of one subject per data set: as given, else as the entry expects.
+    """Size of the responses of one subject per data set.
+
+    As given, else as the entry expects, else as the headers of its files say.
 
     Raises
     ------
     GradbrainError
-        A data set has neither.
+        A data set has none of these.
     """
     sizes = {}
     for name, entry in plan.study.datasets.items():
-        found = given.get(name, entry.expected)
+        found = given.get(name, entry.expected) or _size_on_disk(plan, entry)
         if found is None:
             raise GradbrainError(
                 f"datasets.yaml: data set {name!r}: expected: missing, so its cost cannot be "
@@ -407,6 +415,19 @@ def subject_sizes(plan: Plan, given: Mapping[str, ExpectedSize]) -> dict[str, Ex
             )
         sizes[name] = found
     return sizes
+
+
+def _size_on_disk(plan: Plan, entry: DatasetEntry) -> ExpectedSize | None:
+    """Size that the adapter reads from the data; None where it cannot, or they are not here."""
+    module, options = plan.adapter(entry)
+    read = getattr(module, "expected_size", None)
+    # Roots are linked by runs; an estimate leaves the folder as it is.
+    data = Path(plan.study.settings.roots.get(entry.name, f"{DATA}/{entry.name}")).expanduser()
+    if read is None or not data.is_dir():
+        return None
+    chosen = tuple(name for name in plan.subjects_of(entry.name) if name in plan.subjects)
+    size: ExpectedSize = read(entry.model_copy(update={"subjects": chosen}), options, data)
+    return size
 
 
 def estimate(

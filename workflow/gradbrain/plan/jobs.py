@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable
 from functools import cached_property
@@ -26,6 +27,7 @@ from gradbrain.encoding.places import is_shared
 from gradbrain.figures.declarations import Declaration, declaration, figure_names
 from gradbrain.objectives import available as available_objectives
 from gradbrain.plan.code_inputs import import_closure
+from gradbrain.plan.roots import link_root
 from gradbrain.signals import available_rules
 from gradbrain.store import FORMAT_VERSION, array_shape, read_definition
 
@@ -385,7 +387,37 @@ class Plan:
     def stimuli_entry(self, stimuli: str) -> str:
         """Entry of a stimulus set's data set as JSON, with all subjects who saw its images."""
         entry = self.stimuli[stimuli]
-        return self._entry_json(entry, entry.subjects if entry.stimuli else (stimuli,))
+        return self._entry_json(entry, self._viewers(stimuli))
+
+    def responses_determined_by(self, subject: str) -> str:
+        """Those parts of :meth:`response_entry` that the responses follow from, as JSON.
+
+        Options are validated ones, so that a default that is written out changes nothing.
+        """
+        entry = self.study.subjects[subject]
+        _, options = self.adapter(entry)
+        parts = {"subjects": (subject,), "options": options.model_dump(mode="json")}
+        return self.as_json(
+            entry.model_copy(update=parts), without=("fetch", "expected", "licence", "citation")
+        )
+
+    def stimuli_determined_by(self, stimuli: str) -> str:
+        """Those parts of :meth:`stimuli_entry` that the images follow from, as JSON."""
+        entry = self.stimuli[stimuli]
+        module, options = self.adapter(entry)
+        parts = {
+            "name": entry.name,
+            "adapter": entry.adapter,
+            "stimuli": entry.stimuli,
+            "subjects": self._viewers(stimuli),
+            "options": options.model_dump(mode="json", include=set(module.IMAGE_OPTIONS)),
+        }
+        return json.dumps(parts)
+
+    def _viewers(self, stimuli: str) -> tuple[str, ...]:
+        """Subjects who saw the images of a stimulus set."""
+        entry = self.stimuli[stimuli]
+        return entry.subjects if entry.stimuli else (stimuli,)
 
     def _entry_json(self, entry: DatasetEntry, subjects: tuple[str, ...]) -> str:
         narrowed = entry.model_copy(update={"subjects": subjects})
@@ -408,7 +440,7 @@ class Plan:
         """Figures of the study: those asked for, or all that apply to its data sets."""
         wanted = self.study.settings.figures.names
         if wanted != "all":
-            where = f"{self.study.where}: figures.names"
+            where = f"{self.study.source('figures', 'names')}: figures.names"
             for name in wanted:
                 choose(name, figure_names(), what="figure", where=where)
             return {name: declaration(name) for name in wanted}
@@ -453,9 +485,9 @@ class Plan:
             key for key in ("only_models", "only_subjects", "only_layers") if getattr(settings, key)
         ]
         raise GradbrainError(
-            f"{self.study.where}: {', '.join(keys)}: claims, figures and the report speak of the "
-            "whole study and are not made from a part of it. Leave out the key, or ask for "
-            "`encoding`, `features` or nothing in particular"
+            f"{self.study.source(keys[0])}: {', '.join(keys)}: claims, figures and the report "
+            "speak of the whole study and are not made from a part of it. Leave out the key, or "
+            "ask for `encoding`, `features` or nothing in particular"
         )
 
     def all_subjects(self, *paths: str) -> list[str]:
@@ -469,9 +501,9 @@ class Plan:
         if not self.study.settings.only_subjects:
             return list(paths)
         raise GradbrainError(
-            f"{self.study.where}: only_subjects: ceilings between subjects speak of all subjects "
-            "of a data set and are not made from some of them. Leave out the key, or ask for "
-            "`encoding`"
+            f"{self.study.source('only_subjects')}: only_subjects: ceilings between subjects "
+            "speak of all subjects of a data set and are not made from some of them. Leave out the "
+            "key, or ask for `encoding`"
         )
 
     def whole_model(self, *paths: str) -> list[str]:
@@ -483,10 +515,11 @@ class Plan:
             When a job is asked for them though subjects or layers are restricted.
         """
         settings = self.study.settings
-        if not (settings.only_subjects or settings.only_layers):
+        keys = [key for key in ("only_subjects", "only_layers") if getattr(settings, key)]
+        if not keys:
             return list(paths)
         raise GradbrainError(
-            f"{self.study.where}: only_subjects, only_layers: scores, maps and hierarchy hold all "
+            f"{self.study.source(keys[0])}: {', '.join(keys)}: scores, maps and hierarchy hold all "
             "subjects and layers of a model and are not made from a part of them. Leave out the "
             "key, or ask for `encoding`"
         )
@@ -560,9 +593,23 @@ class Plan:
         checkpoints = [path for model in self.study.models for path in self.weights(model)]
         allowed = {"weights", *self.study.registries.datasets}
         allowed |= {Path(path).parts[1] for path in checkpoints}
-        where = f"{self.study.where}: roots"
         for name in self.study.settings.roots:
+            where = f"{self.study.source('roots', name)}: roots"
             choose(name, sorted(allowed), what="data set or folder of weights", where=where)
+
+    def link_roots(self) -> list[Path]:
+        """Link ``data/<name>`` to each configured root; return the links that are new or changed.
+
+        Raises
+        ------
+        GradbrainError
+            A root is not a folder, or ``data/<name>`` is a folder of its own.
+        """
+        links = (
+            link_root(name, root, Path(DATA), self.study.source("roots", name))
+            for name, root in self.study.settings.roots.items()
+        )
+        return [link for link in links if link is not None]
 
     def check(self) -> None:
         """Find what is missing or has changed before any job starts.

@@ -1,0 +1,132 @@
+"""IMAGE_OPTIONS of every adapter: images follow from these options and from no others."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from trees.algonauts import write_algonauts_tree
+from trees.coco import write_coco
+from trees.nsd import write_nsd_tree
+from trees.things import write_things_fmri, write_things_meg
+
+from gradbrain.config.schema import DatasetEntry
+from gradbrain.datasets.registry import adapter, available_adapters, read_options
+
+# What of an entry, besides options, the parameter of the job holds.
+ENTRY_KEYS = {"name", "adapter", "stimuli", "subjects"}
+INFO = "nsddata/experiments/nsd/nsd_stim_info_merged.csv"
+
+
+class Recorder:
+    """Passes on the fields of settings and keeps the names of those that were read."""
+
+    def __init__(self, settings):
+        self.settings = settings
+        self.read = set()
+
+    def __getattr__(self, name):
+        if name in type(self.settings).model_fields:
+            self.read.add(name)
+        return getattr(self.settings, name)
+
+
+def write_pictures(folder, count=4):
+    (folder / "images").mkdir()
+    for number in range(count):
+        pixels = np.random.default_rng(number).integers(256, size=(8, 8, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / "images" / f"image_{number}.png")
+
+
+def nsd(folder):
+    tree = write_nsd_tree(folder, sessions=1, width=12)
+    seen = sorted({int(identity) - 1 for identity in tree.shown(1, 1)})
+    write_coco(folder / "annotations", folder / INFO, seen)
+    return {"options": {"captions": "annotations", "group": "session", "sessions": 1}}
+
+
+def algonauts2023(folder):
+    write_algonauts_tree(folder)
+    write_coco(folder / "coco", folder / "coco" / "info.csv", range(13, 40))
+    return {"options": {"captions": "coco", "stimulus_info": "coco/info.csv"}}
+
+
+def things_meg(folder):
+    write_things_meg(folder, participants=(1, 2))
+    shared = {"subjects": ["own-P1", "own-P2"], "stimuli": "own"}
+    return {"options": {"captions": "concept"}, "modality": "meg", **shared}
+
+
+def things_fmri(folder):
+    write_things_fmri(folder)
+    shared = {"subjects": ["own-sub-01", "own-sub-02"], "stimuli": "own"}
+    return {"options": {"captions": "concept"}, **shared}
+
+
+def arrays(folder):
+    write_pictures(folder)
+    rows = [(f"i{n}", f"images/image_{n}.png", f"g{n % 2}", n, f"number {n}") for n in range(4)]
+    table = pd.DataFrame(rows, columns=["image_id", "file", "group", "label", "caption"])
+    table.to_csv(folder / "images.csv", index=False)
+    return {"options": {"table": "images.csv"}, "stimuli": "own"}
+
+
+def arrays_without_a_table(folder):
+    write_pictures(folder)
+    return {"adapter": "arrays", "options": {"images": "images/*.png"}, "stimuli": "own"}
+
+
+def dissimilarity(folder):
+    write_pictures(folder)
+    np.save(folder / "it.npy", 1 - np.eye(4))
+    options = {"files": {"IT": {"path": "it.npy"}}, "images": "images/*.png", "roi_order": ["IT"]}
+    return {"options": options, "stimuli": "own"}
+
+
+def photographs(folder):
+    options = {"n_images": 18, "size": 16, "captions": "photograph"}
+    return {"options": options, "stimuli": "own", "modality": "none", "subjects": []}
+
+
+def simulated(folder):
+    options = {
+        "world": "feedforward",
+        "planting_model": "net",
+        "planting_signal_set": "planted",
+        "planting_layers": ["a", "b"],
+        "images": {"n_images": 18, "size": 16},
+    }
+    return {"options": options}
+
+
+CASES = (
+    (nsd, "own-subj01"),
+    (algonauts2023, "own-subj01"),
+    (things_meg, "own-P1"),
+    (things_fmri, "own-sub-01"),
+    (arrays, "own-s1"),
+    (arrays_without_a_table, "own-s1"),
+    (dissimilarity, "own-s1"),
+    (photographs, "own-s1"),
+    (simulated, "own-s1"),
+)
+
+
+@pytest.mark.parametrize(("write", "subject"), CASES)
+def test_images_follow_from_no_other_option_than_those_declared(write, subject, tmp_path):
+    about = {"name": "own", "adapter": write.__name__, "modality": "fmri", "subjects": [subject]}
+    entry = DatasetEntry(**about | write(tmp_path))
+    module = adapter(entry.adapter)
+    options, asked = Recorder(read_options(entry)), Recorder(entry)
+    assert len(module.stimuli(asked, options, entry.stimuli or subject, tmp_path)) >= 4
+    assert options.read <= set(module.IMAGE_OPTIONS) <= set(module.Options.model_fields)
+    assert asked.read <= ENTRY_KEYS
+
+
+def test_each_adapter_is_proven():
+    names = {write.__name__.removesuffix("_without_a_table") for write, _ in CASES}
+    assert names == set(available_adapters())
+    # Photographs read their options through a method, which hides them from the recorder.
+    crops = adapter("photographs")
+    assert set(crops.IMAGE_OPTIONS) == set(crops.Options.model_fields)

@@ -1,0 +1,16 @@
+"""The note on fits whose penalties lie on the edge of the grid."""
+
+import pandas as pd
+
+from gradbrain.encoding.grid_edge import edge_note
+
+
+def test_fits_are_counted_once_whatever_rows_they_have(tmp_path):
+    rows = [("blocks.1", "s1", 0.3), ("blocks.1", "s1", 0.3), ("blocks.1", "s2", 0.1)]
+    for model in ("a", "b"):
+        table = pd.DataFrame(rows, columns=["layer", "subject", "edge_share"])
+        table.to_parquet(tmp_path / f"{model}.parquet")
+    paths = sorted(tmp_path.glob("*.parquet"))
+    assert edge_note(paths).startswith("2 of 4 fits have more than 10% of penalties on the edge")
+    table.assign(edge_share=0.1).to_parquet(paths[0])
+    assert edge_note(paths[:1]) == edge_note([]) == ""
