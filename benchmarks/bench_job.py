@@ -1,10 +1,10 @@
 """Time the parts of one outer fold of an encoding job: bands, fits, scores.
 
-An encoding job is one layer and one subject: a PCA of all layers' activations, single fits of every
-band, the layer's activation beside those of all layers, and per signal two pairs of bands (with the
-layer's activation, and with all layers'), each scored with its draws. The fold is run at two numbers of targets, so that what does not depend on
-targets and what each target costs can be told apart. The last line is JSON; docs/scaling.md makes
-its sums from it.
+An encoding job is one layer and one subject: a PCA of all layers' activations, single fits of
+every band, the layer's activation beside those of all layers, and per signal two pairs of bands
+(with the layer's activation, and with all layers'), each scored with its draws. The fold is run at
+two numbers of targets, so that what does not depend on targets and what each target costs can be
+told apart. The last line is JSON; docs/scaling.md makes its sums from it.
 """
 
 from __future__ import annotations

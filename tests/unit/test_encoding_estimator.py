@@ -99,7 +99,7 @@ def test_groups_are_not_split_by_inner_folds():
     groups = np.arange(120) // 4
     kept = BandedRidge(PENALTIES, selection="kfold").fit(bands, responses, groups=groups)
     assert np.isfinite(kept.selection_error_).all()
-    with pytest.raises(EncodingError, match="5 folds"):
+    with pytest.raises(EncodingError, match="n_inner_folds is 5"):
         BandedRidge(PENALTIES, selection="kfold").fit(bands, responses, groups=np.arange(120) // 40)
 
 

@@ -223,7 +223,9 @@ def test_folds_do_not_depend_on_the_order_of_images():
 
 
 def test_fewer_groups_than_folds_are_refused():
-    with pytest.raises(EncodingError, match=r"6 folds .* 16 images belong to 5 groups"):
+    with pytest.raises(
+        EncodingError, match=r"n_folds is 6, but the 16 images to divide belong to 5 groups"
+    ):
         grouped_folds(GROUPS, 6, seed=0)
 
 

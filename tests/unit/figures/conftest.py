@@ -136,6 +136,8 @@ def hierarchy_table(scores: pd.DataFrame) -> pd.DataFrame:
         if key[-2] == "learning":
             for control in (name for name, role in ROLES.items() if role == "control"):
                 add(key, "control_difference", 0.02, unit, control=control)
+            if key[-1] == "unique":
+                add(key, "beyond_reweighting", 0.03, unit)
         if part["modality"].iloc[0] == "fmri":
             add(key, "score_at_peak", part["value"].mean(), unit)
             best = part.loc[part.groupby("roi_rank")["value"].idxmax()]

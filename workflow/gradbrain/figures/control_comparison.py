@@ -17,39 +17,63 @@ INPUTS = ("hierarchy",)
 MODALITIES = ("fmri", "meg")
 SPACES = ()
 
-COLUMNS = ["signal", "role", "subject", "unique_r2", "ci_low", "ci_high", "margin"]
-COLUMNS += ["c2_threshold"]
+COLUMNS = ["signal", "role", "quantity", "control", "subject", "unique_r2", "ci_low", "ci_high"]
+COLUMNS += ["margin"]
+# Statistic of the hierarchy tables -> what it says of a signal, and in the label of the axis.
+QUANTITIES = {
+    "score_at_peak": ("unique", ""),
+    "beyond_reweighting": ("beyond_reweighting", "beyond reweighting: C1"),
+    "control_difference": ("beyond_control", "beyond best control: C2"),
+}
 
 
 def select(inputs: FigureInputs) -> pd.DataFrame:
-    """Mean unique R² per subject and signal, with the thresholds of claims C1 and C2.
+    """Unique R² per subject and signal, and what claims C1 and C2 are judged by.
 
-    ``c2_threshold`` of a learning signal is the mean over subjects of the best of its own
-    controls plus the margin; it is NaN for controls and for signals without any. ``ci_low`` and
-    ``ci_high`` are the interval of the mean, NaN where the study has too few subjects.
+    ``quantity`` is ``unique`` (learning signals and controls), ``beyond_reweighting`` (minus the
+    best layer's activation offered a second time, C1) or ``beyond_control`` (minus the control
+    that leaves the smallest difference, named in ``control``, C2). ``ci_low`` and ``ci_high`` are
+    the interval of the mean, NaN where the study has too few subjects.
     """
     table = inputs.table("hierarchy")
     rows = table[
-        (table["statistic"] == "score_at_peak")
+        table["statistic"].isin(QUANTITIES)
         & (table["variant"] == "unique")
         & table["role"].isin(["learning", "control"])
     ]
     require_rows(rows, figure="control_comparison", what="unique scores of learning signals")
-    keys = ["dataset", "modality", "model", "signal", "role"]
+    rows = _with_best_control(rows)
+    rows = rows.assign(quantity=[QUANTITIES[name][0] for name in rows["statistic"]])
+    keys = ["dataset", "modality", "model", "signal", "role", "quantity"]
     rows = with_bootstrap_interval(rows, keys, inputs.settings)
-    data = rows[[*keys, "subject", "ci_low", "ci_high"]].assign(
+    data = rows[[*keys, "control", "subject", "ci_low", "ci_high"]].assign(
         unique_r2=rows["value"], margin=inputs.settings.smallest_unique_r2
     )
-    group = ["dataset", "model", "signal"]
-    means = data.groupby(group)["unique_r2"].mean().rename("threshold").reset_index()
-    pairs = table[(table["statistic"] == "control_difference") & (table["variant"] == "unique")]
-    pairs = pairs[[*group, "control"]].drop_duplicates()
-    best = pairs.merge(
-        means.rename(columns={"signal": "control"}), on=["dataset", "model", "control"]
-    )
-    threshold = best.groupby(group)["threshold"].max() + inputs.settings.smallest_unique_r2
-    data = data.merge(threshold.rename("c2_threshold").reset_index(), on=group, how="left")
     return data.sort_values([*keys, "subject"], ignore_index=True)
+
+
+def _with_best_control(rows: pd.DataFrame) -> pd.DataFrame:
+    """Keep of the differences from controls that which is smallest in the mean over subjects."""
+    pairs = rows[rows["statistic"] == "control_difference"]
+    group = ["dataset", "model", "signal"]
+    means = pairs.groupby([*group, "control"], as_index=False)["value"].mean()
+    if means.empty:
+        return rows
+    best = means.loc[means.groupby(group)["value"].idxmin(), [*group, "control"]]
+    kept = pairs.merge(best, on=[*group, "control"])
+    return pd.concat([rows[rows["statistic"] != "control_difference"], kept], ignore_index=True)
+
+
+def places_of(data: pd.DataFrame) -> list[tuple[str, str]]:
+    """(signal, quantity) in the order of the axis: a learning signal, its contrasts, controls."""
+    roles = dict(zip(data["signal"], data["role"], strict=True))
+    drawn = set(zip(data["signal"], data["quantity"], strict=True))
+    return [
+        (signal, quantity)
+        for signal in style.order_signals(roles, roles)
+        for quantity, _ in QUANTITIES.values()
+        if (signal, quantity) in drawn
+    ]
 
 
 def plot_control_comparison(data: pd.DataFrame, *, ax: Axes) -> Axes:
@@ -58,25 +82,21 @@ def plot_control_comparison(data: pd.DataFrame, *, ax: Axes) -> Axes:
     Parameters
     ----------
     data
-        One data set and model: ``signal``, ``role``, ``subject``, ``unique_r2`` with the
-        interval of its mean, ``margin``, ``c2_threshold``.
+        One data set and model: ``signal``, ``role``, ``quantity``, ``control``, ``subject``,
+        ``unique_r2`` with the interval of its mean, ``margin``.
     ax
-        Where to draw. Below the dotted line a signal adds nothing of note to activations (C1);
-        the bar across a learning signal is its best control's mean plus the margin (C2).
+        Where to draw. The contrasts of claims C1 and C2 must clear the dotted line.
     """
     require_columns(data, COLUMNS, figure="control_comparison")
     roles = dict(zip(data["signal"], data["role"], strict=True))
-    signals = style.order_signals(roles, roles)
+    places = places_of(data)
     margin = float(data["margin"].iloc[0])
     ax.axhspan(-1, margin, color="#F2F2F2", linewidth=0, zorder=0)
     ax.axhline(0, color=style.FAINT, linewidth=0.8, zorder=0)
     ax.axhline(margin, color=style.MUTED, linewidth=0.9, linestyle=":", zorder=1)
-    for place, signal in enumerate(signals):
-        own = data[data["signal"] == signal]
+    for place, (signal, quantity) in enumerate(places):
+        own = data[(data["signal"] == signal) & (data["quantity"] == quantity)]
         colour = style.signal_colour(signal, roles[signal])
-        threshold = own["c2_threshold"].iloc[0]
-        if np.isfinite(threshold):
-            ax.plot([place - 0.4, place + 0.4], [threshold] * 2, color=style.INK, linewidth=1.3)
         layout.draw_subjects(
             place + layout.spread(len(own), 0.28), own["unique_r2"], ax=ax, colour=colour, size=12
         )
@@ -85,19 +105,26 @@ def plot_control_comparison(data: pd.DataFrame, *, ax: Axes) -> Axes:
             layout.means_by(own, "signal", "unique_r2"),
             ax=ax,
             colour=colour,
-            marker=style.signal_marker(signal, roles[signal]),
-            markersize=6.5,
+            marker=style.signal_marker(signal, roles[signal]) if quantity == "unique" else "D",
+            markersize=6.5 if quantity == "unique" else 5.5,
             markeredgecolor="white",
         )
-    labels = [style.signal_label(signal).replace(" (", "\n(") for signal in signals]
+    labels = [_label(signal, quantity) for signal, quantity in places]
     ax.set_xticks(
-        range(len(signals)), labels=labels, rotation=35, ha="right", rotation_mode="anchor"
+        range(len(places)), labels=labels, rotation=35, ha="right", rotation_mode="anchor"
     )
-    ax.set_xlim(-0.6, len(signals) - 0.4)
-    drawn = data[["unique_r2", "ci_low", "ci_high", "c2_threshold"]]
+    ax.set_xlim(-0.6, len(places) - 0.4)
+    drawn = data[["unique_r2", "ci_low", "ci_high"]]
     low, high = min(0.0, drawn.min().min()), max(2 * margin, drawn.max().max())
     ax.set_ylim(low - 0.05 * (high - low), high + 0.08 * (high - low))
     return ax
+
+
+def _label(signal: str, quantity: str) -> str:
+    """Name of a signal, and of what is drawn of it."""
+    said = dict(QUANTITIES.values())[quantity]
+    name = style.signal_label(signal)
+    return f"{name}\n{said}" if said else name.replace(" (", "\n(")
 
 
 def figure(data: pd.DataFrame) -> Figure:
@@ -107,7 +134,7 @@ def figure(data: pd.DataFrame) -> Figure:
     models = style.order_models(data["model"])
     datasets = list(dict.fromkeys(block.dataset for block in items))
     whole = Figure(
-        figsize=(0.9 + 2.9 * len(models), 1.2 + 2.1 * len(datasets)), layout="constrained"
+        figsize=(0.9 + 3.2 * len(models), 1.5 + 2.1 * len(datasets)), layout="constrained"
     )
     axes = whole.subplots(len(datasets), len(models), squeeze=False, sharey="row")
     drawn = {(block.dataset, block.model): block for block in items}
@@ -139,8 +166,8 @@ def _add_legend(whole: Figure, *, has_interval: bool) -> None:
     handles = [
         layout.subject_handle(),
         layout.mean_handle(has_interval=has_interval, joined=False),
-        Line2D([], [], color=style.MUTED, linestyle=":", label="smallest R² of interest (C1)"),
-        Line2D([], [], color=style.INK, linewidth=1.3, label="best control plus that (C2)"),
+        Line2D([], [], color=style.MUTED, linestyle=":", label="smallest R² of interest"),
+        Line2D([], [], color=style.INK, linestyle="", marker="D", label="what C1 and C2 judge"),
     ]
     ncols = 1 if whole.get_figwidth() < 5 else 2
     whole.legend(handles=handles, loc="outside lower left", ncols=ncols)
