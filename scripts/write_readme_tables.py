@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 from pathlib import Path
 
@@ -16,6 +17,11 @@ from gradbrain.config import GradbrainError, cli
 from gradbrain.store import read_table, write_text
 
 ROOT = Path(__file__).resolve().parents[1]
+# Figures of the brain with gradients that the README shows, and what they show.
+WORLD_FIGURES = (
+    ("claims_overview", "Verdict of every prediction, alone and beyond activations"),
+    ("peak_time_by_depth", "Activations peak first layer first, gradients last layer first"),
+)
 VERDICTS = ("A1", "P1", "P2", "P3", "P4", "P5", "C1", "C2")
 
 
@@ -141,7 +147,22 @@ def worlds(results: Path) -> list[str]:
             row = table.loc[key]
             cells.append(f"{row['verdict']} ({row['estimate']:+.3f} {row['unit']})")
         lines.append(f"| {key[0]} | {key[1]} | {key[2]} | {cells[0]} | {cells[1]} |")
-    return [*lines, "", "Made by `python scripts/write_readme_tables.py worlds`."]
+    for name, _ in WORLD_FIGURES:
+        copied = ROOT / "docs" / "figures" / f"backprop_world_{name}.png"
+        copied.parent.mkdir(exist_ok=True)
+        shutil.copyfile(results.parent / "backprop_world" / "figures" / f"{name}.png", copied)
+    pictures = [
+        f"![{text}](docs/figures/backprop_world_{name}.png)" for name, text in WORLD_FIGURES
+    ]
+    return [
+        *lines,
+        "",
+        "What the claims and the order of latencies look like in the brain that backpropagates:",
+        "",
+        *pictures,
+        "",
+        "Table and figures are made by `python scripts/write_readme_tables.py worlds`.",
+    ]
 
 
 def objective_cells(scores: pd.DataFrame, signal: str) -> list[str]:

@@ -88,7 +88,7 @@ def test_fast_null_is_that_of_permuted_predictions(pooled, brute):
 
 
 @pytest.mark.parametrize("pooled", [False, True])
-def test_gain_permutes_the_residuals_of_the_baseline(pooled):
+def test_gain_matches_the_residuals_of_the_baseline_with_other_images(pooled):
     responses, baseline, full = fold_data()
     fold_scorer, draws = scorer(responses, pooled)
     difference = fold_scorer.prediction(full)[1] - fold_scorer.prediction(baseline)[1]
@@ -97,8 +97,8 @@ def test_gain_permutes_the_residuals_of_the_baseline(pooled):
     np.testing.assert_allclose(gain.point, expected, atol=1e-12)
     total = (responses**2).sum(1)
     for null, order in zip(gain.null, draws.permutations, strict=True):
-        residual = (responses - baseline)[:, order]
-        lost = (residual**2).sum(1) - ((residual - (full - baseline)) ** 2).sum(1)
+        residual, step = responses - baseline, (full - baseline)[:, order]
+        lost = (residual**2).sum(1) - ((residual - step) ** 2).sum(1)
         ratio = by_unit_sum(lost) / by_unit_sum(total) if pooled else lost / total
         np.testing.assert_allclose(null, unit_mean(ratio, pooled), atol=1e-6)
 

@@ -575,6 +575,20 @@ def test_a_layer_without_a_peak_has_no_row(study, tmp_path):
     assert "blocks.2" not in set(data["layer"])
 
 
+@pytest.mark.parametrize("nobody", [False, True])
+def test_regions_and_subjects_without_a_best_layer_are_left_out(study, tmp_path, nobody):
+    """Where no region is above chance in a person, or in anybody, there is nothing to draw."""
+    table = read_table(study["hierarchy"][0])
+    lost = (table["statistic"] == "best_layer_depth") & (table["variant"] == "unique")
+    if not nobody:
+        lost &= table["subject"].str.endswith("s01")
+    table.loc[lost, "value"] = np.nan
+    path = tmp_path / "hierarchy.parquet"
+    write_table(path, table)
+    data = best_layer_by_distance.select(FigureInputs(study="invented", hierarchy=(path,)))
+    assert best_layer_by_distance.figure(data).axes
+
+
 def test_what_the_claims_judge_stands_beside_unique_parts(figure_inputs):
     data = control_comparison.select(figure_inputs)
     for _, block in data.groupby(["dataset", "model"]):

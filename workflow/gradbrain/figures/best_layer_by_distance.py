@@ -101,13 +101,13 @@ def plot_best_layer_by_distance(
         place, means = _placed_means(reference, by_distance)
         ax.plot(place, means["mean"], color=style.MUTED, linestyle=REFERENCE, zorder=1)
     place, means = _placed_means(data, by_distance)
-    depths = data.pivot_table(index="subject", columns="roi_rank", values="best_layer_depth")
-    depths = depths.reindex(columns=means.index)
+    depths = data.pivot(index="subject", columns="roi_rank", values="best_layer_depth")
+    # Regions above chance have a best layer, and subjects who have one anywhere are drawn.
+    depths = depths.reindex(columns=means.index).dropna(how="all")
     width = place.max() - place.min() or 1.0
     # Side by side, so that subjects with the same best layer are told apart.
-    for (_, line), shift in zip(
-        depths.iterrows(), layout.spread(len(depths), 0.02 * width), strict=True
-    ):
+    shifts = layout.spread(len(depths), 0.02 * width)[: len(depths)]
+    for (_, line), shift in zip(depths.iterrows(), shifts, strict=True):
         ax.plot(place + shift, line, color=colour, alpha=0.25, linewidth=0.7, zorder=2)
         layout.draw_subjects(place + shift, line, ax=ax, colour=colour)
     layout.draw_means(place, means, ax=ax, colour=colour)
