@@ -263,10 +263,11 @@ def test_scores_are_those_of_scikit_learn_on_the_same_folds(tmp_path, latent, fe
 def test_unique_part_is_found_only_where_it_was_planted(tmp_path, latent, features):
     with_gradient = write_fmri(tmp_path / "with.zarr", fmri_values(latent))
     without = write_fmri(tmp_path / "without.zarr", fmri_values(latent, columns=slice(0, 4)))
-    # The noise of these images is their own, whatever group they are in.
-    planted, absent = (fit(features, path, selection="gcv") for path in (with_gradient, without))
-    threshold = np.quantile(row(planted, "gradient", "unique_r2", "null"), 0.95, axis=0)
-    assert (row(planted, "gradient", "unique_r2", "unit_score") > threshold).all()
+    planted, absent = fit(features, with_gradient), fit(features, without)
+    # Of the mean over regions: in one of them the gradient's latent has next to no weight.
+    null = row(planted, "gradient", "unique_r2", "null").mean(axis=1)
+    found = row(planted, "gradient", "unique_r2", "unit_score").mean()
+    assert found > np.quantile(null, 0.95)
     assert row(planted, "gradient", "unique_r2", "unit_score").mean() > 0.05
     assert row(absent, "gradient", "unique_r2", "unit_score").mean() < 0.01
     assert row(planted, "control", "unique_r2", "unit_score").mean() < 0.01
