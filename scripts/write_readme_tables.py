@@ -145,7 +145,9 @@ def worlds(results: Path) -> list[str]:
         cells = []
         for table in tables.values():
             row = table.loc[key]
-            cells.append(f"{row['verdict']} ({row['estimate']:+.3f} {row['unit']})")
+            known = np.isfinite(row["estimate"])
+            estimate = f"{row['estimate']:+.3f} {row['unit']}" if known else "in < 2 people"
+            cells.append(f"{row['verdict']} ({estimate})")
         lines.append(f"| {key[0]} | {key[1]} | {key[2]} | {cells[0]} | {cells[1]} |")
     for name, _ in WORLD_FIGURES:
         copied = ROOT / "docs" / "figures" / f"backprop_world_{name}.png"
