@@ -61,24 +61,27 @@ def score_table(results: Path, models: list[str]) -> list[str]:
 def layer_table(results: Path, models: list[str]) -> list[str]:
     """Score of each layer's activation in both regions, as it is and relative to the ceiling."""
     lines = [
-        "| model | layer | EVC r | IT r | people with IT > EVC | EVC r/√c | IT r/√c | people with "
-        "IT > EVC, relative |",
-        "|---|---|---|---|---|---|---|---|",
+        "| model | layer | EVC r | IT r | people with IT > EVC | EVC r/√c | IT r/√c |",
+        "|---|---|---|---|---|---|---|",
     ]
     for model in models:
         scores = read_table(results / "scores" / f"{model}.parquet", ["roi", "signal", "value"])
         own = scores[scores["signal"] == "activation"]
         for layer, part in own.groupby("layer"):
-            cells = []
-            for measure in ("r", "r_normalised"):
-                wide = part[part["measure"] == measure].pivot(
+            raw, relative = (
+                part[part["measure"] == measure].pivot(
                     index="subject", columns="roi", values="value"
                 )
-                for roi in ("EVC", "IT"):
-                    mean, low, high = mean_and_interval(wide[roi].dropna())
-                    cells.append(f"{mean:.3f} [{low:.3f}, {high:.3f}]")
-                both = wide.dropna()
-                cells.append(f"{int((both['IT'] > both['EVC']).sum())} of {len(both)}")
+                for measure in ("r", "r_normalised")
+            )
+            cells = []
+            for roi in ("EVC", "IT"):
+                mean, low, high = mean_and_interval(raw[roi])
+                cells.append(f"{mean:.3f} [{low:.3f}, {high:.3f}]")
+            cells.append(f"{int((raw['IT'] > raw['EVC']).sum())} of {len(raw)}")
+            for roi in ("EVC", "IT"):
+                known = relative[roi].dropna()
+                cells.append(f"{known.mean():.2f} ({len(known)} people)")
             lines.append(f"| {model} | {layer} | {' | '.join(cells)} |")
     return lines
 
@@ -110,7 +113,8 @@ def objects92(results: Path) -> list[str]:
     ]
     return [
         f"**What it answers** (n = {n} people, 92 images; mean over people [95 % interval]; EVC "
-        "early visual, IT inferior temporal cortex). Activations of each layer:",
+        "early visual, IT inferior temporal cortex; r/√c relative to the noise ceiling, of people "
+        "whose ceiling is at least .1). Activations of each layer:",
         "",
         *layer_table(results, models),
         "",
