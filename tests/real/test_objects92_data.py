@@ -27,6 +27,9 @@ def data():
     roots = os.environ.get("GRADBRAIN_REAL_DATA", str(ROOT.parent / "shared" / "data"))
     folder = Path(roots) / "objects92"
     if not folder.is_dir():
+        # The files may not be passed on, so that most machines lack them; a folder that was named
+        # must hold them.
+        assert "GRADBRAIN_REAL_DATA" not in os.environ, f"GRADBRAIN_REAL_DATA: no {folder}"
         pytest.skip(
             f"REAL DATA TESTS DID NOT RUN: there is no folder {folder}; set GRADBRAIN_REAL_DATA "
             "to the folder that holds objects92"

@@ -35,6 +35,11 @@ DIETS = {
 def data():
     folder = Path(os.environ.get("GRADBRAIN_REAL_DATA", str(ROOT.parent / "shared" / "data")))
     if not (folder / "weights").is_dir():
+        # The files may not be passed on, so that most machines lack them; a folder that was named
+        # must hold them.
+        assert "GRADBRAIN_REAL_DATA" not in os.environ, (
+            f"GRADBRAIN_REAL_DATA: no {folder / 'weights'}"
+        )
         pytest.skip(
             f"REAL WEIGHTS TESTS DID NOT RUN: there is no folder {folder / 'weights'}; set "
             "GRADBRAIN_REAL_DATA to the folder that holds weights and photos"

@@ -144,7 +144,7 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
             return {"array": loaded}
         with loaded:
             return {name: loaded[name] for name in loaded.files}
-    except NotImplementedError as error:
+    except NotImplementedError as error:  # how scipy says that a .mat file is HDF5 inside
         raise DatasetError(
             f"{path}: is a MATLAB v7.3 file; save it with `save -v7` or as .npz"
         ) from error

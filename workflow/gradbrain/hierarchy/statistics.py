@@ -55,15 +55,9 @@ def sign_flip_test(values: np.ndarray, *, seed: int = 0) -> TestResult:
     TestResult
         ``p_min`` is 2^−n where all patterns are enumerated.
     """
-    n = len(values)
-    if n <= EXACT_UP_TO:
-        patterns = (np.arange(2**n)[:, None] >> np.arange(n)) & 1
-        means = (1 - 2 * patterns) @ values / n
-        total, spare = 2**n, 0
-    else:
-        random = np.random.default_rng(seed)
-        means = random.choice((-1.0, 1.0), size=(N_RANDOM_FLIPS, n)) @ values / n
-        total, spare = N_RANDOM_FLIPS + 1, 1  # the observed pattern counts as one of them
+    patterns, spare = _sign_patterns(len(values), seed)
+    means = patterns @ values / len(values)
+    total = len(patterns) + spare
     observed = values.mean()
     # Sums in another order differ in the last digits; equal patterns must count as equal.
     tie = 1e-12 * np.abs(values).sum()
@@ -72,6 +66,17 @@ def sign_flip_test(values: np.ndarray, *, seed: int = 0) -> TestResult:
         p_opposite=float((spare + np.sum(means <= observed + tie)) / total),
         p_min=1.0 / total,
     )
+
+
+def _sign_patterns(n: int, seed: int) -> tuple[np.ndarray, int]:
+    """Signs of n subjects, (pattern, subject): all of them, or random ones beside the observed.
+
+    The second value is 1 where the observed pattern is not among them and counts besides.
+    """
+    if n <= EXACT_UP_TO:
+        return 1.0 - 2.0 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1), 0
+    random = np.random.default_rng(seed)
+    return random.choice((-1.0, 1.0), size=(N_RANDOM_FLIPS, n)), 1
 
 
 def sign_flip_at_peaks(maps: np.ndarray, *, seed: int = 0) -> TestResult:
@@ -103,13 +108,7 @@ def sign_flip_at_peaks(maps: np.ndarray, *, seed: int = 0) -> TestResult:
     # Places that nobody else knows cannot be chosen, nor those that a subject itself lacks.
     others = known.sum(axis=0) - known
     allowed = known & (others > 0)
-    if n <= EXACT_UP_TO:
-        patterns = 1.0 - 2.0 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
-        spare = 0
-    else:
-        random = np.random.default_rng(seed)
-        patterns = random.choice((-1.0, 1.0), size=(N_RANDOM_FLIPS, n))
-        spare = 1  # the observed pattern counts as one of them
+    patterns, spare = _sign_patterns(n, seed)
     observed = _mean_at_peaks(values, others, allowed, np.ones((1, n)))[0]
     batch = max(1, FLIPPED_VALUES // values.size)
     means = np.concatenate(
