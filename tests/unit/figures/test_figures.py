@@ -589,6 +589,19 @@ def test_regions_and_subjects_without_a_best_layer_are_left_out(study, tmp_path,
     assert best_layer_by_distance.figure(data).axes
 
 
+def test_an_interval_counts_the_subjects_who_have_a_value(study, tmp_path):
+    table = read_table(study["hierarchy"][0])
+    lost = (table["statistic"] == "best_layer_depth") & ~table["subject"].str.endswith(
+        ("s01", "s02")
+    )
+    table.loc[lost, "value"] = np.nan
+    path = tmp_path / "hierarchy.parquet"
+    write_table(path, table)
+    data = best_layer_by_distance.select(FigureInputs(study="invented", hierarchy=(path,)))
+    assert data["best_layer_depth"].notna().any()
+    assert data[["ci_low", "ci_high"]].isna().all(axis=None)
+
+
 def test_what_the_claims_judge_stands_beside_unique_parts(figure_inputs):
     data = control_comparison.select(figure_inputs)
     for _, block in data.groupby(["dataset", "model"]):

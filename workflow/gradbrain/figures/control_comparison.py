@@ -22,8 +22,8 @@ COLUMNS += ["margin"]
 # Statistic of the hierarchy tables -> what it says of a signal, and in the label of the axis.
 QUANTITIES = {
     "score_at_peak": ("unique", ""),
-    "beyond_reweighting": ("beyond_reweighting", "beyond reweighting: C1"),
-    "control_difference": ("beyond_control", "beyond best control: C2"),
+    "beyond_reweighting": ("beyond_reweighting", "C1"),
+    "control_difference": ("beyond_control", "C2"),
 }
 
 
@@ -111,7 +111,7 @@ def plot_control_comparison(data: pd.DataFrame, *, ax: Axes) -> Axes:
         )
     labels = [_label(signal, quantity) for signal, quantity in places]
     ax.set_xticks(
-        range(len(places)), labels=labels, rotation=35, ha="right", rotation_mode="anchor"
+        range(len(places)), labels=labels, rotation=50, ha="right", rotation_mode="anchor"
     )
     ax.set_xlim(-0.6, len(places) - 0.4)
     drawn = data[["unique_r2", "ci_low", "ci_high"]]
@@ -124,7 +124,7 @@ def _label(signal: str, quantity: str) -> str:
     """Name of a signal, and of what is drawn of it."""
     said = dict(QUANTITIES.values())[quantity]
     name = style.signal_label(signal)
-    return f"{name}\n{said}" if said else name.replace(" (", "\n(")
+    return f"{said}: {name}" if said else name
 
 
 def figure(data: pd.DataFrame) -> Figure:
@@ -167,7 +167,10 @@ def _add_legend(whole: Figure, *, has_interval: bool) -> None:
         layout.subject_handle(),
         layout.mean_handle(has_interval=has_interval, joined=False),
         Line2D([], [], color=style.MUTED, linestyle=":", label="smallest R² of interest"),
-        Line2D([], [], color=style.INK, linestyle="", marker="D", label="what C1 and C2 judge"),
+        Line2D(
+            [], [], color=style.INK, linestyle="", marker="D", label="C1: beyond another weighting"
+        ),
+        Line2D([], [], color=style.INK, linestyle="", marker="D", label="C2: beyond best control"),
     ]
     ncols = 1 if whole.get_figwidth() < 5 else 2
     whole.legend(handles=handles, loc="outside lower left", ncols=ncols)

@@ -51,7 +51,8 @@ def with_bootstrap_interval(
     """
     bounds = pd.DataFrame(np.nan, index=rows.index, columns=["ci_low", "ci_high"])
     for _, group in rows.groupby(list(by), sort=False):
-        if enough_subjects(len(group), settings):
+        # Not everybody has a best layer or a peak: those who have one are the sample.
+        if enough_subjects(int(np.isfinite(group["value"]).sum()), settings):
             bounds.loc[group.index] = bootstrap_interval(group, settings, within=within)
     return rows.assign(**bounds)
 
