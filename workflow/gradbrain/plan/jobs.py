@@ -11,7 +11,7 @@ from typing import Any
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.definition import feature_definition
-from gradbrain.config.registries import Layer, choose
+from gradbrain.config.registries import Layer
 from gradbrain.config.schema import (
     BASELINE_SETTINGS,
     CEILING_SETTINGS,
@@ -22,6 +22,7 @@ from gradbrain.config.schema import (
     StrictModel,
 )
 from gradbrain.config.study import ResolvedStudy
+from gradbrain.config.suggestions import choose
 from gradbrain.datasets.registry import Adapter, adapter, gives_captions, read_options
 from gradbrain.encoding.places import is_shared
 from gradbrain.figures.declarations import Declaration, declaration, figure_names

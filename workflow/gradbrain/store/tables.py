@@ -12,16 +12,40 @@ import pandas as pd
 from gradbrain.store.atomic import atomic_path
 from gradbrain.store.errors import StoreError, rebuild_hint
 from gradbrain.store.provenance import write_provenance
+from gradbrain.vocabulary.artefacts import artefact, columns_of
 
 
 def write_table(
-    path: str | os.PathLike[str], frame: pd.DataFrame, *, provenance: dict[str, Any] | None = None
+    path: str | os.PathLike[str],
+    frame: pd.DataFrame,
+    *,
+    kind: str | None = None,
+    provenance: dict[str, Any] | None = None,
 ) -> None:
     """Write a table as Parquet or CSV, by the file's ending.
 
     Only the rows and columns enter the file, so that equal tables are equal bytes.
+
+    Parameters
+    ----------
+    path
+        Where it goes.
+    frame
+        The table.
+    kind
+        What it holds, as ``gradbrain.vocabulary.artefacts`` declares it; None for tables that no
+        stage reads, such as the numbers behind a figure.
+    provenance
+        Facts that vary from run to run; written beside the table.
+
+    Raises
+    ------
+    StoreError
+        A declared column is missing, or one is there that is not declared. Nothing is written.
     """
     path = Path(path)
+    if kind is not None:
+        _check_columns(path, kind, frame)
     with atomic_path(path) as temporary:
         if path.suffix == ".parquet":
             frame.to_parquet(temporary, index=False)
@@ -33,8 +57,30 @@ def write_table(
         write_provenance(path, **provenance)
 
 
-def read_table(path: str | os.PathLike[str], columns: Sequence[str] = ()) -> pd.DataFrame:
+def _check_columns(path: Path, kind: str, frame: pd.DataFrame) -> None:
+    declared = {column.name: column.optional for column in artefact(kind).columns}
+    missing = [name for name, optional in declared.items() if name not in frame and not optional]
+    foreign = [str(name) for name in frame.columns if name not in declared]
+    if missing or foreign:
+        raise StoreError(
+            f"{path}: a table of kind {kind!r} must have the columns {', '.join(declared)}; "
+            f"missing: {', '.join(missing) or 'none'}; not declared: {', '.join(foreign) or 'none'}"
+        )
+
+
+def read_table(
+    path: str | os.PathLike[str], columns: Sequence[str] = (), *, kind: str | None = None
+) -> pd.DataFrame:
     """Read a table and check that the named columns are there.
+
+    Parameters
+    ----------
+    path
+        The table.
+    columns
+        Columns that it must have; it may have others.
+    kind
+        What it holds: it must have the columns that this kind declares.
 
     Raises
     ------
@@ -42,6 +88,7 @@ def read_table(path: str | os.PathLike[str], columns: Sequence[str] = ()) -> pd.
         The file is missing, unreadable, or lacks a column.
     """
     path = Path(path)
+    columns = columns or (columns_of(kind) if kind is not None else ())
     try:
         frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
     except Exception as error:  # pyarrow and pandas raise a dozen kinds
