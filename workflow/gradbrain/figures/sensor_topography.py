@@ -41,6 +41,7 @@ def select(inputs: FigureInputs) -> pd.DataFrame:
                 found += [_at_peaks(maps, signal) for signal in maps.signals()]
     data = pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=COLUMNS)
     require_rows(data, figure="sensor_topography", what="maps over sensors with flat positions")
+    data = data[[*layout.KEYS, *COLUMNS]]
     return data.sort_values([*layout.KEYS, "depth", "sensor"], ignore_index=True)
 
 
@@ -48,7 +49,9 @@ def _has_layout(maps: DatasetMaps) -> bool:
     """Whether sensors have a place in a flat layout, and all subjects the same sensors."""
     coords = maps.maps.coords
     # Sensors that belong to one subject each are no places of a shared head.
-    return {"sensor_x", "sensor_y"} <= set(coords) and "subject" not in coords
+    if not {"sensor_x", "sensor_y"} <= set(coords) or "subject" in coords:
+        return False
+    return bool((np.isfinite(coords["sensor_x"]) & np.isfinite(coords["sensor_y"])).any())
 
 
 def _at_peaks(maps: DatasetMaps, signal: SignalMap) -> pd.DataFrame:
