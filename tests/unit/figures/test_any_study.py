@@ -209,6 +209,32 @@ def test_a_colour_changes_the_figure_and_nothing_behind_it(name, one_rule):
         assert ("#D55E00" in found) != changed
 
 
+LONG = "difference target propagation through the layers of a network"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "encoding_by_region",
+        "encoding_over_time",
+        "rsa_summary",
+        "best_layer_by_distance",
+        "sensor_topography",
+    ],
+)
+def test_long_labels_do_not_run_into_one_another(name, two_rules):
+    longer = {key: {"label": f"{LONG} {key}"} for key in ("activation", "aligned", "gradient_dino")}
+    names = relabelled(two_rules.names, **longer)
+    figure = drawn(name, select(name, two_rules), names)
+    with style.applied():
+        figure.draw_without_rendering()
+    titles = [text for text in figure.findobj(Text) if text.get_text().startswith(LONG[:10])]
+    boxes = [text.get_window_extent() for text in titles]
+    assert len(boxes) > 4
+    for place, box in enumerate(boxes):
+        assert not any(box.overlaps(other) for other in boxes[:place])
+
+
 def test_the_files_of_a_figure_differ_by_the_words_and_not_by_the_numbers(tmp_path):
     signals = SIGNALS | {"gradient_dino": replace(SIGNALS["gradient_dino"], label="renamed")}
     for folder, invented in (("as_it_was", SIGNALS), ("renamed", signals)):

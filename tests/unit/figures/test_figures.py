@@ -748,7 +748,11 @@ def test_overview_has_a_cell_per_claim_in_the_colour_of_its_verdict(claims, name
     assert drawn.value_counts().to_dict() == expected.value_counts().to_dict()
 
 
-def test_overview_keeps_all_of_its_text_on_the_page(claims, names):
+@pytest.mark.parametrize("reasons", [[], ["not_c1", "too_few"], list(REASONS)])
+def test_overview_keeps_all_of_its_text_on_the_page(claims, names, reasons):
+    for row, reason in enumerate(reasons):
+        claims.loc[row, ["estimate", "q"]] = np.nan
+        claims.loc[row, "reason"] = reason
     with style.applied():
         figure = claims_overview.figure(claims, names)
         box = figure.get_tightbbox()

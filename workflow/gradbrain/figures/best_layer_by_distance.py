@@ -25,6 +25,9 @@ INPUTS = ("hierarchy", "hierarchy_draws")
 AXES = ("roi",)
 SPACES = ()
 
+#: Width of a panel in inches, without the gap to the next.
+PANEL = 2.2
+
 COLUMNS = ["subject", "roi", "roi_rank", "distance_mm", "best_layer_depth", "ci_low", "ci_high"]
 SCORE = ["score", "score_statistic", "score_low", "score_high"]
 COLUMNS += SCORE
@@ -163,7 +166,11 @@ def figure(data: pd.DataFrame, names: Names) -> Figure:
     require_columns(data, COLUMNS, figure="best_layer_by_distance")
     n_columns = len(layout.quantities(data, names))
     return layout.figure_of_blocks(
-        layout.blocks(data, names), _draw_block, names, width=0.8 + 2.3 * n_columns, height=2.9
+        layout.blocks(data, names),
+        _draw_block,
+        names,
+        width=0.8 + (PANEL + 0.1) * n_columns,
+        height=2.9,
     )
 
 
@@ -179,7 +186,7 @@ def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
         reference = None if quantity.role == ACTIVATION else activation
         part = layout.of_quantity(block.data, quantity)
         plot_best_layer_by_distance(part, ax=ax, names=names, reference=reference)
-        ax.set_title(quantity.label(names), pad=15)
+        ax.set_title(quantity.title(names, PANEL), pad=15)
     if len(activation) and len(quantities) > 1:
         handles.append(
             Line2D([], [], color=style.MUTED, linestyle=REFERENCE, label="mean of the activation")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -39,6 +40,9 @@ COLUMNS = [
 #: Width of the row labels, and height of a group's headings, in cells.
 LABELS = 2.9
 HEADINGS = 1.6
+#: Of the text below the tables: letters that surely fit into an inch, and height of a line.
+LETTERS_PER_INCH = 18
+LINE = 0.13
 
 #: Columns of the overview, grouped: what raw scores say, then what the unique part says.
 GROUPS: dict[str, list[tuple[str, str]]] = {
@@ -253,14 +257,17 @@ def figure(data: pd.DataFrame, names: Names) -> Figure:
     n_groups = len({group for group, _, _ in columns})
     width = 0.95 * (_n_columns(columns) + LABELS + 0.05)
     height = 0.58 * (n_groups * (HEADINGS + len(overview_rows(data, names))) + 0.1)
-    whole = Figure(figsize=(width + 0.2, height + 0.7))
+    said = textwrap.wrap(explanations(data), int(LETTERS_PER_INCH * width))
+    below = LINE * max(0, len(said) - 1)
+    whole = Figure(figsize=(width + 0.2, height + 0.7 + below))
     size = whole.get_size_inches()
-    ax = whole.add_axes((0.1 / size[0], 0.6 / size[1], width / size[0], height / size[1]))
+    place = (0.1 / size[0], (0.6 + below) / size[1], width / size[0], height / size[1])
+    ax = whole.add_axes(place)
     plot_claims_overview(data, ax=ax, names=names)
     handles = [
         Rectangle((0, 0), 1, 1, facecolor=fill, edgecolor="#C9C9C9", label=f"{mark}  {verdict}")
         for verdict, (fill, _, mark) in style.VERDICTS.items()
     ]
     whole.legend(handles=handles, loc="lower left", ncols=len(handles), borderaxespad=0.4)
-    whole.text(0.1 / size[0], 0.38 / size[1], explanations(data), fontsize=7, va="bottom")
+    whole.text(0.1 / size[0], 0.38 / size[1], "\n".join(said), fontsize=7, va="bottom")
     return whole

@@ -20,6 +20,9 @@ INPUTS = ("scores",)
 AXES = ("roi",)
 SPACES = ()
 
+#: Width of a panel in inches, without the gap to the next.
+PANEL = 1.9
+
 COLUMNS = ["subject", "layer", "depth", "roi", "roi_rank", "value", "ceiling"]
 COLUMNS += ["ci_low", "ci_high"]
 
@@ -139,7 +142,11 @@ def figure(data: pd.DataFrame, names: Names) -> Figure:
     require_columns(data, COLUMNS, figure="encoding_by_region")
     n_columns = len(layout.quantities(data, names))
     return layout.figure_of_blocks(
-        layout.blocks(data, names), _draw_block, names, width=1.4 + 2.1 * n_columns, height=3.7
+        layout.blocks(data, names),
+        _draw_block,
+        names,
+        width=1.4 + (PANEL + 0.2) * n_columns,
+        height=3.7,
     )
 
 
@@ -160,7 +167,7 @@ def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
             part = layout.of_quantity(placed, quantities[i])
             plot_region_profile(part, ax=axes[0, i], names=names)
             plot_encoding_by_region(part, ax=axes[1, i], high=high)
-            axes[0, i].set_title(quantities[i].label(names))
+            axes[0, i].set_title(quantities[i].title(names, PANEL))
             axes[0, i].tick_params(labelbottom=False)
             if i > 0:
                 axes[1, i].tick_params(labelleft=False)

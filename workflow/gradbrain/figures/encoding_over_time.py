@@ -18,6 +18,9 @@ INPUTS = ("scores",)
 AXES = ("time",)
 SPACES = ()
 
+#: Width of a panel in inches, without the gap to the next.
+PANEL = 2.2
+
 COLUMNS = ["subject", "layer", "depth", "time", "value", "null_high", "ceiling"]
 
 
@@ -78,7 +81,11 @@ def figure(data: pd.DataFrame, names: Names) -> Figure:
     require_columns(data, [*COLUMNS, "onset_source"], figure="encoding_over_time")
     n_columns = len(layout.quantities(data, names))
     return layout.figure_of_blocks(
-        layout.blocks(data, names), _draw_block, names, width=1.4 + 2.4 * n_columns, height=2.3
+        layout.blocks(data, names),
+        _draw_block,
+        names,
+        width=1.4 + (PANEL + 0.2) * n_columns,
+        height=2.3,
     )
 
 
@@ -91,7 +98,7 @@ def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
             continue
         for i in columns:
             plot_encoding_over_time(layout.of_quantity(block.data, quantities[i]), ax=axes[i])
-            axes[i].set_title(quantities[i].label(names))
+            axes[i].set_title(quantities[i].title(names, PANEL))
             axes[i].set_xlabel(layout.time_label(block.data))
         layout.share_limits(
             [axes[i] for i in columns],

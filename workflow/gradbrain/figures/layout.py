@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +25,11 @@ from gradbrain.vocabulary.roles import ACTIVATION, LEARNING, ROLES
 SOURCE = ["dataset", "modality", "axis", "model", "signal", "role", "rule", "objective"]
 #: The same, and whether the row is of the signal alone or of its unique part.
 KEYS = [*SOURCE, "variant"]
+#: Letters of a panel's title that fit into an inch.
+LETTERS_PER_INCH = 17
+_UNIQUE = style.VARIANT_LABELS["unique"]
+#: Words that no line of a title breaks, with plain and with unbreakable spaces.
+KEPT_TOGETHER = (_UNIQUE, _UNIQUE.replace(" ", "\N{NO-BREAK SPACE}"))
 #: Roles of what most figures show; controls have a figure of their own.
 SHOWN = (ACTIVATION, LEARNING)
 
@@ -39,6 +45,12 @@ class Quantity:
     def label(self, names: Names) -> str:
         """Title for readers."""
         return names.quantity_label(self.signal, self.variant)
+
+    def title(self, names: Names, width: float) -> str:
+        """Title of a panel, in lines that are no wider than it (inches)."""
+        # The words for the variant stay together.
+        label = self.label(names).replace(*KEPT_TOGETHER)
+        return textwrap.fill(label, int(LETTERS_PER_INCH * width)).replace(*KEPT_TOGETHER[::-1])
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,9 @@ INPUTS = ("rsa",)
 AXES = ("roi", "time")
 SPACES = ()
 
+#: Width of a panel in inches, without the gap to the next.
+PANEL = 2.5
+
 COLUMNS = ["subject", "depth", "axis", "roi", "roi_rank", "time", "rho", "null_high"]
 COLUMNS += ["onset_source"]
 
@@ -79,7 +82,11 @@ def figure(data: pd.DataFrame, names: Names) -> Figure:
     require_columns(data, [*COLUMNS, "variant"], figure="rsa_summary")
     n_columns = len(layout.quantities(data, names))
     return layout.figure_of_blocks(
-        layout.blocks(data, names), _draw_block, names, width=1.4 + 2.7 * n_columns, height=2.2
+        layout.blocks(data, names),
+        _draw_block,
+        names,
+        width=1.4 + (PANEL + 0.2) * n_columns,
+        height=2.2,
     )
 
 
@@ -88,7 +95,7 @@ def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
     axes = row.subplots(1, len(quantities), squeeze=False)[0]
     for ax, quantity in zip(axes, quantities, strict=True):
         plot_rsa(layout.of_quantity(block.data, quantity), ax=ax)
-        ax.set_title(quantity.label(names))
+        ax.set_title(quantity.title(names, PANEL))
     layout.share_limits(list(axes))
     axes[0].set_ylabel(RHO.label)
     layout.depth_colourbar(row, axes)

@@ -23,6 +23,8 @@ AXES = ("time",)
 SPACES = ("sensors",)
 
 COLUMNS = ["layer", "depth", "time", "sensor", "sensor_x", "sensor_y", "value", "onset_source"]
+#: Width of a panel in inches, without the gap to the next.
+PANEL = 3.2
 N_LAYERS = 3
 #: Radius in m of the head that mne draws by default.
 HEAD_RADIUS = 0.095
@@ -123,7 +125,11 @@ def figure(data: pd.DataFrame, names: Names) -> Figure:
     require_columns(data, COLUMNS, figure="sensor_topography")
     n_columns = len(layout.quantities(data, names))
     return layout.figure_of_blocks(
-        layout.blocks(data, names), _draw_block, names, width=0.6 + 3.5 * n_columns, height=2.15
+        layout.blocks(data, names),
+        _draw_block,
+        names,
+        width=0.6 + (PANEL + 0.3) * n_columns,
+        height=2.15,
     )
 
 
@@ -133,7 +139,7 @@ def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
     panels = row.subfigures(1, len(quantities), squeeze=False, wspace=0.03)[0]
     for panel, quantity in zip(panels, quantities, strict=True):
         part = layout.of_quantity(block.data, quantity)
-        panel.suptitle(quantity.label(names), fontsize=8.5, fontweight="normal")
+        panel.suptitle(quantity.title(names, PANEL), fontsize=8.5, fontweight="normal")
         layers = part.drop_duplicates("layer").sort_values("depth")
         axes = panel.subplots(1, len(layers), squeeze=False)[0]
         high = float(highest[quantity.variant])
