@@ -118,6 +118,14 @@ class PluginOptions(StrictModel):
         """Plug-ins that are used inside this one, with their options."""
         return ()
 
+    def extra_forward_passes(self) -> float:
+        """Forward passes per image besides that of the image itself, for estimates of cost."""
+        return 0.0
+
+    def backward_passes(self) -> float:
+        """Backward passes per image through the whole network, for estimates of cost."""
+        return 1.0 if "graph" in self.requires else 0.0
+
 
 class NoOptions(PluginOptions):
     """Options of a plug-in that has none."""
@@ -245,7 +253,7 @@ class ResolvedUse:
 
     @property
     def plugins(self) -> tuple[Plugin, ...]:
-        """This plug-in and all inside it."""
+        """Its plug-in and all inside it."""
         return (self.plugin, *(plugin for item in self.inner for plugin in item.plugins))
 
 
@@ -265,7 +273,9 @@ class Plugins:
         A folder does not exist or holds no such sub-folder, or a name is there twice.
     """
 
-    def __init__(self, folders: Iterable[str | Path] = (), files: Iterable[str | Path] = ()) -> None:
+    def __init__(
+        self, folders: Iterable[str | Path] = (), files: Iterable[str | Path] = ()
+    ) -> None:
         self.folders = tuple(Path(folder) for folder in folders)
         self._extra: dict[tuple[str, str], Plugin] = {}
         for folder in self.folders:
@@ -395,7 +405,7 @@ def _literals(path: Path) -> dict[str, Any]:
     return found
 
 
-# --- what entries use ------------------------------------------------------------------------------
+# --- what entries use ------------------------------------------------------------------------
 
 
 def signal_uses(signal: SignalEntry, plugins: Plugins, *, where: str) -> tuple[ResolvedUse, ...]:
@@ -548,7 +558,7 @@ def _take_declared(node: ast.Import | ast.ImportFrom, space: ModuleType) -> None
             setattr(space, alias.asname or alias.name, found)
 
 
-# --- import ----------------------------------------------------------------------------------------
+# --- import ----------------------------------------------------------------------------------
 
 
 def _import(path: Path, module: str) -> ModuleType:

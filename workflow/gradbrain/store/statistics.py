@@ -1,7 +1,7 @@
 """Statistics of the hierarchy with the draws and maps behind them: a table and a store beside it.
 
 The table has one row per statistic; the store has the same rows, in a group per data set, with
-their draws and maps as labelled arrays. One stage writes them, others read them, all by this module.
+their draws and maps as labelled arrays. One stage writes them and others read them, by this module.
 """
 
 from __future__ import annotations

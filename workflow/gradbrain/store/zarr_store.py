@@ -339,9 +339,7 @@ def write_tree(
             coordinates = " ".join(sorted(map(str, dataset.coords)))
             home.update_attributes({**attributes[group], "coordinates": coordinates})
         for name, (dims, values, attrs) in arrays.items():
-            array = _create_array(
-                root, name, dims, values.shape, values.dtype, attrs, SHARD_BYTES
-            )
+            array = _create_array(root, name, dims, values.shape, values.dtype, attrs, SHARD_BYTES)
             array[...] = values
         groups = {name: attrs for name, attrs in attributes.items() if name}
         plain = {name: (dims, values) for name, (dims, values, _) in arrays.items()}
@@ -392,7 +390,9 @@ def _check_complete(path: Path, kind: str) -> dict[str, Any]:
         file = path / relative
         found = file.stat().st_size if file.exists() else None
         if found != about["size"]:
-            state = "is missing" if found is None else f"has {found} bytes, expected {about['size']}"
+            state = (
+                "is missing" if found is None else f"has {found} bytes, expected {about['size']}"
+            )
             raise StoreError(f"{path}: its file {relative} {state}. {rebuild_hint(path)}")
     return attributes
 
