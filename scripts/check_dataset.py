@@ -11,8 +11,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 from gradbrain.config import GradbrainError
 from gradbrain.config.cli import run
 from gradbrain.config.registries import Registries
-from gradbrain.config.suggestions import choose
 from gradbrain.config.schema import DatasetEntry
+from gradbrain.config.suggestions import choose
 from gradbrain.datasets.inventory import Inventory, Item, take_inventory
 
 ROOT = Path(__file__).resolve().parents[1]
