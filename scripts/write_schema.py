@@ -35,8 +35,8 @@ Single keys can be set on the command line: `--config only_models=[resnet50]`. N
 data sets, modalities and signals are looked up in `config/models.yaml`, `config/datasets.yaml`,
 `config/modalities.yaml` and `config/signals.yaml`, layers in `config/layers.csv`; a folder of one's
 own with files of the same names joins them by the key `registries`. Rules, objectives, adapters,
-figures and sources of weights are plug-ins: modules of the library, or of a folder of one's own that
-joins them by the key `plugins` ([extending](extending.md)).
+figures and sources of weights are plug-ins: modules of the library, or of a folder of one's own
+that joins them by the key `plugins` ([extending](extending.md)).
 """
 TITLES = {
     "Study": "A study",

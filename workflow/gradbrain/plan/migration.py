@@ -1,8 +1,8 @@
 """Results of the layout before (version 2) in the present one, where their values do not change.
 
 Features, responses and encoding results are brought over: they cost hours of GPUs and cores. Tables
-of images stay as they are. Everything else (ceilings, RSA, scores, maps, hierarchy, claims, figures,
-report) is made from these in minutes and is not brought over.
+of images stay as they are. Everything else (ceilings, RSA, scores, maps, hierarchy, claims,
+figures, report) is made from these in minutes and is not brought over.
 
 Every value of a store is compared with its digest before, and every array with itself after. Files
 of arrays are moved, not written again.
