@@ -182,7 +182,7 @@ def _statistics(rows: Iterable[_Row]) -> Statistics:
     table = pd.DataFrame.from_records(
         [row.columns for row in rows], columns=list(columns_of("hierarchy"))
     )
-    table[list(PARTS)] = table[list(PARTS)].fillna("")
+    table[list(PARTS)] = table[list(PARTS)].fillna("").astype(str)
     return Statistics(
         table=table,
         boot=np.stack([row.boot for row in rows]).astype(float),
