@@ -506,7 +506,12 @@ def _evaluate(path: Path, name: str, space: ModuleType) -> None:
             continue
         wanted.add(node)
         if not isinstance(node, ast.Import | ast.ImportFrom):
-            queue += [item.id for item in ast.walk(node) if isinstance(item, ast.Name)]
+            # What is read: a field may have the name of a function of the module.
+            queue += [
+                item.id
+                for item in ast.walk(node)
+                if isinstance(item, ast.Name) and isinstance(item.ctx, ast.Load)
+            ]
     future = [
         node
         for node in _tree(path).body
