@@ -274,7 +274,8 @@ def read_planted(
                 f"{options.planting_model!r}, {options.planting_signal_set!r} and each once of "
                 f"the layers {', '.join(options.planting_layers)}"
             )
-        rows = pd.Index(tree["image_id"].values).get_indexer(stimuli["image_id"])
+        images = tree.dataset["image_id"].values
+        rows = pd.Index(images).get_indexer(pd.Index(stimuli["image_id"]))
         if (rows < 0).any():
             first = stimuli["image_id"].iloc[int(np.argmax(rows < 0))]
             raise DatasetError(
@@ -297,7 +298,8 @@ def _planted_signals(
     tree: xr.DataTree, options: Options, path: Path, rows: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Activation, known by its role, and the learning signal that the options name."""
-    roles = dict(zip(map(str, tree["signal"].values), map(str, tree["role"].values), strict=True))
+    names, roles_of_names = tree.dataset["signal"].values, tree.dataset["role"].values
+    roles = dict(zip(map(str, names), map(str, roles_of_names), strict=True))
     activations = [name for name, role in roles.items() if role == ACTIVATION]
     lacking = [] if activations else ["one of `role: activation`"]
     if options.learning_signal is not None and options.learning_signal not in roles:
@@ -308,7 +310,7 @@ def _planted_signals(
             f"them to the signal set {options.planting_signal_set!r}, or name another in "
             "`learning_signal`"
         )
-    signals = tree[SIGNALS]
+    signals = tree.children[SIGNALS].to_dataset(inherit=False)
     activation = signals[activations[0]].values[rows]
     if options.learning_signal is None:
         return activation, None
