@@ -1,13 +1,21 @@
 """Claims about own recordings along time: electrodes find their places, contacts need none."""
 
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+import yaml
 from PIL import Image
 from trees.modalities import MODALITIES
 
 from gradbrain.config import GradbrainError
+from gradbrain.config.registries import Registries
 from gradbrain.config.schema import DatasetEntry, Modality
 from gradbrain.datasets.arrays import check, expected_size, responses, space, stimuli
 from gradbrain.datasets.errors import DatasetError
@@ -17,6 +25,7 @@ from gradbrain.datasets.responses import check_responses
 from gradbrain.datasets.sensors import montage_places
 from gradbrain.store import open_store, write_store
 
+ROOT = Path(__file__).resolve().parents[2]
 IMAGES = ["cat_01", "cat_02", "dog_01", "dog_02"]
 CHANNELS = ["Fp1", "C3", "C4", "Oz"]
 N_REPEATS, N_TIMES = 2, 5
@@ -296,3 +305,66 @@ def test_contacts_may_be_named_by_the_recording_alone(data):
     about = {**OWN_WORDS, "montage": None, "responses": "{id}.nc", "space": "contacts"}
     dataset = prepare(data, modality=CONTACTS, **about)
     assert list(dataset["sensor"].values) == ["LA1", "LA2", "RH1", "RH2"]
+
+
+# --- the pages ---------------------------------------------------------------------------------
+
+
+def test_the_section_of_the_tutorial_works_as_printed(tmp_path):
+    page = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
+    section = page.partition("\n## EEG\n")[2].partition("\n## ")[0]
+    images = page.partition("`make_brain_data.py`:\n\n```python\n")[2].partition("```")[0]
+    (tmp_path / "make_brain_data.py").write_text(images)
+    (tmp_path / "scripts").symlink_to(ROOT / "scripts")
+    for name, content in re.findall(r"^`([\w/.]+)`:\n\n```\w+\n(.*?)^```", section, re.M | re.S):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+    (commands,) = re.findall(r"^```bash\n(.*?)^```", section, re.M | re.S)
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(
+        ["bash", "-e", "-c", f"python make_brain_data.py\n{commands}"],
+        cwd=tmp_path,
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "96 × 25 × 13" in done.stdout
+    assert "all 1 subjects of 'eeg_data' can be run" in done.stdout
+    entry = Registries([ROOT / "config", tmp_path / "my_eeg"]).dataset("eeg_data", where="test")
+    options, data = read_options(entry), tmp_path / "brain_data"
+    table = stimuli(entry, options, "eeg_data", data)
+    dataset = responses(entry, options, "eeg_data-carol", table, data, [])
+    check_responses(dataset, table)
+    assert dataset.attrs["units"] == "µV"
+    # The response is planted at 120 ms.
+    ceiling = dataset["noise_ceiling"].mean("sensor")
+    assert float(ceiling["time"][int(ceiling.argmax())]) == pytest.approx(0.12, abs=0.03)
+
+
+def test_the_page_on_data_lists_every_option_and_every_modality():
+    page = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+    own = page.partition("\n## Your own data\n")[2]
+    for option in type(read_options(entry_of())).model_fields:
+        assert f"`{option}`" in own, option
+    about = page.partition("\n## Modalities\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \| (?:`(\w+)`)? *\| *(\S*) *\| *(\S*) *\|", about, re.M)
+    written = {name: (axis, unit, sensors) for name, axis, unit, sensors in rows if name != "none"}
+    listed = yaml.safe_load((ROOT / "config" / "modalities.yaml").read_text())["modalities"]
+    assert written == {
+        name: (entry["axis"], entry.get("unit", ""), entry["sensors"])
+        for name, entry in listed.items()
+    }
+
+
+def test_the_examples_of_the_page_on_data_are_valid_entries(tmp_path):
+    page = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+    about = page.partition("\n## Modalities\n")[2].partition("\n## ")[0]
+    for name, content in re.findall(
+        r"^```yaml\n# my_registry/([\w.]+)\n(.*?)^```", about, re.M | re.S
+    ):
+        (tmp_path / name).write_text(content)
+    registries = Registries([ROOT / "config", tmp_path])
+    entry = registries.dataset("clinic", where="test")
+    assert space(entry, read_options(entry)) == "contacts"
+    assert entry.modality == CONTACTS

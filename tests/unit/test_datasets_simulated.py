@@ -300,14 +300,14 @@ def test_the_activation_is_known_by_its_role_whatever_it_is_called(
 ):
     renamed = []
     for layer, signals in planted.items():
-        # Other names, and a signal that is called as the activation was.
+        # Called like the coordinate of the store, and another called as the activation was.
         named = {
             "activation": signals["gradient"],
-            "magnitude": signals["activation"],
+            "signal": signals["activation"],
             "gradient": signals["gradient"],
         }
         path = tmp_path / f"{layer}.zarr"
-        write_features(path, stimuli, named, layer=layer, roles={"magnitude": "activation"})
+        write_features(path, stimuli, named, layer=layer, roles={"signal": "activation"})
         renamed.append(path)
     for world in ("feedforward", "backprop"):
         expected = simulate(features, stimuli, world=world)
