@@ -134,3 +134,10 @@ def test_responses_along_another_axis_than_their_modality_are_refused():
         r"'roi': \(target\) or 'time': \(time, sensor\)",
     ):
         check_responses(dataset, STIMULI)
+
+
+@pytest.mark.parametrize("name", ["image_id", "group", "n_repeats", "noise_ceiling", "sensor"])
+def test_responses_that_lack_a_variable_are_refused(name):
+    dataset = meg(np.random.default_rng(0).standard_normal((4, 3, 2)))
+    with pytest.raises(DatasetError, match=rf"'mine-s01': lack the variable(\(s\))? {name}"):
+        check_responses(dataset.drop_vars(name), STIMULI)

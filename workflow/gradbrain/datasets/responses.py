@@ -42,6 +42,11 @@ REQUIRED_ATTRIBUTES = (
 )
 #: Axis -> dimensions of what is told of each target, such as its noise ceiling.
 TARGET_DIMS: Mapping[Axis, tuple[str, ...]] = {ROI: ("target",), TIME: ("time", "sensor")}
+#: Axis -> what its stores hold besides the responses.
+REQUIRED_VARIABLES: Mapping[Axis, tuple[str, ...]] = {
+    ROI: ("image_id", "group", "n_repeats", "noise_ceiling", "roi"),
+    TIME: ("image_id", "group", "n_repeats", "noise_ceiling", "time", "sensor"),
+}
 #: Unit of responses where neither the data set nor its modality says one.
 UNKNOWN_UNIT = "arbitrary units"
 
@@ -358,15 +363,15 @@ def check_responses(dataset: xr.Dataset, stimuli: pd.DataFrame) -> None:
     Raises
     ------
     DatasetError
-        An attribute is missing, responses lie along another axis than their modality, rows are not
-        the stimuli, a value is not finite, a region is
-        named that has no targets, or no target is left.
+        An attribute or variable is missing, responses lie along another axis than their modality,
+        rows are not the stimuli, a value is not finite, a region is named that has no targets, or
+        no target is left.
     """
     where = f"responses of {dataset.attrs.get('subject', '?')!r}"
     missing = [name for name in REQUIRED_ATTRIBUTES if name not in dataset.attrs]
     if missing:
         raise DatasetError(f"{where}: lack the attribute(s) {', '.join(missing)}")
-    _check_dimensions(dataset, where)
+    _check_layout(dataset, where)
     if list(dataset["image_id"].values) != list(stimuli["image_id"]):
         raise DatasetError(
             f"{where}: {dataset.sizes['image']} rows do not match the {len(stimuli)} images of "
@@ -387,14 +392,25 @@ def check_responses(dataset: xr.Dataset, stimuli: pd.DataFrame) -> None:
         raise DatasetError(f"{where}: no target lies in the region(s) {', '.join(absent)}")
 
 
-def _check_dimensions(dataset: xr.Dataset, where: str) -> None:
-    axis, found = dataset.attrs["axis"], dataset["noise_ceiling"].dims
+def _check_layout(dataset: xr.Dataset, where: str) -> None:
+    axis = dataset.attrs["axis"]
+    missing = [name for name in REQUIRED_VARIABLES.get(axis, ()) if name not in dataset.variables]
+    if "noise_ceiling" not in dataset.variables:
+        raise DatasetError(
+            f"{where}: lack the variable noise_ceiling; give NaN where it cannot be estimated"
+        )
+    found = dataset["noise_ceiling"].dims
     if found != TARGET_DIMS.get(axis):
         raise DatasetError(
             f"{where}: are laid out by ({', '.join(map(str, found))}), but the modality "
             f"{dataset.attrs['modality']!r} has the axis {axis!r}, which is "
             + " or ".join(f"{name!r}: ({', '.join(dims)})" for name, dims in TARGET_DIMS.items())
             + "; correct `modality` in datasets.yaml"
+        )
+    if missing:
+        raise DatasetError(
+            f"{where}: lack the variable(s) {', '.join(missing)}; target_responses and "
+            "sensor_responses of gradbrain.datasets.responses write all that is needed"
         )
 
 
