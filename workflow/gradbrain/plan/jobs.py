@@ -110,8 +110,8 @@ class Plan:
     def adapter(self, entry: DatasetEntry) -> tuple[Adapter, Any]:
         """Module that reads a data set, and the entry's options as it understands them."""
         where = self.study.registries.place("data set", entry.name)
-        module = adapter(entry.adapter, self.plugins, where=where)
-        return module, read_options(entry, self.plugins, where=where)
+        module = adapter(entry.adapter, where=where, plugins=self.plugins)
+        return module, read_options(entry, where=where, plugins=self.plugins)
 
     def adapter_plugin(self, entry: DatasetEntry) -> Plugin:
         """Plug-in that reads a data set."""
@@ -928,7 +928,9 @@ class Plan:
     def _check_captions_of(self, stimuli: str, where: str) -> None:
         entry = self.stimuli[stimuli]
         _, options = self.adapter(entry)
-        if not gives_captions(entry, options, stimuli, Path(DATA) / entry.name, self.plugins):
+        if not gives_captions(
+            entry, options, stimuli, Path(DATA) / entry.name, plugins=self.plugins
+        ):
             raise GradbrainError(
                 f"{where}: compares images with text, but the images of stimulus set {stimuli!r} "
                 f"have no captions ({self.study.registries.place('data set', entry.name)}); give "

@@ -557,17 +557,21 @@ class StreamingStore:
         self.path, self.kind = Path(path), kind
         self._missing_allowed = missing_allowed
         self._attrs = _plain(attrs)
+        streamed = {name: dims for name, (dims, _, _) in template.items()}
+        check_declared(
+            self.path, kind, {**streamed, **{n: dims for n, (dims, _) in coords.items()}}
+        )
         self._temporary = temporary_sibling(self.path)
         self._group = zarr.create_group(
             self._temporary,
             attributes={**self._attrs, "coordinates": " ".join(sorted(coords))},
         )
         # Names such as signals/<signal> lie in groups.
-        self._groups = {name.partition("/")[0]: {} for name in template if "/" in name}
+        self._groups: dict[str, dict[str, Any]] = {
+            name.partition("/")[0]: {} for name in template if "/" in name
+        }
         for name in self._groups:
             self._group.create_group(name, attributes={"coordinates": ""})
-        found = {name: dims for name, (dims, *_) in (*coords.items(), *template.items())}
-        check_declared(self.path, kind, found)
         self._digests: dict[str, Any] = {}
         self._arrays: dict[str, zarr.Array] = {}
         self._pending: dict[str, list[np.ndarray]] = {}
