@@ -16,9 +16,9 @@ from pathlib import Path
 from gradbrain.config import GradbrainError
 
 PACKAGE = "gradbrain"
-# The foundation enters through FORMAT_VERSION, raised by hand: a new config key must not
-# recompute a thousand fits.
-FOUNDATION = ("gradbrain.config", "gradbrain.store", "gradbrain.plan")
+# The foundation enters through the version of each kind of artefact, raised by hand: a new config
+# key must not recompute a thousand fits.
+FOUNDATION = ("gradbrain.config", "gradbrain.vocabulary", "gradbrain.store", "gradbrain.plan")
 # What brings files here, lists them or reports progress, and bears on no value: files that are
 # fetched are checked against their checksums, and inventories are for the eye.
 WITHOUT_BEARING = frozenset(
@@ -53,7 +53,9 @@ def _imported_modules(file: Path) -> tuple[str, ...]:
     return tuple(sorted(name for name in modules if name.split(".")[0] == PACKAGE))
 
 
-def import_closure(script: Path, library: Path, modules: Iterable[str] = ()) -> list[Path]:
+def import_closure(
+    script: Path, library: Path, modules: Iterable[str] = (), files: Iterable[Path] = ()
+) -> list[Path]:
     """Files of the package that a script imports, directly or through others.
 
     Parameters
@@ -65,12 +67,14 @@ def import_closure(script: Path, library: Path, modules: Iterable[str] = ()) -> 
     modules
         Modules that the job loads by name (objectives, adapters, figures), which no import
         statement shows.
+    files
+        Plug-ins outside the library that the job loads; what they import of it counts too.
 
     Returns
     -------
     list of Path
         The script first, then the modules, sorted; without the foundation and what has no
-        bearing on results.
+        bearing on results. Files are among them.
 
     Raises
     ------
@@ -85,7 +89,11 @@ def import_closure(script: Path, library: Path, modules: Iterable[str] = ()) -> 
             raise GradbrainError(
                 f"there is no module {module} in {package}; there are {', '.join(known)}"
             )
+    files = list(files)
+    found.update(files)
     queue = [*_imported_modules(script), *modules]
+    for file in files:
+        queue.extend(_imported_modules(file))
     seen: set[str] = set()
     while queue:
         module = queue.pop()
@@ -103,10 +111,12 @@ def import_closure(script: Path, library: Path, modules: Iterable[str] = ()) -> 
     return [script, *sorted(found)]
 
 
-def code_digest(script: Path, library: Path, modules: Iterable[str] = ()) -> str:
+def code_digest(
+    script: Path, library: Path, modules: Iterable[str] = (), files: Iterable[Path] = ()
+) -> str:
     """SHA-256 over the names and contents of the files of :func:`import_closure`."""
     whole = hashlib.sha256()
-    for file in import_closure(script, library, modules):
+    for file in import_closure(script, library, modules, files):
         whole.update(f"{file.name} {file.stat().st_size}\n".encode())
         whole.update(file.read_bytes())
     return whole.hexdigest()
