@@ -44,7 +44,7 @@ from gradbrain.figures.inputs import FigureInputs
 from gradbrain.figures.names import Names
 from gradbrain.figures.save import save_figure
 from gradbrain.hierarchy.statistics import bootstrap_interval
-from gradbrain.store import Statistics, StoreError, read_statistics, read_table, write_table
+from gradbrain.store import StoreError, read_statistics, read_table, write_table
 from gradbrain.vocabulary.reasons import REASONS
 
 ALL = figure_names()
@@ -141,9 +141,7 @@ def with_changed_statistics(
 ) -> FigureInputs:
     """Statistics of the first model with rows changed or left out, written and read again."""
     found = read_statistics(files["hierarchy"][:1], files["hierarchy_draws"][:1])
-    table = change(found.table.copy())
-    draws = {name: getattr(found, name)[table.index] for name in ("boot", "null")}
-    part = Statistics(table.reset_index(drop=True), **draws, maps={})
+    part = found.of(change(found.table.copy()))
     written, store = write_hierarchy(folder / "changed", "model", part)
     return replace(inputs_of(files), hierarchy=(written,), hierarchy_draws=(store,))
 
