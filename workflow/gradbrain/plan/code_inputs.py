@@ -53,7 +53,9 @@ def _imported_modules(file: Path) -> tuple[str, ...]:
     return tuple(sorted(name for name in modules if name.split(".")[0] == PACKAGE))
 
 
-def import_closure(script: Path, library: Path, modules: Iterable[str] = ()) -> list[Path]:
+def import_closure(
+    script: Path, library: Path, modules: Iterable[str] = (), files: Iterable[Path] = ()
+) -> list[Path]:
     """Files of the package that a script imports, directly or through others.
 
     Parameters
@@ -65,12 +67,14 @@ def import_closure(script: Path, library: Path, modules: Iterable[str] = ()) -> 
     modules
         Modules that the job loads by name (objectives, adapters, figures), which no import
         statement shows.
+    files
+        Plug-ins outside the library that the job loads.
 
     Returns
     -------
     list of Path
-        The script first, then the modules, sorted; without the foundation and what has no
-        bearing on results.
+        The script first, then the modules, sorted, then `files`; without the foundation and what
+        has no bearing on results.
 
     Raises
     ------
@@ -85,7 +89,10 @@ def import_closure(script: Path, library: Path, modules: Iterable[str] = ()) -> 
             raise GradbrainError(
                 f"there is no module {module} in {package}; there are {', '.join(known)}"
             )
+    # By name first: a folder that moves changes no digest.
+    outside = sorted(set(files), key=lambda file: (file.name, file))
     queue = [*_imported_modules(script), *modules]
+    queue += [module for plugin in outside for module in _imported_modules(plugin)]
     seen: set[str] = set()
     while queue:
         module = queue.pop()
@@ -100,13 +107,15 @@ def import_closure(script: Path, library: Path, modules: Iterable[str] = ()) -> 
             if module not in WITHOUT_BEARING:
                 found.add(file)
             queue.extend(_imported_modules(file))
-    return [script, *sorted(found)]
+    return [script, *sorted(found), *outside]
 
 
-def code_digest(script: Path, library: Path, modules: Iterable[str] = ()) -> str:
+def code_digest(
+    script: Path, library: Path, modules: Iterable[str] = (), files: Iterable[Path] = ()
+) -> str:
     """SHA-256 over the names and contents of the files of :func:`import_closure`."""
     whole = hashlib.sha256()
-    for file in import_closure(script, library, modules):
+    for file in import_closure(script, library, modules, files):
         whole.update(f"{file.name} {file.stat().st_size}\n".encode())
         whole.update(file.read_bytes())
     return whole.hexdigest()
