@@ -134,6 +134,10 @@ class WeightsOptions(PluginOptions):
 
     trained: ClassVar[bool] = True
 
+    def network_name(self, entry: ModelEntry) -> str:
+        """Name under which the network is created; a timm tag in it brings settings of its own."""
+        return entry.architecture
+
     def required_files(self, entry: ModelEntry) -> tuple[str, ...]:
         """Files below ``data/`` without which the weights cannot be had."""
         return ()
