@@ -464,6 +464,18 @@ def signal_plugins(signal: SignalEntry, plugins: Plugins) -> tuple[Plugin, ...]:
     return tuple(plugin for use in uses for plugin in use.plugins)
 
 
+def weights_use(entry: ModelEntry, plugins: Plugins, *, where: str) -> ResolvedUse:
+    """Source of the weights of a model, its options validated; `where` names the entry.
+
+    Raises
+    ------
+    GradbrainError
+        There is no such source, or an option of it is wrong.
+    """
+    use = PluginUse("weights", entry.weights.source, entry.weights.options)
+    return plugins.resolve(use, where=f"{where}: weights")
+
+
 # --- classes from the source ---------------------------------------------------------------------
 
 
