@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from gradbrain.config import GradbrainError
+from gradbrain.config.plugins import Plugin
 
 PACKAGE = "gradbrain"
 # The foundation enters through FORMAT_VERSION, raised by hand: a new config key must not
@@ -119,3 +120,13 @@ def code_digest(
         whole.update(f"{file.name} {file.stat().st_size}\n".encode())
         whole.update(file.read_bytes())
     return whole.hexdigest()
+
+
+def plugin_inputs(plugins: Iterable[Plugin]) -> tuple[list[str], list[Path]]:
+    """Modules of the library and files outside it that plug-ins are, each once.
+
+    They are the last two arguments of :func:`import_closure` and :func:`code_digest`.
+    """
+    found = set(plugins)
+    modules = {plugin.module for plugin in found if plugin.in_library}
+    return sorted(modules), sorted(plugin.path for plugin in found if not plugin.in_library)
