@@ -97,9 +97,7 @@ def test_a_store_holds_what_its_contract_says(study):
     assert (store.attrs["model"], store.attrs["layer"]) == ("small", "layer2.0")
     assert (store.attrs["depth"], store.attrs["pooling"]) == (0.5, "mean")
     assert (store.attrs["signal_set"], store.attrs["stimuli"]) == ("test", "seen")
-    assert store.attrs["definition"] == feature_definition(
-        ENTRY, study.signal_set, LIBRARY_PLUGINS
-    )
+    assert store.attrs["definition"] == feature_definition(ENTRY, study.signal_set, LIBRARY_PLUGINS)
     assert len(store.attrs["weights_digest"]) == 64
 
 
@@ -123,7 +121,10 @@ def test_magnitudes_are_those_of_the_signal_before_scaling(study, tools):
     np.testing.assert_allclose(raw["magnitude"], scaled["magnitude"], rtol=1e-6)
     length = scaled["magnitude"].values[:, [1]]
     np.testing.assert_allclose(
-        raw["signals"]["gradient_dino"], scaled["signals"]["gradient_dino"].values * length, rtol=1e-5, atol=1e-12
+        raw["signals"]["gradient_dino"],
+        scaled["signals"]["gradient_dino"].values * length,
+        rtol=1e-5,
+        atol=1e-12,
     )
 
 

@@ -64,7 +64,9 @@ def test_all_families_of_the_study_are_registered():
         assert entry.citation
 
 
-@pytest.mark.parametrize("name", [name for name in sorted(ENTRIES) if "tag" in entry_of(name).weights.options])
+@pytest.mark.parametrize(
+    "name", [name for name in sorted(ENTRIES) if "tag" in entry_of(name).weights.options]
+)
 def test_a_revision_is_a_whole_commit_or_none(name):
     # The hub takes whole commit ids only.
     revision = entry_of(name).weights.options.get("revision")

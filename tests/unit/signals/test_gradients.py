@@ -279,7 +279,9 @@ def test_a_rule_without_its_objective_is_refused(tiny_model, bank, tools):
     activation, signal = whole.signals
     signal = signal.model_copy(update={"objective": None})
     signal_set = whole.model_copy(update={"signals": (activation, signal)})
-    with pytest.raises(GradbrainError, match=r"'gradient_dino': objective: rule 'backprop' needs one"):
+    with pytest.raises(
+        GradbrainError, match=r"'gradient_dino': objective: rule 'backprop' needs one"
+    ):
         SignalExtractor(tiny_model, ["first"], signal_set, bank)
 
 

@@ -66,7 +66,9 @@ def checkpoint(detector, tmp_path):
 
 
 def test_features_are_the_mean_of_what_the_detection_heads_read(detector, checkpoint, tmp_path):
-    model = build_model(entry(weights={"source": "hub", "tag": "google/owlvit-none"}), data=tmp_path)
+    model = build_model(
+        entry(weights={"source": "hub", "tag": "google/owlvit-none"}), data=tmp_path
+    )
     assert model.weights_origin == "file weights/test_owlvit.safetensors"
     raw = torch.rand(2, 3, 64, 64)
     with torch.no_grad():
@@ -103,7 +105,8 @@ def test_transformers_is_not_imported_for_models_of_timm():
     code = (
         "import sys; from gradbrain.models.build import build_model;"
         "from gradbrain.config.schema import ModelEntry;"
-        "build_model(ModelEntry(name='m', architecture='test_resnet', weights={'source': 'random'}));"
+        "weights = {'source': 'random'};"
+        "build_model(ModelEntry(name='m', architecture='test_resnet', weights=weights));"
         "assert 'transformers' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": str(WORKFLOW)})
