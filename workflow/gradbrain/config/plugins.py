@@ -118,6 +118,10 @@ class PluginOptions(StrictModel):
         """Plug-ins that are used inside this one, with their options."""
         return ()
 
+    def extra_passes(self) -> int:
+        """Forward passes that each image takes beyond its own; for estimates of cost alone."""
+        return 0
+
 
 class NoOptions(PluginOptions):
     """Options of a plug-in that has none."""
