@@ -37,6 +37,10 @@ class Options(PluginOptions):
     temperature: float = Field(0.2, gt=0, description="MoCo v2's.")
     views: ViewOptions = ViewOptions(n_views=1)
 
+    def extra_passes(self) -> int:
+        """Return one for each view."""
+        return self.views.n_views
+
 
 class Objective(BaseObjective):
     """InfoNCE against the calibration bank, averaged over views."""

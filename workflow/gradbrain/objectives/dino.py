@@ -55,6 +55,10 @@ class Options(PluginOptions):
         None, description="Safetensors file of a released DINO head below data/; none: head-free."
     )
 
+    def extra_passes(self) -> int:
+        """Return one for each view."""
+        return self.views.n_views
+
 
 class Objective(BaseObjective):
     """Cross-entropy of the student's code with the mean code of its augmented views."""

@@ -37,6 +37,10 @@ class Options(PluginOptions):
     masked_share: float = Field(0.75, gt=0, lt=1, description="He et al. 2022 mask 75 %.")
     grid: int = Field(14, ge=2, description="Patches along each edge of the image.")
 
+    def extra_passes(self) -> int:
+        """Return one for each masked copy."""
+        return self.n_masks
+
 
 def masked_copy(
     batch: ImageBatch, *, mask: int, seed: int, options: Options, colour: torch.Tensor

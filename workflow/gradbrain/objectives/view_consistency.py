@@ -33,6 +33,10 @@ class Options(PluginOptions):
 
     views: ViewOptions = ViewOptions()
 
+    def extra_passes(self) -> int:
+        """Return one for each view."""
+        return self.views.n_views
+
 
 class Objective(BaseObjective):
     """One minus the mean cosine between the image and its views."""
