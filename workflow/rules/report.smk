@@ -3,7 +3,8 @@ rule write_config:
         script=plan.script("write_config"),
         code=plan.code("write_config"),
     output:
-        f"{RESULTS}/config.yaml",
+        config=plan.path("config"),
+        entries=plan.path("entries"),
     log:
         f"logs/{study.name}/config.log",
     conda:
@@ -13,11 +14,13 @@ rule write_config:
         runtime=10,
     params:
         config=plan.resolved_config(),
-        format_version=plan.format_version,
+        entries=plan.entries(),
+        format_version=(plan.version("config"), plan.version("entries")),
     message:
         "Write out the settings of the study, defaults included"
     shell:
-        "python {input.script} --config {params.config:q} --output {output:q} > {log:q} 2>&1"
+        "python {input.script} --config {params.config:q} --output {output.config:q}"
+        " --entries {params.entries:q} --entries-output {output.entries:q} > {log:q} 2>&1"
 
 
 rule write_report:
@@ -26,13 +29,17 @@ rule write_report:
         code=plan.code("write_report"),
         captions=plan.captions(),
         template=plan.asset("gradbrain/figures/report.html.jinja"),
-        config=f"{RESULTS}/config.yaml",
-        claims=f"{RESULTS}/claims.csv",
-        responses=expand(f"{RESULTS}/responses/{{subject}}.zarr", subject=plan.subjects),
-        scores=plan.per_model("scores", "parquet"),
-        figures=expand(f"{RESULTS}/figures/{{figure}}.png", figure=plan.figures),
+        plugins=plan.plugin_files(*plan.figure_plugins()),
+        config=plan.path("config"),
+        entries=plan.path("entries"),
+        claims=plan.path("claims"),
+        responses=plan.responses,
+        scores=plan.per_model("scores"),
+        figures=[
+            plan.path("figure", figure=figure, ending="png") for figure in plan.figures
+        ],
     output:
-        report(f"{RESULTS}/report.html", category="Report"),
+        report(plan.path("report"), category="Report"),
     log:
         f"logs/{study.name}/report.log",
     benchmark:
@@ -44,11 +51,12 @@ rule write_report:
         runtime=30,
     params:
         study=study.name,
-        format_version=plan.format_version,
+        format_version=plan.version("report"),
     message:
         "Write the report"
     shell:
         "python {input.script} --study {params.study:q} --config {input.config:q}"
         " --claims {input.claims:q} --figures {input.figures:q} --captions {input.captions:q}"
         " --responses {input.responses:q} --scores {input.scores:q}"
-        " --output {output:q} > {log:q} 2>&1"
+        " --entries {input.entries:q} --plugins {input.plugins:q} --output {output:q}"
+        " > {log:q} 2>&1"

@@ -123,7 +123,7 @@ def test_an_objective_says_how_many_passes_its_targets_take(
 
     monkeypatch.setattr(VisionModel, "outputs", counted)
     objective.targets(batch)
-    assert use.options.extra_passes() == len(passes)
+    assert use.options.extra_forward_passes() == len(passes)
 
 
 def test_rules_and_sources_of_weights_say_what_they_are():

@@ -118,9 +118,13 @@ class PluginOptions(StrictModel):
         """Plug-ins that are used inside this one, with their options."""
         return ()
 
-    def extra_passes(self) -> int:
-        """Forward passes that each image takes beyond its own; for estimates of cost alone."""
-        return 0
+    def extra_forward_passes(self) -> float:
+        """Forward passes per image besides that of the image itself, for estimates of cost."""
+        return 0.0
+
+    def backward_passes(self) -> float:
+        """Backward passes per image through the whole network, for estimates of cost."""
+        return 1.0 if "graph" in self.requires else 0.0
 
 
 class NoOptions(PluginOptions):
@@ -253,7 +257,7 @@ class ResolvedUse:
 
     @property
     def plugins(self) -> tuple[Plugin, ...]:
-        """This plug-in and all inside it."""
+        """Its plug-in and all inside it."""
         return (self.plugin, *(plugin for item in self.inner for plugin in item.plugins))
 
 
@@ -273,7 +277,9 @@ class Plugins:
         A folder does not exist or holds no such sub-folder, or a name is there twice.
     """
 
-    def __init__(self, folders: Iterable[str | Path] = (), files: Iterable[str | Path] = ()) -> None:
+    def __init__(
+        self, folders: Iterable[str | Path] = (), files: Iterable[str | Path] = ()
+    ) -> None:
         self.folders = tuple(Path(folder) for folder in folders)
         self._extra: dict[tuple[str, str], Plugin] = {}
         for folder in self.folders:
@@ -403,7 +409,7 @@ def _literals(path: Path) -> dict[str, Any]:
     return found
 
 
-# --- what entries use ------------------------------------------------------------------------------
+# --- what entries use ------------------------------------------------------------------------
 
 
 def signal_uses(signal: SignalEntry, plugins: Plugins, *, where: str) -> tuple[ResolvedUse, ...]:
@@ -485,18 +491,18 @@ def weights_use(entry: ModelEntry, plugins: Plugins, *, where: str) -> ResolvedU
 
 @cache
 def declared_class(path: Path, module: str, name: str) -> Any:
-    """Evaluate a class of a module, and what it refers to, without running the module.
+    """Evaluate a class or constant of a module, and what it refers to, without running the module.
 
     Parameters
     ----------
     path, module
         File of the module, and its name.
     name
-        Class at its top level.
+        Class or constant at its top level.
 
     Returns
     -------
-    type or None
+    type, object or None
         None where it cannot be had this way: it refers to a heavy package, for example.
     """
     space = ModuleType(f"gradbrain_declared.{module}")
@@ -509,7 +515,9 @@ def declared_class(path: Path, module: str, name: str) -> Any:
         raise
     except Exception:  # whatever the statements of a module may raise
         return None
-    return vars(space).get(name)
+    found = vars(space).get(name)
+    # A class whose annotations name what could not be had cannot validate anything.
+    return found if getattr(found, "__pydantic_complete__", True) else None
 
 
 def _evaluate(path: Path, name: str, space: ModuleType) -> None:
@@ -522,7 +530,12 @@ def _evaluate(path: Path, name: str, space: ModuleType) -> None:
             continue
         wanted.add(node)
         if not isinstance(node, ast.Import | ast.ImportFrom):
-            queue += [item.id for item in ast.walk(node) if isinstance(item, ast.Name)]
+            # What is read: a field may have the name of a function of the module.
+            queue += [
+                item.id
+                for item in ast.walk(node)
+                if isinstance(item, ast.Name) and isinstance(item.ctx, ast.Load)
+            ]
     future = [
         node
         for node in _tree(path).body
@@ -557,18 +570,17 @@ def _take_declared(node: ast.Import | ast.ImportFrom, space: ModuleType) -> None
     if not file.is_file():
         return
     for alias in node.names:
-        binding = _bindings(file).get(alias.name)
-        if isinstance(binding, ast.ClassDef):
-            found = declared_class(file, node.module, alias.name)
-        elif isinstance(binding, ast.Assign):
-            found = _literals(file).get(alias.name)
-        else:
+        # Classes, and aliases and constants that their fields name.
+        if not isinstance(
+            _bindings(file).get(alias.name), ast.ClassDef | ast.Assign | ast.AnnAssign
+        ):
             continue
+        found = declared_class(file, node.module, alias.name)
         if found is not None:
             setattr(space, alias.asname or alias.name, found)
 
 
-# --- import ----------------------------------------------------------------------------------------
+# --- import ----------------------------------------------------------------------------------
 
 
 def _import(path: Path, module: str) -> ModuleType:

@@ -194,6 +194,10 @@ class Registries:
         """Folder whose ``datasets.yaml`` lists a data set."""
         return self._datasets[name][0].parent
 
+    def signal(self, name: str, *, where: str) -> SignalEntry:
+        """Entry of a signal."""
+        return self._entry(SignalEntry, self._signals, name, "signal", where)
+
     def signal_set(self, name: str, *, where: str) -> SignalSet:
         """Entry of a signal set, its signals resolved."""
         choose(name, self._signal_sets, what="signal set", where=where)

@@ -39,7 +39,8 @@ import xarray as xr
 from pydantic import Field, model_validator
 from tqdm import tqdm
 
-from gradbrain.config.schema import DatasetEntry, StrictModel
+from gradbrain.config.plugins import PluginOptions
+from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets.coco_captions import (
     INFO,
     caption_problems,
@@ -50,9 +51,10 @@ from gradbrain.datasets.cortex import pial_coordinates
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.datasets.images import content_sha256, load_image, look_at_image
 from gradbrain.datasets.inventory import Item, inspect_file, inspect_files
-from gradbrain.datasets.registry import modality_problems
-from gradbrain.datasets.responses import describe, fmri_responses, region_distances
+from gradbrain.datasets.registry import axis_problems
+from gradbrain.datasets.responses import describe, region_distances, target_responses
 from gradbrain.datasets.stimuli import Stimulus, stimuli_table
+from gradbrain.vocabulary.roles import ROI
 
 HEMISPHERES = {"lh": "left", "rh": "right"}
 N_VERTICES = 163_842
@@ -72,7 +74,7 @@ COVERAGE = "visual cortex only (nsdgeneral and RSC): no vertex elsewhere was rel
 IMAGE_OPTIONS = ("captions", "stimulus_info")
 
 
-class Options(StrictModel):
+class Options(PluginOptions):
     """Options of the Algonauts 2023 data."""
 
     regions: dict[str, tuple[str, ...]] = Field(
@@ -276,7 +278,7 @@ def responses(
     if options.reference_roi is not None:
         placed = targets.dropna(subset=["x", "y", "z"])
         attrs["roi_distance"] = region_distances(placed, options.reference_roi)
-    return fmri_responses(
+    return target_responses(
         betas, targets, stimuli=stimuli, n_repeats=0, noise_ceiling=ceiling, attrs=attrs
     )
 
@@ -289,7 +291,7 @@ def check(entry: DatasetEntry, options: Options, data: Path) -> list[str]:
             f"{where}: the folder {data} is missing; it is the one that holds subj01 … subj08. "
             f"Name its place under `roots: {{{entry.name}: /path/to/it}}` in the study's config"
         ]
-    problems = modality_problems(entry, expected="fmri")
+    problems = axis_problems(entry, expected=ROI)
     if options.captions is not None:
         problems += caption_problems(
             folder=data / options.captions, info=data / options.stimulus_info

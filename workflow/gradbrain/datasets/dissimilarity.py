@@ -21,15 +21,18 @@ import xarray as xr
 from pydantic import Field, model_validator
 from tqdm import tqdm
 
+from gradbrain.config.plugins import PluginOptions
 from gradbrain.config.schema import DatasetEntry, StrictModel
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.datasets.file_names import natural_key
 from gradbrain.datasets.images import content_sha256, load_image, look_at_image
 from gradbrain.datasets.inventory import Item, inspect_file, inspect_files
 from gradbrain.datasets.noise_ceiling import kernel_ceiling
-from gradbrain.datasets.responses import describe, fmri_responses
+from gradbrain.datasets.registry import axis_problems
+from gradbrain.datasets.responses import describe, target_responses
 from gradbrain.datasets.stimuli import Stimulus, stimuli_table
 from gradbrain.datasets.virtual_voxels import check_dissimilarities, correlation_kernel, embed
+from gradbrain.vocabulary.roles import ROI
 
 SUFFIXES = (".npz", ".npy", ".mat")
 # Matrices are counted against the images.
@@ -43,7 +46,7 @@ class MatrixFile(StrictModel):
     key: str | None = Field(None, description="Array in the file; none where it holds one only.")
 
 
-class Options(StrictModel):
+class Options(PluginOptions):
     """Options of a data set of dissimilarity matrices."""
 
     files: dict[str, MatrixFile] = Field(min_length=1, description="Region -> its matrices.")
@@ -239,7 +242,7 @@ def responses(
         early_rois=options.early_rois,
         high_rois=options.high_rois,
     )
-    return fmri_responses(
+    return target_responses(
         np.concatenate(points, axis=1),
         pd.concat(tables, ignore_index=True),
         stimuli=stimuli,
@@ -254,7 +257,7 @@ def check(entry: DatasetEntry, options: Options, data: Path) -> list[str]:
 
     A folder that is missing is no problem where a run fetches it by itself.
     """
-    problems = []
+    problems = axis_problems(entry, expected=ROI) if entry.modality is not None else []
     for subject in entry.subjects:
         try:
             subject_index(subject)

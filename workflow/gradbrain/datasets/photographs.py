@@ -19,7 +19,8 @@ from PIL import Image
 from pydantic import Field, model_validator
 from tqdm import tqdm
 
-from gradbrain.config.schema import DatasetEntry, StrictModel
+from gradbrain.config.plugins import PluginOptions
+from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets.errors import DatasetError, ImageError
 from gradbrain.datasets.images import content_sha256, crop, package_file, read_rgb
 from gradbrain.datasets.stimuli import Stimulus, stimuli_table
@@ -94,7 +95,7 @@ IMAGE_OPTIONS = (
 PhotographName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*/.+\.[A-Za-z]+$")]
 
 
-class Options(StrictModel):
+class Options(PluginOptions):
     """Options of a set of crops."""
 
     split: Literal["stimuli", "calibration"] = Field(

@@ -13,7 +13,10 @@ import pandas as pd
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.datasets.images import LOCATOR_KEYS
 from gradbrain.store import read_table
-from gradbrain.store.columns import CAPTION, STIMULUS_COLUMNS
+from gradbrain.vocabulary.artefacts import CAPTION, columns_of
+
+#: Columns that every table of a stimulus set has.
+COLUMNS = columns_of("stimuli")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +50,7 @@ def stimuli_table(stimuli: list[Stimulus], *, name: str) -> pd.DataFrame:
             "locator": [json.dumps(dict(stimulus.locator)) for stimulus in stimuli],
             "content_sha256": [stimulus.content_sha256 for stimulus in stimuli],
         },
-        columns=list(STIMULUS_COLUMNS),
+        columns=list(COLUMNS),
     )
     captions = [stimulus.caption for stimulus in stimuli]
     if any(caption is not None for caption in captions):
@@ -67,12 +70,12 @@ def check_stimuli(frame: pd.DataFrame, *, name: str) -> None:
         leak).
     """
     where = f"stimulus set {name!r}"
-    missing = [column for column in STIMULUS_COLUMNS if column not in frame.columns]
+    missing = [column for column in COLUMNS if column not in frame.columns]
     if missing:
         raise DatasetError(f"{where}: lacks the column(s) {', '.join(missing)}")
     if frame.empty:
         raise DatasetError(f"{where}: holds no images")
-    for column in STIMULUS_COLUMNS:
+    for column in COLUMNS:
         if column != "label" and bool((frame[column].isna() | (frame[column] == "")).any()):
             raise DatasetError(f"{where}: the column {column!r} has empty cells")
     repeated = frame["image_id"][frame["image_id"].duplicated()].unique()
@@ -111,6 +114,6 @@ def _check_captions(frame: pd.DataFrame, where: str) -> None:
 
 def read_stimuli(path: Path) -> pd.DataFrame:
     """Read the table of a stimulus set and check it."""
-    frame = read_table(path, columns=STIMULUS_COLUMNS)
+    frame = read_table(path, kind="stimuli")
     check_stimuli(frame, name=str(path))
     return frame

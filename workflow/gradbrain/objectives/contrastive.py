@@ -37,7 +37,7 @@ class Options(PluginOptions):
     temperature: float = Field(0.2, gt=0, description="MoCo v2's.")
     views: ViewOptions = ViewOptions(n_views=1)
 
-    def extra_passes(self) -> int:
+    def extra_forward_passes(self) -> float:
         """Return one for each view."""
         return self.views.n_views
 

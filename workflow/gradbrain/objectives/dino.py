@@ -55,7 +55,7 @@ class Options(PluginOptions):
         None, description="Safetensors file of a released DINO head below data/; none: head-free."
     )
 
-    def extra_passes(self) -> int:
+    def extra_forward_passes(self) -> float:
         """Return one for each view."""
         return self.views.n_views
 

@@ -37,7 +37,7 @@ class Options(PluginOptions):
     masked_share: float = Field(0.75, gt=0, lt=1, description="He et al. 2022 mask 75 %.")
     grid: int = Field(14, ge=2, description="Patches along each edge of the image.")
 
-    def extra_passes(self) -> int:
+    def extra_forward_passes(self) -> float:
         """Return one for each masked copy."""
         return self.n_masks
 

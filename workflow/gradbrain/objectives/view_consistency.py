@@ -33,7 +33,7 @@ class Options(PluginOptions):
 
     views: ViewOptions = ViewOptions()
 
-    def extra_passes(self) -> int:
+    def extra_forward_passes(self) -> float:
         """Return one for each view."""
         return self.views.n_views
 

@@ -17,9 +17,9 @@ from gradbrain.config import GradbrainError
 from gradbrain.config.plugins import Plugin
 
 PACKAGE = "gradbrain"
-# The foundation enters through FORMAT_VERSION, raised by hand: a new config key must not
-# recompute a thousand fits.
-FOUNDATION = ("gradbrain.config", "gradbrain.store", "gradbrain.plan")
+# The foundation enters through the version of each kind of artefact, raised by hand: a new config
+# key must not recompute a thousand fits.
+FOUNDATION = ("gradbrain.config", "gradbrain.vocabulary", "gradbrain.store", "gradbrain.plan")
 # What brings files here, lists them or reports progress, and bears on no value: files that are
 # fetched are checked against their checksums, and inventories are for the eye.
 WITHOUT_BEARING = frozenset(
@@ -69,7 +69,7 @@ def import_closure(
         Modules that the job loads by name (objectives, adapters, figures), which no import
         statement shows.
     files
-        Plug-ins outside the library that the job loads.
+        Plug-ins outside the library that the job loads; what they import of it counts too.
 
     Returns
     -------

@@ -1,7 +1,7 @@
 """Statistics of the hierarchy with the draws and maps behind them: a table and a store beside it.
 
 The table has one row per statistic; the store has the same rows, in a group per data set, with
-their draws and maps as labelled arrays. One stage writes them, others read them, all by this module.
+their draws and maps as labelled arrays. One stage writes them and others read them, by this module.
 """
 
 from __future__ import annotations
@@ -22,8 +22,18 @@ from gradbrain.store.zarr_store import open_tree, write_tree
 
 TABLE, DRAWS = "hierarchy", "hierarchy_draws"
 # Columns of the table that label the rows of the store; `layer` is a dimension there.
-ROW_LABELS = ("subject", "signal", "role", "rule", "objective", "variant", "statistic")
-ROW_LABELS += ("roi", "best_layer", "control")
+ROW_LABELS: tuple[str, ...] = (
+    "subject",
+    "signal",
+    "role",
+    "rule",
+    "objective",
+    "variant",
+    "statistic",
+    "roi",
+    "best_layer",
+    "control",
+)
 
 
 @dataclass(frozen=True)
@@ -46,10 +56,11 @@ class Statistics:
     maps: Mapping[int, xr.DataArray]
 
     def of(self, rows: pd.DataFrame) -> Statistics:
-        """Statistics of some rows of the table, in their order; the index is kept."""
+        """Statistics of some rows of the table, in their order, counted from 0 again."""
         places = rows.index.to_numpy()
-        kept = {place: self.maps[place] for place in places if place in self.maps}
-        return Statistics(rows, self.boot[places], self.null[places], kept)
+        kept = {row: self.maps[place] for row, place in enumerate(places) if place in self.maps}
+        table = rows.reset_index(drop=True)
+        return Statistics(table, self.boot[places], self.null[places], kept)
 
 
 def write_statistics(

@@ -340,9 +340,7 @@ def write_tree(
             coordinates = " ".join(sorted(map(str, dataset.coords)))
             home.update_attributes({**attributes[group], "coordinates": coordinates})
         for name, (dims, values, attrs) in arrays.items():
-            array = _create_array(
-                root, name, dims, values.shape, values.dtype, attrs, SHARD_BYTES
-            )
+            array = _create_array(root, name, dims, values.shape, values.dtype, attrs, SHARD_BYTES)
             array[...] = values
         groups = {name: attrs for name, attrs in attributes.items() if name}
         plain = {name: (dims, values) for name, (dims, values, _) in arrays.items()}
@@ -393,7 +391,9 @@ def _check_complete(path: Path, kind: str) -> dict[str, Any]:
         file = path / relative
         found = file.stat().st_size if file.exists() else None
         if found != about["size"]:
-            state = "is missing" if found is None else f"has {found} bytes, expected {about['size']}"
+            state = (
+                "is missing" if found is None else f"has {found} bytes, expected {about['size']}"
+            )
             raise StoreError(f"{path}: its file {relative} {state}. {rebuild_hint(path)}")
     return attributes
 
@@ -558,17 +558,21 @@ class StreamingStore:
         self.path, self.kind = Path(path), kind
         self._missing_allowed = missing_allowed
         self._attrs = _plain(attrs)
+        streamed = {name: dims for name, (dims, _, _) in template.items()}
+        check_declared(
+            self.path, kind, {**streamed, **{n: dims for n, (dims, _) in coords.items()}}
+        )
         self._temporary = temporary_sibling(self.path)
         self._group = zarr.create_group(
             self._temporary,
             attributes={**self._attrs, "coordinates": " ".join(sorted(coords))},
         )
         # Names such as signals/<signal> lie in groups.
-        self._groups = {name.partition("/")[0]: {} for name in template if "/" in name}
+        self._groups: dict[str, dict[str, Any]] = {
+            name.partition("/")[0]: {} for name in template if "/" in name
+        }
         for name in self._groups:
             self._group.create_group(name, attributes={"coordinates": ""})
-        found = {name: dims for name, (dims, *_) in (*coords.items(), *template.items())}
-        check_declared(self.path, kind, found)
         self._digests: dict[str, Any] = {}
         self._arrays: dict[str, zarr.Array] = {}
         self._pending: dict[str, list[np.ndarray]] = {}

@@ -10,6 +10,7 @@ again, and nothing else. The modules of this package are no input of jobs.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from string import Formatter
@@ -130,6 +131,22 @@ class Artefact:
         if unknown:
             raise KeyError(f"{self.kind}: the template {self.template} has no key {unknown}")
         return self.template.format_map({key: keys.get(key, f"{{{key}}}") for key in self.keys})
+
+    def keys_of(self, path: str) -> dict[str, str]:
+        """Read the keys of a result back from its path.
+
+        Raises
+        ------
+        ValueError
+            The path is not one of this kind.
+        """
+        pattern = re.escape(self.template)
+        for key in self.keys:
+            pattern = pattern.replace(re.escape(f"{{{key}}}"), f"(?P<{key}>[^/]+)", 1)
+        found = re.fullmatch(pattern, path)
+        if found is None:
+            raise ValueError(f"{path} is no path of {self.kind}, which are {self.template}")
+        return found.groupdict()
 
 
 # --- columns that several tables share ---------------------------------------------------------
@@ -366,7 +383,7 @@ _ALL = (
             ),
             Column(
                 "unique_reliability",
-                "the same of what is left of the signal after regression on all layers' activations",
+                "the same of what is left of it after regression on all layers' activations",
             ),
         ),
     ),
@@ -499,7 +516,9 @@ _ALL = (
             Column("n", "subjects who have the statistic"),
             Column("inference", "`population` or `these_subjects`"),
             Column("verdict", "`supported`, `contradicted`, `undetermined` or `descriptive`"),
-            Column("reason", "code of why there is no test or no verdict; empty where there is one"),
+            Column(
+                "reason", "code of why there is no test or no verdict; empty where there is one"
+            ),
             Column("coverage", "part of cortex that the row speaks of; empty for all of it"),
             Column("direction", "`greater` or `less` than the reference, stated beforehand"),
             Column("figure", "figure that shows it"),
@@ -543,7 +562,7 @@ _ALL = (
             Column("objective", "of signals"),
             Column(
                 "control_of",
-                "of controls: a signal that it controls; one that controls several has a row for each",
+                "of controls: a signal that it controls; a control of several has a row for each",
             ),
         ),
     ),
