@@ -491,15 +491,17 @@ def run_extraction(job: ExtractionJob, compute: Compute) -> dict[str, str]:
         "calibration_digest": calibration.digest,
     }
     fitted = _open_all(job, uses, chain, stores, digests)
-    follows_from = {
+    follows_from: dict[str, Any] = {
         **digests,
         "stimuli_digest": stimuli.digest,
         "code_digest": job.code_digest,
         "precision": compute.precision,
-        "chain": list(chain),
-        "feedback_digests": {name: model.digest for name, model in fitted.items()},
         **own_weights(plugins_of(uses), model),
     }
+    if chain:
+        follows_from["chain"] = list(chain)
+    if fitted:
+        follows_from["feedback_digests"] = {name: model.digest for name, model in fitted.items()}
     attributes = {
         request.name: layer_attributes(
             request,

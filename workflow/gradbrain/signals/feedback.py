@@ -12,7 +12,7 @@ from typing import Any
 
 import xarray as xr
 
-from gradbrain.config.definition import model_definition
+from gradbrain.config.definition import model_definition, signal_definition
 from gradbrain.config.plugins import LIBRARY_PLUGINS, Plugins, ResolvedUse
 from gradbrain.config.schema import ModelEntry, SignalEntry, SignalSet
 from gradbrain.models.build import VisionModel, build_model
@@ -51,10 +51,9 @@ def feedback_entries(
         ``model_entry``, ``signal_entry`` and ``chain``, and ``definition``, the SHA-256 of these.
     """
     alone = SignalSet(name=signal.name, signals=(signal,))
-    (of_signal,) = alone.without_words()["signals"]
     found = {
         "model_entry": model_definition(entry, alone, plugins),
-        "signal_entry": of_signal,
+        "signal_entry": signal_definition(signal, plugins),
         "chain": list(chain),
     }
     digest = hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from gradbrain.config.definition import feature_definition, model_definition
+from gradbrain.config.definition import feature_definition, model_definition, signal_definition
 from gradbrain.config.plugins import Plugins
 from gradbrain.config.schema import ModelEntry, SignalEntry, SignalSet
 from gradbrain.signals.currency import changed
@@ -72,7 +72,10 @@ def layer_attributes(
         "stimuli": stimuli,
         "definition": feature_definition(entry, signal_set, plugins),
         "model_entry": model_definition(entry, signal_set, plugins),
-        "signal_set_entry": signal_set.without_words(),
+        "signal_set_entry": {
+            **signal_set.without_words(),
+            "signals": [signal_definition(signal, plugins) for signal in signal_set.signals],
+        },
         **follows_from,
     }
 
