@@ -82,7 +82,8 @@ class BandWeights:
         shared = extended[extended[:, -1] < 1.0, :-1]
         ratios = shared / shared.sum(axis=1, keepdims=True)
         base = np.concatenate([points(n_bands), ratios])
-        _, first = np.unique(base.round(12), axis=0, return_index=True)
+        # Points that differ by less are one: each costs a decomposition.
+        _, first = np.unique(base.round(6), axis=0, return_index=True)
         return cls(base=base[np.sort(first)], extended=extended)
 
     @property
