@@ -331,21 +331,26 @@ def test_the_ends_of_a_pair_are_its_single_fits():
     )
 
 
-@pytest.mark.parametrize("widths", [(10, 15, 20), (60, 50, 40)], ids=["primal", "dual"])
-def test_three_bands_take_the_best_point_of_the_simplex_as_the_estimator_does(widths):
+def mixed_bands(widths, n_targets=30):
+    """Bands a, b, c, of which each third of the targets is made from one, and responses."""
     generator = np.random.default_rng(16)
     features = [generator.standard_normal((120, width)) for width in widths]
-    responses = generator.standard_normal((30, 120))
+    responses = generator.standard_normal((n_targets, 120))
     for number, values in enumerate(features):
-        targets = np.arange(30) % 3 == number
-        coefficients = generator.standard_normal((10, values.shape[1]))
+        targets = np.arange(n_targets) % 3 == number
+        coefficients = generator.standard_normal((int(targets.sum()), values.shape[1]))
         responses[targets] += coefficients @ values.T / np.sqrt(values.shape[1])
     bands = {
         name: make_band(values[:80], values[80:])
         for name, values in zip("abc", features, strict=True)
     }
     responses -= responses[:, :80].mean(axis=1, keepdims=True)
-    held_in = np.ascontiguousarray(responses[:, :80])
+    return bands, np.ascontiguousarray(responses[:, :80])
+
+
+@pytest.mark.parametrize("widths", [(10, 15, 20), (60, 50, 40)], ids=["primal", "dual"])
+def test_three_bands_take_the_best_point_of_the_simplex_as_the_estimator_does(widths):
+    bands, held_in = mixed_bands(widths)
     search = Search(PENALTIES, inner_folds=np.arange(80) % 5)
     candidates = simplex_candidates(3, 30, seed=0)
     ours = ClosedFormRegression(bands, held_in, search, 11).mixture("abc", candidates)
@@ -385,23 +390,6 @@ def test_a_larger_fit_and_its_baseline_try_the_same_ratios_of_shared_bands(n_ban
     usual = simplex_candidates(n_bands, count, seed=3)
     for row in usual:
         assert np.abs(weights.base - row).max(axis=1).min() < 1e-6
-
-
-def mixed_bands(widths, n_targets=30):
-    """Bands a, b, c, of which each third of the targets is made from one, and responses."""
-    generator = np.random.default_rng(16)
-    features = [generator.standard_normal((120, width)) for width in widths]
-    responses = generator.standard_normal((n_targets, 120))
-    for number, values in enumerate(features):
-        targets = np.arange(n_targets) % 3 == number
-        coefficients = generator.standard_normal((int(targets.sum()), values.shape[1]))
-        responses[targets] += coefficients @ values.T / np.sqrt(values.shape[1])
-    bands = {
-        name: make_band(values[:80], values[80:])
-        for name, values in zip("abc", features, strict=True)
-    }
-    responses -= responses[:, :80].mean(axis=1, keepdims=True)
-    return bands, np.ascontiguousarray(responses[:, :80])
 
 
 @pytest.mark.parametrize("widths", [(10, 15, 20), (60, 50, 40)], ids=["primal", "dual"])
