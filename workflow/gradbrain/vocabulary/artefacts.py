@@ -161,7 +161,11 @@ _LAYER = Column("layer", "module of the network")
 _DEPTH = Column("depth", "relative depth of the layer, in (0, 1]")
 _LAYER_INDEX = Column("layer_index", "place of the layer among those of the study, from 0")
 _SIGNAL = Column("signal", "entry of signals.yaml")
-_ROLE = Column("role", "`activation`, `learning`, `control`; `baseline`: all layers' activations")
+_ROLE = Column(
+    "role",
+    "`activation`, `learning`, `control`; `baseline`: all layers' activations, with the nuisance "
+    "bands of the study where it has some; `nuisance`: one of these bands alone",
+)
 _RULE = Column("rule", "credit-assignment rule of the signal")
 _OBJECTIVE = Column("objective", "objective of the signal; empty where it has none")
 _ROI = Column("roi", "region; empty for times")
@@ -324,13 +328,20 @@ _ALL = (
             Variable("effective_dof", ("fit", "target"), "effective degrees of freedom"),
             Variable("unit_band_weight", ("fit", "unit"), "mean weight of the first band"),
             Variable("signal", ("score_row",), "signal of the row"),
-            Variable("role", ("score_row",), "its role; `baseline`: all layers' activations"),
+            Variable(
+                "role",
+                ("score_row",),
+                "its role; `baseline`: all layers' activations, with nuisance bands; `nuisance`: "
+                "one of these",
+            ),
             Variable("rule", ("score_row",), "its credit-assignment rule"),
             Variable("objective", ("score_row",), "its objective"),
             Variable("measure", ("score_row",), "measure of the row"),
-            Variable("row_fit", ("score_row",), "fit that the row is of"),
+            Variable("row_fit", ("score_row",), "fit that the row is of: its place along `fit`"),
             Variable("edge_share", ("score_row",), "see the table of scores"),
-            Variable("fit", ("fit",), "bands of the fit"),
+            Variable("fit", ("fit",), "bands of the fit, in words"),
+            Variable("fit_band", ("fit", "place"), "signal of each of its bands", optional=True),
+            Variable("fit_role", ("fit", "place"), "role of each of its bands", optional=True),
             Variable("unit", ("unit",), "regions, or times as text"),
             Variable("unit_time", ("unit",), "along time: the time itself", "s", optional=True),
             Variable("reliable", ("target",), "targets that are scored"),
@@ -394,15 +405,31 @@ _ALL = (
         version=3,
         what="scores and best layers per target, averaged over subjects: a group per data set",
         variables=(
-            Variable("<dataset>/score", ("layer", "signal", "measure", "target"), "mean score"),
             Variable(
-                "<dataset>/best_layer", ("signal", "measure", "target"), "depth of the best layer"
+                "<dataset>/score",
+                ("layer", "signal", "measure", "target"),
+                "mean score; (time, sensor) in the place of target along time",
             ),
-            Variable("<dataset>/n_subjects", ("target",), "subjects who have the target"),
+            Variable(
+                "<dataset>/best_layer",
+                ("signal", "measure", "target"),
+                "depth of the best layer; (time, sensor) in the place of target along time",
+            ),
+            Variable(
+                "<dataset>/n_subjects",
+                ("target",),
+                "subjects who have the target; (time, sensor) along time",
+            ),
             Variable("layer", ("layer",), "modules of the network"),
             Variable("depth", ("layer",), "relative depth"),
-            *_SIGNAL_COORDINATES,
-            Variable("measure", ("measure",), "measures"),
+            Variable("<dataset>/signal", ("signal",), "signals, with their role, rule, objective"),
+            Variable("<dataset>/measure", ("measure",), "measures"),
+            Variable(
+                "<dataset>/subject",
+                ("target",),
+                "whose the target or sensor is, where subjects do not share them",
+                optional=True,
+            ),
         ),
     ),
     Artefact(

@@ -13,6 +13,8 @@ ROLES: tuple[Role, ...] = get_args(Role)
 #: Role of what all signals are held against in the tables of scores: all layers' activations, with
 #: nuisance bands where the study has some. No entry of signals.yaml has it.
 BASELINE = "baseline"
+#: Role of a nuisance band on its own in these tables: a feature space of ``encoding.nuisance``.
+NUISANCE = "nuisance"
 
 #: Units of scores: regions of cortex, or times after image onset.
 Axis = Literal["roi", "time"]
