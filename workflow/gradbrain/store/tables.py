@@ -90,7 +90,7 @@ def read_table(
     path = Path(path)
     columns = columns or (columns_of(kind) if kind is not None else ())
     try:
-        frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+        frame = pd.read_parquet(path) if path.suffix == ".parquet" else _read_csv(path, kind)
     except Exception as error:  # pyarrow and pandas raise a dozen kinds
         raise StoreError(f"{path}: cannot be read ({error}). {rebuild_hint(path)}") from error
     missing = [column for column in columns if column not in frame.columns]
@@ -100,3 +100,10 @@ def read_table(
             f"{', '.join(map(str, frame.columns))}. {rebuild_hint(path)}"
         )
     return frame
+
+
+def _read_csv(path: Path, kind: str | None) -> pd.DataFrame:
+    if kind is None:
+        return pd.read_csv(path)
+    # As we wrote it: nothing is missing but what is empty, and a signal may be called `null`.
+    return pd.read_csv(path, keep_default_na=False, na_values=[""])

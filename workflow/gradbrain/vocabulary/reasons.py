@@ -24,7 +24,7 @@ class Reason:
     sentence: str
 
 
-NOT_C1 = Reason("not_c1", "not judged", "not judged: C1 is not supported for this signal")
+NOT_C1 = Reason("not_c1", "not judged", "C1 is not supported for this signal")
 NO_CONTROL = Reason("no_control", "no control", "the signal set holds no control of this signal")
 NO_STATISTIC = Reason(
     "no_statistic", "no statistic", "the hierarchy tables hold no statistic that could answer"
