@@ -142,6 +142,10 @@ class WeightsOptions(PluginOptions):
 
     trained: ClassVar[bool] = True
 
+    def network_name(self, entry: ModelEntry) -> str:
+        """Name under which the network is created; a timm tag in it brings settings of its own."""
+        return entry.architecture
+
     def required_files(self, entry: ModelEntry) -> tuple[str, ...]:
         """Files below ``data/`` without which the weights cannot be had."""
         return ()
@@ -468,6 +472,18 @@ def signal_plugins(signal: SignalEntry, plugins: Plugins) -> tuple[Plugin, ...]:
     """Modules that a signal uses: its rule, its objective, those inside."""
     uses = signal_uses(signal, plugins, where=f"signal {signal.name!r}")
     return tuple(plugin for use in uses for plugin in use.plugins)
+
+
+def weights_use(entry: ModelEntry, plugins: Plugins, *, where: str) -> ResolvedUse:
+    """Source of the weights of a model, its options validated; `where` names the entry.
+
+    Raises
+    ------
+    GradbrainError
+        There is no such source, or an option of it is wrong.
+    """
+    use = PluginUse("weights", entry.weights.source, entry.weights.options)
+    return plugins.resolve(use, where=f"{where}: weights")
 
 
 # --- classes from the source ---------------------------------------------------------------------

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from gradbrain.vocabulary.roles import ACTIVATION, CONTROL, LEARNING, Axis, Role
 
@@ -115,6 +115,11 @@ class Cotangents(StrictModel):
         return self
 
 
+# What no signal may be called: the index of a feature store, which its group inherits, and the file
+# of that group.
+STORE_NAMES = frozenset({"signal", "zarr.json"})
+
+
 class SignalEntry(StrictModel):
     """One entry of ``signals`` in ``config/signals.yaml``: a feature space of a layer."""
 
@@ -133,6 +138,15 @@ class SignalEntry(StrictModel):
     )
     label: str = Field("", description="Name for readers; its key, spaced, where left out.")
     colour: str | None = Field(None, description="Colour in figures, e.g. `#0B7A75`.")
+
+    @field_validator("name")
+    @classmethod
+    def _is_no_name_of_stores(cls, name: str) -> str:
+        if name in STORE_NAMES:
+            raise ValueError(
+                f"{name!r} is what stores call something of their own; give the signal another name"
+            )
+        return name
 
     @model_validator(mode="after")
     def _only_controls_control(self) -> SignalEntry:

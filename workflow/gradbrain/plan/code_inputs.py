@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from gradbrain.config import GradbrainError
+from gradbrain.config.plugins import Plugin
 
 PACKAGE = "gradbrain"
 # The foundation enters through the version of each kind of artefact, raised by hand: a new config
@@ -73,8 +74,8 @@ def import_closure(
     Returns
     -------
     list of Path
-        The script first, then the modules, sorted; without the foundation and what has no
-        bearing on results. Files are among them.
+        The script first, then the modules, sorted, then `files`; without the foundation and what
+        has no bearing on results.
 
     Raises
     ------
@@ -89,11 +90,10 @@ def import_closure(
             raise GradbrainError(
                 f"there is no module {module} in {package}; there are {', '.join(known)}"
             )
-    files = list(files)
-    found.update(files)
+    # By name first: a folder that moves changes no digest.
+    outside = sorted(set(files), key=lambda file: (file.name, file))
     queue = [*_imported_modules(script), *modules]
-    for file in files:
-        queue.extend(_imported_modules(file))
+    queue += [module for plugin in outside for module in _imported_modules(plugin)]
     seen: set[str] = set()
     while queue:
         module = queue.pop()
@@ -108,7 +108,7 @@ def import_closure(
             if module not in WITHOUT_BEARING:
                 found.add(file)
             queue.extend(_imported_modules(file))
-    return [script, *sorted(found)]
+    return [script, *sorted(found), *outside]
 
 
 def code_digest(
@@ -120,3 +120,13 @@ def code_digest(
         whole.update(f"{file.name} {file.stat().st_size}\n".encode())
         whole.update(file.read_bytes())
     return whole.hexdigest()
+
+
+def plugin_inputs(plugins: Iterable[Plugin]) -> tuple[list[str], list[Path]]:
+    """Modules of the library and files outside it that plug-ins are, each once.
+
+    They are the last two arguments of :func:`import_closure` and :func:`code_digest`.
+    """
+    found = set(plugins)
+    modules = {plugin.module for plugin in found if plugin.in_library}
+    return sorted(modules), sorted(plugin.path for plugin in found if not plugin.in_library)

@@ -3,6 +3,7 @@
 from gradbrain.store.atomic import atomic_path, write_text
 from gradbrain.store.column_store import ColumnStore
 from gradbrain.store.errors import StoreError
+from gradbrain.store.feature_signals import FeatureStore, SignalIdentity, open_features
 from gradbrain.store.provenance import write_provenance
 from gradbrain.store.statistics import Statistics, read_statistics, write_statistics
 from gradbrain.store.tables import read_table, write_table
@@ -20,12 +21,15 @@ from gradbrain.store.zarr_store import (
 
 __all__ = [
     "ColumnStore",
+    "FeatureStore",
+    "SignalIdentity",
     "Statistics",
     "StoreError",
     "StreamingStore",
     "array_shape",
     "atomic_path",
     "move_store",
+    "open_features",
     "open_store",
     "open_tree",
     "read_definition",

@@ -169,7 +169,8 @@ def _create_array(
             shape=shape,
             dtype=dtype,
             chunks=chunks,
-            shards=shards,
+            # A single number has nothing to share a file with, and Zarr does not write it so.
+            shards=shards or None,
             # With a checksum in each chunk, changed bytes are an error and never data.
             compressors=ZstdCodec(level=1, checksum=True),
             dimension_names=dims,
