@@ -27,9 +27,10 @@ from gradbrain.config.plugins import PluginOptions
 from gradbrain.config.schema import DatasetEntry, ExpectedSize, StrictModel
 from gradbrain.config.suggestions import choose
 from gradbrain.datasets.errors import DatasetError
-from gradbrain.datasets.file_names import natural_key
-from gradbrain.datasets.images import content_sha256, load_image, look_at_image
+from gradbrain.datasets.file_names import matching_files, natural_key
+from gradbrain.datasets.images import look_at_image
 from gradbrain.datasets.inventory import Item, State, inspect_file, inspect_files
+from gradbrain.datasets.locators import WHITE, Background
 from gradbrain.datasets.noise_ceiling import average_presentations
 from gradbrain.datasets.recording_axes import read_sensors, read_targets, read_times
 from gradbrain.datasets.recordings import Recording, open_recording, read_rows
@@ -40,7 +41,7 @@ from gradbrain.datasets.responses import (
     target_responses,
 )
 from gradbrain.datasets.sensors import MONTAGES, SENSOR_SPACE
-from gradbrain.datasets.stimuli import Stimulus, stimuli_table
+from gradbrain.datasets.stimuli import file_stimulus, stimuli_table
 from gradbrain.vocabulary.artefacts import CAPTION
 from gradbrain.vocabulary.roles import ROI, TIME, Axis
 
@@ -55,7 +56,7 @@ OPTIONS_OF_OTHERS: dict[Axis | None, tuple[str, ...]] = {
 }
 #: Axis -> dimensions of a recording: presentation, then target, or time and sensor.
 N_DIMENSIONS: dict[Axis | None, int] = {ROI: 2, TIME: 3}
-IMAGE_OPTIONS = ("images", "table")
+IMAGE_OPTIONS = ("images", "table", "background")
 # Read at every start: some ten thousand rows.
 SMALL_TABLE_BYTES = 2**20
 
@@ -75,6 +76,7 @@ class Options(PluginOptions):
         None,
         description="Table of the images: image_id, file and, if wanted, group, label, caption.",
     )
+    background: Background = WHITE
     responses: str | None = Field(
         None, description="File of a subject's responses: .npy, .zarr or .nc."
     )
@@ -149,15 +151,13 @@ def stimuli(entry: DatasetEntry, options: Options, name: str, data: Path) -> pd.
     for image in tqdm(
         images.itertuples(), total=len(images), desc=f"images of {name}", unit="image", disable=None
     ):
-        locator = {"path": (data / image.file).as_posix()}
         rows.append(
-            Stimulus(
+            file_stimulus(
+                data / image.file,
                 image_id=image.image_id,
                 group=image.group,
+                background=options.background,
                 label=image.label,
-                loader="file",
-                locator=locator,
-                content_sha256=content_sha256(load_image("file", locator)),
                 caption=image.caption,
             )
         )
@@ -212,7 +212,7 @@ def check(entry: DatasetEntry, options: Options, data: Path) -> list[str]:
             problems.append(f"{where}: {path} is missing" + (f" ({subject})" if subject else ""))
     for name in _stimulus_sets(entry):
         pattern = _path(entry, options.images or "", name)
-        if pattern and not any(data.glob(pattern)):
+        if pattern and not any(matching_files(data, pattern)):
             problems.append(f"{where}: no file matches {data / pattern}")
     return problems
 
@@ -364,11 +364,11 @@ def _images(entry: DatasetEntry, options: Options, name: str, data: Path) -> pd.
     """Images with ``image_id``, ``file`` below `data`, ``group``, ``label`` and ``caption``."""
     if options.table is None:
         pattern = _path(entry, options.images or "", name)
-        found = [path for path in data.glob(pattern) if path.is_file()]
+        found = list(matching_files(data, pattern))
         if not found:
             raise DatasetError(
                 f"{data}: no file matches {pattern!r} (option `images`); check the folder and the "
-                "pattern"
+                "pattern; files whose names begin with a dot are skipped"
             )
         files = sorted((path.relative_to(data).as_posix() for path in found), key=natural_key)
         table = pd.DataFrame({"image_id": [Path(file).stem for file in files], "file": files})

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from gradbrain.datasets.errors import DatasetError
-from gradbrain.datasets.images import LOCATOR_KEYS
+from gradbrain.datasets.images import content_sha256, read_picture
+from gradbrain.datasets.locators import LOADERS, WHITE, Background
 from gradbrain.store import read_table
 from gradbrain.vocabulary.artefacts import CAPTION, columns_of
 
@@ -30,6 +32,43 @@ class Stimulus:
     content_sha256: str
     label: int | None = None
     caption: str | None = None
+
+
+def file_stimulus(
+    path: Path,
+    *,
+    image_id: str,
+    group: str,
+    background: Background = WHITE,
+    label: int | None = None,
+    caption: str | None = None,
+) -> Stimulus:
+    """Read an image file and describe it as a stimulus.
+
+    Parameters
+    ----------
+    path
+        The file, as jobs will find it.
+    image_id, group, label, caption
+        What the table says of it.
+    background
+        What transparent pixels are laid on. The locator names it where the image has some.
+
+    Raises
+    ------
+    ImageError
+        The file cannot be read; see :func:`gradbrain.datasets.images.read_picture`.
+    """
+    picture = read_picture(path, background=background)
+    return Stimulus(
+        image_id=image_id,
+        group=group,
+        loader="file",
+        locator={"path": path.as_posix(), **picture.locator_keys},
+        content_sha256=content_sha256(np.array(picture.rgb)),
+        label=label,
+        caption=caption,
+    )
 
 
 def stimuli_table(stimuli: list[Stimulus], *, name: str) -> pd.DataFrame:
@@ -84,11 +123,10 @@ def check_stimuli(frame: pd.DataFrame, *, name: str) -> None:
             f"{where}: {len(repeated)} image id(s) occur more than once, e.g. {repeated[0]!r}; "
             "give one row per distinct image"
         )
-    unknown = sorted(set(frame["loader"]) - set(LOCATOR_KEYS))
+    unknown = sorted(set(frame["loader"]) - set(LOADERS))
     if unknown:
         raise DatasetError(
-            f"{where}: unknown loader(s) {', '.join(unknown)}; "
-            f"expected one of {', '.join(LOCATOR_KEYS)}"
+            f"{where}: unknown loader(s) {', '.join(unknown)}; expected one of {', '.join(LOADERS)}"
         )
     _check_captions(frame, where)
     groups = frame.groupby("content_sha256")["group"].nunique()

@@ -41,6 +41,7 @@ from gradbrain.config.plugins import PluginOptions
 from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.datasets.inventory import Item, inspect_file
+from gradbrain.datasets.locators import WHITE, Background
 from gradbrain.datasets.noise_ceiling import ceiling_of_average, signal_to_noise_of_ceiling
 from gradbrain.datasets.registry import axis_problems
 from gradbrain.datasets.responses import describe, region_distances, target_responses
@@ -80,7 +81,7 @@ REGIONS = {
 #: Rows of voxels read at once, and the longest stretch of unwanted ones that is read along.
 BLOCK_ROWS = 2048
 GAP_ROWS = 16
-IMAGE_OPTIONS = ("betas", "images", "group", "missing_images", "captions")
+IMAGE_OPTIONS = ("betas", "images", "group", "missing_images", "captions", "background")
 
 
 class Options(PluginOptions):
@@ -104,6 +105,7 @@ class Options(PluginOptions):
         description='`concept`: the caption of an image is "a photo of a" and its concept; '
         "none: images have no captions.",
     )
+    background: Background = WHITE
     regions: dict[str, tuple[str, ...]] = Field(
         REGIONS,
         min_length=1,
@@ -223,6 +225,7 @@ def stimuli(entry: DatasetEntry, options: Options, name: str, data: Path) -> pd.
         missing=options.missing_images,
         name=name,
         captions=options.captions,
+        background=options.background,
     )
 
 

@@ -31,6 +31,7 @@ from gradbrain.config.plugins import PluginOptions
 from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.datasets.inventory import Item, inspect_file, inspect_files
+from gradbrain.datasets.locators import WHITE, Background
 from gradbrain.datasets.noise_ceiling import ceiling_of_average
 from gradbrain.datasets.registry import axis_problems
 from gradbrain.datasets.responses import describe, sensor_responses
@@ -65,7 +66,7 @@ TABLE_COLUMNS = (
 )
 TRIAL_TYPES = ("exp", "test", "catch")
 RAW_WINDOW = (-0.5, 3.0)
-IMAGE_OPTIONS = ("images", "group", "missing_images", "captions")
+IMAGE_OPTIONS = ("images", "group", "missing_images", "captions", "background")
 
 
 class Options(PluginOptions):
@@ -95,6 +96,7 @@ class Options(PluginOptions):
         description='`concept`: the caption of an image is "a photo of a" and its concept; '
         "none: images have no captions.",
     )
+    background: Background = WHITE
     sensors: tuple[str, ...] = Field(
         (), description="Sensors kept, by the beginning of their names, e.g. MLO, MRO; none: all."
     )
@@ -210,6 +212,7 @@ def stimuli(entry: DatasetEntry, options: Options, name: str, data: Path) -> pd.
         missing=options.missing_images,
         name=name,
         captions=options.captions,
+        background=options.background,
     )
 
 
