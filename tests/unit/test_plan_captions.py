@@ -30,13 +30,23 @@ NSD = {
 def plan_of(tmp_path):
     def plan_of(model="clip_large", dataset="captioned_nsd", calibration=None, **options):
         signal_set = {
-            "signals": ["activation", "gradient_bank", "gradient_shuffled_image_text"],
+            "signals": ["activation", "gradient_bank", "shuffled_bank"],
             "calibration": calibration or "captioned_calibration",
         }
         bank = {"role": "learning", "rule": "backprop", "objective": "image_text"}
+        shuffled = {
+            "role": "control",
+            "rule": "backprop",
+            "objective": "shuffled_cotangent",
+            "options": {"objective": "image_text"},
+            "control_of": ["gradient_bank"],
+        }
         content = {
             "signals.yaml": {
-                "signals": {"gradient_bank": {**bank, "options": options}},
+                "signals": {
+                    "gradient_bank": {**bank, "options": options},
+                    "shuffled_bank": shuffled,
+                },
                 "signal_sets": {
                     "mine": signal_set,
                     "unshuffled": {**signal_set, "signals": ["activation", "gradient_bank"]},
@@ -87,7 +97,7 @@ def test_images_without_captions_are_refused_by_name(plan_of, dataset, stimuli):
 
 def test_calibration_images_need_captions_to_be_shuffled_or_a_bank_and_else_none(plan_of):
     message = "the images of stimulus set 'calibration' have no captions"
-    with pytest.raises(GradbrainError, match=rf"gradient_shuffled_image_text'.*{message}"):
+    with pytest.raises(GradbrainError, match=rf"shuffled_bank'.*{message}"):
         plan_of(calibration="calibration")().check_signals()
     plan_of(calibration="calibration")("unshuffled").check_signals()
     with pytest.raises(GradbrainError, match=rf"gradient_bank'.*{message}"):
@@ -101,7 +111,7 @@ def test_the_signal_set_of_the_registry_holds_the_signal_and_its_three_controls(
     assert [name for name, role in roles.items() if role == "control"] == [
         "gradient_feature_norm",
         "gradient_fixed_cotangent",
-        "gradient_shuffled_image_text",
+        "shuffled_bank",
     ]
 
 
@@ -163,7 +173,7 @@ def test_the_checks_import_neither_torch_nor_timm_nor_transformers(plan_of, tmp_
         "config = {'study': 'mine', 'registries': [%r], 'datasets': [{'name': 'captioned_nsd'}],"
         " 'models': [{'name': 'clip_large'}], 'features': {'signal_set': 'mine'}};"
         "plan = Plan(load_study(config, root=Path(%r), where='test'), Path(%r));"
-        "plan.check_signals(); plan.extraction_code('mine');"
+        "plan.check_signals(); plan.extraction_code('clip_large', 'mine');"
         "found = {'torch', 'timm', 'transformers'} & set(sys.modules); assert not found, found"
     )
     subprocess.run(

@@ -167,8 +167,9 @@ def test_folders_without_plug_ins_and_names_without_a_module_are_refused(tmp_pat
 
 
 def test_uses_inside_uses_are_resolved():
-    shuffled = {"objective": "shuffled_cotangent", "options": {"objective": "dino"}}
+    options = {"objective": "dino", "options": {"views": {"n_views": 3}}}
     use = LIBRARY_PLUGINS.resolve(
-        PluginUse("objectives", "shuffled_cotangent", shuffled), where="test"
+        PluginUse("objectives", "shuffled_cotangent", options), where="test"
     )
-    assert [plugin.name for plugin in use.plugins] == ["shuffled_cotangent"] * 2 + ["dino"]
+    assert [plugin.name for plugin in use.plugins] == ["shuffled_cotangent", "dino"]
+    assert use.inner[0].options.views.n_views == 3

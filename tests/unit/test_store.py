@@ -218,7 +218,7 @@ def test_a_tree_comes_back_group_by_group_whatever_groups_are_called(tmp_path):
 
 
 def statistics(n_subjects=2, n_draws=4):
-    rows = pd.DataFrame({name: "" for name in columns_of("hierarchy")}, index=range(n_subjects))
+    rows = pd.DataFrame(dict.fromkeys(columns_of("hierarchy"), ""), index=range(n_subjects))
     rows = rows.assign(
         dataset=[f"d{k}" for k in range(n_subjects)], statistic="score_at_peak", value=1.0, n=3
     )
