@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -111,7 +112,7 @@ def test_the_signal_set_of_the_registry_holds_the_signal_and_its_three_controls(
     assert [name for name, role in roles.items() if role == "control"] == [
         "gradient_feature_norm",
         "gradient_fixed_cotangent",
-        "shuffled_bank",
+        "gradient_shuffled_image_text",
     ]
 
 
@@ -120,9 +121,9 @@ def test_only_jobs_that_compare_with_text_depend_on_the_code_of_text_towers(plan
     modules = ("objectives/image_text.py", "models/text_tower.py")
     for module in modules:
         path = str(ROOT / "workflow" / "gradbrain" / module)
-        assert path in plan.extraction_code("mine")
-        assert path in plan.extraction_code("image_text")
-        assert path not in plan.extraction_code("paper")
+        assert path in plan.extraction_code("clip_large", "mine")
+        assert path in plan.extraction_code("clip_large", "image_text")
+        assert path not in plan.extraction_code("clip_large", "paper")
 
 
 def test_a_text_tower_that_lies_here_is_an_input_of_the_jobs_that_read_it(
@@ -147,11 +148,12 @@ def test_a_text_tower_bears_on_signals_that_compare_with_text_alone(plan_of):
     entry = REGISTRIES.model("clip_large", where="test")
     tower = TextTower(repository="other/tower", kind="clip")
     changed = entry.model_copy(update={"text_tower": tower})
+    definition = partial(feature_definition, plugins=REGISTRIES.plugins)
     with_text, without = (
         REGISTRIES.signal_set(name, where="test") for name in ("image_text", "paper")
     )
-    assert feature_definition(entry, without) == feature_definition(changed, without)
-    assert feature_definition(entry, with_text) != feature_definition(changed, with_text)
+    assert definition(entry, without) == definition(changed, without)
+    assert definition(entry, with_text) != definition(changed, with_text)
     plan = plan_of()()
     assert "text_tower" not in plan.extraction_entry("clip_large", "paper")
     assert "openai/clip-vit-large-patch14" in plan.extraction_entry("clip_large", "image_text")

@@ -160,7 +160,7 @@ def test_folders_without_plug_ins_and_names_without_a_module_are_refused(tmp_pat
     (tmp_path / "other").mkdir()
     with pytest.raises(GradbrainError, match="holds none of the folders rules, objectives"):
         Plugins([tmp_path / "other"])
-    with pytest.raises(GradbrainError, match="test: there is no objective 'min'. Did you mean"):
+    with pytest.raises(GradbrainError, match=r"test: there is no objective 'min'\. Did you"):
         Plugins([folder]).find("objectives", "min", where="test")
     with pytest.raises(GradbrainError, match="a plug-in lies in a folder named after its kind"):
         Plugins(files=[tmp_path / "mine.py"])

@@ -217,6 +217,10 @@ def test_a_tree_comes_back_group_by_group_whatever_groups_are_called(tmp_path):
         open_tree(tmp_path / "a.zarr", kind="feedback")
 
 
+def scores_of_units(values, units):
+    return xr.DataArray([values], dims=("layer", "unit"), coords={"layer": ["l"], "unit": units})
+
+
 def statistics(n_subjects=2, n_draws=4):
     rows = pd.DataFrame(dict.fromkeys(columns_of("hierarchy"), ""), index=range(n_subjects))
     rows = rows.assign(
@@ -226,9 +230,9 @@ def statistics(n_subjects=2, n_draws=4):
     boot, null = rng.standard_normal((2, n_subjects, n_draws))
     null[1, 2] = np.nan
     maps = {
-        0: xr.DataArray([[1.0, 2.0]], dims=("layer", "unit"), coords={"layer": ["l"], "unit": ["V1", "V2"]}),
-        1: xr.DataArray([[3.0]], dims=("layer", "unit"), coords={"layer": ["l"], "unit": ["0.1"]}),
-    }  # fmt: skip
+        0: scores_of_units([1.0, 2.0], ["V1", "V2"]),
+        1: scores_of_units([3.0], ["0.1"]),
+    }
     return Statistics(rows, boot, null, maps)
 
 

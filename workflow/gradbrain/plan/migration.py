@@ -282,7 +282,7 @@ def _migrate_features(
             _add_array(group, name, ("signal",), np.array(values))
 
     coordinates = sorted([*map(str, before.coords), *identity])
-    after = {str(name): name for name in before.variables}
+    after = {str(name): str(name) for name in before.variables}
     after |= {name: f"{SIGNALS}/{name}" for name in names}
     return _rewrite(
         path, "features", attrs, coordinates, before, after, change, groups=[SIGNALS],
