@@ -145,7 +145,7 @@ def test_a_changed_plug_in_reruns_what_follows_from_it_alone(study):
     ("file", "old", "new", "message"),
     [
         ("signals.yaml", "penalty: 10.0", "penalti: 10.0", "penalti: unknown key"),
-        ("signals.yaml", "rule: linear_feedback", "rule: linear_fedback", "mean 'linear_feedback'"),
+        ("signals.yaml", "backprop, objective: bri", "bakprop, objective: bri", "mean 'backprop'?"),
         ("signals.yaml", "control_of: [north]", "control_of: [h]", "'south' controls none of the"),
         ("datasets.yaml", "n_contacts: 5", "n_contact: 5", "n_contact: unknown key"),
         ("datasets.yaml", "modality: ieeg", "modality: iegg", "there is no modality 'iegg'"),
