@@ -3,8 +3,7 @@ rule write_config:
         script=plan.script("write_config"),
         code=plan.code("write_config"),
     output:
-        config=plan.path("config"),
-        entries=plan.path("entries"),
+        plan.path("config"),
     log:
         f"logs/{study.name}/config.log",
     conda:
@@ -14,13 +13,33 @@ rule write_config:
         runtime=10,
     params:
         config=plan.resolved_config(),
-        entries=plan.entries(),
-        format_version=(plan.version("config"), plan.version("entries")),
+        format_version=plan.version("config"),
     message:
         "Write out the settings of the study, defaults included"
     shell:
-        "python {input.script} --config {params.config:q} --output {output.config:q}"
-        " --entries {params.entries:q} --entries-output {output.entries:q} > {log:q} 2>&1"
+        "python {input.script} --config {params.config:q} --output {output:q} > {log:q} 2>&1"
+
+
+rule write_entries:
+    input:
+        script=plan.script("write_entries"),
+        code=plan.code("write_entries"),
+    output:
+        plan.path("entries"),
+    log:
+        f"logs/{study.name}/entries.log",
+    conda:
+        "../../envs/environment.yaml"
+    resources:
+        mem_mb=memory(1000),
+        runtime=10,
+    params:
+        entries=plan.entries(),
+        format_version=plan.version("entries"),
+    message:
+        "Write out labels, order and colours of what the study names"
+    shell:
+        "python {input.script} --entries {params.entries:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule write_report:

@@ -6,7 +6,7 @@ import json
 
 import pandas as pd
 import pytest
-import write_config
+import write_entries
 from trees.invented_study import MODELS, PLACES, SIGNALS, Invented, Signal, entries_table
 
 from gradbrain.figures import style
@@ -173,17 +173,13 @@ def test_a_table_of_entries_that_is_missing_is_named(tmp_path):
         Names.read(tmp_path / "entries.csv")
 
 
-def config_arguments(folder, records):
-    return [
-        *("--config", json.dumps({"study": "é"}), "--output", str(folder / "config.yaml")),
-        *("--entries", json.dumps(records), "--entries-output", str(folder / "entries.csv")),
-    ]
+def arguments(folder, records):
+    return ["--entries", json.dumps(records), "--output", str(folder / "entries.csv")]
 
 
-def test_entries_are_written_beside_the_config(tmp_path):
+def test_entries_come_back_as_they_were_written(tmp_path):
     records = entries_table(Invented()).to_dict("records")
-    write_config.main(config_arguments(tmp_path, records))
-    assert (tmp_path / "config.yaml").read_text(encoding="utf-8") == "study: é\n"
+    write_entries.main(arguments(tmp_path, records))
     assert Names.read(tmp_path / "entries.csv") == Names.of(entries_table(Invented()))
     written = pd.read_csv(tmp_path / "entries.csv")
     assert tuple(written.columns) == columns_of("entries")
@@ -192,4 +188,4 @@ def test_entries_are_written_beside_the_config(tmp_path):
 def test_entries_of_other_columns_are_refused(tmp_path):
     records = entries_table(Invented()).drop(columns="role").to_dict("records")
     with pytest.raises(StoreError, match=r"missing: role"):
-        write_config.main(config_arguments(tmp_path, records))
+        write_entries.main(arguments(tmp_path, records))

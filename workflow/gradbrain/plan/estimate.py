@@ -165,6 +165,7 @@ def job_counts(plan: Plan) -> dict[str, int]:
         "score_hierarchy": len(models),
         "test_claims": 1,
         "write_config": 1,
+        "write_entries": 1,
         "plot_figure": len(plan.figures),
         "write_report": 1,
     }

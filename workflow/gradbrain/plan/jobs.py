@@ -12,6 +12,7 @@ from typing import Any
 from gradbrain.config import GradbrainError
 from gradbrain.config.definition import feature_definition
 from gradbrain.config.plugins import (
+    LIBRARY,
     Plugin,
     Plugins,
     PluginUse,
@@ -489,8 +490,13 @@ class Plan:
         return str(self.root / "workflow" / path)
 
     def captions(self) -> list[str]:
-        """Captions of the study's figures."""
-        return [str(figure.caption) for figure in self.figures.values()]
+        """Captions of the study's figures; those of the library as other code is named."""
+        return [
+            self.asset(figure.caption.relative_to(LIBRARY).as_posix())
+            if figure.caption.is_relative_to(LIBRARY)
+            else str(figure.caption)
+            for figure in self.figures.values()
+        ]
 
     def resolved_config(self) -> str:
         """All settings of the study as JSON, without what belongs to one machine or one run."""

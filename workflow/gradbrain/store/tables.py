@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,16 @@ from gradbrain.store.errors import StoreError, rebuild_hint
 from gradbrain.store.provenance import write_provenance
 from gradbrain.vocabulary.artefacts import artefact, columns_of
 
+# Key of the metadata of Parquet under which a table says more of itself than its rows.
+FACTS = "gradbrain"
+
 
 def write_table(
     path: str | os.PathLike[str],
     frame: pd.DataFrame,
     *,
     kind: str | None = None,
+    facts: Mapping[str, str] | None = None,
     provenance: dict[str, Any] | None = None,
 ) -> None:
     """Write a table as Parquet or CSV, by the file's ending.
@@ -35,6 +40,9 @@ def write_table(
     kind
         What it holds, as ``gradbrain.vocabulary.artefacts`` declares it; None for tables that no
         stage reads, such as the numbers behind a figure.
+    facts
+        What the table says of itself besides its rows, e.g. the digest of a store beside it; kept
+        in the metadata of Parquet, and read by :func:`table_facts`.
     provenance
         Facts that vary from run to run; written beside the table.
 
@@ -48,13 +56,39 @@ def write_table(
         _check_columns(path, kind, frame)
     with atomic_path(path) as temporary:
         if path.suffix == ".parquet":
-            frame.to_parquet(temporary, index=False)
+            _write_parquet(temporary, frame, facts or {})
         elif path.suffix == ".csv":
             frame.to_csv(temporary, index=False)
         else:
             raise StoreError(f"{path}: tables end in .parquet or .csv, not {path.suffix!r}")
     if provenance is not None:
         write_provenance(path, **provenance)
+
+
+def _write_parquet(path: Path, frame: pd.DataFrame, facts: Mapping[str, str]) -> None:
+    if not facts:
+        frame.to_parquet(path, index=False)
+        return
+    # pyarrow takes a while to import, and most tables are written by pandas.
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    pq.write_table(
+        table.replace_schema_metadata({**(table.schema.metadata or {}), FACTS: json.dumps(facts)}),
+        path,
+    )
+
+
+def table_facts(path: str | os.PathLike[str]) -> dict[str, str]:
+    """What a Parquet table says of itself besides its rows; empty where it says nothing."""
+    import pyarrow.parquet as pq
+
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+        return dict(json.loads(metadata.get(FACTS.encode(), b"{}")))
+    except Exception as error:  # pyarrow raises a dozen kinds
+        raise StoreError(f"{path}: cannot be read ({error}). {rebuild_hint(Path(path))}") from error
 
 
 def _check_columns(path: Path, kind: str, frame: pd.DataFrame) -> None:

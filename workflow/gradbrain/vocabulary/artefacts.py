@@ -574,7 +574,7 @@ _ALL = (
     Artefact(
         kind="entries",
         template="results/{study}/entries.csv",
-        rule="write_config",
+        rule="write_entries",
         version=1,
         what="registry entries that the study names, as readers see them; read by figures alone",
         columns=(
