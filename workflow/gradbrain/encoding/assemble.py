@@ -15,6 +15,9 @@ from gradbrain.encoding.measures import Fit, ScoreRow, fit_label
 
 FLOATS = NDArray[np.floating]
 
+# What `band_weight` is of, in the words of the attribute.
+BAND_WEIGHT_OF = "the first band of a fit; the others have the rest"
+
 
 def assemble_store(
     averages: Averages,
@@ -73,7 +76,7 @@ def assemble_store(
     )
     coords: dict[str, Any] = {
         **_row_coords(rows, fits, averages),
-        **_fit_coords(fits),
+        **fit_coords(fits),
         "unit": ("unit", np.array(layout.names)),
         **{
             name: ("target", values, _missing_allowed(values))
@@ -111,7 +114,7 @@ def _row_coords(rows: list[ScoreRow], fits: list[Fit], averages: Averages) -> di
     return {name: ("score_row", np.array(values)) for name, values in coords.items()}
 
 
-def _fit_coords(fits: list[Fit]) -> dict[str, Any]:
+def fit_coords(fits: list[Fit]) -> dict[str, Any]:
     """Bands of every fit: in words, and by name and role, which tell them apart."""
     width = max(map(len, fits))
     names = [[*(band.name for band in fit), *[""] * (width - len(fit))] for fit in fits]
@@ -172,7 +175,7 @@ def _attributes(
         **{key: list(brain[key]) for key in ("roi_order", "early_rois", "high_rois")},
         "onset_s": brain["onset_s"],
         "onset_source": brain.get("onset_source", ""),
-        "band_weight_of": "the first band of a fit; the others have the rest",
+        "band_weight_of": BAND_WEIGHT_OF,
         # A device is a resource: no result depends on it.
         "settings": settings.model_dump(mode="json", exclude={"device"}),
         "features_digest": layer["digest"],

@@ -15,6 +15,7 @@ import json
 import logging
 import os
 import shutil
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,9 +29,10 @@ from gradbrain.config import GradbrainError
 from gradbrain.config.definition import feature_definition, model_definition, signal_definition
 from gradbrain.config.registries import Registries
 from gradbrain.config.schema import ModelEntry, SignalEntry, SignalSet
-from gradbrain.encoding.measures import ALL_ACTIVATIONS
+from gradbrain.encoding.assemble import BAND_WEIGHT_OF, fit_coords
+from gradbrain.encoding.measures import ALL_ACTIVATIONS, Fit, LayerFits, fit_label
 from gradbrain.encoding.tables import tidy_scores
-from gradbrain.store import StoreError, open_tree, write_store, write_table
+from gradbrain.store import SignalIdentity, StoreError, open_tree, write_store, write_table
 from gradbrain.store.atomic import remove, replace, temporary_sibling
 from gradbrain.store.provenance import provenance_path, write_provenance
 from gradbrain.store.zarr_store import (
@@ -46,7 +48,7 @@ from gradbrain.store.zarr_store import (
     check_declared,
 )
 from gradbrain.vocabulary.artefacts import SIGNALS, artefact
-from gradbrain.vocabulary.roles import BASELINE
+from gradbrain.vocabulary.roles import ACTIVATION
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +115,10 @@ def migrate(results: Path, registries: Registries, *, dry_run: bool = False) -> 
                 if "version" in mark:
                     report.kept.append(path)
                     continue
-                new = _MIGRATE[kind](path, registries, digests, dry_run)
+                with warnings.catch_warnings():
+                    # zarr wonders at the file that Snakemake writes into folders.
+                    warnings.simplefilter("ignore")
+                    new = _MIGRATE[kind](path, registries, digests, dry_run)
             except (MigrationError, StoreError) as error:
                 report.refused[path] = str(error)
                 continue
@@ -359,50 +364,44 @@ def _rewrite(
 # --- encoding -----------------------------------------------------------------------------------
 
 
-def _rules(path: Path, roles: Mapping[str, str], registries: Registries) -> dict[str, str]:
-    """Rule of each signal of a fit, from the registries."""
-    found = {}
-    for name, role in roles.items():
-        entry = registries.signal(name, where=str(path))
-        if entry.role != role:
-            raise MigrationError(
-                f"{path}: signal {name!r} has the role {role!r}, its entry says {entry.role!r}"
-            )
-        found[name] = entry.rule
-    return found
-
-
 def _migrate_encoding(
     path: Path, registries: Registries, digests: Mapping[str, str], dry_run: bool
 ) -> str:
     before, mark = _read(path)
     attrs = dict(before.attrs)
-    roles, objectives = attrs.pop("roles"), attrs.pop("objectives")
-    rules = _rules(path, roles, registries)
+    signals = _signals_of_fit(path, attrs.pop("roles"), attrs.pop("objectives"), registries)
     modality = registries.modality(str(attrs["modality"]), where=str(path))
     settings = dict(attrs["settings"])
     if settings.pop("third_band"):
         raise MigrationError(f"{path}: was made with encoding.third_band, which is gone; fit anew")
+    edge_share = float(attrs.pop("edge_share"))
     attrs |= {
         "axis": modality.axis,
         "sensors": modality.sensors,
         "settings": {**settings, "nuisance": []},
+        "band_weight_of": BAND_WEIGHT_OF,
         **{
             key: digests.get(str(attrs[key]), attrs[key])
             for key in ("features_digest", "responses_digest")
         },
     }
-    signals = before["signal"].values.astype(str)
-    is_baseline = signals == ALL_ACTIVATIONS
-    after = before.assign_coords(
-        role=("score_row", np.where(is_baseline, BASELINE, [roles.get(s, "") for s in signals])),
-        rule=("score_row", np.array([rules.get(name, "") for name in signals])),
-        objective=("score_row", np.array([objectives.get(name, "") for name in signals])),
+    fits = _fits(path, before, signals)
+    names = before["signal"].values.astype(str)
+    rows = [ALL_ACTIVATIONS if name == ALL_ACTIVATIONS.name else signals[name] for name in names]
+    labels = list(before["fit"].values.astype(str))
+    row_fit = [labels.index(name) for name in before["row_fit"].values.astype(str)]
+    after = before.drop_vars("row_fit").assign_coords(
+        role=("score_row", np.array([row.role for row in rows])),
+        rule=("score_row", np.array([row.rule for row in rows])),
+        objective=("score_row", np.array([row.objective for row in rows])),
+        row_fit=("score_row", np.array(row_fit)),
         # The share of each signal was not kept: all have that of the job.
-        edge_share=("score_row", np.full(len(signals), float(attrs["edge_share"]))),
+        edge_share=("score_row", np.full(len(names), edge_share)),
+        **fit_coords(fits),
     )
     after.attrs = attrs
-    _check_same(path, before, {str(name): after[name] for name in after.variables})
+    kept = before.drop_vars("row_fit")
+    _check_same(path, kept, {str(name): after[name] for name in after.variables})
     if dry_run:
         return str(mark["digest"])
     table = path.with_suffix(".parquet")
@@ -410,6 +409,33 @@ def _migrate_encoding(
     _take_over_provenance(path, digest)
     write_table(table, tidy_scores(after), kind="fit_scores")
     return digest
+
+
+def _signals_of_fit(
+    path: Path, roles: Mapping[str, str], objectives: Mapping[str, str], registries: Registries
+) -> dict[str, SignalIdentity]:
+    """Identity of each signal of a fit, in the order of its features; rules from the registries."""
+    found = {}
+    for name, role in roles.items():
+        entry = registries.signal(name, where=str(path))
+        if (entry.role, entry.objective or "") != (role, objectives[name]):
+            raise MigrationError(
+                f"{path}: signal {name!r} is {role!r} of objective {objectives[name]!r}, its entry "
+                f"says {entry.role!r} of {entry.objective!r}"
+            )
+        found[name] = SignalIdentity(name, entry.role, entry.rule, entry.objective or "")
+    return found
+
+
+def _fits(path: Path, before: xr.Dataset, signals: Mapping[str, SignalIdentity]) -> list[Fit]:
+    """Fits of a store by their bands, which must be those that its labels name."""
+    activation = next(signal for signal in signals.values() if signal.role == ACTIVATION)
+    others = tuple(signal for signal in signals.values() if signal != activation)
+    fits = LayerFits(activation, others).fits
+    labels = list(before["fit"].values.astype(str))
+    if labels != [fit_label(fit) for fit in fits]:
+        raise MigrationError(f"{path}: holds the fits {labels}, which are not known; fit anew")
+    return fits
 
 
 _MIGRATE = {
