@@ -107,14 +107,13 @@ class Bench:
         """Take the signals as a job does: decode, compute, write stores."""
         names = list(extractor.widths)
         requests = [LayerRequest(name, 1.0, self.folder / f"{name}.zarr") for name in names]
-        signals = [signal.name for signal in SIGNALS.signals]
         at = 0
         with LayerStores(
             requests,
             {name: {} for name in names},
             self.images.image_ids,
             extractor.widths,
-            signals,
+            SIGNALS.signals,
         ) as stores:
             for batch in extractor.batches(self.images, self.batch_size, self.compute.device):
                 for layer, found in extractor.take(batch).items():

@@ -152,7 +152,7 @@ def run(arguments: argparse.Namespace, folder: Path) -> dict[int, float]:
             {name: {} for name in layers},
             images.image_ids,
             extractor.widths,
-            [entry.name for entry in SIGNALS.signals],
+            SIGNALS.signals,
         ) as stores,
         Progress(total=len(images), name="large", device=compute.device) as progress,
     ):
