@@ -67,7 +67,9 @@ RESULTS = plan.results
 wildcard_constraints:
     model=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
     layer=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
+    signal=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
     signal_set=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
+    calibration=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
     stimuli=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
     subject="|".join(map(re.escape, plan.study.subjects)),
     dataset="|".join(map(re.escape, plan.study.datasets)),
@@ -103,17 +105,17 @@ rule encoding:
 
 rule scores:
     input:
-        plan.per_model("scores", "parquet"),
+        plan.per_model("scores"),
 
 
 rule maps:
     input:
-        plan.per_model("maps", "zarr"),
+        plan.per_model("maps"),
 
 
 rule claims:
     input:
-        f"{RESULTS}/claims.csv",
+        plan.path("claims"),
 
 
 rule figures:
@@ -123,7 +125,7 @@ rule figures:
 
 rule report:
     input:
-        f"{RESULTS}/report.html",
+        plan.path("report"),
 
 
 include: "workflow/rules/inputs.smk"
@@ -140,14 +142,14 @@ include: "workflow/rules/report.smk"
 
 onsuccess:
     print(f"\nDone. Results of study {study.name!r}: {RESULTS}/")
-    if Path(f"{RESULTS}/report.html").exists():
-        print(f"  report   {RESULTS}/report.html")
-        print(f"  claims   {RESULTS}/claims.md")
+    if Path(plan.path("report")).exists():
+        print(f"  report   {plan.path('report')}")
+        print(f"  claims   {plan.path('claims_page')}")
         print(f"  figures  {RESULTS}/figures/")
     # Reads tables with pandas, which planning does without.
     from gradbrain.encoding.grid_edge import edge_note
 
-    tables = [Path(path) for path in plan.per_model("scores", "parquet")]
+    tables = [Path(path) for path in plan.per_model("scores")]
     note = edge_note(path for path in tables if path.exists())
     if note:
         print(f"  note     {note}")

@@ -27,7 +27,7 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from gradbrain.config.schema import ModelEntry, SignalEntry, SignalSet
+from gradbrain.config.schema import ModelEntry, SignalEntry, SignalSet, Weights
 from gradbrain.datasets.images import content_sha256
 from gradbrain.models.build import build_model
 from gradbrain.models.layers import list_layers
@@ -79,7 +79,7 @@ class Bench:
         self.compute = set_up(arguments.device, "fp32", arguments.threads)
         self.folder, self.batch_size = folder, arguments.batch_size
         self.entry = ModelEntry(
-            name=network, architecture=architecture, kwargs=kwargs, untrained=True
+            name=network, architecture=architecture, kwargs=kwargs, weights=Weights(source="random")
         )
         self.model = build_model(self.entry, device=self.compute.device)
         self.layers = list_layers(architecture)["layer"].tolist()
@@ -107,14 +107,13 @@ class Bench:
         """Take the signals as a job does: decode, compute, write stores."""
         names = list(extractor.widths)
         requests = [LayerRequest(name, 1.0, self.folder / f"{name}.zarr") for name in names]
-        signals = [signal.name for signal in SIGNALS.signals]
         at = 0
         with LayerStores(
             requests,
             {name: {} for name in names},
             self.images.image_ids,
             extractor.widths,
-            signals,
+            SIGNALS.signals,
         ) as stores:
             for batch in extractor.batches(self.images, self.batch_size, self.compute.device):
                 for layer, found in extractor.take(batch).items():

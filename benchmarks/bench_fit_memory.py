@@ -21,7 +21,7 @@ import numpy as np
 import xarray as xr
 
 from gradbrain.config.schema import EncodingSettings
-from gradbrain.store import write_store
+from gradbrain.store import write_store, write_tree
 
 ROIS = [f"region{number:02d}" for number in range(20)]
 
@@ -46,6 +46,8 @@ def write_responses(path: Path, n_images: int, n_targets: int) -> None:
             "dataset": "random",
             "subject": "random-s1",
             "modality": "fmri",
+            "axis": "roi",
+            "sensors": "voxels",
             "space": "none",
             "rotation_invariant": False,
             "roi_order": ROIS,
@@ -59,27 +61,34 @@ def write_responses(path: Path, n_images: int, n_targets: int) -> None:
 
 def write_features(path: Path, n_images: int, n_features: int) -> None:
     generator = np.random.default_rng(1)
-    roles = {"activation": "activation", "gradient": "learning"}
-    dataset = xr.Dataset(
-        {
-            name: (
-                ("image", f"feature_{name}"),
-                generator.standard_normal((n_images, n_features), dtype=np.float32),
-            )
-            for name in roles
+    names = ["activation", "gradient"]
+    per_image = (("image", "signal"), np.zeros((n_images, len(names)), dtype=np.float32))
+    root = xr.Dataset(
+        {"objective_value": per_image, "magnitude": per_image},
+        coords={
+            "image_id": ("image", image_ids(n_images)),
+            "signal": ("signal", names),
+            "role": ("signal", ["activation", "learning"]),
+            "rule": ("signal", ["activation", "backprop"]),
+            "objective": ("signal", ["", "dino"]),
         },
-        coords={"image_id": ("image", image_ids(n_images))},
         attrs={
             "model": "random",
             "layer": "layer0",
             "depth": 0.5,
             "signal_set": "random",
             "stimuli": "random",
-            "roles": roles,
-            "objectives": dict.fromkeys(roles, ""),
         },
     )
-    write_store(path, dataset, kind="features")
+    signals = {
+        name: (
+            ("image", "feature"),
+            generator.standard_normal((n_images, n_features), dtype=np.float32),
+        )
+        for name in names
+    }
+    tree = xr.DataTree.from_dict({"/": root, "/signals": xr.Dataset(signals)})
+    write_tree(path, tree, kind="features")
 
 
 def image_ids(count: int) -> np.ndarray:

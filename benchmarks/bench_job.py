@@ -22,12 +22,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 import numpy as np
 
 from gradbrain.config.schema import EncodingSettings
+from gradbrain.encoding.band_weights import BandWeights
 from gradbrain.encoding.draws import draw_images
 from gradbrain.encoding.fit import make_bands, make_regression, make_search
 from gradbrain.encoding.fold_models import FoldModels
 from gradbrain.encoding.inputs import LayerFeatures
 from gradbrain.encoding.scores import FoldScorer, UnitLayout
 from gradbrain.encoding.splits import OuterSplit
+from gradbrain.store import SignalIdentity
 
 Clock = Callable[[], float]
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
@@ -71,9 +73,9 @@ def make_features(n_images: int, n_features: int, n_layers: int, n_signals: int)
         return generator.standard_normal((n_images, n_features), dtype=np.float32)
 
     activations = {f"layer{number}": draw() for number in range(n_layers)}
-    signals = {"activation": activations["layer0"]}
-    signals.update({f"signal{number}": draw() for number in range(n_signals)})
-    return LayerFeatures(signals, "activation", activations, list(activations), {"layer": "layer0"})
+    signals = {SignalIdentity("activation", "activation"): activations["layer0"]}
+    signals |= {SignalIdentity(f"signal{n}", "learning"): draw() for n in range(n_signals)}
+    return LayerFeatures(signals, activations, list(activations), {"layer": "layer0"})
 
 
 def time_fold(
@@ -97,7 +99,8 @@ def time_fold(
     draws = draw_images(names[test], settings.n_draws, settings.seed, 0)
     held_out = np.ascontiguousarray(responses[:, test])
     scorer = TimedScorer(clock, held_out, layout, draws)
-    FoldModels(regression, scorer, features.activation, features.others).run()
+    weights = BandWeights.of(len(features.fits.baseline), settings)
+    FoldModels(regression, scorer, features.fits, weights).run()
     stop = clock()
     return {
         "bands": round(after_bands - start, 2),

@@ -31,7 +31,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from gradbrain.config.schema import ModelEntry, SignalEntry, SignalSet
+from gradbrain.config.schema import ModelEntry, SignalEntry, SignalSet, Weights
 from gradbrain.datasets.images import content_sha256
 from gradbrain.models.build import VisionModel, freeze
 from gradbrain.objectives.calibration import CalibrationBank
@@ -134,7 +134,9 @@ def resident_mib() -> float:
 def run(arguments: argparse.Namespace, folder: Path) -> dict[int, float]:
     """Extract; return the largest resident memory in each thousand of images."""
     compute = set_up("cpu", "fp32", arguments.threads)
-    entry = ModelEntry(name="large", architecture="none", untrained=True, input_size=224)
+    entry = ModelEntry(
+        name="large", architecture="none", weights=Weights(source="random"), input_size=224
+    )
     network = LargeOutputs(arguments.layers, arguments.tokens - 1, arguments.width)
     model = VisionModel(freeze(network), entry)
     images = StimulusImages(stimulus_table(folder, "seen", arguments.images, 0), entry, "stimuli")
@@ -150,7 +152,7 @@ def run(arguments: argparse.Namespace, folder: Path) -> dict[int, float]:
             {name: {} for name in layers},
             images.image_ids,
             extractor.widths,
-            [entry.name for entry in SIGNALS.signals],
+            SIGNALS.signals,
         ) as stores,
         Progress(total=len(images), name="large", device=compute.device) as progress,
     ):

@@ -10,9 +10,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.cli import run
-from gradbrain.config.registries import Registries, choose
+from gradbrain.config.plugins import Plugins
+from gradbrain.config.registries import Registries
 from gradbrain.config.schema import DatasetEntry
+from gradbrain.config.suggestions import choose
 from gradbrain.datasets.inventory import Inventory, Item, take_inventory
+from gradbrain.datasets.registry import registry_folders
 
 ROOT = Path(__file__).resolve().parents[1]
 UNITS = ("B", "kB", "MB", "GB", "TB")
@@ -28,6 +31,14 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         nargs="*",
         default=[],
         help="folders that hold a datasets.yaml of your own, searched after config/",
+    )
+    parser.add_argument(
+        "--plugins",
+        type=Path,
+        nargs="*",
+        default=[],
+        metavar="FILE",
+        help="adapters of your own, each in a folder adapters/",
     )
     parser.add_argument("--subjects", nargs="*", help="only these; by default all of the entry")
     return parser.parse_args(argv)
@@ -96,9 +107,9 @@ def refuse_missing(entry: DatasetEntry, data: Path, *, is_given: bool) -> bool:
     return entry.arrives_by_itself
 
 
-def find_entry(name: str, folders: list[Path]) -> DatasetEntry:
+def find_entry(name: str, folders: list[Path], plugins: Plugins) -> DatasetEntry:
     """Look up an entry; where none is found, say how to name a registry of one's own."""
-    registries = Registries([ROOT / "config", *folders])
+    registries = Registries(registry_folders(ROOT, folders), plugins)
     try:
         return registries.dataset(name, where="name")
     except GradbrainError as error:
@@ -112,7 +123,8 @@ def find_entry(name: str, folders: list[Path]) -> DatasetEntry:
 
 def main(argv: list[str] | None = None) -> None:
     arguments = parse_arguments(argv)
-    entry = find_entry(arguments.name, arguments.registry)
+    plugins = Plugins(files=arguments.plugins)
+    entry = find_entry(arguments.name, arguments.registry, plugins)
     subjects = list(entry.subjects)
     for name in arguments.subjects or []:
         choose(name, entry.subjects, what=f"subject of {entry.name}", where="--subjects")
@@ -122,7 +134,7 @@ def main(argv: list[str] | None = None) -> None:
     if refuse_missing(entry, data, is_given=arguments.root is not None):
         return
     some = entry.model_copy(update={"subjects": tuple(subjects)})
-    inventory = take_inventory(some, data)
+    inventory = take_inventory(some, data, plugins=plugins)
     stuck = print_inventory(inventory, subjects)
     if stuck or (not subjects and inventory.obstacles("")):
         how = f" {entry.fetch.instructions}" if entry.fetch and entry.fetch.instructions else ""

@@ -9,8 +9,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
 from gradbrain.config.cli import add_fit_options, fit_paths, run
-from gradbrain.encoding.collect import collect_maps
-from gradbrain.store import write_store
+from gradbrain.encoding.maps import collect_maps
+from gradbrain.store import write_tree
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -19,7 +19,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True, help="store to write (.zarr)")
     arguments = parser.parse_args(argv)
     maps = collect_maps(fit_paths(arguments, "zarr"))
-    write_store(arguments.output, maps, kind="maps", provenance={})
+    write_tree(arguments.output, maps, kind="maps", provenance={})
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True, help="table to write (.parquet)")
     arguments = parser.parse_args(argv)
     scores = collect_scores(fit_paths(arguments, "parquet"), arguments.ceilings)
-    write_table(arguments.output, scores, provenance={})
+    write_table(arguments.output, scores, kind="scores", provenance={})
 
 
 if __name__ == "__main__":

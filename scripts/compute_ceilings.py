@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True, help="table to write (.parquet)")
     arguments = parser.parse_args(argv)
     table = intersubject_ceilings(arguments.responses, arguments.settings, study=arguments.study)
-    write_table(arguments.output, table, provenance={})
+    write_table(arguments.output, table, kind="ceilings", provenance={})
 
 
 if __name__ == "__main__":

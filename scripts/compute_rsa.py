@@ -27,7 +27,12 @@ def main(argv: list[str] | None = None) -> None:
     table = compare(
         arguments.features, arguments.responses, arguments.settings, study=arguments.study
     )
-    write_table(arguments.output, table, provenance={"settings": arguments.settings.model_dump()})
+    write_table(
+        arguments.output,
+        table,
+        kind="rsa",
+        provenance={"settings": arguments.settings.model_dump()},
+    )
 
 
 if __name__ == "__main__":

@@ -15,9 +15,10 @@ sys.path.insert(0, str(ROOT / "workflow"))
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.cli import run
-from gradbrain.config.registries import choose, read_yaml
+from gradbrain.config.registries import read_yaml
 from gradbrain.config.schema import ExpectedSize, Pooling, SignalSet
 from gradbrain.config.study import load_study
+from gradbrain.config.suggestions import choose
 from gradbrain.plan import estimate
 from gradbrain.plan.estimate import CAVEATS, RATE_NAMES, NetworkCost, Rates, StageCost
 from gradbrain.plan.jobs import Plan
@@ -114,7 +115,7 @@ def rate_of_passes(
     """Take the rate of passes from images per second that somebody measured."""
     name, value = _pair(text, "images-per-s")
     choose(name, plan.models, what="model of the study", where="--images-per-s")
-    per_image = costs[name].flops * estimate.n_passes(plan.study.signal_set.signals)
+    per_image = costs[name].flops * estimate.n_passes(plan, plan.study.signal_set.name)
     flops = _number(value, "images-per-s") * per_image
     return replace(
         rates, **({"gpu_tflops": flops / 1e12} if gpu else {"core_pass_gflops": flops / 1e9})

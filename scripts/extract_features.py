@@ -11,9 +11,10 @@ sys.path.insert(0, str(LIBRARY))
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.cli import json_argument, run
+from gradbrain.config.plugins import Plugins, weights_use
 from gradbrain.config.schema import ModelEntry, SignalSet
-from gradbrain.plan.code_inputs import code_digest
-from gradbrain.signals import signal_modules
+from gradbrain.plan.code_inputs import code_digest, plugin_inputs
+from gradbrain.signals.needs import plugins_of, uses_of
 
 
 def parser() -> argparse.ArgumentParser:
@@ -26,6 +27,13 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument("--stimuli", type=Path, required=True, help="table of the stimulus set")
     parser.add_argument("--stimuli-name", required=True)
     parser.add_argument("--calibration", type=Path, required=True, help="table of another set")
+    parser.add_argument(
+        "--chain", nargs="*", default=[], help="all layers in order of depth, for rules that need"
+    )
+    parser.add_argument(
+        "--feedback", nargs="*", type=Path, default=[], help="fitted models, for rules that need"
+    )
+    parser.add_argument("--plugins", nargs="*", type=Path, default=[], help="files of plug-ins")
     parser.add_argument("--data", type=Path, default=Path("data"), help="where weights/ lies")
     parser.add_argument("--output", nargs="+", type=Path, required=True, help="one per layer")
     parser.add_argument("--batch-size", type=int, default=32)
@@ -48,14 +56,17 @@ def main(argv: list[str] | None = None) -> None:
             f"--batch-size {arguments.batch_size} and --threads {arguments.threads}: "
             "both must be at least 1"
         )
+    plugins = Plugins(files=arguments.plugins)
+    model, signals = arguments.model, arguments.signal_set.signals
+    source = weights_use(model, plugins, where=f"models.yaml: model {model.name!r}").plugin
+    used = (source, *plugins_of(uses_of(signals, plugins)))
     # Importing torch takes seconds; a wrong command line is said without it.
     from gradbrain.signals.device import set_up
     from gradbrain.signals.extraction import ExtractionJob, run_extraction
     from gradbrain.signals.layer_stores import LayerRequest
 
-    modules = {name for entry in arguments.signal_set.signals for name in signal_modules(entry)}
     job = ExtractionJob(
-        entry=arguments.model,
+        entry=model,
         signal_set=arguments.signal_set,
         layers=tuple(
             LayerRequest(name, depth, output)
@@ -68,7 +79,10 @@ def main(argv: list[str] | None = None) -> None:
         calibration=arguments.calibration,
         data=arguments.data,
         batch_size=arguments.batch_size,
-        code_digest=code_digest(Path(__file__), LIBRARY, sorted(modules)),
+        code_digest=code_digest(Path(__file__), LIBRARY, *plugin_inputs(used)),
+        chain=tuple(arguments.chain),
+        feedback=tuple(arguments.feedback),
+        plugins=plugins,
     )
     run_extraction(job, set_up(arguments.device, arguments.precision, arguments.threads))
 

@@ -14,8 +14,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.cli import run
+from gradbrain.config.plugins import Plugins
 from gradbrain.config.registries import Registries
 from gradbrain.datasets.fetch import fetch_dataset, is_fetched, remote_files
+from gradbrain.datasets.registry import registry_folders
 
 ROOT = Path(__file__).resolve().parents[1]
 logger = logging.getLogger("fetch_dataset")
@@ -27,9 +29,17 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--registry",
         type=Path,
-        nargs="+",
-        default=[ROOT / "config"],
-        help="folders that hold a datasets.yaml",
+        nargs="*",
+        default=[],
+        help="folders that hold a datasets.yaml of your own, searched after config/",
+    )
+    parser.add_argument(
+        "--plugins",
+        type=Path,
+        nargs="*",
+        default=[],
+        metavar="FILE",
+        help="adapters of your own, each in a folder adapters/",
     )
     parser.add_argument("--data", type=Path, help="folder to make; by default data/<name>")
     parser.add_argument(
@@ -41,7 +51,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     arguments = parse_arguments(argv)
-    entry = Registries(arguments.registry).dataset(arguments.name, where="name")
+    folders = registry_folders(ROOT, arguments.registry)
+    registries = Registries(folders, Plugins(files=arguments.plugins))
+    entry = registries.dataset(arguments.name, where="name")
     data = arguments.data or Path("data") / entry.name
     if arguments.list:
         for relative, file in remote_files(entry, only=arguments.only).items():

@@ -31,6 +31,13 @@ def main(argv: list[str] | None = None) -> None:
         help="components of all layers' activations (scripts/reduce_activations.py); taken anew "
         "where they are not given",
     )
+    parser.add_argument(
+        "--nuisance",
+        nargs="*",
+        type=Path,
+        default=[],
+        help="feature stores of the bands that the settings name under nuisance, in their order",
+    )
     parser.add_argument("--layer", required=True, help="layer whose signals are fitted")
     parser.add_argument("--responses", type=Path, required=True, help="response store")
     parser.add_argument(
@@ -58,9 +65,10 @@ def main(argv: list[str] | None = None) -> None:
         settings=settings,
         study=arguments.study,
         baseline=arguments.baseline,
+        nuisance=arguments.nuisance,
     )
     write_store(arguments.output, store, kind="encoding", provenance={})
-    write_table(arguments.table, tidy_scores(store))
+    write_table(arguments.table, tidy_scores(store), kind="fit_scores")
 
 
 if __name__ == "__main__":

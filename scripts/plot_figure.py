@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import logging
 import sys
 from pathlib import Path
@@ -11,10 +10,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
 from gradbrain.config.cli import json_argument, run
+from gradbrain.config.plugins import Plugins
 from gradbrain.config.schema import StatisticsSettings
 from gradbrain.figures import style
-from gradbrain.figures.declarations import RESULTS, declaration, figure_names
+from gradbrain.figures.declarations import RESULTS, declaration
 from gradbrain.figures.inputs import FigureInputs
+from gradbrain.figures.names import Names
 from gradbrain.figures.save import save_figure
 
 LOGGER = logging.getLogger("plot_figure")
@@ -23,12 +24,23 @@ LOGGER = logging.getLogger("plot_figure")
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--figure", required=True, help=f"one of: {', '.join(figure_names())}")
+    parser.add_argument("--figure", required=True, help="figure of the library, or a plug-in")
     parser.add_argument("--study", required=True, help="name of the study")
+    parser.add_argument(
+        "--entries", required=True, type=Path, help="registry entries of the study (entries.csv)"
+    )
     for kind in RESULTS:
+        option = f"--{kind.replace('_', '-')}"
         parser.add_argument(
-            f"--{kind}", nargs="+", type=Path, default=[], help=f"{kind} of the study's models"
+            option, nargs="+", type=Path, default=[], help=f"{kind} of the study's models"
         )
+    parser.add_argument(
+        "--plugins",
+        nargs="*",
+        type=Path,
+        default=[],
+        help="modules of plug-ins, e.g. my_folder/figures/my_figure.py",
+    )
     parser.add_argument(
         "--settings",
         type=json_argument(StatisticsSettings),
@@ -42,16 +54,17 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     """Select the data behind the figure, draw it, write three files."""
     arguments = parse(argv)
-    what = declaration(arguments.figure)
-    module = importlib.import_module(f"gradbrain.figures.{what.name}")
+    what = declaration(arguments.figure, Plugins(files=arguments.plugins), where="--figure")
+    module = what.plugin.load()
     inputs = FigureInputs(
         study=arguments.study,
         settings=arguments.settings,
+        names=Names.read(arguments.entries),
         **{kind: tuple(getattr(arguments, kind)) for kind in what.inputs},
     )
     data = module.select(inputs)
     with style.applied():
-        drawn = module.figure(data)
+        drawn = module.figure(data, inputs.names.including(data))
         written = save_figure(drawn, data, arguments.output_stem)
     LOGGER.info("%s: %d rows drawn into %s", what.name, len(data), ", ".join(map(str, written)))
 

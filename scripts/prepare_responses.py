@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.cli import json_argument, run
+from gradbrain.config.plugins import Plugins
 from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets.registry import adapter, read_options
 from gradbrain.datasets.responses import TargetBlocks, check_responses, write_target_blocks
@@ -31,6 +32,14 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--features", type=Path, nargs="*", default=[], help="feature stores that are planted"
     )
+    parser.add_argument(
+        "--plugins",
+        type=Path,
+        nargs="*",
+        default=[],
+        metavar="FILE",
+        help="adapters of your own, each in a folder adapters/",
+    )
     parser.add_argument("--output", type=Path, required=True, help="store to write (.zarr)")
     return parser.parse_args(argv)
 
@@ -43,7 +52,9 @@ def main(argv: list[str] | None = None) -> None:
             f"subject {arguments.subject!r} is not one of data set {entry.name!r}; "
             f"datasets.yaml names {', '.join(entry.subjects) or 'none'}"
         )
-    source, options = adapter(entry.adapter), read_options(entry)
+    plugins = Plugins(files=arguments.plugins)
+    source = adapter(entry.adapter, plugins=plugins)
+    options = read_options(entry, plugins=plugins)
     # Files of other people are no concern of this job.
     own = entry.model_copy(update={"subjects": (arguments.subject,)})
     problems = source.check(own, options, arguments.data)

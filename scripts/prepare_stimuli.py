@@ -7,14 +7,16 @@ import logging
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "workflow"))
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.cli import json_argument, run
+from gradbrain.config.plugins import Plugins
 from gradbrain.config.registries import Registries
 from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets.fetch import ensure_dataset
-from gradbrain.datasets.registry import adapter, read_options
+from gradbrain.datasets.registry import adapter, read_options, registry_folders
 from gradbrain.store import write_table
 
 logger = logging.getLogger("prepare_stimuli")
@@ -30,6 +32,14 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--registries", type=Path, nargs="*", default=[], help="folders that say what to fetch"
     )
+    parser.add_argument(
+        "--plugins",
+        type=Path,
+        nargs="*",
+        default=[],
+        metavar="FILE",
+        help="adapters of your own, each in a folder adapters/",
+    )
     parser.add_argument("--output", type=Path, required=True, help="table to write (.parquet)")
     return parser.parse_args(argv)
 
@@ -37,10 +47,13 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     arguments = parse_arguments(argv)
     entry: DatasetEntry = arguments.entry
-    source, options = adapter(entry.adapter), read_options(entry)
+    plugins = Plugins(files=arguments.plugins)
+    source = adapter(entry.adapter, plugins=plugins)
+    options = read_options(entry, plugins=plugins)
     if arguments.registries and entry.fetch is None:
         # Addresses and checksums are no part of the stimuli: they are looked up when needed.
-        listed = Registries(arguments.registries).dataset(entry.name, where="--entry")
+        folders = registry_folders(ROOT, arguments.registries)
+        listed = Registries(folders, plugins).dataset(entry.name, where="--entry")
         entry = entry.model_copy(update={"fetch": listed.fetch})
     ensure_dataset(entry, arguments.data)
     # Responses are no concern of this job, but where each person has images of their own.
@@ -51,7 +64,7 @@ def main(argv: list[str] | None = None) -> None:
     if problems:
         raise GradbrainError("; ".join(problems))
     table = source.stimuli(entry, options, arguments.stimuli, arguments.data)
-    write_table(arguments.output, table, provenance={"dataset": entry.name})
+    write_table(arguments.output, table, kind="stimuli", provenance={"dataset": entry.name})
     logger.info("%s: %d images, %d groups", arguments.output, len(table), table["group"].nunique())
 
 

@@ -12,8 +12,7 @@ from gradbrain.config.cli import json_argument, run
 from gradbrain.config.schema import StatisticsSettings
 from gradbrain.hierarchy.claims import judge
 from gradbrain.hierarchy.claims_summary import summary_page
-from gradbrain.store import read_table, write_table, write_text
-from gradbrain.store.columns import HIERARCHY_COLUMNS
+from gradbrain.store import read_statistics, write_table, write_text
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -22,16 +21,20 @@ def main(argv: list[str] | None = None) -> None:
         "--tables", nargs="+", type=Path, required=True, help="hierarchy tables of all models"
     )
     parser.add_argument(
+        "--draws", nargs="+", type=Path, required=True, help="their stores, in the same order"
+    )
+    parser.add_argument(
         "--settings", type=json_argument(StatisticsSettings), default=StatisticsSettings()
     )
     parser.add_argument("--study", required=True)
     parser.add_argument("--output", type=Path, required=True, help="claims to write (.csv)")
     parser.add_argument("--summary", type=Path, required=True, help="page to write (.md)")
     arguments = parser.parse_args(argv)
-    tables = [read_table(path, columns=HIERARCHY_COLUMNS) for path in arguments.tables]
-    claims = judge(tables, arguments.settings, study=arguments.study)
+    statistics = read_statistics(arguments.tables, arguments.draws)
+    claims = judge(statistics, arguments.settings, study=arguments.study)
     page = summary_page(claims, arguments.settings, study=arguments.study)
-    write_table(arguments.output, claims, provenance={"settings": arguments.settings.model_dump()})
+    provenance = {"settings": arguments.settings.model_dump()}
+    write_table(arguments.output, claims, kind="claims", provenance=provenance)
     write_text(arguments.summary, page)
 
 

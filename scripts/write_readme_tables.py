@@ -14,7 +14,12 @@ import pandas as pd
 from scipy import stats
 
 from gradbrain.config import GradbrainError, cli
+from gradbrain.figures.inputs import with_text
+from gradbrain.figures.names import Names
 from gradbrain.store import read_table, write_text
+from gradbrain.vocabulary.measures import R_NORMALISED, UNIQUE_R2, R
+from gradbrain.vocabulary.reasons import REASONS
+from gradbrain.vocabulary.roles import ACTIVATION, ROLES
 
 ROOT = Path(__file__).resolve().parents[1]
 # Figures of the brain with gradients that the README shows, and what they show.
@@ -23,6 +28,19 @@ WORLD_FIGURES = (
     ("peak_time_by_depth", "Activations peak first layer first, gradients last layer first"),
 )
 VERDICTS = ("A1", "P1", "P2", "P3", "P4", "P5", "C1", "C2")
+# Network through which both brains are seen.
+WORLD_MODEL = "mobilenetv2_050_untrained"
+
+
+def read_scores(results: Path, model: str) -> pd.DataFrame:
+    """Scores of the signals of a model, without what they are held against."""
+    scores = read_table(results / "scores" / f"{model}.parquet", kind="scores")
+    return scores[scores["role"].isin(ROLES)]
+
+
+def read_claims(results: Path) -> pd.DataFrame:
+    """Claims of a study."""
+    return with_text(read_table(results / "claims.csv", kind="claims"))
 
 
 def mean_and_interval(values: pd.Series) -> tuple[float, float, float]:
@@ -46,12 +64,12 @@ def score_table(results: Path, models: list[str]) -> list[str]:
         "|---|---|---|---|---|",
     ]
     for model in models:
-        scores = read_table(results / "scores" / f"{model}.parquet", ["roi", "signal", "value"])
+        scores = read_scores(results, model)
         signals = list(dict.fromkeys(scores["signal"]))
-        for measure, label in (("r", "r"), ("unique_r2", "unique R²")):
+        for measure, label in ((R, "r"), (UNIQUE_R2, UNIQUE_R2.label)):
             for signal in signals:
-                rows = scores[(scores["signal"] == signal) & (scores["measure"] == measure)]
-                if rows.empty or signal == "all_activations":
+                rows = scores[(scores["signal"] == signal) & (scores["measure"] == measure.name)]
+                if rows.empty:
                     continue
                 cells = [best_layer_cell(rows[rows["roi"] == roi]) for roi in ("EVC", "IT")]
                 lines.append(f"| {model} | `{signal}` | {label} | {cells[0]} | {cells[1]} |")
@@ -65,14 +83,14 @@ def layer_table(results: Path, models: list[str]) -> list[str]:
         "|---|---|---|---|---|---|---|",
     ]
     for model in models:
-        scores = read_table(results / "scores" / f"{model}.parquet", ["roi", "signal", "value"])
-        own = scores[scores["signal"] == "activation"]
+        scores = read_scores(results, model)
+        own = scores[scores["role"] == ACTIVATION]
         for layer, part in own.groupby("layer"):
             raw, relative = (
                 part[part["measure"] == measure].pivot(
                     index="subject", columns="roi", values="value"
                 )
-                for measure in ("r", "r_normalised")
+                for measure in (R.name, R_NORMALISED.name)
             )
             cells = []
             for roi in ("EVC", "IT"):
@@ -105,7 +123,7 @@ def claims_table(claims: pd.DataFrame) -> list[str]:
 
 
 def objects92(results: Path) -> list[str]:
-    claims = read_table(results / "claims.csv")
+    claims = read_claims(results)
     models = list(dict.fromkeys(claims["model"]))
     n = int(claims["n"].max())
     wanted = claims[
@@ -140,17 +158,17 @@ def worlds(results: Path) -> list[str]:
     ]
     tables = {}
     for study in ("demo", "backprop_world"):
-        claims = read_table(results.parent / study / "claims.csv")
-        claims = claims[claims["model"] == "mobilenetv2_050_untrained"]
-        claims["data"] = claims["dataset"].str.split("_").str[1]
-        tables[study] = claims.set_index(["prediction", "variant", "data"])
+        claims = read_claims(results.parent / study)
+        claims = claims[claims["model"] == WORLD_MODEL]
+        tables[study] = claims.set_index(["prediction", "variant", "modality"])
     index = [key for name in VERDICTS for key in tables["demo"].index if key[0] == name]
     for key in index:
         cells = []
         for table in tables.values():
             row = table.loc[key]
             known = np.isfinite(row["estimate"])
-            estimate = f"{row['estimate']:+.3f} {row['unit']}" if known else "in < 2 people"
+            number = f"{row['estimate']:+.3f} {row['unit']}"
+            estimate = number if known else REASONS[row["reason"]].short
             cells.append(f"{row['verdict']} ({estimate})")
         lines.append(f"| {key[0]} | {key[1]} | {key[2]} | {cells[0]} | {cells[1]} |")
     for name, _ in WORLD_FIGURES:
@@ -174,7 +192,7 @@ def worlds(results: Path) -> list[str]:
 def objective_cells(scores: pd.DataFrame, signal: str) -> list[str]:
     """Raw score at the best layer and unique part at the best layer, for both regions."""
     cells = []
-    for measure in ("r", "unique_r2"):
+    for measure in (R.name, UNIQUE_R2.name):
         rows = scores[(scores["signal"] == signal) & (scores["measure"] == measure)]
         for roi in ("EVC", "IT"):
             part = rows[rows["roi"] == roi]
@@ -201,22 +219,20 @@ def verdict_cells(claims: pd.DataFrame, model: str, signal: str) -> list[str]:
 
 def objects92_objectives(results: Path) -> list[str]:
     """Every objective and control under every training diet."""
-    claims = read_table(results / "claims.csv")
+    claims, names = read_claims(results), Names.read(results / "entries.csv")
     lines = [
-        "| training | signal | EVC r | IT r | EVC unique R² | IT unique R² | C1 | C2 |",
+        "| network | signal | EVC r | IT r | EVC unique R² | IT unique R² | C1 | C2 |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for model in dict.fromkeys(claims["model"]):
-        scores = read_table(results / "scores" / f"{model}.parquet", ["roi", "signal", "value"])
+        scores = read_scores(results, model)
         for signal in dict.fromkeys(scores["signal"]):
-            if signal == "all_activations":
-                continue
             cells = [
                 *objective_cells(scores, signal),
                 *verdict_cells(claims, model, signal),
             ]
-            diet = model.removeprefix("mobilenetv2_100_")
-            lines.append(f"| {diet} | `{signal}` | {' | '.join(cells)} |")
+            network = names.label("model", model)
+            lines.append(f"| {network} | `{signal}` | {' | '.join(cells)} |")
     return lines
 
 

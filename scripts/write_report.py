@@ -22,6 +22,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--study", required=True, help="name of the study")
     parser.add_argument("--config", required=True, type=Path, help="resolved configuration (.yaml)")
     parser.add_argument("--claims", required=True, type=Path, help="table of claims (.csv)")
+    parser.add_argument(
+        "--entries", required=True, type=Path, help="registry entries of the study (entries.csv)"
+    )
     parser.add_argument("--figures", nargs="*", type=Path, default=[], help="figures (.png)")
     parser.add_argument(
         "--captions", required=True, nargs="+", type=Path, help="captions (.rst), one per figure"
@@ -35,6 +38,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         type=Path,
         default=[],
         help="score tables, for penalties and ceilings",
+    )
+    parser.add_argument(
+        "--plugins", nargs="*", type=Path, default=[], help="modules of figures of one's own"
     )
     parser.add_argument("--output", required=True, type=Path, help="page to write (.html)")
     return parser.parse_args(argv)

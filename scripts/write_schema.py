@@ -1,4 +1,4 @@
-"""Write the JSON schemas and the reference page of the configuration from the classes behind it."""
+"""Write the JSON schemas and the reference pages from the declarations behind them."""
 
 import argparse
 import json
@@ -9,12 +9,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
 from gradbrain.config import cli, schema
 from gradbrain.store import write_text
+from gradbrain.vocabulary.artefacts import ARTEFACTS, Artefact
+from gradbrain.vocabulary.reasons import REASONS
 
 FOLDER = Path(__file__).resolve().parents[1] / "workflow" / "schemas"
 SCHEMAS = {
     "study": schema.Study,
     "model": schema.ModelEntry,
     "dataset": schema.DatasetEntry,
+    "modality": schema.Modality,
     "signal": schema.SignalEntry,
     "signal_set": schema.SignalSet,
 }
@@ -29,9 +32,11 @@ Generated from `workflow/gradbrain/config/schema.py` by `make schema`; a test ke
 A study is one YAML file. `snakemake --configfile mine.yaml` runs it in place of
 `config/config.yaml`; keys that are left out take the defaults below, unknown keys are refused.
 Single keys can be set on the command line: `--config only_models=[resnet50]`. Names of models,
-data sets and signals are looked up in `config/models.yaml`, `config/datasets.yaml` and
-`config/signals.yaml`, layers in `config/layers.csv`; a folder of one's own with files of the same
-names joins them by the key `registries`.
+data sets, modalities and signals are looked up in `config/models.yaml`, `config/datasets.yaml`,
+`config/modalities.yaml` and `config/signals.yaml`, layers in `config/layers.csv`; a folder of one's
+own with files of the same names joins them by the key `registries`. Rules, objectives, adapters,
+figures and sources of weights are plug-ins: modules of the library, or of a folder of one's own
+that joins them by the key `plugins` ([extending](extending.md)).
 """
 TITLES = {
     "Study": "A study",
@@ -40,17 +45,21 @@ TITLES = {
     "LayerCount": "`models.layers` as a count",
     "FeatureSettings": "`features`",
     "EncodingSettings": "`encoding`",
+    "NuisanceBand": "`encoding.nuisance`: entries of the list",
     "RsaSettings": "`rsa`",
     "StatisticsSettings": "`statistics`",
     "FigureSettings": "`figures`",
     "ModelEntry": "Registry: an entry of `config/models.yaml`",
+    "Weights": "`weights` of a model",
     "TextTower": "`text_tower` of a model",
     "DatasetEntry": "Registry: an entry of `config/datasets.yaml`",
     "ExpectedSize": "`expected` of a data set",
     "FetchSpec": "`fetch` of a data set",
     "FetchFile": "`fetch.files`: values",
     "FetchBucket": "`fetch.bucket`",
+    "Modality": "Registry: an entry of `config/modalities.yaml`",
     "SignalEntry": "Registry: an entry of `signals` in `config/signals.yaml`",
+    "Cotangents": "`control_of` of a signal as a family",
     "SignalSet": "Registry: an entry of `signal_sets` in `config/signals.yaml`",
     "Pooling": "`pooling` of a signal set",
     "Projection": "`projection` of a signal set",
@@ -98,6 +107,56 @@ def page_text() -> str:
     return "".join(parts)
 
 
+ARTEFACT_PAGE = Path(__file__).resolve().parents[1] / "docs" / "artefacts.md"
+ARTEFACT_INTRODUCTION = """\
+# Results: what each file holds
+
+Generated from `workflow/gradbrain/vocabulary/artefacts.py` by `make schema`; a test keeps both in
+step. Every kind of result is declared once: its path, what it holds, the rule that makes it, and a
+version of its own. A raised version makes that kind anew, and what reads it, and nothing else. The
+mark in the root of a store names its kind, its version and the SHA-256 of each of its files.
+`scripts/migrate_results.py` brings results of the layout before (version 2) to this one.
+
+Tables are Parquet or CSV. Stores are Zarr (format 3); where a name has a `/`, its first part is a
+group. `gradbrain.store.open_store` and `open_tree` refuse what is incomplete, damaged or of another
+version.
+"""
+
+
+def artefact_text(item: Artefact) -> str:
+    parts = [
+        f"\n## `{item.kind}`\n\n{item.what[0].upper()}{item.what[1:]}.\n",
+        f"\n`{item.template}` · rule `{item.rule}` · version {item.version}\n",
+    ]
+    if item.columns:
+        parts.append("\n| column | unit | meaning |\n|---|---|---|\n")
+        parts += [
+            f"| `{column.name}`{' (optional)' if column.optional else ''} | {column.unit} "
+            f"| {column.meaning} |\n"
+            for column in item.columns
+        ]
+    if item.variables:
+        parts.append("\n| array | dimensions | unit | meaning |\n|---|---|---|---|\n")
+        parts += [
+            f"| `{variable.name}`{' (optional)' if variable.optional else ''} "
+            f"| {', '.join(variable.dims)} | {variable.unit} | {variable.meaning} |\n"
+            for variable in item.variables
+        ]
+    return "".join(parts)
+
+
+def artefact_page_text() -> str:
+    reasons = "".join(f"| `{reason.code}` | {reason.sentence} |\n" for reason in REASONS.values())
+    return "".join(
+        [
+            ARTEFACT_INTRODUCTION,
+            *map(artefact_text, ARTEFACTS.values()),
+            "\n## Reasons of claims\n\nCodes of the column `reason` of `claims.csv`.\n",
+            f"\n| code | meaning |\n|---|---|\n{reasons}",
+        ]
+    )
+
+
 def schema_text(name: str) -> str:
     return json.dumps(SCHEMAS[name].model_json_schema(), indent=2) + "\n"
 
@@ -107,6 +166,7 @@ def main(argv: list[str] | None = None) -> None:
     for name in SCHEMAS:
         write_text(FOLDER / f"{name}.schema.json", schema_text(name))
     write_text(PAGE, page_text())
+    write_text(ARTEFACT_PAGE, artefact_page_text())
 
 
 if __name__ == "__main__":

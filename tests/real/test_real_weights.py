@@ -72,9 +72,7 @@ def test_each_diet_loads_strictly_with_its_pinned_checksum(name, data):
 def test_weights_of_another_diet_do_not_fit(data):
     entry = entry_of("mobilenetv2_100_birds")
     other = entry_of("mobilenetv2_100_insects")
-    mixed = entry.model_copy(
-        update={"checkpoint": other.checkpoint, "checkpoint_sha256": other.checkpoint_sha256}
-    )
+    mixed = entry.model_copy(update={"weights": other.weights})
     with pytest.raises(WeightsError, match=r"classifier.weight \(1022, 1280\).*\(965, 1280\)"):
         build_model(mixed, data=data)
 

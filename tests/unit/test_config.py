@@ -9,17 +9,28 @@ import yaml
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.definition import feature_definition
+from gradbrain.config.plugins import LIBRARY_PLUGINS
 from gradbrain.config.registries import Layer, Registries, validate
-from gradbrain.config.schema import DatasetEntry, ModelEntry, SignalEntry, SignalSet, Study
+from gradbrain.config.schema import (
+    DatasetEntry,
+    Modality,
+    ModelEntry,
+    SignalEntry,
+    SignalSet,
+    Study,
+    Weights,
+)
 from gradbrain.config.study import layers_by_count, load_study
 from gradbrain.plan.jobs import Plan
 
 ROOT = Path(__file__).resolve().parents[2]
+SHUFFLED = {"objective": "shuffled_cotangent"}
+FMRI = Modality(name="fmri", axis="roi")
 LAYERS = "models.mobilenetv2_050_untrained.layers"
 STUDIES = sorted(
     path
     for path in (ROOT / "config").glob("*.yaml")
-    if path.stem not in ("models", "datasets", "signals")
+    if path.stem not in ("models", "datasets", "modalities", "signals")
 )
 
 
@@ -82,7 +93,7 @@ def test_what_is_wrong_is_named_with_its_key_and_what_is_allowed(change, message
 def test_a_registry_entry_that_is_wrong_is_named_with_its_file(checkout):
     path = checkout / "config" / "models.yaml"
     registry = yaml.safe_load(path.read_text())
-    registry["models"]["mobilenetv2_050_untrained"]["checkpoint"] = "weights/x.safetensors"
+    registry["models"]["mobilenetv2_050_untrained"]["checkpoint"] = "x.safetensors"
     path.write_text(yaml.safe_dump(registry))
     with pytest.raises(GradbrainError, match=r"models\.yaml: model 'mobilenetv2_050_untrained'"):
         load(study_config(), root=checkout)
@@ -91,10 +102,10 @@ def test_a_registry_entry_that_is_wrong_is_named_with_its_file(checkout):
 def test_ones_own_registry_folder_adds_entries_but_may_not_redefine(checkout, tmp_path):
     mine = tmp_path / "mine"
     mine.mkdir()
-    entry = {"architecture": "mobilenetv2_050", "untrained": True, "seed": 7}
+    entry = {"architecture": "mobilenetv2_050", "weights": {"source": "random", "seed": 7}}
     (mine / "models.yaml").write_text(yaml.safe_dump({"models": {"my_net": entry}}))
     config = {**study_config(), "registries": [str(mine)], "models": [{"name": "my_net"}]}
-    assert load(config, root=checkout).models["my_net"].seed == 7
+    assert load(config, root=checkout).models["my_net"].weights.options == {"seed": 7}
     (mine / "models.yaml").write_text(
         yaml.safe_dump({"models": {"mobilenetv2_050_untrained": entry}})
     )
@@ -120,7 +131,7 @@ def test_a_section_that_is_no_mapping_and_a_data_set_without_subjects_are_named(
     with pytest.raises(GradbrainError, match=r"models\.yaml: models: expected a mapping"):
         load(study_config(), root=checkout)
     with pytest.raises(ValueError, match="subjects: name at least one"):
-        DatasetEntry(name="a", adapter="simulated", modality="fmri")
+        DatasetEntry(name="a", adapter="simulated", modality=FMRI)
 
 
 @pytest.mark.parametrize(
@@ -206,7 +217,7 @@ def test_optional_sections_and_mappings_tell_their_own_keys(model_class, entry, 
 
 
 def test_a_rule_between_keys_is_told_without_the_whole_entry():
-    entry = {"name": "a", "adapter": "simulated", "modality": "fmri"}
+    entry = {"name": "a", "adapter": "simulated", "modality": FMRI}
     with pytest.raises(GradbrainError) as error:
         validate(DatasetEntry, entry, where="mine.yaml: data set 'a'")
     assert str(error.value) == (
@@ -215,17 +226,13 @@ def test_a_rule_between_keys_is_told_without_the_whole_entry():
     )
 
 
-@pytest.mark.parametrize(
-    ("entry", "message"),
-    [
-        ({"role": "learning", "rule": "backprop"}, "objective: rule backprop needs one"),
-        ({"role": "learning", "rule": "activation"}, "role: activation and rule: activation go"),
-        ({"role": "activation", "rule": "backprop", "objective": "dino"}, "go together"),
-    ],
-)
-def test_a_signal_whose_role_rule_and_objective_do_not_fit_is_refused(entry, message):
-    with pytest.raises(GradbrainError, match=f"mine.yaml: .*{message}"):
-        validate(SignalEntry, {"name": "mysig", **entry}, where="mine.yaml")
+def test_only_a_control_controls():
+    entry = {"name": "mysig", "role": "learning", "rule": "backprop", "control_of": ["other"]}
+    with pytest.raises(GradbrainError, match=r"mine\.yaml: control_of: is of `role: control`"):
+        validate(SignalEntry, entry, where="mine.yaml")
+    entry |= {"role": "control", "control_of": {}}
+    with pytest.raises(GradbrainError, match="rule, objective: give one or both"):
+        validate(SignalEntry, entry, where="mine.yaml")
 
 
 @pytest.fixture
@@ -243,6 +250,99 @@ def own_signals(tmp_path):
         return {**study_config(), "registries": [str(folder)], "features": features}
 
     return write
+
+
+@pytest.mark.parametrize(
+    ("signal", "message"),
+    [
+        ({"objective": None}, "objective: rule 'backprop' needs one, found None"),
+        ({"rule": "activation"}, "objective: rule 'activation' reads none, found 'dino'"),
+        (
+            {"options": {"teacher_temprature": 1}},
+            "objective: objective 'dino': teacher_temprature: unknown key. Known keys: "
+            "student_temperature, teacher_temperature",
+        ),
+        (
+            SHUFFLED | {"options": {"objective": "dino", "options": {"x": 1}}},
+            "objective: inside shuffled_cotangent: objective 'dino': x: unknown key. Known keys:",
+        ),
+        ({"rule_options": {"k": 3}}, "rule: rule 'backprop': k: unknown key"),
+    ],
+)  # fmt: skip
+def test_options_and_objectives_are_checked_before_any_job(own_signals, signal, message):
+    plan = Plan(load(own_signals(signal)), ROOT)
+    with pytest.raises(GradbrainError) as error:
+        plan.check_signals()
+    assert f"mine/signals.yaml: signal 'mysig': {message}" in str(error.value)
+
+
+@pytest.fixture
+def sets_of(tmp_path):
+    """Look up a set of signals that are written as entries of a registry of one's own."""
+
+    def look_up(**signals):
+        content = {
+            "signals": signals,
+            "signal_sets": {"mine": {"signals": ["activation", *signals]}},
+        }
+        (tmp_path / "signals.yaml").write_text(yaml.safe_dump(content))
+        return Registries([ROOT / "config", tmp_path]).signal_set("mine", where="test")
+
+    return look_up
+
+
+LEARNING = {"role": "learning", "rule": "backprop", "objective": "dino"}
+CONTROL = {"role": "control", "rule": "backprop", "objective": "feature_norm"}
+
+
+def test_controls_are_those_that_say_so_whatever_they_are_called(sets_of):
+    found = sets_of(
+        a_shuffled_b=LEARNING,
+        other={**LEARNING, "objective": "entropy"},
+        feedback={**LEARNING, "rule": "feedback_alignment"},
+        x={**CONTROL, "control_of": ["a_shuffled_b"]},
+        y={**CONTROL, "control_of": {"rule": ["backprop"]}},
+        z={**CONTROL, "control_of": {"rule": ["feedback_alignment"], "objective": ["dino"]}},
+        w={**CONTROL, "control_of": {"objective": ["dino"]}},
+    )
+    assert found.controls_of("a_shuffled_b") == ("x", "y", "w")
+    assert found.controls_of("other") == ("y",)
+    assert found.controls_of("feedback") == ("z", "w")
+    assert found.activation == "activation"
+
+
+@pytest.mark.parametrize(
+    ("control_of", "message"),
+    [
+        (None, r"signals\.yaml: signal 'mycontrol': control_of: missing key"),
+        (["gradient_entropy"], "the control 'mycontrol' controls none of the learning signals"),
+        ({"rule": ["hebbian"]}, "the control 'mycontrol' controls none of the learning signals"),
+    ],
+)
+def test_a_control_without_a_partner_is_refused_by_name(sets_of, control_of, message):
+    control = CONTROL if control_of is None else {**CONTROL, "control_of": control_of}
+    with pytest.raises(GradbrainError, match=message):
+        sets_of(mine=LEARNING, mycontrol=control)
+
+
+def test_a_set_has_one_activation_whatever_it_is_called(sets_of):
+    with pytest.raises(GradbrainError, match=r"2 have `role: activation` \(activation, h\)"):
+        sets_of(h={"role": "activation", "rule": "activation"})
+
+
+def test_a_modality_is_an_entry_of_a_registry(tmp_path):
+    modalities = {"ieeg": {"axis": "time", "unit": "µV", "label": "iEEG", "sensors": "contacts"}}
+    (tmp_path / "modalities.yaml").write_text(yaml.safe_dump({"modalities": modalities}))
+    entry = {"adapter": "arrays", "modality": "ieeg", "subjects": ["p1"]}
+    datasets = {"mine": entry, "images": {"adapter": "arrays", "modality": "none"}}
+    datasets["wrong"] = {**entry, "modality": "ieg"}
+    (tmp_path / "datasets.yaml").write_text(yaml.safe_dump({"datasets": datasets}))
+    registries = Registries([ROOT / "config", tmp_path])
+    found = registries.dataset("mine", where="test")
+    assert (found.axis, found.modality.sensors) == ("time", "contacts")
+    assert registries.dataset("images", where="test").axis is None
+    with pytest.raises(GradbrainError, match=r"modality: there is no modality 'ieg'\. Did"):
+        registries.dataset("wrong", where="test")
 
 
 def test_calibration_images_that_are_no_stimulus_set_are_named_when_the_study_is_loaded(
@@ -271,7 +371,7 @@ def test_calibration_images_that_are_no_stimulus_set_are_named_when_the_study_is
         ),
         (
             {"objective": "shuffled_cotangent", "options": {"objective": "dinoo"}},
-            "options.objective: there is no objective 'dinoo'. Did you mean 'dino'?",
+            "objective: inside shuffled_cotangent: there is no objective 'dinoo'. Did you mean ",
         ),
     ],
 )
@@ -354,9 +454,31 @@ def test_the_definition_of_features_is_that_which_bears_on_values():
     registries = Registries([ROOT / "config"])
     model = registries.model("mobilenetv2_050_untrained", where="test")
     signal_set = registries.signal_set("demo", where="test")
-    same = feature_definition(model.model_copy(update={"licence": "other"}), signal_set)
-    assert same == feature_definition(model, signal_set)
-    assert same != feature_definition(model.model_copy(update={"seed": 1}), signal_set)
+
+    def definition(model, signal_set):
+        return feature_definition(model, signal_set, LIBRARY_PLUGINS)
+
+    same = definition(model, signal_set)
+    words = {"licence": "other", "label": "A net", "colour": "#000000"}
+    assert definition(model.model_copy(update=words), signal_set) == same
+    # A default that is written out is no change.
+    for weights, equal in (({"source": "random"}, True), ({"source": "random", "seed": 1}, False)):
+        changed = model.model_copy(update={"weights": Weights.model_validate(weights)})
+        assert (definition(changed, signal_set) == same) == equal
+
+    def with_signal(**changes):
+        first, second, *others = signal_set.signals
+        signals = (first, second.model_copy(update=changes), *others)
+        return definition(model, signal_set.model_copy(update={"signals": signals}))
+
+    assert with_signal(label="other", colour="#000000") == same
+    assert with_signal(options={"teacher_temperature": 0.4}) == same
+    assert with_signal(options={"teacher_temperature": 0.5}) != same
+    controls = [
+        signal.model_copy(update={"control_of": ("gradient_dino",) if signal.control_of else ()})
+        for signal in signal_set.signals
+    ]
+    assert definition(model, signal_set.model_copy(update={"signals": tuple(controls)})) == same
 
 
 def test_the_json_schemas_in_the_repository_are_those_of_the_classes():
@@ -376,6 +498,12 @@ def test_the_reference_page_is_in_step_and_every_key_has_a_meaning():
         line for line in page_text().splitlines() if line.startswith("| `") and "|  |" in line
     ]
     assert not without, "give these keys a description in schema.py: " + "; ".join(without)
+
+
+def test_the_reference_of_results_is_in_step():
+    from write_schema import ARTEFACT_PAGE, artefact_page_text
+
+    assert ARTEFACT_PAGE.read_text() == artefact_page_text(), "docs/artefacts.md: `make schema`"
 
 
 def test_every_key_of_a_study_is_documented():

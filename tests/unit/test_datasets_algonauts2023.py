@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from trees.algonauts import COLUMNS, LABELS, N_VERTICES, write_algonauts_tree
+from trees.modalities import MODALITIES
 
 from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets.algonauts2023 import (
@@ -37,7 +38,7 @@ def entry_of(**options):
     return DatasetEntry(
         name="algonauts2023",
         adapter="algonauts2023",
-        modality="fmri",
+        modality=MODALITIES["fmri"],
         subjects=[SUBJECT],
         options=options,
         licence="NSD",

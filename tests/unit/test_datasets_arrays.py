@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 from PIL import Image
+from trees.modalities import MODALITIES
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.schema import DatasetEntry
@@ -81,7 +82,7 @@ def entry_of(modality="fmri", **options):
     return DatasetEntry(
         name="mine",
         adapter="arrays",
-        modality=modality,
+        modality=MODALITIES[modality],
         subjects=[SUBJECT],
         stimuli="mine",
         options=chosen,

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from trees.algonauts import write_algonauts_tree
 from trees.coco import caption, coco_id, write_coco
+from trees.modalities import MODALITIES
 from trees.nsd import write_nsd_tree
 from trees.things import write_things_fmri, write_things_meg
 
@@ -31,7 +32,7 @@ def entry_of(adapter_name, subjects=(), stimuli=None, modality="fmri", **options
     return DatasetEntry(
         name=adapter_name,
         adapter=adapter_name,
-        modality=modality,
+        modality=MODALITIES[modality],
         subjects=subjects,
         stimuli=stimuli,
         options=options,

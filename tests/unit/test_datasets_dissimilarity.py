@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from pydantic import ValidationError
 from scipy.io import savemat
+from trees.modalities import MODALITIES
 
 from gradbrain.config.schema import DatasetEntry, FetchFile, FetchSpec
 from gradbrain.datasets import dissimilarity
@@ -37,7 +38,10 @@ OPTIONS = Options(
     high_rois=("IT",),
 )
 ENTRY = DatasetEntry(
-    name="mine", adapter="dissimilarity", modality="fmri", subjects=("mine-s01", "mine-s03")
+    name="mine",
+    adapter="dissimilarity",
+    modality=MODALITIES["fmri"],
+    subjects=("mine-s01", "mine-s03"),
 )
 
 

@@ -11,6 +11,7 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 import pytest
+from trees.modalities import MODALITIES
 
 from gradbrain.config.schema import DatasetEntry, FetchBucket, FetchSpec
 from gradbrain.datasets import download as downloads
@@ -211,7 +212,7 @@ def test_an_interrupted_fetch_of_a_bucket_is_finished_by_the_next_call(bucket, t
     entry = DatasetEntry(
         name="mine",
         adapter="arrays",
-        modality="none",
+        modality=MODALITIES["none"],
         fetch=FetchSpec(bucket=FetchBucket(url=bucket.url, prefix="ds1", patterns=["*"])),
     )
     bucket.breaks = [WHOLE_BLOCKS] + [0] * 10

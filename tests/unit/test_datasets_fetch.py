@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from trees.modalities import MODALITIES
 
 from gradbrain.config.schema import DatasetEntry, FetchFile, FetchSpec
 from gradbrain.datasets.errors import DatasetError
@@ -51,7 +52,9 @@ def entry_of(server, *, when_missing=True, **changed):
         for relative, url in LAYOUT.items()
     }
     fetch = FetchSpec(base_url=server, files={**files, **changed}, when_missing=when_missing)
-    return DatasetEntry(name="mine", adapter="dissimilarity", modality="none", fetch=fetch)
+    return DatasetEntry(
+        name="mine", adapter="dissimilarity", modality=MODALITIES["none"], fetch=fetch
+    )
 
 
 def test_files_arrive_under_their_local_names(server, tmp_path):
@@ -134,7 +137,7 @@ def test_a_path_that_leaves_the_folder_is_refused(server, tmp_path):
 
 
 def test_an_entry_without_files_says_how_the_data_set_is_had(tmp_path):
-    entry = DatasetEntry(name="mine", adapter="dissimilarity", modality="none")
+    entry = DatasetEntry(name="mine", adapter="dissimilarity", modality=None)
     ensure_dataset(entry, tmp_path / "mine")
     with pytest.raises(DatasetError, match="roots"):
         fetch_dataset(entry, tmp_path / "mine")
@@ -152,12 +155,14 @@ def test_a_fetch_that_says_nothing_is_refused():
 
 
 def test_the_command_fetches_and_checks(server, tmp_path):
-    content = entry_of(server).model_dump(mode="json", exclude={"name"})
+    content = entry_of(server).model_dump(mode="json", exclude={"name"}) | {"modality": "fmri"}
+    content["subjects"] = ["mine-s01"]
     (tmp_path / "datasets.yaml").write_text(yaml.safe_dump({"datasets": {"mine": content}}))
     command = [
         sys.executable,
         str(ROOT / "scripts" / "fetch_dataset.py"),
-        *("mine", "--registry", str(tmp_path)),
+        # Modalities are looked up in config/, named or not, where the folder defines none.
+        *("mine", "--registry", str(ROOT / "config"), str(tmp_path)),
         *("--data", str(tmp_path / "mine")),
     ]
     listed = subprocess.run([*command, "--list"], capture_output=True, text=True)
@@ -168,6 +173,7 @@ def test_the_command_fetches_and_checks(server, tmp_path):
     assert "fetched" in first.stderr
     assert names(tmp_path / "mine") == set(LAYOUT)
     (tmp_path / "mine" / MANIFEST).unlink()
+    command.remove(str(ROOT / "config"))
     second = subprocess.run(command, capture_output=True, text=True)
     assert second.returncode == 0
     assert "left as it is" in second.stderr

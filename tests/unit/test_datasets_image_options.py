@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from trees.algonauts import write_algonauts_tree
 from trees.coco import write_coco
+from trees.modalities import MODALITIES
 from trees.nsd import write_nsd_tree
 from trees.things import write_things_fmri, write_things_meg
 
@@ -55,7 +56,7 @@ def algonauts2023(folder):
 def things_meg(folder):
     write_things_meg(folder, participants=(1, 2))
     shared = {"subjects": ["own-P1", "own-P2"], "stimuli": "own"}
-    return {"options": {"captions": "concept"}, "modality": "meg", **shared}
+    return {"options": {"captions": "concept"}, "modality": MODALITIES["meg"], **shared}
 
 
 def things_fmri(folder):
@@ -86,7 +87,7 @@ def dissimilarity(folder):
 
 def photographs(folder):
     options = {"n_images": 18, "size": 16, "captions": "photograph"}
-    return {"options": options, "stimuli": "own", "modality": "none", "subjects": []}
+    return {"options": options, "stimuli": "own", "modality": None, "subjects": []}
 
 
 def simulated(folder):
@@ -115,7 +116,8 @@ CASES = (
 
 @pytest.mark.parametrize(("write", "subject"), CASES)
 def test_images_follow_from_no_other_option_than_those_declared(write, subject, tmp_path):
-    about = {"name": "own", "adapter": write.__name__, "modality": "fmri", "subjects": [subject]}
+    about = {"name": "own", "adapter": write.__name__, "subjects": [subject]}
+    about["modality"] = MODALITIES["fmri"]
     entry = DatasetEntry(**about | write(tmp_path))
     module = adapter(entry.adapter)
     options, asked = Recorder(read_options(entry)), Recorder(entry)

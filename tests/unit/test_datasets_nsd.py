@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from trees.modalities import MODALITIES
 from trees.nsd import (
     BETAS,
     STREAMS,
@@ -68,7 +69,9 @@ def copy(tree, tmp_path):
 def entry(subjects=SUBJECTS, **options):
     names = tuple(f"nsd-subj{number:02d}" for number in subjects)
     options = {"sessions": 2, "regions": REGIONS, "early_rois": ["early"], **options}
-    made = DatasetEntry(name="nsd", adapter="nsd", modality="fmri", subjects=names, options=options)
+    made = DatasetEntry(
+        name="nsd", adapter="nsd", modality=MODALITIES["fmri"], subjects=names, options=options
+    )
     return made, nsd.Options.model_validate(options)
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from pydantic import ValidationError
+from trees.modalities import MODALITIES
 
 from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets import photographs
@@ -14,7 +15,9 @@ from gradbrain.datasets.errors import DatasetError
 from gradbrain.datasets.images import content_sha256, load_image
 from gradbrain.datasets.photographs import Options, crop_boxes, crops
 
-ENTRY = DatasetEntry(name="mine", adapter="photographs", modality="none", stimuli="mine")
+ENTRY = DatasetEntry(
+    name="mine", adapter="photographs", modality=MODALITIES["none"], stimuli="mine"
+)
 
 
 @pytest.fixture(scope="module")

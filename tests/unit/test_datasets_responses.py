@@ -3,14 +3,25 @@
 import numpy as np
 import pandas as pd
 import pytest
+from trees.modalities import MODALITIES
 
 from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets.errors import DatasetError
-from gradbrain.datasets.responses import check_responses, describe, fmri_responses, meg_responses
+from gradbrain.datasets.responses import (
+    check_responses,
+    describe,
+    sensor_responses,
+    target_responses,
+)
 
 ENTRY = DatasetEntry(
-    name="mine", adapter="simulated", modality="fmri", subjects=("mine-s01",), licence="free"
+    name="mine",
+    adapter="simulated",
+    modality=MODALITIES["fmri"],
+    subjects=("mine-s01",),
+    licence="free",
 )
+MEG_ENTRY = ENTRY.model_copy(update={"modality": MODALITIES["meg"]})
 STIMULI = pd.DataFrame({"image_id": list("abcd"), "group": list("xxyy")})
 ATTRS = describe(ENTRY, "mine-s01", units="%", space="fsaverage5", preprocessing="none")
 
@@ -26,7 +37,7 @@ def fmri(response, **attrs):
             "vertex": [5, 6, 7],
         }
     )
-    return fmri_responses(
+    return target_responses(
         response,
         targets,
         stimuli=STIMULI,
@@ -38,14 +49,14 @@ def fmri(response, **attrs):
 
 def meg(response):
     sensors = pd.DataFrame({"sensor": ["A", "B"], "sensor_x": [0.0, 1], "sensor_y": [0.0, 1]})
-    return meg_responses(
+    return sensor_responses(
         response,
         sensors,
         time=np.array([0.0, 0.1, 0.2]),
         stimuli=STIMULI,
         n_repeats=np.array([1, 2, 3, 4]),
         noise_ceiling=np.zeros((3, 2)),
-        attrs=ATTRS,
+        attrs=describe(MEG_ENTRY, "mine-s01", space="sensors", preprocessing="none"),
     )
 
 
@@ -97,3 +108,36 @@ def test_regions_without_targets_and_lacking_attributes_are_refused():
     del dataset.attrs["space"]
     with pytest.raises(DatasetError, match=r"lack the attribute\(s\) space"):
         check_responses(dataset, STIMULI)
+
+
+def test_responses_say_their_modality_its_axis_and_what_a_place_is_called():
+    about = ("modality", "axis", "sensors", "units")
+    assert [ATTRS[name] for name in about] == ["fmri", "roi", "voxels", "%"]
+    own = describe(MEG_ENTRY, "mine-s01", space="sensors", preprocessing="none")
+    # Where the adapter says no unit, the modality does.
+    assert [own[name] for name in about] == ["meg", "time", "sensors", "T"]
+    bold = describe(ENTRY, "mine-s01", space="fsaverage5", preprocessing="none")
+    assert bold["units"] == "arbitrary units"
+    images = ENTRY.model_copy(update={"modality": None})
+    with pytest.raises(DatasetError, match="data set 'mine': modality is 'none': it holds images"):
+        describe(images, "mine-s01", space="none", preprocessing="none")
+
+
+def test_responses_along_another_axis_than_their_modality_are_refused():
+    response = np.random.default_rng(0).standard_normal((4, 3, 2))
+    dataset = meg(response)
+    check_responses(dataset, STIMULI)
+    dataset.attrs |= {"modality": "fmri", "axis": "roi"}
+    with pytest.raises(
+        DatasetError,
+        match=r"laid out by \(time, sensor\), but the modality 'fmri' has the axis 'roi', which is "
+        r"'roi': \(target\) or 'time': \(time, sensor\)",
+    ):
+        check_responses(dataset, STIMULI)
+
+
+@pytest.mark.parametrize("name", ["image_id", "group", "n_repeats", "noise_ceiling", "sensor"])
+def test_responses_that_lack_a_variable_are_refused(name):
+    dataset = meg(np.random.default_rng(0).standard_normal((4, 3, 2)))
+    with pytest.raises(DatasetError, match=rf"'mine-s01': lack the variable(\(s\))? {name}"):
+        check_responses(dataset.drop_vars(name), STIMULI)

@@ -9,17 +9,19 @@ import numpy as np
 import pytest
 import xarray as xr
 from pydantic import ValidationError
+from trees.modalities import MODALITIES
 
 from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets import simulated
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.datasets.responses import check_responses
 from gradbrain.datasets.simulated import Options, latencies, layer_of_region, readout, sample_times
-from gradbrain.store import open_store, write_store, write_table
+from gradbrain.store import open_store, write_table, write_tree
 
 ROOT = Path(__file__).resolve().parents[2]
 LAYERS = ["one", "two", "three"]
 N_IMAGES = 72
+ROLES = {"activation": "activation"}
 
 
 def options_of(world="feedforward", **changes):
@@ -42,7 +44,7 @@ def entry_of(modality="fmri", **changes):
     return DatasetEntry(
         name="sim",
         adapter="simulated",
-        modality=modality,
+        modality=MODALITIES[modality],
         subjects=("sim-s01", "sim-s02"),
         **{"stimuli": "crops", "options": options_of(), **changes},
     )
@@ -75,14 +77,27 @@ def features(stimuli, planted, tmp_path_factory):
     return [folder / f"{layer}.zarr" for layer in reversed(LAYERS)]
 
 
-def write_features(path, stimuli, signals, **attrs):
+def write_features(path, stimuli, signals, *, roles=ROLES, **attrs):
     order = np.random.default_rng(1).permutation(len(stimuli))
-    dataset = xr.Dataset(
-        {name: (("image", "feature"), values[order]) for name, values in signals.items()},
-        coords={"image_id": ("image", stimuli["image_id"].to_numpy(dtype=str)[order])},
+    names = list(signals)
+    per_signal = np.zeros((len(stimuli), len(names)), dtype=np.float32)
+    root = xr.Dataset(
+        {
+            "objective_value": (("image", "signal"), per_signal),
+            "magnitude": (("image", "signal"), per_signal),
+        },
+        coords={
+            "image_id": ("image", stimuli["image_id"].to_numpy(dtype=str)[order]),
+            "signal": ("signal", np.array(names)),
+            "role": ("signal", np.array([roles.get(name, "learning") for name in names])),
+            "rule": ("signal", np.array(["any"] * len(names))),
+            "objective": ("signal", np.array([""] * len(names))),
+        },
         attrs={"model": "net", "layer": "one", "signal_set": "planted", **attrs},
     )
-    write_store(path, dataset, kind="features")
+    arrays = {name: (("image", "feature"), values[order]) for name, values in signals.items()}
+    tree = xr.DataTree.from_dict({"/": root, "/signals": xr.Dataset(arrays)})
+    write_tree(path, tree, kind="features")
 
 
 def simulate(features, stimuli, *, modality="fmri", subject="sim-s01", **options):
@@ -262,14 +277,49 @@ def test_options_that_make_no_sense_are_refused(changes, message):
         Options(**{**options_of(), **changes})
 
 
-def test_only_fmri_and_meg_can_be_simulated():
+def test_a_set_of_images_alone_has_no_responses_to_simulate():
     problems = simulated.check(entry_of("none"), Options(**options_of()), Path("data"))
     assert len(problems) == 1
-    assert "expected fmri or meg" in problems[0]
+    assert "simulated along regions or along time; name a modality" in problems[0]
+
+
+def test_another_modality_of_the_same_axis_is_simulated_alike(features, stimuli):
+    options = {"layout": "EEG1005", "n_sensors": 12}
+    eeg = simulate(features, stimuli, modality="eeg", **options)
+    assert {name: eeg.attrs[name] for name in ("modality", "axis", "sensors")} == {
+        "modality": "eeg",
+        "axis": "time",
+        "sensors": "electrodes",
+    }
+    meg = simulate(features, stimuli, modality="meg", **options)
+    assert np.array_equal(eeg["response"].values, meg["response"].values)
+
+
+def test_the_activation_is_known_by_its_role_whatever_it_is_called(
+    features, stimuli, planted, tmp_path
+):
+    renamed = []
+    for layer, signals in planted.items():
+        # Called like the coordinate of the store, and another called as the activation was.
+        named = {
+            "activation": signals["gradient"],
+            "signal": signals["activation"],
+            "gradient": signals["gradient"],
+        }
+        path = tmp_path / f"{layer}.zarr"
+        write_features(path, stimuli, named, layer=layer, roles={"signal": "activation"})
+        renamed.append(path)
+    for world in ("feedforward", "backprop"):
+        expected = simulate(features, stimuli, world=world)
+        assert simulate(renamed, stimuli, world=world).identical(expected)
+    bare = tmp_path / "none.zarr"
+    write_features(bare, stimuli, planted["one"], layer="one", roles={})
+    with pytest.raises(DatasetError, match=r"none\.zarr: lacks the signal\(s\) one of `role: act"):
+        simulate([bare, *features[:2]], stimuli)
 
 
 def test_the_command_writes_a_whole_store_and_the_truth_beside_it(features, stimuli, tmp_path):
-    write_table(tmp_path / "crops.parquet", stimuli)
+    write_table(tmp_path / "crops.parquet", stimuli, kind="stimuli")
     output = tmp_path / "sim-s01.zarr"
     command = [
         sys.executable,

@@ -7,6 +7,7 @@ import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from trees.modalities import MODALITIES
 from trees.things import CONCEPTS, write_pandas_hdf, write_things_fmri
 
 from gradbrain.config.schema import DatasetEntry
@@ -19,7 +20,7 @@ from gradbrain.datasets.things_fmri import Options, stretches
 ENTRY = DatasetEntry(
     name="things_fmri",
     adapter="things_fmri",
-    modality="fmri",
+    modality=MODALITIES["fmri"],
     subjects=("things_fmri-sub-01", "things_fmri-sub-02"),
     stimuli="things_fmri",
     licence="CC0",

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from trees.ctf import write_ctf
+from trees.modalities import MODALITIES
 from trees.things import CONCEPTS, EPOCH_RATE, SENSORS, write_raw_runs, write_things_meg
 
 from gradbrain.config.schema import DatasetEntry
@@ -23,7 +24,7 @@ from gradbrain.datasets.things_meg_raw import DROPOUTS, RawOptions, filtered, op
 ENTRY = DatasetEntry(
     name="things_meg",
     adapter="things_meg",
-    modality="meg",
+    modality=MODALITIES["meg"],
     subjects=("things_meg-P1", "things_meg-P2"),
     stimuli="things_meg",
     licence="CC0",

@@ -1,5 +1,6 @@
 """The encoding job on small stores: contents, invariants, leaks and bad input."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -10,22 +11,37 @@ from fit_encoding import main
 from sklearn.linear_model import RidgeCV
 
 from gradbrain.config.schema import EncodingSettings
+from gradbrain.encoding.averages import Averages
 from gradbrain.encoding.bands import principal_components
 from gradbrain.encoding.baseline import reduce_activations
 from gradbrain.encoding.errors import EncodingError
-from gradbrain.encoding.fit import choose_selection, fit_encoding, fit_folds, make_bands
+from gradbrain.encoding.fit import SplitFits, choose_selection, fit_encoding, make_bands
 from gradbrain.encoding.inputs import read_features, read_responses
 from gradbrain.encoding.measures import PAIR_MEASURES
+from gradbrain.encoding.regression import BandFit
+from gradbrain.encoding.scores import Score, UnitLayout
 from gradbrain.encoding.solver import search_and_solve
 from gradbrain.encoding.splits import OuterSplit, grouped_folds
 from gradbrain.encoding.tables import tidy_scores
-from gradbrain.store import open_store, read_table, write_store
-from gradbrain.store.columns import SCORE_COLUMNS
+from gradbrain.store import (
+    StoreError,
+    open_store,
+    read_table,
+    write_store,
+    write_table,
+    write_tree,
+)
+from gradbrain.vocabulary.artefacts import columns_of
 
 N_IMAGES, N_LAYERS = 60, 3
 IMAGE_IDS = np.array([f"image-{number:02d}" for number in range(N_IMAGES)])
 GROUPS = np.array([f"photograph-{number % 15:02d}" for number in range(N_IMAGES)])
-ROLES = {"activation": "activation", "gradient": "learning", "control": "control"}
+# Role, rule and objective.
+IDENTITIES = {
+    "activation": ("activation", "activation", ""),
+    "gradient": ("learning", "backprop", "dino"),
+    "control": ("control", "backprop", "feature_norm"),
+}
 ROIS = ("V1", "V2", "IT")
 SETTINGS = EncodingSettings(n_draws=20, n_band_weights=4, n_penalties=5, dtype="float64")
 
@@ -60,24 +76,43 @@ def features(tmp_path, latent):
     return paths
 
 
-def write_features(path, layer, values, image_ids=IMAGE_IDS, **attrs):
-    variables = {
-        name: (("image", f"feature_{name}"), array.astype(np.float32))
-        for name, array in values.items()
-    }
+def write_features(
+    path, number, values, image_ids=IMAGE_IDS, identities=IDENTITIES, missing=False, **attrs
+):
+    """Write a store whose signals have widths of their own, which the reader does not ask for."""
     described = {
         "model": "net",
-        "layer": f"layer{layer}",
-        "depth": layer / (N_LAYERS - 1),
+        "layer": f"layer{number}",
+        "depth": number / (N_LAYERS - 1),
         "pooling": "mean",
         "signal_set": "set",
         "stimuli": "images",
-        "roles": ROLES,
-        "objectives": dict.fromkeys(ROLES, ""),
         **attrs,
     }
-    dataset = xr.Dataset(variables, coords={"image_id": ("image", image_ids)}, attrs=described)
-    write_store(path, dataset, kind="features")
+    per_image = (("image", "signal"), np.zeros((len(image_ids), len(values)), np.float32))
+    roles, rules, objectives = zip(*(identities[name] for name in values), strict=True)
+    root = xr.Dataset(
+        {"objective_value": per_image, "magnitude": per_image},
+        coords={
+            "image_id": ("image", image_ids),
+            "signal": ("signal", list(values)),
+            "role": ("signal", list(roles)),
+            "rule": ("signal", list(rules)),
+            "objective": ("signal", list(objectives)),
+        },
+        attrs=described,
+    )
+    arrays = {
+        name: (
+            ("image", f"feature_{name}"),
+            array.astype(np.float32),
+            {"missing_allowed": True} if missing else {},
+        )
+        for name, array in values.items()
+    }
+    tree = xr.DataTree.from_dict({"/": root, "/signals": xr.Dataset(arrays)})
+    write_tree(path, tree, kind="features")
+    return path
 
 
 def describe(**attrs):
@@ -85,6 +120,8 @@ def describe(**attrs):
         "dataset": "made",
         "subject": "made-s1",
         "modality": "fmri",
+        "axis": "roi",
+        "sensors": "voxels",
         "space": "virtual",
         "units": "a.u.",
         "rotation_invariant": False,
@@ -122,6 +159,7 @@ def write_fmri(path, values, order=None, roi=None, ceiling=None, **attrs):
         coords={
             "image_id": ("image", IMAGE_IDS[order]),
             "group": ("image", GROUPS[order]),
+            "n_repeats": ("image", np.ones(N_IMAGES, dtype=int)),
             "roi": ("target", roi),
             "hemisphere": ("target", np.array(["left"] * n_targets)),
             "x": ("target", np.arange(n_targets, dtype=float)),
@@ -142,24 +180,34 @@ def write_meg(path, latent):
         coords={
             "image_id": ("image", IMAGE_IDS),
             "group": ("image", GROUPS),
+            "n_repeats": ("image", np.ones(N_IMAGES, dtype=int)),
             "time": ("time", np.array([-0.1, 0.0, 0.1, 0.2])),
             "sensor": ("sensor", np.array([f"MEG{number}" for number in range(5)])),
             "sensor_x": ("sensor", np.arange(5.0)),
             "sensor_y": ("sensor", np.arange(5.0)),
         },
-        attrs=describe(modality="meg", space="sensors", roi_order=[], early_rois=[], high_rois=[]),
+        attrs=describe(
+            modality="meg",
+            axis="time",
+            sensors="sensors",
+            space="sensors",
+            roi_order=[],
+            early_rois=[],
+            high_rois=[],
+        ),
     )
     write_store(path, dataset, kind="responses")
     return path
 
 
-def fit(features, responses, layer="layer1", **changes):
+def fit(features, responses, layer="layer1", nuisance=(), **changes):
     return fit_encoding(
         features=features,
         layer=layer,
         responses=responses,
         settings=SETTINGS.model_copy(update=changes),
         study="test",
+        nuisance=nuisance,
     )
 
 
@@ -195,11 +243,19 @@ def test_command_writes_the_store_and_table_of_the_contract(tmp_path, features, 
     np.testing.assert_array_equal(store["vertex"].values, np.arange(12))
     assert store.attrs["layer"] == "layer1"
     assert store.attrs["depth"] == 0.5
-    assert store.attrs["roles"] == ROLES
+    of_signal = {
+        str(name): (str(role), str(rule), str(objective))
+        for name, role, rule, objective in zip(
+            *(store[key].values for key in ("signal", "role", "rule", "objective")), strict=True
+        )
+    }
+    assert of_signal == {**IDENTITIES, "all_activations": ("baseline", "", "")}
+    assert (store.attrs["axis"], store.attrs["sensors"]) == ("roi", "voxels")
+    assert not {"roles", "objectives"} & set(store.attrs)
     assert store.attrs["roi_distance"]["IT"] == 40.0
     assert "all_activations+gradient" in store["fit"].values
-    scores = read_table(table, columns=SCORE_COLUMNS)
-    assert list(scores.columns) == list(SCORE_COLUMNS)
+    scores = read_table(table, kind="fit_scores")
+    assert list(scores.columns) == list(columns_of("fit_scores"))
     assert len(scores) == len(rows) * 3
     one = scores[(scores.signal == "gradient") & (scores.measure == "unique_r2")]
     assert list(one.roi) == list(ROIS)
@@ -208,6 +264,9 @@ def test_command_writes_the_store_and_table_of_the_contract(tmp_path, features, 
     assert list(one.n_targets) == [4, 4, 3]
     assert one.time.isna().all()
     assert (one.role == "learning").all()
+    assert (one.rule == "backprop").all()
+    assert (one.objective == "dino").all()
+    assert (one.axis == "roi").all()
     assert (scores.boot_low <= scores.boot_high).all()
 
 
@@ -285,7 +344,7 @@ def test_meg_units_are_times_and_targets_are_time_by_sensor(tmp_path, latent, fe
     by_time = row(store, "activation", "r", "unit_score")
     assert by_time[2:].min() > 0.5 > by_time[:2].max()
     table = tidy_scores(store)
-    assert set(table.unit_kind) == {"time"}
+    assert set(table.axis) == {"time"}
     assert set(table.roi) == {""}
     assert set(table.roi_rank) == {-1}
     assert set(table[table.signal == "all_activations"].role) == {"baseline"}
@@ -369,7 +428,7 @@ def test_test_images_touch_neither_standardisation_nor_selection(
         brain = read_responses(brain_path)
         layer_features = read_features(paths, "layer1", brain.image_ids, brain_path)
         solutions.clear()
-        fit_folds(layer_features, brain, settings)
+        SplitFits(layer_features, brain, settings).run()
         # Fits of the first outer fold: four single bands and four pairs.
         runs.append(solutions[:8])
     for clean, dirty in zip(*runs, strict=True):
@@ -500,7 +559,7 @@ def test_test_images_are_predicted_from_images_of_other_groups_alone(tmp_path, f
     test = np.isin(brain.image_ids, marked)
     train = ~np.isin(brain.groups, np.unique(brain.groups[test]))
     assert train.sum() == 48
-    X = layer_features.signals["gradient"]
+    X = layer_features.signals[layer_features.fits.others[0]]
     mean, scale = X[train].mean(0), X[train].std(0)
     X = (X - mean) / scale * np.sqrt(1000.0 / X.shape[1])
     Y = brain.values.T.astype(float)
@@ -538,9 +597,10 @@ def test_the_leak_test_catches_a_leak(tmp_path, latent, features):
     layer_features = read_features(features, "layer1", brain.image_ids, brain_path)
     folds = grouped_folds(brain.groups, SETTINGS.n_folds, SETTINGS.seed)
     train, test = np.flatnonzero(folds != 0), np.flatnonzero(folds == 0)
-    honest = make_bands(layer_features, OuterSplit(0, train, test), SETTINGS)["gradient"]
+    gradient = layer_features.fits.others[0]
+    honest = make_bands(layer_features, OuterSplit(0, train, test), SETTINGS)[gradient]
     leaked = OuterSplit(0, np.arange(N_IMAGES), test)
-    leaky = make_bands(layer_features, leaked, SETTINGS)["gradient"]
+    leaky = make_bands(layer_features, leaked, SETTINGS)[gradient]
     assert np.abs(honest.train - leaky.train[train]).max() > 1e-3
 
 
@@ -690,14 +750,16 @@ def test_predictions_of_named_regions_are_kept_in_units_of_the_responses(
 
 def test_penalties_on_the_edge_are_counted_and_reported(features, fmri, caplog):
     store = fit(features, fmri, log10_penalty_min=6, log10_penalty_max=8)
-    assert store.attrs["edge_share"] > 0.5
+    assert row(store, "gradient", "r", "edge_share") > 0.5
     assert "lie on the edge of the grid 1e6 to 1e8" in caplog.text
 
 
 def test_the_table_tells_the_share_on_the_edge_and_the_mean_band_weight(features, fmri):
     store = fit(features, fmri)
     table = tidy_scores(store)
-    assert (table.edge_share == store.attrs["edge_share"]).all()
+    np.testing.assert_array_equal(
+        table.edge_share, np.repeat(store["edge_share"].values, store.sizes["unit"])
+    )
     fits = list(store["fit"].values)
     fit_of_measure = {
         "joint_r": "activation+gradient",
@@ -727,48 +789,8 @@ def test_targets_that_share_a_unit_in_pooled_scores_share_its_band_weight(
     )
 
 
-def test_three_bands_split_their_joint_score_and_are_off_by_default(features, fmri):
-    plain = fit(features, fmri)
-    assert not any(str(measure).startswith("triple") for measure in plain["measure"].values)
-    store = fit(features, fmri, third_band=True, n_simplex_draws=20)
-    for signal in ("gradient", "control"):
-        for variable in ("score", "unit_score", "boot", "null"):
-            shares = sum(
-                row(store, signal, f"triple_split_{band}_r2", variable)
-                for band in ("activation", "others", "signal")
-            )
-            joint = row(store, signal, "triple_r2", variable)
-            np.testing.assert_allclose(shares, joint, atol=1e-6)
-    # The gradient alone carries the fifth latent; the control carries nothing.
-    gradient = row(store, "gradient", "triple_split_signal_r2", "unit_score")
-    control = row(store, "control", "triple_split_signal_r2", "unit_score")
-    assert gradient.mean() > 0.05 > np.abs(control.mean())
-    names = list(store["fit"].values)
-    number = names.index("activation+other_activations+gradient")
-    first, second = (store[name].values[number] for name in ("band_weight", "second_band_weight"))
-    assert (first >= 0).all()
-    assert (second >= 0).all()
-    assert (first + second <= 1 + 1e-6).all()
-    pair = names.index("activation+gradient")
-    np.testing.assert_allclose(
-        store["band_weight"].values[pair] + store["second_band_weight"].values[pair], 1, atol=1e-6
-    )
-    # Everything else is as without it.
-    for variable in ("score", "unit_score", "boot", "null"):
-        axis = store[variable].dims.index("score_row")
-        kept = store[variable].values.take(range(plain.sizes["score_row"]), axis=axis)
-        np.testing.assert_array_equal(kept, plain[variable].values)
-    rows = tidy_scores(store)
-    triple = rows[(rows.measure == "triple_r2") & (rows.signal == "gradient")]
-    np.testing.assert_allclose(triple.band_weight, store["unit_band_weight"].values[number])
-
-
-def test_a_third_band_needs_another_layer(tmp_path, features, fmri):
-    refused(features[1:2], fmri, "layer1 is the only layer of net", third_band=True)
-
-
-def refused(features, responses, match, **options):
-    with pytest.raises(EncodingError, match=match):
+def refused(features, responses, match, error=EncodingError, **options):
+    with pytest.raises(error, match=match):
         fit(features, responses, **options)
 
 
@@ -779,22 +801,16 @@ def test_a_missing_image_names_both_stores(tmp_path, latent, features, fmri):
         {name: values[:-2] for name, values in signals(0, latent).items()},
         image_ids=IMAGE_IDS[:-2],
     )
-    refused(features, fmri, r"layer0.zarr lacks 2 of the 60 images of .*fmri.zarr.*image-58")
+    match = r"layer0.zarr lacks 2 of the 60 images of .*fmri.zarr.*image-58"
+    refused(features, fmri, match, error=StoreError)
 
 
 def test_features_that_are_not_finite_are_refused(tmp_path, latent, features, fmri):
     spoiled = signals(1, latent)
     spoiled["gradient"][3, 4] = np.inf
-    store = xr.Dataset(
-        {
-            name: (("image", f"feature_{name}"), values, {"missing_allowed": True})
-            for name, values in spoiled.items()
-        },
-        coords={"image_id": ("image", IMAGE_IDS)},
-        attrs=open_store(features[1], kind="features").attrs,
-    )
-    write_store(features[1], store, kind="features")
-    refused(features, fmri, "layer1.zarr: 'gradient' holds 1 NaN or infinite of 2400")
+    write_features(features[1], 1, spoiled, missing=True)
+    match = "layer1.zarr: 'gradient' holds 1 NaN or infinite of 2400"
+    refused(features, fmri, match, error=StoreError)
 
 
 def test_responses_that_are_constant_or_repeat_images_are_refused(tmp_path, latent, features):
@@ -803,7 +819,8 @@ def test_responses_that_are_constant_or_repeat_images_are_refused(tmp_path, late
     refused(features, write_fmri(tmp_path / "a.zarr", values), "1 of 12 targets are constant")
     twice = np.r_[np.arange(N_IMAGES - 1), 0]
     path = write_fmri(tmp_path / "b.zarr", fmri_values(latent), order=twice)
-    refused(features, path, "b.zarr: 1 image ids occur more than once, first image-00")
+    match = "b.zarr: 1 image ids occur more than once, first image-00"
+    refused(features, path, match, error=StoreError)
 
 
 def test_layers_and_models_must_fit_together(tmp_path, latent, features, fmri):
@@ -827,16 +844,302 @@ def test_a_region_without_targets_is_refused(tmp_path, latent, features):
     refused(features, path, r"\['IT', 'V2'\] has no target")
 
 
-def test_scores_do_not_depend_on_what_else_is_in_the_signal_set(tmp_path, latent, features, fmri):
-    smaller = []
+def test_signals_of_another_rule_leave_every_row_of_all_others_as_it_was(
+    tmp_path, latent, features, fmri
+):
+    """Bit by bit, in the store and in the table, the share on the edge included."""
+    wider = {}
     for layer in range(N_LAYERS):
         values = signals(layer, latent)
-        values.pop("control")
-        smaller.append(tmp_path / f"smaller{layer}.zarr")
-        roles = {name: ROLES[name] for name in values}
-        write_features(smaller[-1], layer, values, roles=roles)
-    whole, part = tidy_scores(fit(features, fmri)), tidy_scores(fit(smaller, fmri))
-    whole = whole[whole.signal != "control"].reset_index(drop=True)
-    # The share on the edge is a count over all fits of the job, not a score.
-    whole, part = whole.drop(columns="edge_share"), part.drop(columns="edge_share")
-    pd.testing.assert_frame_equal(whole, part, atol=1e-6)
+        # In the midst of the set, and of the width and name of others.
+        wider[layer] = {
+            "activation": values["activation"],
+            "perturbed": signals(layer, latent[::-1])["gradient"],
+            "gradient": values["gradient"],
+            "another": signals(layer + 7, latent)["control"],
+            "control": values["control"],
+        }
+    identities = {
+        **IDENTITIES,
+        "perturbed": ("learning", "perturbation", "dino"),
+        "another": ("control", "perturbation", "feature_norm"),
+    }
+    paths = [
+        write_features(tmp_path / f"wider{layer}.zarr", layer, values, identities=identities)
+        for layer, values in wider.items()
+    ]
+    # A narrow grid, so that shares on the edge are not zero; regions of odd sizes.
+    options = {"log10_penalty_max": 3, "selection": "gcv", "dtype": "float32"}
+    for responses in (fmri, write_meg(tmp_path / "meg.zarr", latent)):
+        small, large = (fit(given, responses, **options) for given in (features, paths))
+        old = ~np.isin(large["signal"].values, ["perturbed", "another"])
+        assert np.count_nonzero(~old) == 2 * (2 + len(PAIR_MEASURES)) + (
+            4 if "r_normalised" in large["measure"].values else 0
+        )
+        assert small["edge_share"].values.max() > 0
+        kept = large.isel(score_row=np.flatnonzero(old))
+        for name in ("score", "unit_score", "boot", "null", "signal", "role", "rule", "objective",
+                     "measure", "edge_share"):  # fmt: skip
+            np.testing.assert_array_equal(kept[name].values, small[name].values, err_msg=name)
+        np.testing.assert_array_equal(
+            large["fit"].values[kept["row_fit"].values],
+            small["fit"].values[small["row_fit"].values],
+        )
+        table = tidy_scores(large)
+        table = table[~table.signal.isin(["perturbed", "another"])].reset_index(drop=True)
+        pd.testing.assert_frame_equal(table, tidy_scores(small), check_exact=True)
+
+
+@pytest.mark.parametrize("name", ["all_activations", "magnitude", "signal", "image", "activation"])
+def test_a_signal_may_be_called_anything(tmp_path, latent, features, fmri, name):
+    """Also as the baseline, as an array or coordinate of a store, or as another role."""
+    other = {"gradient": name, "activation": "gradient" if name == "activation" else "activation"}
+    identities = {other.get(old, old): who for old, who in IDENTITIES.items()}
+    paths = []
+    for layer in range(N_LAYERS):
+        values = {other.get(old, old): array for old, array in signals(layer, latent).items()}
+        path = tmp_path / f"renamed{layer}.zarr"
+        paths.append(write_features(path, layer, values, identities=identities))
+    plain, renamed = fit(features, fmri), fit(paths, fmri)
+    for variable in plain.data_vars:
+        np.testing.assert_array_equal(plain[variable].values, renamed[variable].values)
+    for coordinate in ("role", "rule", "objective", "measure", "row_fit", "edge_share", "fit_role"):
+        np.testing.assert_array_equal(plain[coordinate].values, renamed[coordinate].values)
+    tables = [tidy_scores(store).drop(columns="signal") for store in (plain, renamed)]
+    pd.testing.assert_frame_equal(*tables, check_exact=True)
+    write_store(tmp_path / "fit.zarr", renamed, kind="encoding")
+
+
+def test_an_activation_is_found_by_its_role_and_there_is_one(tmp_path, latent, features, fmri):
+    values = signals(1, latent)
+    none = {**IDENTITIES, "activation": ("control", "activation", "")}
+    write_features(features[1], 1, values, identities=none)
+    match = r"layer1.zarr: 0 signals have the role 'activation'"
+    refused(features, fmri, match, error=StoreError)
+    two = {**IDENTITIES, "control": ("activation", "activation", "")}
+    write_features(features[1], 1, values, identities=two)
+    match = r"2 signals have the role 'activation' \(activation, control\)"
+    refused(features, fmri, match, error=StoreError)
+
+
+def test_the_share_on_the_edge_is_that_of_the_fits_of_the_signal(features, fmri):
+    """Counted over the targets that are predicted above zero."""
+    options = {"n_folds": 2, "log10_penalty_max": 2, "n_penalties": 4, "selection": "gcv"}
+    brain = read_responses(fmri)
+    layer = read_features(features, "layer1", brain.image_ids, fmri)
+    one, other = layer.fits.others
+    averages = Averages.zeros(1, 1, 1, brain.layout)
+    blank = np.zeros(4)
+    found = BandFit((), blank, np.array([True, True, False, False]), np.ones((1, 4)), blank)
+    score = Score(np.array([0.2, -0.1, 0.1, 0.0]), blank, blank)
+    layout = UnitLayout(("V1",), np.array([4]), 4, False)
+    averages.count_edges(one, found, score, layout)
+    assert averages.edge_share([one]) == 1 / 2
+    assert averages.edge_share([other]) == 0
+    averages.count_edges(other, found, Score(np.ones(4), blank, blank), layout)
+    assert averages.edge_share([one, other]) == 3 / 6
+    averages = SplitFits(layer, brain, SETTINGS.model_copy(update=options)).run()
+    store = fit(features, fmri, **options)
+    for signal in layer.fits.singles:
+        assert row(store, signal.name, "r", "edge_share") == averages.edge_share([signal])
+
+
+NUISANCE = {"name": "gabor", "model": "bank", "layer": "energy", "signal_set": "set"}
+
+
+@pytest.fixture
+def gabor(tmp_path, latent):
+    """A feature space of another model, which holds what of the layer its gradient alone holds."""
+    return write_gabor(tmp_path / "gabor.zarr", latent)
+
+
+def write_gabor(path, latent, order=slice(None), **attrs):
+    generator = np.random.default_rng(11)
+    values = latent[:, 4:] @ generator.standard_normal((1, 12))
+    values = values + 0.2 * generator.standard_normal(values.shape)
+    described = {"model": "bank", "layer": "energy", **attrs}
+    write_features(path, 0, {"activation": values[order]}, IMAGE_IDS[order], **described)
+    return path
+
+
+def with_gabor(features, responses, gabor, *, bands=(NUISANCE,), **changes):
+    settings = SETTINGS.model_dump() | {"n_simplex_draws": 6, "selection": "gcv"} | changes
+    settings["nuisance"] = bands
+    return fit_encoding(
+        features=features,
+        layer="layer1",
+        responses=responses,
+        settings=EncodingSettings.model_validate(settings),
+        study="test",
+        nuisance=[gabor] * len(bands) if not isinstance(gabor, list) else gabor,
+    )
+
+
+def test_signals_must_exceed_the_nuisance_bands_too(tmp_path, features, fmri, gabor):
+    plain = fit(features, fmri, selection="gcv")
+    store = with_gabor(features, fmri, gabor)
+    assert row(plain, "gradient", "unique_r2", "unit_score").mean() > 0.05
+    # The latent that only the gradient had is the nuisance band's as well.
+    assert row(store, "gradient", "unique_r2", "unit_score").mean() < 0.03
+    alone = {
+        name: row(store, name, "r2", "unit_score").mean() for name in ("all_activations", "gabor")
+    }
+    assert alone["all_activations"] > row(plain, "all_activations", "r2", "unit_score").mean()
+    assert alone["all_activations"] > alone["gabor"] > 0
+    of_gabor = store.isel(score_row=store["signal"].values == "gabor")
+    assert list(of_gabor["measure"].values) == ["r", "r2", "r_normalised", "r2_normalised"]
+    assert set(of_gabor["role"].values) == {"nuisance"}
+    assert set(of_gabor["rule"].values) == {"activation"}
+    for variable in ("score", "unit_score", "boot"):
+        baseline = row(store, "all_activations", "r2", variable)
+        for signal in ("gradient", "control"):
+            gained = row(store, signal, "full_r2", variable) - baseline
+            np.testing.assert_allclose(row(store, signal, "unique_r2", variable), gained, atol=1e-6)
+    # What has no part in it is as it was.
+    for signal, measures in {
+        "activation": ("r", "r2"),
+        "gradient": ("r", "joint_r2", "split_signal_r2", "layer_unique_r2"),
+    }.items():
+        for measure in measures:
+            for variable in ("score", "unit_score", "boot", "null"):
+                np.testing.assert_array_equal(
+                    row(store, signal, measure, variable), row(plain, signal, measure, variable)
+                )
+    bands = [tuple(filter(None, names)) for names in store["fit_band"].values]
+    assert bands[int(row(store, "gradient", "unique_r2", "row_fit"))] == (
+        "all_activations", "gabor", "gradient",
+    )  # fmt: skip
+    assert bands[int(row(store, "activation", "reweighting_r2", "row_fit"))] == (
+        "all_activations", "gabor", "activation",
+    )  # fmt: skip
+    assert store.attrs["nuisance_digests"] == [open_store(gabor, kind="features").attrs["digest"]]
+    write_store(tmp_path / "fit.zarr", store, kind="encoding")
+    write_table(tmp_path / "fit.parquet", tidy_scores(store), kind="fit_scores")
+
+
+def test_the_layers_own_activation_gains_by_reweighting_beside_nuisance_bands_too(
+    features, fmri, gabor
+):
+    store = with_gabor(features, fmri, gabor)
+    gain = row(store, "activation", "reweighting_r2", "unit_score")
+    assert np.isfinite(gain).all()
+    assert np.abs(gain).mean() < 0.05
+
+
+def test_order_of_images_and_of_calls_does_not_matter_to_nuisance_bands(
+    tmp_path, latent, features, fmri, gabor
+):
+    order = np.random.default_rng(3).permutation(N_IMAGES)
+    shuffled = write_gabor(tmp_path / "shuffled.zarr", latent, order)
+    first, second = (with_gabor(features, fmri, path) for path in (gabor, shuffled))
+    xr.testing.assert_equal(first, second)
+
+
+def test_himalaya_agrees_on_what_predicts_beside_nuisance_bands(features, fmri, gabor):
+    ours = with_gabor(features, fmri, gabor, selection="kfold")
+    theirs = with_gabor(features, fmri, gabor, solver="himalaya")
+    for signal, measure in (
+        ("gabor", "r"),
+        ("all_activations", "r"),
+        ("gradient", "full_r"),
+        ("control", "full_r"),
+    ):
+        np.testing.assert_allclose(
+            row(ours, signal, measure, "unit_score"),
+            row(theirs, signal, measure, "unit_score"),
+            atol=0.02,
+        )
+    for store in (ours, theirs):
+        assert row(store, "gradient", "unique_r2", "unit_score").mean() < 0.03
+
+
+def test_two_nuisance_bands_and_signals_of_their_names_are_told_apart(features, fmri, gabor):
+    bands = (NUISANCE, {**NUISANCE, "name": "gradient"})
+    store = with_gabor(features, fmri, gabor, bands=bands)
+    found = [
+        (str(name), str(role))
+        for name, role in zip(store["signal"].values, store["role"].values, strict=True)
+    ]
+    for who in (("gradient", "learning"), ("gradient", "nuisance"), ("gabor", "nuisance")):
+        assert who in found
+    scores = store["score"].values
+    measures = store["measure"].values
+    same = [
+        scores[[place for place, who in enumerate(found) if who == (name, "nuisance")
+                and measures[place] == "r"]]
+        for name in ("gabor", "gradient")
+    ]  # fmt: skip
+    np.testing.assert_array_equal(*same)
+
+
+@pytest.mark.parametrize("n_components", [10, 500], ids=["fewer", "more than there are"])
+def test_reduced_activations_stand_beside_nuisance_bands(
+    tmp_path, features, fmri, gabor, n_components
+):
+    changes = {"baseline_components": n_components}
+    alone = with_gabor(features, fmri, gabor, **changes)
+    settings = EncodingSettings.model_validate(
+        SETTINGS.model_dump() | changes | {"n_simplex_draws": 6, "selection": "gcv",
+                                           "nuisance": [NUISANCE]}
+    )  # fmt: skip
+    shared = fit_encoding(
+        features=features[1:2],
+        layer="layer1",
+        responses=fmri,
+        settings=settings,
+        study="test",
+        baseline=reduced(tmp_path / "baseline.zarr", features, fmri, settings),
+        nuisance=[gabor],
+    )
+    xr.testing.assert_allclose(shared, alone, rtol=1e-9, atol=1e-12)
+    assert shared.attrs == alone.attrs
+
+
+def test_test_images_are_scored_beside_nuisance_bands(tmp_path, features, fmri, gabor):
+    marked = IMAGE_IDS[np.isin(GROUPS, ["photograph-00", "photograph-01", "photograph-02"])][::2]
+    path = with_test_images(tmp_path / "marked.zarr", fmri, marked, 4)
+    store = with_gabor(features, path, gabor)
+    gained = row(store, "gradient", "test_full_r2") - row(store, "all_activations", "test_r2")
+    np.testing.assert_allclose(row(store, "gradient", "test_unique_r2"), gained, atol=1e-6)
+    assert np.isfinite(row(store, "gabor", "test_r")).all()
+
+
+def test_nuisance_stores_that_are_not_those_of_their_bands_are_refused(
+    tmp_path, latent, features, fmri, gabor
+):
+    def wrong(match, gabor=gabor, error=EncodingError, bands=(NUISANCE,)):
+        with pytest.raises(error, match=match):
+            with_gabor(features, fmri, gabor, bands=bands)
+
+    wrong(r"names 1 bands \(gabor\), and 0 feature stores were given", gabor=[])
+    wrong("names 0 bands .none., and 1 feature stores", gabor=[gabor], bands=())
+    wrong("several bands are called gabor", bands=(NUISANCE, NUISANCE))
+    wrong(
+        r"gabor.zarr: is not the store of the nuisance band 'gabor' .*model 'bank', expected 'net'",
+        bands=({**NUISANCE, "model": "net"},),
+    )
+    wrong("layer 'energy', expected 'c1'", bands=({**NUISANCE, "layer": "c1"},))
+    wrong("signal_set 'set', expected 'x'", bands=({**NUISANCE, "signal_set": "x"},))
+    wrong(
+        "gabor.zarr: holds no signal 'gradient', only activation",
+        error=StoreError,
+        bands=({**NUISANCE, "signal": "gradient"},),
+    )
+    other = write_gabor(tmp_path / "other.zarr", latent, stimuli="others")
+    wrong("stimuli 'others', expected 'images'", gabor=other)
+    short = write_gabor(tmp_path / "short.zarr", latent, slice(0, -2))
+    wrong("short.zarr lacks 2 of the 60 images of .*fmri.zarr", gabor=short, error=StoreError)
+
+
+def test_command_takes_nuisance_stores_in_the_order_of_the_settings(
+    tmp_path, features, fmri, gabor
+):
+    settings = SETTINGS.model_dump(mode="json") | {"n_simplex_draws": 6, "nuisance": [NUISANCE]}
+    output, table = tmp_path / "out.zarr", tmp_path / "out.parquet"
+    main(["--features", *map(str, features), "--nuisance", str(gabor), "--layer", "layer1",
+          "--responses", str(fmri), "--settings", json.dumps(settings), "--study", "test",
+          "--output", str(output), "--table", str(table)])  # fmt: skip
+    scores = read_table(table, kind="fit_scores")
+    assert set(scores.loc[scores.role == "nuisance", "signal"]) == {"gabor"}
+    again = open_store(output, kind="encoding").attrs["settings"]["nuisance"]
+    assert again == [{**NUISANCE, "signal": "activation"}]

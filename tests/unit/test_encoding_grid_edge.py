@@ -14,3 +14,10 @@ def test_fits_are_counted_once_whatever_rows_they_have(tmp_path):
     assert edge_note(paths).startswith("2 of 4 fits have more than 10% of penalties on the edge")
     table.assign(edge_share=0.1).to_parquet(paths[0])
     assert edge_note(paths[:1]) == edge_note([]) == ""
+
+
+def test_the_signal_with_the_largest_share_speaks_for_its_fit(tmp_path):
+    rows = [("blocks.1", "s1", share) for share in (0.0, 0.05, 0.2)]
+    table = pd.DataFrame(rows, columns=["layer", "subject", "edge_share"])
+    table.to_parquet(tmp_path / "a.parquet")
+    assert edge_note([tmp_path / "a.parquet"]).startswith("1 of 1 fits")

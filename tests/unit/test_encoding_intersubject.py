@@ -12,7 +12,7 @@ from gradbrain.encoding.errors import EncodingError
 from gradbrain.encoding.intersubject import intersubject_ceilings
 from gradbrain.encoding.splits import grouped_folds
 from gradbrain.store import open_store, read_table, write_store
-from gradbrain.store.columns import CEILING_COLUMNS
+from gradbrain.vocabulary.artefacts import columns_of
 
 N_IMAGES, N_PEOPLE = 60, 4
 IMAGE_IDS = np.array([f"image-{number:02d}" for number in range(N_IMAGES)])
@@ -27,6 +27,8 @@ def attributes(subject, **attrs):
         "dataset": "made",
         "subject": subject,
         "modality": "meg",
+        "axis": "time",
+        "sensors": "sensors",
         "space": "sensors",
         "rotation_invariant": False,
         "roi_order": [],
@@ -45,6 +47,7 @@ def write_meg(path, values, order=None, images=slice(None), **attrs):
         coords={
             "image_id": ("image", IMAGE_IDS[order]),
             "group": ("image", GROUPS[order]),
+            "n_repeats": ("image", np.ones(len(order), dtype=int)),
             "time": ("time", TIMES),
             "sensor": ("sensor", attrs.pop("sensors", sensors)),
         },
@@ -66,6 +69,7 @@ def write_fmri(path, values, vertices, roi, ceiling=None, **attrs):
         coords={
             "image_id": ("image", IMAGE_IDS),
             "group": ("image", GROUPS),
+            "n_repeats": ("image", np.ones(N_IMAGES, dtype=int)),
             "roi": ("target", np.array(roi)),
             "hemisphere": ("target", np.array(["left"] * n_targets)),
             "vertex": ("target", np.array(vertices)),
@@ -73,7 +77,8 @@ def write_fmri(path, values, vertices, roi, ceiling=None, **attrs):
         },
         attrs=attributes(
             path.stem,
-            **{"modality": "fmri", "space": "fsaverage5", "roi_order": list(ROIS)} | attrs,
+            **{"modality": "fmri", "axis": "roi", "space": "fsaverage5", "roi_order": list(ROIS)}
+            | attrs,
         ),
     )
     write_store(path, dataset, kind="responses")
@@ -126,7 +131,7 @@ def by_measure(table, subject):
 
 def test_scores_are_those_of_a_regression_on_the_average_of_the_others(people, recordings):
     table = intersubject_ceilings(people, SETTINGS, study="test")
-    assert list(table.columns) == list(CEILING_COLUMNS)
+    assert list(table.columns) == list(columns_of("ceilings"))
     assert len(table) == N_PEOPLE * 2 * len(TIMES)
     for number in range(N_PEOPLE):
         wanted = expected(recordings[number], np.delete(recordings, number, axis=0))
@@ -135,7 +140,7 @@ def test_scores_are_those_of_a_regression_on_the_average_of_the_others(people, r
             np.testing.assert_allclose(found[name], values.mean(axis=1), rtol=1e-9, atol=1e-12)
     assert set(table["n_targets"]) == {5}
     assert set(table["n_other_subjects"]) == {N_PEOPLE - 1}
-    assert set(table["unit_kind"]) == {"time"}
+    assert set(table["axis"]) == {"time"}
     np.testing.assert_array_equal(table["time"].unique(), TIMES)
 
 
@@ -287,7 +292,7 @@ def test_people_who_share_nothing_have_no_ceiling_and_are_told_so(tmp_path, reco
         write_meg(tmp_path / "images" / "s1.zarr", recordings[1], images=slice(30, 60)),
     ]
     table = intersubject_ceilings(own_images, SETTINGS, study="test")
-    assert table.empty and list(table.columns) == list(CEILING_COLUMNS)
+    assert table.empty and list(table.columns) == list(columns_of("ceilings"))
     assert "belong to 3 groups, fewer than encoding.n_folds = 5" in caplog.text
     own_sensors = [
         write_meg(
@@ -310,6 +315,12 @@ def test_subjects_that_cannot_be_compared_are_refused(tmp_path, people, recordin
     with pytest.raises(EncodingError, match="elsewhere"):
         intersubject_ceilings([people[0], other], SETTINGS, study="test")
     values = np.random.default_rng(6).standard_normal((N_IMAGES, 4))
+    contacts = [
+        write_meg(tmp_path / "contacts" / f"s{number}.zarr", recordings[number], space="contacts")
+        for number in range(2)
+    ]
+    with pytest.raises(EncodingError, match="live in the space 'contacts'"):
+        intersubject_ceilings(contacts, SETTINGS, study="test")
     for space in ("T1w", "virtual"):
         voxels = [
             write_fmri(tmp_path / space / f"s{i}.zarr", values, range(4), ["V1"] * 2 + ["IT"] * 2,
@@ -332,7 +343,7 @@ def test_the_command_writes_the_table(tmp_path, people):
     output = tmp_path / "ceilings.parquet"
     main(["--responses", *map(str, people), "--settings", '{"n_folds": 5, "seed": 3}',
           "--study", "test", "--output", str(output)])  # fmt: skip
-    table = read_table(output, columns=CEILING_COLUMNS)
+    table = read_table(output, kind="ceilings")
     assert set(table["study"]) == {"test"}
     assert set(table["subject"]) == {
         open_store(path, kind="responses").attrs["subject"] for path in people

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge, RidgeCV
 
+from gradbrain.config.schema import EncodingSettings
+from gradbrain.encoding.band_weights import BandWeights, simplex_candidates
 from gradbrain.encoding.bands import BAND_TRACE, make_band, principal_components, standardise
 from gradbrain.encoding.errors import EncodingError
-from gradbrain.encoding.estimator import BandedRidge, simplex_candidates
+from gradbrain.encoding.estimator import BandedRidge
 from gradbrain.encoding.himalaya_reference import HimalayaRegression
 from gradbrain.encoding.regression import ClosedFormRegression
 from gradbrain.encoding.solver import (
@@ -329,21 +331,26 @@ def test_the_ends_of_a_pair_are_its_single_fits():
     )
 
 
-@pytest.mark.parametrize("widths", [(10, 15, 20), (60, 50, 40)], ids=["primal", "dual"])
-def test_three_bands_take_the_best_point_of_the_simplex_as_the_estimator_does(widths):
+def mixed_bands(widths, n_targets=30):
+    """Bands a, b, c, of which each third of the targets is made from one, and responses."""
     generator = np.random.default_rng(16)
     features = [generator.standard_normal((120, width)) for width in widths]
-    responses = generator.standard_normal((30, 120))
+    responses = generator.standard_normal((n_targets, 120))
     for number, values in enumerate(features):
-        targets = np.arange(30) % 3 == number
-        coefficients = generator.standard_normal((10, values.shape[1]))
+        targets = np.arange(n_targets) % 3 == number
+        coefficients = generator.standard_normal((int(targets.sum()), values.shape[1]))
         responses[targets] += coefficients @ values.T / np.sqrt(values.shape[1])
     bands = {
         name: make_band(values[:80], values[80:])
         for name, values in zip("abc", features, strict=True)
     }
     responses -= responses[:, :80].mean(axis=1, keepdims=True)
-    held_in = np.ascontiguousarray(responses[:, :80])
+    return bands, np.ascontiguousarray(responses[:, :80])
+
+
+@pytest.mark.parametrize("widths", [(10, 15, 20), (60, 50, 40)], ids=["primal", "dual"])
+def test_three_bands_take_the_best_point_of_the_simplex_as_the_estimator_does(widths):
+    bands, held_in = mixed_bands(widths)
     search = Search(PENALTIES, inner_folds=np.arange(80) % 5)
     candidates = simplex_candidates(3, 30, seed=0)
     ours = ClosedFormRegression(bands, held_in, search, 11).mixture("abc", candidates)
@@ -362,6 +369,97 @@ def test_three_bands_take_the_best_point_of_the_simplex_as_the_estimator_does(wi
         own = np.arange(30) % 3 == number
         for result in (ours, reference):
             assert result.band_weights[:, own].mean(axis=1).argmax() == number
+
+
+@pytest.mark.parametrize("n_bands", [1, 2, 3])
+def test_a_larger_fit_and_its_baseline_try_the_same_ratios_of_shared_bands(n_bands):
+    settings = EncodingSettings(n_band_weights=5, n_simplex_draws=8, seed=3)
+    weights = BandWeights.of(n_bands, settings)
+    for points in (weights.base, weights.extended, weights.with_fallback):
+        np.testing.assert_allclose(points.sum(axis=1), 1.0)
+        assert (points >= 0).all()
+    assert (weights.extended[:, -1] > 0).all()
+    tried = {tuple(row) for row in weights.base.round(6)}
+    assert len(tried) == len(weights.base)
+    for row in weights.extended[weights.extended[:, -1] < 1]:
+        ratios = row[:-1] / row[:-1].sum()
+        assert np.abs(weights.base - ratios).max(axis=1).min() < 1e-6
+    np.testing.assert_array_equal(weights.with_fallback[: len(weights.base), :-1], weights.base)
+    # Whatever the mixture of as many bands would try is among the points of the baseline.
+    count = {1: 1, 2: 5, 3: 8}[n_bands]
+    usual = simplex_candidates(n_bands, count, seed=3)
+    for row in usual:
+        assert np.abs(weights.base - row).max(axis=1).min() < 1e-6
+
+
+@pytest.mark.parametrize("widths", [(10, 15, 20), (60, 50, 40)], ids=["primal", "dual"])
+@pytest.mark.parametrize("shared", [False, True], ids=["per target", "per group"])
+def test_a_mixture_with_one_band_more_is_the_best_point_of_both_searches(widths, shared):
+    bands, held_in = mixed_bands(widths)
+    groups = np.arange(30) // 3 if shared else None
+    search = Search(PENALTIES, inner_folds=np.arange(80) % 5, target_groups=groups)
+    weights = BandWeights.of(2, EncodingSettings(n_band_weights=5, n_simplex_draws=20))
+    regression = ClosedFormRegression(bands, held_in, search, 5)
+    base = regression.mixture("ab", weights.base)
+    larger = regression.extension("ab", "c", weights)
+    whole = ClosedFormRegression(bands, held_in, search, 5).mixture("abc", weights.with_fallback)
+    np.testing.assert_allclose(larger.band_weights, whole.band_weights, atol=1e-10)
+    np.testing.assert_array_equal(larger.log10_penalty, whole.log10_penalty)
+    for one, other in zip(larger.parts, whole.parts, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-8)
+    np.testing.assert_allclose(larger.degrees_of_freedom, whole.degrees_of_freedom, atol=1e-6)
+    # A target that does without the new band keeps what it had, bit by bit.
+    without = larger.band_weights[2] == 0
+    assert 0 < without.sum() < 30 or shared
+    np.testing.assert_array_equal(larger.prediction[without], base.prediction[without])
+    np.testing.assert_array_equal(larger.band_weights[:2, without], base.band_weights[:, without])
+    np.testing.assert_array_equal(larger.log10_penalty[without], base.log10_penalty[without])
+
+
+@pytest.mark.parametrize("widths", [(10, 15, 20), (60, 50, 40)], ids=["primal", "dual"])
+def test_a_mixture_with_one_band_more_is_that_of_himalaya_where_both_choose_alike(widths):
+    bands, held_in = mixed_bands(widths)
+    search = Search(PENALTIES, "kfold", inner_folds=np.arange(80) % 5)
+    weights = BandWeights.of(2, EncodingSettings(n_band_weights=5, n_simplex_draws=20))
+    arguments = (bands, held_in, search, 5)
+    ours, theirs = (
+        solver(*arguments).extension("ab", "c", weights)
+        for solver in (ClosedFormRegression, HimalayaRegression)
+    )
+    alike = (np.abs(ours.band_weights - theirs.band_weights) < 1e-4).all(axis=0)
+    alike &= np.abs(ours.log10_penalty - theirs.log10_penalty) < 1e-4
+    assert alike.sum() >= 20
+    np.testing.assert_allclose(ours.prediction[alike], theirs.prediction[alike], atol=1e-3)
+
+
+@pytest.mark.parametrize("added", ["silent", "noise"])
+def test_a_band_that_tells_nothing_costs_and_gains_next_to_nothing(added):
+    generator = np.random.default_rng(17)
+    features = [generator.standard_normal((700, width)) for width in (40, 20, 30)]
+    share = generator.random(100)
+    responses = 1.5 * generator.standard_normal((100, 700))
+    for values, part in zip(features[:2], (share, 1 - share), strict=True):
+        made = generator.standard_normal((100, values.shape[1])) @ values.T
+        responses += np.sqrt(part / values.shape[1])[:, None] * made
+    if added == "silent":
+        features[2] = np.zeros((700, 30))
+    bands = {
+        name: make_band(values[:400], values[400:], allow_constant=True)
+        for name, values in zip("abc", features, strict=True)
+    }
+    responses -= responses[:, :400].mean(axis=1, keepdims=True)
+    held_in, truth = np.ascontiguousarray(responses[:, :400]), responses[:, 400:]
+    search = Search(penalty_grid(0, 8, 10))
+    weights = BandWeights.of(2, EncodingSettings())
+    regression = ClosedFormRegression(bands, held_in, search, 11)
+    base, larger = regression.mixture("ab", weights.base), regression.extension("ab", "c", weights)
+    gain = mean_r2(larger.prediction, truth) - mean_r2(base.prediction, truth)
+    # Weight on a silent band is a finer grid of penalties, and nothing else.
+    assert -0.005 < gain < 0.005
+    # A search that forgets what the baseline chose loses more by its choice alone.
+    draws = simplex_candidates(3, 50, seed=0)
+    fresh = ClosedFormRegression(bands, held_in, search, 11).mixture("abc", draws)
+    assert mean_r2(fresh.prediction, truth) < mean_r2(larger.prediction, truth)
 
 
 def test_standardisation_uses_training_statistics_and_drops_constant_columns():

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 
 import estimate_study
 import pytest
+import yaml
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.registries import Registries, read_yaml
-from gradbrain.config.schema import EncodingSettings, SignalEntry
+from gradbrain.config.schema import EncodingSettings
 from gradbrain.config.study import load_study
 from gradbrain.models.passes import forward_pass
 from gradbrain.plan import estimate
@@ -77,23 +77,43 @@ def test_the_size_of_a_store_is_that_of_its_arrays():
     assert found == pytest.approx(520_249, rel=0.3)
 
 
-def test_passes_are_counted_as_the_objectives_make_them():
-    def signal(objective):
-        rule = "activation" if objective is None else "backprop"
-        role = "activation" if objective is None else "learning"
-        return SignalEntry(name="x", role=role, rule=rule, objective=objective)
-
-    assert estimate.n_passes([signal(None)]) == 1
-    assert estimate.n_passes([signal(None), signal("feature_norm")]) == 2
-    # The stimulus, two views, and a backward pass, half of it for a layer in the middle.
-    assert estimate.n_passes([signal(None), signal("dino")]) == 4
-    assert estimate.n_passes([signal(None), signal("dino")], depth=0.5) == 3.5
-
-
-@pytest.mark.parametrize("objective", ["dino", "view_consistency", "contrastive"])
-def test_views_are_as_many_as_the_objective_draws(objective):
-    options = import_module(f"gradbrain.objectives.{objective}").Options()
-    assert estimate.EXTRA_PASSES[objective] == options.views.n_views
+def test_passes_are_counted_as_the_objectives_make_them(tmp_path):
+    signals = {
+        "views": {"role": "learning", "rule": "backprop", "objective": "dino"},
+        "more": {
+            "role": "learning",
+            "rule": "backprop",
+            "objective": "view_consistency",
+            "options": {"views": {"n_views": 7}},
+        },
+        "masks": {"role": "learning", "rule": "backprop", "objective": "masked_feature"},
+        "norm": {
+            "role": "control",
+            "rule": "backprop",
+            "objective": "feature_norm",
+            "control_of": {"rule": ["backprop"]},
+        },
+    }
+    sets = {
+        "none": ["activation"],
+        "two": ["activation", "views"],
+        "seven": ["activation", "more"],
+        "masked": ["activation", "masks"],
+        "control": ["activation", "views", "norm"],
+    }
+    content = {
+        "signals": signals,
+        "signal_sets": {name: {"signals": chosen} for name, chosen in sets.items()},
+    }
+    (tmp_path / "signals.yaml").write_text(yaml.safe_dump(content))
+    path = ROOT / "config" / "config.yaml"
+    config = read_yaml(path) | {"registries": [str(tmp_path)]}
+    plan = Plan(load_study(config, root=ROOT, where=str(path)), ROOT)
+    passes = {name: estimate.n_passes(plan, name) for name in sets}
+    # The stimulus, the views or masked copies of it, and a backward pass for each gradient.
+    assert passes == {"none": 1, "two": 4, "seven": 9, "masked": 4, "control": 5}
+    # Half a backward pass for a layer in the middle.
+    assert estimate.n_passes(plan, "two", depth=0.5) == 3.5
 
 
 def test_operations_of_a_network_are_those_that_its_authors_report():

@@ -16,14 +16,14 @@ from gradbrain.plan.code_inputs import WITHOUT_BEARING, import_closure
 from gradbrain.plan.command_line import check_config_option
 from gradbrain.plan.jobs import Plan
 from gradbrain.plan.roots import link_root
-from gradbrain.store import columns
+from gradbrain.vocabulary.artefacts import ARTEFACTS, columns_of
 
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = ROOT / "workflow"
 STAGES = ("datasets", "models", "objectives", "signals", "encoding", "rsa", "hierarchy", "figures")
 # Extraction is one stage of three packages, and reads images with the readers of datasets.
 EXTRACTION = ("models", "objectives", "signals")
-FOUNDATION = ("config", "store")
+FOUNDATION = ("config", "vocabulary", "store")
 
 
 def imports_of(file: Path) -> set[str]:
@@ -63,14 +63,36 @@ def listed_names(file: Path) -> list[tuple[int, set[str]]]:
 
 
 def test_columns_of_the_files_that_stages_exchange_stand_in_one_place():
-    contracts = [set(getattr(columns, name)) for name in dir(columns) if name.isupper()]
-    tables = [contract for contract in contracts if len(contract) > 5]
-    assert len(tables) >= 7
+    tables = [set(columns_of(kind)) for kind in ARTEFACTS if len(columns_of(kind)) > 5]
+    assert len(tables) >= 8
     for file in (*(LIBRARY / "gradbrain").rglob("*.py"), *(ROOT / "scripts").glob("*.py")):
-        for line, names in listed_names(file) if file.name != "columns.py" else []:
+        for line, names in listed_names(file) if file.name != "artefacts.py" else []:
             for contract in tables:
                 # Keys and what one figure shows are fewer.
                 assert len(names & contract) < 0.8 * len(contract), f"{file}:{line}"
+
+
+def test_paths_of_results_stand_in_one_place():
+    """No rule and no module spells a path below results/ but the declarations."""
+    spelled = re.compile(r"\"(\{?RESULTS\}?|results)/[^\"]*\.(zarr|parquet|csv|md|html|yaml)")
+    rules = [ROOT / "Snakefile", *(LIBRARY / "rules").glob("*.smk")]
+    for file in (*rules, *(LIBRARY / "gradbrain").rglob("*.py")):
+        if file.name == "artefacts.py":
+            continue
+        for number, line in enumerate(file.read_text().splitlines(), start=1):
+            place = f"{file.relative_to(ROOT)}:{number}: {line.strip()}"
+            assert not spelled.search(line.partition("#")[0]), place
+
+
+def test_paths_and_their_keys_lead_to_each_other():
+    for declared in ARTEFACTS.values():
+        keys = {key: f"a-{place}_b" for place, key in enumerate(declared.keys)}
+        assert declared.keys_of(declared.path(**keys)) == keys
+        assert declared.keys_of(declared.path()) == {key: f"{{{key}}}" for key in declared.keys}
+    with pytest.raises(KeyError, match="has no key"):
+        ARTEFACTS["claims"].path(model="m")
+    with pytest.raises(ValueError, match="no path of features"):
+        ARTEFACTS["features"].keys_of("results/features/m/l.zarr")
 
 
 @pytest.mark.parametrize("foundation", FOUNDATION)
@@ -131,7 +153,7 @@ def test_what_fetches_lists_or_reports_progress_is_no_input_of_any_job():
     plan = plan_of("tiny_meg", "objects92")
     stimuli = plan.code("prepare_stimuli", "gradbrain.datasets.dissimilarity")
     responses = plan.code("prepare_responses", "gradbrain.datasets.dissimilarity")
-    extraction = plan.extraction_code("tiny")
+    extraction = plan.extraction_code("tiny_a", "tiny")
     assert str(file_of("gradbrain.datasets.dissimilarity")) in stimuli
     assert str(file_of("gradbrain.signals.extraction")) in extraction
     without = {str(file_of(module)) for module in WITHOUT_BEARING}
@@ -271,7 +293,9 @@ def test_features_of_another_precision_are_refused_and_not_remade(
     model, _, layer, stimuli = next(key for key in plan.all_features() if key[1] == signal_set)
     store = Path(plan.features(model, layer, signal_set, stimuli))
     store.mkdir(parents=True)
-    definition = feature_definition(plan.model_entry(model), plan.signal_set(signal_set))
+    definition = feature_definition(
+        plan.model_entry(model), plan.signal_set(signal_set), plan.plugins
+    )
     attributes = {"definition": definition, "precision": "bf16"}
     (store / "zarr.json").write_text(json.dumps({"attributes": attributes}))
     with pytest.raises(GradbrainError) as refused:

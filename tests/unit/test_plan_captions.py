@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -30,13 +31,23 @@ NSD = {
 def plan_of(tmp_path):
     def plan_of(model="clip_large", dataset="captioned_nsd", calibration=None, **options):
         signal_set = {
-            "signals": ["activation", "gradient_bank", "gradient_shuffled_image_text"],
+            "signals": ["activation", "gradient_bank", "shuffled_bank"],
             "calibration": calibration or "captioned_calibration",
         }
         bank = {"role": "learning", "rule": "backprop", "objective": "image_text"}
+        shuffled = {
+            "role": "control",
+            "rule": "backprop",
+            "objective": "shuffled_cotangent",
+            "options": {"objective": "image_text"},
+            "control_of": ["gradient_bank"],
+        }
         content = {
             "signals.yaml": {
-                "signals": {"gradient_bank": {**bank, "options": options}},
+                "signals": {
+                    "gradient_bank": {**bank, "options": options},
+                    "shuffled_bank": shuffled,
+                },
                 "signal_sets": {
                     "mine": signal_set,
                     "unshuffled": {**signal_set, "signals": ["activation", "gradient_bank"]},
@@ -87,7 +98,7 @@ def test_images_without_captions_are_refused_by_name(plan_of, dataset, stimuli):
 
 def test_calibration_images_need_captions_to_be_shuffled_or_a_bank_and_else_none(plan_of):
     message = "the images of stimulus set 'calibration' have no captions"
-    with pytest.raises(GradbrainError, match=rf"gradient_shuffled_image_text'.*{message}"):
+    with pytest.raises(GradbrainError, match=rf"shuffled_bank'.*{message}"):
         plan_of(calibration="calibration")().check_signals()
     plan_of(calibration="calibration")("unshuffled").check_signals()
     with pytest.raises(GradbrainError, match=rf"gradient_bank'.*{message}"):
@@ -110,9 +121,9 @@ def test_only_jobs_that_compare_with_text_depend_on_the_code_of_text_towers(plan
     modules = ("objectives/image_text.py", "models/text_tower.py")
     for module in modules:
         path = str(ROOT / "workflow" / "gradbrain" / module)
-        assert path in plan.extraction_code("mine")
-        assert path in plan.extraction_code("image_text")
-        assert path not in plan.extraction_code("paper")
+        assert path in plan.extraction_code("clip_large", "mine")
+        assert path in plan.extraction_code("clip_large", "image_text")
+        assert path not in plan.extraction_code("clip_large", "paper")
 
 
 def test_a_text_tower_that_lies_here_is_an_input_of_the_jobs_that_read_it(
@@ -137,11 +148,12 @@ def test_a_text_tower_bears_on_signals_that_compare_with_text_alone(plan_of):
     entry = REGISTRIES.model("clip_large", where="test")
     tower = TextTower(repository="other/tower", kind="clip")
     changed = entry.model_copy(update={"text_tower": tower})
+    definition = partial(feature_definition, plugins=REGISTRIES.plugins)
     with_text, without = (
         REGISTRIES.signal_set(name, where="test") for name in ("image_text", "paper")
     )
-    assert feature_definition(entry, without) == feature_definition(changed, without)
-    assert feature_definition(entry, with_text) != feature_definition(changed, with_text)
+    assert definition(entry, without) == definition(changed, without)
+    assert definition(entry, with_text) != definition(changed, with_text)
     plan = plan_of()()
     assert "text_tower" not in plan.extraction_entry("clip_large", "paper")
     assert "openai/clip-vit-large-patch14" in plan.extraction_entry("clip_large", "image_text")
@@ -163,7 +175,7 @@ def test_the_checks_import_neither_torch_nor_timm_nor_transformers(plan_of, tmp_
         "config = {'study': 'mine', 'registries': [%r], 'datasets': [{'name': 'captioned_nsd'}],"
         " 'models': [{'name': 'clip_large'}], 'features': {'signal_set': 'mine'}};"
         "plan = Plan(load_study(config, root=Path(%r), where='test'), Path(%r));"
-        "plan.check_signals(); plan.extraction_code('mine');"
+        "plan.check_signals(); plan.extraction_code('clip_large', 'mine');"
         "found = {'torch', 'timm', 'transformers'} & set(sys.modules); assert not found, found"
     )
     subprocess.run(

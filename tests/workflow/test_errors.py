@@ -88,8 +88,8 @@ def test_what_speaks_of_the_whole_study_is_not_made_from_a_part(checkout, target
 def test_a_missing_checkpoint_is_named_before_any_job(checkout):
     checkout.edit(
         "tests/workflow/tiny/models.yaml",
-        "untrained: true\n    seed: 1",
-        "checkpoint: weights/mine.safetensors",
+        "weights: {source: random, seed: 1}",
+        "weights: {source: file, path: weights/mine.safetensors}",
     )
     text = refuse(checkout)
     assert "data/weights/mine.safetensors" in text

@@ -40,7 +40,7 @@ REGISTRY = {
             "small_clip": {
                 "architecture": "test_vit",
                 "kwargs": {"img_size": 32, "num_classes": 12},
-                "untrained": True,
+                "weights": {"source": "random"},
                 "input_size": 32,
                 "text_tower": {"repository": "nobody/tiny-clip", "kind": "clip"},
             }

@@ -23,6 +23,7 @@ FRESH = {
     "score_hierarchy": 2,
     "test_claims": 1,
     "write_config": 1,
+    "write_entries": 1,
     "write_report": 1,
 }
 
@@ -198,6 +199,48 @@ def test_a_changed_plotting_module_redraws_its_figure_and_the_report_alone(finis
     assert finished.run() == {"plot_figure": 1, "write_report": 1}
 
 
+def test_a_renamed_column_of_the_claims_reruns_claims_and_what_reads_them_alone(finished):
+    declarations = "workflow/gradbrain/vocabulary/artefacts.py"
+    claims = 'template="results/{study}/claims.csv",\n        rule="test_claims",\n        version='
+    finished.edit(declarations, f"{claims}3", f"{claims}4")
+    finished.edit(declarations, 'Column("estimate", ', 'Column("effect", ')
+    # Of the figures one is drawn from the claims.
+    assert finished.planned() == {"test_claims": 1, "plot_figure": 1, "write_report": 1}
+
+
+def test_a_raised_version_of_one_kind_reruns_its_rule_and_what_follows(finished):
+    declarations = "workflow/gradbrain/vocabulary/artefacts.py"
+    maps = 'rule="collect_maps",\n        version='
+    finished.edit(declarations, f"{maps}3", f"{maps}4")
+    jobs = finished.planned()
+    assert jobs.pop("collect_maps") == 2
+    assert set(jobs) == {"plot_figure", "write_report"}
+
+
+def test_a_changed_label_or_colour_redraws_and_refits_nothing(finished):
+    n_figures = len(list((finished.folder / "results/tiny/figures").glob("*.pdf")))
+    redrawn = {"write_entries": 1, "plot_figure": n_figures, "write_report": 1}
+    finished.edit("config/signals.yaml", "label: gradient (DINO)", "label: the gradient")
+    assert finished.planned() == redrawn
+    finished.edit("config/signals.yaml", "label: the gradient", "label: gradient (DINO)")
+    finished.edit("config/signals.yaml", 'colour: "#D55E00"', 'colour: "#123456"')
+    assert finished.planned() == redrawn
+    finished.edit("config/signals.yaml", 'colour: "#123456"', 'colour: "#D55E00"')
+    finished.append("tests/workflow/tiny/models.yaml", "    label: a small network\n")
+    finished.edit("config/modalities.yaml", "label: MEG", "label: magnetoencephalography")
+    assert finished.planned() == redrawn
+
+
+def test_who_controls_whom_is_a_matter_of_the_hierarchy_and_of_no_fit(finished):
+    fixed = "objective: fixed_cotangent\n    control_of: {rule: [backprop]}"
+    finished.edit(
+        "config/signals.yaml", fixed, fixed.replace("{rule: [backprop]}", "[gradient_dino]")
+    )
+    jobs = finished.planned()
+    assert (jobs["score_hierarchy"], jobs["test_claims"]) == (2, 1)
+    assert not {"extract_features", "fit_encoding", "compute_rsa", "collect_scores"} & set(jobs)
+
+
 def test_an_added_module_reruns_nothing(finished):
     (finished.folder / "workflow/gradbrain/objectives/my_objective.py").write_text("X = 1\n")
     (finished.folder / "workflow/gradbrain/encoding/my_scores.py").write_text("X = 1\n")
@@ -284,12 +327,15 @@ def test_a_lost_store_is_rebuilt_with_the_same_content(finished):
 def test_a_damaged_store_is_refused_by_name(finished):
     store = finished.folder / "results/tiny/features/tiny_a"
     store = finished.folder / "results/features/tiny_a/blocks.5/tiny/tiny_fmri-s1.zarr"
-    shard = max(store.glob("gradient_dino/c/**/*"), key=lambda file: file.stat().st_size)
+    shard = max(store.glob("signals/gradient_dino/c/**/*"), key=lambda file: file.stat().st_size)
     shard.unlink()
     shutil.rmtree(finished.folder / "results/tiny/encoding/tiny_a/blocks.5/tiny_fmri-s1.zarr")
     done = finished.snakemake("--configfile", "tests/workflow/tiny/study.yaml", check=False)
     assert done.returncode != 0
-    assert "blocks.5/tiny/tiny_fmri-s1.zarr: its file gradient_dino/c" in done.stdout + done.stderr
+    assert (
+        "blocks.5/tiny/tiny_fmri-s1.zarr: its file signals/gradient_dino/c"
+        in done.stdout + done.stderr
+    )
 
 
 def test_a_subset_of_models_touches_no_file_of_the_whole_study(finished):
@@ -342,7 +388,8 @@ def write_weights(checkout, seed):
 def test_an_added_model_and_its_replaced_weights_leave_the_others_as_they_are(finished):
     others = ("features/tiny_[ab]/**/*", "tiny/*/tiny_[ab]/**/*", *WHOLE_STUDY)
     before = results_of_others(finished, *others)
-    entry = "architecture: mobilenetv2_050, checkpoint: weights/tiny_c.safetensors, input_size: 48"
+    weights = "{source: file, path: weights/tiny_c.safetensors}"
+    entry = f"architecture: mobilenetv2_050, weights: {weights}, input_size: 48"
     models = "tests/workflow/tiny/models.yaml"
     finished.edit(models, "models:", f"models:\n  tiny_c: {{{entry}}}")
     finished.edit(STUDY, "models:", "models:\n  - {name: tiny_c, layers: [blocks.2]}")
@@ -351,7 +398,9 @@ def test_an_added_model_and_its_replaced_weights_leave_the_others_as_they_are(fi
            "collect_maps": 1, "score_hierarchy": 1}  # fmt: skip
     jobs = finished.planned()
     assert own.items() <= jobs.items()
-    assert set(jobs) - set(own) == {"test_claims", "plot_figure", "write_config", "write_report"}
+    assert set(jobs) - set(own) == {
+        "test_claims", "plot_figure", "write_config", "write_entries", "write_report"
+    }  # fmt: skip
     assert finished.run("--config", "only_models=[tiny_c]") == own
 
     write_weights(finished, seed=1)
@@ -392,7 +441,7 @@ def test_studies_that_take_other_layers_in_one_pass_do_not_remake_each_others(ch
     text = (checkout.folder / STUDY).read_text().replace("study: tiny", "study: other")
     (checkout.folder / other).write_text(text.replace("[blocks.1, blocks.5]", "[blocks.5]"))
     checkout.run("features")
-    arrays = "features/tiny_a/*/tiny/*.zarr/activation/**/*"
+    arrays = "features/tiny_a/*/tiny/*.zarr/signals/activation/**/*"
     first = checkout.contents(arrays)
     assert checkout.dry_run(other, "features")[1] == {}
     # A layer that the first study does not take: the pass makes the shared one again, as it was.

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gradbrain.config.schema import DatasetEntry
+from gradbrain.config.registries import Registries
 from gradbrain.datasets.registry import read_options
 from gradbrain.store import open_store, read_table
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "tutorial.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
 # A file's name in a line of its own, before its content; or a block of commands.
 BLOCKS = re.compile(r"(?:^`([\w/.]+)`:\n\n)?^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
@@ -107,14 +108,16 @@ def test_the_regions_answer_to_the_network_at_all(followed):
     assert activation.groupby("roi")["value"].mean().max() > 0.1
 
 
-def test_further_examples_of_the_page_are_valid_entries():
+def test_further_examples_of_the_page_are_valid_entries(tmp_path):
     entries = {}
     for _, language, content in BLOCKS.findall(PAGE):
         if language == "yaml":
             entries |= yaml.safe_load(content).get("datasets", {}) if "adapter" in content else {}
-    assert set(entries) == {"brain_data", "meg_data", "zarr_data"}
-    for name, content in entries.items():
-        entry = DatasetEntry(name=name, **content)
+    assert set(entries) == {"brain_data", "meg_data", "eeg_data", "zarr_data"}
+    (tmp_path / "datasets.yaml").write_text(yaml.safe_dump({"datasets": entries}))
+    registries = Registries([ROOT / "config", tmp_path])
+    for name in entries:
+        entry = registries.dataset(name, where="tutorial")
         assert read_options(entry).responses.startswith("{")
 
 

@@ -18,9 +18,9 @@ if ENCODING.baseline_components is not None:
             script=plan.script("reduce_activations"),
             code=plan.code("reduce_activations"),
             features=features_of_all_layers,
-            responses=f"{RESULTS}/responses/{{subject}}.zarr",
+            responses=plan.path("responses"),
         output:
-            directory(f"{RESULTS}/baselines/{{model}}/{{subject}}.zarr"),
+            directory(plan.path("baseline")),
         log:
             f"logs/{study.name}/baselines/{{model}}/{{subject}}.log",
         benchmark:
@@ -33,7 +33,7 @@ if ENCODING.baseline_components is not None:
             runtime=240,
         params:
             settings=plan.baseline_settings(),
-            format_version=plan.format_version,
+            format_version=plan.version("baseline"),
         message:
             "Reduce the activations of all layers of {wildcards.model} in the folds of {wildcards.subject}"
         shell:
@@ -47,10 +47,11 @@ rule fit_encoding:
         code=ENCODING_CODE,
         features=features_of_fit,
         baseline=baseline_of_fit,
-        responses=f"{RESULTS}/responses/{{subject}}.zarr",
+        nuisance=nuisance_of_fit,
+        responses=plan.path("responses"),
     output:
-        store=directory(f"{RESULTS}/encoding/{{model}}/{{layer}}/{{subject}}.zarr"),
-        table=f"{RESULTS}/encoding/{{model}}/{{layer}}/{{subject}}.parquet",
+        store=directory(plan.path("encoding")),
+        table=plan.path("fit_scores"),
     log:
         f"logs/{study.name}/encoding/{{model}}/{{layer}}/{{subject}}.log",
     benchmark:
@@ -67,13 +68,13 @@ rule fit_encoding:
         settings=plan.as_json(ENCODING, without=("device",)),
         baseline=baseline_option,
         study=study.name,
-        format_version=plan.format_version,
+        format_version=(plan.version("encoding"), plan.version("fit_scores")),
     message:
         "Fit the responses of {wildcards.subject} to layer {wildcards.layer} of {wildcards.model}"
     shell:
         "python {input.script} --features {input.features:q} --layer {wildcards.layer:q}"
-        " --responses {input.responses:q} {params.baseline} --settings {params.settings:q}"
-        " --study {params.study:q} --device {resources.device}"
+        " --responses {input.responses:q} {params.baseline} --nuisance {input.nuisance:q}"
+        " --settings {params.settings:q} --study {params.study:q} --device {resources.device}"
         " --output {output.store:q} --table {output.table:q} > {log:q} 2>&1"
 
 
@@ -83,7 +84,7 @@ rule compute_ceilings:
         code=plan.code("compute_ceilings"),
         responses=responses_of_dataset,
     output:
-        f"{RESULTS}/ceilings/{{dataset}}.parquet",
+        plan.path("ceilings"),
     log:
         f"logs/{study.name}/ceilings/{{dataset}}.log",
     benchmark:
@@ -97,7 +98,7 @@ rule compute_ceilings:
     params:
         settings=plan.ceiling_settings(),
         study=study.name,
-        format_version=plan.format_version,
+        format_version=plan.version("ceilings"),
     message:
         "Predict the subjects of {wildcards.dataset} from one another"
     shell:
@@ -113,7 +114,7 @@ rule collect_scores:
         stores=encoding_stores,
         ceilings=plan.ceilings,
     output:
-        f"{RESULTS}/scores/{{model}}.parquet",
+        plan.path("scores"),
     log:
         f"logs/{study.name}/scores/{{model}}.log",
     benchmark:
@@ -128,7 +129,7 @@ rule collect_scores:
         layers=layers_of_model,
         subjects=plan.subjects,
         ceilings=ceilings_option,
-        format_version=plan.format_version,
+        format_version=plan.version("scores"),
     message:
         "Collect the scores of {wildcards.model}"
     shell:
@@ -143,7 +144,7 @@ rule collect_maps:
         tables=encoding_tables,
         stores=encoding_stores,
     output:
-        directory(f"{RESULTS}/maps/{{model}}.zarr"),
+        directory(plan.path("maps")),
     log:
         f"logs/{study.name}/maps/{{model}}.log",
     benchmark:
@@ -157,7 +158,7 @@ rule collect_maps:
         fits=fits_of_model,
         layers=layers_of_model,
         subjects=plan.subjects,
-        format_version=plan.format_version,
+        format_version=plan.version("maps"),
     message:
         "Collect the maps of {wildcards.model}"
     shell:

@@ -6,25 +6,70 @@ EXTRACTION = (
     " --stimuli {input.stimuli:q} --stimuli-name {wildcards.stimuli}"
     " --calibration {input.calibration:q} --data data --output {output:q}"
     " --batch-size {resources.batch_size} --device {resources.device}"
-    " --precision {params.precision} --threads {threads} > {log:q} 2>&1"
+    " --precision {params.precision} --threads {threads} --plugins {input.plugins:q}"
+    " --chain {params.chain:q} --feedback {input.feedback:q} > {log:q} 2>&1"
 )
 GPUS = 0 if FEATURES.device == "cpu" else 1
 
-if FEATURES.unit == "layer":
+
+rule fit_feedback:
+    input:
+        script=plan.script("fit_feedback"),
+        code=feedback_code,
+        plugins=feedback_plugins,
+        weights=weights_of_model,
+        calibration=plan.path("stimuli", stimuli="{calibration}"),
+    output:
+        directory(plan.path("feedback")),
+    log:
+        "logs/feedback/{model}/{signal}/{calibration}.log",
+    benchmark:
+        "logs/feedback/{model}/{signal}/{calibration}.benchmark.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 2
+    resources:
+        mem_mb=memory(16000),
+        runtime=240,
+        gpu=GPUS,
+        batch_size=FEATURES.batch_size,
+        device=FEATURES.device,
+    params:
+        model=feedback_model_json,
+        signal=fitted_signal_json,
+        chain=chain_of_model,
+        precision=FEATURES.precision,
+        format_version=plan.version("feedback"),
+    message:
+        "Fit the model of {wildcards.signal} for {wildcards.model} on the images of {wildcards.calibration}"
+    shell:
+        "python {input.script} --model {params.model:q} --signal {params.signal:q}"
+        " --chain {params.chain:q} --calibration {input.calibration:q}"
+        " --calibration-name {wildcards.calibration} --data data --output {output:q}"
+        " --batch-size {resources.batch_size} --device {resources.device}"
+        " --precision {params.precision} --threads {threads} --plugins {input.plugins:q}"
+        " > {log:q} 2>&1"
+
+
+if plan.layerwise_sets:
 
     rule extract_features:
         input:
             script=plan.script("extract_features"),
             code=extraction_code,
+            plugins=extraction_plugins,
             weights=model_weights,
-            stimuli="results/stimuli/{stimuli}.parquet",
+            stimuli=plan.path("stimuli"),
             calibration=calibration_images,
+            feedback=[],
         output:
-            directory("results/features/{model}/{layer}/{signal_set}/{stimuli}.zarr"),
+            directory(plan.path("features")),
         log:
             "logs/features/{model}/{layer}/{signal_set}/{stimuli}.log",
         benchmark:
             "logs/features/{model}/{layer}/{signal_set}/{stimuli}.benchmark.tsv"
+        wildcard_constraints:
+            signal_set="|".join(map(re.escape, plan.layerwise_sets)),
         conda:
             "../../envs/environment.yaml"
         threads: 2
@@ -39,58 +84,62 @@ if FEATURES.unit == "layer":
             signal_set=signal_set_json,
             layers="{layer}",
             depths=layer_depth,
+            chain=[],
             precision=FEATURES.precision,
-            format_version=plan.format_version,
+            format_version=plan.version("features"),
         message:
             "Extract {wildcards.signal_set} signals of {wildcards.model}, layer {wildcards.layer}, for the images of {wildcards.stimuli}"
         shell:
             EXTRACTION
 
-else:
 
-    for model, signal_set, layers in plan.fused_extractions():
+# One job for all layers of a model: as the study asks, or because a rule needs them all.
+for model, signal_set, layers in plan.fused_extractions():
 
-        # Layer lists differ between models, and outputs of a rule cannot depend on a wildcard.
-        rule:
-            name:
-                f"extract_features_{model}_{signal_set}".replace("-", "_").replace(
-                    ".", "_"
-                )
-            input:
-                script=plan.script("extract_features"),
-                code=plan.extraction_code(signal_set),
-                weights=plan.weights(model) + plan.text_weights(model, signal_set),
-                stimuli="results/stimuli/{stimuli}.parquet",
-                calibration=f"results/stimuli/{plan.signal_set(signal_set).calibration}.parquet",
-            output:
-                [
-                    directory(plan.features(model, layer, signal_set, "{stimuli}"))
-                    for layer in layers
-                ],
-            log:
-                f"logs/features/{model}/{signal_set}/{{stimuli}}.log",
-            benchmark:
-                f"logs/features/{model}/{signal_set}/{{stimuli}}.benchmark.tsv"
-            conda:
-                "../../envs/environment.yaml"
-            threads: 2
-            resources:
-                mem_mb=memory(16000),
-                runtime=480,
-                gpu=GPUS,
-                batch_size=FEATURES.batch_size,
-                device=FEATURES.device,
-            params:
-                model=plan.extraction_entry(model, signal_set),
-                signal_set=plan.as_json(plan.signal_set(signal_set)),
-                # Of the outputs, and so no reason to run again: studies that take other layers of a
-                # model share its features.
-                layers=layers_of_stores,
-                depths=depths_of_stores,
-                known_depths=plan.depths(model),
-                precision=FEATURES.precision,
-                format_version=plan.format_version,
-            message:
-                f"Extract {signal_set} signals of {model}, all layers in one pass, for the images of {{wildcards.stimuli}}"
-            shell:
-                EXTRACTION
+    # Layer lists differ between models, and outputs of a rule cannot depend on a wildcard.
+    rule:
+        name:
+            f"extract_features_{model}_{signal_set}".replace("-", "_").replace(".", "_")
+        input:
+            script=plan.script("extract_features"),
+            code=plan.extraction_code(model, signal_set),
+            plugins=plan.plugin_files(*plan.extraction_plugins(model, signal_set)),
+            weights=plan.weights(model) + plan.text_weights(model, signal_set),
+            stimuli=plan.path("stimuli"),
+            calibration=plan.path(
+                "stimuli", stimuli=plan.signal_set(signal_set).calibration
+            ),
+            feedback=plan.feedback(model, signal_set),
+        output:
+            [
+                directory(plan.features(model, layer, signal_set, "{stimuli}"))
+                for layer in layers
+            ],
+        log:
+            f"logs/features/{model}/{signal_set}/{{stimuli}}.log",
+        benchmark:
+            f"logs/features/{model}/{signal_set}/{{stimuli}}.benchmark.tsv"
+        conda:
+            "../../envs/environment.yaml"
+        threads: 2
+        resources:
+            mem_mb=memory(16000),
+            runtime=480,
+            gpu=GPUS,
+            batch_size=FEATURES.batch_size,
+            device=FEATURES.device,
+        params:
+            model=plan.extraction_entry(model, signal_set),
+            signal_set=plan.signal_set_json(signal_set),
+            # Of the outputs, and so no reason to run again: studies that take other layers of a
+            # model share its features.
+            layers=layers_of_stores,
+            depths=depths_of_stores,
+            chain=plan.chain(model) if plan.takes_chain(signal_set) else [],
+            known_depths=plan.depths(model),
+            precision=FEATURES.precision,
+            format_version=plan.version("features"),
+        message:
+            f"Extract {signal_set} signals of {model}, all layers in one pass, for the images of {{wildcards.stimuli}}"
+        shell:
+            EXTRACTION

@@ -3,16 +3,18 @@ rule plot_figure:
         script=plan.script("plot_figure"),
         code=figure_script_code,
         style=plan.asset("gradbrain/figures/gradbrain.mplstyle"),
+        plugins=figure_plugins,
+        entries=plan.path("entries"),
         results=figure_inputs,
     output:
         pdf=report(
-            f"{RESULTS}/figures/{{figure}}.pdf",
+            plan.path("figure", ending="pdf"),
             caption="../report/{figure}.rst",
             category="Figures",
             labels={"figure": "{figure}"},
         ),
-        png=f"{RESULTS}/figures/{{figure}}.png",
-        csv=f"{RESULTS}/figures/{{figure}}.csv",
+        png=plan.path("figure", ending="png"),
+        csv=plan.path("figure", ending="csv"),
     log:
         f"logs/{study.name}/figures/{{figure}}.log",
     benchmark:
@@ -27,9 +29,10 @@ rule plot_figure:
         settings=plan.as_json(study.settings.statistics),
         stem=subpath(output.pdf, strip_suffix=".pdf"),
         study=study.name,
-        format_version=plan.format_version,
+        format_version=plan.version("figure"),
     message:
         "Draw {wildcards.figure}"
     shell:
         "python {input.script} --figure {wildcards.figure} {params.options}"
+        " --entries {input.entries:q} --plugins {input.plugins:q}"
         " --settings {params.settings:q} --study {params.study:q} --output-stem {params.stem:q} > {log:q} 2>&1"

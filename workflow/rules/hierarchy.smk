@@ -5,7 +5,8 @@ rule score_hierarchy:
         tables=encoding_tables,
         stores=encoding_stores,
     output:
-        f"{RESULTS}/hierarchy/{{model}}.parquet",
+        table=plan.path("hierarchy"),
+        draws=directory(plan.path("hierarchy_draws")),
     log:
         f"logs/{study.name}/hierarchy/{{model}}.log",
     benchmark:
@@ -19,13 +20,16 @@ rule score_hierarchy:
         fits=fits_of_model,
         layers=layers_of_model,
         subjects=plan.subjects,
+        signal_set=plan.judged_signals(),
         settings=plan.as_json(study.settings.statistics),
-        format_version=plan.format_version,
+        format_version=(plan.version("hierarchy"), plan.version("hierarchy_draws")),
     message:
         "Summarise where and when the layers of {wildcards.model} show up"
     shell:
         "python {input.script} --fits {params.fits:q} --layers {params.layers:q}"
-        " --subjects {params.subjects:q} --settings {params.settings:q} --output {output:q} > {log:q} 2>&1"
+        " --subjects {params.subjects:q} --signal-set {params.signal_set:q}"
+        " --settings {params.settings:q} --output {output.table:q} --draws {output.draws:q}"
+        " > {log:q} 2>&1"
 
 
 rule test_claims:
@@ -33,9 +37,10 @@ rule test_claims:
         script=plan.script("test_claims"),
         code=plan.code("test_claims"),
         tables=hierarchy_tables,
+        draws=hierarchy_draws,
     output:
-        table=f"{RESULTS}/claims.csv",
-        summary=f"{RESULTS}/claims.md",
+        table=plan.path("claims"),
+        summary=plan.path("claims_page"),
     log:
         f"logs/{study.name}/claims.log",
     benchmark:
@@ -48,10 +53,10 @@ rule test_claims:
     params:
         settings=plan.as_json(study.settings.statistics),
         study=study.name,
-        format_version=plan.format_version,
+        format_version=(plan.version("claims"), plan.version("claims_page")),
     message:
         "Test the predictions"
     shell:
-        "python {input.script} --tables {input.tables:q} --settings {params.settings:q}"
-        " --study {params.study:q} --output {output.table:q} --summary {output.summary:q}"
+        "python {input.script} --tables {input.tables:q} --draws {input.draws:q}"
+        " --settings {params.settings:q} --study {params.study:q} --output {output.table:q} --summary {output.summary:q}"
         " > {log:q} 2>&1"

@@ -13,9 +13,12 @@ def stimuli_determined_by(wildcards):
 
 def stimuli_code(wildcards):
     return plan.code(
-        "prepare_stimuli",
-        f"gradbrain.datasets.{plan.stimuli[wildcards.stimuli].adapter}",
+        "prepare_stimuli", plan.adapter_plugin(plan.stimuli[wildcards.stimuli])
     )
+
+
+def stimuli_plugins(wildcards):
+    return plan.plugin_files(plan.adapter_plugin(plan.stimuli[wildcards.stimuli]))
 
 
 def stimuli_data(wildcards):
@@ -35,10 +38,13 @@ def responses_determined_by(wildcards):
 
 
 def response_code(wildcards):
-    return plan.code(
-        "prepare_responses",
-        f"gradbrain.datasets.{plan.study.subjects[wildcards.subject].adapter}",
-    )
+    entry = plan.study.subjects[wildcards.subject]
+    return plan.code("prepare_responses", plan.adapter_plugin(entry))
+
+
+def response_plugins(wildcards):
+    entry = plan.study.subjects[wildcards.subject]
+    return plan.plugin_files(plan.adapter_plugin(entry))
 
 
 def response_data(wildcards):
@@ -47,7 +53,7 @@ def response_data(wildcards):
 
 def subject_stimuli(wildcards):
     entry = plan.study.subjects[wildcards.subject]
-    return f"results/stimuli/{entry.stimuli_of(wildcards.subject)}.parquet"
+    return plan.path("stimuli", stimuli=entry.stimuli_of(wildcards.subject))
 
 
 def planting_features(wildcards):
@@ -59,7 +65,7 @@ def model_entry_json(wildcards):
 
 
 def signal_set_json(wildcards):
-    return plan.as_json(plan.signal_set(wildcards.signal_set))
+    return plan.signal_set_json(wildcards.signal_set)
 
 
 def layer_depth(wildcards):
@@ -67,18 +73,48 @@ def layer_depth(wildcards):
 
 
 def layers_of_stores(wildcards, output):
-    return [Path(store).parts[-3] for store in output]
+    return [plan.keys_of("features", store)["layer"] for store in output]
 
 
 def depths_of_stores(wildcards, output):
-    return [
-        plan.layer(Path(store).parts[-4], Path(store).parts[-3]).depth
-        for store in output
-    ]
+    keys = (plan.keys_of("features", store) for store in output)
+    return [plan.layer(key["model"], key["layer"]).depth for key in keys]
 
 
 def extraction_code(wildcards):
-    return plan.extraction_code(wildcards.signal_set)
+    return plan.extraction_code(wildcards.model, wildcards.signal_set)
+
+
+def extraction_plugins(wildcards):
+    return plan.plugin_files(
+        *plan.extraction_plugins(wildcards.model, wildcards.signal_set)
+    )
+
+
+def feedback_code(wildcards):
+    return plan.code(
+        "fit_feedback", *plan.feedback_plugins(wildcards.model, wildcards.signal)
+    )
+
+
+def feedback_plugins(wildcards):
+    return plan.plugin_files(*plan.feedback_plugins(wildcards.model, wildcards.signal))
+
+
+def feedback_model_json(wildcards):
+    return plan.feedback_model(wildcards.model, wildcards.signal)
+
+
+def fitted_signal_json(wildcards):
+    return plan.signal_entry(wildcards.signal)
+
+
+def chain_of_model(wildcards):
+    return plan.chain(wildcards.model)
+
+
+def weights_of_model(wildcards):
+    return plan.weights(wildcards.model)
 
 
 def model_weights(wildcards):
@@ -89,9 +125,8 @@ def model_weights(wildcards):
 
 
 def calibration_images(wildcards):
-    return (
-        f"results/stimuli/{plan.signal_set(wildcards.signal_set).calibration}.parquet"
-    )
+    calibration = plan.signal_set(wildcards.signal_set).calibration
+    return plan.path("stimuli", stimuli=calibration)
 
 
 def features_of_all_layers(wildcards):
@@ -106,16 +141,20 @@ def baseline_of_fit(wildcards):
     return plan.baseline(wildcards.model, wildcards.subject)
 
 
+def nuisance_of_fit(wildcards):
+    return plan.nuisance_features(wildcards.subject)
+
+
 def baseline_option(wildcards, input):
     return f"--baseline {shlex.quote(input.baseline[0])}" if input.baseline else ""
 
 
 def encoding_tables(wildcards):
-    return plan.whole_model(*plan.encoding(wildcards.model, suffix="parquet"))
+    return plan.whole_model(*plan.encoding(wildcards.model, kind="fit_scores"))
 
 
 def encoding_stores(wildcards):
-    return plan.whole_model(*plan.encoding(wildcards.model, suffix="zarr"))
+    return plan.whole_model(*plan.encoding(wildcards.model, kind="encoding"))
 
 
 def fits_of_model(wildcards):
@@ -135,7 +174,15 @@ def ceilings_option(wildcards, input):
 
 
 def hierarchy_tables(wildcards):
-    return plan.whole_study(*plan.per_model("hierarchy", "parquet"))
+    return plan.whole_study(*plan.per_model("hierarchy"))
+
+
+# The tables hold the digests of the draws: a folder that was written again as it was is no reason to
+# run what reads both.
+def hierarchy_draws(wildcards):
+    return [
+        ancient(path) for path in plan.whole_study(*plan.per_model("hierarchy_draws"))
+    ]
 
 
 def memory(mem_mb):
@@ -162,16 +209,24 @@ def reduction_memory(wildcards, attempt):
 
 
 def figure_script_code(wildcards):
-    return plan.code("plot_figure", f"gradbrain.figures.{wildcards.figure}")
+    return plan.code("plot_figure", *plan.figure_plugins(wildcards.figure))
+
+
+def figure_plugins(wildcards):
+    return plan.plugin_files(*plan.figure_plugins(wildcards.figure))
 
 
 def figure_inputs(wildcards):
-    inputs = plan.figure_inputs(wildcards.figure).values()
-    return plan.whole_study(*(path for paths in inputs for path in paths))
+    inputs = plan.figure_inputs(wildcards.figure)
+    return [
+        ancient(path) if kind == "hierarchy_draws" else path
+        for kind, paths in inputs.items()
+        for path in plan.whole_study(*paths)
+    ]
 
 
 def figure_options(wildcards):
     return " ".join(
-        f"--{kind} {shlex.join(paths)}"
+        f"--{kind.replace('_', '-')} {shlex.join(paths)}"
         for kind, paths in plan.figure_inputs(wildcards.figure).items()
     )

@@ -3,7 +3,7 @@ rule write_config:
         script=plan.script("write_config"),
         code=plan.code("write_config"),
     output:
-        f"{RESULTS}/config.yaml",
+        plan.path("config"),
     log:
         f"logs/{study.name}/config.log",
     conda:
@@ -13,11 +13,33 @@ rule write_config:
         runtime=10,
     params:
         config=plan.resolved_config(),
-        format_version=plan.format_version,
+        format_version=plan.version("config"),
     message:
         "Write out the settings of the study, defaults included"
     shell:
         "python {input.script} --config {params.config:q} --output {output:q} > {log:q} 2>&1"
+
+
+rule write_entries:
+    input:
+        script=plan.script("write_entries"),
+        code=plan.code("write_entries"),
+    output:
+        plan.path("entries"),
+    log:
+        f"logs/{study.name}/entries.log",
+    conda:
+        "../../envs/environment.yaml"
+    resources:
+        mem_mb=memory(1000),
+        runtime=10,
+    params:
+        entries=plan.entries(),
+        format_version=plan.version("entries"),
+    message:
+        "Write out labels, order and colours of what the study names"
+    shell:
+        "python {input.script} --entries {params.entries:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule write_report:
@@ -26,13 +48,17 @@ rule write_report:
         code=plan.code("write_report"),
         captions=plan.captions(),
         template=plan.asset("gradbrain/figures/report.html.jinja"),
-        config=f"{RESULTS}/config.yaml",
-        claims=f"{RESULTS}/claims.csv",
-        responses=expand(f"{RESULTS}/responses/{{subject}}.zarr", subject=plan.subjects),
-        scores=plan.per_model("scores", "parquet"),
-        figures=expand(f"{RESULTS}/figures/{{figure}}.png", figure=plan.figures),
+        plugins=plan.plugin_files(*plan.figure_plugins()),
+        config=plan.path("config"),
+        entries=plan.path("entries"),
+        claims=plan.path("claims"),
+        responses=plan.responses,
+        scores=plan.per_model("scores"),
+        figures=[
+            plan.path("figure", figure=figure, ending="png") for figure in plan.figures
+        ],
     output:
-        report(f"{RESULTS}/report.html", category="Report"),
+        report(plan.path("report"), category="Report"),
     log:
         f"logs/{study.name}/report.log",
     benchmark:
@@ -44,11 +70,12 @@ rule write_report:
         runtime=30,
     params:
         study=study.name,
-        format_version=plan.format_version,
+        format_version=plan.version("report"),
     message:
         "Write the report"
     shell:
         "python {input.script} --study {params.study:q} --config {input.config:q}"
         " --claims {input.claims:q} --figures {input.figures:q} --captions {input.captions:q}"
         " --responses {input.responses:q} --scores {input.scores:q}"
-        " --output {output:q} > {log:q} 2>&1"
+        " --entries {input.entries:q} --plugins {input.plugins:q} --output {output:q}"
+        " > {log:q} 2>&1"

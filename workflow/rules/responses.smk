@@ -2,10 +2,11 @@ rule prepare_responses:
     input:
         script=plan.script("prepare_responses"),
         code=response_code,
+        plugins=response_plugins,
         stimuli=subject_stimuli,
         features=planting_features,
     output:
-        directory(f"{RESULTS}/responses/{{subject}}.zarr"),
+        directory(plan.path("responses")),
     log:
         f"logs/{study.name}/responses/{{subject}}.log",
     benchmark:
@@ -19,10 +20,10 @@ rule prepare_responses:
         entry=response_entry,
         determined_by=responses_determined_by,
         data=response_data,
-        format_version=plan.format_version,
+        format_version=plan.version("responses"),
     message:
         "Prepare the responses of {wildcards.subject}"
     shell:
         "python {input.script} --entry {params.entry:q} --subject {wildcards.subject}"
         " --stimuli {input.stimuli:q} --data {params.data:q} --features {input.features:q}"
-        " --output {output:q} > {log:q} 2>&1"
+        " --plugins {input.plugins:q} --output {output:q} > {log:q} 2>&1"

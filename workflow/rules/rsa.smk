@@ -3,9 +3,9 @@ rule compute_rsa:
         script=plan.script("compute_rsa"),
         code=plan.code("compute_rsa"),
         features=features_of_all_layers,
-        responses=f"{RESULTS}/responses/{{subject}}.zarr",
+        responses=plan.path("responses"),
     output:
-        f"{RESULTS}/rsa/{{model}}/{{subject}}.parquet",
+        plan.path("rsa"),
     log:
         f"logs/{study.name}/rsa/{{model}}/{{subject}}.log",
     benchmark:
@@ -18,7 +18,7 @@ rule compute_rsa:
     params:
         settings=plan.as_json(study.settings.rsa),
         study=study.name,
-        format_version=plan.format_version,
+        format_version=plan.version("rsa"),
     message:
         "Compare the similarity structure of {wildcards.model} with that of {wildcards.subject}"
     shell:

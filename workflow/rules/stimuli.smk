@@ -2,8 +2,9 @@ rule prepare_stimuli:
     input:
         script=plan.script("prepare_stimuli"),
         code=stimuli_code,
+        plugins=stimuli_plugins,
     output:
-        "results/stimuli/{stimuli}.parquet",
+        plan.path("stimuli"),
     log:
         "logs/stimuli/{stimuli}.log",
     benchmark:
@@ -18,9 +19,10 @@ rule prepare_stimuli:
         determined_by=stimuli_determined_by,
         data=stimuli_data,
         registries=stimuli_registries,
-        format_version=plan.format_version,
+        format_version=plan.version("stimuli"),
     message:
         "List the images of stimulus set {wildcards.stimuli}"
     shell:
         "python {input.script} --entry {params.entry:q} --stimuli {wildcards.stimuli}"
-        " --data {params.data:q} --registries {params.registries:q} --output {output:q} > {log:q} 2>&1"
+        " --data {params.data:q} --registries {params.registries:q}"
+        " --plugins {input.plugins:q} --output {output:q} > {log:q} 2>&1"

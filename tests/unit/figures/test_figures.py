@@ -6,6 +6,7 @@ import importlib
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,11 +15,13 @@ import numpy as np
 import pandas as pd
 import plot_figure
 import pytest
+import xarray as xr
 from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from scipy import stats
+from trees.invented_study import FMRI, MEG, PAIR, inputs_of, write_hierarchy
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.schema import StatisticsSettings
@@ -36,16 +39,16 @@ from gradbrain.figures import (
     sensor_topography,
     style,
 )
-from gradbrain.figures.declarations import FOLDER, FigureError, declaration, figure_names
+from gradbrain.figures.declarations import FigureError, declaration, figure_names
 from gradbrain.figures.inputs import FigureInputs
+from gradbrain.figures.names import Names
 from gradbrain.figures.save import save_figure
-from gradbrain.hierarchy.claims import ABSENT, NO_NULL, NOT_C1, TOO_FEW
 from gradbrain.hierarchy.statistics import bootstrap_interval
-from gradbrain.store import StoreError, read_table, write_table
+from gradbrain.store import StoreError, read_statistics, read_table, write_table
+from gradbrain.vocabulary.reasons import REASONS
 
 ALL = figure_names()
-WORKFLOW = FOLDER.parents[1]
-FMRI, PAIR, MEG = "simulated_fmri_backprop", "objects92", "simulated_meg_backprop"
+WORKFLOW = Path(style.__file__).parents[2]
 
 
 def new_axes():
@@ -81,7 +84,7 @@ def test_declarations_read_from_source_are_those_of_the_module(name):
     module = importlib.import_module(f"gradbrain.figures.{name}")
     assert said.inputs == module.INPUTS
     assert said.title == module.TITLE
-    assert said.modalities == module.MODALITIES
+    assert said.axes == module.AXES
     assert said.spaces == module.SPACES
 
 
@@ -99,19 +102,21 @@ def test_declarations_are_read_without_a_plotting_library():
 
 def test_a_surface_figure_applies_to_surface_data_only():
     surface = declaration("cortical_map")
-    assert surface.applies_to("fmri", "fsaverage5")
-    assert not surface.applies_to("fmri", "virtual")
-    assert not surface.applies_to("meg", "sensors")
-    assert declaration("rsa_summary").applies_to("meg", "sensors")
+    assert surface.applies_to("roi", "fsaverage5")
+    assert not surface.applies_to("roi", "virtual")
+    assert not surface.applies_to("time", "sensors")
+    assert declaration("rsa_summary").applies_to("time", "sensors")
+    assert not declaration("sensor_topography").applies_to("time", "contacts")
+    assert not declaration("rsa_summary").applies_to(None, "none")
 
 
 def test_an_unknown_figure_is_refused_with_the_names_there_are():
-    with pytest.raises(FigureError, match=r"unknown figure 'pie_chart'.*encoding_by_region"):
+    with pytest.raises(GradbrainError, match=r"no figure 'pie_chart'.*encoding_by_region"):
         declaration("pie_chart")
 
 
 def test_a_module_that_draws_no_figure_is_no_figure():
-    with pytest.raises(FigureError, match="unknown figure 'style'"):
+    with pytest.raises(GradbrainError, match="no figure 'style'"):
         declaration("style")
 
 
@@ -121,8 +126,24 @@ def test_a_module_that_draws_no_figure_is_no_figure():
 def arguments(name: str, files: dict[str, list[Path]], stem: Path) -> list[str]:
     listed = ["--figure", name, "--study", "invented", "--output-stem", str(stem)]
     for kind, paths in files.items():
-        listed += [f"--{kind}", *map(str, paths)]
+        listed += [f"--{kind.replace('_', '-')}", *map(str, paths)]
     return listed
+
+
+def module_of(name: str):
+    return importlib.import_module(f"gradbrain.figures.{name}")
+
+
+def with_changed_statistics(
+    files: dict[str, list[Path]],
+    folder: Path,
+    change: Callable[[pd.DataFrame], pd.DataFrame],
+) -> FigureInputs:
+    """Statistics of the first model with rows changed or left out, written and read again."""
+    found = read_statistics(files["hierarchy"][:1], files["hierarchy_draws"][:1])
+    part = found.of(change(found.table.copy()))
+    written, store = write_hierarchy(folder / "changed", "model", part)
+    return replace(inputs_of(files), hierarchy=(written,), hierarchy_draws=(store,))
 
 
 def only_first_model(files: dict[str, list[Path]]) -> dict[str, list[Path]]:
@@ -168,33 +189,37 @@ def test_a_missing_column_is_named(name, study, tmp_path):
     damaged = tmp_path / source.name
     write_table(damaged, read_table(source).drop(columns=needed))
     with pytest.raises(StoreError, match=needed):
-        plot_figure.main(arguments(name, {kind: [damaged]}, tmp_path / "figure"))
+        plot_figure.main(
+            arguments(name, only_first_model(study) | {kind: [damaged]}, tmp_path / "figure")
+        )
     assert not list(tmp_path.glob("figure*"))
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_a_result_that_was_not_given_is_named(name, tmp_path):
-    kind = declaration(name).inputs[0]
-    with pytest.raises(FigureError, match=f"--{kind}"):
-        plot_figure.main(arguments(name, {}, tmp_path / "figure"))
+def test_a_result_that_was_not_given_is_named(name, study, tmp_path):
+    for kind in declaration(name).inputs:
+        given = {other: paths for other, paths in study.items() if other != kind}
+        with pytest.raises(FigureError, match=f"--{kind.replace('_', '-')} "):
+            plot_figure.main(arguments(name, given, tmp_path / "figure"))
 
 
 @pytest.mark.parametrize(
     ("name", "lacking"),
     [
-        ("encoding_by_region", "meg"),
-        ("encoding_over_time", "fmri"),
-        ("best_layer_by_distance", "meg"),
-        ("peak_time_by_depth", "fmri"),
+        ("encoding_by_region", "time"),
+        ("encoding_over_time", "roi"),
+        ("best_layer_by_distance", "time"),
+        ("peak_time_by_depth", "roi"),
     ],
 )
 def test_a_study_without_fitting_data_is_told_so(name, lacking, study, tmp_path):
-    kind = declaration(name).inputs[0]
-    table = read_table(study[kind][0])
-    path = tmp_path / "part.parquet"
-    write_table(path, table[table["modality"] == lacking])
+    table = read_table(study["scores"][0])
+    scores = tmp_path / "part.parquet"
+    write_table(scores, table[table["axis"] == lacking])
+    changed = with_changed_statistics(study, tmp_path, lambda rows: rows[rows["axis"] == lacking])
+    inputs = replace(changed, scores=(scores,))
     with pytest.raises(FigureError, match=r"nothing to draw.*figures\.names"):
-        plot_figure.main(arguments(name, {kind: [path]}, tmp_path / "figure"))
+        module_of(name).select(inputs)
 
 
 def test_results_of_another_study_are_refused(study, tmp_path):
@@ -206,9 +231,8 @@ def test_results_of_another_study_are_refused(study, tmp_path):
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_figure_refuses_a_table_that_it_did_not_select(name):
-    module = importlib.import_module(f"gradbrain.figures.{name}")
     with pytest.raises(GradbrainError, match=f"'{name}'.*lacks the column"):
-        module.figure(pd.DataFrame({"dataset": ["a"]}))
+        module_of(name).figure(pd.DataFrame({"dataset": ["a"]}), Names())
 
 
 # --- style -------------------------------------------------------------------------------------
@@ -226,39 +250,6 @@ def test_scales_grow_lighter_all_the_way(colours):
     # Resampled to 8 bits, neighbouring shades may tie but never fall noticeably.
     assert np.diff(values).min() > -1e-3
     assert values[-1] - values[0] > 0.4
-
-
-def test_signals_that_share_a_panel_never_share_a_look():
-    roles = {
-        "activation": "activation",
-        "gradient_dino": "learning",
-        "gradient_cross_entropy": "learning",
-        "gradient_feature_norm": "control",
-        "gradient_fixed_cotangent": "control",
-        "gradient_shuffled_dino": "control",
-    }
-    colours = {style.signal_colour(name, role) for name, role in roles.items()}
-    labels = {style.signal_label(name) for name in roles}
-    assert len(colours) == len(labels) == len(roles)
-
-
-def test_order_is_activation_learning_controls_whatever_the_input_order():
-    roles = {
-        "gradient_shuffled_dino": "control",
-        "gradient_new_rule": "learning",
-        "gradient_feature_norm": "control",
-        "activation": "activation",
-        "gradient_dino": "learning",
-    }
-    expected = [
-        "activation",
-        "gradient_dino",
-        "gradient_new_rule",
-        "gradient_feature_norm",
-        "gradient_shuffled_dino",
-    ]
-    assert style.order_signals(roles, roles) == expected
-    assert style.order_signals(reversed(list(roles)), roles) == expected
 
 
 def test_white_text_is_legible_on_verdicts():
@@ -281,32 +272,34 @@ def test_interval_without_draws_is_students():
     )
 
 
-def subjects_of(n: int, random: np.random.Generator, n_draws: int = 30) -> pd.DataFrame:
-    """Rows of a statistic of `n` subjects, in the order of a table that is not sorted."""
+def subjects_of(
+    n: int, random: np.random.Generator, n_draws: int = 30
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """Rows of a statistic of `n` subjects in a table that is not sorted, and its draws."""
     value = random.uniform(-1, 1, n)
     units = value + random.normal(0, 0.1, n)
-    return pd.DataFrame(
+    rows = pd.DataFrame(
         {
             "subject": [f"s{i:02d}" for i in random.permutation(n)],
             "group": "a",
             "value": value,
             "value_at_units": units,
-            "boot": [unit + random.normal(0, 0.2, n_draws) for unit in units],
         }
     )
+    return rows, units[:, None] + random.normal(0, 0.2, (n, n_draws))
 
 
 def test_interval_is_that_of_the_claims():
-    rows = subjects_of(8, np.random.default_rng(1))
+    rows, boot = subjects_of(8, np.random.default_rng(1))
     rows.loc[3, "value"] = np.nan
-    rows.loc[4, "boot"][:5] = np.nan
-    drawn = intervals.with_bootstrap_interval(rows, ["group"], SETTINGS, within=(-1.0, 1.0))
+    boot[4, :5] = np.nan
+    drawn = intervals.with_bootstrap_interval(rows, boot, ["group"], SETTINGS, within=(-1.0, 1.0))
     known = rows[rows["value"].notna()].sort_values("subject")
     shift = known["value"] - known["value_at_units"]
-    boot = [np.clip(draws + by, -1, 1) for draws, by in zip(known["boot"], shift, strict=True)]
+    held = [np.clip(boot[row] + by, -1, 1) for row, by in shift.items()]
     claimed = bootstrap_interval(
         known["value"].to_numpy(),
-        boot,
+        held,
         resample_subjects=True,
         n_boot=SETTINGS.n_boot,
         seed=SETTINGS.seed,
@@ -314,33 +307,42 @@ def test_interval_is_that_of_the_claims():
     assert set(zip(drawn["ci_low"], drawn["ci_high"], strict=True)) == {claimed}
 
 
+def test_interval_takes_the_draws_of_its_own_rows():
+    rows, boot = subjects_of(12, np.random.default_rng(4))
+    part = rows.iloc[[7, 2, 9, 4, 11, 0]]
+    found = intervals.with_bootstrap_interval(part, boot, ["group"], SETTINGS)
+    alone = part.reset_index(drop=True)
+    expected = intervals.with_bootstrap_interval(alone, boot[part.index], ["group"], SETTINGS)
+    np.testing.assert_array_equal(found["ci_low"], expected["ci_low"])
+
+
 @pytest.mark.parametrize(
     ("n", "min_subjects", "drawn"), [(6, 6, 1), (5, 6, 0), (4, 2, 1), (3, 2, 0)]
 )
 def test_means_of_too_few_subjects_have_no_interval(n, min_subjects, drawn):
     settings = StatisticsSettings(min_subjects=min_subjects)
-    rows = subjects_of(n, np.random.default_rng(2))
-    found = intervals.with_bootstrap_interval(rows, ["group"], settings)
+    rows, boot = subjects_of(n, np.random.default_rng(2))
+    found = intervals.with_bootstrap_interval(rows, boot, ["group"], settings)
     assert found["ci_low"].notna().all() == bool(drawn)
     low, high = intervals.student_interval(rows["value"].to_numpy(), settings)
     assert np.isfinite([low, high]).all() == bool(drawn)
 
 
 def test_without_draws_there_is_no_bootstrap_interval():
-    rows = subjects_of(6, np.random.default_rng(3), n_draws=0)
-    found = intervals.with_bootstrap_interval(rows, ["group"], SETTINGS)
+    rows, boot = subjects_of(6, np.random.default_rng(3), n_draws=0)
+    found = intervals.with_bootstrap_interval(rows, boot, ["group"], SETTINGS)
     assert found[["ci_low", "ci_high"]].isna().all(axis=None)
 
 
-def of_subjects(inputs: FigureInputs, n: int, folder: Path) -> FigureInputs:
+def of_subjects(files: dict[str, list[Path]], n: int, folder: Path) -> FigureInputs:
     """The first subjects of each data set, in the tables that have any."""
-    found = {}
-    for kind in ("scores", "hierarchy"):
-        table = read_table(getattr(inputs, kind)[0])
-        kept = table["subject"].str[-2:].astype(int) <= n
-        found[kind] = (folder / f"{kind}.parquet",)
-        write_table(found[kind][0], table[kept])
-    return replace(inputs, **found)
+
+    def first(table: pd.DataFrame) -> pd.DataFrame:
+        return table[table["subject"].str[-2:].astype(int) <= n]
+
+    scores = folder / "scores.parquet"
+    write_table(scores, first(read_table(files["scores"][0])))
+    return replace(with_changed_statistics(files, folder, first), scores=(scores,))
 
 
 def bars(figure: Figure) -> list[np.ndarray]:
@@ -356,9 +358,9 @@ BY_SUBJECT = [best_layer_by_distance, peak_time_by_depth, control_comparison, en
 
 
 @pytest.mark.parametrize("module", BY_SUBJECT)
-def test_two_subjects_are_dots_with_a_mean_and_no_interval(module, figure_inputs, tmp_path):
-    data = module.select(of_subjects(figure_inputs, 2, tmp_path))
-    drawn = module.figure(data)
+def test_two_subjects_are_dots_with_a_mean_and_no_interval(module, study, names, tmp_path):
+    data = module.select(of_subjects(study, 2, tmp_path))
+    drawn = module.figure(data, names)
     texts = [text.get_text() for text in drawn.findobj(Text)]
     assert bars(drawn) == []
     assert not any("±" in text or "[" in text for text in texts)
@@ -368,8 +370,8 @@ def test_two_subjects_are_dots_with_a_mean_and_no_interval(module, figure_inputs
 
 
 @pytest.mark.parametrize("module", BY_SUBJECT)
-def test_intervals_of_enough_subjects_stay_within_the_axes(module, figure_inputs):
-    drawn = module.figure(module.select(figure_inputs))
+def test_intervals_of_enough_subjects_stay_within_the_axes(module, figure_inputs, names):
+    drawn = module.figure(module.select(figure_inputs), names)
     assert len(bars(drawn)) > 0
     for ax in drawn.axes:
         low, high = ax.get_ylim()
@@ -379,10 +381,10 @@ def test_intervals_of_enough_subjects_stay_within_the_axes(module, figure_inputs
 
 
 @pytest.mark.parametrize("module", BY_SUBJECT)
-def test_a_dot_per_subject(module, figure_inputs):
+def test_a_dot_per_subject(module, figure_inputs, names):
     data = module.select(figure_inputs)
-    (block, *_) = layout.blocks(data)
-    drawn = module.figure(block.data)
+    (block, *_) = layout.blocks(data, names)
+    drawn = module.figure(block.data, names)
     if module is encoding_by_region:
         units = data[data["dataset"] == block.dataset].groupby(["signal", "variant"])["roi"]
         expected = block.data["subject"].nunique() * int(units.nunique().sum())
@@ -396,26 +398,26 @@ def test_a_dot_per_subject(module, figure_inputs):
     )
 
 
-def test_best_layers_have_intervals_within_depth(figure_inputs):
+def test_best_layers_have_intervals_within_depth(figure_inputs, names):
     data = best_layer_by_distance.select(figure_inputs)
     assert data["ci_low"].min() >= 0
     assert data["ci_high"].max() <= 1
     assert data["score_high"][data["score_statistic"] == "spatial_r"].max() <= 1
     ax = best_layer_by_distance.plot_best_layer_by_distance(
-        one_panel(data, FMRI, "activation", "raw"), ax=new_axes()
+        one_panel(data, FMRI, "activation", "raw"), ax=new_axes(), names=names
     )
     assert ax.get_ylim() == pytest.approx((-0.04, 1.04))
     assert re.fullmatch(r"r = \+\d\.\d\d \[\S+, \S+\], n = 6", ax.texts[0].get_text())
 
 
-def test_two_layers_are_points_and_their_want_of_r_is_told_once(study, tmp_path):
-    table = read_table(study["hierarchy"][0])
-    peaks = table["statistic"] == "peak_time"
-    table.loc[table["statistic"] == "temporal_r", "value"] = np.nan
-    path = tmp_path / "hierarchy.parquet"
-    write_table(path, table[~peaks | table["layer"].isin(["blocks.0", "blocks.4"])])
-    data = peak_time_by_depth.select(FigureInputs(study="invented", hierarchy=(path,)))
-    drawn = peak_time_by_depth.figure(data)
+def test_two_layers_are_points_and_their_want_of_r_is_told_once(study, names, tmp_path):
+    def two_layers(table):
+        peaks = table["statistic"] == "peak_time"
+        table.loc[table["statistic"] == "temporal_r", "value"] = np.nan
+        return table[~peaks | table["layer"].isin(["blocks.0", "blocks.4"])]
+
+    inputs = with_changed_statistics(study, tmp_path, two_layers)
+    drawn = peak_time_by_depth.figure(peak_time_by_depth.select(inputs), names)
     texts = [text.get_text() for text in drawn.findobj(Text)]
     assert texts.count("no r: fewer than 3 layers peak") == 1
     assert "activation" in texts
@@ -471,7 +473,7 @@ def ceiling_line(ax):
     return lines[0] if lines else None
 
 
-def test_ceilings_between_subjects_are_drawn_behind_scores_that_they_bound(figure_inputs):
+def test_ceilings_between_subjects_are_drawn_behind_scores_that_they_bound(figure_inputs, names):
     times = encoding_over_time.select(figure_inputs)
     panel = one_panel(times, MEG, "activation", "raw")
     ax = encoding_over_time.plot_encoding_over_time(panel, ax=new_axes())
@@ -483,15 +485,18 @@ def test_ceilings_between_subjects_are_drawn_behind_scores_that_they_bound(figur
     assert line.get_zorder() < min(other.get_zorder() for other in courses if other.get_xdata()[0])
     regions = encoding_by_region.select(figure_inputs)
     panel = one_panel(regions, FMRI, "gradient_dino", "raw")
-    line = ceiling_line(encoding_by_region.plot_region_profile(panel, ax=new_axes()))
+    line = ceiling_line(encoding_by_region.plot_region_profile(panel, ax=new_axes(), names=names))
     np.testing.assert_allclose(line.get_ydata(), panel.groupby("roi_rank")["ceiling"].mean())
 
 
-def test_unique_parts_and_data_sets_without_shared_targets_have_no_ceiling(figure_inputs):
+def test_unique_parts_and_data_sets_without_shared_targets_have_no_ceiling(figure_inputs, names):
     regions = encoding_by_region.select(figure_inputs)
     for dataset, variant in ((FMRI, "unique"), (PAIR, "raw")):
         panel = one_panel(regions, dataset, "gradient_dino", variant)
-        assert ceiling_line(encoding_by_region.plot_region_profile(panel, ax=new_axes())) is None
+        assert (
+            ceiling_line(encoding_by_region.plot_region_profile(panel, ax=new_axes(), names=names))
+            is None
+        )
     panel = one_panel(encoding_over_time.select(figure_inputs), MEG, "gradient_dino", "unique")
     ax = encoding_over_time.plot_encoding_over_time(panel, ax=new_axes())
     assert ceiling_line(ax) is None
@@ -500,48 +505,49 @@ def test_unique_parts_and_data_sets_without_shared_targets_have_no_ceiling(figur
 @pytest.mark.parametrize(
     "module", [encoding_over_time, peak_time_by_depth, rsa_summary, sensor_topography]
 )
-def test_figures_of_latencies_name_what_told_the_onset(module, figure_inputs):
+def test_figures_of_latencies_name_what_told_the_onset(module, figure_inputs, names):
     data = module.select(figure_inputs)
     data = data[(data["dataset"] == MEG) & (data["model"] == data["model"].min())]
     assert set(data["onset_source"]) == {""}
     for source, named in (("", False), ("UPPT001", True)):
-        drawn = module.figure(data.assign(onset_source=source))
+        drawn = module.figure(data.assign(onset_source=source), names)
         texts = [text.get_text() for text in drawn.findobj(Text)]
         assert any("onset: UPPT001" in text for text in texts) == named
 
 
-def test_regions_without_distances_stand_side_by_side(figure_inputs):
+def test_regions_without_distances_stand_side_by_side(figure_inputs, names):
     data = best_layer_by_distance.select(figure_inputs)
     pair = one_panel(data, PAIR, "activation", "raw")
-    ax = best_layer_by_distance.plot_best_layer_by_distance(pair, ax=new_axes())
+    ax = best_layer_by_distance.plot_best_layer_by_distance(pair, ax=new_axes(), names=names)
     assert [tick.get_text() for tick in ax.get_xticklabels()] == ["EVC", "IT"]
     assert ax.texts[0].get_text().startswith("Δ depth = +0.80")
     along = one_panel(data, FMRI, "activation", "raw")
-    ax = best_layer_by_distance.plot_best_layer_by_distance(along, ax=new_axes())
+    ax = best_layer_by_distance.plot_best_layer_by_distance(along, ax=new_axes(), names=names)
     assert ax.get_xlabel() == "distance from V1 (mm)"
     assert ax.texts[0].get_text().startswith("r = +")
 
 
 def test_best_layers_are_those_of_the_studys_definition(figure_inputs, study, tmp_path):
-    table = read_table(study["hierarchy"][0])
-    centre = table["best_layer"] == "centre_of_mass"
-    table.loc[centre, "value"] = 0.123
-    path = tmp_path / "hierarchy.parquet"
-    write_table(path, table)
+    def marked(table):
+        table.loc[table["best_layer"] == "centre_of_mass", "value"] = 0.123
+        return table
+
     settings = figure_inputs.settings.model_copy(update={"best_layer": "centre_of_mass"})
-    inputs = FigureInputs(study="invented", hierarchy=(path,), settings=settings)
+    inputs = replace(with_changed_statistics(study, tmp_path, marked), settings=settings)
     assert set(best_layer_by_distance.select(inputs)["best_layer_depth"]) == {0.123}
     inputs = replace(inputs, settings=figure_inputs.settings)
     assert 0.123 not in set(best_layer_by_distance.select(inputs)["best_layer_depth"])
 
 
-def test_the_axis_of_peak_times_ends_where_peaks_do_and_not_where_intervals_do(figure_inputs):
+def test_the_axis_of_peak_times_ends_where_peaks_do_and_not_where_intervals_do(
+    figure_inputs, names
+):
     data = peak_time_by_depth.select(figure_inputs)
     subjects = data["subject"].unique()
     few = data[data["subject"].isin(subjects[:2])].copy()
     far = few["subject"] == subjects[1]
     few.loc[far, "peak_time_ms"] += 300.0
-    drawn = peak_time_by_depth.figure(few)
+    drawn = peak_time_by_depth.figure(few, names)
     peaks = few["peak_time_ms"]
     for ax in drawn.axes:
         low, high = ax.get_ylim()
@@ -550,62 +556,62 @@ def test_the_axis_of_peak_times_ends_where_peaks_do_and_not_where_intervals_do(f
 
 
 def test_peak_times_are_in_milliseconds_and_other_units_are_refused(study, tmp_path):
-    table = read_table(study["hierarchy"][0])
-    peaks = table["statistic"] == "peak_time"
-    path = tmp_path / "hierarchy.parquet"
-    write_table(path, table)
-    data = peak_time_by_depth.select(FigureInputs(study="invented", hierarchy=(path,)))
-    shown = table[peaks & table["role"].isin(["activation", "learning"])]
+    def in_samples(table):
+        table.loc[table["statistic"] == "peak_time", "unit"] = "samples"
+        return table
+
+    table = read_table(study["hierarchy"][0], kind="hierarchy")
+    shown = (table["statistic"] == "peak_time") & table["role"].isin(["activation", "learning"])
+    data = peak_time_by_depth.select(with_changed_statistics(study, tmp_path, lambda rows: rows))
     np.testing.assert_allclose(
-        np.sort(data["peak_time_ms"]), np.sort(1000 * shown["value"].to_numpy())
+        np.sort(data["peak_time_ms"]), np.sort(1000 * table.loc[shown, "value"].to_numpy())
     )
-    table.loc[peaks, "unit"] = "samples"
-    write_table(path, table)
     with pytest.raises(FigureError, match=r"unit \['samples'\]"):
-        peak_time_by_depth.select(FigureInputs(study="invented", hierarchy=(path,)))
+        peak_time_by_depth.select(with_changed_statistics(study, tmp_path, in_samples))
 
 
 def test_a_layer_without_a_peak_has_no_row(study, tmp_path):
-    table = read_table(study["hierarchy"][0])
-    gone = (table["statistic"] == "peak_time") & (table["layer"] == "blocks.2")
-    table.loc[gone, "value"] = np.nan
-    path = tmp_path / "hierarchy.parquet"
-    write_table(path, table)
-    data = peak_time_by_depth.select(FigureInputs(study="invented", hierarchy=(path,)))
+    def one_less(table):
+        gone = (table["statistic"] == "peak_time") & (table["layer"] == "blocks.2")
+        table.loc[gone, "value"] = np.nan
+        return table
+
+    data = peak_time_by_depth.select(with_changed_statistics(study, tmp_path, one_less))
     assert "blocks.2" not in set(data["layer"])
 
 
 @pytest.mark.parametrize("nobody", [False, True])
-def test_regions_and_subjects_without_a_best_layer_are_left_out(study, tmp_path, nobody):
+def test_regions_and_subjects_without_a_best_layer_are_left_out(study, names, tmp_path, nobody):
     """Where no region is above chance in a person, or in anybody, there is nothing to draw."""
-    table = read_table(study["hierarchy"][0])
-    lost = (table["statistic"] == "best_layer_depth") & (table["variant"] == "unique")
-    if not nobody:
-        lost &= table["subject"].str.endswith("s01")
-    table.loc[lost, "value"] = np.nan
-    path = tmp_path / "hierarchy.parquet"
-    write_table(path, table)
-    data = best_layer_by_distance.select(FigureInputs(study="invented", hierarchy=(path,)))
-    assert best_layer_by_distance.figure(data).axes
+
+    def without(table):
+        lost = (table["statistic"] == "best_layer_depth") & (table["variant"] == "unique")
+        if not nobody:
+            lost &= table["subject"].str.endswith("s01")
+        table.loc[lost, "value"] = np.nan
+        return table
+
+    data = best_layer_by_distance.select(with_changed_statistics(study, tmp_path, without))
+    assert best_layer_by_distance.figure(data, names).axes
 
 
 def test_an_interval_counts_the_subjects_who_have_a_value(study, tmp_path):
-    table = read_table(study["hierarchy"][0])
-    lost = (table["statistic"] == "best_layer_depth") & ~table["subject"].str.endswith(
-        ("s01", "s02")
-    )
-    table.loc[lost, "value"] = np.nan
-    path = tmp_path / "hierarchy.parquet"
-    write_table(path, table)
-    data = best_layer_by_distance.select(FigureInputs(study="invented", hierarchy=(path,)))
+    def of_two(table):
+        lost = (table["statistic"] == "best_layer_depth") & ~table["subject"].str.endswith(
+            ("s01", "s02")
+        )
+        table.loc[lost, "value"] = np.nan
+        return table
+
+    data = best_layer_by_distance.select(with_changed_statistics(study, tmp_path, of_two))
     assert data["best_layer_depth"].notna().any()
     assert data[["ci_low", "ci_high"]].isna().all(axis=None)
 
 
-def test_what_the_claims_judge_stands_beside_unique_parts(figure_inputs):
+def test_what_the_claims_judge_stands_beside_unique_parts(figure_inputs, names):
     data = control_comparison.select(figure_inputs)
     for _, block in data.groupby(["dataset", "model"]):
-        assert control_comparison.places_of(block)[:3] == [
+        assert control_comparison.places_of(block, names)[:3] == [
             ("gradient_dino", "unique"),
             ("gradient_dino", "beyond_reweighting"),
             ("gradient_dino", "beyond_control"),
@@ -616,12 +622,11 @@ def test_what_the_claims_judge_stands_beside_unique_parts(figure_inputs):
 
 
 def test_the_control_shown_leaves_the_smallest_difference(study, tmp_path):
-    table = read_table(study["hierarchy"][0])
-    fixed = table["control"] == "gradient_fixed_cotangent"
-    table.loc[fixed, "value"] = 0.001
-    path = tmp_path / "hierarchy.parquet"
-    write_table(path, table)
-    data = control_comparison.select(FigureInputs(study="invented", hierarchy=(path,)))
+    def fixed_is_best(table):
+        table.loc[table["control"] == "gradient_fixed_cotangent", "value"] = 0.001
+        return table
+
+    data = control_comparison.select(with_changed_statistics(study, tmp_path, fixed_is_best))
     shown = data[data["quantity"] == "beyond_control"]
     assert set(shown["control"]) == {"gradient_fixed_cotangent"}
     np.testing.assert_allclose(shown["unique_r2"], 0.001)
@@ -633,23 +638,24 @@ def test_topographies_are_taken_at_each_layers_own_peak(figure_inputs):
     panel = data[(data["model"] == store.attrs["model"]) & (data["variant"] == "raw")]
     panel = panel[panel["signal"] == "activation"]
     assert sorted(set(panel["layer"])) == ["blocks.0", "blocks.2", "blocks.4"]
-    score = store[f"score_{MEG}"].sel(map_signal="activation", map_measure="r")
-    times = store[f"time_{MEG}"].values
+    score = store[MEG].to_dataset()["score"].sel(signal="activation", measure="r")
     for layer, rows in panel.groupby("layer"):
-        values = score.values[list(store["layer"].values).index(layer)]
-        mean = pd.Series(values[times > 0]).groupby(times[times > 0]).mean()
-        assert set(rows["time"]) == {mean.idxmax()}
+        own = score.sel(layer=layer)
+        mean = own.mean("sensor").sel(time=own["time"] > 0)
+        peak = float(mean["time"][mean.argmax("time")])
+        assert set(rows["time"]) == {peak}
         assert len(rows) == rows["sensor"].nunique() == 40
+        drawn = rows.set_index("sensor")["value"].loc[own["sensor"].values]
+        np.testing.assert_array_equal(drawn, own.sel(time=peak))
 
 
 def test_cortical_map_takes_the_best_layer_of_the_mean_score(figure_inputs):
     data = cortical_map.select(figure_inputs)
     store = figure_inputs.map_stores()[0]
-    score = store[f"score_{FMRI}"].sel(map_signal="gradient_dino", map_measure="unique_r2").values
+    maps = store[FMRI].to_dataset()
+    score = maps["score"].sel(signal="gradient_dino", measure="unique_r2").values
     panel = data[(data["model"] == store.attrs["model"]) & (data["variant"] == "unique")]
-    place = pd.MultiIndex.from_arrays(
-        [store[f"hemisphere_{FMRI}"].values, store[f"vertex_{FMRI}"].values]
-    )
+    place = pd.MultiIndex.from_arrays([maps["hemisphere"].values, maps["vertex"].values])
     panel = panel.set_index(["hemisphere", "vertex"]).loc[place]
     np.testing.assert_allclose(panel["score"], score.max(axis=0))
     depth = store["depth"].values[score.argmax(axis=0)]
@@ -675,15 +681,11 @@ def test_a_vertex_that_fsaverage5_does_not_have_is_refused(figure_inputs):
 
 def test_of_fsaverage_the_vertices_that_fsaverage5_shares_are_shown(figure_inputs):
     def on_fsaverage(store):
-        vertex = f"vertex_{FMRI}"
-        beyond = store[vertex].values.copy()
+        maps = store[FMRI].to_dataset(inherit=False)
+        beyond = maps["vertex"].values.copy()
         beyond[::2] += 10242
-        store = store.assign_coords({vertex: (store[vertex].dims, beyond)})
-        about = store.attrs["datasets"]
-        store.attrs = store.attrs | {
-            "datasets": about | {FMRI: {**about[FMRI], "space": "fsaverage"}}
-        }
-        return store
+        maps = maps.assign_coords(vertex=("target", beyond)).assign_attrs(space="fsaverage")
+        return xr.DataTree.from_dict({"/": store.to_dataset(), f"/{FMRI}": maps})
 
     class OnFsaverage(FigureInputs):
         def map_stores(self):
@@ -692,7 +694,7 @@ def test_of_fsaverage_the_vertices_that_fsaverage5_shares_are_shown(figure_input
     whole = cortical_map.select(figure_inputs)
     fields = {name: getattr(figure_inputs, name) for name in figure_inputs.__dataclass_fields__}
     shown = cortical_map.select(OnFsaverage(**fields))
-    assert declaration("cortical_map").applies_to("fmri", "fsaverage")
+    assert declaration("cortical_map").applies_to("roi", "fsaverage")
     assert len(shown) == len(whole) // 2
     assert shown["vertex"].max() < cortical_map.VERTICES_PER_HEMISPHERE
 
@@ -707,10 +709,10 @@ def test_colours_of_scores_end_at_a_percentile_and_not_at_an_outlier(figure_inpu
     assert cortical_map.score_range(data.assign(score=-0.01)) == (0.0, layout.UNIQUE_RANGE[1])
 
 
-def test_each_signal_has_two_lines_of_four_views_that_are_named(figure_inputs):
+def test_each_signal_has_two_lines_of_four_views_that_are_named(figure_inputs, names):
     data = cortical_map.select(figure_inputs)
     data = data[(data["model"] == data["model"].min())]
-    drawn = cortical_map.figure(data)
+    drawn = cortical_map.figure(data, names)
     texts = [text.get_text() for text in drawn.findobj(Text)]
     for label, _, _ in cortical_map.VIEWS:
         assert texts.count(label) == 3
@@ -737,16 +739,20 @@ def test_data_are_painted_where_their_vertices_are_and_nowhere_else():
 # --- overview of claims --------------------------------------------------------------------------
 
 
-def test_overview_has_a_cell_per_claim_in_the_colour_of_its_verdict(claims):
-    ax = claims_overview.plot_claims_overview(claims, ax=new_axes())
+def test_overview_has_a_cell_per_claim_in_the_colour_of_its_verdict(claims, names):
+    ax = claims_overview.plot_claims_overview(claims, ax=new_axes(), names=names)
     drawn = pd.Series([to_hex(patch.get_facecolor()).upper() for patch in ax.patches])
     expected = claims["verdict"].map({name: look[0] for name, look in style.VERDICTS.items()})
     assert drawn.value_counts().to_dict() == expected.value_counts().to_dict()
 
 
-def test_overview_keeps_all_of_its_text_on_the_page(claims):
+@pytest.mark.parametrize("reasons", [[], ["not_c1", "too_few"], list(REASONS)])
+def test_overview_keeps_all_of_its_text_on_the_page(claims, names, reasons):
+    for row, reason in enumerate(reasons):
+        claims.loc[row, ["estimate", "q"]] = np.nan
+        claims.loc[row, "reason"] = reason
     with style.applied():
-        figure = claims_overview.figure(claims)
+        figure = claims_overview.figure(claims, names)
         box = figure.get_tightbbox()
     width, height = figure.get_size_inches()
     assert box.x0 >= 0
@@ -756,23 +762,21 @@ def test_overview_keeps_all_of_its_text_on_the_page(claims):
 
 
 @pytest.mark.parametrize(
-    ("note", "estimate", "shown"),
+    ("reason", "estimate", "shown"),
     [
-        ("fewer than two subjects have this statistic", np.nan, ("✓ no test", "in < 2 subjects")),
-        (
-            "the hierarchy tables hold no such statistic (C2: the signal set has no control)",
-            np.nan,
-            ("✓ no test", "no control"),
-        ),
-        ("not judged: C1 is not supported for this signal", 0.3, ("✓ +0.30", "not judged")),
-        ("the statistic is undefined on permuted images", 0.3, ("✓ +0.30", "no null")),
+        ("too_few", np.nan, ("✓ no test", "in < 2 subjects")),
+        ("no_control", np.nan, ("✓ no test", "no control")),
+        ("no_statistic", np.nan, ("✓ no test", "no statistic")),
+        ("not_c1", 0.3, ("✓ +0.30", "not judged")),
+        ("no_null", 0.3, ("✓ +0.30", "no null")),
+        ("unreliable_signal", 0.3, ("✓ +0.30", "unreliable signal")),
         ("", np.nan, ("✓ no test", "")),
     ],
 )
-def test_a_claim_without_a_test_says_why(claims, note, estimate, shown):
+def test_a_claim_without_a_test_says_why(claims, names, reason, estimate, shown):
     claims.loc[0, ["estimate", "q"]] = [estimate, np.nan]
-    claims.loc[0, "note"] = note
-    ax = claims_overview.plot_claims_overview(claims.iloc[:1], ax=new_axes())
+    claims.loc[0, "reason"] = reason
+    ax = claims_overview.plot_claims_overview(claims.iloc[:1], ax=new_axes(), names=names)
     written = [text.get_text() for text in ax.texts]
     assert shown[0] in written
     assert shown[1] in written
@@ -781,21 +785,30 @@ def test_a_claim_without_a_test_says_why(claims, note, estimate, shown):
     assert bool(said) == bool(shown[1])
 
 
-def test_short_reasons_are_found_in_the_notes_that_claims_have():
-    for note in (TOO_FEW, ABSENT, NO_NULL, NOT_C1):
-        assert any(words in note for words in claims_overview.REASONS)
-
-
-def test_overview_is_no_wider_than_a_page_and_has_no_tiny_text(claims):
+def test_reasons_fit_into_their_cells(claims, names):
+    rows = claims.iloc[: len(REASONS)].assign(reason=list(REASONS), estimate=np.nan, q=np.nan)
     with style.applied():
-        drawn = claims_overview.figure(claims)
+        figure = claims_overview.figure(rows, names)
+        figure.draw_without_rendering()
+    (ax,) = figure.axes
+    short = {reason.short for reason in REASONS.values()}
+    found = [text for text in ax.texts if text.get_text() in short]
+    assert {text.get_text() for text in found} == short
+    for text in found:
+        box = text.get_window_extent().transformed(ax.transData.inverted())
+        assert box.width <= 0.94
+
+
+def test_overview_is_no_wider_than_a_page_and_has_no_tiny_text(claims, names):
+    with style.applied():
+        drawn = claims_overview.figure(claims, names)
     assert drawn.get_figwidth() <= 10
     assert min(text.get_fontsize() for text in drawn.findobj(Text) if text.get_text()) >= 7
 
 
-def test_an_unknown_verdict_is_refused(claims, tmp_path):
-    claims.loc[0, "verdict"] = "maybe"
+def test_an_unknown_verdict_or_reason_is_refused(claims, tmp_path):
     path = tmp_path / "claims.csv"
-    write_table(path, claims)
-    with pytest.raises(FigureError, match=r"unknown verdict \['maybe'\].*supported"):
-        claims_overview.select(FigureInputs(study="invented", claims=(path,)))
+    for column, value, known in (("verdict", "maybe", "supported"), ("reason", "why", "not_c1")):
+        write_table(path, claims.assign(**{column: value}))
+        with pytest.raises(FigureError, match=rf"unknown {column} \['{value}'\].*{known}"):
+            claims_overview.select(FigureInputs(study="invented", claims=(path,)))

@@ -45,14 +45,14 @@ class Page(HTMLParser):
 
 
 @pytest.fixture
-def results(tmp_path, claims):
+def results(tmp_path, claims, study):
     """Files of a study from which a report can be written."""
     (tmp_path / "figures").mkdir()
     figures = []
     for name in ("control_comparison", "encoding_by_region"):
         figures.append(tmp_path / "figures" / f"{name}.png")
         figures[-1].write_bytes(PIXEL)
-    write_table(tmp_path / "claims.csv", claims)
+    write_table(tmp_path / "claims.csv", claims, kind="claims")
     settings = {
         "study": "invented",
         "title": "An <invented> study",
@@ -63,6 +63,7 @@ def results(tmp_path, claims):
         "study": "invented",
         "config": tmp_path / "config.yaml",
         "claims": tmp_path / "claims.csv",
+        "entries": study["entries"][0],
         "figures": figures,
         "captions": sorted(CAPTIONS.glob("*.rst")),
         "output": tmp_path / "report.html",
@@ -162,11 +163,27 @@ def test_missing_numbers_are_dashes_and_never_nan(results, claims):
 
 def test_a_cell_without_a_test_says_why(results, claims):
     claims.loc[:, ["estimate", "q", "q_opposite"]] = np.nan
-    claims["note"] = "fewer than two subjects have this statistic"
-    write_table(results["claims"], claims)
+    write_table(results["claims"], claims.assign(reason="too_few"), kind="claims")
     page = report.render_report(**results)
     assert "no test</strong><small>in &lt; 2 subjects</small>" in page
     assert "says why (in &lt; 2 subjects: fewer than two subjects have the statistic)." in page
+    assert "activations do not. (fewer than two subjects have the statistic)" in page
+
+
+def test_the_part_of_cortex_that_a_claim_speaks_of_is_shown(results, claims):
+    claims["coverage"] = claims["axis"].map({"roi": "visual cortex", "time": ""})
+    write_table(results["claims"], claims.assign(reason="not_c1"), kind="claims")
+    page = report.render_report(**results)
+    part = "speaks of the part of cortex that was recorded: visual cortex"
+    whole, some = (
+        "C1 is not supported for this signal",
+        f"C1 is not supported for this signal; {part}",
+    )
+    # In the table of all claims, and in that of verdicts.
+    n_some, n_all = int((claims["axis"] == "roi").sum()), len(claims)
+    assert page.count(f"<small>{some}</small>") == n_some
+    assert page.count(f"<small>{whole}</small>") == n_all - n_some
+    assert f"({some})" in page
 
 
 @pytest.mark.parametrize(
@@ -183,13 +200,13 @@ def test_a_cell_without_a_test_says_why(results, claims):
         ),
     ],
 )
-def test_conclusions_follow_from_the_verdicts(claims, verdicts, said, unsaid):
+def test_conclusions_follow_from_the_verdicts(claims, names, verdicts, said, unsaid):
     rows = claims[(claims["dataset"] == "simulated_meg_backprop")]
     rows = rows[rows["model"] == rows["model"].iloc[0]]
     rows = rows[(rows["prediction"] == "P1") | rows["prediction"].isin(verdicts)].copy()
     unique = (rows["variant"] == "unique") & rows["prediction"].isin(verdicts)
     rows.loc[unique, "verdict"] = rows.loc[unique, "prediction"].map(verdicts)
-    (only,) = report.conclusions(rows)
+    (only,) = report.conclusions(rows, names)
     assert said in only["sentence"]
     assert unsaid not in only["sentence"]
     assert only["sentence"].startswith("predicts responses above chance")
@@ -224,13 +241,13 @@ def test_conclusions_follow_from_the_verdicts(claims, verdicts, said, unsaid):
         ),
     ],
 )
-def test_halves_of_a_conclusion_are_joined_as_they_relate(claims, verdicts, sentence):
+def test_halves_of_a_conclusion_are_joined_as_they_relate(claims, names, verdicts, sentence):
     rows = claims[(claims["dataset"] == "simulated_meg_backprop")]
     rows = rows[rows["model"] == rows["model"].iloc[0]]
     keys = list(zip(rows["prediction"], rows["variant"], strict=True))
     rows = rows[[key in verdicts for key in keys]].copy()
     rows["verdict"] = [verdicts[key] for key in keys if key in verdicts]
-    assert [row["sentence"] for row in report.conclusions(rows)] == [sentence]
+    assert [row["sentence"] for row in report.conclusions(rows, names)] == [sentence]
 
 
 def test_data_are_counted_per_subject(results, count_stores):
@@ -239,6 +256,7 @@ def test_data_are_counted_per_subject(results, count_stores):
     assert (row["subjects"], row["images"], row["targets"], row["masked"]) == (2, "4", "7–9", "3")
     assert (row["fits"], row["edge_fits"], row["edge_share"]) == (3, 1, 0.134)
     page = report.render_report(**results, responses=responses, scores=scores)
+    assert "<td>fMRI</td>" in page
     assert re.search(r">3</td>\s*<td[^>]*>1</td>\s*<td[^>]*>13.4 %</td>", page)
     assert "Cichy et al. 2014" in page
     assert "CC BY 4.0" in page

@@ -4,15 +4,33 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from gradbrain.config.schema import Cotangents, SignalEntry, SignalSet
 from gradbrain.store import write_store
+from gradbrain.vocabulary.roles import ACTIVATION, BASELINE, CONTROL, LEARNING, ROI, TIME
 
-ROLES = {
-    "activation": "activation",
-    "gradient_dino": "learning",
-    "gradient_feature_norm": "control",
-    "gradient_fixed_cotangent": "control",
-    "gradient_shuffled_dino": "control",
-}
+ALL = Cotangents(rule=("backprop",))
+SIGNAL_SET = SignalSet(
+    name="test",
+    signals=tuple(
+        SignalEntry(name=name, role=role, rule=rule, objective=objective, control_of=controlled)
+        for name, role, rule, objective, controlled in (
+            ("activation", ACTIVATION, "activation", None, ()),
+            ("gradient_dino", LEARNING, "backprop", "dino", ()),
+            ("gradient_feature_norm", CONTROL, "backprop", "feature_norm", ALL),
+            ("gradient_fixed_cotangent", CONTROL, "backprop", "fixed_cotangent", ALL),
+            (
+                "gradient_shuffled_dino",
+                CONTROL,
+                "backprop",
+                "shuffled_cotangent",
+                ("gradient_dino",),
+            ),
+        )
+    ),
+)
+# What the row of all layers' activations is called, and the axes of the modalities of these tests.
+ALL_ACTIVATIONS = "all_activations"
+AXES = {"fmri": ROI, "meg": TIME}
 LAYERS = ("blocks.0", "blocks.1", "blocks.2", "blocks.3", "blocks.4")
 DEPTHS = np.array([0.2, 0.4, 0.6, 0.8, 1.0])
 ROIS = ("V1", "V2", "V3", "V4", "LO")
@@ -21,13 +39,32 @@ TIMES = np.round(np.arange(-0.08, 0.81, 0.04), 3)
 N_DRAWS = 100
 
 
-def store_rows():
-    rows = [(signal, measure) for signal in ("activation", "all_activations") for measure in "r"]
-    rows += [("activation", "r2"), ("activation", "reweighting_r2")]
-    for signal, role in ROLES.items():
-        if role != "activation":
-            rows += [(signal, measure) for measure in ("r", "joint_r2", "unique_r2")]
+def store_rows(signal_set):
+    """Rows of a store: (signal, role, measure), all layers' activations among them."""
+    activation = signal_set.activation
+    rows = [(activation, ACTIVATION, "r"), (ALL_ACTIVATIONS, BASELINE, "r")]
+    rows += [(activation, ACTIVATION, measure) for measure in ("r2", "reweighting_r2")]
+    for signal in signal_set.signals:
+        if signal.role != ACTIVATION:
+            measures = ("r", "joint_r2", "unique_r2")
+            rows += [(signal.name, signal.role, measure) for measure in measures]
     return rows
+
+
+def identity_coords(rows, signal_set):
+    """Coordinates along ``score_row`` that say what each row is of."""
+    known = {(signal.name, signal.role): signal for signal in signal_set.signals}
+    entries = [known.get((name, role)) for name, role, _ in rows]
+    columns = {
+        "signal": [name for name, _, _ in rows],
+        "role": [role for _, role, _ in rows],
+        "rule": [entry.rule if entry else "" for entry in entries],
+        "objective": [(entry.objective or "") if entry else "" for entry in entries],
+        "measure": [measure for _, _, measure in rows],
+        "row_fit": ["one"] * len(rows),
+        "edge_share": np.zeros(len(rows)),
+    }
+    return {name: ("score_row", values) for name, values in columns.items()}
 
 
 def make_store(
@@ -36,6 +73,7 @@ def make_store(
     truth,
     layer,
     modality="fmri",
+    axis=None,
     dataset="brain",
     subject="brain-s1",
     model="net",
@@ -45,21 +83,25 @@ def make_store(
     n_draws=N_DRAWS,
     per_roi=4,
     rows=None,
+    signal_set=SIGNAL_SET,
     target_coords=None,
     **attrs,
 ):
-    """Write one store; ``truth(signal, measure, depth)`` gives the score of every unit."""
+    """Write one store; ``truth(signal, measure, depth)`` gives the score of every unit.
+
+    `rows` are (signal, role, measure).
+    """
     random = np.random.default_rng([seed, LAYERS.index(layer)])
-    rows = store_rows() if rows is None else rows
+    rows = store_rows(signal_set) if rows is None else rows
+    axis = AXES[modality] if axis is None else axis
     depth = float(DEPTHS[LAYERS.index(layer)])
-    meg = modality == "meg"
-    units = [str(t) for t in TIMES] if meg else list(ROIS)
-    score = np.array([truth(signal, measure, depth) for signal, measure in rows])
+    units = [str(t) for t in TIMES] if axis == TIME else list(ROIS)
+    score = np.array([truth(signal, measure, depth) for signal, _, measure in rows])
     unit_score = score + noise * random.standard_normal(score.shape)
     shape = (n_draws, *unit_score.shape)
     boot = unit_score + noise * random.standard_normal(shape)
     null = noise * random.standard_normal(shape)
-    if meg:
+    if axis == TIME:
         targets = np.repeat(unit_score, 2, axis=1)
         coords = {
             "time": ("target", np.repeat(TIMES, 2)),
@@ -91,11 +133,17 @@ def make_store(
             "unit_score": (("score_row", "unit"), unit_score),
             "boot": (("draw", "score_row", "unit"), boot),
             "null": (("draw", "score_row", "unit"), null),
+            **{
+                name: (("fit", "target"), np.ones((1, targets.shape[1])))
+                for name in ("penalty_log10", "band_weight", "effective_dof")
+            },
+            "unit_band_weight": (("fit", "unit"), np.ones((1, len(units)))),
         },
         coords={
-            "signal": ("score_row", [signal for signal, _ in rows]),
-            "measure": ("score_row", [measure for _, measure in rows]),
+            **identity_coords(rows, signal_set),
+            "fit": ("fit", ["one"]),
             "unit": ("unit", units),
+            "reliable": ("target", np.ones(targets.shape[1], dtype=bool)),
             **coords,
             **{name: ("target", values) for name, values in (target_coords or {}).items()},
         },
@@ -104,10 +152,12 @@ def make_store(
             "dataset": dataset,
             "subject": subject,
             "modality": modality,
+            "axis": axis,
+            "sensors": "sensors" if axis == TIME else "voxels",
             "model": model,
             "layer": layer,
             "depth": depth,
-            "roles": ROLES,
+            "signal_set": signal_set.name,
             "rotation_invariant": False,
             **extra,
             **attrs,
@@ -120,6 +170,12 @@ def make_store(
 @pytest.fixture(scope="session")
 def make_encoding_store():
     return make_store
+
+
+@pytest.fixture(scope="session")
+def signal_set():
+    """Signals of the stores that the other fixtures write."""
+    return SIGNAL_SET
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from scipy.stats import false_discovery_control
 
 from gradbrain.config.schema import StatisticsSettings
@@ -13,33 +14,43 @@ from gradbrain.hierarchy.statistics import (
     sign_flip_at_peaks,
     strictest,
 )
-from gradbrain.store.columns import CLAIM_COLUMNS
+from gradbrain.store import Statistics
+from gradbrain.vocabulary.artefacts import columns_of
+from gradbrain.vocabulary.reasons import REASONS
 
 SETTINGS = StatisticsSettings(n_boot=200)
+N_DRAWS = 199
 
 
-def rows(statistic, values, *, signal="gradient_dino", variant="raw", modality="meg", **labels):
-    """Rows of a hierarchy table: one per subject, image draws without noise."""
-    role = {"activation": "activation", "gradient_dino": "learning"}.get(signal, "learning")
+def rows(
+    statistic, values, *, signal="gradient_dino", variant="raw", modality="meg", n=5, **labels
+):
+    """Rows of statistics: one per subject, image draws without noise."""
+    role = labels.get("role", "learning")
     facts = {
         "study": "test",
         "dataset": "brain",
         "modality": modality,
+        "axis": {"fmri": "roi", "meg": "time"}[modality],
         "coverage": "",
         "model": "net",
         "signal": signal,
         "role": role,
+        "rule": "activation" if role == "activation" else "backprop",
+        "objective": "" if role == "activation" else "dino",
         "variant": variant,
         "statistic": statistic,
         "unit": "R2" if variant == "unique" else "r",
-        "n": 5,
+        "n": n,
         "layer": "",
+        "depth": np.nan,
         "roi": "",
+        "distance_mm": np.nan,
         "best_layer": "",
         "control": "",
-        "null": [0.00001 * k for k in range(-99, 100)],
-        "map": [],
-        "map_units": [],
+        "onset_source": "",
+        "null": 0.00001 * np.arange(-99, 100),
+        "map": None,
     }
     return pd.DataFrame(
         [
@@ -48,12 +59,32 @@ def rows(statistic, values, *, signal="gradient_dino", variant="raw", modality="
                 "subject": f"s{k:02d}",
                 "value": value,
                 "value_at_units": value,
-                "boot": [value] * 3,
+                "boot": np.full(N_DRAWS, value),
             }
             | labels
             for k, value in enumerate(values)
         ]
     )
+
+
+def statistics(*tables):
+    """Statistics of such rows, as they are read from files."""
+    frame = pd.concat(tables, ignore_index=True)
+    return Statistics(
+        table=frame[list(columns_of("hierarchy"))],
+        boot=np.stack(frame["boot"]),
+        null=np.stack(frame["null"]),
+        maps={row: one for row, one in frame["map"].items() if one is not None},
+    )
+
+
+def judged(*tables, settings=SETTINGS):
+    return judge(statistics(*tables), settings, study="test")
+
+
+def of_each(table, values):
+    """A column with the same array in each row."""
+    return pd.Series([values] * len(table), index=table.index)
 
 
 def learning_table(unique=0.05, lag=100.0, n=6):
@@ -116,8 +147,8 @@ def test_every_prediction_of_the_design_is_stated_once_with_its_direction():
 
 
 def test_a_unique_part_above_the_margin_opens_the_gate():
-    claims = judge([learning_table(unique=0.05)], SETTINGS, study="test")
-    assert list(claims.columns) == list(CLAIM_COLUMNS)
+    claims = judged(learning_table(unique=0.05))
+    assert tuple(claims.columns) == columns_of("claims")
     assert claim(claims, "C1")["verdict"] == "supported"
     assert claim(claims, "C1")["p"] == claim(claims, "C1")["p_min"] == 1 / 64
     assert claim(claims, "C1")["reference"] == 0.01
@@ -127,18 +158,18 @@ def test_a_unique_part_above_the_margin_opens_the_gate():
 
 
 def test_a_unique_part_below_the_margin_closes_it():
-    claims = judge([learning_table(unique=0.005)], SETTINGS, study="test")
+    claims = judged(learning_table(unique=0.005))
     assert claim(claims, "C1")["verdict"] == "contradicted"
     for name in ("P1", "P3"):
         row = claim(claims, name)
         assert row["verdict"] == "undetermined"
         assert np.isnan(row["q"]) and row["p"] == 1 / 64
-        assert "C1 is not supported" in row["note"]
+        assert row["reason"] == "not_c1"
     assert claim(claims, "P1", "raw")["verdict"] == "supported"
 
 
 def test_a_prediction_in_the_wrong_direction_is_contradicted():
-    claims = judge([learning_table(lag=-50.0)], SETTINGS, study="test")
+    claims = judged(learning_table(lag=-50.0))
     row = claim(claims, "P3")
     assert row["verdict"] == "contradicted"
     assert row["p"] == 1.0 and row["q_opposite"] == 1 / 64
@@ -146,7 +177,7 @@ def test_a_prediction_in_the_wrong_direction_is_contradicted():
 
 def test_p4_asks_for_a_falling_latency():
     falling = rows("temporal_r", [-0.9, -0.8, -0.7, -0.9, -0.8, -0.6], variant="unique")
-    claims = judge([pd.concat([learning_table(), falling])], SETTINGS, study="test")
+    claims = judged(learning_table(), falling)
     assert claim(claims, "P4")["direction"] == "less"
     assert claim(claims, "P4")["verdict"] == "supported"
 
@@ -157,18 +188,45 @@ def test_c2_takes_the_best_control_and_the_margin():
         return rows("control_difference", values, variant="unique", control=control)
 
     strong = [learning_table(), against("norm", 0.02), against("fixed", 0.2)]
-    row = claim(judge([pd.concat(strong)], SETTINGS, study="test"), "C2")
+    row = claim(judged(*strong), "C2")
     assert (row["control"], row["verdict"]) == ("norm", "supported")
     assert row["estimate"] == pytest.approx(0.0225)
     near = [learning_table(), against("norm", 0.004), against("fixed", 0.2)]
-    row = claim(judge([pd.concat(near)], SETTINGS, study="test"), "C2")
+    row = claim(judged(*near), "C2")
     assert (row["control"], row["verdict"]) == ("norm", "contradicted")
 
 
 def test_a_signal_without_controls_leaves_c2_undetermined():
-    row = claim(judge([learning_table()], SETTINGS, study="test"), "C2")
+    row = claim(judged(learning_table()), "C2")
     assert row["verdict"] == "undetermined" and row["n"] == 0 and np.isnan(row["p"])
-    assert "no control" in row["note"]
+    assert row["reason"] == "no_control"
+
+
+def test_a_statistic_that_is_not_there_is_no_missing_control():
+    """The unique part of P2 is asked for along regions, and nobody measured it."""
+    regions = rows("score_at_peak", [0.3] * 6, modality="fmri")
+    claims = judged(regions, rows("high_minus_early", [0.1] * 6, modality="fmri"))
+    assert claim(claims, "P2")["reason"] == "no_statistic"
+    assert claim(claims, "C1")["reason"] == "no_statistic"
+    assert claim(claims, "C2")["reason"] == "no_control"
+    assert claim(claims, "C2", "raw")["verdict"] == "descriptive"
+    assert claim(claims, "P2", "raw")["reason"] == ""
+
+
+def test_a_statistic_without_a_null_says_so():
+    table = rows("score_at_peak", [0.1, 0.2, 0.3])
+    table["null"] = of_each(table, np.full(N_DRAWS, np.nan))
+    row = claim(judged(table), "P1", "raw")
+    assert (row["reason"], row["verdict"]) == ("no_null", "undetermined")
+    assert np.isfinite(row["estimate"]) and np.isnan(row["p"])
+
+
+def test_every_row_without_a_test_has_a_code_of_the_vocabulary_and_no_other():
+    lonely = rows("temporal_r", [0.5, np.nan], signal="activation", role="activation")
+    claims = judged(learning_table(unique=0.005), lonely)
+    assert set(claims["reason"]) <= {"", *REASONS}
+    assert (claims["reason"] != "")[claims["p"].isna()].all()
+    assert (claims["q"].notna() == (claims["reason"] == "")).all()
 
 
 def test_a_claim_over_cortex_says_what_part_of_it_was_recorded():
@@ -181,19 +239,18 @@ def test_a_claim_over_cortex_says_what_part_of_it_was_recorded():
         ],
         ignore_index=True,
     )
-    whole = judge([table], SETTINGS, study="test").set_index(["prediction", "variant"])["note"]
-    assert not whole.str.contains("part of cortex").any()
-    covered = judge([table.assign(coverage=part)], SETTINGS, study="test")
-    notes = covered.set_index(["prediction", "variant"])["note"]
+    assert (judged(table)["coverage"] == "").all()
+    covered = judged(table.assign(coverage=part))
+    found = covered.set_index(["prediction", "variant"])
     for prediction in ("P1", "P5", "C1"):
-        assert notes[prediction].str.contains(part).all()
+        assert (found.loc[prediction, "coverage"] == part).all()
     # The contrast of early and higher visual cortex needs no more than these.
-    assert not notes["P2"].str.contains(part).any()
+    assert (found.loc["P2", "coverage"] == "").all()
     page = summary_page(covered, SETTINGS, study="test")
     assert f"P1, P5, C1: speaks of the part of cortex that was recorded: {part}." in page
-    # What else there is to say of a row is kept.
-    assert "C1 is not supported" in notes["P5", "unique"]
-    assert list(covered.columns) == list(CLAIM_COLUMNS)
+    # What else there is to say of a row is said apart.
+    assert found.loc[("P5", "unique"), "reason"] == "not_c1"
+    assert tuple(covered.columns) == columns_of("claims")
 
 
 def test_the_unique_part_must_exceed_another_weighting_of_the_layers():
@@ -201,7 +258,7 @@ def test_the_unique_part_must_exceed_another_weighting_of_the_layers():
     table = learning_table(unique=0.05)
     again = table["statistic"] == "beyond_reweighting"
     table.loc[again, ["value", "value_at_units"]] = 0.002
-    claims = judge([table], SETTINGS, study="test")
+    claims = judged(table)
     assert claim(claims, "C1")["estimate"] == pytest.approx(0.002)
     assert claim(claims, "C1")["verdict"] == "contradicted"
     assert claim(claims, "P3")["verdict"] == "undetermined"
@@ -210,29 +267,32 @@ def test_the_unique_part_must_exceed_another_weighting_of_the_layers():
 def test_what_shared_images_predict_by_chance_supports_nothing():
     """All subjects agree, and permuted images do as well: signs alone would call it found."""
     table = rows("score_at_peak", np.full(6, 0.05) + 0.001 * np.arange(6))
-    table["null"] = [list(np.linspace(-0.1, 0.1, 199))] * 6
-    row = claim(judge([table], SETTINGS, study="test"), "P1", "raw")
+    table["null"] = of_each(table, np.linspace(-0.1, 0.1, N_DRAWS))
+    row = claim(judged(table), "P1", "raw")
     assert row["verdict"] == "undetermined"
     assert row["p"] == pytest.approx(0.25, abs=0.02)
     # The null hypothesis of an order is no absence of prediction: signs alone decide.
     order = rows("temporal_r", np.full(6, 0.05), signal="activation", role="activation")
-    order["null"] = [list(np.linspace(-0.1, 0.1, 199))] * 6
-    assert claim(judge([order], SETTINGS, study="test"), "A1", "raw")["p"] == 1 / 64
+    order["null"] = of_each(order, np.linspace(-0.1, 0.1, N_DRAWS))
+    assert claim(judged(order), "A1", "raw")["p"] == 1 / 64
 
 
 def test_the_choice_of_places_is_made_anew_under_every_flip():
     rng = np.random.default_rng(3)
     maps = rng.normal(size=(6, 4, 30))
     table = rows("score_at_peak", np.zeros(6), n=4)
-    table["null"] = [list(np.linspace(-1e-6, 1e-6, 199))] * 6
-    table["map"] = [list(one.ravel()) for one in maps]
-    table["map_units"] = [[f"{unit:02d}" for unit in range(30)]] * 6
+    table["null"] = of_each(table, np.linspace(-1e-6, 1e-6, N_DRAWS))
+    units = [f"{unit:02d}" for unit in range(30)]
+    table["map"] = [
+        xr.DataArray(one, dims=("layer", "unit"), coords={"layer": list("abcd"), "unit": units})
+        for one in maps
+    ]
     chosen = [
         maps[k][np.arange(4), np.delete(maps, k, axis=0).mean(axis=0).argmax(axis=1)].mean()
         for k in range(6)
     ]
     table["value"] = table["value_at_units"] = chosen
-    row = claim(judge([table], SETTINGS, study="test"), "P1", "raw")
+    row = claim(judged(table), "P1", "raw")
     expected = strictest(
         [sign_flip_at_peaks(maps), image_permutation_test(np.mean(chosen), np.zeros(199))]
     )
@@ -244,7 +304,7 @@ def test_c2_asks_for_more_than_every_control_and_not_than_the_one_with_the_small
     values = [0.2, 0.2, 0.2, 0.2, -0.2, -0.2]
     unsteady = rows("control_difference", values, variant="unique", control="unsteady")
     table = pd.concat([learning_table(), steady, unsteady])
-    row = claim(judge([table], SETTINGS, study="test"), "C2")
+    row = claim(judged(table), "C2")
     assert (row["control"], row["verdict"]) == ("steady", "undetermined")
     assert row["p"] > 0.1
 
@@ -254,39 +314,39 @@ def test_a_lag_of_few_subjects_is_tested_by_resampled_images():
     table = learning_table(n=4)
     lag = table["statistic"] == "peak_lag_ms"
     table["boot"] = [
-        list(np.linspace(20, 180, 199)) if flag else boot
+        np.linspace(20, 180, N_DRAWS) if flag else boot
         for flag, boot in zip(lag, table["boot"], strict=True)
     ]
-    row = claim(judge([table], SETTINGS, study="test"), "P3")
+    row = claim(judged(table), "P3")
     assert (row["inference"], row["verdict"]) == ("these_subjects", "supported")
     assert row["p"] == row["p_min"] == 1 / 200
 
 
 def test_fewer_subjects_are_judged_by_image_permutation():
     table = learning_table(n=4)
-    row = claim(judge([table], SETTINGS, study="test"), "P1", "raw")
+    row = claim(judged(table), "P1", "raw")
     assert (row["inference"], row["n"]) == ("these_subjects", 4)
     assert row["p"] == row["p_min"] == 1 / 200
     assert row["verdict"] == "supported"
     enough = StatisticsSettings(n_boot=200, min_subjects=4)
-    row = claim(judge([table], enough, study="test"), "P1", "raw")
+    row = claim(judged(table, settings=enough), "P1", "raw")
     assert (row["inference"], row["p_min"]) == ("population", 1 / 16)
 
 
 def test_undefined_subjects_are_dropped_and_counted():
     values = [0.5, 0.6, 0.7, 0.5, 0.8, np.nan, 0.5, 0.9]
     table = rows("temporal_r", values, signal="activation", role="activation")
-    row = claim(judge([table], SETTINGS, study="test"), "A1", "raw")
+    row = claim(judged(table), "A1", "raw")
     assert row["n"] == 7
     assert row["p"] == 1 / 128
     assert row["estimate"] == pytest.approx(np.nanmean(values))
     lonely = rows("temporal_r", [0.5, np.nan], signal="activation", role="activation")
     # A data set of six stays a sample of people, whoever is undefined in it.
     five = rows("temporal_r", [*values[:5], np.nan], signal="activation", role="activation")
-    assert claim(judge([five], SETTINGS, study="test"), "A1", "raw")["inference"] == "population"
-    row = claim(judge([lonely], SETTINGS, study="test"), "A1", "raw")
+    assert claim(judged(five), "A1", "raw")["inference"] == "population"
+    row = claim(judged(lonely), "A1", "raw")
     assert row["verdict"] == "undetermined" and np.isnan(row["p"]) and row["n"] == 1
-    assert "fewer than two subjects" in row["note"]
+    assert row["reason"] == "too_few"
 
 
 def test_the_primary_best_layer_decides():
@@ -298,23 +358,21 @@ def test_the_primary_best_layer_decides():
                  role="activation", best_layer="centre_of_mass"),
         ]
     )  # fmt: skip
-    assert claim(judge([table], SETTINGS, study="test"), "A1", "raw")["estimate"] == pytest.approx(
-        0.5
-    )
+    assert claim(judged(table), "A1", "raw")["estimate"] == pytest.approx(0.5)
     other = StatisticsSettings(n_boot=200, best_layer="centre_of_mass")
-    assert claim(judge([table], other, study="test"), "A1", "raw").estimate == pytest.approx(0.7)
+    assert claim(judged(table, settings=other), "A1", "raw").estimate == pytest.approx(0.7)
 
 
 def test_intervals_of_best_layers_are_centred_where_the_estimate_is():
     table = rows("spatial_r", np.full(6, 0.5), signal="activation", modality="fmri",
                  role="activation", best_layer="argmax")  # fmt: skip
     table["value_at_units"] = 0.8
-    table["boot"] = [[0.7, 0.8, 0.9]] * 6
-    row = claim(judge([table], SETTINGS, study="test"), "A1", "raw")
+    table["boot"] = of_each(table, np.resize([0.7, 0.8, 0.9], N_DRAWS))
+    row = claim(judged(table), "A1", "raw")
     assert (row["ci_low"], row["ci_high"]) == pytest.approx((0.4, 0.6))
 
 
-def test_families_are_the_judged_rows_of_a_prediction_and_variant_in_a_data_set():
+def test_families_are_the_judged_rows_of_a_prediction_variant_and_rule_in_a_data_set():
     random = np.random.default_rng(0)
     tables = []
     for model, unique in (("a", 0.05), ("b", 0.06), ("c", 0.001)):
@@ -323,54 +381,76 @@ def test_families_are_the_judged_rows_of_a_prediction_and_variant_in_a_data_set(
         table.loc[lag, "value"] = random.normal(40, 60, lag.sum())
         table["model"] = model
         tables.append(table)
-    claims = judge(tables, SETTINGS, study="test")
+    claims = judged(*tables)
     raw = claims[(claims["prediction"] == "P3") & (claims["variant"] == "raw")]
     np.testing.assert_allclose(raw["q"], false_discovery_control(raw["p"]))
     unique = claims[(claims["prediction"] == "P3") & (claims["variant"] == "unique")]
-    judged = unique["model"] != "c"
+    is_open = unique["model"] != "c"
     np.testing.assert_allclose(
-        unique.loc[judged, "q"], false_discovery_control(unique.loc[judged, "p"])
+        unique.loc[is_open, "q"], false_discovery_control(unique.loc[is_open, "p"])
     )
-    assert unique.loc[~judged, "q"].isna().all()
+    assert unique.loc[~is_open, "q"].isna().all()
     # Another data set leaves them as they are.
     more = [table.assign(dataset="other") for table in tables]
-    both = judge([*tables, *more], SETTINGS, study="test")
+    both = judged(*tables, *more)
     own = both[both["dataset"] == "brain"].reset_index(drop=True)
     pd.testing.assert_frame_equal(own, claims)
+    # So does another rule.
+    more = [
+        table.assign(rule="feedback", signal="feedback_dino", value=table["value"] - 0.05)
+        for table in tables
+    ]
+    both = judged(*tables, *more)
+    own = both[both["rule"] == "backprop"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(own, claims)
+    raw = both[(both["prediction"] == "P1") & (both["variant"] == "raw")]
+    for _, family in raw.groupby("rule"):
+        np.testing.assert_allclose(family["q"], false_discovery_control(family["p"]))
+
+
+def test_controls_that_tie_are_shown_in_the_order_of_the_signal_set():
+    """A control's name decides nothing."""
+    for names in (("norm", "fixed"), ("fixed", "norm")):
+        table = [learning_table()]
+        table += [
+            rows("control_difference", np.full(6, 0.02), variant="unique", control=name)
+            for name in names
+        ]
+        assert claim(judged(*table), "C2")["control"] == names[0]
+
+
+def test_claims_say_what_their_signal_is():
+    claims = judged(learning_table().assign(modality="eeg"))
+    about = claims[["modality", "axis", "role", "rule", "objective"]].drop_duplicates()
+    assert about.to_numpy().tolist() == [["eeg", "time", "learning", "backprop", "dino"]]
+    # Along time, whatever the modality is called.
+    assert set(claims["prediction"]) == {"P1", "P3", "P4", "C1", "C2"}
 
 
 def test_claims_do_not_depend_on_the_order_of_tables():
     tables = [learning_table().assign(model=model) for model in "ba"]
-    forward = judge(tables, SETTINGS, study="test")
-    pd.testing.assert_frame_equal(forward, judge(tables[::-1], SETTINGS, study="test"))
+    forward = judged(*tables)
+    pd.testing.assert_frame_equal(forward, judged(*tables[::-1]))
     assert list(forward["model"].unique()) == ["a", "b"]
 
 
 def test_tables_of_another_study_or_given_twice_are_refused():
     table = learning_table()
     with pytest.raises(HierarchyError, match=r"studies \['test'\], expected 'other'"):
-        judge([table], SETTINGS, study="other")
+        judge(statistics(table), SETTINGS, study="other")
     with pytest.raises(HierarchyError, match="same statistic twice"):
-        judge([table, table], SETTINGS, study="test")
-    with pytest.raises(HierarchyError, match="no hierarchy table"):
-        judge([], SETTINGS, study="test")
+        judged(table, table)
     with pytest.raises(HierarchyError, match="no statistic that any prediction reads"):
-        judge([rows("x", [1.0], role="control")], SETTINGS, study="test")
-
-
-def test_unequal_draws_are_refused():
-    table = rows("score_at_peak", [0.1, 0.2, 0.3])
-    table["boot"] = [[0.1], [0.1] * 3, [0.1] * 3]
-    with pytest.raises(HierarchyError, match=r"\[1, 3\] draws each"):
-        judge([table], SETTINGS, study="test")
+        judged(rows("x", [1.0], role="control"))
 
 
 def test_the_summary_has_a_table_per_data_set_and_model():
-    claims = judge([learning_table().assign(model=m) for m in "ab"], SETTINGS, study="test")
+    claims = judged(*(learning_table().assign(model=m) for m in "ab"))
     page = summary_page(claims, SETTINGS, study="test")
     assert page.startswith("# Claims of the study test\n")
     assert page.count("## brain × ") == 2
     assert "Each cell gives" in page
     assert page.count("| P3 | gradient_dino | **descriptive** 102 ms") == 2
     assert "**supported** 0.0512 R2" in page
+    assert "**undetermined** (the signal set holds no control of this signal)" in page
     assert page.endswith("|\n")

@@ -1,18 +1,18 @@
+import logging
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from gradbrain.config.schema import StatisticsSettings
-from gradbrain.hierarchy.controls import controls_of
+from gradbrain.config.schema import SignalEntry, SignalSet, StatisticsSettings
 from gradbrain.hierarchy.correlation import correlation_with
 from gradbrain.hierarchy.errors import HierarchyError
 from gradbrain.hierarchy.peak_units import mean_at_units, peak_units
 from gradbrain.hierarchy.spatial import regions_above_chance
 from gradbrain.hierarchy.subject_scores import read_subjects
-from gradbrain.hierarchy.summaries import summarise
-from gradbrain.store.columns import HIERARCHY_COLUMNS
+from gradbrain.hierarchy.summaries import log_controls, summarise
+from gradbrain.vocabulary.artefacts import columns_of
 
 LAYERS = ("blocks.0", "blocks.1", "blocks.2", "blocks.3", "blocks.4")
 DEPTHS = np.array([0.2, 0.4, 0.6, 0.8, 1.0])
@@ -34,10 +34,15 @@ def latencies(signal, measure, depth):
     return 0.4 * np.exp(-(((TIMES - centre) / 0.06) ** 2))
 
 
-def statistics_of(paths, settings=SETTINGS):
-    (subject,) = read_subjects(paths)
-    # A twin stands for the other subjects, so that peaks are known.
-    return summarise(subject, settings, peers=[subject])
+@pytest.fixture
+def statistics_of(signal_set):
+    """Read the statistics of a subject; a twin stands for the others, so that peaks are known."""
+
+    def read(paths, settings=SETTINGS):
+        (subject,) = read_subjects(paths, signal_set)
+        return summarise(subject, settings, peers=[subject]).table
+
+    return read
 
 
 def value(table, statistic, signal, variant="raw", **where):
@@ -52,9 +57,9 @@ def value(table, statistic, signal, variant="raw", **where):
     return rows["value"].iloc[0]
 
 
-def test_planted_spatial_order_is_recovered(make_subject_stores):
+def test_planted_spatial_order_is_recovered(make_subject_stores, statistics_of):
     table = statistics_of(make_subject_stores(truth=retinotopic, noise=0.0))
-    assert list(table.columns) == list(HIERARCHY_COLUMNS)
+    assert tuple(table.columns) == columns_of("hierarchy")
     for roi, depth in zip(("V1", "V2", "V3", "V4", "LO"), DEPTHS, strict=True):
         found = value(table, "best_layer_depth", "activation", roi=roi, best_layer="argmax")
         assert found == pytest.approx(depth)
@@ -66,7 +71,7 @@ def test_planted_spatial_order_is_recovered(make_subject_stores):
     assert value(table, "spatial_r", "activation", best_layer="argmax") == pytest.approx(expected)
 
 
-def test_means_and_contrasts_are_plain_arithmetic(make_subject_stores):
+def test_means_and_contrasts_are_plain_arithmetic(make_subject_stores, statistics_of):
     table = statistics_of(make_subject_stores(truth=retinotopic, noise=0.0))
     scores = np.array([retinotopic("activation", "r", depth) for depth in DEPTHS])
     assert value(table, "score_mean", "activation") == pytest.approx(scores.mean())
@@ -81,14 +86,16 @@ def test_means_and_contrasts_are_plain_arithmetic(make_subject_stores):
     assert units["spatial_r"] == "r" and units["best_layer_depth"] == "depth"
 
 
-def test_regions_without_distances_are_contrasted(make_subject_stores):
+def test_regions_without_distances_are_contrasted(make_subject_stores, statistics_of):
     table = statistics_of(make_subject_stores(truth=retinotopic, noise=0.0, roi_distance={}))
     assert "spatial_r" not in set(table["statistic"])
     found = value(table, "spatial_difference", "activation", best_layer="argmax")
     assert found == pytest.approx(0.9 - 0.3)
 
 
-def test_without_named_poles_the_ends_of_the_order_are_contrasted(make_subject_stores):
+def test_without_named_poles_the_ends_of_the_order_are_contrasted(
+    make_subject_stores, statistics_of
+):
     paths = make_subject_stores(
         truth=retinotopic, noise=0.0, roi_distance={}, early_rois=[], high_rois=[]
     )
@@ -96,7 +103,7 @@ def test_without_named_poles_the_ends_of_the_order_are_contrasted(make_subject_s
     assert found == pytest.approx(0.8)
 
 
-def test_planted_latencies_are_recovered(make_subject_stores):
+def test_planted_latencies_are_recovered(make_subject_stores, statistics_of):
     table = statistics_of(make_subject_stores(truth=latencies, modality="meg", noise=1e-4))
     for layer, depth in zip(LAYERS, DEPTHS, strict=True):
         assert value(table, "peak_time", "activation", layer=layer) == pytest.approx(
@@ -110,7 +117,7 @@ def test_planted_latencies_are_recovered(make_subject_stores):
     assert set(table.loc[table["statistic"] == "peak_lag_ms", "unit"]) == {"ms"}
 
 
-def test_times_before_onset_do_not_enter_the_mean(make_subject_stores):
+def test_times_before_onset_do_not_enter_the_mean(make_subject_stores, statistics_of):
     def early(signal, measure, depth):
         return np.where(TIMES <= 0, 9.0, 0.25)
 
@@ -118,7 +125,7 @@ def test_times_before_onset_do_not_enter_the_mean(make_subject_stores):
     assert value(table, "score_mean", "activation") == pytest.approx(0.25)
 
 
-def test_times_count_from_image_onset(make_subject_stores):
+def test_times_count_from_image_onset(make_subject_stores, statistics_of):
     table = statistics_of(
         make_subject_stores(truth=latencies, modality="meg", noise=1e-4, onset_s=0.04)
     )
@@ -127,7 +134,9 @@ def test_times_count_from_image_onset(make_subject_stores):
     )
 
 
-def test_unreliable_targets_have_no_say_in_the_best_layer_of_a_region(make_subject_stores):
+def test_unreliable_targets_have_no_say_in_the_best_layer_of_a_region(
+    make_subject_stores, statistics_of
+):
     reliable = np.arange(20) != 0
     table = statistics_of(
         make_subject_stores(truth=retinotopic, noise=0.0, target_coords={"reliable": reliable})
@@ -138,7 +147,7 @@ def test_unreliable_targets_have_no_say_in_the_best_layer_of_a_region(make_subje
     assert rows.loc["V1", "value"] == pytest.approx(0.2)
 
 
-def test_layers_at_chance_have_no_peak_and_no_order(make_subject_stores):
+def test_layers_at_chance_have_no_peak_and_no_order(make_subject_stores, statistics_of):
     def silent(signal, measure, depth):
         if signal == "gradient_dino" and depth > 0.5:
             return np.full(len(TIMES), -0.5)
@@ -152,14 +161,15 @@ def test_layers_at_chance_have_no_peak_and_no_order(make_subject_stores):
     assert np.isfinite(value(table, "peak_lag_ms", "gradient_dino"))
 
 
-def test_draws_are_the_statistic_of_each_draw(make_subject_stores):
-    (subject,) = read_subjects(make_subject_stores(truth=retinotopic, noise=0.1))
-    table = summarise(subject, SETTINGS, peers=[])
+def test_draws_are_the_statistic_of_each_draw(make_subject_stores, signal_set):
+    (subject,) = read_subjects(make_subject_stores(truth=retinotopic, noise=0.1), signal_set)
+    found = summarise(subject, SETTINGS, peers=[])
+    table = found.table
     row = table[(table["statistic"] == "high_minus_early") & (table["signal"] == "activation")]
     boot = subject.boot["activation", "r"]
     expected = boot[:, :, 3:].mean(axis=(1, 2)) - boot[:, :, :2].mean(axis=(1, 2))
-    np.testing.assert_allclose(row["boot"].iloc[0], expected)
-    assert len(row["null"].iloc[0]) == len(boot)
+    np.testing.assert_allclose(found.boot[row.index[0]], expected)
+    assert found.null.shape == found.boot.shape == (len(table), len(boot))
     spatial = table[(table["statistic"] == "spatial_r") & (table["signal"] == "activation")]
     null = subject.null["activation", "r"]
     best = np.where(null.max(axis=1) > 0, DEPTHS[null.argmax(axis=1)], np.nan)
@@ -167,83 +177,130 @@ def test_draws_are_the_statistic_of_each_draw(make_subject_stores):
     best[:, ~passed] = np.nan
     mm = np.array([0, 12, 20, 33, 45])
     np.testing.assert_allclose(
-        spatial["null"].iloc[0], correlation_with(mm, best), atol=1e-12, equal_nan=True
+        found.null[spatial.index[0]], correlation_with(mm, best), atol=1e-12, equal_nan=True
     )
 
 
-def test_the_order_of_stores_does_not_matter(make_subject_stores):
+def test_the_order_of_stores_does_not_matter(make_subject_stores, statistics_of):
     paths = make_subject_stores(truth=retinotopic)
     pd.testing.assert_frame_equal(statistics_of(paths), statistics_of(paths[::-1]))
 
 
-def test_a_missing_layer_is_an_error_that_names_it(make_subject_stores):
+def test_a_missing_layer_is_an_error_that_names_it(make_subject_stores, signal_set):
     paths = make_subject_stores(truth=retinotopic)
     paths += make_subject_stores(subject="brain-s2", truth=retinotopic, layers=LAYERS[:3])
     with pytest.raises(HierarchyError, match=r"brain-s2: lacks layer\(s\) \['blocks.3', 'block"):
-        read_subjects(paths)
+        read_subjects(paths, signal_set)
 
 
-def test_stores_that_do_not_belong_together_are_refused(make_subject_stores, tmp_path):
+def test_stores_that_do_not_belong_together_are_refused(make_subject_stores, tmp_path, signal_set):
     good = make_subject_stores(truth=retinotopic)
     with pytest.raises(HierarchyError, match="no encoding store"):
-        read_subjects([])
+        read_subjects([], signal_set)
     with pytest.raises(HierarchyError, match="given twice"):
-        read_subjects([*good, good[0]])
+        read_subjects([*good, good[0]], signal_set)
     other = make_subject_stores(truth=retinotopic, model="other", subject="brain-s2")
     with pytest.raises(HierarchyError, match=r"several models were given: \['net', 'other'\]"):
-        read_subjects([*good, *other])
+        read_subjects([*good, *other], signal_set)
 
 
-def test_layers_with_other_draws_or_signals_are_refused(make_subject_stores, make_encoding_store):
+def test_layers_with_other_draws_or_signals_are_refused(
+    make_subject_stores, make_encoding_store, signal_set
+):
     good = make_subject_stores(truth=retinotopic)
     facts = {"truth": retinotopic, "layer": "blocks.4"}
     make_encoding_store(good[-1], n_draws=7, **facts)
     with pytest.raises(HierarchyError, match=r"same encoding\.n_draws"):
-        read_subjects(good)
-    make_encoding_store(good[-1], rows=[("activation", "r")], **facts)
-    with pytest.raises(HierarchyError, match="its signals are not those of"):
-        read_subjects(good)
+        read_subjects(good, signal_set)
+    make_encoding_store(good[-1], rows=[("activation", "activation", "r")], **facts)
+    with pytest.raises(HierarchyError, match="its signals are not those of the signal set"):
+        read_subjects(good, signal_set)
+    (order,) = read_subjects(good[:-1], signal_set)
+    identities = [(name, signal.role) for name, signal in order.signals.items()]
+    rows = [(name, role, m) for name, role in identities for m in ("r", "r2", "unique_r2")]
+    make_encoding_store(good[-1], rows=rows, **facts)
+    with pytest.raises(HierarchyError, match=r"its signals are not those of .*another layer"):
+        read_subjects(good, signal_set)
 
 
-def test_a_store_without_the_unique_part_is_refused(make_encoding_store, tmp_path):
+def test_subjects_with_other_draws_are_refused(make_subject_stores, signal_set):
+    paths = make_subject_stores(truth=retinotopic)
+    paths += make_subject_stores(subject="brain-s2", truth=retinotopic, n_draws=7)
+    with pytest.raises(HierarchyError, match=r"holds 7 draws, .* 100; fit all .*n_draws"):
+        read_subjects(paths, signal_set)
+
+
+def test_a_store_without_the_unique_part_is_refused(make_encoding_store, tmp_path, signal_set):
+    few = signal_set.model_copy(update={"signals": signal_set.signals[:2]})
+    rows = [("activation", "activation", "r"), ("gradient_dino", "learning", "r")]
     path = make_encoding_store(
-        tmp_path / "a.zarr",
-        truth=retinotopic,
-        layer="blocks.0",
-        rows=[("activation", "r"), ("gradient_dino", "r")],
-        roles={"activation": "activation", "gradient_dino": "learning"},
+        tmp_path / "a.zarr", truth=retinotopic, layer="blocks.0", rows=rows, signal_set=few
     )
     with pytest.raises(HierarchyError, match=r"lacks the score row\(s\).*unique_r2"):
-        read_subjects([path])
+        read_subjects([path], few)
 
 
-def test_a_model_without_activation_is_refused(make_encoding_store, tmp_path):
-    path = make_encoding_store(
-        tmp_path / "a.zarr",
-        truth=retinotopic,
-        layer="blocks.0",
-        roles={"gradient_dino": "learning"},
-    )
-    with pytest.raises(HierarchyError, match="expected one activation"):
-        read_subjects([path])
+def test_a_signal_set_without_activation_is_refused(make_encoding_store, tmp_path):
+    signal = SignalEntry(name="g", role="learning", rule="backprop", objective="dino")
+    path = make_encoding_store(tmp_path / "a.zarr", truth=retinotopic, layer="blocks.0")
+    with pytest.raises(HierarchyError, match=r"set 'mine'.*expected one activation"):
+        read_subjects([path], SignalSet(name="mine", signals=(signal,)))
 
 
-def test_a_shuffled_cotangent_is_the_control_of_its_own_objective_only():
-    roles = {
-        "gradient_dino": "learning",
-        "gradient_cross_entropy": "learning",
-        "gradient_feature_norm": "control",
-        "gradient_shuffled_dino": "control",
-        "gradient_shuffled_cross_entropy": "control",
-    }
-    assert controls_of("gradient_dino", roles) == [
-        "gradient_feature_norm",
-        "gradient_shuffled_dino",
-    ]
-    assert controls_of("gradient_cross_entropy", roles) == [
-        "gradient_feature_norm",
-        "gradient_shuffled_cross_entropy",
-    ]
+def test_each_signal_is_held_against_its_own_controls_whatever_they_are_called(
+    make_subject_stores, statistics_of, signal_set
+):
+    table = statistics_of(make_subject_stores(truth=retinotopic, noise=0.0))
+    against = table[table["statistic"] == "control_difference"]
+    assert set(against["signal"]) == {"gradient_dino"}
+    for _, rows in against.groupby("variant"):
+        assert tuple(rows["control"]) == signal_set.controls_of("gradient_dino")
+
+
+def test_stores_whose_signals_are_not_those_of_the_set_are_refused(make_subject_stores, signal_set):
+    paths = make_subject_stores(truth=retinotopic)
+    activation, learning, *controls = signal_set.signals
+    for change, named in (
+        ({"rule": "feedback"}, "gradient_dino: learning, feedback, dino"),
+        ({"objective": "entropy"}, "gradient_dino: learning, backprop, entropy"),
+        ({"name": "gradient_other"}, "gradient_other: learning, backprop, dino"),
+    ):
+        other = signal_set.model_copy(
+            update={"signals": (activation, learning.model_copy(update=change), *controls)}
+        )
+        with pytest.raises(HierarchyError) as error:
+            read_subjects(paths, other)
+        assert "only the store has [gradient_dino: learning, backprop, dino]" in str(error.value)
+        assert f"only the set has [{named}" in str(error.value)
+        assert "signal set 'test'" in str(error.value)
+
+
+def test_signals_with_few_controls_are_warned_of_with_what_controls_there_are(
+    make_subject_stores, signal_set, caplog
+):
+    (subject,) = read_subjects(make_subject_stores(truth=retinotopic), signal_set)
+    caplog.set_level(logging.INFO)
+    log_controls(subject.signals)
+    (record,) = caplog.records
+    assert record.levelname == "INFO" and "held against 3 controls" in record.message
+    assert "gradient_feature_norm (backprop, feature_norm)" in record.message
+    dino = subject.signals["gradient_dino"]
+    for controls, text in (
+        ((), "holds no control of it"),
+        (("gradient_feature_norm",), "a single control, gradient_feature_norm (backprop, feature"),
+    ):
+        caplog.clear()
+        log_controls(subject.signals | {"gradient_dino": replace(dino, controls=controls)})
+        (record,) = caplog.records
+        assert record.levelname == "WARNING" and text in record.message
+
+
+def test_a_modality_of_ones_own_is_read_by_its_axis(make_subject_stores, statistics_of):
+    facts = {"truth": latencies, "noise": 1e-4}
+    meg = statistics_of(make_subject_stores(modality="meg", **facts))
+    own = statistics_of(make_subject_stores(modality="my_sensors", axis="time", **facts))
+    assert set(own["modality"]) == {"my_sensors"} and set(own["axis"]) == {"time"}
+    pd.testing.assert_frame_equal(own.assign(modality="meg"), meg)
 
 
 def scores_of(subject):
@@ -251,9 +308,9 @@ def scores_of(subject):
 
 
 def test_a_layer_is_scored_where_the_other_subjects_peak_and_not_where_it_peaks_itself(
-    make_subject_stores,
+    make_subject_stores, signal_set
 ):
-    (subject,) = read_subjects(make_subject_stores(truth=retinotopic, noise=0.0))
+    (subject,) = read_subjects(make_subject_stores(truth=retinotopic, noise=0.0), signal_set)
     key = ("activation", "r")
     turned = replace(subject, unit_score={key: subject.unit_score[key][:, ::-1]})
     places = peak_units(subject, [turned], scores_of)
@@ -262,8 +319,8 @@ def test_a_layer_is_scored_where_the_other_subjects_peak_and_not_where_it_peaks_
     assert mean_at_units(subject.unit_score[key], places) == pytest.approx(expected)
 
 
-def test_pure_noise_at_the_peaks_of_others_is_zero_on_average(make_subject_stores):
-    (subject,) = read_subjects(make_subject_stores(truth=retinotopic, noise=0.0))
+def test_pure_noise_at_the_peaks_of_others_is_zero_on_average(make_subject_stores, signal_set):
+    (subject,) = read_subjects(make_subject_stores(truth=retinotopic, noise=0.0), signal_set)
     rng = np.random.default_rng(0)
     key = ("activation", "r")
     means, maxima = [], []
@@ -276,28 +333,32 @@ def test_pure_noise_at_the_peaks_of_others_is_zero_on_average(make_subject_store
     assert np.mean(maxima) > 1  # what a subject's own maximum would have claimed
 
 
-def test_each_permutation_of_images_chooses_its_own_places(make_subject_stores):
+def test_each_permutation_of_images_chooses_its_own_places(make_subject_stores, signal_set):
     """Chance that subjects share through their images must be in the null as in the choice."""
     paths = [make_subject_stores(f"s{k}", truth=retinotopic, noise=0.1, seed=9) for k in (1, 2)]
-    first, second = read_subjects([path for own in paths for path in own])
-    table = summarise(first, SETTINGS, peers=[second])
+    first, second = read_subjects([path for own in paths for path in own], signal_set)
+    found = summarise(first, SETTINGS, peers=[second])
+    table = found.table
     row = table[(table["statistic"] == "score_at_peak") & (table["signal"] == "activation")]
     shared = first.null["activation", "r"]
     np.testing.assert_array_equal(shared, second.null["activation", "r"])
-    np.testing.assert_allclose(row["null"].iloc[0], shared.max(axis=2).mean(axis=1))
-    np.testing.assert_allclose(row["map"].iloc[0], scores_of(first).ravel())
+    np.testing.assert_allclose(found.null[row.index[0]], shared.max(axis=2).mean(axis=1))
+    behind = found.maps[row.index[0]]
+    np.testing.assert_array_equal(behind, scores_of(first))
+    assert tuple(behind["layer"].values) == LAYERS and tuple(behind["unit"].values) == first.units
 
 
 def test_a_difference_is_taken_from_the_best_layer_of_the_other_at_the_same_place(
-    make_subject_stores,
+    make_subject_stores, signal_set
 ):
     paths = [make_subject_stores(f"s{k}", truth=reweighted, noise=0.01, seed=k) for k in range(3)]
-    subjects = read_subjects([path for own in paths for path in own])
-    table = summarise(subjects[0], SETTINGS, peers=subjects[1:])
+    subjects = read_subjects([path for own in paths for path in own], signal_set)
+    found = summarise(subjects[0], SETTINGS, peers=subjects[1:])
+    table = found.table
     own = subjects[0].unit_score["gradient_dino", "unique_r2"]
     again = subjects[0].unit_score["activation", "reweighting_r2"]
     row = table[(table["statistic"] == "beyond_reweighting") & (table["signal"] == "gradient_dino")]
-    np.testing.assert_allclose(row["map"].iloc[0], (own - again.max(axis=0)).ravel())
+    np.testing.assert_array_equal(found.maps[row.index[0]], own - again.max(axis=0))
     assert row["value"].iloc[0] == pytest.approx(0.1 - 0.06, abs=0.02)
 
 
@@ -308,7 +369,9 @@ def reweighted(signal, measure, depth):
     return np.full(5, 0.1)
 
 
-def test_without_other_subjects_there_is_no_score_at_peak(make_subject_stores):
-    (subject,) = read_subjects(make_subject_stores(truth=retinotopic, noise=0.0))
-    table = summarise(subject, SETTINGS, peers=[])
-    assert np.isnan(value(table, "score_at_peak", "activation"))
+def test_without_other_subjects_there_is_no_score_at_peak(make_subject_stores, signal_set):
+    (subject,) = read_subjects(make_subject_stores(truth=retinotopic, noise=0.0), signal_set)
+    found = summarise(subject, SETTINGS, peers=[])
+    assert np.isnan(value(found.table, "score_at_peak", "activation"))
+    row = found.table[found.table["statistic"] == "score_at_peak"].index
+    assert np.isnan(found.boot[row]).all() and np.isnan(found.null[row]).all()

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from gradbrain.store import read_table, write_table
+from gradbrain.store import open_tree, read_table, write_table
 
 ROOT = Path(__file__).resolve().parents[3]
 LAYERS = ("blocks.0", "blocks.1", "blocks.2", "blocks.3", "blocks.4")
@@ -64,7 +66,7 @@ def temporal_truth(backprop):
 
 
 @pytest.fixture(scope="module")
-def claims(make_encoding_store, tmp_path_factory):
+def claims(make_encoding_store, signal_set, tmp_path_factory):
     tmp_path = tmp_path_factory.mktemp("worlds")
     subjects = []
     worlds = (("feedforward", False), ("backprop", True))
@@ -85,15 +87,17 @@ def claims(make_encoding_store, tmp_path_factory):
                         seed=100 * seed + 10 * backprop + (modality == "meg"),
                     )
     table = tmp_path / "hierarchy" / "net.parquet"
+    draws = table.with_suffix(".zarr")
     run_script(
         "score_hierarchy.py", "--fits", tmp_path, "--layers", *LAYERS, "--subjects", *subjects,
-        "--settings", SETTINGS, "--output", table,
+        "--signal-set", signal_set.model_dump_json(), "--settings", SETTINGS,
+        "--output", table, "--draws", draws,
     )  # fmt: skip
     output, summary = tmp_path / "claims.csv", tmp_path / "claims.md"
-    arguments = ("--tables", table, "--settings", SETTINGS, "--study", "test")
+    arguments = ("--tables", table, "--draws", draws, "--settings", SETTINGS, "--study", "test")
     run_script("test_claims.py", *arguments, "--output", output, "--summary", summary)
     assert "## fmri_backprop × net" in summary.read_text()
-    return read_table(output)
+    return read_table(output, kind="claims")
 
 
 EXPECTED = {
@@ -131,16 +135,33 @@ def test_unique_parts_tell_the_worlds_apart_and_raw_scores_do_not(claims):
     assert (raw["estimate"] > 0.8).all()
 
 
-def test_equal_stores_give_equal_tables(make_encoding_store, tmp_path):
+def test_equal_stores_give_equal_tables(make_encoding_store, signal_set, tmp_path):
     for layer in LAYERS:
         make_encoding_store(tmp_path / layer / "s1.zarr", layer=layer, truth=spatial_truth(True))
     tables = [tmp_path / "first.parquet", tmp_path / "second.parquet"]
     for table, layers in zip(tables, (LAYERS, LAYERS[::-1]), strict=True):
         run_script(
             "score_hierarchy.py", "--fits", tmp_path, "--layers", *layers, "--subjects", "s1",
-            "--output", table,
+            "--signal-set", signal_set.model_dump_json(),
+            "--output", table, "--draws", table.with_suffix(".zarr"),
         )  # fmt: skip
     assert tables[0].read_bytes() == tables[1].read_bytes()
+    stores = [open_tree(table.with_suffix(".zarr"), kind="hierarchy_draws") for table in tables]
+    assert stores[0].attrs["digest"] == stores[1].attrs["digest"]
+    assert (stores[0].attrs["study"], stores[0].attrs["model"]) == ("test", "net")
+
+
+def test_tables_hold_numbers_and_text_and_no_lists(make_encoding_store, signal_set, tmp_path):
+    path = tmp_path / "blocks.0" / "s1.zarr"
+    make_encoding_store(path, layer="blocks.0", truth=spatial_truth(True))
+    table = tmp_path / "net.parquet"
+    run_script(
+        "score_hierarchy.py", "--fits", tmp_path, "--layers", "blocks.0", "--subjects", "s1",
+        "--signal-set", signal_set.model_dump_json(),
+        "--output", table, "--draws", tmp_path / "net.zarr",
+    )  # fmt: skip
+    types = pq.read_schema(table).types
+    assert not any(pa.types.is_nested(kind) for kind in types)
 
 
 def test_estimates_lie_in_their_intervals(claims):
@@ -151,20 +172,20 @@ def test_estimates_lie_in_their_intervals(claims):
     assert (known["ci_high"] >= known["estimate"] - 1e-9).mean() > 0.95
 
 
-def test_bad_input_ends_with_one_clear_line(tmp_path):
+def test_bad_input_ends_with_one_clear_line(signal_set, tmp_path):
     write_table(tmp_path / "bad.parquet", pd.DataFrame({"study": ["test"]}))
     failed = run_script(
-        "test_claims.py", "--tables", tmp_path / "bad.parquet", "--study", "test",
+        "test_claims.py", "--tables", tmp_path / "bad.parquet", "--draws", tmp_path / "bad.zarr",
+        "--study", "test",
         "--output", tmp_path / "c.csv", "--summary", tmp_path / "c.md", check=False,
     )  # fmt: skip
     assert failed.returncode == 1
     assert failed.stderr.startswith("error: ") and "lacks the column(s) dataset" in failed.stderr
     assert not (tmp_path / "c.csv").exists()
-    fits = ("--fits", tmp_path, "--layers", "none", "--subjects", "s1")
-    failed = run_script("score_hierarchy.py", *fits, "--output", "x", check=False)
+    fits = ("--fits", tmp_path, "--layers", "none", "--subjects", "s1", "--output", "x.parquet")
+    fits += ("--draws", "x.zarr", "--signal-set", signal_set.model_dump_json())
+    failed = run_script("score_hierarchy.py", *fits, check=False)
     assert failed.returncode == 1
     assert f"{tmp_path}/none/s1.zarr: there is no such store" in failed.stderr
-    failed = run_script(
-        "score_hierarchy.py", *fits, "--settings", '{"alfa": 1}', "--output", "x", check=False
-    )
+    failed = run_script("score_hierarchy.py", *fits, "--settings", '{"alfa": 1}', check=False)
     assert failed.returncode == 2 and "alfa" in failed.stderr

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from hypothesis import given, settings
@@ -26,27 +27,39 @@ from gradbrain.rsa.permutation import (
     permutation_p,
     permuted_correlations,
 )
-from gradbrain.store import read_table, write_store
-from gradbrain.store.columns import RSA_COLUMNS
+from gradbrain.store import StoreError, read_table, write_store, write_tree
+from gradbrain.vocabulary.artefacts import columns_of
 
 ROOT = Path(__file__).resolve().parents[3]
 N = 24
-ROLES = {"activation": "activation", "gradient_dino": "learning"}
+# Role, rule and objective.
+IDENTITIES = {
+    "activation": ("activation", "activation", ""),
+    "gradient_dino": ("learning", "backprop", "dino"),
+}
 
 
-def feature_store(path, layer, depth, signals, *, model="net", ids=None):
+def feature_store(path, layer, depth, signals, *, model="net", ids=None, identities=IDENTITIES):
     n = len(next(iter(signals.values())))
     ids = [f"image-{k:03d}" for k in range(n)] if ids is None else ids
-    store = xr.Dataset(
-        {
-            name: (("image", f"feature_{name}"), values.astype(np.float32))
-            for name, values in signals.items()
+    per_image = (("image", "signal"), np.zeros((n, len(signals)), np.float32))
+    roles, rules, objectives = zip(*(identities[name] for name in signals), strict=True)
+    root = xr.Dataset(
+        {"objective_value": per_image, "magnitude": per_image},
+        coords={
+            "image_id": ("image", ids),
+            "signal": ("signal", list(signals)),
+            "role": ("signal", list(roles)),
+            "rule": ("signal", list(rules)),
+            "objective": ("signal", list(objectives)),
         },
-        coords={"image_id": ("image", ids)},
-        attrs={"model": model, "layer": layer, "depth": depth,
-               "roles": {name: ROLES[name] for name in signals}},
-    )  # fmt: skip
-    write_store(path, store, kind="features")
+        attrs={"model": model, "layer": layer, "depth": depth},
+    )
+    arrays = {
+        name: (("image", "feature"), values.astype(np.float32)) for name, values in signals.items()
+    }
+    tree = xr.DataTree.from_dict({"/": root, "/signals": xr.Dataset(arrays)})
+    write_tree(path, tree, kind="features")
     return path
 
 
@@ -55,6 +68,7 @@ def response_store(path, response, *, rois=None, times=None, groups=None, embedd
     coords = {
         "image_id": ("image", [f"image-{k:03d}" for k in range(n)]),
         "group": ("image", [f"g{k}" for k in range(n)] if groups is None else groups),
+        "n_repeats": ("image", np.ones(n, dtype=int)),
     }
     if times is None:
         dims, coords["roi"] = ("image", "target"), ("target", rois)
@@ -68,6 +82,7 @@ def response_store(path, response, *, rois=None, times=None, groups=None, embedd
             "dataset": "brain",
             "subject": "brain-s1",
             "modality": "fmri" if times is None else "meg",
+            "axis": "roi" if times is None else "time",
             "rotation_invariant": embedded,
             "roi_order": [] if rois is None else list(dict.fromkeys(r for r in rois if r)),
         },
@@ -81,7 +96,8 @@ def study(tmp_path):
     """Two layers; V1 holds the first layer's activation, IT the second's gradient."""
     random = np.random.default_rng(0)
     signals = {
-        layer: {name: random.standard_normal((N, 12)) for name in ROLES} for layer in ("a", "b")
+        layer: {name: random.standard_normal((N, 12)) for name in IDENTITIES}
+        for layer in ("a", "b")
     }
     features = [
         feature_store(tmp_path / "b.zarr", "b", 0.9, signals["b"]),
@@ -211,7 +227,7 @@ def test_permutation_null_rejects_at_its_level():
 def test_a_planted_layer_and_signal_are_found(study):
     features, responses, signals, response = study
     table = compare(features, responses, RsaSettings(n_draws=99), study="test")
-    assert list(table.columns) == list(RSA_COLUMNS)
+    assert list(table.columns) == list(columns_of("rsa"))
     assert len(table) == 2 * 2 * 2
     upper = np.triu_indices(N, 1)
     for (layer, signal, roi), targets in {
@@ -229,7 +245,27 @@ def test_a_planted_layer_and_signal_are_found(study):
     assert planted["rho"] == pytest.approx(1.0, abs=1e-5) and planted["p"] == 0.01
     assert planted["null_high"] < 0.3
     assert (planted["layer_index"], planted["roi_rank"], planted["role"]) == (1, 1, "learning")
+    assert (planted["rule"], planted["objective"], planted["axis"]) == ("backprop", "dino", "roi")
     assert row(table, layer="b", signal="activation", roi="V1")["p"] > 0.05
+
+
+def test_a_signal_may_be_called_anything(study, tmp_path):
+    features, responses, signals, _ = study
+    names = {"activation": "gradient_dino", "gradient_dino": "signal"}
+    renamed = [
+        feature_store(
+            tmp_path / f"renamed-{layer}.zarr", layer, depth,
+            {names[name]: values for name, values in signals[layer].items()},
+            identities={names[name]: who for name, who in IDENTITIES.items()},
+        )
+        for layer, depth in (("b", 0.9), ("a", 0.1))
+    ]  # fmt: skip
+    settings = RsaSettings(n_draws=10)
+    plain, found = (
+        compare(paths, responses, settings, study="test") for paths in (features, renamed)
+    )
+    assert list(found["signal"]) == [names[name] for name in plain["signal"]]
+    pd.testing.assert_frame_equal(found.drop(columns="signal"), plain.drop(columns="signal"))
 
 
 def test_scale_and_offset_of_responses_do_not_matter(study, tmp_path):
@@ -269,7 +305,7 @@ def test_meg_is_compared_at_every_time(tmp_path):
     responses = response_store(tmp_path / "r.zarr", response, times=[0.0, 0.1, 0.2])
     table = compare(features, responses, RsaSettings(n_draws=99), study="test")
     assert list(table["time"]) == [0.0, 0.1, 0.2]
-    assert set(table["unit_kind"]) == {"time"} and set(table["roi_rank"]) == {-1}
+    assert set(table["axis"]) == {"time"} and set(table["roi_rank"]) == {-1}
     assert table["rho"].idxmax() == 1 and table["p"].iloc[1] == 0.01
 
 
@@ -307,10 +343,10 @@ def test_bad_input_is_named(study, tmp_path):
     settings = RsaSettings(n_draws=5)
     short = {name: values[:20] for name, values in signals["a"].items()}
     lacking = feature_store(tmp_path / "short.zarr", "c", 0.5, short)
-    with pytest.raises(RsaError, match=r"short\.zarr: lacks 4 of the 24 images .*image-020"):
+    with pytest.raises(StoreError, match=r"short\.zarr lacks 4 of the 24 images .*image-020"):
         compare([lacking], responses, settings, study="test")
     twice = feature_store(tmp_path / "twice.zarr", "c", 0.5, signals["a"], ids=["image-000"] * N)
-    with pytest.raises(RsaError, match="'image-000' more than once"):
+    with pytest.raises(StoreError, match="occur more than once, first image-000"):
         compare([twice], responses, settings, study="test")
     other = feature_store(tmp_path / "other.zarr", "c", 0.5, signals["a"], model="other")
     with pytest.raises(RsaError, match="several models"):
@@ -339,7 +375,7 @@ def test_command_line_writes_the_same_table_twice(study, tmp_path):
             check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
         )  # fmt: skip
     assert tables[0].read_bytes() == tables[1].read_bytes()
-    assert len(read_table(tables[0], columns=RSA_COLUMNS)) == 8
+    assert len(read_table(tables[0], kind="rsa")) == 8
     failed = subprocess.run(
         [sys.executable, script, "--features", tmp_path / "none.zarr", "--responses", responses,
          "--study", "test", "--output", tmp_path / "x.parquet"],

@@ -51,7 +51,9 @@ class TinyNetwork(nn.Module):
 
 @pytest.fixture
 def tiny_entry() -> ModelEntry:
-    return ModelEntry(name="tiny", architecture="none", untrained=True, input_size=SIZE)
+    return ModelEntry(
+        name="tiny", architecture="none", weights={"source": "random"}, input_size=SIZE
+    )
 
 
 @pytest.fixture
@@ -130,7 +132,7 @@ def write_stimuli(folder: Path, name: str, n_images: int, seed: int) -> Path:
             }
         )
     table = pd.DataFrame(rows).astype({"label": "Int64"})
-    write_table(folder / f"{name}.parquet", table)
+    write_table(folder / f"{name}.parquet", table, kind="stimuli")
     return folder / f"{name}.parquet"
 
 

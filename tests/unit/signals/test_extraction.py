@@ -16,16 +16,23 @@ from extract_features import main
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.definition import feature_definition
-from gradbrain.config.schema import ModelEntry, Pooling, Projection
+from gradbrain.config.plugins import LIBRARY_PLUGINS
+from gradbrain.config.schema import ModelEntry, Pooling, Projection, Weights
 from gradbrain.signals import SignalError
 from gradbrain.signals.device import set_up
 from gradbrain.signals.layer_stores import finished_path
-from gradbrain.store import StoreError, StreamingStore, open_store, read_definition
+from gradbrain.store import StoreError, StreamingStore, open_store, open_tree, read_definition
 
 ROOT = Path(__file__).resolve().parents[3]
 LAYERS = ["layer1.0", "layer2.0", "layer4.0"]
 DEPTHS = ["0.25", "0.5", "1.0"]
-ENTRY = ModelEntry(name="small", architecture="test_resnet", untrained=True, seed=2, input_size=32)
+ENTRY = ModelEntry(
+    name="small",
+    architecture="test_resnet",
+    weights={"source": "random", "seed": 2},
+    input_size=32,
+)
+RESEEDED = ENTRY.model_copy(update={"weights": Weights(source="random", seed=3)})
 
 
 class Study:
@@ -70,7 +77,7 @@ def study(tmp_path, tools) -> Study:
 
 def test_a_store_holds_what_its_contract_says(study):
     study.extract()
-    store = open_store(study.output("layer2.0"), kind="features", verify=True)
+    store = open_tree(study.output("layer2.0"), kind="features", verify=True)
     table = pd.read_parquet(study.stimuli)
     assert store["image_id"].values.tolist() == table["image_id"].tolist()
     assert store["signal"].values.tolist() == [
@@ -79,29 +86,26 @@ def test_a_store_holds_what_its_contract_says(study):
         "gradient_fixed_cotangent",
     ]
     for name in store["signal"].values:
-        assert store[name].dims == ("image", "feature")
-        assert store[name].dtype == np.float32
+        assert store["signals"][name].dims == ("image", "feature")
+        assert store["signals"][name].dtype == np.float32
     assert store["magnitude"].dims == store["objective_value"].dims == ("image", "signal")
     assert np.isnan(store["objective_value"].values[:, 0]).all()
     assert np.isfinite(store["objective_value"].values[:, 1:]).all()
-    assert store.attrs["roles"] == {
-        "activation": "activation",
-        "gradient_dino": "learning",
-        "gradient_fixed_cotangent": "control",
-    }
-    assert store.attrs["objectives"]["gradient_dino"] == "dino"
+    assert store["role"].values.tolist() == ["activation", "learning", "control"]
+    assert store["rule"].values.tolist() == ["activation", "backprop", "backprop"]
+    assert store["objective"].values.tolist() == ["", "dino", "fixed_cotangent"]
     assert (store.attrs["model"], store.attrs["layer"]) == ("small", "layer2.0")
     assert (store.attrs["depth"], store.attrs["pooling"]) == (0.5, "mean")
     assert (store.attrs["signal_set"], store.attrs["stimuli"]) == ("test", "seen")
-    assert store.attrs["definition"] == feature_definition(ENTRY, study.signal_set)
+    assert store.attrs["definition"] == feature_definition(ENTRY, study.signal_set, LIBRARY_PLUGINS)
     assert len(store.attrs["weights_digest"]) == 64
 
 
 def test_signals_have_unit_length_and_activations_their_own(study):
     study.extract()
-    store = open_store(study.output("layer1.0"), kind="features")
+    store = open_tree(study.output("layer1.0"), kind="features")
     for index, name in enumerate(store["signal"].values):
-        length = np.linalg.norm(store[name].values.astype(float), axis=1)
+        length = np.linalg.norm(store["signals"][name].values.astype(float), axis=1)
         expected = store["magnitude"].values[:, index] if name == "activation" else 1
         np.testing.assert_allclose(length, expected, rtol=1e-5)
     assert not np.allclose(store["magnitude"].values, 1)
@@ -109,15 +113,18 @@ def test_signals_have_unit_length_and_activations_their_own(study):
 
 def test_magnitudes_are_those_of_the_signal_before_scaling(study, tools):
     study.extract(layers=["layer4.0"])
-    scaled = open_store(study.output("layer4.0"), kind="features").load()
+    scaled = open_tree(study.output("layer4.0"), kind="features").load()
     study.signal_set = study.signal_set.model_copy(update={"normalise": "none", "name": "raw"})
     study.folder /= "raw"
     study.extract(layers=["layer4.0"])
-    raw = open_store(study.output("layer4.0"), kind="features")
+    raw = open_tree(study.output("layer4.0"), kind="features")
     np.testing.assert_allclose(raw["magnitude"], scaled["magnitude"], rtol=1e-6)
     length = scaled["magnitude"].values[:, [1]]
     np.testing.assert_allclose(
-        raw["gradient_dino"], scaled["gradient_dino"].values * length, rtol=1e-5, atol=1e-12
+        raw["signals"]["gradient_dino"],
+        scaled["signals"]["gradient_dino"].values * length,
+        rtol=1e-5,
+        atol=1e-12,
     )
 
 
@@ -129,10 +136,10 @@ def test_projected_signals_have_unit_length_too(study):
         }
     )
     study.extract(layers=["layer4.0"])
-    store = open_store(study.output("layer4.0"), kind="features")
-    assert store["activation"].shape == (11, 20)
+    store = open_tree(study.output("layer4.0"), kind="features")
+    assert store["signals"]["activation"].shape == (11, 20)
     assert store.attrs["pooling"] == "grid2"
-    length = np.linalg.norm(store["gradient_dino"].values.astype(float), axis=1)
+    length = np.linalg.norm(store["signals"]["gradient_dino"].values.astype(float), axis=1)
     np.testing.assert_allclose(length, 1, rtol=1e-5)
 
 
@@ -147,12 +154,16 @@ def test_one_job_per_layer_writes_the_same_stores_as_one_job_per_model(study):
 
 def test_the_batch_size_does_not_change_the_result(study):
     study.extract(layers=["layer4.0"])
-    expected = open_store(study.output("layer4.0"), kind="features").load()
+    expected = open_tree(study.output("layer4.0"), kind="features").load()
     study.folder /= "other"
     study.extract(layers=["layer4.0"], batch_size=3)
-    found = open_store(study.output("layer4.0"), kind="features")
-    for name in expected:
+    found = open_tree(study.output("layer4.0"), kind="features")
+    for name in expected["signals"]:
         # float32: convolutions add up in another order for another batch.
+        np.testing.assert_allclose(
+            found["signals"][name], expected["signals"][name], rtol=1e-3, atol=1e-6
+        )
+    for name in ("objective_value", "magnitude"):
         np.testing.assert_allclose(found[name], expected[name], rtol=1e-3, atol=1e-6)
 
 
@@ -168,10 +179,13 @@ def test_layers_that_are_complete_are_kept(study, caplog):
 
 def test_an_entry_that_changed_under_its_store_is_an_error(study):
     study.extract(layers=["layer2.0"])
-    study.entry = ENTRY.model_copy(update={"seed": 3})
+    study.entry = RESEEDED
     with pytest.raises(SignalError) as caught:
         main(study.arguments(layers=["layer2.0"]))
-    assert "model_entry.seed was 2 and is 3" in str(caught.value)
+    assert (
+        "model_entry.weights was {'source': 'random', 'seed': 2} and is {'source': 'random', "
+        "'seed': 3}"
+    ) in str(caught.value)
     assert f"rm -r {study.output('layer2.0')}" in str(caught.value)
 
 
@@ -222,15 +236,15 @@ def test_signals_that_are_zero_are_counted_and_warned_about(study, tools, caplog
         name="vit",
         architecture="test_vit",
         kwargs={"img_size": 32, "global_pool": "token", "class_token": True},
-        untrained=True,
+        weights={"source": "random"},
         input_size=32,
     )
     study.signal_set = tools["signal_set"](tools["backprop"]("feature_norm"))
     arguments = study.arguments(layers=["layer4.0"])
     arguments[arguments.index("layer4.0")] = "blocks.5"
     main(arguments)
-    store = open_store(study.output("layer4.0"), kind="features")
-    assert (store["gradient_feature_norm"].values == 0).all()
+    store = open_tree(study.output("layer4.0"), kind="features")
+    assert (store["signals"]["gradient_feature_norm"].values == 0).all()
     message = "layer blocks.5: signal gradient_feature_norm is zero for 11 of 11 images"
     assert message in caplog.text
     provenance = study.output("layer4.0").with_name("seen.zarr.provenance.json")
@@ -352,7 +366,7 @@ def test_a_finished_layer_of_another_making_is_swept(
     if changed == "code_digest":
         monkeypatch.setattr("extract_features.code_digest", lambda *_: "of other code")
     elif changed == "definition":
-        interrupted.entry = ENTRY.model_copy(update={"seed": 3})
+        interrupted.entry = RESEEDED
     else:
         interrupted.stimuli = tools["stimuli"](interrupted.folder, "seen", 11, 99)
     interrupted.extract()
@@ -364,7 +378,7 @@ def test_a_finished_layer_of_another_making_is_swept(
 def test_a_damaged_finished_layer_is_swept(interrupted, caplog):
     caplog.set_level(logging.INFO)
     waiting = finished_path(interrupted.output(LAYERS[0]))
-    next(file for file in waiting.glob("activation/c/**/*") if file.is_file()).unlink()
+    next(file for file in waiting.glob("signals/activation/c/**/*") if file.is_file()).unlink()
     interrupted.extract()
     assert "3 signals of 3 layers for 11 images" in caplog.text
 
@@ -372,5 +386,5 @@ def test_a_damaged_finished_layer_is_swept(interrupted, caplog):
 def test_definitions_can_be_read_without_opening_the_store(study):
     study.extract(layers=["layer2.0"])
     assert read_definition(study.output("layer2.0"))["definition"] == feature_definition(
-        ENTRY, study.signal_set
+        ENTRY, study.signal_set, LIBRARY_PLUGINS
     )

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from gradbrain.config.plugins import weights_use
 from gradbrain.config.registries import Registries, read_yaml
 from gradbrain.config.schema import Pooling, SignalEntry
 from gradbrain.models.build import build_model
@@ -57,17 +58,18 @@ def test_all_families_of_the_study_are_registered():
     assert set(ENTRIES) >= FAMILIES
     for name in FAMILIES:
         entry, sibling = entry_of(name), entry_of(entry_of(name).sibling)
-        assert sibling.untrained
+        assert not weights_use(sibling, REGISTRIES.plugins, where=name).options.trained
         assert (entry.source, entry.default_objective != "") == (sibling.source, True)
         assert entry.licence
         assert entry.citation
 
 
-@pytest.mark.parametrize("name", sorted(name for name in ENTRIES if "pretrained" in ENTRIES[name]))
-def test_a_revision_is_a_whole_commit_or_openly_none(name):
-    # The hub takes whole commit ids only; `null` is written out, so that nothing is left out.
-    assert "revision" in ENTRIES[name]
-    revision = entry_of(name).revision
+@pytest.mark.parametrize(
+    "name", [name for name in sorted(ENTRIES) if "tag" in entry_of(name).weights.options]
+)
+def test_a_revision_is_a_whole_commit_or_none(name):
+    # The hub takes whole commit ids only.
+    revision = entry_of(name).weights.options.get("revision")
     assert revision is None or (len(revision) == 40 and int(revision, 16) > 0)
 
 

@@ -9,13 +9,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from gradbrain.config import GradbrainError
+from gradbrain.config.plugins import LIBRARY_PLUGINS
 from gradbrain.config.schema import ModelEntry, Pooling
 from gradbrain.models.build import build_model
 from gradbrain.models.errors import LayerError, ModelError
 from gradbrain.objectives.base import ImageBatch
 from gradbrain.objectives.calibration import CalibrationBank
-from gradbrain.signals import SignalError, available_rules, load_rule, signal_modules
+from gradbrain.signals import SignalError
 from gradbrain.signals.extraction import SignalExtractor
+from gradbrain.signals.needs import plugins_of, uses_of
 from gradbrain.signals.tape import TapeRecorder
 
 FAMILIES = {
@@ -38,8 +41,7 @@ def sibling(architecture: str):
         name=architecture,
         architecture=architecture,
         kwargs=kwargs,
-        untrained=True,
-        seed=1,
+        weights={"source": "random", "seed": 1},
         input_size=SIZE,
     )
     return build_model(entry)
@@ -241,33 +243,45 @@ def test_a_layer_named_twice_is_refused(tiny_model):
 
 def test_a_wrong_image_size_is_said_in_words():
     model = build_model(
-        ModelEntry(name="v", architecture="vit_tiny_patch16_224", untrained=True, input_size=64)
+        ModelEntry(
+            name="v",
+            architecture="vit_tiny_patch16_224",
+            weights={"source": "random"},
+            input_size=64,
+        )
     )
     with pytest.raises(ModelError, match=r"does not accept images of 64 px .*img_size in kwargs"):
         TapeRecorder(model, ["blocks.0"])
 
 
 def test_registered_rules_are_found_by_name(tools):
-    assert available_rules() == ["activation", "backprop"]
+    assert LIBRARY_PLUGINS.names("rules") == ["activation", "backprop"]
     signal = tools["backprop"]("shuffled_cotangent").model_copy(
         update={"options": {"objective": "dino"}}
     )
-    assert signal_modules(signal) == [
+    found = plugins_of(uses_of([signal], LIBRARY_PLUGINS))
+    assert [plugin.module for plugin in found] == [
         "gradbrain.signals.backprop",
         "gradbrain.objectives.shuffled_cotangent",
         "gradbrain.objectives.dino",
     ]
-    with pytest.raises(SignalError, match="no rule 'hebb'; expected one of activation, backprop"):
-        load_rule(signal.model_copy(update={"rule": "hebb"}))
+    unknown = signal.model_copy(update={"rule": "hebb"})
+    with pytest.raises(
+        GradbrainError,
+        match=r"signals.yaml: signal 'gradient_shuffled_cotangent': rule: there is no rule 'hebb'. "
+        "Allowed: activation, backprop",
+    ):
+        uses_of([unknown], LIBRARY_PLUGINS)
 
 
 def test_a_rule_without_its_objective_is_refused(tiny_model, bank, tools):
-    # Registries refuse such an entry for backpropagation; rules of one's own may need one, too.
     whole = tools["signal_set"](tools["backprop"]("dino"))
     activation, signal = whole.signals
     signal = signal.model_copy(update={"objective": None})
     signal_set = whole.model_copy(update={"signals": (activation, signal)})
-    with pytest.raises(SignalError, match="needs an objective"):
+    with pytest.raises(
+        GradbrainError, match=r"'gradient_dino': objective: rule 'backprop' needs one"
+    ):
         SignalExtractor(tiny_model, ["first"], signal_set, bank)
 
 

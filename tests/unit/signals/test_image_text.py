@@ -13,16 +13,16 @@ import torch
 from extract_features import main
 from trees.text_towers import write_clip, write_siglip
 
-from gradbrain import objectives
+from gradbrain.config.plugins import LIBRARY_PLUGINS, PluginUse
 from gradbrain.config.schema import ModelEntry, SignalEntry, TextTower
 from gradbrain.models.build import build_model
 from gradbrain.models.text_tower import load_text_tower
 from gradbrain.models.weights import file_sha256
-from gradbrain.objectives import ObjectiveError
+from gradbrain.objectives import ObjectiveError, build_objective
 from gradbrain.objectives.calibration import CalibrationBank
 from gradbrain.objectives.image_text import imagenet_prompts, wording
 from gradbrain.signals.image_stream import StimulusImages, StoredImages
-from gradbrain.store import open_store
+from gradbrain.store import open_tree
 
 KINDS = ("clip", "siglip")
 
@@ -44,8 +44,13 @@ def tiny_model(request, tiny_model, text_data):
     return dataclasses.replace(tiny_model, entry=entry, data=text_data)
 
 
+def load(name, model, options, bank, seed=0):
+    use = LIBRARY_PLUGINS.resolve(PluginUse("objectives", name, options), where="test")
+    return build_objective(use, model, bank, seed=seed)
+
+
 def build(model, bank, texts="imagenet1k"):
-    return objectives.load("image_text", model, {"bank": texts}, bank, seed=4)
+    return load("image_text", model, {"bank": texts}, bank, seed=4)
 
 
 def distinct_prompts() -> list[str]:
@@ -110,7 +115,7 @@ def test_clips_images_are_projected_and_siglips_are_pooled(tiny_model, bank):
     kind = tiny_model.entry.text_tower.kind
     objective = build(tiny_model, bank)
     assert objective.output == {"clip": "logits", "siglip": "features"}[kind]
-    shuffled = objectives.load("shuffled_cotangent", tiny_model, {"objective": "image_text"}, bank)
+    shuffled = load("shuffled_cotangent", tiny_model, {"objective": "image_text"}, bank)
     assert shuffled.output == objective.output
 
 
@@ -123,7 +128,7 @@ def test_the_length_of_the_output_does_not_matter(tiny_model, bank, batch):
 @pytest.mark.parametrize("name", ["image_text", "shuffled_cotangent"])
 def test_the_derivative_equals_finite_differences(name, tiny_model, bank, batch):
     options = {"objective": "image_text"} if name == "shuffled_cotangent" else {}
-    objective = objectives.load(name, tiny_model, options, bank, seed=4)
+    objective = load(name, tiny_model, options, bank, seed=4)
     output = output_of(tiny_model, objective, batch).requires_grad_()
     assert torch.autograd.gradcheck(lambda values: objective.loss(values, batch), (output,))
 
@@ -131,7 +136,7 @@ def test_the_derivative_equals_finite_differences(name, tiny_model, bank, batch)
 def test_an_image_has_the_same_scalar_in_any_company(tiny_model, bank, batch):
     objective = build(tiny_model, bank)
     together = objective.loss(output_of(tiny_model, objective, batch), batch)
-    fresh = objectives.load("image_text", tiny_model, {}, None, seed=4)
+    fresh = load("image_text", tiny_model, {}, None, seed=4)
     for row in range(len(batch)):
         part = batch.part(slice(row, row + 1))
         alone = fresh.loss(output_of(tiny_model, fresh, part), part)
@@ -140,10 +145,10 @@ def test_an_image_has_the_same_scalar_in_any_company(tiny_model, bank, batch):
 
 
 def test_a_shuffled_cotangent_is_that_of_a_captioned_calibration_image(tiny_model, bank, batch):
-    shuffled = objectives.load("shuffled_cotangent", tiny_model, {"objective": "image_text"}, bank)
+    shuffled = load("shuffled_cotangent", tiny_model, {"objective": "image_text"}, bank)
     output = output_of(tiny_model, shuffled, batch).requires_grad_()
     (found,) = torch.autograd.grad(shuffled.loss(output, batch).sum(), output)
-    inner, possible = objectives.load("image_text", tiny_model, {}, bank), []
+    inner, possible = load("image_text", tiny_model, {}, bank), []
     for images in bank.batches():
         leaf = output_of(tiny_model, inner, images).requires_grad_()
         possible.append(torch.autograd.grad(inner.loss(leaf, images).sum(), leaf)[0])
@@ -187,7 +192,7 @@ def with_captions(path, captions):
 
 def test_captions_of_the_table_reach_the_batches_and_those_that_are_stored(tmp_path, tools):
     path = tools["stimuli"](tmp_path, "seen", 5, 0)
-    entry = ModelEntry(name="m", architecture="none", untrained=True, input_size=32)
+    entry = ModelEntry(name="m", architecture="none", weights={"source": "random"}, input_size=32)
     device = torch.device("cpu")
     without = StimulusImages.read(path, entry)
     assert next(without.batches(5, device)).captions == (None,) * 5
@@ -202,7 +207,7 @@ def test_captions_of_the_table_reach_the_batches_and_those_that_are_stored(tmp_p
 
 def test_captions_are_part_of_the_digest_of_images_only_where_there_are_any(tmp_path, tools):
     path = tools["stimuli"](tmp_path, "seen", 3, 0)
-    entry = ModelEntry(name="m", architecture="none", untrained=True, input_size=32)
+    entry = ModelEntry(name="m", architecture="none", weights={"source": "random"}, input_size=32)
     before = StimulusImages.read(path, entry).digest
     with_captions(path, [None] * 3)
     assert StimulusImages.read(path, entry).digest == before
@@ -242,7 +247,7 @@ class Captioned:
             name="small",
             architecture="test_vit",
             kwargs={"img_size": 32, "num_classes": 12},
-            untrained=True,
+            weights={"source": "random"},
             input_size=32,
             text_tower=TextTower(repository="nobody/tiny-clip", kind="clip"),
         )
@@ -258,7 +263,7 @@ class Captioned:
                 *("--output", str(output), "--batch-size", str(batch_size), "--device", "cpu"),
             ]
         )
-        return open_store(output, kind="features", verify=True).load()
+        return open_tree(output, kind="features", verify=True).load()
 
 
 @pytest.fixture
@@ -268,14 +273,14 @@ def captioned(tmp_path, tools):
 
 def test_the_gradient_of_image_and_caption_is_extracted_end_to_end(captioned):
     store = captioned.extract()
-    found = store["gradient_image_text"].values.astype(float)
-    assert found.shape == store["activation"].shape
+    found = store["signals/gradient_image_text"].values.astype(float)
+    assert found.shape == store["signals/activation"].shape
     np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, rtol=1e-5)
     np.testing.assert_allclose(found, gradients_by_hand(captioned), rtol=1e-3, atol=1e-6)
     assert np.isfinite(store["objective_value"].values[:, 1:]).all()
     other = captioned.extract(batch_size=7, name="other")
     # float32: matrix products add up in another order for another batch.
-    np.testing.assert_allclose(other["gradient_image_text"], found, rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(other["signals/gradient_image_text"], found, rtol=1e-3, atol=1e-6)
     digest = file_sha256(captioned.folder / "weights" / "tiny-clip" / "model.safetensors")
     assert store.attrs["image_text_weights"] == digest
     provenance = captioned.folder / "features" / "seen.zarr.provenance.json"
@@ -309,8 +314,10 @@ def test_other_captions_give_other_gradients_and_the_same_activations(captioned,
     with_captions(captioned.stimuli, [f"a drawing of car {index}" for index in range(7)])
     after = captioned.extract()
     assert "is made again: stimuli_digest changed" in caplog.text
-    assert np.array_equal(before["activation"], after["activation"])
-    assert not np.allclose(before["gradient_image_text"], after["gradient_image_text"])
+    assert np.array_equal(before["signals/activation"], after["signals/activation"])
+    assert not np.allclose(
+        before["signals/gradient_image_text"], after["signals/gradient_image_text"]
+    )
 
 
 def test_other_text_weights_make_the_features_again(captioned, caplog):

@@ -13,12 +13,14 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+from gradbrain.config.plugins import weights_use
 from gradbrain.config.registries import Registries, read_yaml
 from gradbrain.config.schema import ModelEntry
 from gradbrain.models import timm_compat
-from gradbrain.models.build import build_model, create_network
+from gradbrain.models.build import build_model
 from gradbrain.models.errors import ModelError, WeightsError
 from gradbrain.models.layers import layer_table, list_layers
+from gradbrain.models.network import create_network
 from gradbrain.models.preprocess import to_input
 from gradbrain.models.weights import file_sha256, state_digest
 
@@ -31,15 +33,23 @@ def untrained(**changes: object) -> ModelEntry:
     settings = {
         "name": "small",
         "architecture": "test_resnet",
-        "untrained": True,
+        "weights": {"source": "random"},
         "input_size": 64,
         **changes,
     }
     return ModelEntry.model_validate(settings)
 
 
-def trained(**changes: object) -> ModelEntry:
-    return untrained(untrained=False, **changes)
+def seeded(seed: int) -> ModelEntry:
+    return untrained(weights={"source": "random", "seed": seed})
+
+
+def of_file(path: str, **options: object) -> ModelEntry:
+    return untrained(weights={"source": "file", "path": path, **options})
+
+
+def of_hub(tag: str, **options: object) -> ModelEntry:
+    return untrained(weights={"source": "hub", "tag": tag, **options})
 
 
 def test_nothing_is_declared_where_torchvision_loads(monkeypatch):
@@ -65,10 +75,10 @@ def test_another_failure_of_torchvision_is_passed_on(monkeypatch):
 
 def test_untrained_weights_follow_from_their_seed_alone():
     torch.manual_seed(1)
-    first = build_model(untrained(seed=5))
+    first = build_model(seeded(5))
     torch.manual_seed(2)
-    second = build_model(untrained(seed=5))
-    other = build_model(untrained(seed=6))
+    second = build_model(seeded(5))
+    other = build_model(seeded(6))
     assert first.weights_digest == second.weights_digest != other.weights_digest
 
 
@@ -99,7 +109,7 @@ def test_kwargs_that_the_architecture_refuses_are_named():
 
 @pytest.fixture
 def checkpoint(tmp_path):
-    module = build_model(untrained(seed=7)).module
+    module = build_model(seeded(7)).module
     (tmp_path / "weights").mkdir()
     path = tmp_path / "weights" / "small.safetensors"
     save_file(module.state_dict(), path)
@@ -108,7 +118,7 @@ def checkpoint(tmp_path):
 
 def test_a_checkpoint_gives_its_own_weights(checkpoint, tmp_path):
     path, module = checkpoint
-    entry = trained(checkpoint="weights/small.safetensors", checkpoint_sha256=file_sha256(path))
+    entry = of_file("weights/small.safetensors", sha256=file_sha256(path))
     assert build_model(entry, data=tmp_path).weights_digest == state_digest(module)
 
 
@@ -119,7 +129,7 @@ def test_a_checkpoint_that_does_not_fit_lists_what_differs(checkpoint, tmp_path)
     state["fc.weight"] = state["fc.weight"][:3].clone()
     save_file(state, path)
     with pytest.raises(WeightsError) as caught:
-        build_model(trained(checkpoint="weights/small.safetensors"), data=tmp_path)
+        build_model(of_file("weights/small.safetensors"), data=tmp_path)
     message = str(caught.value)
     assert str(path) in message
     assert "missing: bn1.weight" in message
@@ -128,35 +138,35 @@ def test_a_checkpoint_that_does_not_fit_lists_what_differs(checkpoint, tmp_path)
 
 
 def test_a_checkpoint_with_another_checksum_is_refused(checkpoint, tmp_path):
-    entry = trained(checkpoint="weights/small.safetensors", checkpoint_sha256="0" * 64)
+    entry = of_file("weights/small.safetensors", sha256="0" * 64)
     with pytest.raises(WeightsError, match=r"has SHA-256 .* the entry pins 0000"):
         build_model(entry, data=tmp_path)
 
 
 def test_a_missing_checkpoint_says_where_to_place_it(tmp_path):
     with pytest.raises(WeightsError, match=r"weights/none.safetensors does not exist; place"):
-        build_model(trained(checkpoint="weights/none.safetensors"), data=tmp_path)
+        build_model(of_file("weights/none.safetensors"), data=tmp_path)
 
 
 def test_a_pickle_with_code_is_refused(tmp_path):
     (tmp_path / "weights").mkdir()
     torch.save({"weight": Path("code")}, tmp_path / "weights" / "bad.pth")
     with pytest.raises(WeightsError, match="weights_only=True"):
-        build_model(trained(checkpoint="weights/bad.pth"), data=tmp_path)
+        build_model(of_file("weights/bad.pth"), data=tmp_path)
 
 
 def test_a_pickle_of_tensors_is_read(checkpoint, tmp_path):
     _, module = checkpoint
     torch.save(module.state_dict(), tmp_path / "weights" / "good.pth")
-    built = build_model(trained(checkpoint="weights/good.pth"), data=tmp_path)
+    built = build_model(of_file("weights/good.pth"), data=tmp_path)
     assert built.weights_digest == state_digest(module)
 
 
 def test_a_file_in_place_of_the_hub_is_used(tmp_path):
-    module = build_model(untrained(seed=7)).module
+    module = build_model(seeded(7)).module
     (tmp_path / "weights").mkdir()
     save_file(module.state_dict(), tmp_path / "weights" / "test_resnet.r160_in1k.safetensors")
-    built = build_model(trained(pretrained="r160_in1k"), data=tmp_path)
+    built = build_model(of_hub("r160_in1k"), data=tmp_path)
     assert built.weights_digest == state_digest(module)
 
 
@@ -177,7 +187,7 @@ def hub(monkeypatch):
 
 def test_without_network_the_error_says_which_file_goes_where(tmp_path, hub):
     with pytest.raises(WeightsError) as caught:
-        build_model(trained(pretrained="r160_in1k", revision="abc"), data=tmp_path)
+        build_model(of_hub("r160_in1k", revision="abc"), data=tmp_path)
     message = str(caught.value)
     assert "https://huggingface.co/timm/test_resnet.r160_in1k at revision abc" in message
     assert str(tmp_path / "weights" / "test_resnet.r160_in1k.safetensors") in message
@@ -187,18 +197,18 @@ def test_weights_are_fetched_at_the_pinned_revision_and_checked(checkpoint, tmp_
     path, module = checkpoint
     asked, files = hub
     files["timm/test_resnet.r160_in1k", "model.safetensors"] = path
-    entry = trained(pretrained="r160_in1k", revision="abc", checkpoint_sha256=file_sha256(path))
+    entry = of_hub("r160_in1k", revision="abc", sha256=file_sha256(path))
     built = build_model(entry, data=tmp_path)
     assert asked == [("timm/test_resnet.r160_in1k", "model.safetensors", "abc")]
     assert built.weights_digest == state_digest(module)
     assert built.weights_origin == "timm/test_resnet.r160_in1k@abc"
     with pytest.raises(WeightsError, match="the entry pins 0000"):
-        build_model(entry.model_copy(update={"checkpoint_sha256": "0" * 64}), data=tmp_path)
+        build_model(of_hub("r160_in1k", revision="abc", sha256="0" * 64), data=tmp_path)
 
 
 def test_weights_without_a_pinned_revision_are_warned_about(checkpoint, tmp_path, hub, caplog):
     hub[1]["timm/test_resnet.r160_in1k", "model.safetensors"] = checkpoint[0]
-    built = build_model(trained(pretrained="r160_in1k"), data=tmp_path)
+    built = build_model(of_hub("r160_in1k"), data=tmp_path)
     assert built.weights_origin == "timm/test_resnet.r160_in1k@unpinned"
     assert "no revision is pinned" in caplog.text
 
@@ -207,12 +217,12 @@ def test_a_file_of_other_weights_in_place_of_the_hub_is_refused(checkpoint, tmp_
     path, _ = checkpoint
     save_file({"other": torch.ones(1)}, path.with_name("test_resnet.r160_in1k.safetensors"))
     with pytest.raises(WeightsError, match=r"could not be loaded as the weights test_resnet.r160"):
-        build_model(trained(pretrained="r160_in1k"), data=tmp_path)
+        build_model(of_hub("r160_in1k"), data=tmp_path)
 
 
 def test_an_unknown_tag_lists_those_there_are(tmp_path):
     with pytest.raises(ModelError, match=r"no weights 'test_resnet.mine'; .*r160_in1k"):
-        build_model(trained(pretrained="mine"), data=tmp_path)
+        build_model(of_hub("mine"), data=tmp_path)
 
 
 def test_logits_of_a_network_without_a_classifier_are_refused():
@@ -280,7 +290,8 @@ def test_every_entry_builds_and_its_layers_come_in_order(name):
     layers = REGISTRIES.layers(entry.architecture, where="test")
     called: dict[str, tuple[int, ...]] = {}
     with torch.device("meta"), torch.no_grad():
-        module = create_network(entry).eval()
+        tagged = weights_use(entry, REGISTRIES.plugins, where=name).options.network_name(entry)
+        module = create_network(entry, tagged).eval()
         modules = dict(module.named_modules())
         for layer in layers:
             modules[layer.name].register_forward_hook(
@@ -292,9 +303,9 @@ def test_every_entry_builds_and_its_layers_come_in_order(name):
     assert [layer.depth for layer in layers] == sorted(layer.depth for layer in layers)
     assert all(len(shape) in (3, 4) for shape in called.values())
     assert features.shape == (1, module.num_features)
-    if entry.pretrained and entry.source == "timm":
+    if tagged != entry.architecture:
         timm = timm_compat.import_timm()
-        config = timm.get_pretrained_cfg(f"{entry.architecture}.{entry.pretrained}")
+        config = timm.get_pretrained_cfg(tagged)
         assert (config.mean, config.std) == (entry.mean, entry.std)
         assert config.input_size[1] == entry.input_size
         assert config.crop_pct == entry.crop_pct

@@ -16,6 +16,7 @@ from gradbrain.models.build import build_model
 from gradbrain.models.errors import ModelError, WeightsError
 from gradbrain.models.layers import list_layers
 
+OF_FILE = {"source": "file", "path": "weights/test_owlvit.safetensors"}
 WORKFLOW = Path(__file__).resolve().parents[3] / "workflow"
 
 
@@ -25,6 +26,7 @@ def entry(**changes: object) -> ModelEntry:
         "architecture": "test_owlvit",
         "source": "transformers",
         "input_size": 64,
+        "weights": {"source": "random"},
         **changes,
     }
     return ModelEntry.model_validate(settings)
@@ -64,7 +66,9 @@ def checkpoint(detector, tmp_path):
 
 
 def test_features_are_the_mean_of_what_the_detection_heads_read(detector, checkpoint, tmp_path):
-    model = build_model(entry(pretrained="google/owlvit-none"), data=tmp_path)
+    model = build_model(
+        entry(weights={"source": "hub", "tag": "google/owlvit-none"}), data=tmp_path
+    )
     assert model.weights_origin == "file weights/test_owlvit.safetensors"
     raw = torch.rand(2, 3, 64, 64)
     with torch.no_grad():
@@ -78,7 +82,7 @@ def test_what_the_checkpoint_lacks_or_has_too_much_is_named(checkpoint, tmp_path
     state["owlvit.vision_model.surplus"] = state.pop("layer_norm.weight")
     save_file(state, path)
     with pytest.raises(WeightsError) as caught:
-        build_model(entry(checkpoint="weights/test_owlvit.safetensors"), data=tmp_path)
+        build_model(entry(weights=OF_FILE), data=tmp_path)
     assert "missing: layer_norm.weight" in str(caught.value)
     assert "unexpected: vision_model.surplus" in str(caught.value)
 
@@ -87,7 +91,7 @@ def test_without_transformers_the_error_says_what_to_install(monkeypatch):
     # None in place of a module makes its import fail as if it were not installed.
     monkeypatch.setitem(sys.modules, "transformers", None)
     with pytest.raises(ModelError, match=r"'owl'.*optional package transformers.*pip install"):
-        build_model(entry(untrained=True))
+        build_model(entry())
 
 
 def test_layers_are_listed_without_transformers(monkeypatch):
@@ -101,7 +105,8 @@ def test_transformers_is_not_imported_for_models_of_timm():
     code = (
         "import sys; from gradbrain.models.build import build_model;"
         "from gradbrain.config.schema import ModelEntry;"
-        "build_model(ModelEntry(name='m', architecture='test_resnet', untrained=True));"
+        "weights = {'source': 'random'};"
+        "build_model(ModelEntry(name='m', architecture='test_resnet', weights=weights));"
         "assert 'transformers' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": str(WORKFLOW)})
@@ -109,10 +114,10 @@ def test_transformers_is_not_imported_for_models_of_timm():
 
 def test_an_unknown_architecture_of_transformers_is_named():
     with pytest.raises(ModelError, match=r"owlvit_base_patch32.*not 'owlvit_huge'"):
-        build_model(entry(architecture="owlvit_huge", untrained=True))
+        build_model(entry(architecture="owlvit_huge"))
 
 
 @pytest.mark.parametrize("kwargs", [{"num_attention_heads": 5}, {"img_size": 64}])
 def test_kwargs_that_the_tower_refuses_are_named(kwargs):
     with pytest.raises(ModelError, match=rf"kwargs .*{next(iter(kwargs))}.*: "):
-        build_model(entry(untrained=True, kwargs=kwargs))
+        build_model(entry(kwargs=kwargs))

@@ -32,7 +32,7 @@ def entry_of(kind: str, **changes: object) -> ModelEntry:
     settings = {
         "name": "small",
         "architecture": "test_vit",
-        "untrained": True,
+        "weights": {"source": "random"},
         "input_size": 32,
         "kwargs": {"img_size": 32, "num_classes": n_classes},
         "text_tower": {"repository": f"nobody/tiny-{kind}", "kind": kind},
@@ -329,7 +329,7 @@ def test_transformers_is_not_imported_for_models_with_a_text_tower_alone():
     code = (
         "import sys; from gradbrain.models.build import build_model;"
         "from gradbrain.config.schema import ModelEntry;"
-        "build_model(ModelEntry(name='m', architecture='test_resnet', untrained=True,"
+        "build_model(ModelEntry(name='m', architecture='test_resnet', weights={'source': 'random'},"
         " text_tower={'repository': 'a/b', 'kind': 'clip'}));"
         "assert 'transformers' not in sys.modules"
     )

@@ -4,30 +4,59 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import Any
 
-from gradbrain.config.schema import ModelEntry, SignalSet
+from gradbrain.config.plugins import PluginOptions, Plugins, PluginUse, set_needs, signal_uses
+from gradbrain.config.schema import ModelEntry, SignalEntry, SignalSet
 
 # What an entry says about itself, without bearing on any value.
-DESCRIPTIVE = {"name", "licence", "citation", "default_objective", "sibling"}
-# Keys that entries did not always have: left out where they say what held before, so that stores
-# made then keep their definition.
-LATER_KEYS = {"source": "timm", "text_tower": None}
+DESCRIPTIVE = {"name", "label", "colour", "licence", "citation", "default_objective", "sibling"}
 
 
-def feature_definition(model: ModelEntry, signal_set: SignalSet) -> str:
+def model_definition(model: ModelEntry, signal_set: SignalSet, plugins: Plugins) -> dict[str, Any]:
+    """What values follow from of a model's entry, as JSON, without what is as by default.
+
+    A default that is written out, and a key that entries gain later, change nothing. The text tower
+    bears on signals that need it, and on no others.
+    """
+    unused = set() if "text_tower" in set_needs(signal_set, plugins) else {"text_tower"}
+    found = model.model_dump(mode="json", exclude=DESCRIPTIVE | unused, exclude_defaults=True)
+    where = f"models.yaml: model {model.name!r}: weights"
+    use = PluginUse("weights", model.weights.source, model.weights.options)
+    options = plugins.resolve(use, where=where).options
+    return {**found, "weights": {"source": model.weights.source, **_given(options)}}
+
+
+def signal_definition(signal: SignalEntry, plugins: Plugins) -> dict[str, Any]:
+    """What values follow from of a signal's entry, as JSON, without what is as by default."""
+    uses = signal_uses(signal, plugins, where=f"signals.yaml: signal {signal.name!r}")
+    found: dict[str, Any] = {"name": signal.name, "role": signal.role, "rule": signal.rule}
+    if signal.objective is not None:
+        found["objective"] = signal.objective
+    for key, use in zip(("rule_options", "options"), uses, strict=False):
+        if given := _given(use.options):
+            found[key] = given
+    return found
+
+
+def _given(options: PluginOptions) -> dict[str, Any]:
+    """Options that are not as by default, as JSON."""
+    return options.model_dump(mode="json", exclude_defaults=True)
+
+
+def feature_definition(model: ModelEntry, signal_set: SignalSet, plugins: Plugins) -> str:
     """Digest of a model and a signal set as they bear on features.
 
     Features are shared by all studies and named by registry entries alone. The digest is kept
     in each store, so that an entry which changed under its stores is noticed.
     """
-    # The text tower bears on signals that compare images with text, and on no others.
-    unused = set() if signal_set.compares_with_text else {"text_tower"}
-    entry = model.model_dump(mode="json", exclude=DESCRIPTIVE | unused)
-    for key, before in LATER_KEYS.items():
-        if entry.get(key, before) == before:
-            entry.pop(key, None)
     definition = {
-        "model": entry,
-        "signal_set": signal_set.model_dump(mode="json", exclude={"name"}),
+        "model": model_definition(model, signal_set, plugins),
+        "signal_set": {
+            **signal_set.model_dump(
+                mode="json", exclude={"name", "signals"}, exclude_defaults=True
+            ),
+            "signals": [signal_definition(signal, plugins) for signal in signal_set.signals],
+        },
     }
     return hashlib.sha256(json.dumps(definition, sort_keys=True).encode()).hexdigest()

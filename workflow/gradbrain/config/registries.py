@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -14,10 +13,20 @@ from pydantic import ValidationError
 
 from gradbrain.config.errors import GradbrainError
 from gradbrain.config.faults import describe
-from gradbrain.config.schema import DatasetEntry, ModelEntry, SignalEntry, SignalSet, StrictModel
+from gradbrain.config.plugins import LIBRARY_PLUGINS, Plugins
+from gradbrain.config.schema import (
+    DatasetEntry,
+    Modality,
+    ModelEntry,
+    SignalEntry,
+    SignalSet,
+    StrictModel,
+)
+from gradbrain.config.suggestions import choose
+from gradbrain.vocabulary.roles import ACTIVATION, CONTROL
 
 Entry = TypeVar("Entry", bound=StrictModel)
-Kind = Literal["model", "data set", "signal", "signal set"]
+Kind = Literal["model", "data set", "modality", "signal", "signal set"]
 
 
 @dataclass(frozen=True)
@@ -28,18 +37,6 @@ class Layer:
     name: str
     index: int
     depth: float
-
-
-def choose(name: str, allowed: Iterable[str], *, what: str, where: str) -> str:
-    """Return `name` if it is allowed; else raise an error that lists what is."""
-    allowed = list(allowed)
-    if name in allowed:
-        return name
-    close = get_close_matches(name, allowed, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
-    raise GradbrainError(
-        f"{where}: there is no {what} {name!r}.{hint} Allowed: {', '.join(allowed) or '(none)'}"
-    )
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -94,17 +91,21 @@ class Registries:
     Parameters
     ----------
     folders
-        Folders that may hold ``models.yaml``, ``layers.csv``, ``datasets.yaml`` and
-        ``signals.yaml``.
+        Folders that may hold ``models.yaml``, ``layers.csv``, ``modalities.yaml``,
+        ``datasets.yaml`` and ``signals.yaml``.
+    plugins
+        Where rules, objectives, adapters, figures and sources of weights are looked up.
     """
 
-    def __init__(self, folders: Iterable[Path]) -> None:
+    def __init__(self, folders: Iterable[Path], plugins: Plugins = LIBRARY_PLUGINS) -> None:
         folders = list(folders)
+        self.plugins = plugins
         for folder in folders:
             if not folder.is_dir():
                 raise GradbrainError(f"registries: there is no folder {folder}")
         self.where = ", ".join(str(folder) for folder in folders)
         self._models = _section(folders, "models.yaml", "models")
+        self._modalities = _section(folders, "modalities.yaml", "modalities")
         self._datasets = _section(folders, "datasets.yaml", "datasets")
         self._signals = _section(folders, "signals.yaml", "signals")
         self._signal_sets = _section(folders, "signals.yaml", "signal_sets")
@@ -159,6 +160,7 @@ class Registries:
         sections: dict[Kind, Mapping[str, tuple[Path, Any]]] = {
             "model": self._models,
             "data set": self._datasets,
+            "modality": self._modalities,
             "signal": self._signals,
             "signal set": self._signal_sets,
         }
@@ -169,8 +171,19 @@ class Registries:
         return self._entry(ModelEntry, self._models, name, "model", where)
 
     def dataset(self, name: str, *, where: str) -> DatasetEntry:
-        """Entry of a data set."""
-        return self._entry(DatasetEntry, self._datasets, name, "data set", where)
+        """Entry of a data set, its modality resolved."""
+        choose(name, self._datasets, what="data set", where=where)
+        _, content = self._datasets[name]
+        at = self.place("data set", name)
+        modality = content.get("modality", "none")
+        if not isinstance(modality, str):
+            raise GradbrainError(f"{at}: modality: expected a name, found {modality!r}")
+        found = None if modality == "none" else self.modality(modality, where=f"{at}: modality")
+        return validate(DatasetEntry, {"name": name, **content, "modality": found}, where=at)
+
+    def modality(self, name: str, *, where: str) -> Modality:
+        """Entry of a modality."""
+        return self._entry(Modality, self._modalities, name, "modality", where)
 
     @property
     def datasets(self) -> tuple[str, ...]:
@@ -180,6 +193,10 @@ class Registries:
     def dataset_folder(self, name: str) -> Path:
         """Folder whose ``datasets.yaml`` lists a data set."""
         return self._datasets[name][0].parent
+
+    def signal(self, name: str, *, where: str) -> SignalEntry:
+        """Entry of a signal."""
+        return self._entry(SignalEntry, self._signals, name, "signal", where)
 
     def signal_set(self, name: str, *, where: str) -> SignalSet:
         """Entry of a signal set, its signals resolved."""
@@ -196,9 +213,34 @@ class Registries:
         duplicates = {signal for signal in names if names.count(signal) > 1}
         if duplicates:
             raise GradbrainError(f"{at}: signals: {', '.join(sorted(duplicates))} listed twice")
-        if "activation" not in names:
-            raise GradbrainError(f"{at}: signals: must hold `activation`: every fit needs it")
-        return validate(SignalSet, {"name": name, **content, "signals": signals}, where=at)
+        activations = [signal.name for signal in signals if signal.role == ACTIVATION]
+        if len(activations) != 1:
+            raise GradbrainError(
+                f"{at}: signals: {len(activations)} have `role: activation` "
+                f"({', '.join(activations) or 'none'}), expected one: every fit needs it"
+            )
+        found = validate(SignalSet, {"name": name, **content, "signals": signals}, where=at)
+        self._check_controls(found, at)
+        return found
+
+    def _check_controls(self, signal_set: SignalSet, where: str) -> None:
+        """Refuse controls that say of nothing in the set that they control it."""
+        for signal in signal_set.signals:
+            if signal.role != CONTROL:
+                continue
+            if not signal.control_of:
+                raise GradbrainError(
+                    f"{self.place('signal', signal.name)}: control_of: missing key; name the "
+                    "signals that it controls, e.g. control_of: [gradient_dino], or all of a "
+                    "family, e.g. control_of: {rule: [backprop]}"
+                )
+            if not any(signal.controls(other) for other in signal_set.signals):
+                raise GradbrainError(
+                    f"{where}: signals: the control {signal.name!r} controls none of the learning "
+                    f"signals of the set ({self.place('signal', signal.name)}: control_of: "
+                    f"{signal.model_dump(mode='json')['control_of']}); add the signal that it "
+                    "controls, or leave the control out"
+                )
 
     def layers(self, architecture: str, *, where: str) -> list[Layer]:
         """Layers of an architecture, in order of depth."""

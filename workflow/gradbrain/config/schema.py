@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from gradbrain.vocabulary.roles import ACTIVATION, CONTROL, LEARNING, Axis, Role
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
@@ -18,10 +20,6 @@ class StrictModel(BaseModel):
     """A frozen pydantic model that refuses keys it does not know."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-# Objective that compares images with their captions.
-IMAGE_TEXT = "image_text"
 
 
 # --- registries ------------------------------------------------------------------------------
@@ -45,6 +43,20 @@ class TextTower(StrictModel):
         return f"weights/{self.repository.partition('/')[2]}"
 
 
+class Weights(BaseModel):
+    """Where the weights of a model come from; all keys but `source` are options of the source."""
+
+    # The source is a plug-in, which validates its options strictly before any job.
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    source: Name = Field(description="`random`, `file`, `hub`, or a plug-in of your own.")
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Options of the source."""
+        return dict(self.model_extra or {})
+
+
 class ModelEntry(StrictModel):
     """One entry of ``config/models.yaml``: a network, its weights and how images enter it."""
 
@@ -54,19 +66,9 @@ class ModelEntry(StrictModel):
         "timm", description="Package that has the architecture; transformers is optional."
     )
     kwargs: dict[str, Any] = Field({}, description="Passed on to timm.create_model.")
-    untrained: bool = Field(False, description="Random initialisation under `seed`.")
-    seed: int = Field(0, ge=0, description="Seed of the random initialisation.")
-    checkpoint: str | None = Field(
-        None, description="Safetensors file below data/, e.g. weights/mine.safetensors."
+    weights: Weights = Field(
+        description="Where its weights come from, e.g. {source: random, seed: 0}."
     )
-    checkpoint_sha256: str | None = Field(
-        None, description="Expected SHA-256 of the file of weights; a mismatch is an error."
-    )
-    pretrained: str | None = Field(
-        None,
-        description="timm weight tag, or hub repository for transformers; fetched from the hub.",
-    )
-    revision: str | None = Field(None, description="Pinned revision of the hub repository.")
     mean: tuple[float, float, float] = Field(
         (0.485, 0.456, 0.406), description="RGB mean, in [0, 1]."
     )
@@ -82,18 +84,13 @@ class ModelEntry(StrictModel):
         None, description="Text half of the model; the objective image_text needs it."
     )
     default_objective: str = Field("dino", description="Objective used where none is named.")
+    label: str = Field("", description="Name for readers; its key, spaced, where left out.")
+    colour: str | None = Field(None, description="Colour in figures, e.g. `#0B7A75`.")
     licence: str = Field("", description="Licence of the weights.")
     citation: str = Field("", description="What to cite.")
     sibling: Name | None = Field(
         None, description="Smaller entry of the same family, untrained; tests run it in its place."
     )
-
-    @model_validator(mode="after")
-    def _one_source_of_weights(self) -> ModelEntry:
-        given = [self.untrained, self.checkpoint is not None, self.pretrained is not None]
-        if sum(given) != 1:
-            raise ValueError("give exactly one of `untrained: true`, `checkpoint`, `pretrained`")
-        return self
 
     @model_validator(mode="after")
     def _images_and_text_share_a_space(self) -> ModelEntry:
@@ -105,41 +102,68 @@ class ModelEntry(StrictModel):
         return self
 
 
+class Cotangents(StrictModel):
+    """A family of learning signals, by what is sent back and how; an empty list leaves it open."""
+
+    rule: tuple[str, ...] = Field((), description="Rules that send the cotangent back.")
+    objective: tuple[str, ...] = Field((), description="Objectives whose cotangent it is.")
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Cotangents:
+        if not (self.rule or self.objective):
+            raise ValueError("rule, objective: give one or both, e.g. {rule: [backprop]}")
+        return self
+
+
+# What no signal may be called: the index of a feature store, which its group inherits, and the file
+# of that group.
+STORE_NAMES = frozenset({"signal", "zarr.json"})
+
+
 class SignalEntry(StrictModel):
     """One entry of ``signals`` in ``config/signals.yaml``: a feature space of a layer."""
 
-    name: Name = Field(description="Its key in the registry.")
-    role: Literal["activation", "learning", "control"] = Field(
-        description="What the claims take it for."
-    )
-    rule: str = Field(description="Credit-assignment rule: a module of gradbrain.signals.")
+    name: Name = Field(description="Its key in the registry; nothing is read off it.")
+    role: Role = Field(description="What the claims take it for.")
+    rule: str = Field(description="Credit-assignment rule, a plug-in.")
+    rule_options: dict[str, Any] = Field({}, description="Options of the rule.")
     objective: str | None = Field(
-        None, description="Objective: a module of gradbrain.objectives; none for activations."
+        None, description="Objective, a plug-in; none for rules that read none."
     )
     options: dict[str, Any] = Field({}, description="Options of the objective.")
+    control_of: Cotangents | tuple[Name, ...] = Field(
+        (),
+        description="Of a control: the learning signals that it controls, by name, or all of a "
+        "family of cotangents.",
+    )
+    label: str = Field("", description="Name for readers; its key, spaced, where left out.")
+    colour: str | None = Field(None, description="Colour in figures, e.g. `#0B7A75`.")
+
+    @field_validator("name")
+    @classmethod
+    def _is_no_name_of_stores(cls, name: str) -> str:
+        if name in STORE_NAMES:
+            raise ValueError(
+                f"{name!r} is what stores call something of their own; give the signal another name"
+            )
+        return name
 
     @model_validator(mode="after")
-    def _rule_fits_the_role(self) -> SignalEntry:
-        if (self.role == "activation") != (self.rule == "activation"):
-            raise ValueError(
-                "role: activation and rule: activation go together, found "
-                f"role: {self.role} with rule: {self.rule}"
-            )
-        if self.rule == "backprop" and self.objective is None:
-            raise ValueError("objective: rule backprop needs one, e.g. objective: dino")
+    def _only_controls_control(self) -> SignalEntry:
+        if self.control_of and self.role != CONTROL:
+            raise ValueError(f"control_of: is of `role: control`, found role: {self.role}")
         return self
 
-    @property
-    def compares_with_text(self) -> bool:
-        """Whether its objective, or the one that it shuffles, compares images with captions."""
-        return IMAGE_TEXT in (self.objective, self.options.get("objective"))
-
-    @property
-    def needs_calibration_captions(self) -> bool:
-        """Whether the calibration images need captions: as a bank, or to be shuffled."""
-        if self.objective == IMAGE_TEXT:
-            return self.options.get("bank") == "calibration"
-        return self.compares_with_text
+    def controls(self, signal: SignalEntry) -> bool:
+        """Whether this signal is a control of a learning signal."""
+        if self.role != CONTROL or signal.role != LEARNING:
+            return False
+        family = self.control_of
+        if not isinstance(family, Cotangents):
+            return signal.name in family
+        return (not family.rule or signal.rule in family.rule) and (
+            not family.objective or signal.objective in family.objective
+        )
 
 
 class Pooling(StrictModel):
@@ -163,7 +187,7 @@ class SignalSet(StrictModel):
 
     name: Name = Field(description="Its key in the registry.")
     signals: tuple[SignalEntry, ...] = Field(
-        min_length=1, description="Names of signals; must hold `activation`."
+        min_length=1, description="Names of signals; one of them has `role: activation`."
     )
     pooling: Pooling = Field(Pooling(), description="The same for activations and signals.")
     projection: Projection | None = Field(None, description="After pooling, if given.")
@@ -176,9 +200,19 @@ class SignalSet(StrictModel):
     seed: int = Field(0, description="Seed of views, cotangents and banks.")
 
     @property
-    def compares_with_text(self) -> bool:
-        """Whether any of its objectives compares images with captions."""
-        return any(signal.compares_with_text for signal in self.signals)
+    def activation(self) -> str:
+        """Name of its activation."""
+        return next(signal.name for signal in self.signals if signal.role == ACTIVATION)
+
+    def controls_of(self, name: str) -> tuple[str, ...]:
+        """Names of the controls of a learning signal, in the order of the set."""
+        signal = next(signal for signal in self.signals if signal.name == name)
+        return tuple(control.name for control in self.signals if control.controls(signal))
+
+    def without_words(self) -> dict[str, Any]:
+        """What its values follow from, as JSON: without labels, colours and who controls whom."""
+        said = {"label", "colour", "control_of"}
+        return self.model_dump(mode="json", exclude={"signals": {"__all__": said}})
 
 
 class FetchFile(StrictModel):
@@ -242,19 +276,35 @@ class ExpectedSize(StrictModel):
     )
 
 
+class Modality(StrictModel):
+    """One entry of ``config/modalities.yaml``: a kind of measurement."""
+
+    name: Name = Field(description="Its key in the registry.")
+    axis: Axis = Field(
+        description="What scores are laid out along: `roi`, regions of cortex; `time`, times after "
+        "image onset, over sensors."
+    )
+    unit: str = Field("", description="Unit of its responses, where the data set says no other.")
+    label: str = Field("", description="Name for readers; its key where left out.")
+    sensors: str = Field(
+        "sensors", description="What one place of measurement is called, in the plural."
+    )
+
+
 class DatasetEntry(StrictModel):
     """One entry of ``config/datasets.yaml``: responses of subjects to images."""
 
     name: Name = Field(description="Its key in the registry.")
     adapter: Name = Field(description="Module of gradbrain.datasets that reads the data set.")
-    modality: Literal["fmri", "meg", "none"] = Field(
-        description="`none` for sets that hold images only."
+    modality: Modality | None = Field(
+        description="Entry of modalities.yaml; `none` for sets that hold images only."
     )
     subjects: tuple[Name, ...] = Field((), description="Full names, unique over data sets.")
     stimuli: Name | None = Field(
         None, description="Stimulus set shared by all subjects; none: one set per subject."
     )
     options: dict[str, Any] = Field({}, description="Options of the adapter.")
+    label: str = Field("", description="Name for readers; its key, spaced, where left out.")
     licence: str = Field("", description="Licence of the data.")
     citation: str = Field("", description="What to cite.")
     fetch: FetchSpec | None = Field(None, description="How the data set is had.")
@@ -265,9 +315,19 @@ class DatasetEntry(StrictModel):
 
     @model_validator(mode="after")
     def _somebody_saw_the_images(self) -> DatasetEntry:
-        if self.modality != "none" and not self.subjects:
+        if self.modality is not None and not self.subjects:
             raise ValueError("subjects: name at least one; only `modality: none` has no subjects")
         return self
+
+    @property
+    def axis(self) -> Axis | None:
+        """What scores of its responses are laid out along; None where it holds images only."""
+        return None if self.modality is None else self.modality.axis
+
+    @property
+    def modality_name(self) -> str:
+        """Name of its modality; ``"none"`` where it holds images only."""
+        return "none" if self.modality is None else self.modality.name
 
     @property
     def arrives_by_itself(self) -> bool:
@@ -304,6 +364,16 @@ BASELINE_SETTINGS = ("baseline_components", "n_folds", "seed", "dtype")
 CEILING_SETTINGS = ("n_folds", "seed", "min_noise_ceiling")
 
 
+class NuisanceBand(StrictModel):
+    """A feature space that stands beside all layers' activations in every baseline."""
+
+    name: Name = Field(description="Its name in tables.")
+    model: Name = Field(description="Entry of models.yaml.")
+    layer: str = Field(description="Layer of that model.")
+    signal_set: Name = Field(description="Entry of signal_sets.")
+    signal: Name = Field("activation", description="Signal of that set.")
+
+
 class EncodingSettings(StrictModel):
     """Section ``encoding``: the nested cross-validated banded ridge regression."""
 
@@ -312,13 +382,12 @@ class EncodingSettings(StrictModel):
     log10_penalty_max: float = Field(8.0, ge=-12, le=15, description="Largest penalty.")
     n_penalties: int = Field(10, ge=1, description="Penalties, log-spaced between the two ends.")
     n_band_weights: int = Field(11, ge=2, description="Points on the line between two bands.")
-    third_band: bool = Field(
-        False,
-        description="Fit the layer's activation, the other layers' activations and each signal "
-        "as three bands as well.",
+    nuisance: tuple[NuisanceBand, ...] = Field(
+        (),
+        description="Further bands beside all layers' activations, which signals must exceed.",
     )
     n_simplex_draws: int = Field(
-        50, ge=1, description="Random points on the simplex of three band weights."
+        50, ge=1, description="Random points on the simplex of three or more band weights."
     )
     selection: Literal["auto", "gcv", "loo", "kfold"] = Field(
         "auto",
@@ -460,6 +529,11 @@ class Study(StrictModel):
         (),
         description="Further registry folders, searched after config/: models.yaml, "
         "datasets.yaml, signals.yaml and layers.csv of one's own.",
+    )
+    plugins: tuple[str, ...] = Field(
+        (),
+        description="Folders of plug-ins of one's own, with sub-folders rules, objectives, "
+        "adapters, figures and weights.",
     )
     roots: dict[Name, str] = Field(
         {}, description="Data set (or `weights`) -> folder on this machine, linked as data/<name>."

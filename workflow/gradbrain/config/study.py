@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from gradbrain.config.errors import GradbrainError
 from gradbrain.config.faults import faults_of
-from gradbrain.config.registries import Layer, Registries, choose
+from gradbrain.config.plugins import Plugins
+from gradbrain.config.registries import Layer, Registries
 from gradbrain.config.schema import (
     DatasetEntry,
     LayerCount,
@@ -22,8 +23,13 @@ from gradbrain.config.schema import (
     SignalSet,
     Study,
 )
+from gradbrain.config.suggestions import choose
+from gradbrain.vocabulary.artefacts import ARTEFACTS
 
-RESERVED_NAMES = ("features", "stimuli")
+# Folders of results/ that all studies share: those of artefacts whose path names no study.
+RESERVED_NAMES = tuple(
+    sorted({item.template.split("/")[1] for item in ARTEFACTS.values() if "study" not in item.keys})
+)
 # Relative depths of the 22 layers of Raugel et al. 2025 (arXiv:2508.18226).
 PREDECESSOR_DEPTHS = (0.01, *(round(0.05 * step, 2) for step in range(1, 20)), 0.99, 1.0)
 
@@ -113,7 +119,7 @@ class ResolvedStudy:
             if choice.name in datasets:
                 raise GradbrainError(f"{where}: data set {choice.name!r} is listed twice")
             entry = self.registries.dataset(choice.name, where=where)
-            if entry.modality == "none":
+            if entry.modality is None:
                 raise GradbrainError(f"{where}: {choice.name!r} holds images but no responses")
             datasets[choice.name] = entry
         return datasets
@@ -144,7 +150,7 @@ class ResolvedStudy:
         sets = {entry.stimuli_of(subject): entry for subject, entry in self.subjects.items()}
         for name in self.registries.datasets:
             entry = self.registries.dataset(name, where="datasets.yaml")
-            if entry.modality == "none" and entry.stimuli is not None:
+            if entry.modality is None and entry.stimuli is not None:
                 sets[entry.stimuli] = entry
         return sets
 
@@ -256,6 +262,10 @@ def load_study(
                 f"{folder!r}; a path starts from the folder in which the command runs"
             )
     folders = [root / "config", *(Path(folder) for folder in settings.registries)]
-    study = ResolvedStudy(settings, Registries(folders), where, overrides)
+    try:
+        plugins = Plugins(settings.plugins)
+    except GradbrainError as error:
+        raise GradbrainError(f"{_source(['plugins'], where, overrides)}: {error}") from None
+    study = ResolvedStudy(settings, Registries(folders, plugins), where, overrides)
     study.check()
     return study

@@ -39,7 +39,8 @@ import xarray as xr
 from pydantic import Field, model_validator
 from tqdm import tqdm
 
-from gradbrain.config.schema import DatasetEntry, StrictModel
+from gradbrain.config.plugins import PluginOptions
+from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets.coco_captions import (
     INFO,
     caption_problems,
@@ -48,11 +49,14 @@ from gradbrain.datasets.coco_captions import (
 )
 from gradbrain.datasets.cortex import pial_coordinates
 from gradbrain.datasets.errors import DatasetError
-from gradbrain.datasets.images import content_sha256, load_image, look_at_image
+from gradbrain.datasets.file_names import matching_files
+from gradbrain.datasets.images import look_at_image
 from gradbrain.datasets.inventory import Item, inspect_file, inspect_files
-from gradbrain.datasets.registry import modality_problems
-from gradbrain.datasets.responses import describe, fmri_responses, region_distances
-from gradbrain.datasets.stimuli import Stimulus, stimuli_table
+from gradbrain.datasets.locators import WHITE, Background
+from gradbrain.datasets.registry import axis_problems
+from gradbrain.datasets.responses import describe, region_distances, target_responses
+from gradbrain.datasets.stimuli import file_stimulus, stimuli_table
+from gradbrain.vocabulary.roles import ROI
 
 HEMISPHERES = {"lh": "left", "rh": "right"}
 N_VERTICES = 163_842
@@ -69,10 +73,10 @@ IMAGE_NAME = re.compile(r"^train-(\d{4,5})_nsd-(\d{5})\.png$")
 #: Masks and betas outside this are no numbers of this release, e.g. of swapped bytes.
 LARGEST_BETA = 1e4
 COVERAGE = "visual cortex only (nsdgeneral and RSC): no vertex elsewhere was released"
-IMAGE_OPTIONS = ("captions", "stimulus_info")
+IMAGE_OPTIONS = ("captions", "stimulus_info", "background")
 
 
-class Options(StrictModel):
+class Options(PluginOptions):
     """Options of the Algonauts 2023 data."""
 
     regions: dict[str, tuple[str, ...]] = Field(
@@ -114,6 +118,7 @@ class Options(StrictModel):
         min_length=1,
         description="NSD's table of its images, below data/<name>; read with captions only.",
     )
+    background: Background = WHITE
 
     @model_validator(mode="after")
     def _regions_agree(self) -> Options:
@@ -167,15 +172,13 @@ def stimuli(entry: DatasetEntry, options: Options, name: str, data: Path) -> pd.
     files = image_files(folder_of(name, data))
     captions = _captions(options, files, data)
     for path in tqdm(files, desc=f"images of {name}", unit="image", disable=None):
-        locator = {"path": path.as_posix()}
         image_id = _image_id(path)
         rows.append(
-            Stimulus(
+            file_stimulus(
+                path,
                 image_id=image_id,
                 group=image_id,
-                loader="file",
-                locator=locator,
-                content_sha256=content_sha256(load_image("file", locator)),
+                background=options.background,
                 caption=captions.get(image_id),
             )
         )
@@ -212,7 +215,7 @@ def image_files(folder: Path) -> list[Path]:
         There are none, a name is not that of a training image, or a number is missing.
     """
     images = folder / "training_split" / "training_images"
-    names = sorted(path.name for path in images.glob("*.png"))
+    names = sorted(path.name for path in matching_files(images, "*.png"))
     found = {}
     for name in names:
         match = IMAGE_NAME.match(name)
@@ -276,7 +279,7 @@ def responses(
     if options.reference_roi is not None:
         placed = targets.dropna(subset=["x", "y", "z"])
         attrs["roi_distance"] = region_distances(placed, options.reference_roi)
-    return fmri_responses(
+    return target_responses(
         betas, targets, stimuli=stimuli, n_repeats=0, noise_ceiling=ceiling, attrs=attrs
     )
 
@@ -289,7 +292,7 @@ def check(entry: DatasetEntry, options: Options, data: Path) -> list[str]:
             f"{where}: the folder {data} is missing; it is the one that holds subj01 … subj08. "
             f"Name its place under `roots: {{{entry.name}: /path/to/it}}` in the study's config"
         ]
-    problems = modality_problems(entry, expected="fmri")
+    problems = axis_problems(entry, expected=ROI)
     if options.captions is not None:
         problems += caption_problems(
             folder=data / options.captions, info=data / options.stimulus_info
@@ -303,7 +306,7 @@ def check(entry: DatasetEntry, options: Options, data: Path) -> list[str]:
         needed = _files(options, folder, data)
         absent = [path for path in needed if not path.is_file()]
         images = folder / "training_split" / "training_images"
-        if not any(images.glob("train-*.png")):
+        if not any(matching_files(images, "train-*.png")):
             absent.append(images / "train-*.png")
         if absent:
             problems.append(
@@ -321,7 +324,7 @@ def inventory(entry: DatasetEntry, options: Options, data: Path) -> list[Item]:
     for subject in entry.subjects:
         folder = folder_of(subject, data)
         images = folder / "training_split" / "training_images" / "train-*.png"
-        found = sorted(images.parent.glob(images.name))
+        found = sorted(matching_files(images.parent, images.name))
         items.append(inspect_files(found, pattern=str(images), subject=subject, read=look_at_image))
         for path in _files(options, folder, data):
             read = partial(_header, n_images=len(found))

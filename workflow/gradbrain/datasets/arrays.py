@@ -22,22 +22,41 @@ import xarray as xr
 from pydantic import Field, model_validator
 from tqdm import tqdm
 
+from gradbrain.config import GradbrainError
+from gradbrain.config.plugins import PluginOptions
 from gradbrain.config.schema import DatasetEntry, ExpectedSize, StrictModel
+from gradbrain.config.suggestions import choose
 from gradbrain.datasets.errors import DatasetError
-from gradbrain.datasets.file_names import natural_key
-from gradbrain.datasets.images import content_sha256, load_image, look_at_image
+from gradbrain.datasets.file_names import matching_files, natural_key
+from gradbrain.datasets.images import look_at_image
 from gradbrain.datasets.inventory import Item, State, inspect_file, inspect_files
+from gradbrain.datasets.locators import WHITE, Background
 from gradbrain.datasets.noise_ceiling import average_presentations
 from gradbrain.datasets.recording_axes import read_sensors, read_targets, read_times
 from gradbrain.datasets.recordings import Recording, open_recording, read_rows
-from gradbrain.datasets.responses import describe, fmri_responses, meg_responses, region_distances
-from gradbrain.datasets.stimuli import Stimulus, stimuli_table
-from gradbrain.store.columns import CAPTION
+from gradbrain.datasets.responses import (
+    describe,
+    region_distances,
+    sensor_responses,
+    target_responses,
+)
+from gradbrain.datasets.sensors import MONTAGES, SENSOR_SPACE
+from gradbrain.datasets.stimuli import file_stimulus, stimuli_table
+from gradbrain.vocabulary.artefacts import CAPTION
+from gradbrain.vocabulary.roles import ROI, TIME, Axis
 
 logger = logging.getLogger(__name__)
 
-SPACES = {"fmri": "voxels", "meg": "sensors"}
-IMAGE_OPTIONS = ("images", "table")
+#: Space of responses of an axis, where the options name none.
+SPACES: dict[Axis | None, str] = {ROI: "voxels", TIME: SENSOR_SPACE, None: "none"}
+#: Axis -> options that are of the other one.
+OPTIONS_OF_OTHERS: dict[Axis | None, tuple[str, ...]] = {
+    ROI: ("sensors", "layout", "montage", "times"),
+    TIME: ("targets",),
+}
+#: Axis -> dimensions of a recording: presentation, then target, or time and sensor.
+N_DIMENSIONS: dict[Axis | None, int] = {ROI: 2, TIME: 3}
+IMAGE_OPTIONS = ("images", "table", "background")
 # Read at every start: some ten thousand rows.
 SMALL_TABLE_BYTES = 2**20
 
@@ -49,7 +68,7 @@ class Times(StrictModel):
     rate: float = Field(gt=0, description="Samples per second.")
 
 
-class Options(StrictModel):
+class Options(PluginOptions):
     """Options of a data set of one's own; paths are below data/<name>."""
 
     images: str | None = Field(None, description="Pattern of the image files, without a table.")
@@ -57,6 +76,7 @@ class Options(StrictModel):
         None,
         description="Table of the images: image_id, file and, if wanted, group, label, caption.",
     )
+    background: Background = WHITE
     responses: str | None = Field(
         None, description="File of a subject's responses: .npy, .zarr or .nc."
     )
@@ -67,14 +87,23 @@ class Options(StrictModel):
     )
     targets: str | None = Field(
         None,
-        description="Table of the targets of fMRI in an .npy file: roi and, if known, "
+        description="Table of the targets of an .npy file, along regions: roi and, if known, "
         "hemisphere, x, y, z (mm), vertex, noise_ceiling.",
     )
     sensors: str | None = Field(
-        None, description="Table of the sensors of MEG: sensor, sensor_x, sensor_y."
+        None,
+        description="Table of the sensors, along time: sensor and, without a montage, sensor_x, "
+        "sensor_y (flat places, left to right and back to front).",
     )
-    layout: str | None = Field(None, description="Sensor layout of mne, in place of `sensors`.")
-    times: Times | None = Field(None, description="Sample times of MEG in an .npy file.")
+    layout: str | None = Field(
+        None, description="Layout of mne with the flat places of MEG sensors, e.g. CTF-275."
+    )
+    montage: str | None = Field(
+        None,
+        description="Standard montage of mne with the places of EEG electrodes, e.g. "
+        "standard_1020; channels are found by the names that `sensors` or the file gives them.",
+    )
+    times: Times | None = Field(None, description="Sample times of an .npy file, along time.")
     zscore_sessions: bool = Field(
         False, description="Standardise each target within each session before averaging."
     )
@@ -88,9 +117,13 @@ class Options(StrictModel):
     )
     onset_s: float = Field(0.0, description="Image onset on the time axis, s.")
     space: str | None = Field(
-        None, description="E.g. fsaverage5, where targets are its vertices; decides on figures."
+        None,
+        description="E.g. fsaverage5, where targets are its vertices; contacts, where sensors have "
+        "no place in a flat layout. Decides on figures, and on what subjects share.",
     )
-    units: str = "arbitrary units"
+    units: str | None = Field(
+        None, description="Unit of the responses; none: that of the modality."
+    )
     preprocessing: str = "as given"
 
     @model_validator(mode="after")
@@ -99,6 +132,8 @@ class Options(StrictModel):
             raise ValueError("images, table: give one of them")
         if self.sensors is not None and self.layout is not None:
             raise ValueError("sensors, layout: give one of them")
+        if self.layout is not None and self.montage is not None:
+            raise ValueError("layout, montage: give one of them")
         return self
 
 
@@ -116,15 +151,13 @@ def stimuli(entry: DatasetEntry, options: Options, name: str, data: Path) -> pd.
     for image in tqdm(
         images.itertuples(), total=len(images), desc=f"images of {name}", unit="image", disable=None
     ):
-        locator = {"path": (data / image.file).as_posix()}
         rows.append(
-            Stimulus(
+            file_stimulus(
+                data / image.file,
                 image_id=image.image_id,
                 group=image.group,
+                background=options.background,
                 label=image.label,
-                loader="file",
-                locator=locator,
-                content_sha256=content_sha256(load_image("file", locator)),
                 caption=image.caption,
             )
         )
@@ -157,9 +190,9 @@ def responses(
     """
     recording = _open(entry, options, subject, data)
     rows = _rows(entry, options, subject, data, recording, list(stimuli["image_id"]))
-    if entry.modality == "meg":
-        return _meg(entry, options, subject, stimuli, data, recording, rows)
-    return _fmri(entry, options, subject, stimuli, data, recording, rows)
+    if entry.axis == TIME:
+        return _along_time(entry, options, subject, stimuli, data, recording, rows)
+    return _along_regions(entry, options, subject, stimuli, data, recording, rows)
 
 
 def check(entry: DatasetEntry, options: Options, data: Path) -> list[str]:
@@ -171,41 +204,43 @@ def check(entry: DatasetEntry, options: Options, data: Path) -> list[str]:
             f"`roots: {{{entry.name}: /path/to/it}}` in the study's config"
         ]
     problems = []
-    if entry.modality != "none":
-        wanted, superfluous = (
-            (("targets",), ("sensors", "layout", "times"))
-            if entry.modality == "fmri"
-            else (("times",), ("targets",))
-        )
-        if options.responses is None:
-            problems.append(f"{where}: the option `responses` is needed; it names a file")
-        elif options.responses.endswith(".npy"):
-            problems += [
-                f"{where}: the option `{name}` is needed with .npy files of {entry.modality}"
-                for name in wanted
-                if getattr(options, name) is None
-            ]
-            if entry.modality == "meg" and options.sensors is None and options.layout is None:
-                problems.append(f"{where}: give the option `sensors` or `layout` with .npy files")
-        problems += [
-            f"{where}: the option `{name}` is not of {entry.modality}; leave it out"
-            for name in superfluous
-            if getattr(options, name) is not None
-        ]
+    if entry.axis is not None:
+        problems += [f"{where}: {fault}" for fault in _option_faults(entry, options)]
     problems += _region_problems(entry, options, data)
     for subject, path in _needed(entry, options, data):
         if not path.exists():
             problems.append(f"{where}: {path} is missing" + (f" ({subject})" if subject else ""))
     for name in _stimulus_sets(entry):
         pattern = _path(entry, options.images or "", name)
-        if pattern and not any(data.glob(pattern)):
+        if pattern and not any(matching_files(data, pattern)):
             problems.append(f"{where}: no file matches {data / pattern}")
     return problems
 
 
+def _option_faults(entry: DatasetEntry, options: Options) -> Iterator[str]:
+    """Say which options are lacking, are of another axis, or name no montage."""
+    if options.responses is None:
+        yield "the option `responses` is needed; it names a file"
+    elif options.responses.endswith(".npy"):
+        for name in ("targets",) if entry.axis == ROI else ("times",):
+            if getattr(options, name) is None:
+                yield f"the option `{name}` is needed with .npy files of {entry.modality_name}"
+        if entry.axis == TIME and options.sensors is None and options.layout is None:
+            # A montage knows places by the names of channels, which .npy files do not hold.
+            yield "give the option `sensors`, or with MEG `layout`, with .npy files"
+    for name in OPTIONS_OF_OTHERS[entry.axis]:
+        if getattr(options, name) is not None:
+            yield f"the option `{name}` is not of {entry.modality_name}; leave it out"
+    if options.montage is not None:
+        try:
+            choose(options.montage, MONTAGES, what="montage", where="option montage")
+        except GradbrainError as error:
+            yield str(error)
+
+
 def _region_problems(entry: DatasetEntry, options: Options, data: Path) -> list[str]:
     """Say which regions of the options no target has, where small tables name the targets."""
-    if entry.modality != "fmri" or options.targets is None:
+    if entry.axis != ROI or options.targets is None:
         return []
     paths = {data / _path(entry, options.targets, subject) for subject in entry.subjects}
     problems = []
@@ -250,7 +285,7 @@ def inventory(entry: DatasetEntry, options: Options, data: Path) -> list[Item]:
                 path, subject=subject, read=_shape_reader(entry) if is_recording else _table_length
             )
         )
-    for subject in entry.subjects if entry.modality != "none" else ():
+    for subject in entry.subjects if entry.axis is not None else ():
         own = [item for item in items if item.subject in ("", subject)]
         # Files that cannot be read are told above; whether they fit is then not known.
         if all(item.state == "there" for item in own):
@@ -274,7 +309,7 @@ def expected_size(entry: DatasetEntry, options: Options, data: Path) -> Expected
         recording = _open(entry, options, subject, data)
         n_images.append(len(_images(entry, options, entry.stimuli_of(subject), data)))
         n_targets.append(int(np.prod(recording.shape[1:])))
-        if entry.modality == "meg":
+        if entry.axis == TIME:
             n_units.append(recording.shape[1])
         else:
             n_units.append(len(_regions(entry, options, subject, data, recording)[1]))
@@ -290,7 +325,7 @@ def required_features(entry: DatasetEntry, options: Options) -> list[tuple[str, 
 
 def space(entry: DatasetEntry, options: Options) -> str:
     """Name the space that the responses live in."""
-    return options.space or SPACES.get(entry.modality, "none")
+    return options.space or SPACES[entry.axis]
 
 
 def _path(entry: DatasetEntry, pattern: str, name: str) -> str:
@@ -315,7 +350,7 @@ def _needed(entry: DatasetEntry, options: Options, data: Path) -> Iterator[tuple
         options.rows,
         options.targets,
         options.sensors,
-        options.responses if entry.modality != "none" else None,
+        options.responses if entry.axis is not None else None,
     )
     for pattern in filter(None, patterns):
         if "{subject}" in pattern or "{id}" in pattern:
@@ -329,11 +364,11 @@ def _images(entry: DatasetEntry, options: Options, name: str, data: Path) -> pd.
     """Images with ``image_id``, ``file`` below `data`, ``group``, ``label`` and ``caption``."""
     if options.table is None:
         pattern = _path(entry, options.images or "", name)
-        found = [path for path in data.glob(pattern) if path.is_file()]
+        found = list(matching_files(data, pattern))
         if not found:
             raise DatasetError(
                 f"{data}: no file matches {pattern!r} (option `images`); check the folder and the "
-                "pattern"
+                "pattern; files whose names begin with a dot are skipped"
             )
         files = sorted((path.relative_to(data).as_posix() for path in found), key=natural_key)
         table = pd.DataFrame({"image_id": [Path(file).stem for file in files], "file": files})
@@ -392,12 +427,12 @@ def _open(entry: DatasetEntry, options: Options, subject: str, data: Path) -> Re
     if options.responses is None:
         raise DatasetError(f"data set {entry.name!r}: has no option `responses`, only images")
     path = data / _path(entry, options.responses, subject)
-    return open_recording(path, n_dimensions=3 if entry.modality == "meg" else 2)
+    return open_recording(path, n_dimensions=N_DIMENSIONS[entry.axis])
 
 
 def _shape_reader(entry: DatasetEntry) -> Any:
     def read(path: Path) -> str:
-        recording = open_recording(path, n_dimensions=3 if entry.modality == "meg" else 2)
+        recording = open_recording(path, n_dimensions=N_DIMENSIONS[entry.axis])
         return " × ".join(map(str, recording.shape))
 
     return read
@@ -424,9 +459,8 @@ def _fits(
         recording = _open(entry, options, subject, data)
         images = _images(entry, options, entry.stimuli_of(subject), data)
         _rows(entry, options, subject, data, recording, list(images["image_id"]))
-        if entry.modality == "meg":
-            sensors = _table_path(entry, options.sensors, subject, data)
-            read_sensors(recording, sensors, options.layout)
+        if entry.axis == TIME:
+            _sensors(entry, options, subject, data, recording)
             if options.times is None:
                 read_times(recording)
             return item
@@ -456,6 +490,19 @@ def _regions(
     order = options.roi_order or tuple(dict.fromkeys(targets["roi"][targets["roi"] != ""]))
     _check_regions(options, order, targets, where=f"{recording.path}: targets of {subject!r}")
     return targets, order
+
+
+def _sensors(
+    entry: DatasetEntry, options: Options, subject: str, data: Path, recording: Recording
+) -> pd.DataFrame:
+    """Sensors of a subject, with their flat places where they have some."""
+    return read_sensors(
+        recording,
+        _table_path(entry, options.sensors, subject, data),
+        layout=options.layout,
+        montage=options.montage,
+        space=space(entry, options),
+    )
 
 
 def _table_length(path: Path) -> str:
@@ -567,7 +614,7 @@ def _attributes(entry: DatasetEntry, options: Options, subject: str, **more: Any
     )
 
 
-def _fmri(
+def _along_regions(
     entry: DatasetEntry,
     options: Options,
     subject: str,
@@ -594,7 +641,7 @@ def _fmri(
     if options.reference_roi is not None:
         placed = targets.dropna(subset=["x", "y", "z"])
         attrs["roi_distance"] = region_distances(placed, options.reference_roi)
-    return fmri_responses(
+    return target_responses(
         average,
         targets,
         stimuli=stimuli,
@@ -621,7 +668,7 @@ def _check_regions(
         raise DatasetError(f"{where}: no target lies in reference_roi: {options.reference_roi}")
 
 
-def _meg(
+def _along_time(
     entry: DatasetEntry,
     options: Options,
     subject: str,
@@ -630,15 +677,14 @@ def _meg(
     recording: Recording,
     rows: pd.DataFrame,
 ) -> xr.Dataset:
-    table = _table_path(entry, options.sensors, subject, data)
-    sensors = read_sensors(recording, table, options.layout)
+    sensors = _sensors(entry, options, subject, data, recording)
     if options.times is None:
         time = read_times(recording)
     else:
         time = options.times.first + np.arange(recording.shape[1]) / options.times.rate
     images = list(stimuli["image_id"])
     average, ceiling = _average(recording, rows, images, zscore=options.zscore_sessions)
-    return meg_responses(
+    return sensor_responses(
         average,
         sensors,
         time=time,

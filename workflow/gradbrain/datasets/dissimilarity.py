@@ -21,19 +21,23 @@ import xarray as xr
 from pydantic import Field, model_validator
 from tqdm import tqdm
 
+from gradbrain.config.plugins import PluginOptions
 from gradbrain.config.schema import DatasetEntry, StrictModel
 from gradbrain.datasets.errors import DatasetError
-from gradbrain.datasets.file_names import natural_key
-from gradbrain.datasets.images import content_sha256, load_image, look_at_image
+from gradbrain.datasets.file_names import matching_files, natural_key
+from gradbrain.datasets.images import look_at_image
 from gradbrain.datasets.inventory import Item, inspect_file, inspect_files
+from gradbrain.datasets.locators import WHITE, Background
 from gradbrain.datasets.noise_ceiling import kernel_ceiling
-from gradbrain.datasets.responses import describe, fmri_responses
-from gradbrain.datasets.stimuli import Stimulus, stimuli_table
+from gradbrain.datasets.registry import axis_problems
+from gradbrain.datasets.responses import describe, target_responses
+from gradbrain.datasets.stimuli import file_stimulus, stimuli_table
 from gradbrain.datasets.virtual_voxels import check_dissimilarities, correlation_kernel, embed
+from gradbrain.vocabulary.roles import ROI
 
 SUFFIXES = (".npz", ".npy", ".mat")
 # Matrices are counted against the images.
-IMAGE_OPTIONS = ("files", "images")
+IMAGE_OPTIONS = ("files", "images", "background")
 
 
 class MatrixFile(StrictModel):
@@ -43,11 +47,12 @@ class MatrixFile(StrictModel):
     key: str | None = Field(None, description="Array in the file; none where it holds one only.")
 
 
-class Options(StrictModel):
+class Options(PluginOptions):
     """Options of a data set of dissimilarity matrices."""
 
     files: dict[str, MatrixFile] = Field(min_length=1, description="Region -> its matrices.")
     images: str = Field("images/*.jpg", description="Pattern of the image files, below data/.")
+    background: Background = WHITE
     measure: Literal["correlation"] = Field("correlation", description="Dissimilarity: 1 - r.")
     roi_order: tuple[str, ...] = Field(min_length=1, description="Regions, from low to high.")
     early_rois: tuple[str, ...] = ()
@@ -79,11 +84,11 @@ def image_files(options: Options, data: Path) -> list[Path]:
     DatasetError
         None matches.
     """
-    found = [path for path in data.glob(options.images) if path.is_file()]
+    found = list(matching_files(data, options.images))
     if not found:
         raise DatasetError(
             f"{data}: no file matches {options.images!r} (option `images`); check the link "
-            f"{data} and the pattern"
+            f"{data} and the pattern; files whose names begin with a dot are skipped"
         )
     return sorted(found, key=lambda path: natural_key(path.relative_to(data).as_posix()))
 
@@ -175,15 +180,8 @@ def stimuli(entry: DatasetEntry, options: Options, name: str, data: Path) -> pd.
     _check_row_count(options, data, len(files))
     rows = []
     for path in tqdm(files, desc=f"images of {name}", unit="image", disable=None):
-        locator = {"path": path.as_posix()}
         rows.append(
-            Stimulus(
-                image_id=path.stem,
-                group=path.stem,
-                loader="file",
-                locator=locator,
-                content_sha256=content_sha256(load_image("file", locator)),
-            )
+            file_stimulus(path, image_id=path.stem, group=path.stem, background=options.background)
         )
     return stimuli_table(rows, name=name)
 
@@ -239,7 +237,7 @@ def responses(
         early_rois=options.early_rois,
         high_rois=options.high_rois,
     )
-    return fmri_responses(
+    return target_responses(
         np.concatenate(points, axis=1),
         pd.concat(tables, ignore_index=True),
         stimuli=stimuli,
@@ -254,7 +252,7 @@ def check(entry: DatasetEntry, options: Options, data: Path) -> list[str]:
 
     A folder that is missing is no problem where a run fetches it by itself.
     """
-    problems = []
+    problems = axis_problems(entry, expected=ROI) if entry.modality is not None else []
     for subject in entry.subjects:
         try:
             subject_index(subject)
@@ -270,14 +268,14 @@ def check(entry: DatasetEntry, options: Options, data: Path) -> list[str]:
     for source in options.files.values():
         if not (data / source.path).is_file():
             problems.append(f"data set {entry.name!r}: {data / source.path} is missing")
-    if not any(data.glob(options.images)):
+    if not any(matching_files(data, options.images)):
         problems.append(f"data set {entry.name!r}: no file matches {data / options.images}")
     return problems
 
 
 def inventory(entry: DatasetEntry, options: Options, data: Path) -> list[Item]:
     """List the images and the matrices; all subjects share their files."""
-    found = sorted(path for path in data.glob(options.images) if path.is_file())
+    found = sorted(matching_files(data, options.images))
     pattern = str(data / options.images)
     items = [inspect_files(found, pattern=pattern, subject="", read=look_at_image)]
     for source in options.files.values():

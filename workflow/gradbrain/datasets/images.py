@@ -1,43 +1,96 @@
-"""Reading one stimulus, wherever its pixels lie.
+"""Reading one stimulus as a person sees it, wherever its pixels lie.
 
-The table of a stimulus set names a loader and a locator for each image:
-
-``file``
-    ``{"path": "data/objects92/images/image_01.jpg"}``: a file, relative to the repository root.
-``package_crop``
-    ``{"package": "skimage", "file": "data/astronaut.png", "box": [left, top, right, bottom],
-    "size": 128}``: a square of a photograph that an installed package carries, resized.
-``hdf5``
-    ``{"path": "data/nsd/nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5", "dataset": "imgBrick",
-    "index": 12}``: one entry along the first axis of a dataset (images, height, width, 3), uint8.
-    The file stays open, and nothing of it is copied.
+:mod:`gradbrain.datasets.locators` says what a table of stimuli tells of each image. An image file
+is one of `FORMATS` by its content, whatever its name. It is turned as its EXIF orientation says,
+transparent pixels are laid on a stated ground, and files of several frames are refused.
 """
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
-import json
+import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image
 
 from gradbrain.datasets.errors import ImageError
+from gradbrain.datasets.locators import (
+    WHITE,
+    Background,
+    FileLocator,
+    Hdf5Locator,
+    parse_locator,
+)
 
+logger = logging.getLogger(__name__)
+
+# Pillow tries these and no others: it would hand EPS to Ghostscript, for example.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
+FORMATS_IN_WORDS = "JPEG, PNG, WebP or GIF of one frame"
+# Formats whose further frames are shown one after the other. Those of JPEG (MPO) are not: the
+# first is the photograph, others are previews, depth or the view of another eye.
+FORMATS_OF_FRAMES = frozenset({"PNG", "WEBP", "GIF"})
+#: First bytes -> format that is not read, so that a message can name it.
+SIGNATURES = {
+    b"%!PS": "EPS or PostScript",
+    b"\xc5\xd0\xd3\xc6": "EPS",
+    b"%PDF": "PDF",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"BM": "BMP",
+    b"\0\0\0\x0cjP  ": "JPEG 2000",
+}
+# HEIF and AVIF say what they are in a box that begins at byte 4.
+HEIF_BOX, HEIF_PLACE = b"ftyp", slice(4, 8)
+# Above it Pillow warns of a decompression bomb; as RGB it is 256 MiB.
+MOST_PIXELS = 89_478_485
 # Modes that convert to RGB without a choice of scale; 16-bit and float images are refused.
 EIGHT_BIT_MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"})
+# The first chunk of a PNG file holds the bits per sample at this byte; Pillow reads 16 bits of
+# colour as 8 without saying so.
+PNG_DEPTH_BYTE = 24
+HEADER_BYTES = 32
 # The last chunk of a PNG file, and where it is looked for: some programs add a few bytes after it.
 PNG_END, TAIL_BYTES = b"IEND", 1024
-LOCATOR_KEYS = {
-    "file": frozenset({"path"}),
-    "package_crop": frozenset({"package", "file", "box", "size"}),
-    "hdf5": frozenset({"path", "dataset", "index"}),
+# EXIF orientation -> what sets the picture upright; 1 is upright.
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
 }
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image file as a person sees it.
+
+    Attributes
+    ----------
+    rgb
+        8-bit RGB, upright.
+    background
+        What transparent pixels were laid on; None where the file has none.
+    """
+
+    rgb: Image.Image
+    background: Background | None
+
+    @property
+    def locator_keys(self) -> dict[str, list[int]]:
+        """What a locator must say besides where the file lies, so that it is read the same."""
+        return {} if self.background is None else {"background": list(self.background)}
 
 
 def load_image(loader: str, locator: str | Mapping[str, Any]) -> np.ndarray:
@@ -60,13 +113,13 @@ def load_image(loader: str, locator: str | Mapping[str, Any]) -> np.ndarray:
     ImageError
         Loader or locator are not understood, or the file is missing or unreadable.
     """
-    where = _parse_locator(loader, locator)
-    if loader == "file":
-        return np.array(read_rgb(Path(where["path"])))
-    if loader == "hdf5":
-        return read_hdf5_image(Path(where["path"]), where["dataset"], int(where["index"]))
-    photograph = _cached_rgb(str(package_file(where["package"], where["file"])))
-    return crop(photograph, where["box"], where["size"])
+    where = parse_locator(loader, locator)
+    if isinstance(where, FileLocator):
+        return np.array(read_rgb(Path(where.path), background=where.background))
+    if isinstance(where, Hdf5Locator):
+        return read_hdf5_image(Path(where.path), where.dataset, where.index)
+    photograph = _cached_rgb(str(package_file(where.package, where.file)), where.background)
+    return crop(photograph, where.box, where.size)
 
 
 def content_sha256(pixels: np.ndarray) -> str:
@@ -105,60 +158,165 @@ def crop(photograph: Image.Image, box: tuple[int, int, int, int], size: int) -> 
     return np.array(resized)
 
 
-def read_rgb(path: Path) -> Image.Image:
-    """Read an image file as 8-bit RGB.
+def read_rgb(path: Path, *, background: Background = WHITE) -> Image.Image:
+    """Read an image file as 8-bit RGB; see :func:`read_picture`."""
+    return read_picture(path, background=background).rgb
+
+
+def read_picture(path: Path, *, background: Background = WHITE) -> Picture:
+    """Read an image file as a person sees it: upright, transparent pixels on a ground.
+
+    Colour profiles are not applied.
+
+    Parameters
+    ----------
+    path
+        A file of `FORMATS`.
+    background
+        Red, green and blue of the ground, 0 to 255.
 
     Raises
     ------
     ImageError
-        The file is missing, cut short, no image, or of more than 8 bits per channel.
+        The file is missing, cut short, of another format, animated, too large, or of more than 8
+        bits per channel.
     """
-    try:
-        with Image.open(path) as image:
-            image.load()
-            _check_mode(path, image.mode)
-            return image.convert("RGB")
-    except FileNotFoundError as error:
-        raise ImageError(
-            f"{path}: there is no such image (looked from {Path.cwd()}); "
-            "check the link data/<name> and make the stimulus table again"
-        ) from error
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise ImageError(
-            f"{path}: cannot be read as an image ({error}); replace the damaged file"
-        ) from error
+    with _opened(path) as image:
+        image.load()
+        turn = TURNS.get(_orientation(path, image))
+        clear = _with_alpha(path, image)
+        if clear is None:
+            picture = Picture(image.convert("RGB"), None)
+        else:
+            ground = Image.new("RGBA", clear.size, (*background, 255))
+            picture = Picture(Image.alpha_composite(ground, clear).convert("RGB"), background)
+        return picture if turn is None else Picture(picture.rgb.transpose(turn), picture.background)
 
 
 def look_at_image(path: Path) -> None:
-    """Refuse what cannot be an image of 8 bits by its header, and a PNG file without its end.
+    """Refuse what cannot be a stimulus by its header, and a PNG file without its end.
 
     Pixels are not decoded: damage in the middle shows when the stimulus table is made.
 
     Raises
     ------
     ImageError
-        The file is no image, of more than 8 bits per channel, or a PNG file that is cut short.
+        The file is of no format that is read, animated, too large, of more than 8 bits per
+        channel, or a PNG file that is cut short.
     """
-    try:
-        with Image.open(path) as image:
-            _check_mode(path, image.mode)
-            is_png = image.format == "PNG"
+    with _opened(path) as image:
+        is_png = image.format == "PNG"
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - TAIL_BYTES))
             if is_png and PNG_END not in file.read():
                 raise ImageError(f"{path}: is cut short; replace the damaged file")
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Open an image file that may be a stimulus; what its reader raises names the file."""
+    try:
+        with Image.open(path, formats=FORMATS) as image:
+            _check_size(path, image)
+            _check_depth(path, image)
+            _check_frames(path, image)
+            yield image
+    except ImageError:
+        raise
+    except FileNotFoundError as error:
+        raise ImageError(
+            f"{path}: there is no such image (looked from {Path.cwd()}); "
+            "check the link data/<name> and make the stimulus table again"
+        ) from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError(f"{path}: {error}; {_too_large()}") from error
+    except Image.UnidentifiedImageError as error:
+        raise ImageError(f"{path}: {_unknown_format(path)}") from error
+    except Exception as error:  # readers of damaged files raise a dozen kinds
         raise ImageError(
             f"{path}: cannot be read as an image ({error}); replace the damaged file"
         ) from error
 
 
-def _check_mode(path: Path, mode: str) -> None:
-    if mode not in EIGHT_BIT_MODES:
-        raise ImageError(
-            f"{path}: has mode {mode!r}, expected 8 bits per channel; "
-            "convert it to 8-bit PNG or JPEG"
+def _unknown_format(path: Path) -> str:
+    """Say what a file is that is of none of `FORMATS`, as far as its first bytes tell."""
+    head = _header(path)
+    found = next((name for start, name in SIGNATURES.items() if head.startswith(start)), None)
+    if head[HEIF_PLACE] == HEIF_BOX:
+        found = "HEIF or AVIF"
+    if found is None:
+        return (
+            f"cannot be read as an image (its content is no {FORMATS_IN_WORDS}); replace the "
+            "damaged file, or convert it to 8-bit PNG"
         )
+    return (
+        f"is {found} by its content, expected {FORMATS_IN_WORDS}, whatever its name ends in; "
+        "convert it to 8-bit PNG"
+    )
+
+
+def _header(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(HEADER_BYTES)
+
+
+def _too_large() -> str:
+    return f"the limit is {MOST_PIXELS} pixels; make it smaller, networks see a few hundred a side"
+
+
+def _check_size(path: Path, image: Image.Image) -> None:
+    width, height = image.size
+    if width * height > MOST_PIXELS:
+        raise ImageError(
+            f"{path}: has {width} x {height} = {width * height} pixels; {_too_large()}"
+        )
+
+
+def _check_depth(path: Path, image: Image.Image) -> None:
+    if image.mode not in EIGHT_BIT_MODES:
+        found = f"mode {image.mode!r}"
+    elif image.format == "PNG" and _png_depth(path) > 8:
+        found = f"{_png_depth(path)} bits per channel"
+    else:
+        return
+    raise ImageError(
+        f"{path}: has {found}, expected 8 bits per channel; convert it to 8-bit PNG or JPEG"
+    )
+
+
+def _png_depth(path: Path) -> int:
+    """Bits per sample that the header of a PNG file tells."""
+    return _header(path)[PNG_DEPTH_BYTE]
+
+
+def _check_frames(path: Path, image: Image.Image) -> None:
+    n_frames = getattr(image, "n_frames", 1) if image.format in FORMATS_OF_FRAMES else 1
+    if n_frames > 1:
+        raise ImageError(
+            f"{path}: is animated, it has {n_frames} frames, expected one; save the frame that was "
+            "shown as a file of its own"
+        )
+
+
+def _orientation(path: Path, image: Image.Image) -> int:
+    """EXIF orientation, 1 to 8; 1 where the file tells none or its EXIF data are damaged."""
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except Exception as error:  # Pillow raises a dozen kinds; other programs then show it unturned
+        logger.warning("%s: its EXIF data cannot be read (%s); it is not turned", path, error)
+        return 1
+
+
+def _with_alpha(path: Path, image: Image.Image) -> Image.Image | None:
+    """Image as RGBA where it has transparent pixels, else None."""
+    if not image.has_transparency_data:
+        return None
+    if image.format == "PNG" and image.mode == "L" and _png_depth(path) < 8:
+        # Pillow spreads samples of 2 and 4 bits over 0 to 255, but not the one that is transparent.
+        image.info["transparency"] *= 255 // (2 ** _png_depth(path) - 1)
+    clear = image.convert("RGBA")
+    below_opaque = clear.getchannel("A").histogram()[:255]
+    return clear if any(below_opaque) else None
 
 
 def read_hdf5_image(path: Path, dataset: str, index: int) -> np.ndarray:
@@ -215,9 +373,9 @@ def _hdf5_images(path: str, dataset: str, process: int) -> Any:
 
 
 @lru_cache(maxsize=8)
-def _cached_rgb(path: str) -> Image.Image:
+def _cached_rgb(path: str, background: Background) -> Image.Image:
     """Read a photograph once for the many crops that follow each other in a table."""
-    return read_rgb(Path(path))
+    return read_rgb(Path(path), background=background)
 
 
 @lru_cache(maxsize=64)
@@ -243,21 +401,3 @@ def package_file(package: str, file: str) -> Path:
             "`photographs`"
         )
     return path
-
-
-def _parse_locator(loader: str, locator: str | Mapping[str, Any]) -> Mapping[str, Any]:
-    expected = LOCATOR_KEYS.get(loader)
-    if expected is None:
-        raise ImageError(
-            f"loader {loader!r} is not known; expected one of {', '.join(LOCATOR_KEYS)}"
-        )
-    try:
-        where = json.loads(locator) if isinstance(locator, str) else locator
-    except json.JSONDecodeError as error:
-        raise ImageError(f"locator {locator!r} is not JSON ({error})") from error
-    if not isinstance(where, Mapping) or set(where) != expected:
-        raise ImageError(
-            f"locator {locator!r} of loader {loader!r} must hold exactly the keys "
-            f"{', '.join(sorted(expected))}"
-        )
-    return where

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from gradbrain.config import GradbrainError
+from gradbrain.config.plugins import LIBRARY_PLUGINS, Plugins
 from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets.registry import adapter, read_options
 
@@ -183,7 +184,9 @@ def _damaged(paths: list[Path], read: Callable[[Path], Any]) -> str:
     return f"{len(faults)} of {len(chosen)} files looked at, e.g. {faults[0]}" if faults else ""
 
 
-def take_inventory(entry: DatasetEntry, data: Path) -> Inventory:
+def take_inventory(
+    entry: DatasetEntry, data: Path, *, plugins: Plugins = LIBRARY_PLUGINS
+) -> Inventory:
     """List what is there of a data set and what is not.
 
     Parameters
@@ -192,13 +195,16 @@ def take_inventory(entry: DatasetEntry, data: Path) -> Inventory:
         Entry of datasets.yaml.
     data
         Folder of the data set.
+    plugins
+        Where its adapter is looked up.
 
     Raises
     ------
     GradbrainError
         The entry's options are wrong.
     """
-    module, options = adapter(entry.adapter), read_options(entry)
+    module = adapter(entry.adapter, plugins=plugins)
+    options = read_options(entry, plugins=plugins)
     problems = {}
     for subject in entry.subjects or ("",):
         own = entry.model_copy(update={"subjects": (subject,) if subject else ()})

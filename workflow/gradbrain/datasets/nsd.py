@@ -40,7 +40,8 @@ import pandas as pd
 from pydantic import Field, model_validator
 from tqdm import tqdm
 
-from gradbrain.config.schema import DatasetEntry, StrictModel
+from gradbrain.config.plugins import PluginOptions
+from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets.coco_captions import (
     INFO,
     caption_problems,
@@ -64,9 +65,10 @@ from gradbrain.datasets.nsd_design import (
 )
 from gradbrain.datasets.nsd_files import HEMISPHERES, SubjectFiles
 from gradbrain.datasets.nsd_targets import label_regions, surface_targets, volume_targets
-from gradbrain.datasets.registry import modality_problems
+from gradbrain.datasets.registry import axis_problems
 from gradbrain.datasets.responses import TargetBlocks, describe, region_distances
 from gradbrain.datasets.stimuli import Stimulus, stimuli_table
+from gradbrain.vocabulary.roles import ROI
 
 STIMULI = "nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"
 STIMULUS_INFO = f"nsddata/experiments/nsd/{INFO}"
@@ -74,7 +76,7 @@ HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
 IMAGE_OPTIONS = ("sessions", "min_repeats", "group", "captions")
 
 
-class Options(StrictModel):
+class Options(PluginOptions):
     """Options of the Natural Scenes Dataset."""
 
     space: Literal["fsaverage", "func1pt8mm"] = Field(
@@ -330,7 +332,7 @@ def check(entry: DatasetEntry, options: Options, data: Path) -> list[str]:
             f"`roots: {{{entry.name}: /path/to/nsd}}` in the study's config (docs/data.md says how "
             "to get it)"
         ]
-    problems = modality_problems(entry, expected="fmri")
+    problems = axis_problems(entry, expected=ROI)
     if entry.stimuli is not None:
         problems.append(
             f"data set {entry.name!r}: stimuli: {entry.stimuli!r}: each subject of NSD saw images "

@@ -19,9 +19,11 @@ from PIL import Image
 from pydantic import Field, model_validator
 from tqdm import tqdm
 
-from gradbrain.config.schema import DatasetEntry, StrictModel
+from gradbrain.config.plugins import PluginOptions
+from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets.errors import DatasetError, ImageError
-from gradbrain.datasets.images import content_sha256, crop, package_file, read_rgb
+from gradbrain.datasets.images import content_sha256, crop, package_file, read_picture
+from gradbrain.datasets.locators import WHITE, Background
 from gradbrain.datasets.stimuli import Stimulus, stimuli_table
 
 STIMULUS_PHOTOGRAPHS = (
@@ -89,12 +91,13 @@ IMAGE_OPTIONS = (
     "seed",
     "photographs",
     "captions",
+    "background",
 )
 
 PhotographName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*/.+\.[A-Za-z]+$")]
 
 
-class Options(StrictModel):
+class Options(PluginOptions):
     """Options of a set of crops."""
 
     split: Literal["stimuli", "calibration"] = Field(
@@ -119,6 +122,7 @@ class Options(StrictModel):
         description="`photograph`: crops are called what their photograph shows; none: no "
         "captions.",
     )
+    background: Background = WHITE
 
     @model_validator(mode="after")
     def _consistent(self) -> Options:
@@ -227,11 +231,11 @@ def crops(options: Options, *, name: str) -> pd.DataFrame:
     pairs = list(zip(photographs, counts, strict=True))
     for photograph, count in tqdm(pairs, desc=f"crops of {name}", unit="photograph", disable=None):
         package, file = split_name(photograph)
-        pixels = read_rgb(package_file(package, file))
+        picture = read_picture(package_file(package, file), background=options.background)
         digest = hashlib.sha256(f"{options.seed}/{photograph}".encode()).digest()
         rng = np.random.default_rng(int.from_bytes(digest[:8]))
         try:
-            boxes = crop_boxes(pixels, count, options, rng)
+            boxes = crop_boxes(picture.rgb, count, options, rng)
         except DatasetError as error:
             raise DatasetError(f"photograph {photograph}: {error}") from error
         stem = Path(file).stem
@@ -246,8 +250,9 @@ def crops(options: Options, *, name: str) -> pd.DataFrame:
                         "file": file,
                         "box": list(box),
                         "size": options.size,
+                        **picture.locator_keys,
                     },
-                    content_sha256=content_sha256(crop(pixels, box, options.size)),
+                    content_sha256=content_sha256(crop(picture.rgb, box, options.size)),
                     caption=CAPTIONS[photograph] if options.captions else None,
                 )
             )

@@ -7,11 +7,21 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from gradbrain.config import GradbrainError
+from gradbrain.config.suggestions import choose
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.datasets.recordings import Recording, read_rows
-from gradbrain.datasets.sensors import sensor_layout
-from gradbrain.store.columns import TARGET_COORDINATES
+from gradbrain.datasets.sensors import (
+    MONTAGES,
+    SENSOR_SPACE,
+    montage_places,
+    place_by_name,
+    sensor_layout,
+)
+from gradbrain.vocabulary.artefacts import TARGET_COORDINATES
 
+#: Columns and coordinates of a sensor's place in a flat layout.
+PLACE = ("sensor_x", "sensor_y")
 HEMISPHERES = {
     **dict.fromkeys(("left", "lh", "l", "L"), "left"),
     **dict.fromkeys(("right", "rh", "r", "R"), "right"),
@@ -20,7 +30,7 @@ HEMISPHERES = {
 
 
 def read_targets(recording: Recording, path: Path | None, *, space: str) -> pd.DataFrame:
-    """Say what the columns of an fMRI recording are.
+    """Say what the columns of a recording of regions are.
 
     Parameters
     ----------
@@ -114,52 +124,136 @@ def _check_vertices(targets: pd.DataFrame, space: str, where: Path) -> None:
         )
 
 
-def read_sensors(recording: Recording, path: Path | None, layout: str | None) -> pd.DataFrame:
-    """Say what the sensors of an MEG recording are.
+def read_sensors(
+    recording: Recording,
+    path: Path | None,
+    *,
+    layout: str | None = None,
+    montage: str | None = None,
+    space: str = SENSOR_SPACE,
+) -> pd.DataFrame:
+    """Say what the sensors of a recording are, and where they lie in a flat layout.
 
     Parameters
     ----------
     recording
-        The responses; its coordinates are used where there is neither table nor layout.
+        The responses; its coordinates are used where there is no table.
     path
         Table of the sensors.
     layout
-        Name of a layout of mne.
+        Name of a layout of mne. Sensors that the recording names are found in it by name, others
+        are taken for all of the layout, in its order.
+    montage
+        Name of a standard montage of mne, in which named channels are found.
+    space
+        Space that they live in. Only in ``"sensors"`` must each have a place: contacts within the
+        head, for example, have none.
 
     Returns
     -------
     DataFrame
-        ``sensor``, ``sensor_x``, ``sensor_y``.
+        ``sensor`` and, where any has a place, ``sensor_x``, ``sensor_y``.
 
     Raises
     ------
     DatasetError
-        Nothing says what they are, they are not as many as recorded, or one is named twice.
+        Nothing says what they are or where, they are not as many as recorded, or one is named
+        twice.
     """
-    columns = ("sensor", "sensor_x", "sensor_y")
-    where = str(recording.path)
-    if path is not None:
-        where, sensors = str(path), read_rows(path, columns=columns)
-    elif layout is not None:
-        where, sensors = f"layout {layout}", sensor_layout(layout)
-    elif all(name in recording.coordinates for name in columns):
-        sensors = pd.DataFrame({name: recording.coordinates[name] for name in columns})
-    else:
+    where, named = _named_sensors(recording, path)
+    if montage is not None:
+        if named is None:
+            raise DatasetError(
+                f"{where}: does not name its channels, which the montage {montage!r} needs; name a "
+                "table with the column `sensor` in the option `sensors`, or add the coordinate "
+                "`sensor` to .zarr and .nc files"
+            )
+        _check_names(recording, named, where)
+        return _in_montage(list(named["sensor"]), montage, where)
+    if layout is not None:
+        known = sensor_layout(layout)
+        if named is None:
+            where, named = f"layout {layout}", known
+        else:
+            _check_names(recording, named, where)
+            named = place_by_name(
+                list(named["sensor"]), known, where=where, what=f"layout {layout!r}"
+            )
+    if named is None:
         raise DatasetError(
-            f"{where}: lacks the coordinates {', '.join(columns)}; add them, or give the option "
-            "`sensors` or `layout`"
+            f"{where}: does not name its sensors; add the coordinate `sensor`, or give the option "
+            "`sensors` (a table) or `layout`"
         )
+    _check_names(recording, named, where)
+    _check_places(named, space, where)
+    return named
+
+
+def _named_sensors(recording: Recording, path: Path | None) -> tuple[str, pd.DataFrame | None]:
+    """Names of the sensors, with places where they are told, and the file that tells them."""
+    if path is not None:
+        where, table = str(path), read_rows(path, columns=("sensor",))
+    elif "sensor" in recording.coordinates:
+        where = str(recording.path)
+        found = {name: recording.coordinates.get(name) for name in ("sensor", *PLACE)}
+        table = pd.DataFrame({name: value for name, value in found.items() if value is not None})
+        table["sensor"] = table["sensor"].astype(str)
+    else:
+        return str(recording.path), None
+    told = [name for name in PLACE if name in table.columns]
+    if len(told) == 1:
+        raise DatasetError(f"{where}: gives {told[0]} alone; give both of {', '.join(PLACE)}")
+    try:
+        return where, table[["sensor", *told]].astype(dict.fromkeys(told, float))
+    except (TypeError, ValueError) as error:
+        raise DatasetError(f"{where}: {', '.join(PLACE)}: expected numbers ({error})") from error
+
+
+def _in_montage(names: list[str], montage: str, where: str) -> pd.DataFrame:
+    what = f"montage {montage!r}"
+    try:
+        choose(montage, MONTAGES, what="montage", where="option montage")
+    except GradbrainError as error:
+        raise DatasetError(str(error)) from None
+    places = place_by_name(names, montage_places(montage), where=where, what=what)
+    twins = places.duplicated(list(PLACE), keep=False)
+    if twins.any():
+        raise DatasetError(
+            f"{where}: {' and '.join(places['sensor'][twins][:2])} are one electrode of {what}; "
+            "leave one of them out"
+        )
+    return places
+
+
+def _check_names(recording: Recording, sensors: pd.DataFrame, where: str) -> None:
     if len(sensors) != recording.shape[2]:
         raise DatasetError(
             f"{recording.path}: has {recording.shape[2]} sensors, but {where} names {len(sensors)}"
         )
+    if (sensors["sensor"] == "").any():
+        raise DatasetError(f"{where}: has a sensor without a name")
     if sensors["sensor"].duplicated().any():
         raise DatasetError(f"{where}: names a sensor twice")
-    return sensors
+
+
+def _check_places(sensors: pd.DataFrame, space: str, where: str) -> None:
+    """Refuse sensors without a place where figures draw them all in one flat layout."""
+    if space != SENSOR_SPACE:
+        return
+    lacking = list(sensors["sensor"])
+    if set(PLACE) <= set(sensors.columns):
+        lacking = list(sensors["sensor"][sensors[list(PLACE)].isna().any(axis=1)])
+    if lacking:
+        raise DatasetError(
+            f"{where}: {len(lacking)} of {len(sensors)} sensors have no place, e.g. "
+            f"{lacking[0]!r}; add {' and '.join(PLACE)}, or give the option `montage` (EEG) or "
+            "`layout` (MEG). Where each subject has sensors of its own, such as contacts within "
+            "the head, name their space: `space: contacts`"
+        )
 
 
 def read_times(recording: Recording) -> np.ndarray:
-    """Read the sample times of an MEG recording from its coordinates.
+    """Read the sample times of a recording from its coordinates.
 
     Returns
     -------

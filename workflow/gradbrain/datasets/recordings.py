@@ -19,6 +19,8 @@ from gradbrain.datasets.errors import DatasetError
 SUFFIXES = (".npy", ".zarr", ".nc")
 BLOCK_BYTES = 64 * 2**20
 TABLE_SUFFIXES = (".csv", ".parquet")
+#: Columns of tables in which an empty cell is an unknown number.
+NUMBERS = ("x", "y", "z", "noise_ceiling", "sensor_x", "sensor_y")
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,7 @@ def read_rows(path: Path, *, columns: tuple[str, ...]) -> pd.DataFrame:
                 path,
                 dtype=dict.fromkeys(text, str),
                 keep_default_na=False,
-                na_values={name: ["", "nan", "NaN"] for name in ("x", "y", "z", "noise_ceiling")},
+                na_values={name: ["", "nan", "NaN"] for name in NUMBERS},
             )
         else:
             table = pd.read_parquet(path)

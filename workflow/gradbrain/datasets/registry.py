@@ -1,17 +1,17 @@
-"""Adapters by name: the module of ``gradbrain.datasets`` that an entry of datasets.yaml names."""
+"""Adapters by name: the module that an entry of datasets.yaml names.
+
+It is one of ``gradbrain.datasets``, or a plug-in of one's own (:mod:`gradbrain.config.plugins`).
+"""
 
 from __future__ import annotations
 
-import ast
-import importlib
-import importlib.util
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from gradbrain.config.registries import choose, validate
-from gradbrain.config.schema import DatasetEntry, StrictModel
-from gradbrain.datasets.errors import DatasetError
+from gradbrain.config.plugins import LIBRARY_PLUGINS, Plugin, PluginOptions, Plugins
+from gradbrain.config.schema import DatasetEntry
+from gradbrain.vocabulary.roles import Axis
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Adapter(Protocol):
     """What a module needs in order to be named as the ``adapter`` of a data set."""
 
-    Options: type[StrictModel]
+    Options: type[PluginOptions]
     #: Options that `stimuli` reads; a change of any other leaves the images as they are.
     IMAGE_OPTIONS: tuple[str, ...]
 
@@ -58,84 +58,86 @@ class Adapter(Protocol):
         ...
 
 
-REQUIRED = (
-    "Options",
-    "IMAGE_OPTIONS",
-    "stimuli",
-    "responses",
-    "check",
-    "required_features",
-    "space",
-)
+def available_adapters(plugins: Plugins = LIBRARY_PLUGINS) -> list[str]:
+    """Names of all adapters: those of the library, and those of one's own."""
+    return plugins.names("adapters")
 
 
-def available_adapters() -> list[str]:
-    """Names of the modules that define all that an adapter needs, found without importing them."""
-    return sorted(
-        path.stem
-        for path in Path(__file__).resolve().parent.glob("*.py")
-        if set(REQUIRED) <= _defined_names(path)
-    )
+def adapter(
+    name: str, *, where: str = "datasets.yaml", plugins: Plugins = LIBRARY_PLUGINS
+) -> Adapter:
+    """Import the adapter called `name`.
 
-
-def _defined_names(path: Path) -> set[str]:
-    """Names that the module-level statements of a file define or import."""
-    names: set[str] = set()
-    for node in ast.parse(path.read_text(encoding="utf-8"), filename=str(path)).body:
-        if isinstance(node, ast.ClassDef | ast.FunctionDef):
-            names.add(node.name)
-        elif isinstance(node, ast.ImportFrom):
-            names.update(alias.asname or alias.name for alias in node.names)
-        elif isinstance(node, ast.Assign):
-            names.update(target.id for target in node.targets if isinstance(target, ast.Name))
-    return names
-
-
-def adapter(name: str, *, where: str = "datasets.yaml") -> Adapter:
-    """Import the adapter called `name`; `where` names the entry that asks for it.
+    Parameters
+    ----------
+    name
+        Its module.
+    where
+        File and name of the entry that asks for it, for error messages.
+    plugins
+        Where it is looked up.
 
     Raises
     ------
     GradbrainError
-        There is no such module.
-    DatasetError
-        The module is not an adapter.
+        There is no such adapter, or its module lacks what an adapter defines.
     """
-    module_name = f"gradbrain.datasets.{name}"
-    if not name.isidentifier() or importlib.util.find_spec(module_name) is None:
-        choose(name, available_adapters(), what="adapter", where=f"{where}: adapter")
-    module = importlib.import_module(module_name)
-    missing = [attribute for attribute in REQUIRED if not hasattr(module, attribute)]
-    if missing:
-        raise DatasetError(
-            f"{where}: adapter {name!r}: the module {module_name} lacks {', '.join(missing)}; "
-            f"an adapter defines {', '.join(REQUIRED)}. Adapters: {', '.join(available_adapters())}"
-        )
-    return cast(Adapter, module)
+    return cast(Adapter, _find(name, where, plugins).load())
 
 
-def gives_captions(entry: DatasetEntry, options: Any, name: str, data: Path) -> bool:
+def _find(name: str, where: str, plugins: Plugins) -> Plugin:
+    return plugins.find("adapters", name, where=f"{where}: adapter")
+
+
+def registry_folders(root: Path, own: Iterable[Path]) -> list[Path]:
+    """Folders of registries, each once: that of the project, then those of one's own.
+
+    An entry of one's own names a modality, which is most often one of the project's.
+
+    Parameters
+    ----------
+    root
+        Folder of the project.
+    own
+        Further folders; that of the project may be among them.
+    """
+    first = root / "config"
+    return [first, *(folder for folder in own if folder.resolve() != first.resolve())]
+
+
+def gives_captions(
+    entry: DatasetEntry,
+    options: Any,
+    name: str,
+    data: Path,
+    *,
+    plugins: Plugins = LIBRARY_PLUGINS,
+) -> bool:
     """Tell whether the images of the stimulus set `name` come with captions.
 
     An adapter that may give some defines ``has_captions``, which looks at no more than options and
     the head of a table.
     """
-    has_captions = getattr(adapter(entry.adapter), "has_captions", None)
+    has_captions = getattr(adapter(entry.adapter, plugins=plugins), "has_captions", None)
     return has_captions is not None and bool(has_captions(entry, options, name, data))
 
 
-def modality_problems(entry: DatasetEntry, *, expected: str) -> list[str]:
-    """Say that an entry names another modality than its adapter reads; empty where it does not."""
-    if entry.modality == expected:
+def axis_problems(entry: DatasetEntry, *, expected: Axis) -> list[str]:
+    """Say that an entry names a modality of another axis than its adapter reads; else nothing."""
+    if entry.axis == expected:
         return []
+    found = "images only" if entry.axis is None else f"axis {entry.axis!r}"
     return [
-        f"data set {entry.name!r}: modality is {entry.modality!r}, expected {expected!r}; correct "
-        "it in datasets.yaml"
+        f"data set {entry.name!r}: modality is {entry.modality_name!r} ({found}), but adapter "
+        f"{entry.adapter!r} reads responses of the axis {expected!r}; name a modality of that axis "
+        "in datasets.yaml"
     ]
 
 
-def read_options(entry: DatasetEntry, *, where: str | None = None) -> Any:
-    """Validate the ``options`` of an entry with the class of its adapter.
+def read_options(
+    entry: DatasetEntry, *, where: str | None = None, plugins: Plugins = LIBRARY_PLUGINS
+) -> Any:
+    """Validate the ``options`` of an entry with the class of its adapter, which is not imported.
 
     Parameters
     ----------
@@ -143,12 +145,14 @@ def read_options(entry: DatasetEntry, *, where: str | None = None) -> Any:
         The entry.
     where
         File and name of the entry, for error messages; a job has only the name.
+    plugins
+        Where the adapter is looked up.
 
     Raises
     ------
     GradbrainError
-        An option is unknown, missing or of the wrong kind; every one of them is named.
+        There is no such adapter, or an option is unknown, missing or of the wrong kind; every one
+        of them is named.
     """
     where = where or f"datasets.yaml: data set {entry.name!r}"
-    options = adapter(entry.adapter, where=where).Options
-    return validate(options, entry.options, where=f"{where}: options")
+    return _find(entry.adapter, where, plugins).options(entry.options, where=f"{where}: options")

@@ -1,8 +1,8 @@
 """Responses of one subject as a labelled data set: assembled, masked and checked in one place.
 
-Small ones are assembled in memory (:func:`fmri_responses`, :func:`meg_responses`). Those of a
-hundred thousand targets are made block by block (:class:`TargetBlocks`) and go straight to their
-store, masked and checked by the same rules.
+Small ones are assembled in memory, of regions by :func:`target_responses`, along time by
+:func:`sensor_responses`. Those of a hundred thousand targets are made block by block
+(:class:`TargetBlocks`) and go straight to their store, masked and checked by the same rules.
 """
 
 from __future__ import annotations
@@ -19,12 +19,15 @@ import xarray as xr
 from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.store import ColumnStore
-from gradbrain.store.columns import TARGET_COORDINATES
+from gradbrain.vocabulary.artefacts import TARGET_COORDINATES
+from gradbrain.vocabulary.roles import ROI, TIME, Axis
 
 REQUIRED_ATTRIBUTES = (
     "dataset",
     "subject",
     "modality",
+    "axis",
+    "sensors",
     "units",
     "space",
     "rotation_invariant",
@@ -37,6 +40,15 @@ REQUIRED_ATTRIBUTES = (
     "citation",
     "preprocessing",
 )
+#: Axis -> dimensions of what is told of each target, such as its noise ceiling.
+TARGET_DIMS: Mapping[Axis, tuple[str, ...]] = {ROI: ("target",), TIME: ("time", "sensor")}
+#: Axis -> what its stores hold besides the responses.
+REQUIRED_VARIABLES: Mapping[Axis, tuple[str, ...]] = {
+    ROI: ("image_id", "group", "n_repeats", "noise_ceiling", "roi"),
+    TIME: ("image_id", "group", "n_repeats", "noise_ceiling", "time", "sensor"),
+}
+#: Unit of responses where neither the data set nor its modality says one.
+UNKNOWN_UNIT = "arbitrary units"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,16 +63,16 @@ class TargetBlocks:
         Presentations behind each row.
     targets : DataFrame
         One row per target that is measured, usable or not; columns as for
-        :func:`fmri_responses`.
+        :func:`target_responses`.
     noise_ceiling : ndarray, shape (n_targets,)
-        As for :func:`fmri_responses`.
+        As for :func:`target_responses`.
     attrs : dict
         Attributes; ``n_masked_targets`` is added.
     blocks : iterator of ndarray, each of shape (n_images, any number)
         Float32 responses of the targets in their order, repeats averaged; rows in the order of
         `stimuli`.
     test_image : ndarray of bool, shape (n_images,), optional
-        As for :func:`fmri_responses`.
+        As for :func:`target_responses`.
     """
 
     stimuli: pd.DataFrame
@@ -138,7 +150,7 @@ def _without_response(source: TargetBlocks, usable: np.ndarray) -> xr.Dataset:
     return dataset
 
 
-def fmri_responses(
+def target_responses(
     response: np.ndarray,
     targets: pd.DataFrame,
     *,
@@ -187,7 +199,7 @@ def fmri_responses(
     return _finish(dataset, "target")
 
 
-def meg_responses(
+def sensor_responses(
     response: np.ndarray,
     sensors: pd.DataFrame,
     *,
@@ -205,13 +217,14 @@ def meg_responses(
     response : ndarray, shape (n_images, n_times, n_sensors)
         Repeats averaged; rows in the order of `stimuli`.
     sensors : DataFrame
-        ``sensor`` (name), ``sensor_x``, ``sensor_y`` (flat layout).
+        ``sensor`` (name) and, where they have a place in a flat layout, ``sensor_x``,
+        ``sensor_y``; NaN for sensors without one.
     time : ndarray, shape (n_times,)
         Seconds from image onset.
     stimuli, n_repeats, attrs, test_image
-        As for :func:`fmri_responses`.
+        As for :func:`target_responses`.
     noise_ceiling : ndarray, shape (n_times, n_sensors)
-        As for :func:`fmri_responses`.
+        As for :func:`target_responses`.
 
     Returns
     -------
@@ -227,8 +240,11 @@ def meg_responses(
             **_image_coordinates(stimuli, n_repeats, test_image),
             "time": ("time", np.asarray(time, dtype=np.float64)),
             "sensor": ("sensor", sensors["sensor"].to_numpy(dtype=np.str_)),
-            "sensor_x": ("sensor", sensors["sensor_x"].to_numpy()),
-            "sensor_y": ("sensor", sensors["sensor_y"].to_numpy()),
+            **{
+                name: ("sensor", sensors[name].to_numpy())
+                for name in ("sensor_x", "sensor_y")
+                if name in sensors.columns
+            },
         },
         attrs=dict(attrs),
     )
@@ -239,21 +255,54 @@ def describe(
     entry: DatasetEntry,
     subject: str,
     *,
-    units: str,
     space: str,
     preprocessing: str,
+    units: str | None = None,
     rotation_invariant: bool = False,
     roi_order: Sequence[str] = (),
     early_rois: Sequence[str] = (),
     high_rois: Sequence[str] = (),
     onset_s: float = 0.0,
 ) -> dict[str, Any]:
-    """Make the attributes that every response store carries."""
+    """Make the attributes that every response store carries.
+
+    Parameters
+    ----------
+    entry
+        Entry of the data set; what kind of measurement it is stands in its modality.
+    subject
+        Participant.
+    space
+        Space that the targets live in.
+    preprocessing
+        What was done to the responses, in words.
+    units
+        Unit of the responses; None: that of the modality.
+    rotation_invariant
+        Whether only results may be drawn that a rotation of the targets leaves as they are.
+    roi_order, early_rois, high_rois
+        Regions from low to high, and the two poles.
+    onset_s
+        Image onset on the time axis.
+
+    Raises
+    ------
+    DatasetError
+        The data set holds images only.
+    """
+    modality = entry.modality
+    if modality is None:
+        raise DatasetError(
+            f"data set {entry.name!r}: modality is 'none': it holds images only; name the modality "
+            "of its responses in datasets.yaml"
+        )
     return {
         "dataset": entry.name,
         "subject": subject,
-        "modality": entry.modality,
-        "units": units,
+        "modality": modality.name,
+        "axis": modality.axis,
+        "sensors": modality.sensors,
+        "units": units or modality.unit or UNKNOWN_UNIT,
         "space": space,
         "rotation_invariant": rotation_invariant,
         "roi_order": list(roi_order),
@@ -314,13 +363,15 @@ def check_responses(dataset: xr.Dataset, stimuli: pd.DataFrame) -> None:
     Raises
     ------
     DatasetError
-        An attribute is missing, rows are not the stimuli, a value is not finite, a region is
-        named that has no targets, or no target is left.
+        An attribute or variable is missing, responses lie along another axis than their modality,
+        rows are not the stimuli, a value is not finite, a region is named that has no targets, or
+        no target is left.
     """
     where = f"responses of {dataset.attrs.get('subject', '?')!r}"
     missing = [name for name in REQUIRED_ATTRIBUTES if name not in dataset.attrs]
     if missing:
         raise DatasetError(f"{where}: lack the attribute(s) {', '.join(missing)}")
+    _check_layout(dataset, where)
     if list(dataset["image_id"].values) != list(stimuli["image_id"]):
         raise DatasetError(
             f"{where}: {dataset.sizes['image']} rows do not match the {len(stimuli)} images of "
@@ -339,6 +390,28 @@ def check_responses(dataset: xr.Dataset, stimuli: pd.DataFrame) -> None:
     absent = sorted(set(named) - set(map(str, dataset["roi"].values))) if named else []
     if absent:
         raise DatasetError(f"{where}: no target lies in the region(s) {', '.join(absent)}")
+
+
+def _check_layout(dataset: xr.Dataset, where: str) -> None:
+    axis = dataset.attrs["axis"]
+    missing = [name for name in REQUIRED_VARIABLES.get(axis, ()) if name not in dataset.variables]
+    if "noise_ceiling" not in dataset.variables:
+        raise DatasetError(
+            f"{where}: lack the variable noise_ceiling; give NaN where it cannot be estimated"
+        )
+    found = dataset["noise_ceiling"].dims
+    if found != TARGET_DIMS.get(axis):
+        raise DatasetError(
+            f"{where}: are laid out by ({', '.join(map(str, found))}), but the modality "
+            f"{dataset.attrs['modality']!r} has the axis {axis!r}, which is "
+            + " or ".join(f"{name!r}: ({', '.join(dims)})" for name, dims in TARGET_DIMS.items())
+            + "; correct `modality` in datasets.yaml"
+        )
+    if missing:
+        raise DatasetError(
+            f"{where}: lack the variable(s) {', '.join(missing)}; target_responses and "
+            "sensor_responses of gradbrain.datasets.responses write all that is needed"
+        )
 
 
 def _image_coordinates(
@@ -369,6 +442,6 @@ def _finish(dataset: xr.Dataset, dimension: str) -> xr.Dataset:
 
 def _allow_missing(dataset: xr.Dataset) -> None:
     """Say where NaN means unknown."""
-    for name in ("x", "y", "z", "noise_ceiling"):
+    for name in ("x", "y", "z", "sensor_x", "sensor_y", "noise_ceiling"):
         if name in dataset.variables and bool(np.isnan(dataset[name].values).any()):
             dataset[name].attrs["missing_allowed"] = True

@@ -2,7 +2,7 @@
 
 Two worlds with a known answer test the whole study. In ``feedforward`` regions and latencies
 follow the activations of the planting model's layers; in ``backprop`` the learning signal of the
-same layers is added: in the same region (fMRI), and late, last layer first (MEG). Positions are
+same layers is added: in the same region, or along time late, last layer first. Positions are
 real (fsaverage5 vertices, a sensor layout), readouts are random and each subject's own. Nothing
 of what was planted enters the response store: the study must find it out.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,8 +21,8 @@ import pandas as pd
 import xarray as xr
 from pydantic import Field, model_validator
 
-from gradbrain.config.schema import DatasetEntry, Name, StrictModel
-from gradbrain.datasets import photographs as package_photographs
+from gradbrain.config.plugins import PluginOptions
+from gradbrain.config.schema import DatasetEntry, Name
 from gradbrain.datasets.cortex import (
     AREA_POSITIONS,
     EARLY_AREAS,
@@ -31,14 +32,23 @@ from gradbrain.datasets.cortex import (
 )
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.datasets.noise_ceiling import average_repeats
-from gradbrain.datasets.responses import describe, fmri_responses, meg_responses, region_distances
+from gradbrain.datasets.photographs import Options as PhotographOptions
+from gradbrain.datasets.photographs import crops, missing_photographs
+from gradbrain.datasets.responses import (
+    describe,
+    region_distances,
+    sensor_responses,
+    target_responses,
+)
 from gradbrain.datasets.sensors import sensor_layout, smooth_patterns
-from gradbrain.store import open_store
+from gradbrain.store import open_tree
+from gradbrain.vocabulary.artefacts import SIGNALS
+from gradbrain.vocabulary.roles import ACTIVATION, ROI, TIME
 
 IMAGE_OPTIONS = ("images",)
 
 
-class Options(StrictModel):
+class Options(PluginOptions):
     """Options of a simulated brain."""
 
     world: Literal["feedforward", "backprop"]
@@ -47,7 +57,6 @@ class Options(StrictModel):
     planting_layers: tuple[str, ...] = Field(
         min_length=2, description="Layers planted, from the input to the output."
     )
-    activation: str = Field("activation", description="Signal that every world plants.")
     learning_signal: str | None = Field(
         None, description="Learning signal that the world `backprop` plants as well."
     )
@@ -59,15 +68,13 @@ class Options(StrictModel):
         1.2, gt=0, description="Noise of one presentation / sd of the planted activation."
     )
     seed: int = Field(0, ge=0)
-    images: package_photographs.Options = Field(
-        package_photographs.Options(), description="The crops that are shown."
-    )
-    # fMRI
+    images: PhotographOptions = Field(PhotographOptions(), description="The crops that are shown.")
+    # Along regions.
     regions: tuple[str, ...] = Field(
         tuple(AREA_POSITIONS), min_length=2, description="Visual areas, from low to high."
     )
     vertices_per_region: int = Field(20, ge=2, description="Vertices per region and hemisphere.")
-    # MEG
+    # Along time.
     layout: str = Field("Vectorview-mag", description="Sensor layout of mne.")
     n_sensors: int | None = Field(48, ge=3, description="Sensors kept; none: the whole layout.")
     tmin: float = Field(-0.1, description="First sample, s from image onset.")
@@ -107,14 +114,14 @@ def stimuli(entry: DatasetEntry, options: Options, name: str, data: Path) -> pd.
     images = options.images
     if entry.stimuli is None:
         images = images.model_copy(update={"seed": _seed(images.seed, "crops", name)})
-    return package_photographs.crops(images, name=name)
+    return crops(images, name=name)
 
 
 def check(entry: DatasetEntry, options: Options, data: Path) -> list[str]:
-    """List missing photographs and a modality that cannot be simulated."""
-    problems = package_photographs.missing_photographs(options.images)
-    if entry.modality == "none":
-        problems.append(_no_modality(entry))
+    """List missing photographs, and a modality without responses."""
+    problems = missing_photographs(options.images)
+    if entry.axis is None:
+        problems.append(_no_responses(entry))
     return problems
 
 
@@ -128,13 +135,13 @@ def required_features(entry: DatasetEntry, options: Options) -> list[tuple[str, 
 
 def space(entry: DatasetEntry, options: Options) -> str:
     """Name the space that the responses live in."""
-    return "fsaverage5" if entry.modality == "fmri" else "sensors"
+    return "fsaverage5" if entry.axis == ROI else "sensors"
 
 
 def provenance(entry: DatasetEntry, options: Options) -> dict[str, Any]:
     """Return what was planted: for the file beside the store, which no rule reads."""
     truth: dict[str, Any] = {"options": options.model_dump(mode="json")}
-    if entry.modality == "fmri":
+    if entry.axis == ROI:
         truth["layer_of_region"] = layer_of_region(options)
     else:
         forward, backward = latencies(options)
@@ -167,11 +174,11 @@ def responses(
     """
     planted = read_planted(entry, options, stimuli, features)
     rng = np.random.default_rng(_seed(options.seed, entry.name, subject))
-    if entry.modality == "fmri":
-        return _fmri(entry, options, subject, stimuli, planted, rng)
-    if entry.modality == "meg":
-        return _meg(entry, options, subject, stimuli, planted, rng)
-    raise DatasetError(_no_modality(entry))
+    if entry.axis == ROI:
+        return _along_regions(entry, options, subject, stimuli, planted, rng)
+    if entry.axis == TIME:
+        return _along_time(entry, options, subject, stimuli, planted, rng)
+    raise DatasetError(_no_responses(entry))
 
 
 def layer_of_region(options: Options) -> dict[str, str]:
@@ -230,70 +237,99 @@ def readout(features: np.ndarray, n_channels: int, rng: np.random.Generator) -> 
     return channels / channels.std(axis=0)
 
 
+@dataclass(frozen=True)
+class Planted:
+    """What is planted: one array (n_images, n_features) per planting layer, in their order.
+
+    Attributes
+    ----------
+    activations
+        Of every world.
+    learning
+        The learning signal of the world `backprop`; None in the other.
+    """
+
+    activations: list[np.ndarray]
+    learning: list[np.ndarray] | None
+
+
 def read_planted(
     entry: DatasetEntry, options: Options, stimuli: pd.DataFrame, features: Sequence[Path]
-) -> dict[str, list[np.ndarray]]:
+) -> Planted:
     """Read the planted signals of each layer, rows in the order of the stimuli.
 
-    Returns
-    -------
-    dict
-        Signal -> one array (n_images, n_features) per planting layer, in their order.
+    Raises
+    ------
+    DatasetError
+        A feature store is missing, superfluous, of other images, or lacks a planted signal.
     """
-    signals = [options.activation]
-    if options.learning_signal is not None:
-        signals.append(options.learning_signal)
-    by_layer: dict[str, dict[str, np.ndarray]] = {}
+    by_layer: dict[str, tuple[np.ndarray, np.ndarray | None]] = {}
     for path in features:
-        store = open_store(path, kind="features")
-        layer = str(store.attrs.get("layer"))
-        found = (store.attrs.get("model"), layer, store.attrs.get("signal_set"))
+        tree = open_tree(path, kind="features")
+        layer = str(tree.attrs.get("layer"))
+        found = (tree.attrs.get("model"), layer, tree.attrs.get("signal_set"))
         if found not in required_features(entry, options) or layer in by_layer:
             raise DatasetError(
                 f"{path}: holds model, layer, signal set {found}; data set {entry.name!r} plants "
                 f"{options.planting_model!r}, {options.planting_signal_set!r} and each once of "
                 f"the layers {', '.join(options.planting_layers)}"
             )
-        absent = [signal for signal in signals if signal not in store.data_vars]
-        if absent:
-            raise DatasetError(
-                f"{path}: lacks the signal(s) {', '.join(absent)}; it has "
-                f"{', '.join(map(str, store.data_vars))}. Add them to the signal set "
-                f"{options.planting_signal_set!r}, or name others in `activation` and "
-                "`learning_signal`"
-            )
-        rows = pd.Index(store["image_id"].values).get_indexer(stimuli["image_id"])
+        images = tree.dataset["image_id"].values
+        rows = pd.Index(images).get_indexer(pd.Index(stimuli["image_id"]))
         if (rows < 0).any():
             first = stimuli["image_id"].iloc[int(np.argmax(rows < 0))]
             raise DatasetError(
                 f"{path}: lacks {int((rows < 0).sum())} of {len(stimuli)} stimuli, e.g. "
                 f"{first!r}; extract the features of this stimulus set again"
             )
-        by_layer[layer] = {signal: store[signal].values[rows] for signal in signals}
+        by_layer[layer] = _planted_signals(tree, options, path, rows)
     lacking = [layer for layer in options.planting_layers if layer not in by_layer]
     if lacking:
         raise DatasetError(
             f"data set {entry.name!r}: no features of the planting layer(s) {', '.join(lacking)} "
             f"of {options.planting_model!r} were given; pass them with --features"
         )
-    return {
-        signal: [by_layer[layer][signal] for layer in options.planting_layers] for signal in signals
-    }
+    in_order = [by_layer[layer] for layer in options.planting_layers]
+    learning = [values for _, values in in_order if values is not None]
+    return Planted([values for values, _ in in_order], learning or None)
 
 
-def _no_modality(entry: DatasetEntry) -> str:
+def _planted_signals(
+    tree: xr.DataTree, options: Options, path: Path, rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Activation, known by its role, and the learning signal that the options name."""
+    names, roles_of_names = tree.dataset["signal"].values, tree.dataset["role"].values
+    roles = dict(zip(map(str, names), map(str, roles_of_names), strict=True))
+    activations = [name for name, role in roles.items() if role == ACTIVATION]
+    lacking = [] if activations else ["one of `role: activation`"]
+    if options.learning_signal is not None and options.learning_signal not in roles:
+        lacking.append(options.learning_signal)
+    if lacking:
+        raise DatasetError(
+            f"{path}: lacks the signal(s) {', '.join(lacking)}; it has {', '.join(roles)}. Add "
+            f"them to the signal set {options.planting_signal_set!r}, or name another in "
+            "`learning_signal`"
+        )
+    signals = tree.children[SIGNALS].to_dataset(inherit=False)
+    activation = signals[activations[0]].values[rows]
+    if options.learning_signal is None:
+        return activation, None
+    return activation, signals[options.learning_signal].values[rows]
+
+
+def _no_responses(entry: DatasetEntry) -> str:
     return (
-        f"data set {entry.name!r}: modality is {entry.modality!r}, expected fmri or meg; "
-        "correct `modality` in datasets.yaml"
+        f"data set {entry.name!r}: modality is 'none', but brains are simulated along regions or "
+        "along time; name a modality, e.g. fmri or meg, in datasets.yaml"
     )
 
 
-def _fmri(
+def _along_regions(
     entry: DatasetEntry,
     options: Options,
     subject: str,
     stimuli: pd.DataFrame,
-    planted: dict[str, list[np.ndarray]],
+    planted: Planted,
     rng: np.random.Generator,
 ) -> xr.Dataset:
     targets = area_vertices(options.regions, per_hemisphere=options.vertices_per_region)
@@ -301,9 +337,9 @@ def _fmri(
     for region, layer in layer_of_region(options).items():
         index = options.planting_layers.index(layer)
         own = np.flatnonzero(targets["roi"] == region)
-        truth[:, own] = readout(planted[options.activation][index], len(own), rng)
-        if options.learning_signal is not None:
-            learning = readout(planted[options.learning_signal][index], len(own), rng)
+        truth[:, own] = readout(planted.activations[index], len(own), rng)
+        if planted.learning is not None:
+            learning = readout(planted.learning[index], len(own), rng)
             truth[:, own] += options.learning_gain * learning
     average, ceiling = _measure(truth, options, rng)
     attrs = describe(
@@ -316,7 +352,7 @@ def _fmri(
         early_rois=[name for name in options.regions if name in EARLY_AREAS],
         high_rois=[name for name in options.regions if name in HIGH_AREAS],
     )
-    return fmri_responses(
+    return target_responses(
         average,
         targets,
         stimuli=stimuli,
@@ -326,26 +362,26 @@ def _fmri(
     )
 
 
-def _meg(
+def _along_time(
     entry: DatasetEntry,
     options: Options,
     subject: str,
     stimuli: pd.DataFrame,
-    planted: dict[str, list[np.ndarray]],
+    planted: Planted,
     rng: np.random.Generator,
 ) -> xr.Dataset:
     sensors = sensor_layout(options.layout, n_sensors=options.n_sensors)
     positions = sensors[["sensor_x", "sensor_y"]].to_numpy()
     time = sample_times(options)
     forward, backward = latencies(options)
-    courses = [(options.activation, forward, 1.0)]
-    if options.learning_signal is not None:
-        courses.append((options.learning_signal, backward, options.learning_gain))
+    courses = [(planted.activations, forward, 1.0)]
+    if planted.learning is not None:
+        courses.append((planted.learning, backward, options.learning_gain))
     truth = np.zeros((len(stimuli), len(time), len(sensors)))
-    for (signal, peaks, gain), index in itertools.product(
+    for (signals, peaks, gain), index in itertools.product(
         courses, range(len(options.planting_layers))
     ):
-        sources = readout(planted[signal][index], options.sources_per_layer, rng)
+        sources = readout(signals[index], options.sources_per_layer, rng)
         patterns = smooth_patterns(
             positions, options.sources_per_layer, length=options.pattern_length, rng=rng
         )
@@ -360,7 +396,7 @@ def _meg(
         space="sensors",
         preprocessing=f"simulated; {options.n_repeats} noisy presentations averaged",
     )
-    return meg_responses(
+    return sensor_responses(
         average,
         sensors,
         time=time,

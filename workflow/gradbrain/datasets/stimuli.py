@@ -8,12 +8,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from gradbrain.datasets.errors import DatasetError
-from gradbrain.datasets.images import LOCATOR_KEYS
+from gradbrain.datasets.images import content_sha256, read_picture
+from gradbrain.datasets.locators import LOADERS, WHITE, Background
 from gradbrain.store import read_table
-from gradbrain.store.columns import CAPTION, STIMULUS_COLUMNS
+from gradbrain.vocabulary.artefacts import CAPTION, columns_of
+
+#: Columns that every table of a stimulus set has.
+COLUMNS = columns_of("stimuli")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +32,43 @@ class Stimulus:
     content_sha256: str
     label: int | None = None
     caption: str | None = None
+
+
+def file_stimulus(
+    path: Path,
+    *,
+    image_id: str,
+    group: str,
+    background: Background = WHITE,
+    label: int | None = None,
+    caption: str | None = None,
+) -> Stimulus:
+    """Read an image file and describe it as a stimulus.
+
+    Parameters
+    ----------
+    path
+        The file, as jobs will find it.
+    image_id, group, label, caption
+        What the table says of it.
+    background
+        What transparent pixels are laid on. The locator names it where the image has some.
+
+    Raises
+    ------
+    ImageError
+        The file cannot be read; see :func:`gradbrain.datasets.images.read_picture`.
+    """
+    picture = read_picture(path, background=background)
+    return Stimulus(
+        image_id=image_id,
+        group=group,
+        loader="file",
+        locator={"path": path.as_posix(), **picture.locator_keys},
+        content_sha256=content_sha256(np.array(picture.rgb)),
+        label=label,
+        caption=caption,
+    )
 
 
 def stimuli_table(stimuli: list[Stimulus], *, name: str) -> pd.DataFrame:
@@ -47,7 +89,7 @@ def stimuli_table(stimuli: list[Stimulus], *, name: str) -> pd.DataFrame:
             "locator": [json.dumps(dict(stimulus.locator)) for stimulus in stimuli],
             "content_sha256": [stimulus.content_sha256 for stimulus in stimuli],
         },
-        columns=list(STIMULUS_COLUMNS),
+        columns=list(COLUMNS),
     )
     captions = [stimulus.caption for stimulus in stimuli]
     if any(caption is not None for caption in captions):
@@ -67,12 +109,12 @@ def check_stimuli(frame: pd.DataFrame, *, name: str) -> None:
         leak).
     """
     where = f"stimulus set {name!r}"
-    missing = [column for column in STIMULUS_COLUMNS if column not in frame.columns]
+    missing = [column for column in COLUMNS if column not in frame.columns]
     if missing:
         raise DatasetError(f"{where}: lacks the column(s) {', '.join(missing)}")
     if frame.empty:
         raise DatasetError(f"{where}: holds no images")
-    for column in STIMULUS_COLUMNS:
+    for column in COLUMNS:
         if column != "label" and bool((frame[column].isna() | (frame[column] == "")).any()):
             raise DatasetError(f"{where}: the column {column!r} has empty cells")
     repeated = frame["image_id"][frame["image_id"].duplicated()].unique()
@@ -81,11 +123,10 @@ def check_stimuli(frame: pd.DataFrame, *, name: str) -> None:
             f"{where}: {len(repeated)} image id(s) occur more than once, e.g. {repeated[0]!r}; "
             "give one row per distinct image"
         )
-    unknown = sorted(set(frame["loader"]) - set(LOCATOR_KEYS))
+    unknown = sorted(set(frame["loader"]) - set(LOADERS))
     if unknown:
         raise DatasetError(
-            f"{where}: unknown loader(s) {', '.join(unknown)}; "
-            f"expected one of {', '.join(LOCATOR_KEYS)}"
+            f"{where}: unknown loader(s) {', '.join(unknown)}; expected one of {', '.join(LOADERS)}"
         )
     _check_captions(frame, where)
     groups = frame.groupby("content_sha256")["group"].nunique()
@@ -111,6 +152,6 @@ def _check_captions(frame: pd.DataFrame, where: str) -> None:
 
 def read_stimuli(path: Path) -> pd.DataFrame:
     """Read the table of a stimulus set and check it."""
-    frame = read_table(path, columns=STIMULUS_COLUMNS)
+    frame = read_table(path, kind="stimuli")
     check_stimuli(frame, name=str(path))
     return frame

@@ -37,12 +37,14 @@ import xarray as xr
 from pydantic import Field, model_validator
 from tqdm import tqdm
 
-from gradbrain.config.schema import DatasetEntry, StrictModel
+from gradbrain.config.plugins import PluginOptions
+from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.datasets.inventory import Item, inspect_file
+from gradbrain.datasets.locators import WHITE, Background
 from gradbrain.datasets.noise_ceiling import ceiling_of_average, signal_to_noise_of_ceiling
-from gradbrain.datasets.registry import modality_problems
-from gradbrain.datasets.responses import describe, fmri_responses, region_distances
+from gradbrain.datasets.registry import axis_problems
+from gradbrain.datasets.responses import describe, region_distances, target_responses
 from gradbrain.datasets.things_images import (
     Captions,
     Grouping,
@@ -54,6 +56,7 @@ from gradbrain.datasets.things_images import (
     subjects_with,
     things_stimuli,
 )
+from gradbrain.vocabulary.roles import ROI
 
 if TYPE_CHECKING:
     import h5py
@@ -78,10 +81,10 @@ REGIONS = {
 #: Rows of voxels read at once, and the longest stretch of unwanted ones that is read along.
 BLOCK_ROWS = 2048
 GAP_ROWS = 16
-IMAGE_OPTIONS = ("betas", "images", "group", "missing_images", "captions")
+IMAGE_OPTIONS = ("betas", "images", "group", "missing_images", "captions", "background")
 
 
-class Options(StrictModel):
+class Options(PluginOptions):
     """Options of THINGS-fMRI."""
 
     betas: str = Field("derivatives/betas_csv", description="Folder of the tables, below data/.")
@@ -102,6 +105,7 @@ class Options(StrictModel):
         description='`concept`: the caption of an image is "a photo of a" and its concept; '
         "none: images have no captions.",
     )
+    background: Background = WHITE
     regions: dict[str, tuple[str, ...]] = Field(
         REGIONS,
         min_length=1,
@@ -221,6 +225,7 @@ def stimuli(entry: DatasetEntry, options: Options, name: str, data: Path) -> pd.
         missing=options.missing_images,
         name=name,
         captions=options.captions,
+        background=options.background,
     )
 
 
@@ -272,7 +277,7 @@ def responses(
     attrs = _attributes(entry, options, subject, targets, place)
     repeated = (trials["trial_type"] == "test").to_numpy() & (image >= 0)
     snr = signal_to_noise_of_ceiling(voxels["nc_singletrial"].to_numpy(dtype=np.float64) / 100)
-    return fmri_responses(
+    return target_responses(
         response,
         targets,
         stimuli=stimuli,
@@ -414,7 +419,7 @@ def check(entry: DatasetEntry, options: Options, data: Path) -> list[str]:
             f"`roots: {{{entry.name}: /path/to/it}}` in the study's config (docs/data.md says how "
             "to get it)"
         ]
-    problems = modality_problems(entry, expected="fmri")
+    problems = axis_problems(entry, expected=ROI)
     problems += image_folder_problems(entry.name, data / options.images)
     for subject in entry.subjects:
         try:

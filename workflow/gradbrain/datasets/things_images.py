@@ -23,9 +23,10 @@ from tqdm import tqdm
 
 from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets.errors import DatasetError
-from gradbrain.datasets.images import content_sha256, load_image, look_at_image
+from gradbrain.datasets.images import look_at_image
 from gradbrain.datasets.inventory import Item, inspect_files
-from gradbrain.datasets.stimuli import Stimulus, stimuli_table
+from gradbrain.datasets.locators import WHITE, Background
+from gradbrain.datasets.stimuli import Stimulus, file_stimulus, stimuli_table
 
 logger = logging.getLogger(__name__)
 
@@ -75,6 +76,7 @@ def things_stimuli(
     missing: Missing,
     name: str,
     captions: Captions | None = None,
+    background: Background = WHITE,
 ) -> pd.DataFrame:
     """Make the table of the images that a data set showed.
 
@@ -93,6 +95,8 @@ def things_stimuli(
         Name of the stimulus set.
     captions
         ``concept``: each image is called by its concept; None: images have no captions.
+    background
+        What transparent pixels are laid on.
 
     Returns
     -------
@@ -124,14 +128,12 @@ def things_stimuli(
     present = sorted(set(files) - set(absent))
     rows = []
     for image in tqdm(present, desc=f"images of {name}", unit="image", disable=None):
-        locator = {"path": files[image].as_posix()}
         rows.append(
-            Stimulus(
+            file_stimulus(
+                files[image],
                 image_id=image,
                 group=concept_of(image) if group == "category" else image,
-                loader="file",
-                locator=locator,
-                content_sha256=content_sha256(load_image("file", locator)),
+                background=background,
                 caption=concept_caption(concept_of(image)) if captions == "concept" else None,
             )
         )

@@ -27,12 +27,14 @@ import pandas as pd
 import xarray as xr
 from pydantic import Field, model_validator
 
-from gradbrain.config.schema import DatasetEntry, StrictModel
+from gradbrain.config.plugins import PluginOptions
+from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.datasets.inventory import Item, inspect_file, inspect_files
+from gradbrain.datasets.locators import WHITE, Background
 from gradbrain.datasets.noise_ceiling import ceiling_of_average
-from gradbrain.datasets.registry import modality_problems
-from gradbrain.datasets.responses import describe, meg_responses
+from gradbrain.datasets.registry import axis_problems
+from gradbrain.datasets.responses import describe, sensor_responses
 from gradbrain.datasets.sensors import sensor_layout
 from gradbrain.datasets.things_images import (
     Captions,
@@ -52,6 +54,7 @@ from gradbrain.datasets.things_meg_preprocessed import (
 )
 from gradbrain.datasets.things_meg_raw import Onset, RawOptions, find_runs, raw_trials
 from gradbrain.datasets.things_meg_trials import Trials, average_trials
+from gradbrain.vocabulary.roles import TIME
 
 TABLE_COLUMNS = (
     "trial_type",
@@ -63,10 +66,10 @@ TABLE_COLUMNS = (
 )
 TRIAL_TYPES = ("exp", "test", "catch")
 RAW_WINDOW = (-0.5, 3.0)
-IMAGE_OPTIONS = ("images", "group", "missing_images", "captions")
+IMAGE_OPTIONS = ("images", "group", "missing_images", "captions", "background")
 
 
-class Options(StrictModel):
+class Options(PluginOptions):
     """Options of THINGS-MEG."""
 
     source: Literal["preprocessed", "raw"] = Field(
@@ -93,6 +96,7 @@ class Options(StrictModel):
         description='`concept`: the caption of an image is "a photo of a" and its concept; '
         "none: images have no captions.",
     )
+    background: Background = WHITE
     sensors: tuple[str, ...] = Field(
         (), description="Sensors kept, by the beginning of their names, e.g. MLO, MRO; none: all."
     )
@@ -208,6 +212,7 @@ def stimuli(entry: DatasetEntry, options: Options, name: str, data: Path) -> pd.
         missing=options.missing_images,
         name=name,
         captions=options.captions,
+        background=options.background,
     )
 
 
@@ -258,7 +263,7 @@ def responses(
         space=space(entry, options),
         preprocessing=_preprocessing(options, onset_source(entry, options)),
     )
-    return meg_responses(
+    return sensor_responses(
         averages.response,
         sensors,
         time=trials.time,
@@ -302,7 +307,7 @@ def check(entry: DatasetEntry, options: Options, data: Path) -> list[str]:
             f"`roots: {{{entry.name}: /path/to/it}}` in the study's config (docs/data.md says how "
             "to get it)"
         ]
-    problems = modality_problems(entry, expected="meg")
+    problems = axis_problems(entry, expected=TIME)
     problems += image_folder_problems(entry.name, data / options.images)
     for subject in entry.subjects:
         try:

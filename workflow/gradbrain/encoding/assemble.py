@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from gradbrain.config.schema import EncodingSettings
 from gradbrain.encoding.averages import Averages, saved_targets
 from gradbrain.encoding.inputs import LayerFeatures, Responses
-from gradbrain.encoding.measures import fit_of_row, fit_rows, score_rows
+from gradbrain.encoding.measures import Fit, ScoreRow, fit_label
 
 FLOATS = NDArray[np.floating]
 
-# Three bands leave the rest to the third.
-SECOND_BAND = "the second band of a fit; 0 where there is none"
+# What `band_weight` is of, in the words of the attribute.
+BAND_WEIGHT_OF = "the first band of a fit; the others have the rest"
 
 
 def assemble_store(
@@ -41,14 +41,10 @@ def assemble_store(
     xarray.Dataset
     """
     layout = responses.layout
-    rows = score_rows(
-        features.activation,
-        features.others,
-        normalised=responses.ceiling is not None,
-        third_band=settings.third_band,
-        test_images=responses.test_images is not None,
+    fits = features.fits.fits
+    rows = features.fits.rows(
+        normalised=responses.ceiling is not None, test_images=responses.test_images is not None
     )
-    fits = fit_rows(features.activation, features.others, third_band=settings.third_band)
     target_coords = _target_coords(responses)
 
     def stored(values: FLOATS) -> FLOATS:
@@ -79,14 +75,9 @@ def assemble_store(
         np.stack(of_units, axis=1).astype(np.float32),
     )
     coords: dict[str, Any] = {
-        "signal": ("score_row", np.array([signal for signal, _ in rows])),
-        "measure": ("score_row", np.array([measure for _, measure in rows])),
-        "row_fit": (
-            "score_row",
-            np.array([fit_of_row(*row, features.activation) for row in rows]),
-        ),
+        **_row_coords(rows, fits, averages),
+        **fit_coords(fits),
         "unit": ("unit", np.array(layout.names)),
-        "fit": ("fit", np.array(fits)),
         **{
             name: ("target", values, _missing_allowed(values))
             for name, values in target_coords.items()
@@ -104,8 +95,35 @@ def assemble_store(
         # Position of each saved target in the response store.
         coords["saved_target"] = ("saved_target", responses.target_order[saved])
     return xr.Dataset(
-        variables, coords=coords, attrs=_attributes(averages, features, responses, settings, study)
+        variables, coords=coords, attrs=_attributes(features, responses, settings, study)
     )
+
+
+def _row_coords(rows: list[ScoreRow], fits: list[Fit], averages: Averages) -> dict[str, Any]:
+    """Who the signal of every row is, what is measured, and in which fit."""
+    signals = [row.signal for row in rows]
+    coords = {
+        "signal": [signal.name for signal in signals],
+        "role": [signal.role for signal in signals],
+        "rule": [signal.rule for signal in signals],
+        "objective": [signal.objective for signal in signals],
+        "measure": [row.measure for row in rows],
+        "row_fit": [fits.index(row.fit) for row in rows],
+        "edge_share": [averages.edge_share([signal]) for signal in signals],
+    }
+    return {name: ("score_row", np.array(values)) for name, values in coords.items()}
+
+
+def fit_coords(fits: list[Fit]) -> dict[str, Any]:
+    """Bands of every fit: in words, and by name and role, which tell them apart."""
+    width = max(map(len, fits))
+    names = [[*(band.name for band in fit), *[""] * (width - len(fit))] for fit in fits]
+    roles = [[*(band.role for band in fit), *[""] * (width - len(fit))] for fit in fits]
+    return {
+        "fit": ("fit", np.array([fit_label(fit) for fit in fits])),
+        "fit_band": (("fit", "place"), np.array(names)),
+        "fit_role": (("fit", "place"), np.array(roles)),
+    }
 
 
 def _in_store_order(values: FLOATS, responses: Responses) -> FLOATS:
@@ -131,7 +149,6 @@ def _missing_allowed(values: NDArray[Any]) -> dict[str, bool]:
 
 
 def _attributes(
-    averages: Averages,
     features: LayerFeatures,
     responses: Responses,
     settings: EncodingSettings,
@@ -140,7 +157,10 @@ def _attributes(
     brain, layer = responses.attrs, features.attrs
     attrs = {
         "study": study,
-        **{key: brain[key] for key in ("dataset", "subject", "modality", "space")},
+        **{
+            key: brain[key]
+            for key in ("dataset", "subject", "modality", "axis", "sensors", "space")
+        },
         **{key: layer[key] for key in ("model", "layer", "depth", "signal_set", "stimuli")},
         "layer_index": features.layers.index(features.layer),
         "n_layers": len(features.layers),
@@ -151,20 +171,18 @@ def _attributes(
         "n_unit_targets": responses.layout.sizes.tolist(),
         "n_unreliable_targets": responses.n_unreliable,
         "n_targets_below_ceiling_floor": responses.n_below_floor,
-        "edge_share": averages.edge_share,
         "rotation_invariant": responses.rotation_invariant,
         **{key: list(brain[key]) for key in ("roi_order", "early_rois", "high_rois")},
         "onset_s": brain["onset_s"],
         "onset_source": brain.get("onset_source", ""),
-        "roles": dict(layer["roles"]),
-        "objectives": dict(layer["objectives"]),
-        "band_weight_of": "the first band of a fit; the second has the rest",
-        **({"second_band_weight_of": SECOND_BAND} if settings.third_band else {}),
+        "band_weight_of": BAND_WEIGHT_OF,
         # A device is a resource: no result depends on it.
         "settings": settings.model_dump(mode="json", exclude={"device"}),
         "features_digest": layer["digest"],
         "responses_digest": brain["digest"],
     }
+    if features.nuisance:
+        attrs["nuisance_digests"] = list(features.nuisance_digests)
     if "roi_distance" in brain:
         attrs["roi_distance"] = dict(brain["roi_distance"])
     if brain.get("coverage"):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from gradbrain.encoding.regression import BandFit
 from gradbrain.encoding.scores import FoldScorer, Score, UnitLayout
+from gradbrain.store import SignalIdentity
 
 FLOATS = NDArray[np.floating]
 
@@ -24,8 +26,9 @@ class Averages:
     unit_score : array of shape (n_rows, n_units)
     boot, null : arrays of shape (n_draws, n_rows, n_units)
     hyperparameters : dict of str to array of shape (n_fits, n_targets)
-    edge_hits, edge_total : int
-        Choices on the edge of the penalty grid, and choices, over reliable targets of pair fits.
+    edge_hits, edge_total : Counter of SignalIdentity
+        Choices on the edge of the penalty grid, and choices, over the targets predicted above zero
+        in the fits that are counted for a signal.
     predictions : array of shape (n_fits, n_images, n_saved)
     """
 
@@ -34,37 +37,40 @@ class Averages:
     boot: FLOATS
     null: FLOATS
     hyperparameters: dict[str, FLOATS]
-    edge_hits: int = 0
-    edge_total: int = 0
+    edge_hits: Counter[SignalIdentity] = field(default_factory=Counter)
+    edge_total: Counter[SignalIdentity] = field(default_factory=Counter)
     predictions: FLOATS = field(default_factory=lambda: np.empty((0, 0, 0)))
 
     @classmethod
-    def zeros(
-        cls,
-        n_rows: int,
-        n_fits: int,
-        n_draws: int,
-        layout: UnitLayout,
-        *,
-        third_band: bool = False,
-    ) -> Averages:
+    def zeros(cls, n_rows: int, n_fits: int, n_draws: int, layout: UnitLayout) -> Averages:
         """Start with nothing added."""
-        kept = ["penalty_log10", "band_weight", "effective_dof"]
-        if third_band:
-            kept.append("second_band_weight")
         n_units = len(layout.names)
         return cls(
             score=np.zeros((n_rows, layout.n_scored)),
             unit_score=np.zeros((n_rows, n_units)),
             boot=np.zeros((n_draws, n_rows, n_units)),
             null=np.zeros((n_draws, n_rows, n_units)),
-            hyperparameters={name: np.zeros((n_fits, layout.n_targets)) for name in kept},
+            hyperparameters={
+                name: np.zeros((n_fits, layout.n_targets))
+                for name in ("penalty_log10", "band_weight", "effective_dof")
+            },
         )
 
-    @property
-    def edge_share(self) -> float:
-        """Share of reliable targets whose penalty lies on the edge of the grid."""
-        return self.edge_hits / self.edge_total if self.edge_total else 0.0
+    def edge_share(self, signals: Iterable[SignalIdentity]) -> float:
+        """Share of choices on the edge of the grid, in the fits of some signals together.
+
+        Parameters
+        ----------
+        signals : iterable of SignalIdentity
+
+        Returns
+        -------
+        float
+            0 where nothing is predicted above zero.
+        """
+        names = list(signals)
+        total = sum(self.edge_total[name] for name in names)
+        return sum(self.edge_hits[name] for name in names) / total if total else 0.0
 
     def add_score(self, row: int, score: Score, scorer: FoldScorer, weight: float) -> None:
         """Add the score of a fold to a row.
@@ -115,14 +121,16 @@ class Averages:
         self.hyperparameters["penalty_log10"][row] += fit.log10_penalty * weight
         self.hyperparameters["band_weight"][row] += fit.band_weight * weight
         self.hyperparameters["effective_dof"][row] += fit.degrees_of_freedom * weight
-        if "second_band_weight" in self.hyperparameters and len(fit.band_weights) > 1:
-            self.hyperparameters["second_band_weight"][row] += fit.band_weights[1] * weight
 
-    def count_edges(self, fit: BandFit, score: Score, layout: UnitLayout) -> None:
+    def count_edges(
+        self, signal: SignalIdentity, fit: BandFit, score: Score, layout: UnitLayout
+    ) -> None:
         """Count penalties on the grid's edge, over targets that are predicted above zero.
 
         Parameters
         ----------
+        signal : SignalIdentity
+            Whose fit it is.
         fit : BandFit
         score : Score
             Its r.
@@ -133,8 +141,8 @@ class Averages:
             # All targets of a unit share one penalty: its first stands for it.
             on_edge = on_edge[[targets.start for targets in layout.slices]]
         predicted = score.point > 0
-        self.edge_hits += int(np.count_nonzero(on_edge & predicted))
-        self.edge_total += int(np.count_nonzero(predicted))
+        self.edge_hits[signal] += int(np.count_nonzero(on_edge & predicted))
+        self.edge_total[signal] += int(np.count_nonzero(predicted))
 
 
 def saved_targets(layout: UnitLayout, regions: tuple[str, ...]) -> NDArray[np.intp]:

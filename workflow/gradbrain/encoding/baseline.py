@@ -22,12 +22,12 @@ from gradbrain.encoding.bands import Band, reduce, scale_band
 from gradbrain.encoding.errors import EncodingError
 from gradbrain.encoding.inputs import (
     ImageGroups,
-    align_images,
     read_activations,
     read_image_groups,
 )
 from gradbrain.encoding.splits import OuterSplit, outer_splits
 from gradbrain.store import open_store
+from gradbrain.store.feature_signals import rows_of_images
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +103,9 @@ def reduce_activations(
     Raises
     ------
     EncodingError
-        If the stores do not belong together or lack an image.
+        If the stores do not belong together.
+    StoreError
+        If one lacks an image.
     """
     images = read_image_groups(responses)
     activations, attrs, digests = read_activations(features, images.image_ids, responses)
@@ -174,6 +176,8 @@ def read_baseline(
     EncodingError
         If it was made with other settings, of other features, or for other responses, whose
         groups and thereby folds may differ.
+    StoreError
+        If it lacks an image.
     """
     store = open_store(path, kind="baseline")
     expected = baseline_settings(settings)
@@ -198,7 +202,9 @@ def read_baseline(
     return Baseline(
         path=path,
         components=store["component"],
-        rows=align_images(path, store["image_id"].values.astype(str), images.image_ids, responses),
+        rows=rows_of_images(
+            path, store["image_id"].values.astype(str), images.image_ids, responses
+        ),
         n_constant=store["n_constant"].values,
         layers=[str(name) for name in store.attrs["layers"]],
     )

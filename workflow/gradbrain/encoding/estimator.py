@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from gradbrain.encoding.backend import BackendName, DeviceName, make_backend
+from gradbrain.encoding.band_weights import simplex_candidates
 from gradbrain.encoding.errors import EncodingError
 from gradbrain.encoding.solver import (
     Choice,
@@ -24,34 +25,6 @@ from gradbrain.encoding.solver import (
 from gradbrain.encoding.splits import grouped_folds
 
 FLOATS = NDArray[np.floating]
-
-
-def simplex_candidates(n_bands: int, count: int, seed: int) -> FLOATS:
-    """Band weights to try: a line for two bands, a random search for more.
-
-    Parameters
-    ----------
-    n_bands : int
-    count : int
-        Rows; for more than two bands the corners of the simplex and its centre come in addition.
-    seed : int
-        Seed of the Dirichlet draws, whose concentrations .1 and 1 alternate as in himalaya.
-
-    Returns
-    -------
-    array of shape (n_candidates, n_bands)
-        Rows sum to one.
-    """
-    if n_bands == 1:
-        return np.ones((1, 1))
-    if n_bands == 2:
-        line = np.linspace(0.0, 1.0, count)
-        return np.stack([line, 1.0 - line], axis=1)
-    generator = np.random.default_rng(seed)
-    drawn = [
-        generator.dirichlet(np.full(n_bands, (0.1, 1.0)[number % 2])) for number in range(count)
-    ]
-    return np.concatenate([np.eye(n_bands), np.full((1, n_bands), 1.0 / n_bands), drawn])
 
 
 class BandedRidge:

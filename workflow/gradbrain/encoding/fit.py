@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -16,25 +17,25 @@ from gradbrain.config.schema import EncodingSettings
 from gradbrain.encoding.assemble import assemble_store
 from gradbrain.encoding.averages import Averages, saved_targets
 from gradbrain.encoding.backend import make_backend
+from gradbrain.encoding.band_weights import BandWeights
 from gradbrain.encoding.bands import Band, make_band
 from gradbrain.encoding.baseline import Baseline, read_baseline
 from gradbrain.encoding.draws import draw_images
-from gradbrain.encoding.errors import EncodingError
-from gradbrain.encoding.estimator import simplex_candidates
 from gradbrain.encoding.fold_models import FoldModels
 from gradbrain.encoding.grid_edge import EDGE_SHARE_WARNING
-from gradbrain.encoding.inputs import LayerFeatures, Responses, read_features, read_responses
-from gradbrain.encoding.measures import (
-    ALL_ACTIVATIONS,
-    OTHER_ACTIVATIONS,
-    fit_rows,
-    score_rows,
-    triple_fit,
+from gradbrain.encoding.inputs import (
+    LayerFeatures,
+    Responses,
+    read_features,
+    read_nuisance,
+    read_responses,
 )
+from gradbrain.encoding.measures import ALL_ACTIVATIONS
 from gradbrain.encoding.regression import ClosedFormRegression, FoldRegression
 from gradbrain.encoding.scores import FoldScorer, UnitLayout
 from gradbrain.encoding.solver import Search, Selection, penalty_grid
 from gradbrain.encoding.splits import OuterSplit, grouped_folds, outer_splits
+from gradbrain.store import SignalIdentity
 
 logger = logging.getLogger(__name__)
 
@@ -112,13 +113,13 @@ def choose_selection(settings: EncodingSettings, groups: NDArray[np.str_]) -> tu
 
 
 def make_regression(
-    bands: Mapping[str, Band], responses: FLOATS, search: Search, settings: EncodingSettings
+    bands: Mapping[Any, Band], responses: FLOATS, search: Search, settings: EncodingSettings
 ) -> FoldRegression:
     """Bind the solver that the settings name to the data of one fold.
 
     Parameters
     ----------
-    bands : mapping of str to Band
+    bands : mapping of hashable to Band
     responses : array of shape (n_targets, n_train)
         Centred by the training mean.
     search : Search
@@ -144,8 +145,8 @@ def make_bands(
     split: OuterSplit,
     settings: EncodingSettings,
     baseline: Baseline | None = None,
-) -> dict[str, Band]:
-    """Standardise every signal of the layer and all layers' activations in one fold.
+) -> dict[SignalIdentity, Band]:
+    """Standardise every signal of the layer and what it is held against in one fold.
 
     Parameters
     ----------
@@ -157,39 +158,37 @@ def make_bands(
 
     Returns
     -------
-    dict of str to Band
+    dict of SignalIdentity to Band
     """
     train, test, dtype = split.train, split.held_out, np.dtype(settings.dtype)
-
-    def joined(layers: list[FLOATS]) -> Band:
-        return make_band(
+    activation = features.fits.activation
+    bands = {
+        signal: make_band(
+            values[train],
+            values[test],
+            dtype=dtype,
+            # An activation that is the same for all images is a mistake, a signal may be.
+            allow_constant=signal != activation,
+        )
+        for signal, values in features.signals.items()
+    }
+    for signal, values in features.signals.items():
+        if bands[signal].n_constant == values.shape[1]:
+            logger.warning(
+                "signal %s is the same for all images of a fold: it predicts nothing", signal.name
+            )
+    if baseline is None:
+        layers = features.activations.values()
+        bands[ALL_ACTIVATIONS] = make_band(
             np.concatenate([values[train] for values in layers], axis=1),
             np.concatenate([values[test] for values in layers], axis=1),
             n_components=settings.baseline_components,
             dtype=dtype,
         )
-
-    bands = {
-        name: make_band(
-            values[train],
-            values[test],
-            dtype=dtype,
-            # An activation that is the same for all images is a mistake, a signal may be.
-            allow_constant=name != features.activation,
-        )
-        for name, values in features.signals.items()
-    }
-    for name, values in features.signals.items():
-        if bands[name].n_constant == values.shape[1]:
-            logger.warning(
-                "signal %s is the same for all images of a fold: it predicts nothing", name
-            )
-    if baseline is None:
-        bands[ALL_ACTIVATIONS] = joined(list(features.activations.values()))
     else:
         bands[ALL_ACTIVATIONS] = baseline.band(split)
-    if settings.third_band:
-        bands[OTHER_ACTIVATIONS] = joined(features.other_activations)
+    for signal, values in features.nuisance.items():
+        bands[signal] = make_band(values[train], values[test], dtype=dtype)
     return bands
 
 
@@ -261,31 +260,19 @@ class SplitFits:
         self._baseline = baseline
         self._layout = responses.layout
         self._normalised = responses.ceiling is not None
-        others, third = features.others, settings.third_band
-        self._rows = score_rows(
-            features.activation,
-            others,
-            normalised=self._normalised,
-            third_band=third,
-            test_images=responses.test_images is not None,
+        self._layer = features.fits
+        self._rows = self._layer.rows(
+            normalised=self._normalised, test_images=responses.test_images is not None
         )
-        self._fits = fit_rows(features.activation, others, third_band=third)
         self._saved = saved_targets(self._layout, settings.save_predictions)
-        self._simplex = None
-        if third:
-            self._simplex = simplex_candidates(3, settings.n_simplex_draws, settings.seed)
+        self._weights = BandWeights.of(len(self._layer.baseline), settings)
 
     def run(self) -> Averages:
         """Fit, score and draw over all outer splits."""
         settings, groups = self._settings, self._responses.groups
-        averages = Averages.zeros(
-            len(self._rows),
-            len(self._fits),
-            settings.n_draws,
-            self._layout,
-            third_band=settings.third_band,
-        )
-        averages.predictions = np.zeros((len(self._fits), len(groups), len(self._saved)))
+        n_fits = len(self._layer.fits)
+        averages = Averages.zeros(len(self._rows), n_fits, settings.n_draws, self._layout)
+        averages.predictions = np.zeros((n_fits, len(groups), len(self._saved)))
         splits = outer_splits(groups, settings.n_folds, settings.seed, self._responses.test_images)
         warn_of_lone_groups(groups, splits)
         for split in splits:
@@ -294,37 +281,31 @@ class SplitFits:
             else:
                 self._score_fold(split, averages)
         averages.count_shared_pairs(
-            [row for row, (_, measure) in enumerate(self._rows) if not measure.startswith("test_")]
+            [place for place, row in enumerate(self._rows) if not row.of_test_images]
         )
         return averages
 
     def _score_fold(self, split: OuterSplit, averages: Averages) -> None:
-        settings, activation = self._settings, self._features.activation
         models, scorer, mean, scale = self._models(split, self._responses.ceiling)
         scores, fits = models.run()
-        share = 1.0 / settings.n_folds
-        for row, measured in enumerate(self._rows):
-            if measured in scores:
-                averages.add_score(row, scores[measured], scorer, share)
-        for row, fit_name in enumerate(self._fits):
-            averages.add_fit(row, fits[fit_name], share)
-            predicted = fits[fit_name].prediction * scale[self._saved] + mean[self._saved]
-            averages.predictions[row][split.held_out] = predicted.T
-        for name in self._features.others:
-            of_pairs = {
-                f"{activation}+{name}": "joint_r",
-                f"{ALL_ACTIVATIONS}+{name}": "full_r",
-                **({triple_fit(activation, name): "triple_r"} if settings.third_band else {}),
-            }
-            for fit_name, measure in of_pairs.items():
-                averages.count_edges(fits[fit_name], scores[name, measure], self._layout)
+        share = 1.0 / self._settings.n_folds
+        for place, row in enumerate(self._rows):
+            if not row.of_test_images:
+                averages.add_score(place, scores[row.signal, row.measure], scorer, share)
+        for place, bands in enumerate(self._layer.fits):
+            averages.add_fit(place, fits[bands], share)
+            predicted = fits[bands].prediction * scale[self._saved] + mean[self._saved]
+            averages.predictions[place][split.held_out] = predicted.T
+        for signal in self._layer.singles:
+            for bands, measure in self._layer.edge_fits(signal):
+                averages.count_edges(signal, fits[bands], scores[signal, measure], self._layout)
 
     def _score_test_images(self, split: OuterSplit, averages: Averages) -> None:
         models, scorer, _, _ = self._models(split, self._responses.test_ceiling)
         scores = models.run_test_images()
-        for row, measured in enumerate(self._rows):
-            if measured in scores:
-                averages.add_score(row, scores[measured], scorer, 1.0)
+        for place, row in enumerate(self._rows):
+            if row.of_test_images:
+                averages.add_score(place, scores[row.signal, row.measure], scorer, 1.0)
 
     def _models(
         self, split: OuterSplit, ceiling: FLOATS | None
@@ -346,36 +327,12 @@ class SplitFits:
         models = FoldModels(
             regression,
             scorer,
-            features.activation,
-            features.others,
+            self._layer,
+            self._weights,
             normalised=self._normalised,
-            simplex=self._simplex,
             saved=self._saved,
         )
         return models, scorer, mean, scale
-
-
-def fit_folds(
-    features: LayerFeatures,
-    responses: Responses,
-    settings: EncodingSettings,
-    baseline: Baseline | None = None,
-) -> Averages:
-    """Fit, score and draw over all outer splits.
-
-    Parameters
-    ----------
-    features : LayerFeatures
-    responses : Responses
-    settings : EncodingSettings
-    baseline : Baseline, optional
-        Components of all layers' activations; taken anew where they are not given.
-
-    Returns
-    -------
-    Averages
-    """
-    return SplitFits(features, responses, settings, baseline).run()
 
 
 def warn_of_lone_groups(groups: NDArray[np.str_], splits: list[OuterSplit]) -> None:
@@ -404,6 +361,7 @@ def fit_encoding(
     settings: EncodingSettings,
     study: str,
     baseline: Path | None = None,
+    nuisance: Sequence[Path] = (),
 ) -> xr.Dataset:
     """Fit the encoding models of one layer and subject.
 
@@ -411,13 +369,15 @@ def fit_encoding(
     ----------
     features : list of Path
         Feature stores of all layers of the model, in depth order; with a baseline, that of the
-        layer is enough unless `settings.third_band` asks for the others.
+        layer is enough.
     layer : str
     responses : Path
     settings : EncodingSettings
     study : str
     baseline : Path, optional
         Components of all layers' activations, as `reduce_activations` made them.
+    nuisance : sequence of Path
+        Feature stores of the bands of `settings.nuisance`, in their order.
 
     Returns
     -------
@@ -426,6 +386,9 @@ def fit_encoding(
     """
     brain = read_responses(responses, settings.min_noise_ceiling, settings.ceiling_floor)
     layer_features = read_features(features, layer, brain.image_ids, responses)
+    layer_features = read_nuisance(
+        nuisance, settings.nuisance, layer_features, brain.image_ids, responses
+    )
     components = None
     if baseline is not None:
         components = read_baseline(
@@ -436,20 +399,15 @@ def fit_encoding(
             settings=settings,
         )
         layer_features = replace(layer_features, layers=components.layers)
-    if settings.third_band and not layer_features.other_activations:
-        raise EncodingError(
-            f"encoding.third_band needs the activations of other layers, and {layer} is the only "
-            f"layer of {layer_features.attrs['model']} that was given: take more layers or set "
-            "third_band: false"
-        )
-    averages = fit_folds(layer_features, brain, settings, components)
-    if averages.edge_share > EDGE_SHARE_WARNING:
+    averages = SplitFits(layer_features, brain, settings, components).run()
+    edge_share = averages.edge_share(layer_features.fits.others)
+    if edge_share > EDGE_SHARE_WARNING:
         logger.warning(
             "%s, %s: %.0f %% of the penalties of targets predicted above zero lie on the edge of "
             "the grid 1e%g to 1e%g: widen encoding.log10_penalty_min and log10_penalty_max",
             brain.attrs["subject"],
             layer,
-            100 * averages.edge_share,
+            100 * edge_share,
             settings.log10_penalty_min,
             settings.log10_penalty_max,
         )

@@ -5,22 +5,27 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from gradbrain.encoding.band_weights import BandWeights
 from gradbrain.encoding.measures import (
     ALL_ACTIVATIONS,
     FULL_MEASURES,
     JOINT_MEASURES,
     NORMALISED_MEASURES,
-    OTHER_ACTIVATIONS,
     RAW_MEASURES,
     REWEIGHTING_MEASURE,
     SPLIT_MEASURES,
-    TRIPLE_MEASURES,
-    triple_fit,
+    TEST_MEASURE,
+    Fit,
+    LayerFits,
 )
 from gradbrain.encoding.regression import BandFit, FoldRegression
 from gradbrain.encoding.scores import FoldScorer, Score
+from gradbrain.store import SignalIdentity
+from gradbrain.vocabulary.measures import R2
 
 FLOATS = NDArray[np.floating]
+Scores = dict[tuple[SignalIdentity, str], Score]
+Fits = dict[Fit, BandFit]
 
 
 class FoldModels:
@@ -30,13 +35,12 @@ class FoldModels:
     ----------
     regression : FoldRegression
     scorer : FoldScorer
-    activation : str
-    others : list of str
-        The other signals.
+    layer : LayerFits
+        Which bands are fitted together.
+    weights : BandWeights
+        What is tried where the baseline has nuisance bands.
     normalised : bool
         Whether single bands are scored relative to the noise ceiling as well.
-    simplex : array of shape (n_candidates, 3), optional
-        Weights of the layer's activation, the other layers' and a signal; fitted where given.
     saved : array of int, optional
         Targets whose predictions are kept; those of all others are given up as soon as they are
         scored.
@@ -46,74 +50,71 @@ class FoldModels:
         self,
         regression: FoldRegression,
         scorer: FoldScorer,
-        activation: str,
-        others: list[str],
+        layer: LayerFits,
+        weights: BandWeights,
         *,
         normalised: bool = False,
-        simplex: FLOATS | None = None,
         saved: NDArray[np.intp] | None = None,
     ):
         self._regression = regression
         self._scorer = scorer
-        self._activation = activation
-        self._others = others
+        self._layer = layer
+        self._weights = weights
         self._normalised = normalised
-        self._simplex = simplex
         self._saved = np.empty(0, dtype=np.intp) if saved is None else saved
 
-    def run(self) -> tuple[dict[tuple[str, str], Score], dict[str, BandFit]]:
-        """Fit and score every single band, pair and triple.
+    def run(self) -> tuple[Scores, Fits]:
+        """Fit and score every band alone, and every signal with activations.
 
         Returns
         -------
         scores : dict of (signal, measure) to Score
-        fits : dict of fit name to BandFit
+        fits : dict of bands to BandFit
             With the predictions of the saved targets only.
         """
-        scores: dict[tuple[str, str], Score] = {}
-        fits: dict[str, BandFit] = {}
-        baselines = self._baselines(scores, fits)
-        self._score_reweighting(baselines[ALL_ACTIVATIONS], scores, fits)
-        for name in self._others:
-            self._score_single(name, scores, fits)
-            self._score_joint(name, baselines, scores, fits)
-            self._score_full(name, baselines, scores, fits)
-            if self._simplex is not None:
-                self._score_triple(name, self._simplex, scores, fits)
-            self._regression.forget(name)
+        scores: Scores = {}
+        fits: Fits = {}
+        activation, baseline = self._references(scores, fits)
+        self._score_reweighting(baseline, scores, fits)
+        for signal in self._layer.others:
+            self._score_alone(signal, scores, fits)
+            self._score_joint(signal, activation, scores, fits)
+            self._score_full(signal, baseline, scores, fits)
+            self._regression.forget(signal)
         return scores, fits
 
-    def run_test_images(self) -> dict[tuple[str, str], Score]:
+    def run_test_images(self) -> Scores:
         """Fit and score single bands and unique parts on the test images of a data set.
 
         Returns
         -------
         dict of (signal, measure) to Score
-            Measures carry the prefix ``test_``.
+            Measures are those of test images.
         """
-        scores: dict[tuple[str, str], Score] = {}
-        fits: dict[str, BandFit] = {}
-        baselines = self._baselines(scores, fits)
-        for name in self._others:
-            self._score_single(name, scores, fits)
-            self._score_full(name, baselines, scores, fits)
-            self._regression.forget(name)
-        return {(signal, f"test_{measure}"): score for (signal, measure), score in scores.items()}
+        scores: Scores = {}
+        fits: Fits = {}
+        _, baseline = self._references(scores, fits)
+        for signal in self._layer.others:
+            self._score_alone(signal, scores, fits)
+            self._score_full(signal, baseline, scores, fits)
+            self._regression.forget(signal)
+        return {(signal, TEST_MEASURE[name]): score for (signal, name), score in scores.items()}
 
-    def _baselines(
-        self, scores: dict[tuple[str, str], Score], fits: dict[str, BandFit]
-    ) -> dict[str, FLOATS]:
-        """Predictions of what signals are compared with, by band."""
-        return {
-            name: self._score_single(name, scores, fits)
-            for name in (self._activation, ALL_ACTIVATIONS)
-        }
+    def _references(self, scores: Scores, fits: Fits) -> tuple[FLOATS, FLOATS]:
+        """Predictions of what signals are compared with: the layer's activation, the baseline."""
+        activation = self._score_alone(self._layer.activation, scores, fits)
+        baseline = self._score_alone(ALL_ACTIVATIONS, scores, fits)
+        for signal in self._layer.nuisance:
+            self._score_alone(signal, scores, fits)
+        return activation, baseline
 
-    def _score_single(
-        self, name: str, scores: dict[tuple[str, str], Score], fits: dict[str, BandFit]
-    ) -> FLOATS:
-        fit = self._regression.single(name)
-        fits[name] = fit.predicting(self._saved)
+    def _score_alone(self, signal: SignalIdentity, scores: Scores, fits: Fits) -> FLOATS:
+        bands = self._layer.alone(signal)
+        if len(bands) == 1:
+            fit = self._regression.single(signal)
+        else:
+            fit = self._regression.mixture(bands, self._weights.base)
+        fits[bands] = fit.predicting(self._saved)
         measures: tuple[str, ...] = RAW_MEASURES
         found: tuple[Score, ...]
         if self._normalised:
@@ -122,80 +123,55 @@ class FoldModels:
         else:
             found = self._scorer.prediction(fit.prediction)
         for measure, score in zip(measures, found, strict=True):
-            scores[name, measure] = score
+            scores[signal, measure] = score
         return fit.prediction
 
-    def _score_pair(
-        self,
-        bands: tuple[str, str],
-        measures: tuple[str, str, str],
-        baseline: FLOATS,
-        scores: dict[tuple[str, str], Score],
-        fits: dict[str, BandFit],
-    ) -> BandFit:
-        """Activations with a signal: r and R² of both, and what the signal adds to R²."""
-        activations, name = bands
-        fit = self._regression.pair(activations, name)
-        fits[f"{activations}+{name}"] = fit.predicting(self._saved)
-        r, r2, unique = measures
-        scores[name, r], scores[name, r2] = self._scorer.prediction(fit.prediction)
-        gain = scores[name, r2] - scores[activations, "r2"]
-        scores[name, unique] = self._scorer.gain(baseline, fit.prediction, gain)
-        return fit
+    def _fit_full(self, signal: SignalIdentity) -> BandFit:
+        """The baseline with a signal; its bands on their own are within reach of the search."""
+        baseline = self._layer.baseline
+        if len(baseline) == 1:
+            return self._regression.pair(*baseline, signal)
+        return self._regression.extension(baseline, signal, self._weights)
 
-    def _score_reweighting(
-        self,
-        baseline: FLOATS,
-        scores: dict[tuple[str, str], Score],
-        fits: dict[str, BandFit],
-    ) -> None:
-        """All layers' activations with those of this layer once more."""
-        name = self._activation
-        fit = self._regression.pair(ALL_ACTIVATIONS, name)
-        fits[f"{ALL_ACTIVATIONS}+{name}"] = fit.predicting(self._saved)
+    def _score_reweighting(self, baseline: FLOATS, scores: Scores, fits: Fits) -> None:
+        """The baseline with this layer's activation once more."""
+        signal = self._layer.activation
+        fit = self._fit_full(signal)
+        fits[self._layer.full(signal)] = fit.predicting(self._saved)
         _, r2 = self._scorer.prediction(fit.prediction)
-        gain = r2 - scores[ALL_ACTIVATIONS, "r2"]
-        scores[name, REWEIGHTING_MEASURE] = self._scorer.gain(baseline, fit.prediction, gain)
+        gain = r2 - scores[ALL_ACTIVATIONS, R2.name]
+        scores[signal, REWEIGHTING_MEASURE] = self._scorer.gain(baseline, fit.prediction, gain)
 
     def _score_full(
-        self,
-        name: str,
-        baselines: dict[str, FLOATS],
-        scores: dict[tuple[str, str], Score],
-        fits: dict[str, BandFit],
+        self, signal: SignalIdentity, baseline: FLOATS, scores: Scores, fits: Fits
     ) -> None:
-        """All layers' activations with the signal: full scores and the unique part."""
-        baseline = baselines[ALL_ACTIVATIONS]
-        self._score_pair((ALL_ACTIVATIONS, name), FULL_MEASURES, baseline, scores, fits)
+        """The baseline with the signal: full scores and the unique part."""
+        fit = self._fit_full(signal)
+        fits[self._layer.full(signal)] = fit.predicting(self._saved)
+        self._score_gain(signal, fit, FULL_MEASURES, (ALL_ACTIVATIONS, baseline), scores)
 
     def _score_joint(
-        self,
-        name: str,
-        baselines: dict[str, FLOATS],
-        scores: dict[tuple[str, str], Score],
-        fits: dict[str, BandFit],
+        self, signal: SignalIdentity, activation: FLOATS, scores: Scores, fits: Fits
     ) -> None:
         """The layer's activation with the signal: joint scores, split, gain over the activation."""
-        bands, baseline = (self._activation, name), baselines[self._activation]
-        fit = self._score_pair(bands, JOINT_MEASURES, baseline, scores, fits)
+        bands = self._layer.joint(signal)
+        fit = self._regression.pair(*bands)
+        fits[bands] = fit.predicting(self._saved)
+        self._score_gain(signal, fit, JOINT_MEASURES, (self._layer.activation, activation), scores)
         for part, measure in zip(fit.parts, SPLIT_MEASURES, strict=True):
-            scores[name, measure] = self._scorer.split(part, fit.prediction)
+            scores[signal, measure] = self._scorer.split(part, fit.prediction)
 
-    def _score_triple(
+    def _score_gain(
         self,
-        name: str,
-        simplex: FLOATS,
-        scores: dict[tuple[str, str], Score],
-        fits: dict[str, BandFit],
+        signal: SignalIdentity,
+        fit: BandFit,
+        measures: tuple[str, str, str],
+        reference: tuple[SignalIdentity, FLOATS],
+        scores: Scores,
     ) -> None:
-        """Three bands: scores of their joint prediction and its split between them."""
-        bands = (self._activation, OTHER_ACTIVATIONS, name)
-        fit = self._regression.mixture(bands, simplex)
-        fits[triple_fit(self._activation, name)] = fit.predicting(self._saved)
-        joint = fit.prediction
-        found = [
-            *self._scorer.prediction(joint),
-            *(self._scorer.split(part, joint) for part in fit.parts),
-        ]
-        for measure, score in zip(TRIPLE_MEASURES, found, strict=True):
-            scores[name, measure] = score
+        """Score r and R² of a fit, and what its signal adds to the R² of a reference."""
+        r, r2, unique = measures
+        compared, prediction = reference
+        scores[signal, r], scores[signal, r2] = self._scorer.prediction(fit.prediction)
+        gain = scores[signal, r2] - scores[compared, R2.name]
+        scores[signal, unique] = self._scorer.gain(prediction, fit.prediction, gain)

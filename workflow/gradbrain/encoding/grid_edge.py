@@ -12,7 +12,10 @@ EDGE_SHARE_WARNING = 0.1
 
 
 def edge_note(tables: Iterable[Path]) -> str:
-    """Say how many fits warned of the edge of the grid; empty where none did.
+    """Say how many fits of a layer and subject reach the edge of the grid; empty where none does.
+
+    Of the shares of a fit's signals the largest counts, and so it may reach the edge where the log,
+    which tells the share over all learning signals and controls, does not warn.
 
     Parameters
     ----------
@@ -26,10 +29,10 @@ def edge_note(tables: Iterable[Path]) -> str:
         for path in tables
     ]
     n_fits = sum(len(share) for share in shares)
-    n_warned = sum(int((share > EDGE_SHARE_WARNING).sum()) for share in shares)
-    if not n_warned:
+    n_edge = sum(int((share > EDGE_SHARE_WARNING).sum()) for share in shares)
+    if not n_edge:
         return ""
     return (
-        f"{n_warned} of {n_fits} fits have more than {EDGE_SHARE_WARNING:.0%} of penalties on the "
+        f"{n_edge} of {n_fits} fits have more than {EDGE_SHARE_WARNING:.0%} of penalties on the "
         "edge of the grid: see the report or the logs"
     )

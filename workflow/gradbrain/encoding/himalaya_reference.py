@@ -8,15 +8,17 @@ scale of bands, scores) is that of the closed form, so that the two can be compa
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from himalaya.kernel_ridge import solve_multiple_kernel_ridge_random_search
 from himalaya.ridge import solve_group_ridge_random_search
 from numpy.typing import NDArray
 
+from gradbrain.encoding.band_weights import BandWeights
 from gradbrain.encoding.bands import Band
 from gradbrain.encoding.errors import EncodingError
-from gradbrain.encoding.regression import BandFit
+from gradbrain.encoding.regression import BandFit, BandKey
 from gradbrain.encoding.solver import Search
 from gradbrain.encoding.splits import FoldSplitter
 
@@ -37,7 +39,7 @@ class HimalayaRegression:
 
     Parameters
     ----------
-    bands : mapping of str to Band
+    bands : mapping of hashable to Band
     responses : array of shape (n_targets, n_train)
         Training responses, centred.
     search : Search
@@ -47,7 +49,7 @@ class HimalayaRegression:
     """
 
     def __init__(
-        self, bands: Mapping[str, Band], responses: FLOATS, search: Search, n_band_weights: int
+        self, bands: Mapping[Any, Band], responses: FLOATS, search: Search, n_band_weights: int
     ):
         if search.inner_folds is None:
             raise EncodingError("himalaya needs the inner fold of every training image")
@@ -58,26 +60,26 @@ class HimalayaRegression:
         line = np.clip(np.linspace(0.0, 1.0, n_band_weights), SMALLEST_WEIGHT, 1 - SMALLEST_WEIGHT)
         self._line = np.stack([line, 1.0 - line], axis=1)
 
-    def single(self, name: str) -> BandFit:
+    def single(self, key: BandKey) -> BandFit:
         """Fit one band.
 
         Parameters
         ----------
-        name : str
+        key : hashable
 
         Returns
         -------
         BandFit
         """
-        return self._fit([self._bands[name]], np.ones((1, 1)))
+        return self._fit([self._bands[key]], np.ones((1, 1)))
 
-    def pair(self, first: str, second: str) -> BandFit:
+    def pair(self, first: BandKey, second: BandKey) -> BandFit:
         """Fit two bands with weights w and 1 − w, w chosen per target.
 
         Parameters
         ----------
-        first, second : str
-            Names of the bands.
+        first, second : hashable
+            Keys of the bands.
 
         Returns
         -------
@@ -86,12 +88,12 @@ class HimalayaRegression:
         """
         return self._fit([self._bands[first], self._bands[second]], self._line)
 
-    def mixture(self, names: Sequence[str], candidates: FLOATS) -> BandFit:
+    def mixture(self, keys: Sequence[BandKey], candidates: FLOATS) -> BandFit:
         """Fit several bands, their weights chosen per target among some points of the simplex.
 
         Parameters
         ----------
-        names : sequence of str
+        keys : sequence of hashable
         candidates : array of shape (n_candidates, n_bands)
 
         Returns
@@ -101,9 +103,26 @@ class HimalayaRegression:
         """
         weights = np.clip(candidates, SMALLEST_WEIGHT, None)
         weights /= weights.sum(axis=1, keepdims=True)
-        return self._fit([self._bands[name] for name in names], weights)
+        return self._fit([self._bands[key] for key in keys], weights)
 
-    def forget(self, name: str) -> None:
+    def extension(self, base: Sequence[BandKey], added: BandKey, weights: BandWeights) -> BandFit:
+        """Fit a mixture with one band more, the points of the mixture among those tried.
+
+        Parameters
+        ----------
+        base : sequence of hashable
+            Bands of the mixture.
+        added : hashable
+        weights : BandWeights
+
+        Returns
+        -------
+        BandFit
+            With one part per band, that of the new band last.
+        """
+        return self.mixture((*base, added), weights.with_fallback)
+
+    def forget(self, key: BandKey) -> None:
         """Do nothing: fits are not held."""
 
     def _fit(self, bands: Sequence[Band], weights: FLOATS) -> BandFit:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,14 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from gradbrain.config.schema import NuisanceBand
 from gradbrain.encoding.errors import EncodingError
+from gradbrain.encoding.measures import LayerFits
 from gradbrain.encoding.scores import UnitLayout
-from gradbrain.store import open_store
-from gradbrain.store.columns import SENSOR_COORDINATES, TARGET_COORDINATES
+from gradbrain.store import FeatureStore, SignalIdentity, open_features, open_store
+from gradbrain.store.feature_signals import check_unique
+from gradbrain.vocabulary.artefacts import SENSOR_COORDINATES, TARGET_COORDINATES
+from gradbrain.vocabulary.roles import NUISANCE, TIME
 
 logger = logging.getLogger(__name__)
 
@@ -29,42 +33,41 @@ SHARED_DIGESTS = ("weights_digest", "calibration_digest", "precision")
 
 @dataclass(frozen=True)
 class LayerFeatures:
-    """Signals of one layer, and the activations of every layer of its model.
+    """Signals of one layer, and what they are held against.
 
     Attributes
     ----------
-    signals : dict of str to array of shape (n_images, n_features)
+    signals : dict of SignalIdentity to array of shape (n_images, n_features)
         The activation first, then the others in the order of the signal set.
-    activation : str
-        Name of the activation among them.
     activations : dict of str to array of shape (n_images, n_features_of_layer)
         Activations by layer, of the stores that were given.
     layers : list of str
         All layers of the model that are part of the study, in depth order.
     attrs : dict
         Attributes of the layer's store.
+    nuisance : dict of SignalIdentity to array of shape (n_images, n_features)
+        Nuisance bands, in the order of the settings.
+    nuisance_digests : list of str
+        Digests of their stores.
     """
 
-    signals: dict[str, FLOATS]
-    activation: str
+    signals: dict[SignalIdentity, FLOATS]
     activations: dict[str, FLOATS]
     layers: list[str]
     attrs: dict[str, Any]
+    nuisance: dict[SignalIdentity, FLOATS] = field(default_factory=dict)
+    nuisance_digests: list[str] = field(default_factory=list)
 
     @property
-    def others(self) -> list[str]:
-        """Signals other than the activation."""
-        return [name for name in self.signals if name != self.activation]
+    def fits(self) -> LayerFits:
+        """Which of the bands are fitted together."""
+        activation, *others = self.signals
+        return LayerFits(activation, tuple(others), tuple(self.nuisance))
 
     @property
     def layer(self) -> str:
         """Name of the layer."""
         return str(self.attrs["layer"])
-
-    @property
-    def other_activations(self) -> list[FLOATS]:
-        """Activations of the other layers, in depth order."""
-        return [values for name, values in self.activations.items() if name != self.layer]
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ class ImageGroups:
 class TargetUnits:
     """Which unit every target of a response store belongs to.
 
-    Units are the regions of ``roi_order`` (fMRI) or the times (MEG).
+    Units are the regions of ``roi_order``, or the times.
 
     Attributes
     ----------
@@ -109,7 +112,7 @@ class TargetUnits:
     coords : dict of str to array of shape (n_targets,)
         Coordinates of targets.
     time : array of shape (n_units,) or None
-        Seconds from image onset; None for fMRI.
+        Seconds from image onset; None along regions.
     reliable : array of shape (n_targets,), bool
         Targets that are not below the noise ceiling that was asked for.
     """
@@ -140,7 +143,7 @@ class Responses:
     target_coords : dict of str to array of shape (n_targets,)
         Coordinates of targets, in the order of the store.
     unit_time : array of shape (n_units,) or None
-        Seconds from image onset; None for fMRI.
+        Seconds from image onset; None along regions.
     n_unreliable : int
         Targets below the noise ceiling that was asked for; they belong to no unit.
     reliable : array of shape (n_targets,), bool
@@ -209,7 +212,7 @@ def read_responses(
 ) -> Responses:
     """Read the responses of a subject and lay their targets out by unit.
 
-    Units are the regions of ``roi_order`` (fMRI) or the times (MEG).
+    Units are the regions of ``roi_order``, or the times.
 
     Parameters
     ----------
@@ -226,7 +229,9 @@ def read_responses(
     Raises
     ------
     EncodingError
-        If values are not finite, a target is constant, image ids repeat or no target is left.
+        If values are not finite, a target is constant or no target is left.
+    StoreError
+        If image ids repeat.
     """
     store = open_store(path, kind="responses")
     images = _image_groups(path, store)
@@ -286,7 +291,7 @@ def read_image_groups(path: Path) -> ImageGroups:
 
     Raises
     ------
-    EncodingError
+    StoreError
         If image ids repeat.
     """
     return _image_groups(path, open_store(path, kind="responses"))
@@ -316,14 +321,14 @@ def read_targets(path: Path, min_noise_ceiling: float | None = None) -> TargetUn
 
 def _target_units(path: Path, store: xr.Dataset, min_noise_ceiling: float | None) -> TargetUnits:
     reliable = _reliable_targets(store, min_noise_ceiling)
-    if store.attrs["modality"] == "meg":
+    if store.attrs["axis"] == TIME:
         return TargetUnits(*_time_units(store), reliable)
     return TargetUnits(*_region_units(path, store), None, reliable)
 
 
 def _image_groups(path: Path, store: xr.Dataset) -> ImageGroups:
     image_ids = store["image_id"].values.astype(str)
-    _check_unique(path, image_ids)
+    check_unique(path, image_ids)
     groups = store["group"].values.astype(str)
     order = np.lexsort((image_ids, groups))
     test_images = None
@@ -421,33 +426,33 @@ def read_features(
     Raises
     ------
     EncodingError
-        If the layer is not among the stores or there twice, stores are of different models, an
-        image is missing, ids repeat or values are not finite.
+        If the layer is not among the stores or there twice, or stores are of different models.
+    StoreError
+        If an image is missing, ids repeat or values are not finite.
     """
     stores = _open_layers(paths)
-    layers = [str(store.attrs["layer"]) for store in stores]
+    layers = [store.layer for store in stores]
     if layers.count(layer) != 1:
         raise EncodingError(
             f"layer {layer!r} is in {layers.count(layer)} of the {len(layers)} feature stores, "
             f"expected in one; they hold {layers}"
         )
     activations = {}
-    signals: dict[str, FLOATS] = {}
-    for name, path, store in zip(layers, paths, stores, strict=True):
-        rows = align_images(path, store["image_id"].values.astype(str), image_ids, responses)
-        activation = _activation_name(path, store)
-        activations[name] = _signal(path, store, activation)[rows]
-        if name == layer:
-            signals[activation] = activations[name]
-            for other in store.attrs["roles"]:
+    signals: dict[SignalIdentity, FLOATS] = {}
+    for store in stores:
+        rows = store.rows(image_ids, responses)
+        activation = store.activation
+        activations[store.layer] = store.values(activation)[rows]
+        if store.layer == layer:
+            signals[activation] = activations[layer]
+            for other in store.signals:
                 if other != activation:
-                    signals[other] = _signal(path, store, other)[rows]
+                    signals[other] = store.values(other)[rows]
     return LayerFeatures(
         signals=signals,
-        activation=next(iter(signals)),
         activations=activations,
         layers=layers,
-        attrs=dict(stores[layers.index(layer)].attrs),
+        attrs=stores[layers.index(layer)].attrs,
     )
 
 
@@ -475,20 +480,98 @@ def read_activations(
 
     Raises
     ------
-    EncodingError
+    EncodingError, StoreError
         As for `read_features`.
     """
     stores = _open_layers(paths)
     activations, digests = [], {}
-    for path, store in zip(paths, stores, strict=True):
-        rows = align_images(path, store["image_id"].values.astype(str), image_ids, responses)
-        activations.append(_signal(path, store, _activation_name(path, store))[rows])
-        digests[str(store.attrs["layer"])] = str(store.attrs["digest"])
+    for store in stores:
+        activations.append(store.values(store.activation)[store.rows(image_ids, responses)])
+        digests[store.layer] = str(store.attrs["digest"])
     return activations, {key: str(stores[0].attrs[key]) for key in SHARED}, digests
 
 
-def _open_layers(paths: Sequence[Path]) -> list[xr.Dataset]:
-    stores = [open_store(path, kind="features") for path in paths]
+def read_nuisance(
+    paths: Sequence[Path],
+    bands: Sequence[NuisanceBand],
+    features: LayerFeatures,
+    image_ids: NDArray[np.str_],
+    responses: Path,
+) -> LayerFeatures:
+    """Read the nuisance bands of a study, aligned to the responses.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        A feature store for each band, in their order.
+    bands : sequence of NuisanceBand
+        ``encoding.nuisance``.
+    features : LayerFeatures
+        Of the layer that is fitted.
+    image_ids : array of shape (n_images,)
+        Images of the responses, in the order that the bands take.
+    responses : Path
+        Response store, named in errors.
+
+    Returns
+    -------
+    LayerFeatures
+        `features` with the bands.
+
+    Raises
+    ------
+    EncodingError
+        If stores are not as many as bands, one is not that of its band, or two bands share a name.
+    StoreError
+        As for `read_features`.
+    """
+    names = [band.name for band in bands]
+    if len(paths) != len(bands):
+        raise EncodingError(
+            f"encoding.nuisance names {len(bands)} bands ({', '.join(names) or 'none'}), and "
+            f"{len(paths)} feature stores were given for them: give --nuisance one store for each, "
+            "in their order"
+        )
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise EncodingError(
+            f"encoding.nuisance: several bands are called {', '.join(repeated)}: give each a name "
+            "of its own, which tells their scores apart"
+        )
+    values, digests = {}, []
+    for path, band in zip(paths, bands, strict=True):
+        store = open_features(path)
+        _check_nuisance(store, band, str(features.attrs["stimuli"]))
+        signal = store.signal(band.signal)
+        identity = SignalIdentity(band.name, NUISANCE, signal.rule, signal.objective)
+        values[identity] = store.values(signal)[store.rows(image_ids, responses)]
+        digests.append(str(store.attrs["digest"]))
+    return replace(features, nuisance=values, nuisance_digests=digests)
+
+
+def _check_nuisance(store: FeatureStore, band: NuisanceBand, stimuli: str) -> None:
+    expected = {
+        "model": band.model,
+        "layer": band.layer,
+        "signal_set": band.signal_set,
+        "stimuli": stimuli,
+    }
+    found = {key: str(store.attrs[key]) for key in expected}
+    wrong = [
+        f"{key} {found[key]!r}, expected {value!r}"
+        for key, value in expected.items()
+        if found[key] != value
+    ]
+    if wrong:
+        raise EncodingError(
+            f"{store.path}: is not the store of the nuisance band {band.name!r} "
+            f"(encoding.nuisance): it is of {'; '.join(wrong)}: give --nuisance the stores of "
+            "the bands in their order, for the stimuli of these responses"
+        )
+
+
+def _open_layers(paths: Sequence[Path]) -> list[FeatureStore]:
+    stores = [open_features(path) for path in paths]
     for key in SHARED:
         found = sorted({str(store.attrs[key]) for store in stores})
         if len(found) > 1:
@@ -505,7 +588,7 @@ def _open_layers(paths: Sequence[Path]) -> list[xr.Dataset]:
                 f"({str(values[0])[:12]}, {str(values[other])[:12]}): layers of one network must "
                 "share it; remove the older stores and extract them again"
             )
-    layers = [str(store.attrs["layer"]) for store in stores]
+    layers = [store.layer for store in stores]
     repeated = sorted({layer for layer in layers if layers.count(layer) > 1})
     if repeated:
         raise EncodingError(
@@ -514,84 +597,12 @@ def _open_layers(paths: Sequence[Path]) -> list[xr.Dataset]:
     return stores
 
 
-def _activation_name(path: Path, store: xr.Dataset) -> str:
-    names = [name for name, role in store.attrs["roles"].items() if role == "activation"]
-    if len(names) != 1:
-        raise EncodingError(
-            f"{path}: {len(names)} signals have the role 'activation' ({', '.join(names)}), "
-            f"expected one; roles are {dict(store.attrs['roles'])}: correct the signal set"
-        )
-    return str(names[0])
-
-
-def _signal(path: Path, store: xr.Dataset, name: str) -> FLOATS:
-    if name not in store:
-        raise EncodingError(
-            f"{path}: its roles name the signal {name!r}, which it does not hold: extract it again"
-        )
-    values = store[name].values
-    if values.ndim != 2 or values.shape[1] == 0:
-        raise EncodingError(
-            f"{path}: signal {name!r} has shape {values.shape}, expected (image, feature) with at "
-            "least one feature: extract it again"
-        )
-    _check_finite(path, name, values)
-    return values
-
-
-def align_images(
-    path: Path, available: NDArray[np.str_], wanted: NDArray[np.str_], responses: Path
-) -> NDArray[np.intp]:
-    """Find the row of every wanted image in a store.
-
-    Parameters
-    ----------
-    path : Path
-        The store, named in errors.
-    available : array of shape (n_rows,)
-        Its image ids.
-    wanted : array of shape (n_images,)
-    responses : Path
-        Response store that the wanted images are of, named in errors.
-
-    Returns
-    -------
-    array of shape (n_images,)
-
-    Raises
-    ------
-    EncodingError
-        If an id occurs twice or an image is missing.
-    """
-    _check_unique(path, available)
-    order = np.argsort(available)
-    places = np.searchsorted(available, wanted, sorter=order)
-    rows = order[np.minimum(places, len(order) - 1)]
-    missing = wanted[available[rows] != wanted]
-    if missing.size:
-        raise EncodingError(
-            f"{path} lacks {missing.size} of the {wanted.size} images of {responses}, first "
-            f"{', '.join(missing[:5])}: make it for the stimulus set of these responses"
-        )
-    return rows
-
-
-def _check_unique(path: Path, image_ids: NDArray[np.str_]) -> None:
-    names, counts = np.unique(image_ids, return_counts=True)
-    repeated = names[counts > 1]
-    if repeated.size:
-        raise EncodingError(
-            f"{path}: {repeated.size} image ids occur more than once, first "
-            f"{', '.join(repeated[:5])}; expected one row per distinct image: average repeats first"
-        )
-
-
 def _check_finite(path: Path, name: str, values: FLOATS) -> None:
     bad = values.size - int(np.count_nonzero(np.isfinite(values)))
     if bad:
         raise EncodingError(
             f"{path}: {name!r} holds {bad} NaN or infinite of {values.size} values, expected none: "
-            "mask such targets in the adapter, or extract the signal again"
+            "mask such targets in the adapter"
         )
 
 

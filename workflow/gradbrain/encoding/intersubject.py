@@ -30,7 +30,12 @@ from gradbrain.encoding.inputs import ImageGroups, TargetUnits, read_image_group
 from gradbrain.encoding.places import is_shared, place_coordinates
 from gradbrain.encoding.splits import grouped_folds
 from gradbrain.store import open_store
-from gradbrain.store.columns import CEILING_COLUMNS, INTERSUBJECT_MEASURES
+from gradbrain.vocabulary.artefacts import columns_of
+from gradbrain.vocabulary.measures import (
+    INTERSUBJECT_MEASURES,
+    INTERSUBJECT_R,
+    INTERSUBJECT_R2,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +74,7 @@ class Person:
         """Place of every target, in the order of the store."""
         coords = self.targets.coords
         attrs = self.store.attrs
-        names = place_coordinates(attrs["modality"], attrs["space"], coords)
+        names = place_coordinates(attrs["axis"], attrs["space"], coords)
         missing = [name for name in names if name not in coords]
         if missing:
             raise EncodingError(
@@ -142,9 +147,9 @@ def intersubject_ceilings(
     Returns
     -------
     pandas.DataFrame
-        Columns `CEILING_COLUMNS`, one row per subject, measure and unit. ``n_targets`` counts the
-        unit's targets that somebody else has as well, ``n_other_subjects`` the others who have
-        them, the fewest over these targets. Units without such targets have no row.
+        Columns of the kind ``ceilings``, one row per subject, measure and unit. ``n_targets``
+        counts the unit's targets that somebody else has as well, ``n_other_subjects`` the others
+        who have them, the fewest over these targets. Units without such targets have no row.
 
     Raises
     ------
@@ -154,7 +159,7 @@ def intersubject_ceilings(
     """
     people = [_read_person(path, settings) for path in paths]
     _check_people(people)
-    empty = pd.DataFrame(columns=list(CEILING_COLUMNS))
+    empty = pd.DataFrame(columns=list(columns_of("ceilings")))
     rows, folds = _shared_images(people, settings)
     columns, n_others = _shared_places(people)
     if folds is None or not columns.shape[1]:
@@ -334,10 +339,10 @@ def _scores(moments: Moments, present: NDArray[np.bool_], own: int) -> dict[str,
         norms = np.sqrt(np.maximum(centred.variance * centred.observed, 0.0))
         # Of the line, which turns around where the others' responses have the opposite sign.
         correlation = np.sign(slope) * _ratio(centred.covariance, norms)
-        scores["intersubject_r"] += correlation / n_folds
+        scores[INTERSUBJECT_R.name] += correlation / n_folds
         outside = _Prediction.about(mean, *held_out, weight, own)
         explained = slope * (2 * outside.covariance - slope * outside.variance)
-        scores["intersubject_r2"] += _ratio(explained, outside.observed) / n_folds
+        scores[INTERSUBJECT_R2.name] += _ratio(explained, outside.observed) / n_folds
     return scores
 
 
@@ -395,8 +400,7 @@ def _table(
     names = np.array(targets.names)[found]
     facts = {
         "study": study,
-        **{key: attrs[key] for key in ("dataset", "subject", "modality")},
-        "unit_kind": "time" if by_time else "roi",
+        **{key: attrs[key] for key in ("dataset", "subject", "modality", "axis")},
         "roi": "" if by_time else names,
         "roi_rank": -1 if by_time else found,
         "time": np.nan if targets.time is None else targets.time[found],
@@ -407,4 +411,4 @@ def _table(
         pd.DataFrame({**facts, "measure": name, "value": means[name].to_numpy()})
         for name in INTERSUBJECT_MEASURES
     ]
-    return pd.concat(tables, ignore_index=True)[list(CEILING_COLUMNS)]
+    return pd.concat(tables, ignore_index=True)[list(columns_of("ceilings"))]

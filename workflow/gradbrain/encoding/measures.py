@@ -1,107 +1,172 @@
-"""Names of fits and of the scores that are taken of them, in the order of the store."""
+"""The fits of a layer and the scores that are taken of them, in the order of the store.
+
+Bands are told apart by who their signals are, never by name alone: a signal of the study may be
+called as anything that stands here.
+"""
 
 from __future__ import annotations
 
-ALL_ACTIVATIONS = "all_activations"
-# Of a signal with its layer's activation, and with those of all layers: r and R² of both, and what
-# the signal adds to R².
+from dataclasses import dataclass
+
+from gradbrain.store import SignalIdentity
+from gradbrain.vocabulary.measures import R2, R_NORMALISED, REWEIGHTING_R2, UNIQUE_R2, R
+from gradbrain.vocabulary.roles import BASELINE
+
+#: All layers' activations, as a band and as what the tables of scores hold signals against.
+ALL_ACTIVATIONS = SignalIdentity("all_activations", BASELINE)
+#: Bands of a fit, in the order of their weights.
+Fit = tuple[SignalIdentity, ...]
+
+RAW_MEASURES = (R.name, R2.name)
+NORMALISED_MEASURES = (R_NORMALISED.name, "r2_normalised")
+# Of a signal with its layer's activation, and with the baseline: r and R² of both, and what the
+# signal adds to R².
 JOINT_MEASURES = ("joint_r", "joint_r2", "layer_unique_r2")
-FULL_MEASURES = ("full_r", "full_r2", "unique_r2")
+FULL_MEASURES = ("full_r", "full_r2", UNIQUE_R2.name)
+SPLIT_MEASURES = ("split_activation_r2", "split_signal_r2")
 # Of the activation: what it adds to R² when it is offered a second time, beside those of all layers
 # that hold it already. It brings nothing new, only another weighting of the layers, and with it
 # what a signal may be worth that is a function of activations.
-REWEIGHTING_MEASURE = "reweighting_r2"
-SPLIT_MEASURES = ("split_activation_r2", "split_signal_r2")
+REWEIGHTING_MEASURE = REWEIGHTING_R2.name
 # In the order of the store.
 PAIR_MEASURES = (*JOINT_MEASURES[:2], *SPLIT_MEASURES, *FULL_MEASURES, JOINT_MEASURES[2])
-RAW_MEASURES = ("r", "r2")
-NORMALISED_MEASURES = ("r_normalised", "r2_normalised")
 # Of the test images of a data set, predicted from all its other images.
-TEST_MEASURES = ("test_r", "test_r2")
-TEST_NORMALISED_MEASURES = ("test_r_normalised", "test_r2_normalised")
-TEST_FULL_MEASURES = ("test_full_r", "test_full_r2", "test_unique_r2")
-OTHER_ACTIVATIONS = "other_activations"
-TRIPLE_MEASURES = (
-    "triple_r",
-    "triple_r2",
-    "triple_split_activation_r2",
-    "triple_split_others_r2",
-    "triple_split_signal_r2",
-)
+TEST_MEASURE = {
+    measure: f"test_{measure}" for measure in (*RAW_MEASURES, *NORMALISED_MEASURES, *FULL_MEASURES)
+}
 
 
-def score_rows(
-    activation: str,
-    others: list[str],
-    *,
-    normalised: bool = False,
-    third_band: bool = False,
-    test_images: bool = False,
-) -> list[tuple[str, str]]:
-    """Rows of the score store as (signal, measure), in their order.
+@dataclass(frozen=True)
+class ScoreRow:
+    """A row of the scores.
 
-    Parameters
+    Attributes
     ----------
-    activation : str
-    others : list of str
-        The other signals.
-    normalised : bool
-        Whether there are noise ceilings to normalise by.
-    third_band : bool
-        Whether three bands are fitted as well.
-    test_images : bool
-        Whether the data set's test images are scored on their own.
-
-    Returns
-    -------
-    list of (str, str)
+    signal : SignalIdentity
+    measure : str
+    fit : tuple of SignalIdentity
+        Bands of the fit that the score is of, or that it compares with another.
+    of_test_images : bool
+        Whether it is of the test images alone, and not a mean over outer folds.
     """
-    singles = (activation, ALL_ACTIVATIONS, *others)
-    rows = [(signal, measure) for signal in singles for measure in RAW_MEASURES]
-    rows.append((activation, REWEIGHTING_MEASURE))
-    rows += [(signal, measure) for signal in others for measure in PAIR_MEASURES]
-    if normalised:
-        rows += [(signal, measure) for signal in singles for measure in NORMALISED_MEASURES]
-    if third_band:
-        rows += [(signal, measure) for signal in others for measure in TRIPLE_MEASURES]
-    if test_images:
-        measures = TEST_MEASURES + (TEST_NORMALISED_MEASURES if normalised else ())
-        rows += [(signal, measure) for signal in singles for measure in measures]
-        rows += [(signal, measure) for signal in others for measure in TEST_FULL_MEASURES]
-    return rows
+
+    signal: SignalIdentity
+    measure: str
+    fit: Fit
+    of_test_images: bool = False
 
 
-def fit_rows(activation: str, others: list[str], *, third_band: bool = False) -> list[str]:
-    """Names of the fits: single bands, pairs as ``first+second``, then triples."""
-    pairs = [f"{first}+{name}" for name in others for first in (activation, ALL_ACTIVATIONS)]
-    triples = [triple_fit(activation, name) for name in others] if third_band else []
-    again = f"{ALL_ACTIVATIONS}+{activation}"
-    return [activation, ALL_ACTIVATIONS, *others, again, *pairs, *triples]
+@dataclass(frozen=True)
+class LayerFits:
+    """The fits of a layer, by the signals whose bands they have.
 
-
-def triple_fit(activation: str, signal: str) -> str:
-    """Name of the fit of the layer's activation, the other layers' and the signal."""
-    return f"{activation}+{OTHER_ACTIVATIONS}+{signal}"
-
-
-def fit_of_row(signal: str, measure: str, activation: str) -> str:
-    """Name of the fit that a row of scores is of, or that it compares with another.
-
-    Parameters
+    Attributes
     ----------
-    signal, measure : str
-        The row.
-    activation : str
-
-    Returns
-    -------
-    str
+    activation : SignalIdentity
+        Activation of the layer.
+    others : tuple of SignalIdentity
+        The other signals of the layer.
+    nuisance : tuple of SignalIdentity
+        Bands that stand beside all layers' activations in the baseline.
     """
-    measure = measure.removeprefix("test_")
-    if measure in RAW_MEASURES + NORMALISED_MEASURES:
-        return signal
-    if measure in TRIPLE_MEASURES:
-        return triple_fit(activation, signal)
-    of_all = (*FULL_MEASURES, REWEIGHTING_MEASURE)
-    first = ALL_ACTIVATIONS if measure in of_all else activation
-    return f"{first}+{signal}"
+
+    activation: SignalIdentity
+    others: tuple[SignalIdentity, ...]
+    nuisance: tuple[SignalIdentity, ...] = ()
+
+    @property
+    def baseline(self) -> Fit:
+        """What unique parts are measured against."""
+        return (ALL_ACTIVATIONS, *self.nuisance)
+
+    def alone(self, signal: SignalIdentity) -> Fit:
+        """The fit whose scores are those of a signal alone."""
+        return self.baseline if signal == ALL_ACTIVATIONS else (signal,)
+
+    def joint(self, signal: SignalIdentity) -> Fit:
+        """The layer's activation with a signal."""
+        return (self.activation, signal)
+
+    def full(self, signal: SignalIdentity) -> Fit:
+        """The baseline with a signal."""
+        return (*self.baseline, signal)
+
+    @property
+    def singles(self) -> tuple[SignalIdentity, ...]:
+        """Signals that are scored alone, in the order of the store."""
+        return (self.activation, ALL_ACTIVATIONS, *self.nuisance, *self.others)
+
+    @property
+    def fits(self) -> list[Fit]:
+        """Bands of all fits, in the order of the store."""
+        pairs = [fit for name in self.others for fit in (self.joint(name), self.full(name))]
+        return [*map(self.alone, self.singles), self.full(self.activation), *pairs]
+
+    def rows(self, *, normalised: bool = False, test_images: bool = False) -> list[ScoreRow]:
+        """Rows of the scores, in the order of the store.
+
+        Parameters
+        ----------
+        normalised : bool
+            Whether there are noise ceilings to normalise by.
+        test_images : bool
+            Whether the data set's test images are scored on their own.
+
+        Returns
+        -------
+        list of ScoreRow
+        """
+        rows = self._alone(RAW_MEASURES)
+        rows.append(ScoreRow(self.activation, REWEIGHTING_MEASURE, self.full(self.activation)))
+        for signal in self.others:
+            rows += [
+                ScoreRow(
+                    signal,
+                    measure,
+                    self.full(signal) if measure in FULL_MEASURES else self.joint(signal),
+                )
+                for measure in PAIR_MEASURES
+            ]
+        if normalised:
+            rows += self._alone(NORMALISED_MEASURES)
+        if test_images:
+            rows += self._of_test_images(normalised=normalised)
+        return rows
+
+    def _alone(self, measures: tuple[str, ...]) -> list[ScoreRow]:
+        return [
+            ScoreRow(signal, measure, self.alone(signal))
+            for signal in self.singles
+            for measure in measures
+        ]
+
+    def _of_test_images(self, *, normalised: bool) -> list[ScoreRow]:
+        rows = self._alone(RAW_MEASURES + (NORMALISED_MEASURES if normalised else ()))
+        rows += [
+            ScoreRow(signal, measure, self.full(signal))
+            for signal in self.others
+            for measure in FULL_MEASURES
+        ]
+        return [ScoreRow(row.signal, TEST_MEASURE[row.measure], row.fit, True) for row in rows]
+
+    def edge_fits(self, signal: SignalIdentity) -> list[tuple[Fit, str]]:
+        """Fits whose penalties are counted for a signal, with the measure of their r.
+
+        Parameters
+        ----------
+        signal : SignalIdentity
+
+        Returns
+        -------
+        list of (fit, measure)
+            Those in which a learning signal or control stands beside activations; of all others
+            their own.
+        """
+        if signal in self.others:
+            return [(self.joint(signal), JOINT_MEASURES[0]), (self.full(signal), FULL_MEASURES[0])]
+        return [(self.alone(signal), R.name)]
+
+
+def fit_label(fit: Fit) -> str:
+    """Words for a fit, for readers alone."""
+    return "+".join(band.name for band in fit)

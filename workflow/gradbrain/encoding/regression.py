@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gradbrain.encoding.backend import NUMPY, Backend
+from gradbrain.encoding.band_weights import BandWeights
 from gradbrain.encoding.bands import Band
 from gradbrain.encoding.solver import (
     Choice,
@@ -22,6 +23,8 @@ from gradbrain.encoding.solver import (
 )
 
 FLOATS = NDArray[np.floating]
+# What tells the bands of a fold apart; never looked into.
+BandKey = Hashable
 
 
 @dataclass(frozen=True)
@@ -74,17 +77,37 @@ class BandFit:
 class FoldRegression(Protocol):
     """A solver, bound to the bands and responses of one outer fold."""
 
-    def single(self, name: str) -> BandFit:
+    def single(self, key: BandKey) -> BandFit:
         """Fit one band."""
 
-    def pair(self, first: str, second: str) -> BandFit:
+    def pair(self, first: BandKey, second: BandKey) -> BandFit:
         """Fit two bands with weights w and 1 − w."""
 
-    def mixture(self, names: Sequence[str], candidates: FLOATS) -> BandFit:
+    def mixture(self, keys: Sequence[BandKey], candidates: FLOATS) -> BandFit:
         """Fit several bands with the best of some rows of weights."""
 
-    def forget(self, name: str) -> None:
+    def extension(self, base: Sequence[BandKey], added: BandKey, weights: BandWeights) -> BandFit:
+        """Fit a mixture with one band more, which may leave it as it is."""
+
+    def forget(self, key: BandKey) -> None:
         """Give up what is held of a band that no fit will ask for again."""
+
+
+@dataclass(frozen=True)
+class _Known:
+    """A fit that another one may fall back on.
+
+    Attributes
+    ----------
+    fit : BandFit
+    choice : Choice
+    places : tuple of int
+        Places of its bands among those of the other fit.
+    """
+
+    fit: BandFit
+    choice: Choice
+    places: tuple[int, ...]
 
 
 class ClosedFormRegression:
@@ -95,7 +118,7 @@ class ClosedFormRegression:
 
     Parameters
     ----------
-    bands : mapping of str to Band
+    bands : mapping of hashable to Band
     responses : array of shape (n_targets, n_train)
         Training responses, centred; C-contiguous.
     search : Search
@@ -107,7 +130,7 @@ class ClosedFormRegression:
 
     def __init__(
         self,
-        bands: Mapping[str, Band],
+        bands: Mapping[Any, Band],
         responses: FLOATS,
         search: Search,
         n_band_weights: int,
@@ -118,143 +141,190 @@ class ClosedFormRegression:
         self._responses = responses
         self._search = search
         self._line = np.linspace(0.0, 1.0, n_band_weights)
-        self._singles: dict[str, tuple[BandFit, Choice]] = {}
-        self._products: dict[str, FLOATS] = {}
+        self._singles: dict[BandKey, tuple[BandFit, Choice]] = {}
+        self._mixtures: dict[tuple[BandKey, ...], tuple[BandFit, Choice]] = {}
+        self._products: dict[BandKey, FLOATS] = {}
 
-    def single(self, name: str) -> BandFit:
+    def single(self, key: BandKey) -> BandFit:
         """Fit one band; computed once.
 
         Parameters
         ----------
-        name : str
+        key : hashable
 
         Returns
         -------
         BandFit
         """
-        return self._single(name)[0]
+        return self._single(key)[0]
 
-    def _single(self, name: str) -> tuple[BandFit, Choice]:
-        if name not in self._singles:
-            problem = self._problem(name)
+    def _single(self, key: BandKey) -> tuple[BandFit, Choice]:
+        if key not in self._singles:
+            problem = self._problem(key)
             weights = np.ones((1, 1))
             solution, choice = search_and_solve(
                 problem,
                 weights,
                 self._responses,
                 self._search,
-                right_hand_side=self._right_hand_side(problem, (name,)),
+                right_hand_side=self._right_hand_side(problem, (key,)),
             )
             (part,) = problem.predict(solution.coefficients[0], weights[0])
-            fit = self._fit((part,), solution, np.ones((1, 1)), solution.degrees_of_freedom)
-            self._singles[name] = fit, choice
-        return self._singles[name]
+            of_all = np.ones((1, len(self._responses)))
+            fit = self._fit((part,), solution, of_all, solution.degrees_of_freedom)
+            self._singles[key] = fit, choice
+        return self._singles[key]
 
-    def pair(self, first: str, second: str) -> BandFit:
+    def pair(self, first: BandKey, second: BandKey) -> BandFit:
         """Fit two bands with weights w and 1 − w, w chosen per target.
 
         Parameters
         ----------
-        first, second : str
-            Names of the bands.
+        first, second : hashable
+            Keys of the bands.
 
         Returns
         -------
         BandFit
             With two parts.
         """
-        return self.mixture((first, second), np.stack([self._line, 1.0 - self._line], axis=1))
+        line = np.stack([self._line, 1.0 - self._line], axis=1)
+        return self._search_weights((first, second), line, self._corners((first, second)))[0]
 
-    def mixture(self, names: Sequence[str], candidates: FLOATS) -> BandFit:
+    def mixture(self, keys: Sequence[BandKey], candidates: FLOATS) -> BandFit:
         """Fit several bands, their weights chosen per target among some points of the simplex.
 
         The corners of the simplex are the fits of single bands, taken from there.
 
         Parameters
         ----------
-        names : sequence of str
+        keys : sequence of hashable
         candidates : array of shape (n_candidates, n_bands)
-            Rows of weights that sum to 1; corners need not be among them.
+            Rows of weights that sum to 1; corners need not be among them. The same for every call
+            with the same bands: the fit is computed once.
 
         Returns
         -------
         BandFit
             With one part per band.
         """
-        singles = [self._single(name) for name in names]
-        choice = _best_corner([choice for _, choice in singles])
+        return self._mixture(tuple(keys), candidates)[0]
+
+    def _mixture(self, keys: tuple[BandKey, ...], candidates: FLOATS) -> tuple[BandFit, Choice]:
+        if keys not in self._mixtures:
+            self._mixtures[keys] = self._search_weights(keys, candidates, self._corners(keys))
+        return self._mixtures[keys]
+
+    def extension(self, base: Sequence[BandKey], added: BandKey, weights: BandWeights) -> BandFit:
+        """Fit a mixture with one band more.
+
+        A target for which no point with the new band has a smaller error keeps the fit of the
+        mixture, bit by bit.
+
+        Parameters
+        ----------
+        base : sequence of hashable
+            Bands of the mixture.
+        added : hashable
+        weights : BandWeights
+
+        Returns
+        -------
+        BandFit
+            With one part per band, that of the new band last.
+        """
+        bands = tuple(base)
+        known = [
+            _Known(*self._mixture(bands, weights.base), tuple(range(len(bands)))),
+            _Known(*self._single(added), (len(bands),)),
+        ]
+        return self._search_weights((*bands, added), weights.extended, known)[0]
+
+    def _corners(self, keys: Sequence[BandKey]) -> list[_Known]:
+        return [_Known(*self._single(key), (place,)) for place, key in enumerate(keys)]
+
+    def _search_weights(
+        self, keys: Sequence[BandKey], candidates: FLOATS, known: Sequence[_Known]
+    ) -> tuple[BandFit, Choice]:
+        """Choose among fits that are known and rows of weights that are no corners."""
+        choice = _best_known([item.choice for item in known])
         inner = candidates[(candidates < 1.0).all(axis=1)]
-        problem = self._problem(*names)
-        solution, _ = search_and_solve(
+        problem = self._problem(*keys)
+        solution, choice = search_and_solve(
             problem,
             inner,
             self._responses,
             self._search,
-            right_hand_side=self._right_hand_side(problem, names),
+            right_hand_side=self._right_hand_side(problem, keys),
             start=choice,
-            first_candidate=len(names),
+            first_candidate=len(known),
         )
-        parts = tuple(np.zeros_like(fit.parts[0]) for fit, _ in singles)
+        parts = tuple(np.zeros_like(known[0].fit.parts[0]) for _ in keys)
+        weights = np.zeros((len(keys), len(self._responses)))
         freedom = solution.degrees_of_freedom
-        for corner, ((fit, _), part) in enumerate(zip(singles, parts, strict=True)):
-            chosen = solution.candidate == corner
-            part[chosen] = fit.parts[0][chosen]
-            freedom[chosen] = fit.degrees_of_freedom[chosen]
+        for number, item in enumerate(known):
+            chosen = solution.candidate == number
+            for place, part, weight in zip(
+                item.places, item.fit.parts, item.fit.band_weights, strict=True
+            ):
+                parts[place][chosen], weights[place, chosen] = part[chosen], weight[chosen]
+            freedom[chosen] = item.fit.degrees_of_freedom[chosen]
         for row, targets, coefficients in zip(
             inner, solution.targets, solution.coefficients, strict=True
         ):
             if len(targets):
+                weights[:, targets] = row[:, None]
                 for part, predicted in zip(parts, problem.predict(coefficients, row), strict=True):
                     part[targets] = predicted
-        return self._fit(parts, solution, np.concatenate([np.eye(len(names)), inner]), freedom)
+        return self._fit(parts, solution, weights, freedom), choice
 
-    def forget(self, name: str) -> None:
+    def forget(self, key: BandKey) -> None:
         """Give up the single fit and the products of a band.
 
         Parameters
         ----------
-        name : str
+        key : hashable
         """
-        self._singles.pop(name, None)
-        self._products.pop(name, None)
+        self._singles.pop(key, None)
+        self._products.pop(key, None)
 
-    def _problem(self, *names: str) -> DualProblem | PrimalProblem:
-        bands = [self._bands[name] for name in names]
+    def _problem(self, *keys: BandKey) -> DualProblem | PrimalProblem:
+        bands = [self._bands[key] for key in keys]
         return make_problem(bands, self._responses.dtype, self._backend)
 
     def _right_hand_side(
-        self, problem: DualProblem | PrimalProblem, names: Sequence[str]
+        self, problem: DualProblem | PrimalProblem, keys: Sequence[BandKey]
     ) -> FLOATS:
         """Products of responses and features, taken once per band."""
         if isinstance(problem, DualProblem):
             return problem.right_hand_side(self._responses)
-        for name in names:
-            if name not in self._products:
-                band = self._bands[name].train.astype(self._responses.dtype, copy=False)
-                self._products[name] = self._backend.product(self._responses, band)
-        if len(names) == 1:
-            return self._products[names[0]]
-        return np.concatenate([self._products[name] for name in names], axis=1)
+        for key in keys:
+            if key not in self._products:
+                band = self._bands[key].train.astype(self._responses.dtype, copy=False)
+                self._products[key] = self._backend.product(self._responses, band)
+        if len(keys) == 1:
+            return self._products[keys[0]]
+        return np.concatenate([self._products[key] for key in keys], axis=1)
 
     def _fit(
-        self, parts: tuple[FLOATS, ...], solution: Solution, candidates: FLOATS, freedom: FLOATS
+        self, parts: tuple[FLOATS, ...], solution: Solution, weights: FLOATS, freedom: FLOATS
     ) -> BandFit:
         last = len(self._search.penalties) - 1
         return BandFit(
             parts=parts,
             log10_penalty=np.log10(solution.penalty),
             on_edge=(solution.penalty_index == 0) | (solution.penalty_index == last),
-            band_weights=candidates[solution.candidate].T,
+            band_weights=weights,
             degrees_of_freedom=freedom,
         )
 
 
-def _best_corner(corners: Sequence[Choice]) -> Choice:
-    """Best of the single bands, the first where they tie; candidates are numbered as given."""
-    best = Choice.start(len(corners[0].error))
-    for number, corner in enumerate(corners):
-        better = corner.error < best.error
-        best.error[better] = corner.error[better]
-        best.penalty[better] = corner.penalty[better]
+def _best_known(choices: Sequence[Choice]) -> Choice:
+    """Best of several choices, the first where they tie; candidates are numbered as given."""
+    best = Choice.start(len(choices[0].error))
+    for number, choice in enumerate(choices):
+        better = choice.error < best.error
+        best.error[better] = choice.error[better]
+        best.penalty[better] = choice.penalty[better]
         best.candidate[better] = number
     return best

@@ -7,20 +7,26 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
+from numpy.typing import NDArray
 
 from gradbrain.config.schema import StatisticsSettings
 from gradbrain.figures import layout, style
 from gradbrain.figures.inputs import FigureInputs, require_columns, require_rows
 from gradbrain.figures.intervals import with_bootstrap_interval
+from gradbrain.figures.names import Names
+from gradbrain.vocabulary.roles import ACTIVATION
 
 #: Values that a spatial score can take.
 RANGES = {"spatial_r": (-1.0, 1.0), "spatial_difference": (-np.inf, np.inf)}
 REFERENCE = (0, (3, 2))
 
 TITLE = "Best layer by distance from V1"
-INPUTS = ("hierarchy",)
-MODALITIES = ("fmri",)
+INPUTS = ("hierarchy", "hierarchy_draws")
+AXES = ("roi",)
 SPACES = ()
+
+#: Width of a panel in inches, without the gap to the next.
+PANEL = 2.2
 
 COLUMNS = ["subject", "roi", "roi_rank", "distance_mm", "best_layer_depth", "ci_low", "ci_high"]
 SCORE = ["score", "score_statistic", "score_low", "score_high"]
@@ -37,20 +43,20 @@ def select(inputs: FigureInputs) -> pd.DataFrame:
     ``score_low`` and ``score_high`` that of the score, the one that its claim has; NaN where the
     study has too few subjects.
     """
-    table = inputs.table("hierarchy")
-    keys = ["dataset", "modality", "model", "signal", "role", "variant"]
+    statistics = inputs.statistics()
+    table, boot, keys = statistics.table, statistics.boot, layout.KEYS
     primary = table["best_layer"] == inputs.settings.best_layer
-    shown = primary & table["role"].isin(["activation", "learning"])
+    shown = primary & table["role"].isin(layout.SHOWN)
     depths = table[shown & (table["statistic"] == "best_layer_depth")]
-    require_rows(depths, figure="best_layer_by_distance", what="best layers of regions (fMRI)")
+    require_rows(depths, figure="best_layer_by_distance", what="best layers of regions")
     depths = with_bootstrap_interval(
-        depths, [*keys, "roi"], inputs.settings, within=(0.0, 1.0)
+        depths, boot, [*keys, "roi"], inputs.settings, within=(0.0, 1.0)
     ).rename(columns={"value": "best_layer_depth"})
     spatial = table[shown & table["statistic"].isin(["spatial_r", "spatial_difference"])]
     # A subject with both was scored over regions: the correlation is the statistic then.
     spatial = spatial.sort_values("statistic", ascending=False)
     spatial = spatial.drop_duplicates([*keys, "subject"])
-    spatial = _with_score_interval(spatial, keys, inputs.settings)
+    spatial = _with_score_interval(spatial, boot, inputs.settings)
     # The table lists the regions of a data set from low to high.
     order = depths.drop_duplicates(["dataset", "roi"])[["dataset", "roi"]]
     order = order.assign(roi_rank=order.groupby("dataset").cumcount())
@@ -66,11 +72,11 @@ def select(inputs: FigureInputs) -> pd.DataFrame:
 
 
 def _with_score_interval(
-    spatial: pd.DataFrame, keys: list[str], settings: StatisticsSettings
+    spatial: pd.DataFrame, boot: NDArray[np.float64], settings: StatisticsSettings
 ) -> pd.DataFrame:
     """Spatial scores of subjects with the interval of their mean."""
     parts = [
-        with_bootstrap_interval(part, keys, settings, within=RANGES[str(statistic)])
+        with_bootstrap_interval(part, boot, layout.KEYS, settings, within=RANGES[str(statistic)])
         for statistic, part in spatial.groupby("statistic")
     ]
     joined = pd.concat(parts) if parts else spatial.assign(ci_low=np.nan, ci_high=np.nan)
@@ -79,7 +85,7 @@ def _with_score_interval(
 
 
 def plot_best_layer_by_distance(
-    data: pd.DataFrame, *, ax: Axes, reference: pd.DataFrame | None = None
+    data: pd.DataFrame, *, ax: Axes, names: Names, reference: pd.DataFrame | None = None
 ) -> Axes:
     """Draw the best layer of each region: subjects as dots, their mean as a line, the score above.
 
@@ -91,11 +97,13 @@ def plot_best_layer_by_distance(
         with that of its own. Without distances the regions stand side by side in their order.
     ax
         Where to draw.
+    names
+        Colours of signals.
     reference
         The activation's rows, whose mean is drawn in grey for comparison.
     """
     require_columns(data, COLUMNS, figure="best_layer_by_distance")
-    colour = style.signal_colour(data["signal"].iloc[0], data["role"].iloc[0])
+    colour = names.colour("signal", data["signal"].iloc[0])
     by_distance = _has_distances(data)
     if reference is not None and not reference.empty:
         place, means = _placed_means(reference, by_distance)
@@ -113,13 +121,13 @@ def plot_best_layer_by_distance(
     layout.draw_means(place, means, ax=ax, colour=colour)
     ax.set_ylim(-0.04, 1.04)
     ax.set_yticks(np.linspace(0, 1, 6))
-    names = data.drop_duplicates("roi").set_index("roi_rank")["roi"]
+    regions = data.drop_duplicates("roi").set_index("roi_rank")["roi"]
     margin = 0.06 * width if by_distance else 0.4
     ax.set_xlim(place.min() - margin, place.max() + margin)
     if by_distance:
         ax.set_xlabel("distance from V1 (mm)")
     else:
-        ax.set_xticks(place, labels=[names[rank] for rank in means.index])
+        ax.set_xticks(place, labels=[regions[rank] for rank in means.index])
     ax.text(0, 1.02, score_text(data), transform=ax.transAxes, va="bottom", fontsize=7)
     return ax
 
@@ -153,28 +161,32 @@ def score_text(data: pd.DataFrame) -> str:
     return f"{text}, n = {len(subjects)}"
 
 
-def figure(data: pd.DataFrame) -> Figure:
+def figure(data: pd.DataFrame, names: Names) -> Figure:
     """Arrange a row per data set and model, a column per quantity."""
     require_columns(data, COLUMNS, figure="best_layer_by_distance")
-    n_columns = len(layout.quantities(data))
+    n_columns = len(layout.quantities(data, names))
     return layout.figure_of_blocks(
-        layout.blocks(data), _draw_block, width=0.8 + 2.3 * n_columns, height=2.9
+        layout.blocks(data, names),
+        _draw_block,
+        names,
+        width=0.8 + (PANEL + 0.1) * n_columns,
+        height=2.9,
     )
 
 
-def _draw_block(row: SubFigure, block: layout.Block) -> None:
-    quantities = layout.quantities(block.data)
+def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
+    quantities = layout.quantities(block.data, names)
     axes = row.subplots(1, len(quantities), squeeze=False, sharey=True)[0]
-    activation = block.data[block.data["role"] == "activation"]
+    activation = block.data[block.data["role"] == ACTIVATION]
     handles = [
         layout.subject_handle(),
         layout.mean_handle(has_interval=bool(block.data["ci_low"].notna().any())),
     ]
     for ax, quantity in zip(axes, quantities, strict=True):
-        reference = None if quantity.role == "activation" else activation
+        reference = None if quantity.role == ACTIVATION else activation
         part = layout.of_quantity(block.data, quantity)
-        plot_best_layer_by_distance(part, ax=ax, reference=reference)
-        ax.set_title(quantity.label, pad=15)
+        plot_best_layer_by_distance(part, ax=ax, names=names, reference=reference)
+        ax.set_title(quantity.title(names, PANEL), pad=15)
     if len(activation) and len(quantities) > 1:
         handles.append(
             Line2D([], [], color=style.MUTED, linestyle=REFERENCE, label="mean of the activation")

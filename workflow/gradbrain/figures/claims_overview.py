@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,42 +12,37 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from gradbrain.figures import style
+from gradbrain.figures import layout, style
 from gradbrain.figures.declarations import FigureError
 from gradbrain.figures.inputs import FigureInputs, require_columns, require_rows
+from gradbrain.figures.names import Names
+from gradbrain.vocabulary.reasons import REASONS
+from gradbrain.vocabulary.roles import ACTIVATION, LEARNING
 
 TITLE = "Verdicts on all predictions"
 INPUTS = ("claims",)
-MODALITIES = ("fmri", "meg")
+AXES = ("roi", "time")
 SPACES = ()
 
 COLUMNS = [
     "prediction",
-    "dataset",
-    "model",
-    "signal",
-    "variant",
+    *layout.KEYS,
     "estimate",
     "unit",
     "q",
     "q_opposite",
     "n",
     "verdict",
-    "note",
+    "reason",
+    "coverage",
 ]
 
 #: Width of the row labels, and height of a group's headings, in cells.
 LABELS = 2.9
 HEADINGS = 1.6
-
-#: Why a claim has no estimate or no q, by words of its note: as short as a cell, and in full.
-REASONS = {
-    "fewer than two subjects": ("in < 2 subjects", "fewer than two subjects have the statistic"),
-    "no control": ("no control", "the signal set has none"),
-    "no such statistic": ("no statistic", "the statistic is not in the results"),
-    "undefined on permuted": ("no null", "the statistic is undefined on permuted images"),
-    "C1 is not supported": ("not judged", "C1 is not supported"),
-}
+#: Of the text below the tables: letters that surely fit into an inch, and height of a line.
+LETTERS_PER_INCH = 18
+LINE = 0.13
 
 #: Columns of the overview, grouped: what raw scores say, then what the unique part says.
 GROUPS: dict[str, list[tuple[str, str]]] = {
@@ -61,31 +58,53 @@ def select(inputs: FigureInputs) -> pd.DataFrame:
     """Rows of the claims table, checked for their verdicts and predictions."""
     claims = inputs.table("claims")
     require_rows(claims, figure="claims_overview", what="claims")
-    for column, known in (("verdict", style.VERDICTS), ("prediction", style.PREDICTIONS)):
-        unknown = sorted(set(claims[column].astype(str)) - set(known))
+    known: dict[str, Iterable[str]] = {
+        "verdict": style.VERDICTS,
+        "prediction": style.PREDICTIONS,
+        "reason": ["", *REASONS],
+    }
+    for column, allowed in known.items():
+        unknown = sorted(set(claims[column]) - set(allowed))
         if unknown:
             raise FigureError(
-                f"claims table: unknown {column} {unknown}; expected one of {list(known)}"
+                f"claims table: unknown {column} {unknown}; expected one of {list(allowed)}"
             )
-    return claims[COLUMNS].sort_values(
-        ["dataset", "model", "signal", "prediction", "variant"], ignore_index=True
-    )
+    order = ["dataset", "model", "signal", "prediction", "variant"]
+    return claims[COLUMNS].sort_values(order, ignore_index=True)
 
 
-def overview_rows(data: pd.DataFrame) -> list[tuple[str, str, str]]:
+def overview_rows(data: pd.DataFrame, names: Names) -> list[tuple[str, str, str]]:
     """Data set, model and learning signal of each row of the overview, from top to bottom.
 
-    A1 concerns the activation, which has no row of its own unless no learning signal was taken.
+    The activation has no row of its own unless no learning signal was taken.
     """
+    axis_of = dict(zip(data["dataset"], data["axis"], strict=True))
     rows: list[tuple[str, str, str]] = []
-    for dataset in sorted(set(data["dataset"])):
+    for dataset in names.order_datasets(axis_of):
         of_dataset = data[data["dataset"] == dataset]
-        for model in style.order_models(of_dataset["model"]):
-            signals = set(of_dataset.loc[of_dataset["model"] == model, "signal"])
-            learning = signals - {"activation"} or signals
-            roles = dict.fromkeys(learning, "learning")
-            rows += [(dataset, model, signal) for signal in style.order_signals(learning, roles)]
+        for model in names.order_models(of_dataset["model"]):
+            own = of_dataset[of_dataset["model"] == model]
+            role_of = dict(zip(own["signal"], own["role"], strict=True))
+            learning = [signal for signal, role in role_of.items() if role == LEARNING]
+            signals = names.order_signals(learning or role_of, role_of)
+            rows += [(dataset, model, signal) for signal in signals]
     return rows
+
+
+def overview_cells(data: pd.DataFrame) -> dict[tuple[Any, ...], Any]:
+    """Claims by data set, model, signal of the row, prediction and variant.
+
+    What is predicted of the activation stands in the row of each of its learning signals.
+    """
+    cells: dict[tuple[Any, ...], Any] = {}
+    for _, own in data.groupby(["dataset", "model"], sort=False):
+        signals = list(dict.fromkeys(own["signal"]))
+        first = own.sort_values("role", key=lambda role: role != ACTIVATION, kind="stable")
+        for claim in first.itertuples():
+            for signal in signals if claim.role == ACTIVATION else [claim.signal]:
+                key = (claim.dataset, claim.model, signal, claim.prediction, claim.variant)
+                cells[key] = claim
+    return cells
 
 
 def overview_columns(data: pd.DataFrame) -> list[tuple[str, str, str]]:
@@ -99,33 +118,31 @@ def overview_columns(data: pd.DataFrame) -> list[tuple[str, str, str]]:
     ]
 
 
-def plot_claims_overview(data: pd.DataFrame, *, ax: Axes) -> Axes:
+def plot_claims_overview(data: pd.DataFrame, *, ax: Axes, names: Names) -> Axes:
     """Draw the tables of verdicts: above, on signals alone; below, on their unique part.
 
     Parameters
     ----------
     data
-        Claims: ``prediction``, ``dataset``, ``model``, ``signal``, ``variant``, ``estimate``,
-        ``unit``, ``q``, ``n``, ``verdict``, ``note``.
+        Claims: ``prediction``, ``dataset``, ``axis``, ``model``, ``signal``, ``role``,
+        ``variant``, ``estimate``, ``unit``, ``q``, ``n``, ``verdict``, ``reason`` and others.
     ax
         Where to draw; one unit is one cell.
+    names
+        Labels of data sets, models and signals.
     """
     require_columns(data, COLUMNS, figure="claims_overview")
-    rows, columns = overview_rows(data), overview_columns(data)
-    cells = {
-        (row.dataset, row.model, row.signal, row.prediction, row.variant): row
-        for row in data.itertuples()
-    }
+    rows, columns, cells = overview_rows(data, names), overview_columns(data), overview_cells(data)
+    modality_of = dict(zip(data["dataset"], data["modality"], strict=True))
     groups = list(dict.fromkeys(group for group, _, _ in columns))
     for place, group in enumerate(groups):
         members = [column[1:] for column in columns if column[0] == group]
         top = place * (HEADINGS + len(rows)) + HEADINGS
         _draw_headings(group, members, top, ax=ax)
-        _draw_row_labels(rows, len(members), top, ax=ax)
-        for i, (dataset, model, signal) in enumerate(rows):
-            for j, (prediction, variant) in enumerate(members):
-                about = "activation" if prediction == "A1" else signal
-                claim = cells.get((dataset, model, about, prediction, variant))
+        _draw_row_labels(rows, len(members), top, modality_of, ax=ax, names=names)
+        for i, row in enumerate(rows):
+            for j, member in enumerate(members):
+                claim = cells.get((*row, *member))
                 if claim is not None:
                     _draw_cell(claim, j, top + i, ax=ax)
     ax.set_xlim(-LABELS, _n_columns(columns) + 0.05)
@@ -166,29 +183,23 @@ def cell_text(claim: Any) -> tuple[str, str]:
     Parameters
     ----------
     claim
-        Has ``estimate``, ``unit``, ``q``, ``q_opposite``, ``verdict`` and ``note``.
+        Has ``estimate``, ``unit``, ``q``, ``q_opposite``, ``verdict`` and ``reason``.
     """
-    reasons = [short for short, _ in _reasons(claim.note)]
+    reason = REASONS[claim.reason].short if claim.reason else ""
     if not np.isfinite(claim.estimate):
-        known = [reason for reason in reasons if reason != "not judged"]
-        return "no test", known[0] if known else ""
+        return "no test", reason
     estimate = f"{rounded(claim.estimate)} {'ms' if claim.unit == 'ms' else ''}".strip()
     decisive = claim.q_opposite if claim.verdict == "contradicted" else claim.q
     if np.isfinite(decisive):
         return estimate, f"q {_short(decisive)}"
-    return estimate, reasons[-1] if reasons else "no test"
-
-
-def _reasons(note: object) -> list[tuple[str, str]]:
-    """Reasons that a note gives, short and in full."""
-    return [reason for words, reason in REASONS.items() if words in str(note)]
+    return estimate, reason or "no test"
 
 
 def explanations(data: pd.DataFrame) -> str:
     """What the short reasons of the cells mean, each once."""
     said = {text for claim in data.itertuples() for text in cell_text(claim)}
-    meant = [f"{short}: {full}" for short, full in REASONS.values() if short in said]
-    return "; ".join(meant)
+    meant = [reason for reason in REASONS.values() if reason.short in said]
+    return "; ".join(f"{reason.short}: {reason.sentence}" for reason in meant)
 
 
 def rounded(estimate: float) -> str:
@@ -219,35 +230,44 @@ def _draw_headings(group: str, members: list[tuple[str, str]], top: float, *, ax
 
 
 def _draw_row_labels(
-    rows: list[tuple[str, str, str]], n_columns: int, top: float, *, ax: Axes
+    rows: list[tuple[str, str, str]],
+    n_columns: int,
+    top: float,
+    modality_of: Mapping[str, str],
+    *,
+    ax: Axes,
+    names: Names,
 ) -> None:
     previous = ("", "")
     for i, (dataset, model, signal) in enumerate(rows):
         y = top + i
         if (dataset, model) != previous:
             ax.plot([-LABELS, n_columns], [y, y], color=style.FAINT, lw=0.6, clip_on=False)
-            name = style.dataset_label(dataset)
+            name = names.dataset_label(dataset, modality_of[dataset])
             ax.text(-LABELS, y + 0.12, name, va="top", fontsize=7.5, fontweight="bold")
-            ax.text(-LABELS, y + 0.4, style.model_label(model), va="top", fontsize=7.5)
+            ax.text(-LABELS, y + 0.4, names.label("model", model), va="top", fontsize=7.5)
         previous = (dataset, model)
-        ax.text(-LABELS, y + 0.68, style.signal_label(signal), va="top", fontsize=7.5)
+        ax.text(-LABELS, y + 0.68, names.label("signal", signal), va="top", fontsize=7.5)
 
 
-def figure(data: pd.DataFrame) -> Figure:
+def figure(data: pd.DataFrame, names: Names) -> Figure:
     """Draw the overview, with a legend of verdicts."""
     require_columns(data, COLUMNS, figure="claims_overview")
     columns = overview_columns(data)
     n_groups = len({group for group, _, _ in columns})
     width = 0.95 * (_n_columns(columns) + LABELS + 0.05)
-    height = 0.58 * (n_groups * (HEADINGS + len(overview_rows(data))) + 0.1)
-    whole = Figure(figsize=(width + 0.2, height + 0.7))
+    height = 0.58 * (n_groups * (HEADINGS + len(overview_rows(data, names))) + 0.1)
+    said = textwrap.wrap(explanations(data), int(LETTERS_PER_INCH * width))
+    below = LINE * max(0, len(said) - 1)
+    whole = Figure(figsize=(width + 0.2, height + 0.7 + below))
     size = whole.get_size_inches()
-    ax = whole.add_axes((0.1 / size[0], 0.6 / size[1], width / size[0], height / size[1]))
-    plot_claims_overview(data, ax=ax)
+    place = (0.1 / size[0], (0.6 + below) / size[1], width / size[0], height / size[1])
+    ax = whole.add_axes(place)
+    plot_claims_overview(data, ax=ax, names=names)
     handles = [
         Rectangle((0, 0), 1, 1, facecolor=fill, edgecolor="#C9C9C9", label=f"{mark}  {verdict}")
         for verdict, (fill, _, mark) in style.VERDICTS.items()
     ]
     whole.legend(handles=handles, loc="lower left", ncols=len(handles), borderaxespad=0.4)
-    whole.text(0.1 / size[0], 0.38 / size[1], explanations(data), fontsize=7, va="bottom")
+    whole.text(0.1 / size[0], 0.38 / size[1], "\n".join(said), fontsize=7, va="bottom")
     return whole

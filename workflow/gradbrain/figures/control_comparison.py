@@ -11,10 +11,13 @@ from matplotlib.lines import Line2D
 from gradbrain.figures import layout, style
 from gradbrain.figures.inputs import FigureInputs, require_columns, require_rows
 from gradbrain.figures.intervals import with_bootstrap_interval
+from gradbrain.figures.names import Names
+from gradbrain.vocabulary.measures import UNIQUE_R2
+from gradbrain.vocabulary.roles import CONTROL, LEARNING
 
 TITLE = "Unique variance of learning signals and their controls"
-INPUTS = ("hierarchy",)
-MODALITIES = ("fmri", "meg")
+INPUTS = ("hierarchy", "hierarchy_draws")
+AXES = ("roi", "time")
 SPACES = ()
 
 COLUMNS = ["signal", "role", "quantity", "control", "subject", "unique_r2", "ci_low", "ci_high"]
@@ -35,17 +38,18 @@ def select(inputs: FigureInputs) -> pd.DataFrame:
     that leaves the smallest difference, named in ``control``, C2). ``ci_low`` and ``ci_high`` are
     the interval of the mean, NaN where the study has too few subjects.
     """
-    table = inputs.table("hierarchy")
+    statistics = inputs.statistics()
+    table = statistics.table
     rows = table[
         table["statistic"].isin(QUANTITIES)
         & (table["variant"] == "unique")
-        & table["role"].isin(["learning", "control"])
+        & table["role"].isin([LEARNING, CONTROL])
     ]
     require_rows(rows, figure="control_comparison", what="unique scores of learning signals")
     rows = _with_best_control(rows)
     rows = rows.assign(quantity=[QUANTITIES[name][0] for name in rows["statistic"]])
-    keys = ["dataset", "modality", "model", "signal", "role", "quantity"]
-    rows = with_bootstrap_interval(rows, keys, inputs.settings)
+    keys = [*layout.SOURCE, "quantity"]
+    rows = with_bootstrap_interval(rows, statistics.boot, keys, inputs.settings)
     data = rows[[*keys, "control", "subject", "ci_low", "ci_high"]].assign(
         unique_r2=rows["value"], margin=inputs.settings.smallest_unique_r2
     )
@@ -54,29 +58,30 @@ def select(inputs: FigureInputs) -> pd.DataFrame:
 
 def _with_best_control(rows: pd.DataFrame) -> pd.DataFrame:
     """Keep of the differences from controls that which is smallest in the mean over subjects."""
-    pairs = rows[rows["statistic"] == "control_difference"]
+    difference = rows["statistic"] == "control_difference"
     group = ["dataset", "model", "signal"]
-    means = pairs.groupby([*group, "control"], as_index=False)["value"].mean()
+    means = rows[difference].groupby([*group, "control"], as_index=False)["value"].mean()
     if means.empty:
         return rows
-    best = means.loc[means.groupby(group)["value"].idxmin(), [*group, "control"]]
-    kept = pairs.merge(best, on=[*group, "control"])
-    return pd.concat([rows[rows["statistic"] != "control_difference"], kept], ignore_index=True)
+    best = means.loc[means.groupby(group)["value"].idxmin()]
+    pair = [*group, "control"]
+    kept = pd.MultiIndex.from_frame(rows[pair]).isin(pd.MultiIndex.from_frame(best[pair]))
+    return rows[~difference | kept]
 
 
-def places_of(data: pd.DataFrame) -> list[tuple[str, str]]:
+def places_of(data: pd.DataFrame, names: Names) -> list[tuple[str, str]]:
     """(signal, quantity) in the order of the axis: a learning signal, its contrasts, controls."""
     roles = dict(zip(data["signal"], data["role"], strict=True))
     drawn = set(zip(data["signal"], data["quantity"], strict=True))
     return [
         (signal, quantity)
-        for signal in style.order_signals(roles, roles)
+        for signal in names.order_signals(roles, roles)
         for quantity, _ in QUANTITIES.values()
         if (signal, quantity) in drawn
     ]
 
 
-def plot_control_comparison(data: pd.DataFrame, *, ax: Axes) -> Axes:
+def plot_control_comparison(data: pd.DataFrame, *, ax: Axes, names: Names) -> Axes:
     """Draw unique R² per signal: subjects as dots, mean and, with enough of them, its interval.
 
     Parameters
@@ -86,17 +91,18 @@ def plot_control_comparison(data: pd.DataFrame, *, ax: Axes) -> Axes:
         ``unique_r2`` with the interval of its mean, ``margin``.
     ax
         Where to draw. The contrasts of claims C1 and C2 must clear the dotted line.
+    names
+        Labels, colours and markers of signals.
     """
     require_columns(data, COLUMNS, figure="control_comparison")
-    roles = dict(zip(data["signal"], data["role"], strict=True))
-    places = places_of(data)
+    places = places_of(data, names)
     margin = float(data["margin"].iloc[0])
     ax.axhspan(-1, margin, color="#F2F2F2", linewidth=0, zorder=0)
     ax.axhline(0, color=style.FAINT, linewidth=0.8, zorder=0)
     ax.axhline(margin, color=style.MUTED, linewidth=0.9, linestyle=":", zorder=1)
     for place, (signal, quantity) in enumerate(places):
         own = data[(data["signal"] == signal) & (data["quantity"] == quantity)]
-        colour = style.signal_colour(signal, roles[signal])
+        colour = names.colour("signal", signal)
         layout.draw_subjects(
             place + layout.spread(len(own), 0.28), own["unique_r2"], ax=ax, colour=colour, size=12
         )
@@ -105,11 +111,11 @@ def plot_control_comparison(data: pd.DataFrame, *, ax: Axes) -> Axes:
             layout.means_by(own, "signal", "unique_r2"),
             ax=ax,
             colour=colour,
-            marker=style.signal_marker(signal, roles[signal]) if quantity == "unique" else "D",
+            marker=names.marker(signal) if quantity == "unique" else "D",
             markersize=6.5 if quantity == "unique" else 5.5,
             markeredgecolor="white",
         )
-    labels = [_label(signal, quantity) for signal, quantity in places]
+    labels = [_label(signal, quantity, names) for signal, quantity in places]
     ax.set_xticks(
         range(len(places)), labels=labels, rotation=50, ha="right", rotation_mode="anchor"
     )
@@ -120,19 +126,20 @@ def plot_control_comparison(data: pd.DataFrame, *, ax: Axes) -> Axes:
     return ax
 
 
-def _label(signal: str, quantity: str) -> str:
+def _label(signal: str, quantity: str, names: Names) -> str:
     """Name of a signal, and of what is drawn of it."""
     said = dict(QUANTITIES.values())[quantity]
-    name = style.signal_label(signal)
+    name = names.label("signal", signal)
     return f"{said}: {name}" if said else name
 
 
-def figure(data: pd.DataFrame) -> Figure:
+def figure(data: pd.DataFrame, names: Names) -> Figure:
     """Arrange a row per data set, a column per model."""
     require_columns(data, COLUMNS, figure="control_comparison")
-    items = layout.blocks(data)
-    models = style.order_models(data["model"])
-    datasets = list(dict.fromkeys(block.dataset for block in items))
+    items = layout.blocks(data, names)
+    models = names.order_models(data["model"])
+    modality_of = {block.dataset: block.modality for block in items}
+    datasets = list(modality_of)
     whole = Figure(
         figsize=(0.9 + 3.2 * len(models), 1.5 + 2.1 * len(datasets)), layout="constrained"
     )
@@ -147,17 +154,18 @@ def figure(data: pd.DataFrame) -> Figure:
                 layout.say_empty(ax, "not in this study")
                 ax.set_xticks([])
                 continue
-            plot_control_comparison(block.data, ax=ax)
+            plot_control_comparison(block.data, ax=ax, names=names)
             limits.append(ax.get_ylim())
         axes[i, 0].set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
-        axes[i, 0].set_ylabel(f"{style.dataset_label(dataset).replace(', ', chr(10))}\nunique R²")
+        label = names.dataset_label(dataset, modality_of[dataset])
+        axes[i, 0].set_ylabel(f"{label.replace(', ', chr(10))}\n{UNIQUE_R2.label}")
         for ax in axes[i, 1:]:
             ax.tick_params(labelleft=False)
     if all(set(block.data["signal"]) == set(data["signal"]) for block in items):
         for ax in axes[:-1].ravel():
             ax.tick_params(labelbottom=False)
     for j, model in enumerate(models):
-        axes[0, j].set_title(style.model_label(model), fontweight="bold")
+        axes[0, j].set_title(names.label("model", model), fontweight="bold")
     _add_legend(whole, has_interval=bool(data["ci_low"].notna().any()))
     return whole
 

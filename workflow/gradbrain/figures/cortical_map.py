@@ -21,11 +21,13 @@ from matplotlib.figure import Figure, SubFigure
 from gradbrain.figures import layout, style
 from gradbrain.figures.declarations import FigureError
 from gradbrain.figures.inputs import FigureInputs, require_columns, require_rows
-from gradbrain.figures.maps import DatasetMaps, dataset_maps
+from gradbrain.figures.maps import DatasetMaps, SignalMap, dataset_maps
+from gradbrain.figures.names import Names
+from gradbrain.vocabulary.measures import VARIANTS, Variant
 
 TITLE = "Score and best layer on the cortical surface"
 INPUTS = ("maps",)
-MODALITIES = ("fmri",)
+AXES = ("roi",)
 SPACES = ("fsaverage5", "fsaverage")
 
 COLUMNS = ["hemisphere", "vertex", "score", "best_layer"]
@@ -59,18 +61,17 @@ def select(inputs: FigureInputs) -> pd.DataFrame:
     Where no layer's score is above zero there is no best layer (NaN).
     """
     found = []
-    for store in inputs.map_stores():
-        for maps in dataset_maps(store, inputs.study):
+    for tree in inputs.map_stores():
+        for maps in dataset_maps(tree, inputs.study):
             if maps.space in SPACES:
-                found += [_vertices(maps, quantity) for quantity in maps.quantities]
+                found += [_vertices(maps, signal) for signal in maps.signals()]
     data = pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=COLUMNS)
     require_rows(data, figure="cortical_map", what="maps on vertices that fsaverage5 has")
-    keys = ["dataset", "modality", "model", "signal", "role", "variant"]
-    return data.sort_values([*keys, "hemisphere", "vertex"], ignore_index=True)
+    return data.sort_values([*layout.KEYS, "hemisphere", "vertex"], ignore_index=True)
 
 
-def _vertices(maps: DatasetMaps, quantity: layout.Quantity) -> pd.DataFrame:
-    values = maps.of(quantity)
+def _vertices(maps: DatasetMaps, signal: SignalMap) -> pd.DataFrame:
+    values = signal.score.transpose("layer", "target").values
     known = np.isfinite(values).all(axis=0)
     if maps.space == "fsaverage":
         known &= maps.coordinate("vertex") < VERTICES_PER_HEMISPHERE
@@ -79,12 +80,7 @@ def _vertices(maps: DatasetMaps, quantity: layout.Quantity) -> pd.DataFrame:
     depth = maps.depth[values.argmax(axis=0)]
     return pd.DataFrame(
         {
-            "dataset": maps.dataset,
-            "modality": maps.modality,
-            "model": maps.model,
-            "signal": quantity.signal,
-            "role": quantity.role,
-            "variant": quantity.variant,
+            **signal.identity,
             "hemisphere": [_hemisphere(name) for name in maps.coordinate("hemisphere")[known]],
             "vertex": maps.coordinate("vertex")[known].astype(int),
             "score": high,
@@ -239,33 +235,33 @@ def score_range(data: pd.DataFrame) -> tuple[float, float]:
     return 0.0, max(smallest, high)
 
 
-def figure(data: pd.DataFrame) -> Figure:
+def figure(data: pd.DataFrame, names: Names) -> Figure:
     """Arrange a row per data set, model and quantity: above the score, below the best layer."""
     require_columns(data, COLUMNS, figure="cortical_map")
-    items = layout.blocks(data)
-    counts = [len(layout.quantities(block.data)) for block in items]
+    items = layout.blocks(data, names)
+    counts = [len(layout.quantities(block.data, names)) for block in items]
     height = 0.3 * len(items) + 3.0 * sum(counts)
     whole = Figure(figsize=(8.2, height), layout="constrained")
     rows = whole.subfigures(len(items), 1, squeeze=False, hspace=0.02, height_ratios=counts)[:, 0]
     for row, block in zip(rows, items, strict=True):
-        row.suptitle(block.title, x=0.01, ha="left", fontsize=9.5, fontweight="bold")
-        _draw_block(row, block)
+        row.suptitle(block.title(names), x=0.01, ha="left", fontsize=9.5, fontweight="bold")
+        _draw_block(row, block, names)
     return whole
 
 
-def _draw_block(row: SubFigure, block: layout.Block) -> None:
-    quantities = layout.quantities(block.data)
+def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
+    quantities = layout.quantities(block.data, names)
     panels = row.subfigures(len(quantities), 1, squeeze=False, hspace=0.02)[:, 0]
     for panel, quantity in zip(panels, quantities, strict=True):
-        panel.suptitle(quantity.label, x=0.01, ha="left", fontsize=8.5, fontweight="normal")
+        panel.suptitle(quantity.label(names), x=0.01, ha="left", fontsize=8.5, fontweight="normal")
         _draw_quantity(panel, layout.of_quantity(block.data, quantity), quantity.variant)
 
 
-def _draw_quantity(panel: SubFigure, part: pd.DataFrame, variant: str) -> None:
+def _draw_quantity(panel: SubFigure, part: pd.DataFrame, variant: Variant) -> None:
     axes = panel.subplots(2, len(VIEWS))
     # Where no layer predicts, neither line is coloured.
     part = part.assign(score=part["score"].where(part["score"] > 0))
-    measure = style.MEASURE_LABELS["r" if variant == "raw" else "unique_r2"]
+    measure = VARIANTS[variant].label
     looks = [
         ("score", style.score_colours(), *score_range(part), f"{measure}\nof best layer"),
         ("best_layer", style.depth_colours(), 0.0, 1.0, "best layer\n(relative depth)"),

@@ -6,18 +6,22 @@ pay for the import of a plotting library. The declarations are therefore literal
 
 from __future__ import annotations
 
-import ast
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from gradbrain.config import GradbrainError
+from gradbrain.config.plugins import LIBRARY, LIBRARY_PLUGINS, Plugin, Plugins
+from gradbrain.vocabulary.roles import AXES, Axis
 
-FOLDER = Path(__file__).resolve().parent
-RESULTS = ("scores", "hierarchy", "maps", "rsa", "claims")
+#: Kinds of results that figures are drawn from.
+RESULTS = ("scores", "hierarchy", "hierarchy_draws", "maps", "rsa", "claims")
+#: Declarations that are tuples of names, with an example for error messages.
+_TUPLES = {"INPUTS": '("scores",)', "AXES": '("roi",)', "SPACES": '("fsaverage5",)'}
 
 
 class FigureError(GradbrainError):
-    """A figure that is unknown, or results from which it cannot be drawn."""
+    """A figure that cannot be drawn as it is declared, or results from which it cannot be."""
 
 
 @dataclass(frozen=True)
@@ -26,73 +30,110 @@ class Declaration:
 
     Attributes
     ----------
-    name
-        Name of the module and of the files that it writes.
+    plugin
+        The module, not yet imported.
     title
         One line for readers.
     inputs
         Results that it reads, a subset of ``RESULTS``.
-    modalities
-        The study must hold a data set of one of these.
+    axes
+        The study must hold a data set laid out along one of these.
     spaces
         The study must hold responses in one of these spaces; empty where any will do.
     """
 
-    name: str
+    plugin: Plugin
     title: str
     inputs: tuple[str, ...]
-    modalities: tuple[str, ...]
+    axes: tuple[Axis, ...]
     spaces: tuple[str, ...]
 
-    def applies_to(self, modality: str, space: str) -> bool:
-        """Whether a data set of this modality and response space can be drawn."""
-        return modality in self.modalities and (not self.spaces or space in self.spaces)
+    @property
+    def name(self) -> str:
+        """Name of the module and of the files that it writes."""
+        return self.plugin.name
+
+    @property
+    def caption(self) -> Path:
+        """Its caption: beside the module or, of the library, among those of the report."""
+        if self.plugin.in_library:
+            return LIBRARY / "report" / f"{self.name}.rst"
+        return self.plugin.path.with_suffix(".rst")
+
+    def applies_to(self, axis: str | None, space: str) -> bool:
+        """Whether a data set of this axis and response space can be drawn."""
+        return axis in self.axes and (not self.spaces or space in self.spaces)
 
 
-def figure_names() -> list[str]:
-    """Names of all figures: the modules of this package that declare ``INPUTS``, sorted."""
-    return sorted(p.stem for p in FOLDER.glob("*.py") if "INPUTS" in _literals(p))
+def figure_names(plugins: Plugins = LIBRARY_PLUGINS) -> list[str]:
+    """Names of all figures, sorted."""
+    return plugins.names("figures")
 
 
-def declaration(name: str) -> Declaration:
+def declaration(
+    name: str, plugins: Plugins = LIBRARY_PLUGINS, *, where: str = "figures.names"
+) -> Declaration:
     """Read the declarations of one figure.
+
+    Parameters
+    ----------
+    name
+        Name of the figure.
+    plugins
+        Where it is looked up.
+    where
+        File and key that ask for it, for error messages.
 
     Raises
     ------
+    GradbrainError
+        There is no such figure; near names are named.
     FigureError
-        If there is no such figure or it declares an input that does not exist.
+        It declares something that does not exist, or has no caption.
     """
-    path = FOLDER / f"{name}.py"
-    found = _literals(path) if path.is_file() else {}
-    if "INPUTS" not in found:
-        raise FigureError(f"unknown figure {name!r}; choose one of: {', '.join(figure_names())}")
-    missing = [key for key in ("TITLE", "MODALITIES", "SPACES") if key not in found]
-    if missing:
-        raise FigureError(f"{path}: declares no {', '.join(missing)}; add it as a literal")
-    unknown = sorted(set(found["INPUTS"]) - set(RESULTS))
-    if unknown:
-        raise FigureError(f"{path}: INPUTS names {unknown}; choose from {list(RESULTS)}")
-    return Declaration(
-        name=name,
+    plugin = plugins.find("figures", name, where=where)
+    found = _literals(plugin)
+    for key, allowed in (("INPUTS", RESULTS), ("AXES", AXES)):
+        unknown = sorted(set(found[key]) - set(allowed))
+        if unknown or not found[key]:
+            raise FigureError(
+                f"{plugin.path}: {key} is {found[key]!r}; expected some of {list(allowed)}"
+            )
+    if "hierarchy_draws" in found["INPUTS"] and "hierarchy" not in found["INPUTS"]:
+        raise FigureError(
+            f"{plugin.path}: INPUTS names 'hierarchy_draws' without 'hierarchy', whose rows they "
+            "are of; name both"
+        )
+    declared = Declaration(
+        plugin=plugin,
         title=found["TITLE"],
         inputs=found["INPUTS"],
-        modalities=found["MODALITIES"],
+        axes=found["AXES"],
         spaces=found["SPACES"],
     )
+    if not declared.caption.is_file():
+        raise FigureError(
+            f"{plugin.path}: has no caption {declared.caption}; write there, as reStructuredText, "
+            "what each axis and colour is and what to look for"
+        )
+    return declared
 
 
-def _literals(path: Path) -> dict:
-    """Module-level assignments of capital names to literals."""
-    found = {}
-    for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if not (isinstance(node, ast.Assign) and len(node.targets) == 1):
-            continue
-        target = node.targets[0]
-        if isinstance(target, ast.Name) and target.id in {
-            "TITLE",
-            "INPUTS",
-            "MODALITIES",
-            "SPACES",
-        }:
-            found[target.id] = ast.literal_eval(node.value)
+def _literals(plugin: Plugin) -> dict[str, Any]:
+    """Declarations of a module, with their types checked."""
+    found = plugin.literals()
+    missing = [key for key in ("TITLE", *_TUPLES) if key not in found]
+    if missing:
+        raise FigureError(
+            f"{plugin.path}: {', '.join(missing)}: not written as literals; planning reads them "
+            "without running the module"
+        )
+    if not isinstance(found["TITLE"], str):
+        raise FigureError(f"{plugin.path}: TITLE is {found['TITLE']!r}; expected one line of text")
+    for key, example in _TUPLES.items():
+        value = found[key]
+        if not isinstance(value, tuple) or not all(isinstance(item, str) for item in value):
+            raise FigureError(
+                f"{plugin.path}: {key} is {value!r}; expected a tuple of names, e.g. {example}"
+            )
     return found

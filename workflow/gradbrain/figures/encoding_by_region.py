@@ -11,11 +11,17 @@ from matplotlib.lines import Line2D
 from gradbrain.figures import layout, style
 from gradbrain.figures.inputs import FigureInputs, require_columns, require_rows
 from gradbrain.figures.intervals import student_interval
+from gradbrain.figures.names import Names
+from gradbrain.vocabulary.measures import UNIQUE_R2, VARIANTS
+from gradbrain.vocabulary.roles import ROI
 
 TITLE = "Encoding score by region and layer"
 INPUTS = ("scores",)
-MODALITIES = ("fmri",)
+AXES = ("roi",)
 SPACES = ()
+
+#: Width of a panel in inches, without the gap to the next.
+PANEL = 1.9
 
 COLUMNS = ["subject", "layer", "depth", "roi", "roi_rank", "value", "ceiling"]
 COLUMNS += ["ci_low", "ci_high"]
@@ -28,9 +34,9 @@ def select(inputs: FigureInputs) -> pd.DataFrame:
     score, averaged over layers; NaN where the study has too few subjects.
     """
     scores = layout.with_ceiling(layout.with_variant(inputs.table("scores")))
-    rows = scores[(scores["unit_kind"] == "roi") & scores["role"].isin(["activation", "learning"])]
-    require_rows(rows, figure="encoding_by_region", what="scores by region (fMRI data sets)")
-    keys = ["dataset", "modality", "model", "signal", "role", "variant"]
+    rows = scores[(scores["axis"] == ROI) & scores["role"].isin(layout.SHOWN)]
+    require_rows(rows, figure="encoding_by_region", what="scores by region")
+    keys = layout.KEYS
     order = [*keys, "layer_index", "roi_rank", "subject"]
     columns = [*keys, *COLUMNS, "layer_index", "distance_mm", "null_high"]
     per_subject = rows.groupby([*keys, "roi_rank", "subject"], as_index=False)["value"].mean()
@@ -43,7 +49,7 @@ def select(inputs: FigureInputs) -> pd.DataFrame:
     return rows[columns].sort_values(order, ignore_index=True)
 
 
-def plot_region_profile(data: pd.DataFrame, *, ax: Axes) -> Axes:
+def plot_region_profile(data: pd.DataFrame, *, ax: Axes, names: Names) -> Axes:
     """Draw the score per region, averaged over layers: subjects as dots, mean as a line.
 
     Behind them, where it is known, the ceiling between subjects.
@@ -55,11 +61,13 @@ def plot_region_profile(data: pd.DataFrame, *, ax: Axes) -> Axes:
         ``value`` with the interval of its mean, ``ceiling``.
     ax
         Where to draw.
+    names
+        Colours of signals.
     """
     require_columns(data, COLUMNS, figure="encoding_by_region")
     per_subject = data.pivot_table(index="subject", columns="roi_rank", values="value")
     ranks = np.asarray(per_subject.columns, dtype=float)
-    colour = style.signal_colour(data["signal"].iloc[0], data["role"].iloc[0])
+    colour = names.colour("signal", data["signal"].iloc[0])
     ax.axhline(0, color=style.FAINT, linewidth=0.8, zorder=0)
     layout.draw_ceiling(data, "roi_rank", ax=ax)
     shifts = layout.spread(len(per_subject), 0.3)
@@ -110,8 +118,8 @@ def plot_encoding_by_region(
         edgecolors="#222222",
         linewidths=0.7,
     )
-    names = data.drop_duplicates("roi_rank").set_index("roi_rank")["roi"]
-    labels = [names[rank] for rank in mean.columns]
+    regions = data.drop_duplicates("roi_rank").set_index("roi_rank")["roi"]
+    labels = [regions[rank] for rank in mean.columns]
     long = len(labels) > 5 or max(map(len, labels)) > 3
     ax.set_xticks(
         range(len(labels)),
@@ -129,38 +137,42 @@ def plot_encoding_by_region(
     return ax
 
 
-def figure(data: pd.DataFrame) -> Figure:
+def figure(data: pd.DataFrame, names: Names) -> Figure:
     """Arrange a row per data set and model, a column per quantity."""
     require_columns(data, COLUMNS, figure="encoding_by_region")
-    n_columns = len(layout.quantities(data))
+    n_columns = len(layout.quantities(data, names))
     return layout.figure_of_blocks(
-        layout.blocks(data), _draw_block, width=1.4 + 2.1 * n_columns, height=3.7
+        layout.blocks(data, names),
+        _draw_block,
+        names,
+        width=1.4 + (PANEL + 0.2) * n_columns,
+        height=3.7,
     )
 
 
-def _draw_block(row: SubFigure, block: layout.Block) -> None:
-    quantities = layout.quantities(block.data)
+def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
+    quantities = layout.quantities(block.data, names)
     axes = row.subplots(2, len(quantities), squeeze=False, sharex="col", height_ratios=(1, 1.5))
     # Regions are drawn at consecutive places even where ranks have gaps.
     ranks = {rank: place for place, rank in enumerate(sorted(set(block.data["roi_rank"])))}
     placed = block.data.assign(roi_rank=block.data["roi_rank"].map(ranks))
-    for variant, measure in (("raw", "r"), ("unique", "unique_r2")):
+    for variant, measure in VARIANTS.items():
         columns = [i for i, quantity in enumerate(quantities) if quantity.variant == variant]
         if not columns:
             continue
         rows = placed[placed["variant"] == variant]
-        smallest = layout.UNIQUE_RANGE if variant == "unique" else (0.0, 1e-6)
+        smallest = layout.UNIQUE_RANGE if measure is UNIQUE_R2 else (0.0, 1e-6)
         high = max(rows.groupby(["signal", "depth", "roi_rank"])["value"].mean().max(), smallest[1])
         for i in columns:
             part = layout.of_quantity(placed, quantities[i])
-            plot_region_profile(part, ax=axes[0, i])
+            plot_region_profile(part, ax=axes[0, i], names=names)
             plot_encoding_by_region(part, ax=axes[1, i], high=high)
-            axes[0, i].set_title(quantities[i].label)
+            axes[0, i].set_title(quantities[i].title(names, PANEL))
             axes[0, i].tick_params(labelbottom=False)
             if i > 0:
                 axes[1, i].tick_params(labelleft=False)
         layout.share_limits(list(axes[0, columns]), at_least=smallest)
-        axes[0, columns[0]].set_ylabel(style.MEASURE_LABELS[measure])
+        axes[0, columns[0]].set_ylabel(measure.label)
         bar = row.colorbar(
             axes[1, columns[-1]].images[0],
             ax=axes[1, columns[-1]],
@@ -171,7 +183,7 @@ def _draw_block(row: SubFigure, block: layout.Block) -> None:
         )
         bar.outline.set_visible(False)
         bar.ax.tick_params(labelsize=6.5)
-        bar.set_label(style.MEASURE_LABELS[measure], fontsize=7)
+        bar.set_label(measure.label, fontsize=7)
     axes[1, 0].set_ylabel("layer (relative depth)")
     handles = [
         layout.subject_handle(),

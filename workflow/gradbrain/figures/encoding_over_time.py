@@ -1,4 +1,4 @@
-"""When each layer predicts MEG responses: activation, learning signal, unique part."""
+"""When each layer predicts responses: activation, learning signal, unique part."""
 
 from __future__ import annotations
 
@@ -9,11 +9,17 @@ from matplotlib.figure import Figure, SubFigure
 
 from gradbrain.figures import layout, style
 from gradbrain.figures.inputs import FigureInputs, require_columns, require_rows
+from gradbrain.figures.names import Names
+from gradbrain.vocabulary.measures import UNIQUE_R2, VARIANTS
+from gradbrain.vocabulary.roles import TIME
 
 TITLE = "Encoding score over time and layer"
 INPUTS = ("scores",)
-MODALITIES = ("meg",)
+AXES = ("time",)
 SPACES = ()
+
+#: Width of a panel in inches, without the gap to the next.
+PANEL = 2.2
 
 COLUMNS = ["subject", "layer", "depth", "time", "value", "null_high", "ceiling"]
 
@@ -21,9 +27,9 @@ COLUMNS = ["subject", "layer", "depth", "time", "value", "null_high", "ceiling"]
 def select(inputs: FigureInputs) -> pd.DataFrame:
     """Scores per subject, layer and time, averaged over sensors."""
     scores = layout.with_ceiling(layout.with_variant(inputs.table("scores")))
-    rows = scores[(scores["unit_kind"] == "time") & scores["role"].isin(["activation", "learning"])]
-    require_rows(rows, figure="encoding_over_time", what="scores over time (MEG data sets)")
-    keys = ["dataset", "modality", "model", "signal", "role", "variant", "onset_source"]
+    rows = scores[(scores["axis"] == TIME) & scores["role"].isin(layout.SHOWN)]
+    require_rows(rows, figure="encoding_over_time", what="scores over time")
+    keys = [*layout.KEYS, "onset_source"]
     order = [*keys, "layer_index", "time", "subject"]
     return rows[[*keys, *COLUMNS, "layer_index"]].sort_values(order, ignore_index=True)
 
@@ -70,29 +76,33 @@ def plot_encoding_over_time(data: pd.DataFrame, *, ax: Axes) -> Axes:
     return ax
 
 
-def figure(data: pd.DataFrame) -> Figure:
+def figure(data: pd.DataFrame, names: Names) -> Figure:
     """Arrange a row per data set and model, a column per quantity."""
     require_columns(data, [*COLUMNS, "onset_source"], figure="encoding_over_time")
-    n_columns = len(layout.quantities(data))
+    n_columns = len(layout.quantities(data, names))
     return layout.figure_of_blocks(
-        layout.blocks(data), _draw_block, width=1.4 + 2.4 * n_columns, height=2.3
+        layout.blocks(data, names),
+        _draw_block,
+        names,
+        width=1.4 + (PANEL + 0.2) * n_columns,
+        height=2.3,
     )
 
 
-def _draw_block(row: SubFigure, block: layout.Block) -> None:
-    quantities = layout.quantities(block.data)
+def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
+    quantities = layout.quantities(block.data, names)
     axes = row.subplots(1, len(quantities), squeeze=False)[0]
-    for variant, measure in (("raw", "r"), ("unique", "unique_r2")):
+    for variant, measure in VARIANTS.items():
         columns = [i for i, quantity in enumerate(quantities) if quantity.variant == variant]
         if not columns:
             continue
         for i in columns:
             plot_encoding_over_time(layout.of_quantity(block.data, quantities[i]), ax=axes[i])
-            axes[i].set_title(quantities[i].label)
+            axes[i].set_title(quantities[i].title(names, PANEL))
             axes[i].set_xlabel(layout.time_label(block.data))
         layout.share_limits(
             [axes[i] for i in columns],
-            at_least=layout.UNIQUE_RANGE if variant == "unique" else None,
+            at_least=layout.UNIQUE_RANGE if measure is UNIQUE_R2 else None,
         )
-        axes[columns[0]].set_ylabel(style.MEASURE_LABELS[measure])
+        axes[columns[0]].set_ylabel(measure.label)
     layout.depth_colourbar(row, axes)

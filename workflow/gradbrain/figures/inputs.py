@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -11,21 +11,16 @@ import xarray as xr
 
 from gradbrain.config.schema import StatisticsSettings
 from gradbrain.figures.declarations import FigureError
-from gradbrain.store import open_store, read_table
-from gradbrain.store.columns import (
-    CLAIM_COLUMNS,
-    HIERARCHY_COLUMNS,
-    JOINED_SCORE_COLUMNS,
-    RSA_COLUMNS,
-)
+from gradbrain.figures.names import Names, as_text
+from gradbrain.store import Statistics, open_tree, read_statistics, read_table
 
-#: Columns of each kind of table.
-COLUMNS_OF = {
-    "scores": JOINED_SCORE_COLUMNS,
-    "hierarchy": HIERARCHY_COLUMNS,
-    "rsa": RSA_COLUMNS,
-    "claims": CLAIM_COLUMNS,
-}
+#: Columns of text: a table without any text in one of them is read as if it held numbers there.
+TEXT = (
+    *("study", "dataset", "subject", "modality", "axis", "model", "layer"),
+    *("signal", "role", "rule", "objective", "measure", "variant", "statistic", "unit"),
+    *("roi", "onset_source", "best_layer", "control", "coverage"),
+    *("prediction", "inference", "verdict", "reason", "direction", "figure", "source", "sentence"),
+)
 
 
 @dataclass(frozen=True)
@@ -38,8 +33,12 @@ class FigureInputs:
         Name of the study; rows of other studies are refused.
     scores, hierarchy, rsa, claims
         Files of the tidy tables; those of several models are joined.
+    hierarchy_draws
+        Stores of the draws behind `hierarchy`, in the same order.
     maps
         Stores of kind ``maps``, one per model.
+    names
+        What is shown to readers of models, signals, data sets and modalities.
     settings
         Section ``statistics`` of the study: margins and the primary definition of best layer.
     """
@@ -47,9 +46,11 @@ class FigureInputs:
     study: str
     scores: Sequence[Path] = ()
     hierarchy: Sequence[Path] = ()
+    hierarchy_draws: Sequence[Path] = ()
     rsa: Sequence[Path] = ()
     claims: Sequence[Path] = ()
     maps: Sequence[Path] = ()
+    names: Names = field(default_factory=Names)
     settings: StatisticsSettings = field(
         default_factory=lambda: StatisticsSettings.model_validate({})
     )
@@ -69,26 +70,23 @@ class FigureInputs:
         StoreError
             If a file is missing or lacks a column.
         """
-        paths: Sequence[Path] = getattr(self, kind)
-        if not paths:
-            raise FigureError(
-                f"this figure needs the table {kind!r}: pass --{kind} FILE [FILE ...]"
-            )
-        tables = [read_table(path, COLUMNS_OF[kind]) for path in paths]
-        frame = pd.concat(tables, ignore_index=True)
-        if "study" in frame:
-            others = sorted(set(frame["study"].astype(str)) - {self.study})
-            if others:
-                raise FigureError(
-                    f"the {kind} tables hold rows of study {others}, expected {self.study!r} only; "
-                    f"pass tables below results/{self.study}/"
-                )
-        for column in ("signal", "roi", "dataset", "model", "subject", "layer", "variant"):
-            if column in frame:
-                frame[column] = frame[column].astype(object).where(frame[column].notna(), "")
-        return frame
+        tables = [read_table(path, kind=kind) for path in self._paths(kind)]
+        return self._checked(kind, pd.concat(tables, ignore_index=True))
 
-    def map_stores(self) -> list[xr.Dataset]:
+    def statistics(self) -> Statistics:
+        """Read and join the statistics of the hierarchy, with their draws.
+
+        Raises
+        ------
+        FigureError
+            If tables or stores of draws were not given, or are of another study.
+        StoreError
+            If a file is missing or unreadable, or a store is not that of its table.
+        """
+        found = read_statistics(self._paths("hierarchy"), self._paths("hierarchy_draws"))
+        return replace(found, table=self._checked("hierarchy", found.table))
+
+    def map_stores(self) -> list[xr.DataTree]:
         """Open the map stores, one per model.
 
         Raises
@@ -96,9 +94,32 @@ class FigureInputs:
         FigureError
             If none was given.
         """
-        if not self.maps:
-            raise FigureError("this figure needs map stores: pass --maps FOLDER [FOLDER ...]")
-        return [open_store(path, kind="maps") for path in self.maps]
+        return [open_tree(path, kind="maps") for path in self._paths("maps")]
+
+    def _paths(self, kind: str) -> Sequence[Path]:
+        paths: Sequence[Path] = getattr(self, kind)
+        if not paths:
+            option = kind.replace("_", "-")
+            raise FigureError(
+                f"this figure needs results of kind {kind!r}: pass --{option} PATH [PATH ...]"
+            )
+        return paths
+
+    def _checked(self, kind: str, frame: pd.DataFrame) -> pd.DataFrame:
+        """A table with its text as text, or an error if it is of another study."""
+        frame = with_text(frame)
+        others = sorted(set(frame["study"]) - {self.study}) if "study" in frame else []
+        if others:
+            raise FigureError(
+                f"the {kind} tables hold rows of study {others}, expected {self.study!r} only; "
+                f"pass tables below results/{self.study}/"
+            )
+        return frame
+
+
+def with_text(frame: pd.DataFrame) -> pd.DataFrame:
+    """Make the columns of text of a table hold text alone."""
+    return frame.assign(**{name: as_text(frame[name]) for name in TEXT if name in frame})
 
 
 def require_rows(frame: pd.DataFrame, *, figure: str, what: str) -> pd.DataFrame:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy import stats
 
 from gradbrain.config.schema import StatisticsSettings
@@ -22,6 +23,7 @@ def enough_subjects(n: int, settings: StatisticsSettings) -> bool:
 
 def with_bootstrap_interval(
     rows: pd.DataFrame,
+    boot: NDArray[np.float64],
     by: Sequence[str],
     settings: StatisticsSettings,
     *,
@@ -35,8 +37,11 @@ def with_bootstrap_interval(
     Parameters
     ----------
     rows
-        Rows of the hierarchy table, one per subject and group, with ``value``,
-        ``value_at_units`` and ``boot``.
+        Some rows of the table of statistics, one per subject and group, with ``value`` and
+        ``value_at_units``; their index is that of the whole table.
+    boot
+        Draws of the whole table, shape ``(n_rows, n_draws)``, as ``FigureInputs.statistics`` has
+        them.
     by
         Columns that name a group, over whose rows the mean runs.
     settings
@@ -53,31 +58,34 @@ def with_bootstrap_interval(
     for _, group in rows.groupby(list(by), sort=False):
         # Not everybody has a best layer or a peak: those who have one are the sample.
         if enough_subjects(int(np.isfinite(group["value"]).sum()), settings):
-            bounds.loc[group.index] = bootstrap_interval(group, settings, within=within)
+            bounds.loc[group.index] = bootstrap_interval(group, boot, settings, within=within)
     return rows.assign(**bounds)
 
 
 def bootstrap_interval(
-    rows: pd.DataFrame, settings: StatisticsSettings, *, within: tuple[float, float]
+    rows: pd.DataFrame,
+    boot: NDArray[np.float64],
+    settings: StatisticsSettings,
+    *,
+    within: tuple[float, float],
 ) -> tuple[float, float]:
     """95 % percentile interval of the mean of ``value`` over the rows; NaN without draws.
 
     Parameters
     ----------
     rows
-        One row per subject, as for :func:`with_bootstrap_interval`, in the order of the table of
-        claims (by subject): the seed gives the same replicates.
-    settings, within
+        One row per subject, as for :func:`with_bootstrap_interval`; they are taken by subject, as
+        the claims do: the seed gives the same replicates.
+    boot, settings, within
         As for :func:`with_bootstrap_interval`.
     """
     known = rows[np.isfinite(rows["value"].to_numpy(dtype=float))].sort_values("subject")
-    draws = [np.atleast_1d(np.asarray(boot, dtype=float)) for boot in known["boot"]]
-    n_draws = min(map(len, draws), default=0)
+    n_draws = boot.shape[1]
     if len(known) < 2 or not n_draws:
         return np.nan, np.nan
     # Draws are those of region or time means, the value may be that of targets.
     shift = (known["value"] - known["value_at_units"]).to_numpy(dtype=float)
-    table = np.clip(np.stack([d[:n_draws] for d in draws]) + shift[:, None], *within)
+    table = np.clip(boot[known.index] + shift[:, None], *within)
     random = np.random.default_rng(settings.seed)
     subjects = random.integers(len(table), size=(settings.n_boot, len(table)))
     replicates = table[subjects, random.integers(n_draws, size=(settings.n_boot, 1))]

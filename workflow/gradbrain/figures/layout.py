@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,21 @@ from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
 from gradbrain.figures import style
+from gradbrain.figures.names import Names
+from gradbrain.vocabulary.measures import VARIANT_OF, VARIANTS, Variant
+from gradbrain.vocabulary.roles import ACTIVATION, LEARNING, ROLES
+
+#: Columns that say which signal of which model on which data set a row is about.
+SOURCE = ["dataset", "modality", "axis", "model", "signal", "role", "rule", "objective"]
+#: The same, and whether the row is of the signal alone or of its unique part.
+KEYS = [*SOURCE, "variant"]
+#: Letters of a panel's title that fit into an inch.
+LETTERS_PER_INCH = 17
+_UNIQUE = style.VARIANT_LABELS["unique"]
+#: Words that no line of a title breaks, with plain and with unbreakable spaces.
+KEPT_TOGETHER = (_UNIQUE, _UNIQUE.replace(" ", "\N{NO-BREAK SPACE}"))
+#: Roles of what most figures show; controls have a figure of their own.
+SHOWN = (ACTIVATION, LEARNING)
 
 
 @dataclass(frozen=True)
@@ -24,12 +40,17 @@ class Quantity:
 
     signal: str
     role: str
-    variant: str
+    variant: Variant
 
-    @property
-    def label(self) -> str:
+    def label(self, names: Names) -> str:
         """Title for readers."""
-        return style.quantity_label(self.signal, self.variant)
+        return names.quantity_label(self.signal, self.variant)
+
+    def title(self, names: Names, width: float) -> str:
+        """Title of a panel, in lines that are no wider than it (inches)."""
+        # The words for the variant stay together.
+        label = self.label(names).replace(*KEPT_TOGETHER)
+        return textwrap.fill(label, int(LETTERS_PER_INCH * width)).replace(*KEPT_TOGETHER[::-1])
 
 
 @dataclass(frozen=True)
@@ -38,10 +59,10 @@ class Block:
 
     Attributes
     ----------
+    dataset, model, modality
+        Names.
     data
         The rows of this data set and model.
-    title
-        Both names, for readers.
     """
 
     dataset: str
@@ -49,36 +70,35 @@ class Block:
     modality: str
     data: pd.DataFrame
 
-    @property
-    def title(self) -> str:
-        """Both names, for readers."""
-        return f"{style.dataset_label(self.dataset)}  ·  {style.model_label(self.model)}"
+    def title(self, names: Names) -> str:
+        """Names of data set and model, for readers."""
+        dataset = names.dataset_label(self.dataset, self.modality)
+        return f"{dataset}  ·  {names.label('model', self.model)}"
 
 
-def blocks(data: pd.DataFrame) -> list[Block]:
-    """Split a tidy table into data sets and models, in the order of the style."""
+def blocks(data: pd.DataFrame, names: Names) -> list[Block]:
+    """Split a tidy table into data sets and models, in the order of the names."""
     modality_of = dict(zip(data["dataset"], data["modality"], strict=True))
+    axis_of = dict(zip(data["dataset"], data["axis"], strict=True))
     found = []
-    for dataset in style.order_datasets(modality_of):
+    for dataset in names.order_datasets(axis_of):
         of_dataset = data[data["dataset"] == dataset]
-        for model in style.order_models(of_dataset["model"]):
+        for model in names.order_models(of_dataset["model"]):
             rows = of_dataset[of_dataset["model"] == model]
             found.append(Block(dataset, model, modality_of[dataset], rows))
     return found
 
 
-def quantities(
-    data: pd.DataFrame, *, roles: Sequence[str] = ("activation", "learning")
-) -> list[Quantity]:
+def quantities(data: pd.DataFrame, names: Names, *, roles: Sequence[str] = SHOWN) -> list[Quantity]:
     """Quantities of a table with columns signal, role, variant: all raw ones, then unique ones."""
     present = data[["signal", "role", "variant"]].drop_duplicates()
     present = present[present["role"].isin(roles)]
     role_of = dict(zip(present["signal"], present["role"], strict=True))
     pairs = set(zip(present["signal"], present["variant"], strict=True))
-    signals = style.order_signals(role_of, role_of)
+    signals = names.order_signals(role_of, role_of)
     return [
         Quantity(signal, role_of[signal], variant)
-        for variant in ("raw", "unique")
+        for variant in VARIANTS
         for signal in signals
         if (signal, variant) in pairs
     ]
@@ -92,12 +112,13 @@ def of_quantity(data: pd.DataFrame, quantity: Quantity) -> pd.DataFrame:
 def with_variant(scores: pd.DataFrame) -> pd.DataFrame:
     """Keep what figures show of a scores table and name it by variant.
 
+    That is the signals, without what they are held against (the baseline and its nuisance bands):
     ``raw`` is Pearson r of a signal alone, ``unique`` the unique R² of a signal that is not the
     activation.
     """
-    variant = scores["measure"].map({"r": "raw", "unique_r2": "unique"})
-    unique_of_activation = (variant == "unique") & (scores["role"] == "activation")
-    keep = variant.notna() & ~unique_of_activation & (scores["signal"] != "all_activations")
+    variant = scores["measure"].map(VARIANT_OF)
+    unique_of_activation = (variant == "unique") & (scores["role"] == ACTIVATION)
+    keep = variant.notna() & ~unique_of_activation & scores["role"].isin(ROLES)
     return scores[keep].assign(variant=variant[keep])
 
 
@@ -154,7 +175,8 @@ def draw_ceiling(data: pd.DataFrame, unit: str, *, ax: Axes, scale: float = 1.0)
 
 def figure_of_blocks(
     items: Sequence[Block],
-    draw: Callable[[SubFigure, Block], None],
+    draw: Callable[[SubFigure, Block, Names], None],
+    names: Names,
     *,
     width: float,
     height: float,
@@ -167,14 +189,16 @@ def figure_of_blocks(
         The blocks, from top to bottom.
     draw
         Draws one block into its row.
+    names
+        What is shown to readers.
     width, height
         Size of a row in inches, its title included.
     """
     figure = Figure(figsize=(width, height * len(items)), layout="constrained")
     rows = figure.subfigures(len(items), 1, squeeze=False, hspace=0.03)[:, 0]
     for row, block in zip(rows, items, strict=True):
-        row.suptitle(block.title, x=0.01, ha="left", fontsize=9.5, fontweight="bold")
-        draw(row, block)
+        row.suptitle(block.title(names), x=0.01, ha="left", fontsize=9.5, fontweight="bold")
+        draw(row, block, names)
     return figure
 
 

@@ -1,17 +1,38 @@
-"""Read the stores of per-target maps: one data set at a time, with plain names."""
+"""Read the stores of per-target maps: one data set at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from gradbrain.figures import layout
 from gradbrain.figures.declarations import FigureError
+from gradbrain.vocabulary.measures import VARIANT_OF
+from gradbrain.vocabulary.roles import ACTIVATION, LEARNING
 
-_VARIANTS = {"r": "raw", "unique_r2": "unique"}
+#: Attributes of the group of a data set that figures need.
+ATTRIBUTES = ("modality", "axis", "space")
+
+
+@dataclass(frozen=True)
+class SignalMap:
+    """Scores of one signal, alone or its unique part, on one data set.
+
+    Attributes
+    ----------
+    identity
+        Data set, modality, axis, model, signal with role, rule and objective, and variant: the
+        columns that name it in a table.
+    score
+        Dimensions ``layer`` and ``target``, or ``layer``, ``time`` and ``sensor``; NaN where
+        unknown.
+    """
+
+    identity: Mapping[str, str]
+    score: xr.DataArray
 
 
 @dataclass(frozen=True)
@@ -20,62 +41,82 @@ class DatasetMaps:
 
     Attributes
     ----------
-    dataset, model, modality
+    dataset, model
         Names.
-    space
-        Where targets live: ``fsaverage5``, ``sensors``, ``virtual`` and the like.
+    attrs
+        Attributes of the group: ``modality``, ``axis``, ``space`` and others.
     depth
         Relative depth of each layer, shape ``(n_layers,)``.
-    quantities
-        Activation and learning signals that the store holds, raw ones first.
-    score
-        Dimensions ``quantity`` (``signal/variant``), ``layer``, ``target``.
-    onset_source
-        What told when images came on; ``""`` where there is one onset.
-    coordinates
-        Name to array of shape ``(n_targets,)``, e.g. ``vertex``, ``time``, ``sensor_x``.
+    layers
+        Names of the layers, in the same order.
+    maps
+        The group: ``score`` with its coordinates.
     """
 
     dataset: str
     model: str
-    modality: str
-    space: str
+    attrs: Mapping[str, Any]
     depth: np.ndarray
-    quantities: list[layout.Quantity]
-    score: xr.DataArray
-    coordinates: dict[str, np.ndarray]
-    onset_source: str = ""
+    layers: tuple[str, ...]
+    maps: xr.Dataset
+
+    @property
+    def space(self) -> str:
+        """Where targets live: ``fsaverage5``, ``sensors``, ``virtual`` and the like."""
+        return str(self.attrs["space"])
 
     def coordinate(self, name: str) -> np.ndarray:
-        """Values of a coordinate, shape ``(n_targets,)``.
+        """Values of a coordinate, e.g. ``vertex``, ``time``, ``sensor_x``.
 
         Raises
         ------
         FigureError
             If the store does not have it.
         """
-        if name not in self.coordinates:
+        if name not in self.maps.coords:
             raise FigureError(
                 f"maps store of {self.model}: data set {self.dataset!r} has no coordinate "
-                f"{name!r}; it has {sorted(self.coordinates)}"
+                f"{name!r}; it has {sorted(map(str, self.maps.coords))}"
             )
-        return self.coordinates[name]
+        return self.maps[name].values
 
-    def of(self, quantity: layout.Quantity) -> np.ndarray:
-        """Scores of one quantity, shape ``(n_layers, n_targets)``; NaN where unknown."""
-        part = self.score.sel(quantity=f"{quantity.signal}/{quantity.variant}")
-        return part.transpose("layer", "target").values
+    def signals(self) -> Iterator[SignalMap]:
+        """Go through activation and learning signals: r of each alone, then unique parts.
+
+        What holds no score at all is left out: an activation has no unique part.
+        """
+        along = [self.maps[name].values for name in ("signal", "role", "rule", "objective")]
+        score = self.maps["score"].load()
+        for j, measure in enumerate(map(str, self.maps["measure"].values)):
+            for i, (signal, role, rule, objective) in enumerate(zip(*along, strict=True)):
+                part = score.isel(signal=i, measure=j, drop=True)
+                if (
+                    measure not in VARIANT_OF
+                    or role not in (ACTIVATION, LEARNING)
+                    or not np.isfinite(part.values).any()
+                ):
+                    continue
+                identity = {
+                    "dataset": self.dataset,
+                    "modality": str(self.attrs["modality"]),
+                    "axis": str(self.attrs["axis"]),
+                    "model": self.model,
+                    "signal": str(signal),
+                    "role": str(role),
+                    "rule": str(rule),
+                    "objective": str(objective),
+                    "variant": VARIANT_OF[measure],
+                }
+                yield SignalMap(identity, part)
 
 
-def dataset_maps(store: xr.Dataset, study: str) -> Iterator[DatasetMaps]:
+def dataset_maps(tree: xr.DataTree, study: str) -> Iterator[DatasetMaps]:
     """Go through the data sets of a maps store.
 
     Parameters
     ----------
-    store
-        A store of kind ``maps``: per data set ``d`` the variable
-        ``score_<d>(layer, map_signal, map_measure, target_<d>)`` and coordinates named
-        ``<coordinate>_<d>``.
+    tree
+        A store of kind ``maps``: a group for each data set.
     study
         The study to which it must belong.
 
@@ -84,57 +125,25 @@ def dataset_maps(store: xr.Dataset, study: str) -> Iterator[DatasetMaps]:
     FigureError
         If the store is of another study or lacks what figures need.
     """
-    found = store.attrs.get("study", study)
+    found = tree.attrs.get("study", study)
     if found != study:
         raise FigureError(f"maps store of study {found!r}; expected {study!r}")
-    missing = [name for name in ("model", "roles", "datasets") if name not in store.attrs]
-    if missing or "depth" not in store.coords:
-        missing += [] if "depth" in store.coords else ["depth(layer)"]
+    missing = [] if "model" in tree.attrs else ["model"]
+    missing += [name for name in ("layer", "depth") if name not in tree.coords]
+    if missing:
         raise FigureError(f"maps store: lacks {missing}; build it again with collect_maps")
-    for name in sorted(map(str, store.data_vars)):
-        if name.startswith("score_"):
-            yield _one_dataset(store, name.removeprefix("score_"))
-
-
-def _one_dataset(store: xr.Dataset, dataset: str) -> DatasetMaps:
-    target = f"target_{dataset}"
-    suffix = f"_{dataset}"
-    coordinates = {
-        str(name).removesuffix(suffix): store[name].values
-        for name in store.coords
-        if str(name).endswith(suffix) and store[name].dims == (target,)
-    }
-    score = store[f"score_{dataset}"].load()
-    roles = store.attrs["roles"]
-    about = store.attrs["datasets"].get(dataset, {})
-    if not {"modality", "space"} <= set(about):
-        raise FigureError(
-            f"maps store: its attribute datasets says {about} about {dataset!r}; expected modality "
-            "and space; build it again with collect_maps"
+    for dataset, group in sorted(tree.children.items()):
+        lacking = [name for name in ATTRIBUTES if name not in group.attrs]
+        if lacking:
+            raise FigureError(
+                f"maps store of {tree.attrs['model']}: its group {dataset!r} does not say "
+                f"{', '.join(lacking)}; build it again with collect_maps"
+            )
+        yield DatasetMaps(
+            dataset=dataset,
+            model=str(tree.attrs["model"]),
+            attrs={str(name): value for name, value in group.attrs.items()},
+            depth=np.asarray(tree.coords["depth"].values, dtype=float),
+            layers=tuple(map(str, tree.coords["layer"].values)),
+            maps=group.to_dataset(),
         )
-    keys, parts, quantities = [], [], []
-    for measure, variant in _VARIANTS.items():
-        for signal in map(str, store["map_signal"].values):
-            role = roles.get(signal, "learning")
-            part = score.sel(map_signal=signal, map_measure=measure)
-            # An activation has no unique part, and a masked target no score.
-            if role == "control" or not np.isfinite(part.values).any():
-                continue
-            quantities.append(layout.Quantity(signal, role, variant))
-            keys.append(f"{signal}/{variant}")
-            parts.append(part.drop_vars(["map_signal", "map_measure"]))
-    if not parts:
-        raise FigureError(f"maps store: score_{dataset} holds no finite value")
-    joined = xr.concat(parts, dim="quantity", coords="minimal", compat="override")
-    joined = joined.assign_coords(quantity=keys).rename({target: "target"})
-    return DatasetMaps(
-        dataset=dataset,
-        model=str(store.attrs["model"]),
-        modality=about["modality"],
-        space=about["space"],
-        depth=np.asarray(store["depth"].values, dtype=float),
-        quantities=quantities,
-        score=joined,
-        coordinates=coordinates,
-        onset_source=about.get("onset_source", ""),
-    )

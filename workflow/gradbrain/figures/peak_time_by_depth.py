@@ -11,10 +11,12 @@ from gradbrain.figures import layout, style
 from gradbrain.figures.declarations import FigureError
 from gradbrain.figures.inputs import FigureInputs, require_columns, require_rows
 from gradbrain.figures.intervals import with_bootstrap_interval
+from gradbrain.figures.names import Names
+from gradbrain.vocabulary.roles import ACTIVATION, LEARNING
 
 TITLE = "Peak time by depth of layer"
-INPUTS = ("hierarchy",)
-MODALITIES = ("meg",)
+INPUTS = ("hierarchy", "hierarchy_draws")
+AXES = ("time",)
 SPACES = ()
 
 COLUMNS = ["subject", "layer", "depth", "peak_time_ms", "ci_low", "ci_high", "temporal_r"]
@@ -30,14 +32,16 @@ def select(inputs: FigureInputs) -> pd.DataFrame:
     ``ci_high`` are the interval of the mean over subjects, ``r_low`` and ``r_high`` that of the
     temporal score, the one that its claim has; NaN where the study has too few subjects.
     """
-    table = inputs.table("hierarchy")
-    keys = ["dataset", "modality", "model", "signal", "role", "variant", "onset_source"]
-    shown = table["role"].isin(["activation", "learning"])
+    statistics = inputs.statistics()
+    table, boot = statistics.table, statistics.boot
+    keys = [*layout.KEYS, "onset_source"]
+    shown = table["role"].isin(layout.SHOWN)
     peaks = table[shown & (table["statistic"] == "peak_time") & table["value"].notna()]
-    require_rows(peaks, figure="peak_time_by_depth", what="peak times of layers (MEG data sets)")
-    peaks = with_bootstrap_interval(peaks, [*keys, "layer"], inputs.settings)
+    require_rows(peaks, figure="peak_time_by_depth", what="peak times of layers")
+    peaks = with_bootstrap_interval(peaks, boot, [*keys, "layer"], inputs.settings)
     temporal = with_bootstrap_interval(
         table[shown & (table["statistic"] == "temporal_r")],
+        boot,
         keys,
         inputs.settings,
         within=(-1.0, 1.0),
@@ -66,7 +70,7 @@ def _milliseconds(peaks: pd.DataFrame) -> pd.Series:
     return factor
 
 
-def plot_peak_time_by_depth(data: pd.DataFrame, *, ax: Axes) -> Axes:
+def plot_peak_time_by_depth(data: pd.DataFrame, *, ax: Axes, names: Names) -> Axes:
     """Draw peak time over depth: subjects as dots, their mean as a line.
 
     Parameters
@@ -78,15 +82,17 @@ def plot_peak_time_by_depth(data: pd.DataFrame, *, ax: Axes) -> Axes:
     ax
         Where to draw. The raw score of a learning signal is dashed with open marks, its unique
         part solid with filled ones. Fewer than three layers are not joined by lines.
+    names
+        Colours of signals.
     """
     require_columns(data, COLUMNS, figure="peak_time_by_depth")
-    quantities = layout.quantities(data)
+    quantities = layout.quantities(data, names)
     # Side by side, so that quantities that peak together are told apart.
     shifts = layout.spread(len(quantities), _dodge(data))
     for quantity, shift in zip(quantities, shifts, strict=True):
         part = layout.of_quantity(data, quantity)
-        colour = style.signal_colour(quantity.signal, quantity.role)
-        hollow = quantity.role == "learning" and quantity.variant == "raw"
+        colour = names.colour("signal", quantity.signal)
+        hollow = quantity.role == LEARNING and quantity.variant == "raw"
         means = layout.means_by(part, "depth", "peak_time_ms")
         joined = len(means) >= FEWEST_LAYERS
         for _, line in part.groupby("subject"):
@@ -124,8 +130,8 @@ def _dodge(data: pd.DataFrame) -> float:
 
 def legend_text(part: pd.DataFrame, quantity: layout.Quantity) -> str:
     """Name of a quantity, and its temporal score with its interval where there is one."""
-    name = "activation" if quantity.role == "activation" else style.VARIANT_LABELS[quantity.variant]
-    if quantity.role == "learning":
+    name = "activation" if quantity.role == ACTIVATION else style.VARIANT_LABELS[quantity.variant]
+    if quantity.role == LEARNING:
         name = f"signal, {name}" if quantity.variant == "unique" else f"signal {name}"
     subjects = part.drop_duplicates("subject")
     if subjects["temporal_r"].isna().all():
@@ -137,28 +143,31 @@ def legend_text(part: pd.DataFrame, quantity: layout.Quantity) -> str:
     return f"{text}, n = {subjects['temporal_r'].notna().sum()}"
 
 
-def figure(data: pd.DataFrame) -> Figure:
+def figure(data: pd.DataFrame, names: Names) -> Figure:
     """Arrange a row per data set and model, a column per learning signal."""
     require_columns(data, COLUMNS, figure="peak_time_by_depth")
-    n_columns = max(len(_learning_signals(block.data)) for block in layout.blocks(data))
+    items = layout.blocks(data, names)
+    n_columns = max(len(_panel_signals(block.data, names)) for block in items)
     return layout.figure_of_blocks(
-        layout.blocks(data), _draw_block, width=max(6.2, 5.0 * n_columns), height=3.0
+        items, _draw_block, names, width=max(6.2, 5.0 * n_columns), height=3.0
     )
 
 
-def _learning_signals(data: pd.DataFrame) -> list[str]:
-    learning = data[data["role"] == "learning"]["signal"]
-    roles = dict.fromkeys(learning, "learning")
-    return style.order_signals(learning, roles) or ["activation"]
+def _panel_signals(data: pd.DataFrame, names: Names) -> list[str]:
+    """Learning signals, each with a panel of its own; the activation where there are none."""
+    role_of = dict(zip(data["signal"], data["role"], strict=True))
+    learning = [signal for signal, role in role_of.items() if role == LEARNING]
+    return names.order_signals(learning or role_of, role_of)
 
 
-def _draw_block(row: SubFigure, block: layout.Block) -> None:
-    signals = _learning_signals(block.data)
+def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
+    signals = _panel_signals(block.data, names)
     axes = row.subplots(1, len(signals), squeeze=False, sharey=True)[0]
     for ax, signal in zip(axes, signals, strict=True):
-        panel = block.data[block.data["signal"].isin(["activation", signal])]
-        plot_peak_time_by_depth(panel, ax=ax)
-        ax.set_title(style.signal_label(signal))
+        own = block.data["signal"] == signal
+        panel = block.data[own | (block.data["role"] == ACTIVATION)]
+        plot_peak_time_by_depth(panel, ax=ax, names=names)
+        ax.set_title(names.label("signal", signal))
         ax.set_xlabel("relative depth of layer")
         _add_legend(panel, ax=ax)
     axes[0].set_ylabel(layout.time_label(block.data, of="peak time"))

@@ -12,7 +12,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,16 +21,22 @@ from docutils.core import publish_parts
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from gradbrain.config.plugins import Plugins
 from gradbrain.figures import style
 from gradbrain.figures.claims_overview import (
     cell_text,
     explanations,
+    overview_cells,
     overview_columns,
     overview_rows,
 )
-from gradbrain.figures.declarations import FOLDER, FigureError, declaration
+from gradbrain.figures.declarations import FigureError, declaration
+from gradbrain.figures.inputs import with_text
+from gradbrain.figures.names import Names
 from gradbrain.store import open_store, read_table
-from gradbrain.store.columns import CLAIM_COLUMNS
+from gradbrain.vocabulary import reasons
+
+FOLDER = Path(__file__).resolve().parent
 
 #: Figures in the order of the argument; others follow by name.
 FIGURE_ORDER = (
@@ -90,9 +95,11 @@ def render_report(
     study: str,
     config: Path,
     claims: Path,
+    entries: Path,
     figures: Sequence[Path],
     captions: Sequence[Path],
     output: Path,
+    plugins: Sequence[Path] = (),
     responses: Sequence[Path] = (),
     scores: Sequence[Path] = (),
 ) -> str:
@@ -106,12 +113,16 @@ def render_report(
         The resolved configuration, YAML.
     claims
         The table of claims.
+    entries
+        What is shown to readers of models, signals, data sets and modalities (``entries.csv``).
     figures
         PNG files, beside which PDF and CSV lie.
     captions
         Files `<figure>.rst`.
     output
         Where the page will lie; links are relative to it.
+    plugins
+        Modules of figures that are not in the library.
     responses
         Response stores, for counts, licences and citations.
     scores
@@ -131,12 +142,9 @@ def render_report(
         If a table or store cannot be read.
     """
     settings = _read_config(config, study)
-    table = read_table(claims, CLAIM_COLUMNS)
-    # Text is never NaN in the page; a column without any is read as one of numbers.
-    found = table.select_dtypes(exclude="number").columns
-    text = list(dict.fromkeys([*found, "control", "note"]))
-    table[text] = table[text].astype(object).where(table[text].notna(), "")
-    page = _environment().get_template("report.html.jinja")
+    table = with_text(read_table(claims, kind="claims"))
+    names = Names.read(entries)
+    page = _environment(names).get_template("report.html.jinja")
     return page.render(
         study=study,
         title=settings.get("title") or "",
@@ -146,13 +154,13 @@ def render_report(
         .to_dict(),
         verdicts=style.VERDICTS,
         explanations=explanations(table),
-        conclusions=conclusions(table),
-        matrix=verdict_matrix(table),
+        conclusions=conclusions(table, names),
+        matrix=verdict_matrix(table, names),
         predictions=_predictions(table),
         statistics=settings.get("statistics", {}),
-        figures=_report_figures(figures, captions, output),
+        figures=_report_figures(figures, captions, output, Plugins(files=plugins)),
         drawn={path.stem for path in figures},
-        claims=table.to_dict("records"),
+        claims=list(table.itertuples()),
         data=data_counts(responses, scores),
         edge_share_limit=EDGE_SHARE_LIMIT,
         sources=_sources(responses),
@@ -161,7 +169,7 @@ def render_report(
     )
 
 
-def _environment() -> Environment:
+def _environment(names: Names) -> Environment:
     environment = Environment(
         loader=FileSystemLoader(FOLDER),
         autoescape=True,
@@ -171,12 +179,14 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters["number"] = number
-    environment.filters["cell_text"] = lambda claim: cell_text(SimpleNamespace(**claim))
+    environment.filters["cell_text"] = cell_text
     environment.filters["share"] = share
     environment.filters["percent"] = lambda share: "–" if share is None else f"{100 * share:.1f} %"
-    environment.filters["signal"] = style.signal_label
-    environment.filters["model"] = style.model_label
-    environment.filters["dataset"] = style.dataset_label
+    environment.filters["signal"] = lambda name: names.label("signal", name)
+    environment.filters["model"] = lambda name: names.label("model", name)
+    environment.filters["modality"] = lambda name: names.label("modality", name)
+    environment.filters["dataset"] = names.dataset_label
+    environment.filters["remarks"] = remarks
     environment.filters["unit"] = lambda unit: {"R2": "R²"}.get(unit, unit)
     return environment
 
@@ -197,6 +207,18 @@ def share(value: float) -> str:
     return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
+def remarks(claim: Any) -> str:
+    """Why a claim has no verdict, and of what part of cortex it speaks; ``""`` where neither is.
+
+    Parameters
+    ----------
+    claim
+        Has ``reason`` and ``coverage``.
+    """
+    part = reasons.PART_OF_CORTEX.format(claim.coverage) if claim.coverage else ""
+    return "; ".join(filter(None, (reasons.sentence(claim.reason), part)))
+
+
 def _read_config(path: Path, study: str) -> dict[str, Any]:
     if not path.is_file():
         raise FigureError(
@@ -210,15 +232,17 @@ def _read_config(path: Path, study: str) -> dict[str, Any]:
 
 
 def _report_figures(
-    paths: Sequence[Path], captions: Sequence[Path], output: Path
+    paths: Sequence[Path], captions: Sequence[Path], output: Path, plugins: Plugins
 ) -> list[ReportFigure]:
     rank = {name: place for place, name in enumerate(FIGURE_ORDER)}
     ordered = sorted(paths, key=lambda path: (rank.get(path.stem, len(rank)), path.stem))
     by_figure = {caption.stem: caption for caption in captions}
-    return [_report_figure(path, by_figure, output) for path in ordered]
+    return [_report_figure(path, by_figure, output, plugins) for path in ordered]
 
 
-def _report_figure(path: Path, captions: dict[str, Path], output: Path) -> ReportFigure:
+def _report_figure(
+    path: Path, captions: dict[str, Path], output: Path, plugins: Plugins
+) -> ReportFigure:
     caption = captions.get(path.stem, Path(f"{path.stem}.rst"))
     for needed, what in ((path, "figure"), (caption, "caption")):
         if not needed.is_file():
@@ -231,7 +255,7 @@ def _report_figure(path: Path, captions: dict[str, Path], output: Path) -> Repor
     beside = {ending: path.with_suffix(f".{ending}") for ending in ("pdf", "csv")}
     return ReportFigure(
         name=path.stem,
-        title=declaration(path.stem).title,
+        title=declaration(path.stem, plugins).title,
         image=f"data:image/png;base64,{base64.b64encode(content).decode('ascii')}",
         size=(round(width * 96 / 150), round(height * 96 / 150)),
         caption=caption_html(caption.read_text(encoding="utf-8")),
@@ -267,34 +291,40 @@ def _predictions(claims: pd.DataFrame) -> list[dict[str, str]]:
     ]
 
 
-def verdict_matrix(claims: pd.DataFrame) -> dict[str, Any]:
+def verdict_matrix(claims: pd.DataFrame, names: Names) -> dict[str, Any]:
     """Verdicts as a table: rows are learning signals, columns predictions.
 
     Parameters
     ----------
     claims
         The table of claims.
+    names
+        The order of data sets, models and signals.
 
     Returns
     -------
     dict
         ``groups``: name and number of columns; ``columns``: prediction and its short title;
-        ``rows``: data set, model, signal, and a claim (a mapping) or None per column.
+        ``rows``: data set, modality, model, signal, and a claim (a row) or None per column.
     """
-    columns = overview_columns(claims)
-    keys = ["dataset", "model", "signal", "prediction", "variant"]
-    cells = {tuple(row[key] for key in keys): row for row in claims.to_dict("records")}
+    columns, cells = overview_columns(claims), overview_cells(claims)
+    modality_of = dict(zip(claims["dataset"], claims["modality"], strict=True))
     groups: dict[str, int] = {}
     for group, _, _ in columns:
         groups[group] = groups.get(group, 0) + 1
     starts = np.cumsum([0, *groups.values()])[:-1].tolist()
-    rows = []
-    for dataset, model, signal in overview_rows(claims):
-        about = [
-            cells.get((dataset, model, "activation" if name == "A1" else signal, name, variant))
-            for _, name, variant in columns
-        ]
-        rows.append({"dataset": dataset, "model": model, "signal": signal, "cells": about})
+    rows = [
+        {
+            "dataset": dataset,
+            "modality": modality_of[dataset],
+            "model": model,
+            "signal": signal,
+            "cells": [
+                cells.get((dataset, model, signal, name, variant)) for _, name, variant in columns
+            ],
+        }
+        for dataset, model, signal in overview_rows(claims, names)
+    ]
     return {
         "groups": groups,
         "starts": starts,
@@ -306,25 +336,33 @@ def verdict_matrix(claims: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def conclusions(claims: pd.DataFrame) -> list[dict[str, str]]:
+def conclusions(claims: pd.DataFrame, names: Names) -> list[dict[str, str]]:
     """Say in one sentence per data set, model and learning signal what its verdicts amount to.
 
     Returns
     -------
     list of dict
-        ``dataset``, ``model``, ``signal``, ``sentence``, a predicate that wants its subject.
+        ``dataset``, ``modality``, ``model``, ``signal``, ``sentence``, a predicate that wants its
+        subject.
     """
     found = []
-    for dataset, model, signal in overview_rows(claims):
+    for dataset, model, signal in overview_rows(claims, names):
         rows = claims[
             (claims["dataset"] == dataset)
             & (claims["model"] == model)
-            & claims["signal"].isin([signal, "activation"])
+            & (claims["signal"] == signal)
         ]
         keys = zip(rows["prediction"], rows["variant"], strict=True)
         verdict_of = dict(zip(keys, rows["verdict"], strict=True))
-        sentence = _conclusion(verdict_of)
-        found.append({"dataset": dataset, "model": model, "signal": signal, "sentence": sentence})
+        found.append(
+            {
+                "dataset": dataset,
+                "modality": rows["modality"].iloc[0],
+                "model": model,
+                "signal": signal,
+                "sentence": _conclusion(verdict_of),
+            }
+        )
     return found
 
 
@@ -380,11 +418,12 @@ def data_counts(responses: Sequence[Path], scores: Sequence[Path]) -> list[dict[
     -------
     list of dict
         Per data set: ``subjects``; the ranges ``images``, ``targets`` and ``masked`` over
-        subjects as text; ``fits``, the number of layers, models and subjects fitted;
-        ``edge_share``, the largest share over fits of targets predicted above zero whose penalty
-        lies on the edge of the grid, or None; ``edge_fits``, the number of fits where that share
-        is above a tenth; ``ceiling``, r between subjects at the region or time where its mean
-        over subjects is highest, or None where subjects do not share images and targets;
+        subjects as text; ``modality``; ``fits``, the number of layers, models and subjects fitted;
+        ``edge_share``, the largest share over fits and their signals of targets predicted above
+        zero whose penalty lies on the edge of the grid, or None; ``edge_fits``, the number of fits
+        where that share is above a tenth for any signal; ``ceiling``, r between subjects at the
+        region or time where its mean over subjects is highest, or None where subjects do not share
+        images and targets;
         ``licence`` and ``preprocessing``.
     """
     stores = [open_store(path, kind="responses") for path in responses]
@@ -395,8 +434,8 @@ def data_counts(responses: Sequence[Path], scores: Sequence[Path]) -> list[dict[
         table = read_table(
             path, [*unit, "model", "layer", "subject", "edge_share", "intersubject_r"]
         )
-        # All rows of one fit have its share.
-        fits = table.groupby(["dataset", "model", "layer", "subject"])["edge_share"].max()
+        # Each signal has the share of the fits that hold it.
+        fits = table.groupby(["dataset", "model", "layer", "subject"])["edge_share"].max().dropna()
         for dataset, shares in fits.groupby("dataset"):
             edges.setdefault(str(dataset), []).extend(map(float, shares))
         # The same for all models: a subject's others are no matter of a model.
@@ -410,7 +449,7 @@ def data_counts(responses: Sequence[Path], scores: Sequence[Path]) -> list[dict[
         counts.append(
             {
                 "dataset": dataset,
-                "modality": {"fmri": "fMRI", "meg": "MEG"}[own[0].attrs["modality"]],
+                "modality": str(own[0].attrs["modality"]),
                 "subjects": len(own),
                 "images": _range([shape["image"] for shape in shapes]),
                 "targets": _range(targets),

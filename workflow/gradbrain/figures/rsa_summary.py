@@ -9,24 +9,30 @@ from matplotlib.figure import Figure, SubFigure
 
 from gradbrain.figures import layout, style
 from gradbrain.figures.inputs import FigureInputs, require_columns, require_rows
+from gradbrain.figures.names import Names
+from gradbrain.vocabulary.measures import RHO
+from gradbrain.vocabulary.roles import TIME
 
 TITLE = "Representational similarity by region and over time"
 INPUTS = ("rsa",)
-MODALITIES = ("fmri", "meg")
+AXES = ("roi", "time")
 SPACES = ()
 
-COLUMNS = ["subject", "depth", "unit_kind", "roi", "roi_rank", "time", "rho", "null_high"]
+#: Width of a panel in inches, without the gap to the next.
+PANEL = 2.5
+
+COLUMNS = ["subject", "depth", "axis", "roi", "roi_rank", "time", "rho", "null_high"]
 COLUMNS += ["onset_source"]
 
 
 def select(inputs: FigureInputs) -> pd.DataFrame:
     """Spearman ρ per subject, layer and unit for the activation and each learning signal."""
     table = inputs.table("rsa")
-    rows = table[table["role"].isin(["activation", "learning"]) & table["rho"].notna()]
+    rows = table[table["role"].isin(layout.SHOWN) & table["rho"].notna()]
     require_rows(rows, figure="rsa_summary", what="similarities of activations or signals")
-    keys = ["dataset", "modality", "model", "signal", "role"]
-    order = [*keys, "layer_index", "roi_rank", "time", "subject"]
-    columns = [*keys, "layer", "layer_index", *COLUMNS]
+    order = [*layout.SOURCE, "layer_index", "roi_rank", "time", "subject"]
+    said = [name for name in COLUMNS if name not in layout.SOURCE]
+    columns = [*layout.SOURCE, "layer", "layer_index", *said]
     return rows[columns].assign(variant="raw").sort_values(order, ignore_index=True)
 
 
@@ -36,13 +42,13 @@ def plot_rsa(data: pd.DataFrame, *, ax: Axes) -> Axes:
     Parameters
     ----------
     data
-        One signal of one data set and model: ``subject``, ``depth``, ``unit_kind``, ``roi``,
+        One signal of one data set and model: ``subject``, ``depth``, ``axis``, ``roi``,
         ``roi_rank``, ``time`` (s), ``rho``, ``null_high``, ``onset_source``.
     ax
         Where to draw.
     """
     require_columns(data, COLUMNS, figure="rsa_summary")
-    over_time = data["unit_kind"].iloc[0] == "time"
+    over_time = data["axis"].iloc[0] == TIME
     unit = "time" if over_time else "roi_rank"
     mean = data.pivot_table(index="depth", columns=unit, values="rho", aggfunc="mean")
     depths = mean.index.to_numpy(dtype=float)
@@ -54,8 +60,8 @@ def plot_rsa(data: pd.DataFrame, *, ax: Axes) -> Axes:
         ax.set_xlim(place.min(), place.max())
     else:
         place = np.arange(len(mean.columns), dtype=float)
-        names = data.drop_duplicates("roi_rank").set_index("roi_rank")["roi"]
-        ax.set_xticks(place, labels=[names[rank] for rank in mean.columns])
+        regions = data.drop_duplicates("roi_rank").set_index("roi_rank")["roi"]
+        ax.set_xticks(place, labels=[regions[rank] for rank in mean.columns])
         ax.set_xlim(-0.4, len(place) - 0.6)
     ax.fill_between(place, 0, null, color="#EEEEEE", linewidth=0, zorder=0)
     ax.plot(place, null, color=style.MUTED, linewidth=0.8, linestyle=(0, (3, 2)), zorder=1)
@@ -71,21 +77,25 @@ def plot_rsa(data: pd.DataFrame, *, ax: Axes) -> Axes:
     return ax
 
 
-def figure(data: pd.DataFrame) -> Figure:
+def figure(data: pd.DataFrame, names: Names) -> Figure:
     """Arrange a row per data set and model, a column per signal."""
     require_columns(data, [*COLUMNS, "variant"], figure="rsa_summary")
-    n_columns = len(layout.quantities(data))
+    n_columns = len(layout.quantities(data, names))
     return layout.figure_of_blocks(
-        layout.blocks(data), _draw_block, width=1.4 + 2.7 * n_columns, height=2.2
+        layout.blocks(data, names),
+        _draw_block,
+        names,
+        width=1.4 + (PANEL + 0.2) * n_columns,
+        height=2.2,
     )
 
 
-def _draw_block(row: SubFigure, block: layout.Block) -> None:
-    quantities = layout.quantities(block.data)
+def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
+    quantities = layout.quantities(block.data, names)
     axes = row.subplots(1, len(quantities), squeeze=False)[0]
     for ax, quantity in zip(axes, quantities, strict=True):
         plot_rsa(layout.of_quantity(block.data, quantity), ax=ax)
-        ax.set_title(quantity.label)
+        ax.set_title(quantity.title(names, PANEL))
     layout.share_limits(list(axes))
-    axes[0].set_ylabel(style.MEASURE_LABELS["rho"])
+    axes[0].set_ylabel(RHO.label)
     layout.depth_colourbar(row, axes)

@@ -13,15 +13,18 @@ from matplotlib.figure import Figure, SubFigure
 
 from gradbrain.figures import layout, style
 from gradbrain.figures.inputs import FigureInputs, require_columns, require_rows
-from gradbrain.figures.maps import DatasetMaps, dataset_maps
-from gradbrain.store.columns import SENSOR_COORDINATES
+from gradbrain.figures.maps import DatasetMaps, SignalMap, dataset_maps
+from gradbrain.figures.names import Names
+from gradbrain.vocabulary.measures import VARIANTS
 
 TITLE = "Scores over sensors at each layer's peak"
 INPUTS = ("maps",)
-MODALITIES = ("meg",)
-SPACES = ()
+AXES = ("time",)
+SPACES = ("sensors",)
 
 COLUMNS = ["layer", "depth", "time", "sensor", "sensor_x", "sensor_y", "value", "onset_source"]
+#: Width of a panel in inches, without the gap to the next.
+PANEL = 3.2
 N_LAYERS = 3
 #: Radius in m of the head that mne draws by default.
 HEAD_RADIUS = 0.095
@@ -30,41 +33,48 @@ HEAD_RADIUS = 0.095
 def select(inputs: FigureInputs) -> pd.DataFrame:
     """Scores per sensor at the time after onset when a layer's mean over sensors is highest.
 
-    The first, middle and last layer are taken.
+    The first, middle and last layer are taken. Left out are data sets whose sensors have no place
+    in a flat layout, or not the same one in all subjects.
     """
     found = []
-    for store in inputs.map_stores():
-        for maps in dataset_maps(store, inputs.study):
-            if maps.modality == "meg":
-                found += [_at_peaks(maps, quantity) for quantity in maps.quantities]
+    for tree in inputs.map_stores():
+        for maps in dataset_maps(tree, inputs.study):
+            if maps.space in SPACES and _has_layout(maps):
+                found += [_at_peaks(maps, signal) for signal in maps.signals()]
     data = pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=COLUMNS)
-    require_rows(data, figure="sensor_topography", what="maps over sensors (MEG data sets)")
-    keys = ["dataset", "modality", "model", "signal", "role", "variant"]
-    return data.sort_values([*keys, "depth", "sensor"], ignore_index=True)
+    require_rows(data, figure="sensor_topography", what="maps over sensors with flat positions")
+    data = data[[*layout.KEYS, *COLUMNS]]
+    return data.sort_values([*layout.KEYS, "depth", "sensor"], ignore_index=True)
 
 
-def _at_peaks(maps: DatasetMaps, quantity: layout.Quantity) -> pd.DataFrame:
-    """Rows of one quantity at the peaks of some layers."""
-    names = SENSOR_COORDINATES
-    targets = pd.DataFrame({name: maps.coordinate(name) for name in names})
-    values = maps.of(quantity)
+def _has_layout(maps: DatasetMaps) -> bool:
+    """Whether sensors have a place in a flat layout, and all subjects the same sensors."""
+    coords = maps.maps.coords
+    # Sensors that belong to one subject each are no places of a shared head.
+    if not {"sensor_x", "sensor_y"} <= set(coords) or "subject" in coords:
+        return False
+    return bool((np.isfinite(coords["sensor_x"]) & np.isfinite(coords["sensor_y"])).any())
+
+
+def _at_peaks(maps: DatasetMaps, signal: SignalMap) -> pd.DataFrame:
+    """Rows of one signal at the peaks of some layers."""
+    names = ("sensor", "sensor_x", "sensor_y")
+    sensors = pd.DataFrame({name: maps.coordinate(name) for name in names})
+    values = signal.score.transpose("layer", "time", "sensor").values
+    times = maps.coordinate("time")
+    later = np.flatnonzero(times > 0)
     order = np.argsort(maps.depth)
     chosen = order[np.unique(np.linspace(0, len(order) - 1, N_LAYERS).round().astype(int))]
     parts = []
     for place in chosen:
-        part = targets.assign(value=values[place])
-        mean = part[part["time"] > 0].groupby("time")["value"].mean()
-        part = part[part["time"] == mean.idxmax()]
-        layer = str(maps.score["layer"].values[place])
-        parts.append(part.assign(layer=layer, depth=maps.depth[place]))
-    return pd.concat(parts, ignore_index=True).assign(
-        dataset=maps.dataset,
-        modality=maps.modality,
-        model=maps.model,
-        signal=quantity.signal,
-        role=quantity.role,
-        variant=quantity.variant,
-        onset_source=maps.onset_source,
+        means = pd.DataFrame(values[place]).mean(axis=1).to_numpy()
+        peak = later[np.nanargmax(means[later])]
+        part = sensors.assign(time=times[peak], value=values[place][peak])
+        parts.append(part.assign(layer=maps.layers[place], depth=maps.depth[place]))
+    rows = pd.concat(parts, ignore_index=True)
+    known = np.isfinite(rows[["value", "sensor_x", "sensor_y"]]).all(axis=1)
+    return rows[known].assign(
+        **signal.identity, onset_source=str(maps.attrs.get("onset_source", ""))
     )
 
 
@@ -110,22 +120,26 @@ def plot_sensor_topography(data: pd.DataFrame, *, ax: Axes, low: float, high: fl
     return ax
 
 
-def figure(data: pd.DataFrame) -> Figure:
+def figure(data: pd.DataFrame, names: Names) -> Figure:
     """Arrange a row per data set and model, columns of layers per quantity."""
     require_columns(data, COLUMNS, figure="sensor_topography")
-    n_columns = len(layout.quantities(data))
+    n_columns = len(layout.quantities(data, names))
     return layout.figure_of_blocks(
-        layout.blocks(data), _draw_block, width=0.6 + 3.5 * n_columns, height=2.15
+        layout.blocks(data, names),
+        _draw_block,
+        names,
+        width=0.6 + (PANEL + 0.3) * n_columns,
+        height=2.15,
     )
 
 
-def _draw_block(row: SubFigure, block: layout.Block) -> None:
-    quantities = layout.quantities(block.data)
+def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
+    quantities = layout.quantities(block.data, names)
     highest = block.data.groupby("variant")["value"].max().clip(lower=layout.UNIQUE_RANGE[1])
     panels = row.subfigures(1, len(quantities), squeeze=False, wspace=0.03)[0]
     for panel, quantity in zip(panels, quantities, strict=True):
         part = layout.of_quantity(block.data, quantity)
-        panel.suptitle(quantity.label, fontsize=8.5, fontweight="normal")
+        panel.suptitle(quantity.title(names, PANEL), fontsize=8.5, fontweight="normal")
         layers = part.drop_duplicates("layer").sort_values("depth")
         axes = panel.subplots(1, len(layers), squeeze=False)[0]
         high = float(highest[quantity.variant])
@@ -142,8 +156,7 @@ def _draw_block(row: SubFigure, block: layout.Block) -> None:
             fraction=0.05,
             extend="min",
         )
-        measure = "r" if quantity.variant == "raw" else "unique_r2"
-        bar.set_label(style.MEASURE_LABELS[measure], fontsize=7)
+        bar.set_label(VARIANTS[quantity.variant].label, fontsize=7)
         bar.ax.tick_params(labelsize=6)
         bar.outline.set_visible(False)
     if block.data["onset_source"].any():

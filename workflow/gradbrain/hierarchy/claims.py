@@ -1,9 +1,10 @@
 """From the statistics of subjects to one verdict per prediction, data set, model and signal.
 
 Families
-    q is Benjamini–Hochberg over all models and signals of a data set that the same prediction and
-    variant is about: what holds in one data set does not depend on which others were studied, and
-    the p of few subjects cannot pass a family of everything. Rows that are gated (their signal has
+    q is Benjamini–Hochberg over all models and all signals of one credit-assignment rule that the
+    same prediction and variant is about in a data set: what holds in one data set, or of one rule,
+    does not depend on which others were studied, and the p of few subjects cannot pass a family of
+    everything. Rows that are gated (their signal has
     no unique part, C1) are not judged, and take no part in a family: the families are tested in
     the order C1, then the rest (Yekutieli 2008).
 Verdicts
@@ -15,9 +16,6 @@ Verdicts
 """
 
 from __future__ import annotations
-
-import logging
-from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -35,31 +33,27 @@ from gradbrain.hierarchy.statistics import (
     sign_flip_test,
     strictest,
 )
-from gradbrain.store.columns import CLAIM_COLUMNS
+from gradbrain.store import Statistics
+from gradbrain.vocabulary.artefacts import columns_of
+from gradbrain.vocabulary.measures import Variant
+from gradbrain.vocabulary.reasons import NO_NULL, NOT_C1, TOO_FEW
 
-log = logging.getLogger(__name__)
-
-NOT_C1 = "not judged: C1 is not supported for this signal"
-ABSENT = "the hierarchy tables hold no such statistic (C2: the signal set has no control)"
-TOO_FEW = "fewer than two subjects have this statistic"
-PART_OF_CORTEX = "speaks of the part of cortex that was recorded: {}"
-NO_NULL = "the statistic is undefined on permuted images"
 Key = tuple[str, str, str]
+# Columns of the statistics that say what a claim is about, and are the same in all its rows.
+ABOUT = ("dataset", "modality", "axis", "model", "signal", "role", "rule", "objective")
 
 
-def judge(
-    tables: Sequence[pd.DataFrame], settings: StatisticsSettings, *, study: str
-) -> pd.DataFrame:
+def judge(statistics: Statistics, settings: StatisticsSettings, *, study: str) -> pd.DataFrame:
     """Test every prediction on every data set, model and signal.
 
     Parameters
     ----------
-    tables
-        Hierarchy tables of the models of the study.
+    statistics
+        Of the models of the study.
     settings
         Level, margin, number of subjects for population inference, bootstrap draws, seed.
     study
-        Name of the study; tables of another one are refused.
+        Name of the study; statistics of another one are refused.
 
     Returns
     -------
@@ -70,26 +64,32 @@ def judge(
     Raises
     ------
     HierarchyError
-        There is no table, or one of another study.
+        Statistics are of another study, there twice, or none that any prediction reads.
     """
-    frame = _joined(tables, study)
-    rows = [row for prediction in PREDICTIONS for row in _tests(frame, prediction, settings)]
+    _check(statistics.table, study)
+    rows = [row for prediction in PREDICTIONS for row in _tests(statistics, prediction, settings)]
     claims = pd.DataFrame.from_records(rows)
     if claims.empty:
         raise HierarchyError(
             f"study {study!r}: its hierarchy tables hold no statistic that any prediction reads; "
-            f"they have {sorted(frame['statistic'].unique())}"
+            f"they have {sorted(statistics.table['statistic'].unique())}"
         )
-    claims = _with_coverage(_with_verdicts(claims, settings.alpha))
+    claims = _with_verdicts(claims, settings.alpha)
     order = [prediction.name for prediction in PREDICTIONS]
     rank = claims["prediction"].map(order.index)
     keys = ["dataset", "model", "rank", "signal", "variant"]
     claims = claims.assign(rank=rank).sort_values(keys, kind="stable", ignore_index=True)
-    return claims[list(CLAIM_COLUMNS)]
+    return claims[list(columns_of("claims"))]
 
 
 def verdict(
-    prediction: Prediction, variant: str, q: float, q_opposite: float, alpha: float, *, open_: bool
+    prediction: Prediction,
+    variant: Variant,
+    q: float,
+    q_opposite: float,
+    alpha: float,
+    *,
+    open_: bool,
 ) -> str:
     """Verdict of one row.
 
@@ -115,47 +115,42 @@ def verdict(
     return "undetermined"
 
 
-def _joined(tables: Sequence[pd.DataFrame], study: str) -> pd.DataFrame:
-    if not tables:
-        raise HierarchyError("no hierarchy table was given; give those of all models of the study")
-    frame = pd.concat(tables, ignore_index=True)
-    found = sorted(frame["study"].unique())
+def _check(table: pd.DataFrame, study: str) -> None:
+    found = sorted(table["study"].unique())
     if found != [study]:
         raise HierarchyError(f"hierarchy tables belong to the studies {found}, expected {study!r}")
     key = ["dataset", "subject", "model", "signal", "variant", "statistic"]
     key += ["layer", "roi", "best_layer", "control"]
-    if frame.duplicated(key).any():
-        twice = frame.loc[frame.duplicated(key), key].iloc[0].to_dict()
+    if table.duplicated(key).any():
+        twice = table.loc[table.duplicated(key), key].iloc[0].to_dict()
         raise HierarchyError(f"hierarchy tables hold the same statistic twice: {twice}")
-    return frame
 
 
-def _tests(frame: pd.DataFrame, prediction: Prediction, settings: StatisticsSettings) -> list[dict]:
+def _tests(
+    statistics: Statistics, prediction: Prediction, settings: StatisticsSettings
+) -> list[dict]:
     """Rows of one prediction, tested but without q and verdict."""
     rows = []
-    about = frame[frame["role"] == prediction.role]
-    for (dataset, model, signal), own in about.groupby(["dataset", "model", "signal"], sort=True):
-        modality = own["modality"].iloc[0]
-        for variant in prediction.variants if modality in prediction.statistics else ():
-            chosen = _statistic_rows(
-                own[own["variant"] == variant], prediction.statistics[modality], settings
-            )
+    about = statistics.table[statistics.table["role"] == prediction.role]
+    for _, own in about.groupby(["dataset", "model", "signal"], sort=True):
+        axis = own["axis"].iloc[0]
+        for variant in prediction.variants if axis in prediction.statistics else ():
+            names = prediction.statistics[axis]
+            chosen = _statistic_rows(own[own["variant"] == variant], names, settings)
             row = {
                 "prediction": prediction.name,
-                "dataset": dataset,
-                "model": model,
-                "signal": signal,
+                **own.iloc[0][list(ABOUT)].to_dict(),
                 "variant": variant,
                 "direction": prediction.direction,
-                "figure": prediction.figures[modality],
+                "figure": prediction.figures[axis],
                 "source": prediction.source,
                 "sentence": prediction.sentence,
-                "statistic": prediction.statistics[modality][0],
+                "statistic": names[0],
                 "coverage": _coverage(own) if prediction.over_cortex else "",
             }
             margin = variant in prediction.margin
             reference = settings.smallest_unique_r2 if margin else 0.0
-            rows.append(row | _answer(chosen, prediction, reference, settings))
+            rows.append(row | _answer(statistics, chosen, prediction, reference, settings))
     return rows
 
 
@@ -169,11 +164,16 @@ def _statistic_rows(
     chosen = own[own["statistic"] == present[0]]
     if (chosen["best_layer"] != "").any():
         chosen = chosen[chosen["best_layer"] == settings.best_layer]
-    return chosen.sort_values(["control", "subject"])
+    # Controls stay in the order of the signal set, whatever they are called.
+    return chosen.sort_values("subject", kind="stable")
 
 
 def _answer(
-    rows: pd.DataFrame, prediction: Prediction, reference: float, settings: StatisticsSettings
+    statistics: Statistics,
+    rows: pd.DataFrame,
+    prediction: Prediction,
+    reference: float,
+    settings: StatisticsSettings,
 ) -> dict:
     """Estimate, interval and test of a prediction; of several controls all must be exceeded.
 
@@ -182,9 +182,9 @@ def _answer(
     """
     controls = list(dict.fromkeys(rows["control"])) if len(rows) else []
     if len(controls) < 2:
-        return _test(rows, prediction, reference, settings)
+        return _test(statistics, rows, prediction, reference, settings)
     answers = [
-        _test(rows[rows["control"] == control], prediction, reference, settings)
+        _test(statistics, rows[rows["control"] == control], prediction, reference, settings)
         for control in controls
     ]
     shown = min(answers, key=lambda answer: (np.isnan(answer["estimate"]), answer["estimate"]))
@@ -200,7 +200,11 @@ def _answer(
 
 
 def _test(
-    rows: pd.DataFrame, prediction: Prediction, reference: float, settings: StatisticsSettings
+    statistics: Statistics,
+    rows: pd.DataFrame,
+    prediction: Prediction,
+    reference: float,
+    settings: StatisticsSettings,
 ) -> dict:
     """Estimate, interval and one-sided test of one statistic over subjects."""
     known = rows[np.isfinite(rows["value"])]
@@ -219,26 +223,31 @@ def _test(
         "p": np.nan,
         "p_min": np.nan,
         "p_opposite": np.nan,
-        "note": TOO_FEW if len(rows) else ABSENT,
+        "reason": (TOO_FEW if len(rows) else prediction.absent).code,
     }
     if len(rows):
         found["statistic"] = rows["statistic"].iloc[0]
     if n < 2:
         return found
-    low, high = _interval(known, population, settings)
-    result = _tested(known, prediction, reference, population, settings.seed)
+    low, high = _interval(statistics, known, population, settings)
+    result = _tested(statistics, known, prediction, reference, population, settings.seed)
     return found | {
         "ci_low": low,
         "ci_high": high,
         "p": result.p,
         "p_min": result.p_min,
         "p_opposite": result.p_opposite,
-        "note": "" if np.isfinite(result.p) else NO_NULL,
+        "reason": "" if np.isfinite(result.p) else NO_NULL.code,
     }
 
 
 def _tested(
-    known: pd.DataFrame, prediction: Prediction, reference: float, population: bool, seed: int
+    statistics: Statistics,
+    known: pd.DataFrame,
+    prediction: Prediction,
+    reference: float,
+    population: bool,
+    seed: int,
 ) -> TestResult:
     """Test one statistic by subjects' signs, by images, or by both.
 
@@ -249,37 +258,39 @@ def _tested(
     sign = 1.0 if prediction.direction == "greater" else -1.0
     tests = []
     if population:
-        tests.append(_flipped(known, sign, reference, seed))
+        tests.append(_flipped(statistics, known, sign, reference, seed))
     if not population and prediction.null == "lag":
         # Permuted images predict nothing, and peak anywhere: no null for when signals peak.
-        boot = sign * _stacked(known["boot"]).mean(axis=0)
+        boot = sign * statistics.boot[known.index].mean(axis=0)
         tests.append(bootstrap_test(boot, sign * reference))
     elif not population or prediction.null == "nothing":
         # Permutations were made at the level of units, so the statistic is read there too.
-        null = sign * _stacked(known["null"]).mean(axis=0)
+        null = sign * statistics.null[known.index].mean(axis=0)
         estimate = sign * (known["value_at_units"].mean() - reference)
         tests.append(image_permutation_test(estimate, null))
     return strictest(tests)
 
 
-def _flipped(known: pd.DataFrame, sign: float, reference: float, seed: int) -> TestResult:
+def _flipped(
+    statistics: Statistics, known: pd.DataFrame, sign: float, reference: float, seed: int
+) -> TestResult:
     """Flip the signs of subjects, with the choice of their places where they choose any."""
-    if not known["map_units"].map(len).all():
+    found = [statistics.maps[row] for row in known.index if row in statistics.maps]
+    if len(found) < len(known):
         return sign_flip_test(sign * (known["value"].to_numpy() - reference), seed=seed)
-    units = sorted({unit for names in known["map_units"] for unit in names})
-    maps = np.full((len(known), int(known["n"].iloc[0]), len(units)), np.nan)
-    for place, (values, names) in enumerate(zip(known["map"], known["map_units"], strict=True)):
-        columns = [units.index(name) for name in names]
-        maps[place][:, columns] = np.reshape(values, (-1, len(names)))
+    units = sorted({unit for one in found for unit in one["unit"].values})
+    maps = np.stack([one.reindex(unit=units).values for one in found])
+    # Units of other subjects of the data set, which none of these has.
+    maps = maps[..., np.isfinite(maps).any(axis=(0, 1))]
     return sign_flip_at_peaks(sign * (maps - reference), seed=seed)
 
 
 def _interval(
-    known: pd.DataFrame, population: bool, settings: StatisticsSettings
+    statistics: Statistics, known: pd.DataFrame, population: bool, settings: StatisticsSettings
 ) -> tuple[float, float]:
     values = known["value"].to_numpy()
     shift = values - known["value_at_units"].to_numpy()
-    boot = _stacked(known["boot"]) + shift[:, None]
+    boot = statistics.boot[known.index] + shift[:, None]
     if known["statistic"].iloc[0] in ("spatial_r", "temporal_r"):
         boot = np.clip(boot, -1.0, 1.0)
     return bootstrap_interval(
@@ -291,18 +302,6 @@ def _interval(
     )
 
 
-def _stacked(draws: pd.Series) -> np.ndarray:
-    """Draws of all subjects, shape (subject, draw); they must be as many for each."""
-    arrays = [np.asarray(values, dtype=float) for values in draws]
-    counts = sorted({len(values) for values in arrays})
-    if len(counts) > 1:
-        raise HierarchyError(
-            f"subjects of one data set have {counts} draws each; fit all of them with the same "
-            "encoding.n_draws"
-        )
-    return np.stack(arrays)
-
-
 def _with_verdicts(claims: pd.DataFrame, alpha: float) -> pd.DataFrame:
     """Add q and verdicts: C1 first, since it opens the rows that are gated."""
     claims = claims.assign(q=np.nan, q_opposite=np.nan, verdict="")
@@ -311,8 +310,8 @@ def _with_verdicts(claims: pd.DataFrame, alpha: float) -> pd.DataFrame:
     for name in names:
         for variant in BY_NAME[name].variants:
             own = (claims["prediction"] == name) & (claims["variant"] == variant)
-            for dataset in sorted(set(claims["dataset"][own])):
-                claims = _judge_family(claims, own & (claims["dataset"] == dataset), gate, alpha)
+            for _, family in claims[own].groupby(["dataset", "rule"], sort=True):
+                claims = _judge_family(claims, claims.index.isin(family.index), gate, alpha)
         if name == "C1":
             supported = claims[(claims["prediction"] == "C1") & (claims["verdict"] == "supported")]
             gate = set(map(_key, supported.to_dict("records")))
@@ -324,22 +323,11 @@ def _coverage(own: pd.DataFrame) -> str:
     return "; ".join(sorted(set(own["coverage"]) - {""}))
 
 
-def _with_coverage(claims: pd.DataFrame) -> pd.DataFrame:
-    """Say in the note of a row what part of cortex it can speak of."""
-    notes = [
-        "; ".join(filter(None, (note, PART_OF_CORTEX.format(coverage) if coverage else "")))
-        for note, coverage in zip(claims["note"], claims["coverage"], strict=True)
-    ]
-    return claims.assign(note=notes)
-
-
 def _judge_family(
-    claims: pd.DataFrame, family: pd.Series, gate: set[Key], alpha: float
+    claims: pd.DataFrame, family: np.ndarray, gate: set[Key], alpha: float
 ) -> pd.DataFrame:
-    """Fill q, q_opposite, verdict and note of one prediction and variant in one data set."""
+    """Fill q, q_opposite, verdict and reason of the rows of one family."""
     rows = claims[family]
-    if rows.empty:
-        return claims
     prediction, variant = BY_NAME[rows["prediction"].iloc[0]], rows["variant"].iloc[0]
     open_ = np.array([_key(row) in gate for row in rows.to_dict("records")])
     judged = open_ if variant in prediction.gated else np.ones(len(rows), dtype=bool)
@@ -347,12 +335,13 @@ def _judge_family(
         false_discovery_q(np.where(judged, rows[column].to_numpy(dtype=float), np.nan))
         for column in ("p", "p_opposite")
     )
-    note = [
-        text if fine or text else NOT_C1 for text, fine in zip(rows["note"], judged, strict=True)
+    reason = [
+        code if fine or code else NOT_C1.code
+        for code, fine in zip(rows["reason"], judged, strict=True)
     ]
     claims.loc[family, "q"] = q
     claims.loc[family, "q_opposite"] = q_opposite
-    claims.loc[family, "note"] = note
+    claims.loc[family, "reason"] = reason
     claims.loc[family, "verdict"] = [
         verdict(prediction, variant, q[i], q_opposite[i], alpha, open_=bool(open_[i]))
         for i in range(len(rows))

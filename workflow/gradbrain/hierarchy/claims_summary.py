@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 
 from gradbrain.config.schema import StatisticsSettings
-from gradbrain.hierarchy.claims import NOT_C1, PART_OF_CORTEX
 from gradbrain.hierarchy.predictions import PREDICTIONS
+from gradbrain.vocabulary.measures import VARIANTS
+from gradbrain.vocabulary.reasons import NOT_C1, PART_OF_CORTEX, sentence
 
 HOW_TO_READ = (
     "Each cell gives the verdict, the estimate, its 95 % interval and q; `raw` is the signal "
@@ -42,7 +43,7 @@ def summary_page(claims: pd.DataFrame, settings: StatisticsSettings, *, study: s
         f"Population: sign flips over at least {settings.min_subjects} subjects, and permuted "
         "images where the question is whether anything is predicted (the larger p counts); these "
         "subjects: permuted or, for lags, resampled images within fewer. q: Benjamini–Hochberg "
-        "over the judged rows of the same prediction and variant in a data set.",
+        "over the judged rows of the same prediction, variant and rule in a data set.",
         "## Predictions",
         *(f"- **{p.name}** {p.sentence} ({p.source})" for p in PREDICTIONS),
     ]
@@ -53,11 +54,9 @@ def summary_page(claims: pd.DataFrame, settings: StatisticsSettings, *, study: s
 
 def _parts_of_cortex(rows: pd.DataFrame) -> list[str]:
     """Say which rows speak of a part of cortex only; one sentence per part."""
-    start = PART_OF_CORTEX.format("")
-    parts = rows["note"].str.partition(start)[2]
     return [
-        f"{', '.join(dict.fromkeys(own['prediction']))}: {start}{part}."
-        for part, own in rows.groupby(parts, sort=True)
+        f"{', '.join(dict.fromkeys(own['prediction']))}: {PART_OF_CORTEX.format(part)}."
+        for part, own in rows.groupby("coverage", sort=True)
         if part
     ]
 
@@ -78,7 +77,7 @@ def _table(rows: pd.DataFrame) -> str:
     for prediction in PREDICTIONS:
         about = rows[rows["prediction"] == prediction.name]
         for signal, own in about.groupby("signal", sort=True):
-            cells = [_cell(own[own["variant"] == variant]) for variant in ("raw", "unique")]
+            cells = [_cell(own[own["variant"] == variant]) for variant in VARIANTS]
             lines.append(f"| {prediction.name} | {signal} | {cells[0]} | {cells[1]} |")
     return "\n".join(lines)
 
@@ -110,13 +109,14 @@ def _cell(rows: pd.DataFrame) -> str:
     if rows.empty:
         return ""
     row = rows.iloc[0]
-    if not np.isfinite(row["estimate"]):
-        return f"**{row['verdict']}** ({row['note']})"
     unit = "" if row["unit"] == "depth" else f" {row['unit']}"
     estimate, low, high = (_number(row[name]) for name in ("estimate", "ci_low", "ci_high"))
     number = f"{estimate}{unit} [{low}, {high}]"
-    if NOT_C1 in row["note"]:
+    if row["reason"] == NOT_C1.code:
         return f"not judged (C1): {number}, n = {row['n']}"
+    if row["reason"]:
+        shown = f"{number} " if np.isfinite(row["ci_low"]) else ""
+        return f"**{row['verdict']}** {shown}({sentence(row['reason'])})"
     q = decisive_q(row)
     control = f", against {row['control']}" if row["control"] else ""
     who = "population" if row["inference"] == "population" else "these subjects"

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Variant = Literal["raw", "unique"]
+from gradbrain.vocabulary.measures import Variant
+from gradbrain.vocabulary.reasons import NO_CONTROL, NO_STATISTIC, Reason
+from gradbrain.vocabulary.roles import ACTIVATION, LEARNING, ROI, TIME, Axis, Role
 
 ABSTRACT = "Raugel et al. 2026, abstract (arXiv:2605.28693)"
 OURS = "ours"
@@ -29,7 +31,7 @@ class Prediction:
     name
         A1, P1 to P5, C1, C2.
     statistics
-        Modality -> statistics of the hierarchy tables that can answer it, the first present is
+        Axis -> statistics of the hierarchy tables that can answer it, the first present is
         taken.
     role
         Signals that it is about.
@@ -44,7 +46,7 @@ class Prediction:
     margin
         Variants whose reference is the smallest unique R² of interest and not zero.
     figures
-        Modality -> figure that shows it.
+        Axis -> figure that shows it.
     null
         What the null hypothesis says. ``nothing``: the signal predicts nothing (beyond what it is
         compared with), so that images can be permuted as well as subjects' signs. ``order``: best
@@ -52,37 +54,41 @@ class Prediction:
     over_cortex
         Whether it speaks of all of cortex, so that its row must say where only a part of cortex
         was recorded.
+    absent
+        Why a signal may have none of the statistics.
     source, sentence
         Who says so, and what.
     """
 
     name: str
-    statistics: dict[str, tuple[str, ...]]
-    role: str
+    statistics: dict[Axis, tuple[str, ...]]
+    role: Role
     direction: Literal["greater", "less"]
     variants: tuple[Variant, ...]
-    figures: dict[str, str]
+    figures: dict[Axis, str]
     source: str
     sentence: str
-    descriptive: frozenset[str] = frozenset()
-    gated: frozenset[str] = frozenset()
-    margin: frozenset[str] = frozenset()
+    descriptive: frozenset[Variant] = frozenset()
+    gated: frozenset[Variant] = frozenset()
+    margin: frozenset[Variant] = frozenset()
     null: Literal["nothing", "order", "lag"] = "nothing"
     over_cortex: bool = False
+    absent: Reason = NO_STATISTIC
 
 
 _SPATIAL = ("spatial_r", "spatial_difference")
 _BOTH: tuple[Variant, ...] = ("raw", "unique")
-_RAW, _UNIQUE = frozenset({"raw"}), frozenset({"unique"})
+_RAW: frozenset[Variant] = frozenset({"raw"})
+_UNIQUE: frozenset[Variant] = frozenset({"unique"})
 
 PREDICTIONS: tuple[Prediction, ...] = (
     Prediction(
         name="A1",
-        statistics={"fmri": _SPATIAL, "meg": ("temporal_r",)},
-        role="activation",
+        statistics={ROI: _SPATIAL, TIME: ("temporal_r",)},
+        role=ACTIVATION,
         direction="greater",
         variants=("raw",),
-        figures={"fmri": "best_layer_by_distance", "meg": "peak_time_by_depth"},
+        figures={ROI: "best_layer_by_distance", TIME: "peak_time_by_depth"},
         over_cortex=True,
         null="order",
         source=ABSTRACT,
@@ -92,37 +98,37 @@ PREDICTIONS: tuple[Prediction, ...] = (
     ),
     Prediction(
         name="P1",
-        statistics={"fmri": ("score_at_peak",), "meg": ("score_at_peak",)},
-        role="learning",
+        statistics={ROI: ("score_at_peak",), TIME: ("score_at_peak",)},
+        role=LEARNING,
         direction="greater",
         variants=_BOTH,
         gated=_UNIQUE,
-        figures={"fmri": "encoding_by_region", "meg": "encoding_over_time"},
+        figures={ROI: "encoding_by_region", TIME: "encoding_over_time"},
         over_cortex=True,
         source=ABSTRACT,
         sentence=f"Learning signals predict responses above chance. The abstract: {_PREDICT}.",
     ),
     Prediction(
         name="P2",
-        statistics={"fmri": ("high_minus_early_normalised", "high_minus_early")},
-        role="learning",
+        statistics={ROI: ("high_minus_early_normalised", "high_minus_early")},
+        role=LEARNING,
         direction="greater",
         variants=_BOTH,
         gated=_UNIQUE,
-        figures={"fmri": "encoding_by_region"},
+        figures={ROI: "encoding_by_region"},
         source=ABSTRACT,
         sentence="Learning signals predict higher visual cortex better than early visual cortex. "
         f"The abstract: {_PREDICT}.",
     ),
     Prediction(
         name="P3",
-        statistics={"meg": ("peak_lag_ms",)},
-        role="learning",
+        statistics={TIME: ("peak_lag_ms",)},
+        role=LEARNING,
         direction="greater",
         variants=_BOTH,
         descriptive=_RAW,
         gated=_UNIQUE,
-        figures={"meg": "peak_time_by_depth"},
+        figures={TIME: "peak_time_by_depth"},
         null="lag",
         source=ABSTRACT,
         sentence="Each layer's learning signal peaks later than its activation (ours). "
@@ -130,13 +136,13 @@ PREDICTIONS: tuple[Prediction, ...] = (
     ),
     Prediction(
         name="P4",
-        statistics={"meg": ("temporal_r",)},
-        role="learning",
+        statistics={TIME: ("temporal_r",)},
+        role=LEARNING,
         direction="less",
         variants=_BOTH,
         descriptive=_RAW,
         gated=_UNIQUE,
-        figures={"meg": "peak_time_by_depth"},
+        figures={TIME: "peak_time_by_depth"},
         null="order",
         source=ABSTRACT,
         sentence="Were the brain to backpropagate, signals would come last layer first: their "
@@ -144,13 +150,13 @@ PREDICTIONS: tuple[Prediction, ...] = (
     ),
     Prediction(
         name="P5",
-        statistics={"fmri": _SPATIAL},
-        role="learning",
+        statistics={ROI: _SPATIAL},
+        role=LEARNING,
         direction="greater",
         variants=_BOTH,
         descriptive=_RAW,
         gated=_UNIQUE,
-        figures={"fmri": "best_layer_by_distance"},
+        figures={ROI: "best_layer_by_distance"},
         over_cortex=True,
         null="order",
         source=ABSTRACT,
@@ -160,12 +166,12 @@ PREDICTIONS: tuple[Prediction, ...] = (
     ),
     Prediction(
         name="C1",
-        statistics={"fmri": ("beyond_reweighting",), "meg": ("beyond_reweighting",)},
-        role="learning",
+        statistics={ROI: ("beyond_reweighting",), TIME: ("beyond_reweighting",)},
+        role=LEARNING,
         direction="greater",
         variants=("unique",),
         margin=_UNIQUE,
-        figures={"fmri": "control_comparison", "meg": "control_comparison"},
+        figures={ROI: "control_comparison", TIME: "control_comparison"},
         over_cortex=True,
         source=OURS,
         sentence="The learning signal explains variance that the activations of all layers do "
@@ -174,14 +180,16 @@ PREDICTIONS: tuple[Prediction, ...] = (
     ),
     Prediction(
         name="C2",
-        statistics={"fmri": ("control_difference",), "meg": ("control_difference",)},
-        role="learning",
+        statistics={ROI: ("control_difference",), TIME: ("control_difference",)},
+        role=LEARNING,
         direction="greater",
         variants=_BOTH,
         descriptive=_RAW,
         gated=_UNIQUE,
         margin=_UNIQUE,
-        figures={"fmri": "control_comparison", "meg": "control_comparison"},
+        figures={ROI: "control_comparison", TIME: "control_comparison"},
+        # Every learning signal has the statistic once for each of its controls.
+        absent=NO_CONTROL,
         source=OURS,
         sentence="The learning signal does so beyond the best control that shares all but its "
         "learning content (fixed cotangent, shuffled cotangent, feature norm).",

@@ -3,21 +3,41 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
+from gradbrain.config.schema import SignalSet
 from gradbrain.hierarchy.errors import HierarchyError
 from gradbrain.store import open_store
+from gradbrain.vocabulary.measures import R2, R_NORMALISED, REWEIGHTING_R2, UNIQUE_R2, R, Variant
+from gradbrain.vocabulary.roles import ACTIVATION, ROLES, TIME, Axis, Role
 
-#: Variant of a prediction -> measure of the encoding stores that it is read from.
-MEASURES = {"raw": "r", "unique": "unique_r2"}
-UNITS = {"raw": "r", "unique": "R2"}
-#: Of the activation: what offering it a second time adds to those of all layers.
-REWEIGHTING = "reweighting_r2"
+# Coordinates of a store that say what signal a row is of.
+IDENTITY = ("signal", "role", "rule", "objective")
+
+
+@dataclass(frozen=True)
+class Signal:
+    """What a signal is, whatever it is called.
+
+    Attributes
+    ----------
+    role
+        What the claims take it for.
+    rule, objective
+        Credit-assignment rule, and objective (``""`` where it has none).
+    controls
+        Names of its controls, in the order of the signal set.
+    """
+
+    role: Role
+    rule: str
+    objective: str
+    controls: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -28,10 +48,12 @@ class SubjectScores:
     ----------
     study, dataset, subject, modality, model
         Whose scores these are.
+    axis
+        What scores are laid out along: ``roi`` or ``time``.
     layers, depths
         Names and relative depths, shape (layer,).
-    roles
-        Signal -> ``activation``, ``learning`` or ``control``.
+    signals
+        Name -> what the signal is, in the order of the signal set.
     units
         Names of the regions, low to high, or times as text.
     unit_time
@@ -43,14 +65,14 @@ class SubjectScores:
     roi_distance
         Region -> mm from V1's centroid; empty where unknown.
     target_roi
-        Shape (target,): region of each target; empty for MEG.
+        Shape (target,): region of each target; empty along time.
     unit_score
         (signal, measure) -> shape (layer, unit): means over the targets of a unit.
     boot, null
         (signal, measure) -> shape (draw, layer, unit): the same on resampled and on permuted
         images, with draws shared by all layers and signals.
     target_score
-        (signal, measure) -> shape (layer, target); empty for MEG.
+        (signal, measure) -> shape (layer, target); empty along time.
     onset_source
         What told when images came on, where a data set tells it twice.
     """
@@ -59,10 +81,11 @@ class SubjectScores:
     dataset: str
     subject: str
     modality: str
+    axis: Axis
     model: str
     layers: tuple[str, ...]
     depths: np.ndarray
-    roles: dict[str, str]
+    signals: dict[str, Signal]
     units: tuple[str, ...]
     unit_time: np.ndarray
     early_rois: tuple[str, ...]
@@ -76,50 +99,103 @@ class SubjectScores:
     target_score: dict[tuple[str, str], np.ndarray]
     onset_source: str = ""
 
-    def variants(self, signal: str) -> list[str]:
+    def variants(self, signal: str) -> list[Variant]:
         """Variants that exist for a signal: activations have no unique part."""
-        return ["raw"] if self.roles[signal] == "activation" else ["raw", "unique"]
+        return ["raw"] if self.signals[signal].role == ACTIVATION else ["raw", "unique"]
 
     @property
     def activation(self) -> str:
         """Name of the activation among the signals."""
-        return next(signal for signal, role in self.roles.items() if role == "activation")
+        return _activation(self.signals)
 
     @property
     def after_onset(self) -> np.ndarray:
         """Units that enter means: regions all, times those after image onset. Shape (unit,)."""
-        return self.unit_time > 0 if self.modality == "meg" else np.ones(len(self.units), bool)
+        return self.unit_time > 0 if self.axis == TIME else np.ones(len(self.units), bool)
 
 
-def read_subjects(paths: Sequence[Path]) -> list[SubjectScores]:
+def read_subjects(paths: Sequence[Path], signal_set: SignalSet) -> list[SubjectScores]:
     """Read the encoding stores of one model, for any number of data sets and subjects.
 
     Parameters
     ----------
     paths
         One store per layer and subject.
+    signal_set
+        The signals of the stores, which says what controls what.
 
     Returns
     -------
     list of SubjectScores
-        Sorted by data set and subject.
+        Sorted by data set and subject. Rows of other roles (all layers' activations, nuisance
+        bands) are left out.
 
     Raises
     ------
     HierarchyError
-        Several studies or models are mixed, a layer is missing for a subject or there twice, or
-        the stores of a subject disagree on signals, units or draws.
+        Several studies or models are mixed, a layer is missing for a subject or there twice, the
+        stores disagree on signals, units or draws, or their signals are not those of the set.
     """
     if not paths:
         raise HierarchyError("no encoding store was given; give those of all layers and subjects")
+    signals = _signals_of(signal_set)
     stores: dict[tuple[str, str], list[tuple[Path, xr.Dataset]]] = defaultdict(list)
     for path in paths:
         store = open_store(path, kind="encoding")
+        _check_signals(path, store, signals, signal_set.name)
         stores[store.attrs["dataset"], store.attrs["subject"]].append((path, store))
     for pairs in stores.values():
         pairs.sort(key=lambda pair: (float(pair[1].attrs["depth"]), pair[1].attrs["layer"]))
     _check_complete(stores)
-    return [_read_subject(stores[key]) for key in sorted(stores)]
+    _check_draws(stores)
+    return [_read_subject(stores[key], signals) for key in sorted(stores)]
+
+
+def _signals_of(signal_set: SignalSet) -> dict[str, Signal]:
+    """Name -> identity and controls of the signals of a set."""
+    activations = [signal.name for signal in signal_set.signals if signal.role == ACTIVATION]
+    if len(activations) != 1:
+        raise HierarchyError(
+            f"signal set {signal_set.name!r}: {len(activations)} of its signals have "
+            f"`role: activation` ({', '.join(activations) or 'none'}), expected one activation; "
+            "add it to the signal set"
+        )
+    return {
+        signal.name: Signal(
+            role=signal.role,
+            rule=signal.rule,
+            objective=signal.objective or "",
+            controls=signal_set.controls_of(signal.name),
+        )
+        for signal in signal_set.signals
+    }
+
+
+def _activation(signals: dict[str, Signal]) -> str:
+    return next(name for name, signal in signals.items() if signal.role == ACTIVATION)
+
+
+def _check_signals(
+    path: Path, store: xr.Dataset, signals: dict[str, Signal], set_name: str
+) -> None:
+    """Refuse a store whose signals are not, in name and identity, those of the set."""
+    columns = [store[name].values.astype(str).tolist() for name in IDENTITY]
+    found = {row for row in zip(*columns, strict=True) if row[1] in ROLES}
+    expected = {
+        (name, signal.role, signal.rule, signal.objective) for name, signal in signals.items()
+    }
+    if found != expected:
+        raise HierarchyError(
+            f"{path}: its signals are not those of the signal set {set_name!r}: only the store "
+            f"has {_described(found - expected)}; only the set has {_described(expected - found)} "
+            f"(name: role, rule, objective). Fit it again with this set: rm -r {path} && snakemake "
+            f"{path}"
+        )
+
+
+def _described(identities: Iterable[tuple[str, ...]]) -> str:
+    texts = [f"{name}: {', '.join(filter(None, rest))}" for name, *rest in sorted(identities)]
+    return f"[{'; '.join(texts)}]" if texts else "none"
 
 
 def _check_complete(stores: dict[tuple[str, str], list[tuple[Path, xr.Dataset]]]) -> None:
@@ -144,46 +220,49 @@ def _check_complete(stores: dict[tuple[str, str], list[tuple[Path, xr.Dataset]]]
             )
 
 
-def _read_subject(pairs: Sequence[tuple[Path, xr.Dataset]]) -> SubjectScores:
+def _check_draws(stores: dict[tuple[str, str], list[tuple[Path, xr.Dataset]]]) -> None:
+    """Refuse fits with different numbers of draws, which no test can pair."""
+    first_path, first = next(iter(stores.values()))[0]
+    for path, store in (pair for pairs in stores.values() for pair in pairs):
+        if store.sizes["draw"] != first.sizes["draw"]:
+            raise HierarchyError(
+                f"{path}: holds {store.sizes['draw']} draws, {first_path} {first.sizes['draw']}; "
+                "fit all of them with the same encoding.n_draws"
+            )
+
+
+def _read_subject(
+    pairs: Sequence[tuple[Path, xr.Dataset]], signals: dict[str, Signal]
+) -> SubjectScores:
     first_path, first = pairs[0]
     attrs = first.attrs
     for path, store in pairs[1:]:
         _check_same_layout(first_path, first, path, store)
-    roles = {
-        signal: role
-        for signal, role in attrs["roles"].items()
-        if role in ("activation", "learning", "control")
-    }
-    if list(roles.values()).count("activation") != 1:
-        raise HierarchyError(
-            f"{first_path}: its signals have the roles {roles}, expected one activation; add it "
-            "to the signal set"
-        )
-    keys = _wanted_rows(first_path, first, roles)
+    keys = _wanted_rows(first_path, first, signals)
     rows = list(keys.values())
     unit_score = np.stack([store["unit_score"].values[rows] for _, store in pairs], axis=1)
     boot = np.stack([store["boot"].values[:, rows] for _, store in pairs], axis=2)
     null = np.stack([store["null"].values[:, rows] for _, store in pairs], axis=2)
-    meg = attrs["modality"] == "meg"
+    along_time = attrs["axis"] == TIME
     target = (
         np.empty((len(rows), len(pairs), 0))
-        if meg
+        if along_time
         else np.stack([store["score"].values[rows] for _, store in pairs], axis=1)
     )
     units = tuple(map(str, first["unit"].values))
     return SubjectScores(
-        **{key: attrs[key] for key in ("study", "dataset", "subject", "modality", "model")},
+        **{key: attrs[key] for key in ("study", "dataset", "subject", "modality", "axis", "model")},
         layers=tuple(store.attrs["layer"] for _, store in pairs),
         depths=np.array([float(store.attrs["depth"]) for _, store in pairs]),
-        roles=roles,
+        signals=signals,
         units=units,
-        unit_time=_seconds_from_onset(first) if meg else np.full(len(units), np.nan),
+        unit_time=_seconds_from_onset(first) if along_time else np.full(len(units), np.nan),
         # A data set that names no poles contrasts the two ends of its order.
         early_rois=tuple(attrs.get("early_rois") or units[:1]),
         high_rois=tuple(attrs.get("high_rois") or units[-1:]),
         coverage=str(attrs.get("coverage", "")),
-        roi_distance={} if meg else _distances(attrs),
-        target_roi=np.empty(0, dtype=str) if meg else _regions_of_targets(first),
+        roi_distance={} if along_time else _distances(attrs),
+        target_roi=np.empty(0, dtype=str) if along_time else _regions_of_targets(first),
         unit_score={key: unit_score[i].astype(float) for i, key in enumerate(keys)},
         boot={key: boot[:, i].astype(float) for i, key in enumerate(keys)},
         null={key: null[:, i].astype(float) for i, key in enumerate(keys)},
@@ -198,10 +277,8 @@ def _seconds_from_onset(store: xr.Dataset) -> np.ndarray:
 
 def _regions_of_targets(store: xr.Dataset) -> np.ndarray:
     """Region of each target; ``""`` for those below the noise ceiling that was asked for."""
-    regions = store["roi"].values.astype(str)
-    if "reliable" in store:
-        regions = np.where(store["reliable"].values.astype(bool), regions, "")
-    return regions
+    reliable = store["reliable"].values.astype(bool)
+    return np.where(reliable, store["roi"].values.astype(str), "")
 
 
 def _distances(attrs: dict) -> dict[str, float]:
@@ -210,19 +287,22 @@ def _distances(attrs: dict) -> dict[str, float]:
 
 
 def _wanted_rows(
-    path: Path, store: xr.Dataset, roles: dict[str, str]
+    path: Path, store: xr.Dataset, signals: dict[str, Signal]
 ) -> dict[tuple[str, str], int]:
-    """(signal, measure) -> row of the store, for all that the statistics read."""
+    """(signal, measure) -> row of the store, for all that the statistics read.
+
+    Rows are told by name *and* role: all layers' activations may bear the name of a signal.
+    """
+    columns = [store[name].values.astype(str).tolist() for name in ("signal", "role", "measure")]
     found = {
-        (str(signal), str(measure)): row
-        for row, (signal, measure) in enumerate(
-            zip(store["signal"].values, store["measure"].values, strict=True)
-        )
+        (name, measure): row
+        for row, (name, role, measure) in enumerate(zip(*columns, strict=True))
+        if name in signals and role == signals[name].role
     }
-    wanted = [(signal, "r") for signal in roles]
-    activation = next(signal for signal, role in roles.items() if role == "activation")
-    wanted += [(activation, "r2"), (activation, REWEIGHTING)]
-    wanted += [(signal, "unique_r2") for signal, role in roles.items() if role != "activation"]
+    activation = _activation(signals)
+    wanted = [(name, R.name) for name in signals]
+    wanted += [(activation, R2.name), (activation, REWEIGHTING_R2.name)]
+    wanted += [(name, UNIQUE_R2.name) for name in signals if name != activation]
     missing = [key for key in wanted if key not in found]
     if missing:
         raise HierarchyError(
@@ -230,22 +310,16 @@ def _wanted_rows(
             f"rm -r {path} && snakemake {path}"
         )
     # Where responses have noise ceilings.
-    wanted += [key for signal in roles if (key := (signal, "r_normalised")) in found]
+    wanted += [key for name in signals if (key := (name, R_NORMALISED.name)) in found]
     return {key: found[key] for key in wanted}
 
 
 def _check_same_layout(first_path: Path, first: xr.Dataset, path: Path, store: xr.Dataset) -> None:
-    for name in ("signal", "measure", "unit"):
+    for name in (*IDENTITY, "measure", "unit"):
         if not np.array_equal(first[name].values, store[name].values):
             raise HierarchyError(
                 f"{path}: its {name}s are not those of {first_path}, another layer of the same "
                 "subject; fit both with the same signal set and responses"
-            )
-    for name in ("boot", "null"):
-        if first.sizes["draw"] != store.sizes["draw"] or first[name].dims != store[name].dims:
-            raise HierarchyError(
-                f"{path}: {name} has shape {store[name].shape}, that of {first_path} is "
-                f"{first[name].shape}; fit both with the same encoding.n_draws"
             )
     if first["score"].shape != store["score"].shape:
         raise HierarchyError(

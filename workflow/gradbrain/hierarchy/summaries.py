@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 
 from gradbrain.config.schema import StatisticsSettings
-from gradbrain.hierarchy.controls import N_CONTROLS, controls_of
 from gradbrain.hierarchy.peak_units import ScoresOf, mean_at_units, peak_units
 from gradbrain.hierarchy.spatial import (
     METHODS,
@@ -23,24 +23,79 @@ from gradbrain.hierarchy.spatial import (
     regions_above_chance,
     spatial_correlation,
 )
-from gradbrain.hierarchy.subject_scores import MEASURES, REWEIGHTING, UNITS, SubjectScores
+from gradbrain.hierarchy.subject_scores import Signal, SubjectScores
 from gradbrain.hierarchy.temporal import (
     exceeds_null,
     peak_lag,
     peak_time,
     temporal_correlation,
 )
-from gradbrain.store.columns import HIERARCHY_COLUMNS
+from gradbrain.store import Statistics
+from gradbrain.vocabulary.artefacts import columns_of
+from gradbrain.vocabulary.measures import R2, R_NORMALISED, REWEIGHTING_R2, VARIANTS, R, Variant
+from gradbrain.vocabulary.roles import ACTIVATION, LEARNING, ROI
 
 log = logging.getLogger(__name__)
 
-Row = dict[str, Any]
 MILLISECONDS = 1000.0
+# Columns that are empty where a statistic is not of one layer, region, method or control.
+PARTS = ("layer", "roi", "best_layer", "control")
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One statistic of one subject: its columns of the table, its draws, the map behind it.
+
+    Attributes
+    ----------
+    columns
+        Column of the table -> value.
+    boot, null
+        Shape (draw,).
+    map
+        (layer, unit), of statistics at peaks.
+    """
+
+    columns: dict[str, Any]
+    boot: np.ndarray
+    null: np.ndarray
+    map: xr.DataArray | None = None
+
+    def labelled(self, **labels: Any) -> _Row:
+        """The same row with further columns."""
+        return _Row(labels | self.columns, self.boot, self.null, self.map)
+
+
+def summarise_all(subjects: Sequence[SubjectScores], settings: StatisticsSettings) -> Statistics:
+    """Compute the statistics of all subjects of a model.
+
+    Parameters
+    ----------
+    subjects
+        Scores of any number of data sets; those of one data set are each other's peers.
+    settings
+        Share of the maximum for peak times.
+
+    Returns
+    -------
+    Statistics
+        As :func:`summarise` has them, subject by subject.
+    """
+    log_controls(subjects[0].signals)
+    rows: list[_Row] = []
+    for subject in subjects:
+        peers = [
+            peer
+            for peer in subjects
+            if peer.dataset == subject.dataset and peer.subject != subject.subject
+        ]
+        rows += _rows_of(subject, settings, peers)
+    return _statistics(rows)
 
 
 def summarise(
     subject: SubjectScores, settings: StatisticsSettings, peers: Sequence[SubjectScores]
-) -> pd.DataFrame:
+) -> Statistics:
     """Compute the statistics of one subject, observed and on all draws.
 
     Parameters
@@ -54,42 +109,86 @@ def summarise(
 
     Returns
     -------
-    pandas.DataFrame
+    Statistics
         One row per signal, variant, statistic (and layer, region, method or control). ``boot``
         and ``null`` hold the statistic recomputed on resampled and permuted images at the level
         of units (region or time means); ``value_at_units`` is the observed statistic at that
-        level, which differs from ``value`` where best layers are found per target. ``map`` is the
-        score of each layer and unit (flat, layers first) behind statistics at peaks, and
-        ``map_units`` names the units.
+        level, which differs from ``value`` where best layers are found per target. ``maps`` are
+        the scores of each layer and unit behind statistics at peaks.
     """
-    specific = _spatial_rows if subject.modality == "fmri" else _temporal_rows
-    rows: list[Row] = []
-    for signal in subject.roles:
-        for variant in subject.variants(signal):
+    return _statistics(_rows_of(subject, settings, peers))
+
+
+def log_controls(signals: dict[str, Signal]) -> None:
+    """Log what each learning signal is held against, and warn where that is little.
+
+    Parameters
+    ----------
+    signals
+        Signals of a set.
+    """
+    for name, signal in signals.items():
+        if signal.role != LEARNING:
+            continue
+        kinds = [f"{control} ({_kind(signals[control])})" for control in signal.controls]
+        if not kinds:
+            log.warning(
+                "%s: the signal set holds no control of it, so that C2 cannot be asked; add one, "
+                "whose control_of names it or its rule and objective",
+                name,
+            )
+        elif len(kinds) == 1:
+            # Each control alone is easily exceeded for a reason of its own.
+            log.warning("%s: held against a single control, %s; C2 is weak for it", name, kinds[0])
+        else:
+            log.info("%s: held against %d controls: %s", name, len(kinds), ", ".join(kinds))
+
+
+def _kind(signal: Signal) -> str:
+    return ", ".join(filter(None, (signal.rule, signal.objective)))
+
+
+def _rows_of(
+    subject: SubjectScores, settings: StatisticsSettings, peers: Sequence[SubjectScores]
+) -> Iterator[_Row]:
+    specific = _spatial_rows if subject.axis == ROI else _temporal_rows
+    for name, signal in subject.signals.items():
+        for variant in subject.variants(name):
             labels = {
                 "study": subject.study,
                 "dataset": subject.dataset,
                 "subject": subject.subject,
                 "modality": subject.modality,
+                "axis": subject.axis,
                 "coverage": subject.coverage,
                 "model": subject.model,
-                "signal": signal,
-                "role": subject.roles[signal],
+                "signal": name,
+                "role": signal.role,
+                "rule": signal.rule,
+                "objective": signal.objective,
                 "variant": variant,
                 "onset_source": subject.onset_source,
             }
             for found in (
-                _score_rows(subject, signal, variant, peers),
-                _control_rows(subject, signal, variant, peers),
-                specific(subject, signal, variant, settings),
+                _score_rows(subject, name, variant, peers),
+                _control_rows(subject, name, variant, peers),
+                specific(subject, name, variant, settings),
             ):
-                rows += [labels | row for row in found]
-    frame = pd.DataFrame.from_records(rows, columns=list(HIERARCHY_COLUMNS))
-    text = ["layer", "roi", "best_layer", "control"]
-    frame[text] = frame[text].fillna("")
-    for name in ("map", "map_units"):
-        frame[name] = [cell if isinstance(cell, list) else [] for cell in frame[name]]
-    return frame
+                yield from (row.labelled(**labels) for row in found)
+
+
+def _statistics(rows: Iterable[_Row]) -> Statistics:
+    rows = list(rows)
+    table = pd.DataFrame.from_records(
+        [row.columns for row in rows], columns=list(columns_of("hierarchy"))
+    )
+    table[list(PARTS)] = table[list(PARTS)].fillna("").astype(str)
+    return Statistics(
+        table=table,
+        boot=np.stack([row.boot for row in rows]).astype(float),
+        null=np.stack([row.null for row in rows]).astype(float),
+        maps={place: row.map for place, row in enumerate(rows) if row.map is not None},
+    )
 
 
 def _row(
@@ -101,19 +200,17 @@ def _row(
     *,
     value: float | None = None,
     **labels: Any,
-) -> Row:
+) -> _Row:
     """Apply one statistic to the observed, resampled and permuted scores alike."""
     observed, boot, null = (compute(level) for level in levels)
-    return {
+    columns = {
         "statistic": statistic,
         "value": float(observed) if value is None else float(value),
         "value_at_units": float(observed),
         "unit": unit,
         "n": n,
-        "boot": boot.tolist(),
-        "null": null.tolist(),
-        **labels,
     }
+    return _Row(columns | labels, boot, null)
 
 
 @dataclass(frozen=True)
@@ -160,58 +257,49 @@ class _Levels:
 
 
 def _levels(
-    subject: SubjectScores, signal: str, variant: str
+    subject: SubjectScores, signal: str, variant: Variant
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Observed (layer, unit), boot and null (draw, layer, unit)."""
-    return _Levels.of(signal, MEASURES[variant]).read(subject)
+    return _Levels.of(signal, VARIANTS[variant].name).read(subject)
 
 
 def _score_rows(
-    subject: SubjectScores, signal: str, variant: str, peers: Sequence[SubjectScores]
-) -> Iterator[Row]:
+    subject: SubjectScores, signal: str, variant: Variant, peers: Sequence[SubjectScores]
+) -> Iterator[_Row]:
     """``score_mean`` over layers and units, ``score_at_peak`` over layers at their best unit.
 
     Of learning signals also ``beyond_reweighting``: the unique part minus what the best layer's
     own activation adds there when it is offered a second time.
     """
     used = subject.after_onset
-    levels = _Levels.of(signal, MEASURES[variant])
+    levels = _Levels.of(signal, VARIANTS[variant].name)
     yield _row(
         "score_mean",
         lambda scores: scores[..., used].mean(axis=(-2, -1)),
         levels.read(subject),
-        UNITS[variant],
+        VARIANTS[variant].unit,
         len(subject.layers) * int(used.sum()),
     )
-    yield _at_peak("score_at_peak", levels, subject, peers, UNITS[variant])
-    if variant == "unique" and subject.roles[signal] == "learning":
-        again = _Levels.of(subject.activation, REWEIGHTING)
-        yield _at_peak("beyond_reweighting", levels.beyond(again), subject, peers, UNITS[variant])
+    yield _at_peak("score_at_peak", levels, subject, peers, VARIANTS[variant].unit)
+    if variant == "unique" and subject.signals[signal].role == LEARNING:
+        again = _Levels.of(subject.activation, REWEIGHTING_R2.name)
+        yield _at_peak(
+            "beyond_reweighting", levels.beyond(again), subject, peers, VARIANTS[variant].unit
+        )
 
 
 def _control_rows(
-    subject: SubjectScores, signal: str, variant: str, peers: Sequence[SubjectScores]
-) -> Iterator[Row]:
+    subject: SubjectScores, signal: str, variant: Variant, peers: Sequence[SubjectScores]
+) -> Iterator[_Row]:
     """``control_difference``: the signal minus the best layer of each of its controls."""
-    if subject.roles[signal] != "learning":
+    if subject.signals[signal].role != LEARNING:
         return
-    controls = controls_of(signal, subject.roles)
-    if len(controls) < N_CONTROLS and variant == "unique":
-        log.warning(
-            "%s, %s: %s has %d of %d controls (%s); C2 is weaker for it",
-            subject.dataset,
-            subject.subject,
-            signal,
-            len(controls),
-            N_CONTROLS,
-            ", ".join(controls) or "none",
-        )
-    own = _Levels.of(signal, MEASURES[variant])
-    for control in controls:
+    own = _Levels.of(signal, VARIANTS[variant].name)
+    for control in subject.signals[signal].controls:
         # Draws are shared by all signals, so that differences are paired draw by draw.
-        levels = own.beyond(_Levels.of(control, MEASURES[variant]))
-        row = _at_peak("control_difference", levels, subject, peers, UNITS[variant])
-        yield row | {"control": control}
+        levels = own.beyond(_Levels.of(control, VARIANTS[variant].name))
+        row = _at_peak("control_difference", levels, subject, peers, VARIANTS[variant].unit)
+        yield row.labelled(control=control)
 
 
 def _at_peak(
@@ -220,7 +308,7 @@ def _at_peak(
     subject: SubjectScores,
     peers: Sequence[SubjectScores],
     unit: str,
-) -> Row:
+) -> _Row:
     """Mean over layers at the units that the other subjects choose, with the map behind it.
 
     Permuted images choose for themselves: what subjects who saw the same images share by chance
@@ -230,30 +318,36 @@ def _at_peak(
     places = peak_units(subject, peers, levels.observed)
     value = mean_at_units(observed, places)
     used = subject.after_onset
-    return {
+    columns = {
         "statistic": statistic,
         "value": float(value),
         "value_at_units": float(value),
         "unit": unit,
         "n": len(subject.layers),
-        "boot": mean_at_units(boot, places).tolist(),
-        "null": mean_at_units(null, peak_units(subject, peers, levels.null)).tolist(),
-        "map": observed[:, used].ravel().tolist(),
-        "map_units": [name for name, flag in zip(subject.units, used, strict=True) if flag],
     }
+    return _Row(
+        columns,
+        boot=mean_at_units(boot, places),
+        null=mean_at_units(null, peak_units(subject, peers, levels.null)),
+        map=xr.DataArray(
+            observed[:, used],
+            dims=("layer", "unit"),
+            coords={"layer": list(subject.layers), "unit": np.array(subject.units)[used]},
+        ),
+    )
 
 
 def _spatial_rows(
-    subject: SubjectScores, signal: str, variant: str, settings: StatisticsSettings
-) -> Iterator[Row]:
+    subject: SubjectScores, signal: str, variant: Variant, settings: StatisticsSettings
+) -> Iterator[_Row]:
     """``high_minus_early``, and per method the best layers of regions and their order."""
     levels = _levels(subject, signal, variant)
     names, early, high = subject.units, subject.early_rois, subject.high_rois
-    contrasted = {"high_minus_early": (levels, UNITS[variant])}
-    if variant == "raw" and (signal, "r_normalised") in subject.unit_score:
+    contrasted = {"high_minus_early": (levels, VARIANTS[variant].unit)}
+    if variant == "raw" and (signal, R_NORMALISED.name) in subject.unit_score:
         # Regions differ in how much of them can be predicted at all.
-        normalised = _Levels.of(signal, "r_normalised").read(subject)
-        contrasted["high_minus_early_normalised"] = (normalised, "r / ceiling")
+        normalised = _Levels.of(signal, R_NORMALISED.name).read(subject)
+        contrasted["high_minus_early_normalised"] = (normalised, R_NORMALISED.unit)
     for statistic, (scores, unit) in contrasted.items():
         yield _row(
             statistic,
@@ -263,7 +357,7 @@ def _spatial_rows(
             len(set(names) & {*early, *high}),
         )
     for method in METHODS:
-        yield from _best_layer_rows(subject, (signal, MEASURES[variant]), levels, method)
+        yield from _best_layer_rows(subject, (signal, VARIANTS[variant].name), levels, method)
 
 
 def _best_layer_rows(
@@ -271,7 +365,7 @@ def _best_layer_rows(
     key: tuple[str, str],
     levels: tuple[np.ndarray, np.ndarray, np.ndarray],
     method: str,
-) -> Iterator[Row]:
+) -> Iterator[_Row]:
     names, distances = subject.units, subject.roi_distance
     # As in the predecessor: best layer per target, then the mean over the targets of a region. A
     # region has one only where its best score is above chance: the best of nothing is no layer.
@@ -321,8 +415,8 @@ def _best_layer_rows(
 
 
 def _temporal_rows(
-    subject: SubjectScores, signal: str, variant: str, settings: StatisticsSettings
-) -> Iterator[Row]:
+    subject: SubjectScores, signal: str, variant: Variant, settings: StatisticsSettings
+) -> Iterator[_Row]:
     """``peak_time`` of each layer, their order over layers, and the lag behind activations."""
     times, fraction = subject.unit_time, settings.peak_fraction
     peaks = _peaks(_levels(subject, signal, variant), times, fraction)
@@ -343,22 +437,21 @@ def _temporal_rows(
         "r",
         int(np.isfinite(peaks[0]).sum()),
     )
-    if subject.roles[signal] == "activation":
+    if subject.signals[signal].role == ACTIVATION:
         return
     # The same measure on both sides: 95 % of the largest R² is reached for a shorter time than 95 %
     # of the largest r.
-    measure = "r" if variant == "raw" else "r2"
-    before = _peaks(_Levels.of(subject.activation, measure).read(subject), times, fraction)
+    measure = R if variant == "raw" else R2
+    before = _peaks(_Levels.of(subject.activation, measure.name).read(subject), times, fraction)
     lags = [peak_lag(own, other) * MILLISECONDS for own, other in zip(peaks, before, strict=True)]
-    yield {
+    columns = {
         "statistic": "peak_lag_ms",
         "value": float(lags[0]),
         "value_at_units": float(lags[0]),
         "unit": "ms",
         "n": int(np.isfinite(peaks[0] - before[0]).sum()),
-        "boot": lags[1].tolist(),
-        "null": lags[2].tolist(),
     }
+    yield _Row(columns, boot=lags[1], null=lags[2])
 
 
 def _peaks(

@@ -6,13 +6,14 @@ import logging
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import nn
 
+from gradbrain.config.plugins import LIBRARY_PLUGINS, Plugins, weights_use
 from gradbrain.config.schema import ModelEntry
-from gradbrain.models import owlvit, timm_compat, weights
+from gradbrain.models import weights
 from gradbrain.models.errors import ModelError, WeightsError
 
 log = logging.getLogger(__name__)
@@ -153,99 +154,6 @@ class VisionModel:
             )
 
 
-def create_network(entry: ModelEntry, **loading: Any) -> nn.Module:
-    """Build the network of an entry as its source makes it, with random weights.
-
-    Inside ``torch.device("meta")`` no memory is taken for them.
-
-    Parameters
-    ----------
-    entry
-        Registry entry. A timm tag in it brings its own settings, e.g. the number of classes.
-    **loading
-        Further arguments of ``timm.create_model``.
-
-    Raises
-    ------
-    ModelError
-        There is no such architecture, or it does not accept the kwargs of the entry.
-    """
-    if entry.source == "transformers":
-        return owlvit.create(entry)
-    timm = timm_compat.import_timm()
-    if not timm.is_model(entry.architecture.partition(".")[0]):
-        near = timm.list_models(f"*{entry.architecture.split('_')[0]}*")[:8]
-        raise ModelError(
-            f"model {entry.name!r}: timm {timm.__version__} has no architecture "
-            f"{entry.architecture!r}; similar names: {', '.join(near) or 'none'}"
-        )
-    tag = f".{entry.pretrained}" if entry.pretrained else ""
-    try:
-        return timm.create_model(entry.architecture + tag, **entry.kwargs, **loading)
-    except TypeError as error:
-        raise ModelError(
-            f"model {entry.name!r}: {entry.architecture} does not accept the kwargs "
-            f"{entry.kwargs}: {error}"
-        ) from error
-
-
-def _untrained(entry: ModelEntry) -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(entry.seed)
-        return create_network(entry)
-
-
-def _from_file(entry: ModelEntry, path: Path) -> nn.Module:
-    """Load weights that are named as the network names them, or a whole OWL-ViT detector."""
-    state = weights.read_state(path, entry)
-    if entry.source == "transformers":
-        state = owlvit.tower_state(state)
-    module = create_network(entry)
-    weights.load_strictly(module, state, path=path, entry=entry)
-    return module
-
-
-def _timm_repository(entry: ModelEntry) -> str:
-    timm = timm_compat.import_timm()
-    name = f"{entry.architecture}.{entry.pretrained}"
-    known = timm.list_pretrained(f"{entry.architecture}.*")
-    if name not in known:
-        raise ModelError(
-            f"model {entry.name!r}: timm {timm.__version__} knows no weights {name!r}; it has "
-            f"{', '.join(known) or 'none'}"
-        )
-    return str(timm.get_pretrained_cfg(name).hf_hub_id)
-
-
-def _from_hub(entry: ModelEntry, data: Path) -> tuple[nn.Module, str]:
-    """Load published weights from below ``data/weights``, else from the hub; say which."""
-    if entry.source == "transformers":
-        name, repository = entry.architecture, str(entry.pretrained)
-    else:
-        name, repository = f"{entry.architecture}.{entry.pretrained}", _timm_repository(entry)
-    local = data / "weights" / f"{name}.safetensors"
-    if local.is_file():
-        path, origin = local, f"file weights/{local.name}"
-    else:
-        path = weights.download(repository, entry, local)
-        origin = f"{repository}@{entry.revision or weights.UNPINNED}"
-    if entry.source == "transformers":
-        return _from_file(entry, path), origin
-    weights.check_sha256(path, entry)
-    try:
-        # timm renames the entries of some checkpoints while it reads them.
-        overlay = {"file": str(path)}
-        return create_network(entry, pretrained=True, pretrained_cfg_overlay=overlay), origin
-    except ModelError:
-        raise
-    except Exception as error:  # safetensors and state-dict errors of a dozen kinds
-        raise WeightsError(
-            f"model {entry.name!r}: {path} could not be loaded as the weights {name} "
-            f"({weights.first_line(error)}); expected model.safetensors of "
-            f"https://huggingface.co/{repository}"
-        ) from error
-
-
 def freeze(module: nn.Module) -> nn.Module:
     """Put a module in evaluation mode, freeze its parameters, make its activations pure.
 
@@ -260,12 +168,26 @@ def freeze(module: nn.Module) -> nn.Module:
     return module
 
 
+def _load(entry: ModelEntry, plugins: Plugins, data: Path) -> tuple[nn.Module, str]:
+    """Ask the source of weights for the network, and where its weights came from."""
+    use = weights_use(entry, plugins, where=f"models.yaml: model {entry.name!r}")
+    found = use.plugin.load().load(entry, use.options, data)
+    match found:
+        case (nn.Module() as module, str(origin)):
+            return module, origin
+    raise WeightsError(
+        f"model {entry.name!r}: {use.plugin.path}: load gave {type(found).__name__}, expected the "
+        "network and a line that says where its weights came from: (torch.nn.Module, str)"
+    )
+
+
 def build_model(
     entry: ModelEntry,
     *,
     data: Path = Path("data"),
     device: torch.device | str = "cpu",
     autocast: torch.dtype | None = None,
+    plugins: Plugins = LIBRARY_PLUGINS,
 ) -> VisionModel:
     """Build the network of an entry with its weights, frozen and in evaluation mode.
 
@@ -279,6 +201,8 @@ def build_model(
         Where the network runs.
     autocast
         Reduced precision of its forward pass, or None.
+    plugins
+        Where its source of weights is looked up.
 
     Returns
     -------
@@ -287,15 +211,10 @@ def build_model(
 
     Raises
     ------
-    ModelError
+    GradbrainError
         The architecture, its kwargs or its weights are not as the entry says.
     """
-    if entry.untrained:
-        module, origin = _untrained(entry), f"random, seed {entry.seed}"
-    elif entry.checkpoint is not None:
-        module, origin = _from_file(entry, data / entry.checkpoint), f"file {entry.checkpoint}"
-    else:
-        module, origin = _from_hub(entry, data)
+    module, origin = _load(entry, plugins, data)
     digest = weights.state_digest(module)
     log.info("model %s: weights from %s, digest %s", entry.name, origin, digest[:12])
     return VisionModel(

@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from gradbrain.config.plugins import LIBRARY_PLUGINS, Plugins, weights_use
 from gradbrain.config.schema import ModelEntry
-from gradbrain.models.build import create_network
 from gradbrain.models.errors import LayerError
+from gradbrain.models.network import create_network
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,9 @@ class ForwardPass:
     n_parameters: int
 
 
-def forward_pass(entry: ModelEntry, layers: Sequence[str]) -> ForwardPass:
+def forward_pass(
+    entry: ModelEntry, layers: Sequence[str], plugins: Plugins = LIBRARY_PLUGINS
+) -> ForwardPass:
     """Trace one forward pass of the network of an entry.
 
     Parameters
@@ -50,15 +53,19 @@ def forward_pass(entry: ModelEntry, layers: Sequence[str]) -> ForwardPass:
         Registry entry; its weights are not needed.
     layers
         Layers whose outputs are measured.
+    plugins
+        Where its source of weights is looked up.
 
     Raises
     ------
     LayerError
         The network has no such layer.
     """
+    use = weights_use(entry, plugins, where=f"models.yaml: model {entry.name!r}")
+    name = use.options.network_name(entry)
     shapes: dict[str, tuple[int, ...]] = {}
     with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
-        module: Any = create_network(entry).eval()
+        module: Any = create_network(entry, name).eval()
         modules = dict(module.named_modules())
         for layer in layers:
             if layer not in modules:

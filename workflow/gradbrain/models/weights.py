@@ -1,4 +1,4 @@
-"""Weights: where they come from, whether they fit, and the digest that identifies them."""
+"""Files of weights: read, checked, fitted to a network, and the digest that identifies them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import torch
 from torch import nn
 
 from gradbrain.config.schema import ModelEntry
+from gradbrain.models import owlvit
 from gradbrain.models.errors import WeightsError
+from gradbrain.models.network import create_network
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +48,7 @@ def first_line(error: Exception) -> str:
     return " ".join([f"{type(error).__name__}:", *str(error).strip().splitlines()[:1]])
 
 
-def check_sha256(path: Path, entry: ModelEntry) -> None:
+def check_sha256(path: Path, entry: ModelEntry, expected: str | None) -> None:
     """Compare a file with the checksum that the entry pins, if it pins one.
 
     Raises
@@ -54,27 +56,29 @@ def check_sha256(path: Path, entry: ModelEntry) -> None:
     WeightsError
         They differ.
     """
-    if entry.checkpoint_sha256 is None:
+    if expected is None:
         return
     found = file_sha256(path)
-    if found != entry.checkpoint_sha256:
+    if found != expected:
         raise WeightsError(
-            f"model {entry.name!r}: {path} has SHA-256 {found}, the entry pins "
-            f"{entry.checkpoint_sha256}; fetch the pinned file or correct checkpoint_sha256"
+            f"model {entry.name!r}: {path} has SHA-256 {found}, the entry pins {expected}; fetch "
+            "the pinned file or correct sha256 of weights"
         )
 
 
-def download(repository: str, entry: ModelEntry, local: Path) -> Path:
-    """Fetch the weights of a hub repository at the revision of the entry, or take them cached.
+def download(repository: str, entry: ModelEntry, local: Path, *, revision: str | None) -> Path:
+    """Fetch the weights of a hub repository at a revision, or take them cached.
 
     Parameters
     ----------
     repository
         E.g. ``timm/resnet50.a1_in1k``.
     entry
-        Its ``revision`` is used; None takes the newest and warns.
+        Registry entry.
     local
         Where the file may be placed by hand instead, for the error.
+    revision
+        Commit of the repository; None takes the newest and warns.
 
     Returns
     -------
@@ -88,7 +92,7 @@ def download(repository: str, entry: ModelEntry, local: Path) -> Path:
     """
     from huggingface_hub import hf_hub_download
 
-    if entry.revision is None:
+    if revision is None:
         log.warning(
             "model %s: no revision is pinned, the newest weights of %s are taken",
             entry.name,
@@ -97,10 +101,10 @@ def download(repository: str, entry: ModelEntry, local: Path) -> Path:
     problems = []
     for name in HUB_FILES[entry.source]:
         try:
-            return Path(hf_hub_download(repository, name, revision=entry.revision))
+            return Path(hf_hub_download(repository, name, revision=revision))
         except Exception as error:  # of the hub, the network and the cache: a dozen kinds
             problems.append(f"{name}: {first_line(error)}")
-    at = f" at revision {entry.revision}" if entry.revision else ""
+    at = f" at revision {revision}" if revision else ""
     raise WeightsError(
         f"model {entry.name!r}: the weights of {repository} could not be fetched "
         f"({'; '.join(problems)}). Without network, place {SAFETENSORS} of "
@@ -108,7 +112,9 @@ def download(repository: str, entry: ModelEntry, local: Path) -> Path:
     )
 
 
-def read_state(path: Path, entry: ModelEntry) -> dict[str, torch.Tensor]:
+def read_state(
+    path: Path, entry: ModelEntry, *, sha256: str | None = None
+) -> dict[str, torch.Tensor]:
     """Read a state dictionary from safetensors, or from a pickle that holds tensors only.
 
     Raises
@@ -122,7 +128,7 @@ def read_state(path: Path, entry: ModelEntry) -> dict[str, torch.Tensor]:
             f"model {entry.name!r}: the checkpoint {path} does not exist; place the file there "
             "(data/weights may be a link to the folder that holds it)"
         )
-    check_sha256(path, entry)
+    check_sha256(path, entry, sha256)
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -182,3 +188,30 @@ def load_strictly(
             f"{entry.kwargs}; " + "; ".join(problems)
         )
     module.load_state_dict(dict(state), strict=True)
+
+
+def network_from_file(entry: ModelEntry, path: Path, *, sha256: str | None) -> nn.Module:
+    """Create a network with the weights of a file that names them as the network does.
+
+    Of OWL-ViT the file may be that of the whole detector.
+
+    Parameters
+    ----------
+    entry
+        Registry entry.
+    path
+        Safetensors, or a pickle of tensors.
+    sha256
+        Its checksum, if one is pinned.
+
+    Raises
+    ------
+    WeightsError
+        The file is not there, not the pinned one, or does not fit.
+    """
+    state = read_state(path, entry, sha256=sha256)
+    if entry.source == "transformers":
+        state = owlvit.tower_state(state)
+    module = create_network(entry)
+    load_strictly(module, state, path=path, entry=entry)
+    return module

@@ -1,67 +1,44 @@
 """Objectives: the scalar loss of each image whose gradient is a learning signal.
 
-One module per objective, found by name. This package imports none of them, and no torch, so that
-a dry run can ask which modules a signal uses.
+One module per objective, found by name (:mod:`gradbrain.config.plugins`). A module defines
+
+``Options``
+    What YAML may say of it, what it needs and what of it is random: a class of
+    :class:`~gradbrain.config.plugins.PluginOptions`, evaluated without importing torch.
+``Objective``
+    A class of :class:`~gradbrain.objectives.base.BaseObjective`.
+``weights_digest(model) -> str``
+    Of objectives that bring weights of their own: a digest of them. It is kept in the feature
+    store as ``<objective>_weights``, so that features are made again when these weights change.
+
+This package imports none of them, and no torch.
 """
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
-
-from pydantic import ValidationError
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from gradbrain.config import GradbrainError
+from gradbrain.config.plugins import Plugin, ResolvedUse
 
 if TYPE_CHECKING:
     from gradbrain.models.build import VisionModel
     from gradbrain.objectives.base import BaseObjective
     from gradbrain.objectives.calibration import CalibrationBank
 
-# Modules of this package that objectives are built from; they are not objectives.
-PARTS = {"base", "calibration", "projection_head", "seeds", "standardise", "views"}
-
 
 class ObjectiveError(GradbrainError):
-    """An objective does not exist, or cannot act on this model with these options."""
+    """An objective cannot act on this model with these options."""
 
 
-def available() -> list[str]:
-    """Names of the objectives, sorted."""
-    return sorted(info.name for info in pkgutil.iter_modules(__path__) if info.name not in PARTS)
-
-
-def objective_modules(name: str | None, options: Mapping[str, Any]) -> list[str]:
-    """Full names of the objective modules that a signal uses, those inside others included.
-
-    Parameters
-    ----------
-    name
-        Objective; None for signals without one.
-    options
-        Its options; ``shuffled_cotangent`` names another objective there.
-
-    Returns
-    -------
-    list of str
-        E.g. ``["gradbrain.objectives.shuffled_cotangent", "gradbrain.objectives.dino"]``.
-    """
-    if name is None:
-        return []
-    inner = options.get("objective")
-    nested = objective_modules(inner, options.get("options", {})) if inner else []
-    return [f"{__name__}.{name}", *nested]
-
-
-def weights_digests(modules: Iterable[str], model: VisionModel) -> dict[str, str]:
+def own_weights(plugins: Iterable[Plugin], model: VisionModel) -> dict[str, str]:
     """Digests of weights of their own that objectives bring.
 
     Parameters
     ----------
-    modules
-        Full names of modules of objectives.
+    plugins
+        What signals use; rules among them are passed over.
     model
         Network that they act on.
 
@@ -70,32 +47,29 @@ def weights_digests(modules: Iterable[str], model: VisionModel) -> dict[str, str
     dict
         E.g. ``image_text_weights`` -> SHA-256; empty where no objective has any.
     """
-    found = {}
-    for name in sorted(modules):
-        digest = getattr(importlib.import_module(name), "weights_digest", None)
-        if digest is not None:
-            found[f"{name.rpartition('.')[2]}_weights"] = str(digest(model))
-    return found
+    digests = {
+        plugin.name: getattr(plugin.load(), "weights_digest", None)
+        for plugin in plugins
+        if plugin.kind == "objectives"
+    }
+    return {
+        f"{name}_weights": str(digest(model))
+        for name, digest in sorted(digests.items())
+        if digest is not None
+    }
 
 
-def load(
-    name: str,
-    model: VisionModel,
-    options: Mapping[str, Any],
-    calibration: CalibrationBank | None,
-    *,
-    seed: int = 0,
+def build_objective(
+    use: ResolvedUse, model: VisionModel, calibration: CalibrationBank | None, *, seed: int = 0
 ) -> BaseObjective:
-    """Build an objective by name, or take the one that was built on the same calibration images.
+    """Build an objective, or take the one that was built on the same calibration images.
 
     Parameters
     ----------
-    name
-        Module of this package.
+    use
+        The objective, its options validated.
     model
         Network that the objective acts on.
-    options
-        Checked against the module's ``Options``.
     calibration
         Images that share none with the stimuli; whatever must be fitted is fitted on them.
     seed
@@ -104,25 +78,27 @@ def load(
     Raises
     ------
     ObjectiveError
-        There is no such objective, its options are wrong, or it lacks calibration images.
+        It lacks calibration images.
     """
-    if name not in available():
-        raise ObjectiveError(
-            f"there is no objective {name!r}; expected one of {', '.join(available())}"
-        )
-    module = importlib.import_module(f"{__name__}.{name}")
-    try:
-        settings = module.Options.model_validate(dict(options))
-    except ValidationError as error:
-        raise ObjectiveError(f"options of objective {name!r}: {error}") from error
-    if module.Objective.needs_calibration and calibration is None:
-        raise ObjectiveError(
-            f"objective {name!r} needs calibration images; name a stimulus set as `calibration` "
-            "of the signal set"
-        )
+    name = use.plugin.name
     if calibration is None:
-        return module.Objective(model, settings, None, seed)
-    key = f"{name} {seed} {settings.model_dump_json()}"
+        if "calibration" in use.needs:
+            raise ObjectiveError(
+                f"objective {name!r} needs calibration images; name a stimulus set as "
+                "`calibration` of the signal set"
+            )
+        return _build(use, model, None, seed)
+    key = f"{name} {seed} {use.options.model_dump_json()}"
     if key not in calibration.built:
-        calibration.built[key] = module.Objective(model, settings, calibration, seed)
+        calibration.built[key] = _build(use, model, calibration, seed)
     return calibration.built[key]
+
+
+def _build(
+    use: ResolvedUse, model: VisionModel, calibration: CalibrationBank | None, seed: int
+) -> BaseObjective:
+    inner = [build_objective(item, model, calibration, seed=seed) for item in use.inner]
+    objective: BaseObjective = use.plugin.load().Objective(
+        model, use.options, calibration, seed, inner
+    )
+    return objective

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 
-from gradbrain.config.schema import StrictModel
 from gradbrain.models.build import OutputName, VisionModel
 from gradbrain.objectives.calibration import CalibrationBank
 
@@ -69,12 +68,13 @@ class BaseObjective(ABC):
     options
         The module's ``Options``.
     calibration
-        Calibration images, or None where ``needs_calibration`` is False.
+        Calibration images, or None where the options do not need any.
     seed
         Seed of everything random.
+    inner
+        Objectives that the options say are used inside this one, in the order of ``uses``.
     """
 
-    needs_calibration: ClassVar[bool] = False
     output: OutputName = "features"
 
     def __init__(
@@ -83,8 +83,10 @@ class BaseObjective(ABC):
         options: Any,
         calibration: CalibrationBank | None,
         seed: int,
+        inner: Sequence[BaseObjective] = (),
     ) -> None:
         self.model, self.options, self.calibration, self.seed = model, options, calibration, seed
+        self.inner = tuple(inner)
         self.prepare()
 
     def prepare(self) -> None:  # noqa: B027
@@ -158,7 +160,3 @@ class BoundObjective:
     def values(self, output: torch.Tensor) -> torch.Tensor:
         """One scalar per image, (B, D) to (B,), with the graph of the output."""
         return self.objective.evaluate(output, self.batch, self.targets)
-
-
-class NoOptions(StrictModel):
-    """Options of an objective that has none."""

@@ -15,29 +15,36 @@ on its batch.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
 from torch.nn import functional
 
-from gradbrain.config.schema import StrictModel
+from gradbrain.config.plugins import PluginOptions, Randomness, Requirement
 from gradbrain.objectives.base import BaseObjective, ImageBatch
 from gradbrain.objectives.standardise import fit_standardisation
 from gradbrain.objectives.views import ViewOptions, draw_views, view_features
 
 
-class Options(StrictModel):
+class Options(PluginOptions):
     """Options of the objective."""
+
+    requires: ClassVar[frozenset[Requirement]] = frozenset({"calibration"})
+    randomness: ClassVar[Mapping[str, Randomness]] = {"views": "monte_carlo"}
 
     temperature: float = Field(0.2, gt=0, description="MoCo v2's.")
     views: ViewOptions = ViewOptions(n_views=1)
+
+    def extra_forward_passes(self) -> float:
+        """Return one for each view."""
+        return self.views.n_views
 
 
 class Objective(BaseObjective):
     """InfoNCE against the calibration bank, averaged over views."""
 
-    needs_calibration = True
     options: Options
 
     def prepare(self) -> None:

@@ -20,17 +20,22 @@ import torch
 from pydantic import Field
 from torch.nn import functional
 
-from gradbrain.config.schema import StrictModel
+from gradbrain.config.plugins import PluginOptions, Requirement
 from gradbrain.models.build import OutputName
 from gradbrain.objectives.base import BaseObjective, ImageBatch
 
 
-class Options(StrictModel):
+class Options(PluginOptions):
     """Options of the objective."""
 
     target: Literal["label_or_prediction", "prediction"] = Field(
         "label_or_prediction", description="`prediction`: labels are not looked at."
     )
+
+    def needs(self, inner: frozenset[Requirement] = frozenset()) -> frozenset[Requirement]:
+        """Labels, unless they are not looked at."""
+        labels: frozenset[Requirement] = frozenset({"labels"})
+        return super().needs(inner) | (frozenset() if self.target == "prediction" else labels)
 
 
 class Objective(BaseObjective):

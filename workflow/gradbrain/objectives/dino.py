@@ -24,12 +24,13 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
 
-from gradbrain.config.schema import StrictModel
+from gradbrain.config.plugins import PluginOptions, Randomness, Requirement
 from gradbrain.objectives.base import BaseObjective, ImageBatch
 from gradbrain.objectives.projection_head import load_projection_head
 from gradbrain.objectives.standardise import fit_standardisation
@@ -41,8 +42,11 @@ SATURATED = 0.05
 FLAT = 0.98
 
 
-class Options(StrictModel):
+class Options(PluginOptions):
     """Options of the objective."""
+
+    requires: ClassVar[frozenset[Requirement]] = frozenset({"calibration"})
+    randomness: ClassVar[Mapping[str, Randomness]] = {"views": "monte_carlo"}
 
     student_temperature: float = Field(1.0, gt=0)
     teacher_temperature: float = Field(0.4, gt=0)
@@ -51,11 +55,14 @@ class Options(StrictModel):
         None, description="Safetensors file of a released DINO head below data/; none: head-free."
     )
 
+    def extra_forward_passes(self) -> float:
+        """Return one for each view."""
+        return self.views.n_views
+
 
 class Objective(BaseObjective):
     """Cross-entropy of the student's code with the mean code of its augmented views."""
 
-    needs_calibration = True
     options: Options
 
     def prepare(self) -> None:

@@ -12,10 +12,13 @@ from __future__ import annotations
 
 import torch
 
+from gradbrain.config.plugins import NoOptions
 from gradbrain.models.build import OutputName
-from gradbrain.objectives.base import BaseObjective, ImageBatch, NoOptions
+from gradbrain.objectives.base import BaseObjective, ImageBatch
 
-Options = NoOptions
+
+class Options(NoOptions):
+    """The objective has none."""
 
 
 class Objective(BaseObjective):

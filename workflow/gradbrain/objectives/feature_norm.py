@@ -13,9 +13,12 @@ from __future__ import annotations
 
 import torch
 
-from gradbrain.objectives.base import BaseObjective, ImageBatch, NoOptions
+from gradbrain.config.plugins import NoOptions
+from gradbrain.objectives.base import BaseObjective, ImageBatch
 
-Options = NoOptions
+
+class Options(NoOptions):
+    """The objective has none."""
 
 
 class Objective(BaseObjective):

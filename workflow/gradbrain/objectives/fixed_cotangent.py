@@ -12,18 +12,21 @@ signal that beats it may do so merely because its cotangent carries image conten
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
 
-from gradbrain.config.schema import StrictModel
+from gradbrain.config.plugins import PluginOptions, Randomness
 from gradbrain.objectives.base import BaseObjective, ImageBatch
 from gradbrain.objectives.seeds import generator
 
 
-class Options(StrictModel):
+class Options(PluginOptions):
     """Options of the objective."""
+
+    randomness: ClassVar[Mapping[str, Randomness]] = {"vector": "identity"}
 
     output: Literal["features", "logits"] = Field(
         "features", description="Output at which the vector is sent back."

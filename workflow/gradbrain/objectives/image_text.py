@@ -24,13 +24,13 @@ batch. The half that compares a text with images is left out, and the text tower
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch.nn import functional
 
-from gradbrain.config.schema import StrictModel
+from gradbrain.config.plugins import PluginOptions, Requirement
 from gradbrain.models import timm_compat
 from gradbrain.models.build import VisionModel
 from gradbrain.models.text_tower import joint_output, load_text_tower, text_weights_digest
@@ -40,14 +40,23 @@ from gradbrain.objectives.base import BaseObjective, ImageBatch
 ARTICLES = {"a", "an", "the"}
 
 
-class Options(StrictModel):
+class Options(PluginOptions):
     """Options of the objective."""
+
+    requires: ClassVar[frozenset[Requirement]] = frozenset({"text_tower", "captions"})
 
     bank: Literal["imagenet1k", "calibration"] = Field(
         "imagenet1k",
         description="Texts that images are pushed from: `a photo of a <class>.` of ImageNet-1k's "
         "classes, or the distinct captions of the calibration images.",
     )
+
+    def needs(self, inner: frozenset[Requirement] = frozenset()) -> frozenset[Requirement]:
+        """Captioned calibration images too, where they are the bank."""
+        bank: frozenset[Requirement] = frozenset()
+        if self.bank == "calibration":
+            bank = frozenset({"calibration", "calibration_captions"})
+        return super().needs(inner) | bank
 
 
 def weights_digest(model: VisionModel) -> str:
@@ -93,12 +102,8 @@ class Objective(BaseObjective):
     def _bank_texts(self) -> list[str]:
         if self.options.bank == "imagenet1k":
             return imagenet_prompts()
-        if self.calibration is None:
-            raise ObjectiveError(
-                "objective image_text: bank: calibration needs calibration images; name a "
-                "stimulus set as `calibration` of the signal set"
-            )
-        captions = [text for batch in self.calibration.batches() for text in batch.captions if text]
+        batches = self.fitted().batches()
+        captions = [text for batch in batches for text in batch.captions if text]
         if len({wording(caption) for caption in captions}) < 2:
             raise ObjectiveError(
                 "objective image_text: bank: calibration needs calibration images with at least "

@@ -15,23 +15,31 @@ it does not: the reconstruction error of pixels.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
 
-from gradbrain.config.schema import StrictModel
+from gradbrain.config.plugins import PluginOptions, Randomness, Requirement
 from gradbrain.objectives.base import BaseObjective, ImageBatch
 from gradbrain.objectives.seeds import generator
 from gradbrain.objectives.standardise import fit_standardisation
 
 
-class Options(StrictModel):
+class Options(PluginOptions):
     """Options of the objective."""
+
+    requires: ClassVar[frozenset[Requirement]] = frozenset({"calibration"})
+    randomness: ClassVar[Mapping[str, Randomness]] = {"masks": "monte_carlo"}
 
     n_masks: int = Field(2, ge=1, description="Masked copies per image.")
     masked_share: float = Field(0.75, gt=0, lt=1, description="He et al. 2022 mask 75 %.")
     grid: int = Field(14, ge=2, description="Patches along each edge of the image.")
+
+    def extra_forward_passes(self) -> float:
+        """Return one for each masked copy."""
+        return self.n_masks
 
 
 def masked_copy(
@@ -54,7 +62,6 @@ def masked_copy(
 class Objective(BaseObjective):
     """Mean squared distance to the features of masked copies."""
 
-    needs_calibration = True
     options: Options
 
     def prepare(self) -> None:

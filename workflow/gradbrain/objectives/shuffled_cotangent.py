@@ -14,36 +14,52 @@ relation to it predicts next to nothing, so that beating it is cheap.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 
-from gradbrain.config.schema import StrictModel
-from gradbrain.objectives import ObjectiveError, load
+from gradbrain.config.plugins import PluginOptions, PluginUse, Randomness, Requirement
 from gradbrain.objectives.base import BaseObjective, ImageBatch
 from gradbrain.objectives.seeds import derived_seed
 
 
-class Options(StrictModel):
+class Options(PluginOptions):
     """Options of the objective."""
+
+    requires: ClassVar[frozenset[Requirement]] = frozenset({"calibration"})
+    randomness: ClassVar[Mapping[str, Randomness]] = {"permutation": "identity"}
 
     objective: str = Field(description="Objective whose output gradients are shuffled.")
     options: dict[str, Any] = Field({}, description="Its options.")
+
+    @field_validator("objective")
+    @classmethod
+    def _is_another(cls, name: str) -> str:
+        if name == "shuffled_cotangent":
+            raise ValueError("shuffled_cotangent cannot shuffle itself; name another objective")
+        return name
+
+    def uses(self) -> tuple[PluginUse, ...]:
+        """Return the objective that is shuffled."""
+        return (PluginUse("objectives", self.objective, self.options),)
+
+    def needs(self, inner: frozenset[Requirement] = frozenset()) -> frozenset[Requirement]:
+        """Captions of calibration images, where the objective compares with captions."""
+        if "captions" in inner:
+            inner |= {"calibration_captions"}
+        return super().needs(inner)
 
 
 class Objective(BaseObjective):
     """Inner product of the output with the output gradient of another image."""
 
-    needs_calibration = True
     options: Options
 
     def prepare(self) -> None:
         """Take the objective's output gradient of every calibration image, (n, D)."""
-        if self.options.objective == "shuffled_cotangent":
-            raise ObjectiveError("shuffled_cotangent cannot shuffle itself; name an objective")
-        bank = self.fitted()
-        inner = load(self.options.objective, self.model, self.options.options, bank, seed=self.seed)
+        bank, (inner,) = self.fitted(), self.inner
         self.output = inner.output
         gradients = []
         for batch in bank.batches():

@@ -14,11 +14,12 @@ from functools import cache
 from pathlib import Path
 
 from gradbrain.config import GradbrainError
+from gradbrain.config.plugins import Plugin
 
 PACKAGE = "gradbrain"
-# The foundation enters through FORMAT_VERSION, raised by hand: a new config key must not
-# recompute a thousand fits.
-FOUNDATION = ("gradbrain.config", "gradbrain.store", "gradbrain.plan")
+# The foundation enters through the version of each kind of artefact, raised by hand: a new config
+# key must not recompute a thousand fits.
+FOUNDATION = ("gradbrain.config", "gradbrain.vocabulary", "gradbrain.store", "gradbrain.plan")
 # What brings files here, lists them or reports progress, and bears on no value: files that are
 # fetched are checked against their checksums, and inventories are for the eye.
 WITHOUT_BEARING = frozenset(
@@ -53,7 +54,9 @@ def _imported_modules(file: Path) -> tuple[str, ...]:
     return tuple(sorted(name for name in modules if name.split(".")[0] == PACKAGE))
 
 
-def import_closure(script: Path, library: Path, modules: Iterable[str] = ()) -> list[Path]:
+def import_closure(
+    script: Path, library: Path, modules: Iterable[str] = (), files: Iterable[Path] = ()
+) -> list[Path]:
     """Files of the package that a script imports, directly or through others.
 
     Parameters
@@ -65,12 +68,14 @@ def import_closure(script: Path, library: Path, modules: Iterable[str] = ()) -> 
     modules
         Modules that the job loads by name (objectives, adapters, figures), which no import
         statement shows.
+    files
+        Plug-ins outside the library that the job loads; what they import of it counts too.
 
     Returns
     -------
     list of Path
-        The script first, then the modules, sorted; without the foundation and what has no
-        bearing on results.
+        The script first, then the modules, sorted, then `files`; without the foundation and what
+        has no bearing on results.
 
     Raises
     ------
@@ -85,7 +90,10 @@ def import_closure(script: Path, library: Path, modules: Iterable[str] = ()) -> 
             raise GradbrainError(
                 f"there is no module {module} in {package}; there are {', '.join(known)}"
             )
+    # By name first: a folder that moves changes no digest.
+    outside = sorted(set(files), key=lambda file: (file.name, file))
     queue = [*_imported_modules(script), *modules]
+    queue += [module for plugin in outside for module in _imported_modules(plugin)]
     seen: set[str] = set()
     while queue:
         module = queue.pop()
@@ -100,13 +108,25 @@ def import_closure(script: Path, library: Path, modules: Iterable[str] = ()) -> 
             if module not in WITHOUT_BEARING:
                 found.add(file)
             queue.extend(_imported_modules(file))
-    return [script, *sorted(found)]
+    return [script, *sorted(found), *outside]
 
 
-def code_digest(script: Path, library: Path, modules: Iterable[str] = ()) -> str:
+def code_digest(
+    script: Path, library: Path, modules: Iterable[str] = (), files: Iterable[Path] = ()
+) -> str:
     """SHA-256 over the names and contents of the files of :func:`import_closure`."""
     whole = hashlib.sha256()
-    for file in import_closure(script, library, modules):
+    for file in import_closure(script, library, modules, files):
         whole.update(f"{file.name} {file.stat().st_size}\n".encode())
         whole.update(file.read_bytes())
     return whole.hexdigest()
+
+
+def plugin_inputs(plugins: Iterable[Plugin]) -> tuple[list[str], list[Path]]:
+    """Modules of the library and files outside it that plug-ins are, each once.
+
+    They are the last two arguments of :func:`import_closure` and :func:`code_digest`.
+    """
+    found = set(plugins)
+    modules = {plugin.module for plugin in found if plugin.in_library}
+    return sorted(modules), sorted(plugin.path for plugin in found if not plugin.in_library)

@@ -12,13 +12,14 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from gradbrain.config import GradbrainError
+from gradbrain.config.plugins import signal_uses
 from gradbrain.config.schema import (
     DatasetEntry,
     EncodingSettings,
     ExpectedSize,
-    SignalEntry,
 )
 from gradbrain.plan.jobs import DATA, FIT_BASE_MB, FIT_MB_PER_RESPONSE_MB, Plan
+from gradbrain.vocabulary.roles import ACTIVATION
 
 GIB = 2.0**30
 # Sizes that the constants of a fit were measured at.
@@ -82,9 +83,6 @@ class Rates:
     gpu_tflops: float = 9.75
 
 
-# Forward passes besides that of the stimulus, where an entry does not say how many views it draws;
-# a test compares them with the objectives' own defaults.
-EXTRA_PASSES = {"dino": 2, "view_consistency": 2, "contrastive": 1, "masked_feature": 1}
 RATE_NAMES = tuple(field.name for field in fields(Rates))
 
 
@@ -144,13 +142,20 @@ def job_counts(plan: Plan) -> dict[str, int]:
     subjects, models = plan.subjects, plan.models
     stimuli = {plan.study.subjects[subject].stimuli_of(subject) for subject in subjects}
     calibration = {plan.study.signal_set.calibration}
-    calibration |= {plan.signal_set(name).calibration for _, name in plan.planting_models}
+    calibration |= {plan.signal_set(name).calibration for _, name, _, _ in plan.all_features()}
     n_fits = sum(len(plan.layers(model)) for model in models) * len(subjects)
     reduced = plan.study.settings.encoding.baseline_components is not None
     counts = {
         "prepare_stimuli": len(stimuli | calibration),
         "prepare_responses": len(subjects),
         "compute_ceilings": len(plan.ceilings),
+        "fit_feedback": len(
+            {
+                path
+                for model, signal_set, _, _ in plan.all_features()
+                for path in plan.feedback(model, signal_set)
+            }
+        ),
         "extract_features": _extraction_jobs(plan),
         "reduce_activations": len(models) * len(subjects) if reduced else 0,
         "fit_encoding": n_fits,
@@ -160,6 +165,7 @@ def job_counts(plan: Plan) -> dict[str, int]:
         "score_hierarchy": len(models),
         "test_claims": 1,
         "write_config": 1,
+        "write_entries": 1,
         "plot_figure": len(plan.figures),
         "write_report": 1,
     }
@@ -167,25 +173,30 @@ def job_counts(plan: Plan) -> dict[str, int]:
 
 
 def _extraction_jobs(plan: Plan) -> int:
-    fused = plan.study.settings.features.unit == "model"
-    jobs = set()
-    for model, signal_set, layer, stimuli in plan.all_features():
-        jobs.add((model, signal_set, stimuli) if fused else (model, signal_set, stimuli, layer))
-    return len(jobs)
+    return len({_extraction_job(plan, *key) for key in plan.all_features()})
 
 
-def n_passes(signals: Iterable[SignalEntry], depth: float = 0.0) -> float:
+def _extraction_job(
+    plan: Plan, model: str, signal_set: str, layer: str, stimuli: str
+) -> tuple[str, ...]:
+    """Name the job that extracts a layer: one for all layers of a model, or one for each."""
+    whole = (model, signal_set, stimuli)
+    return whole if plan.is_fused(signal_set) else (*whole, layer)
+
+
+def n_passes(plan: Plan, signal_set: str, depth: float = 0.0) -> float:
     """Count the passes that the signals of an image take, as a multiple of one forward pass.
 
-    One forward pass, one for each augmented view that an objective draws, and one backward pass
-    per learning signal or control. Parameters are frozen, so that a whole backward pass costs as
-    much as a forward one; for a layer at relative `depth` it ends there.
+    One forward pass, those that objectives and rules declare beside it (one for each augmented view
+    that is drawn), and one backward pass per learning signal or control. Parameters are frozen, so
+    that a whole backward pass costs as much as a forward one; for a layer at relative `depth` it
+    ends there.
     """
     total = 1.0
-    for signal in signals:
-        views = signal.options.get("views", {}).get("n_views")
-        total += EXTRA_PASSES.get(signal.objective or "", 0) if views is None else views
-        total += (1.0 - depth) if signal.rule != "activation" else 0.0
+    for signal in plan.signal_set(signal_set).signals:
+        uses = signal_uses(signal, plan.plugins, where=f"signal {signal.name!r}")
+        total += sum(use.options.extra_forward_passes() for use in uses)
+        total += (1.0 - depth) * sum(use.options.backward_passes() for use in uses)
     return total
 
 
@@ -212,16 +223,15 @@ def extraction_cost(
     gpu
         Whether passes run on a GPU.
     """
-    fused = plan.study.settings.features.unit == "model"
     speed = rates.gpu_tflops * 1e12 if gpu else rates.core_pass_gflops * 1e9
     passes: dict[tuple[str, ...], float] = {}
     disk = 0.0
     for model, signal_set, layer, stimuli in plan.all_features():
         signals = plan.signal_set(signal_set).signals
         n_images, cost = images[stimuli], costs[model]
-        depth = 0.0 if fused else plan.layer(model, layer).depth
-        key = (model, signal_set, stimuli) if fused else (model, signal_set, stimuli, layer)
-        passes[key] = n_images * cost.flops * n_passes(signals, depth)
+        depth = 0.0 if plan.is_fused(signal_set) else plan.layer(model, layer).depth
+        key = _extraction_job(plan, model, signal_set, layer, stimuli)
+        passes[key] = n_images * cost.flops * n_passes(plan, signal_set, depth)
         disk += n_images * len(signals) * (cost.widths[layer] * 4 + 8)
     seconds = [rates.start_s + flops / speed for flops in passes.values()]
     hours = sum(seconds) / 3600
@@ -340,7 +350,7 @@ def _fit_sizes(
     plan: Plan, costs: Mapping[str, NetworkCost], sizes: Mapping[str, ExpectedSize]
 ) -> list[list[FitSize]]:
     """Sizes of the fits of every model and subject, layer by layer."""
-    signals = sum(signal.role != "activation" for signal in plan.study.signal_set.signals)
+    signals = sum(signal.role != ACTIVATION for signal in plan.study.signal_set.signals)
     found = []
     for model in plan.models:
         widths = [costs[model].widths[layer] for layer in plan.layers(model)]

@@ -11,37 +11,52 @@ from typing import Any
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.definition import feature_definition
-from gradbrain.config.registries import Layer, choose
+from gradbrain.config.plugins import (
+    LIBRARY,
+    Plugin,
+    Plugins,
+    PluginUse,
+    Requirement,
+    WeightsOptions,
+    set_needs,
+    signal_needs,
+    signal_plugins,
+    signal_uses,
+)
+from gradbrain.config.registries import Layer
 from gradbrain.config.schema import (
     BASELINE_SETTINGS,
     CEILING_SETTINGS,
     DatasetEntry,
     ModelEntry,
+    NuisanceBand,
     SignalEntry,
     SignalSet,
     StrictModel,
 )
 from gradbrain.config.study import ResolvedStudy
+from gradbrain.config.suggestions import choose
 from gradbrain.datasets.registry import Adapter, adapter, gives_captions, read_options
 from gradbrain.encoding.places import is_shared
-from gradbrain.figures.declarations import Declaration, declaration, figure_names
-from gradbrain.objectives import available as available_objectives
+from gradbrain.figures.declarations import Declaration, declaration
 from gradbrain.plan.code_inputs import import_closure
+from gradbrain.plan.entries import entry_records
 from gradbrain.plan.roots import link_root
-from gradbrain.signals import available_rules
-from gradbrain.store import FORMAT_VERSION, array_shape, read_definition
+from gradbrain.store import array_shape, read_definition
+from gradbrain.vocabulary.artefacts import RESULTS, SIGNALS, artefact
 
 # Measured by benchmarks/bench_fit_memory.py (4.5 MB per MB of responses and 340 MB), rounded up,
 # with 2 GB for features of some thousand columns.
 FIT_BASE_MB = 3000
 FIT_MB_PER_RESPONSE_MB = 5.5
 REDUCTION_MB = 16000
-RESULTS = "results"
 DATA = "data"
 
 
 # Model, signal set, and the attributes of a feature store.
 KeptFeatures = tuple[str, str, dict[str, Any]]
+# What a rule needs so that a layer cannot be extracted by itself.
+WHOLE_MODEL: frozenset[Requirement] = frozenset({"chain", "fit"})
 
 
 class Plan:
@@ -65,6 +80,8 @@ class Plan:
         self._model_entries: dict[str, ModelEntry] = {}
         self._signal_sets: dict[str, SignalSet] = {}
         self._fit_memory: dict[str, int] = {}
+        self._needs: dict[str, frozenset[Requirement]] = {}
+        self.plugins: Plugins = study.registries.plugins
         settings = study.settings
         self.models = [name for name in study.models if self._wanted(name, settings.only_models)]
         self.subjects = [
@@ -94,7 +111,13 @@ class Plan:
     def adapter(self, entry: DatasetEntry) -> tuple[Adapter, Any]:
         """Module that reads a data set, and the entry's options as it understands them."""
         where = self.study.registries.place("data set", entry.name)
-        return adapter(entry.adapter, where=where), read_options(entry, where=where)
+        module = adapter(entry.adapter, where=where, plugins=self.plugins)
+        return module, read_options(entry, where=where, plugins=self.plugins)
+
+    def adapter_plugin(self, entry: DatasetEntry) -> Plugin:
+        """Plug-in that reads a data set."""
+        where = self.study.registries.place("data set", entry.name)
+        return self.plugins.find("adapters", entry.adapter, where=f"{where}: adapter")
 
     def subjects_of(self, dataset: str) -> list[str]:
         """Subjects of a data set that the study takes, restricted or not."""
@@ -171,30 +194,94 @@ class Plan:
         """Layers that the study takes from a model, in order of depth."""
         return [layer.name for layer in self.study.layers[model]]
 
-    def weights(self, model: str) -> list[str]:
-        """Checkpoint file of a model, if it has one; published weights where they lie here."""
+    def weights_options(self, model: str) -> WeightsOptions:
+        """Options of the source of a model's weights."""
+        return self._weights(model)[1]
+
+    def _weights(self, model: str) -> tuple[Plugin, WeightsOptions]:
         entry = self.model_entry(model)
-        if entry.checkpoint:
-            return [f"{DATA}/{entry.checkpoint}"]
-        name = f"{entry.architecture}.{entry.pretrained}"
-        if entry.source == "transformers":
-            name = entry.architecture
-        published = f"{DATA}/weights/{name}.safetensors"
-        return [published] if entry.pretrained and Path(published).is_file() else []
+        where = f"{self.study.registries.place('model', model)}: weights"
+        use = PluginUse("weights", entry.weights.source, entry.weights.options)
+        found = self.plugins.resolve(use, where=where)
+        return found.plugin, found.options
+
+    def weights(self, model: str) -> list[str]:
+        """Files that the weights of a model are read from; optional ones where they are here."""
+        entry, options = self.model_entry(model), self.weights_options(model)
+        optional = (f"{DATA}/{name}" for name in options.optional_files(entry))
+        return [
+            *(f"{DATA}/{name}" for name in options.required_files(entry)),
+            *(path for path in optional if Path(path).is_file()),
+        ]
+
+    def needs(self, signal_set: str) -> frozenset[Requirement]:
+        """What the signals of a set need."""
+        if signal_set not in self._needs:
+            self._needs[signal_set] = set_needs(self.signal_set(signal_set), self.plugins)
+        return self._needs[signal_set]
+
+    def takes_chain(self, signal_set: str) -> bool:
+        """Whether a rule of a set needs all layers of the model in one pass."""
+        return bool(self.needs(signal_set) & WHOLE_MODEL)
+
+    def is_fused(self, signal_set: str) -> bool:
+        """Whether one job takes all layers of a model: as set, or because a rule needs them all."""
+        unit = self.study.settings.features.unit
+        return unit == "model" or self.takes_chain(signal_set)
+
+    def fitted_signals(self, signal_set: str) -> list[SignalEntry]:
+        """Signals of a set whose rule has a model of its own, fitted on calibration images."""
+        return [
+            signal
+            for signal in self.signal_set(signal_set).signals
+            if "fit" in signal_needs(signal, self.plugins)
+        ]
+
+    def feedback(self, model: str, signal_set: str) -> list[str]:
+        """Fitted models that the extraction of a signal set reads."""
+        calibration = self.signal_set(signal_set).calibration
+        return [
+            self.path("feedback", model=model, signal=signal.name, calibration=calibration)
+            for signal in self.fitted_signals(signal_set)
+        ]
+
+    def chain(self, model: str) -> list[str]:
+        """All layers of a model that are known, in order of depth."""
+        architecture = self.model_entry(model).architecture
+        rows = self.study.registries.layers(architecture, where=self.study.where)
+        return [row.name for row in rows]
 
     def text_weights(self, model: str, signal_set: str) -> list[str]:
         """Files of a model's text tower that lie here, where the signals compare with text."""
         tower = self.model_entry(model).text_tower
-        if tower is None or not self.signal_set(signal_set).compares_with_text:
+        if tower is None or "text_tower" not in self.needs(signal_set):
             return []
         folder = Path(DATA) / tower.folder
         return sorted(path.as_posix() for path in folder.iterdir()) if folder.is_dir() else []
 
     # --- paths -------------------------------------------------------------------------------
 
+    def path(self, kind: str, **keys: str) -> str:
+        """Path of a result, by its kind; keys that are left out stay as wildcards in braces."""
+        declared = artefact(kind)
+        if "study" in declared.keys:
+            keys = {"study": self.study.name, **keys}
+        return declared.path(**keys)
+
+    @staticmethod
+    def keys_of(kind: str, path: str) -> dict[str, str]:
+        """Keys of a result, read back from its path by the template of its kind."""
+        return artefact(kind).keys_of(path)
+
+    def version(self, kind: str) -> int:
+        """Version of a kind of result; raised by hand with what it holds."""
+        return artefact(kind).version
+
     def features(self, model: str, layer: str, signal_set: str, stimuli: str) -> str:
         """Feature store."""
-        return f"{RESULTS}/features/{model}/{layer}/{signal_set}/{stimuli}.zarr"
+        return self.path(
+            "features", model=model, layer=layer, signal_set=signal_set, stimuli=stimuli
+        )
 
     def all_features(self) -> list[tuple[str, str, str, str]]:
         """(model, signal set, layer, stimuli) of every feature store that the study needs."""
@@ -209,7 +296,22 @@ class Plan:
             for model in self.models:
                 for layer in self.layers(model):
                     stores[model, signal_set, layer, stimuli] = None
+            for band in self.nuisance:
+                stores[band.model, band.signal_set, band.layer, stimuli] = None
         return list(stores)
+
+    @property
+    def nuisance(self) -> tuple[NuisanceBand, ...]:
+        """Bands that stand beside all layers' activations."""
+        return self.study.settings.encoding.nuisance
+
+    def nuisance_features(self, subject: str) -> list[str]:
+        """Feature stores of the nuisance bands, for the images that a subject saw."""
+        stimuli = self.study.subjects[subject].stimuli_of(subject)
+        return [
+            self.features(band.model, band.layer, band.signal_set, stimuli)
+            for band in self.nuisance
+        ]
 
     def features_of_model(self, model: str, stimuli: str) -> list[str]:
         """Feature stores of all layers that the study takes from a model."""
@@ -223,7 +325,7 @@ class Plan:
     def features_of_fit(self, model: str, layer: str, subject: str) -> list[str]:
         """Feature stores that a fit reads: of all layers, unless their reduction is given."""
         settings = self.study.settings.encoding
-        if settings.baseline_components is None or settings.third_band:
+        if settings.baseline_components is None:
             return self.features_for_subject(model, subject)
         stimuli = self.study.subjects[subject].stimuli_of(subject)
         return [self.features(model, layer, self.study.signal_set.name, stimuli)]
@@ -232,18 +334,26 @@ class Plan:
         """Reduced activations of all layers, where the study reduces them."""
         if self.study.settings.encoding.baseline_components is None:
             return []
-        return [f"{self.results}/baselines/{model}/{subject}.zarr"]
+        return [self.path("baseline", model=model, subject=subject)]
 
     def fits(self, model: str) -> str:
         """Folder of the encoding results of a model."""
-        return f"{self.results}/encoding/{model}"
+        return str(Path(self.path("encoding", model=model)).parents[1])
 
-    def encoding(
-        self, model: str, *, suffix: str, layers: Iterable[str] | None = None
-    ) -> list[str]:
-        """Encoding results of a model: all subjects, and all layers unless some are given."""
+    def encoding(self, model: str, *, kind: str, layers: Iterable[str] | None = None) -> list[str]:
+        """Encoding results of a model: all subjects, and all layers unless some are given.
+
+        Parameters
+        ----------
+        model
+            Entry of models.yaml.
+        kind
+            ``"encoding"`` for the stores, ``"fit_scores"`` for the tables beside them.
+        layers
+            Layers; those of the study where left out.
+        """
         return [
-            f"{self.fits(model)}/{layer}/{subject}.{suffix}"
+            self.path(kind, model=model, layer=layer, subject=subject)
             for layer in (self.layers(model) if layers is None else layers)
             for subject in self.subjects
         ]
@@ -251,31 +361,48 @@ class Plan:
     @property
     def ceilings(self) -> list[str]:
         """Tables of how well subjects predict one another."""
-        return [f"{self.results}/ceilings/{dataset}.parquet" for dataset in self.shared_datasets]
+        return [self.path("ceilings", dataset=dataset) for dataset in self.shared_datasets]
 
     def responses_of(self, dataset: str) -> list[str]:
         """Response stores of all subjects of a data set."""
         subjects = self.subjects_of(dataset)
-        return self.all_subjects(*(f"{self.results}/responses/{name}.zarr" for name in subjects))
+        return self.all_subjects(*(self.path("responses", subject=name) for name in subjects))
+
+    @property
+    def responses(self) -> list[str]:
+        """Response stores of all selected subjects."""
+        return [self.path("responses", subject=name) for name in self.subjects]
 
     def rsa(self, model: str) -> list[str]:
         """RSA tables of a model."""
-        return [f"{self.results}/rsa/{model}/{subject}.parquet" for subject in self.subjects]
+        return [self.path("rsa", model=model, subject=subject) for subject in self.subjects]
 
-    def per_model(self, stage: str, suffix: str) -> list[str]:
-        """One result per selected model."""
-        return [f"{self.results}/{stage}/{model}.{suffix}" for model in self.models]
+    def per_model(self, kind: str) -> list[str]:
+        """One result of a kind per selected model."""
+        return [self.path(kind, model=model) for model in self.models]
 
     def fused_extractions(self) -> list[tuple[str, str, list[str]]]:
         """(model, signal set, layers) that one job each takes in a single pass."""
         fused = {
             (model, self.study.signal_set.name): self.layers(model) for model in self.study.models
         }
-        for key, layers in self.planting_models.items():
+        others = [(key, layers) for key, layers in self.planting_models.items()]
+        others += [((band.model, band.signal_set), [band.layer]) for band in self.nuisance]
+        for key, layers in others:
             fused[key] = fused.get(key, []) + [
                 layer for layer in layers if layer not in fused.get(key, [])
             ]
-        return [(model, signal_set, layers) for (model, signal_set), layers in fused.items()]
+        return [
+            (model, signal_set, layers)
+            for (model, signal_set), layers in fused.items()
+            if self.is_fused(signal_set)
+        ]
+
+    @property
+    def layerwise_sets(self) -> list[str]:
+        """Signal sets of the study of which one job takes a single layer."""
+        names = dict.fromkeys(name for _, name, _, _ in self.all_features())
+        return [name for name in names if not self.is_fused(name)]
 
     def registries(self) -> list[str]:
         """Folders that hold registries."""
@@ -302,7 +429,7 @@ class Plan:
         Before the responses are made their size is not known; Snakemake asks again when they are.
         """
         if subject not in self._fit_memory:
-            shape = array_shape(f"{self.results}/responses/{subject}.zarr", "response")
+            shape = array_shape(self.path("responses", subject=subject), "response")
             if shape is None:
                 return FIT_BASE_MB
             size = math.ceil(FIT_MB_PER_RESPONSE_MB * 4 * math.prod(shape) / 2**20)
@@ -315,10 +442,8 @@ class Plan:
         The kernel of the images and its decomposition, and the features twice, in float64.
         Before features and responses are made their sizes are not known.
         """
-        responses = array_shape(f"{self.results}/responses/{subject}.zarr", "response")
-        activation = next(
-            signal.name for signal in self.study.signal_set.signals if signal.role == "activation"
-        )
+        responses = array_shape(self.path("responses", subject=subject), "response")
+        activation = f"{SIGNALS}/{self.study.signal_set.activation}"
         shapes = [
             array_shape(path, activation) for path in self.features_for_subject(model, subject)
         ]
@@ -334,29 +459,55 @@ class Plan:
         """Path of a command-line entry."""
         return str(self.root / "scripts" / f"{name}.py")
 
-    def code(self, script: str, *modules: str) -> list[str]:
-        """Modules behind a command-line entry, and those that the job loads by name."""
-        key = (script, *modules)
+    def code(self, script: str, *plugins: Plugin | str) -> list[str]:
+        """Modules behind a command-line entry, and those that the job loads by name.
+
+        Parameters
+        ----------
+        script
+            Name of the command-line entry.
+        *plugins
+            Plug-ins, of the library or not, and names of modules.
+        """
+        modules = [item if isinstance(item, str) else item.module for item in plugins
+                   if isinstance(item, str) or item.in_library]  # fmt: skip
+        files = [item.path for item in plugins if isinstance(item, Plugin) and not item.in_library]
+        key = (script, *modules, *map(str, files))
         if key not in self._code:
-            files = import_closure(
-                self.root / "scripts" / f"{script}.py", self.root / "workflow", modules
+            found = import_closure(
+                self.root / "scripts" / f"{script}.py", self.root / "workflow", modules, files
             )
-            self._code[key] = [str(file) for file in files[1:]]
+            self._code[key] = [str(file) for file in found[1:]]
         return self._code[key]
+
+    @staticmethod
+    def plugin_files(*plugins: Plugin) -> list[str]:
+        """Files of those plug-ins that are not the library's, which a job must be told of."""
+        return [str(item.path) for item in dict.fromkeys(plugins) if not item.in_library]
 
     def asset(self, path: str) -> str:
         """Path of a file of the library that is not code."""
         return str(self.root / "workflow" / path)
 
     def captions(self) -> list[str]:
-        """Captions of the study's figures."""
-        return [self.asset(f"report/{name}.rst") for name in self.figures]
+        """Captions of the study's figures; those of the library as other code is named."""
+        return [
+            self.asset(figure.caption.relative_to(LIBRARY).as_posix())
+            if figure.caption.is_relative_to(LIBRARY)
+            else str(figure.caption)
+            for figure in self.figures.values()
+        ]
 
     def resolved_config(self) -> str:
         """All settings of the study as JSON, without what belongs to one machine or one run."""
         return self.study.settings.model_dump_json(
             exclude={"roots", "only_models", "only_subjects", "only_layers"}
         )
+
+    def entries(self) -> str:
+        """Entries that the study names, as readers see them, as JSON: rows of ``entries.csv``."""
+        trained = {model: self.weights_options(model).trained for model in self.study.models}
+        return json.dumps(entry_records(self.study, trained), ensure_ascii=False)
 
     def baseline_settings(self) -> str:
         """Settings that the reduction of all layers' activations depends on, as JSON."""
@@ -366,19 +517,58 @@ class Plan:
         """Settings that the ceilings between subjects depend on, as JSON."""
         return self.study.settings.encoding.model_dump_json(include=set(CEILING_SETTINGS))
 
-    def extraction_code(self, signal_set: str) -> list[str]:
-        """Modules that an extraction job uses: its rules and objectives, no others."""
-        modules = set()
-        for signal in self.signal_set(signal_set).signals:
-            modules.add(f"gradbrain.signals.{signal.rule}")
-            objectives = [signal.objective, signal.options.get("objective")]
-            modules.update(f"gradbrain.objectives.{name}" for name in objectives if name)
-        return self.code("extract_features", *sorted(modules))
+    def signal_plugins(self, signal_set: str) -> list[Plugin]:
+        """Rules and objectives that the signals of a set use, those inside others included."""
+        signals = self.signal_set(signal_set).signals
+        found = (plugin for signal in signals for plugin in signal_plugins(signal, self.plugins))
+        return sorted(dict.fromkeys(found), key=lambda plugin: (plugin.kind, plugin.name))
+
+    def extraction_plugins(self, model: str, signal_set: str) -> list[Plugin]:
+        """Plug-ins that an extraction job uses: rules, objectives, the source of weights."""
+        return [*self.signal_plugins(signal_set), self._weights(model)[0]]
+
+    def extraction_code(self, model: str, signal_set: str) -> list[str]:
+        """Modules that an extraction job uses: its plug-ins, no others."""
+        return self.code("extract_features", *self.extraction_plugins(model, signal_set))
 
     def extraction_entry(self, model: str, signal_set: str) -> str:
-        """Entry of a model as JSON; a text tower that no signal compares with is no part of it."""
-        uses_text = self.signal_set(signal_set).compares_with_text
-        return self.as_json(self.model_entry(model), without=() if uses_text else ("text_tower",))
+        """Entry of a model as JSON, without words and what no signal of the set reads."""
+        unused = () if "text_tower" in self.needs(signal_set) else ("text_tower",)
+        return self.as_json(self.model_entry(model), without=("label", "colour", *unused))
+
+    def signal_set_json(self, signal_set: str) -> str:
+        """Signal set as JSON, without labels, colours and who controls whom."""
+        return json.dumps(self.signal_set(signal_set).without_words())
+
+    def signal_entry(self, signal: str) -> str:
+        """Entry of a signal with a fitted model as JSON, without words."""
+        return self.as_json(self._fitted_signal(signal), without=("label", "colour", "control_of"))
+
+    def judged_signals(self) -> str:
+        """Signal set as JSON, with who controls whom and without labels and colours."""
+        said = {"signals": {"__all__": {"label", "colour"}}}
+        return self.study.signal_set.model_dump_json(exclude=said)
+
+    def _fitted_signal(self, name: str) -> SignalEntry:
+        sets = dict.fromkeys(signal_set for _, signal_set, _, _ in self.all_features())
+        for signal_set in sets:
+            for signal in self.fitted_signals(signal_set):
+                if signal.name == name:
+                    return signal
+        raise GradbrainError(
+            f"{self.study.where}: no signal {name!r} with a fitted model is part of the study"
+        )
+
+    def feedback_model(self, model: str, signal: str) -> str:
+        """Entry of a model as JSON, as the fit of a signal's model reads it."""
+        needs = signal_needs(self._fitted_signal(signal), self.plugins)
+        unused = () if "text_tower" in needs else ("text_tower",)
+        return self.as_json(self.model_entry(model), without=("label", "colour", *unused))
+
+    def feedback_plugins(self, model: str, signal: str) -> list[Plugin]:
+        """Plug-ins that the fit of a rule's model uses."""
+        own = signal_plugins(self._fitted_signal(signal), self.plugins)
+        return [*own, self._weights(model)[0]]
 
     def response_entry(self, subject: str) -> str:
         """Entry of a subject's data set as JSON; other subjects are no part of its responses."""
@@ -397,9 +587,15 @@ class Plan:
         entry = self.study.subjects[subject]
         _, options = self.adapter(entry)
         parts = {"subjects": (subject,), "options": options.model_dump(mode="json")}
-        return self.as_json(
-            entry.model_copy(update=parts), without=("fetch", "expected", "licence", "citation")
+        whole = json.loads(
+            self.as_json(
+                entry.model_copy(update=parts),
+                without=("fetch", "expected", "licence", "citation", "label"),
+            )
         )
+        # What readers call a modality is no part of its responses.
+        whole["modality"].pop("label")
+        return json.dumps(whole)
 
     def stimuli_determined_by(self, stimuli: str) -> str:
         """Those parts of :meth:`stimuli_entry` that the images follow from, as JSON."""
@@ -428,29 +624,31 @@ class Plan:
         """Settings as one command-line argument, without the keys that a job does not consume."""
         return settings.model_dump_json(exclude=set(without))
 
-    @property
-    def format_version(self) -> int:
-        """Version of the layout of stores; raised by hand."""
-        return FORMAT_VERSION
-
     # --- figures -----------------------------------------------------------------------------
 
     @cached_property
     def figures(self) -> dict[str, Declaration]:
         """Figures of the study: those asked for, or all that apply to its data sets."""
-        wanted = self.study.settings.figures.names
+        wanted, known = self.study.settings.figures.names, self.plugins.names("figures")
         if wanted != "all":
             where = f"{self.study.source('figures', 'names')}: figures.names"
             for name in wanted:
-                choose(name, figure_names(), what="figure", where=where)
-            return {name: declaration(name) for name in wanted}
-        spaces = [(entry.modality, self.space(entry)) for entry in self.study.datasets.values()]
-        declared = {name: declaration(name) for name in figure_names()}
+                choose(name, known, what="figure", where=where)
+            return {name: declaration(name, self.plugins) for name in wanted}
+        spaces = [(entry.axis, self.space(entry)) for entry in self.study.datasets.values()]
+        declared = {name: declaration(name, self.plugins) for name in known}
         return {
             name: figure
             for name, figure in declared.items()
-            if any(figure.applies_to(modality, space) for modality, space in spaces)
+            if any(figure.applies_to(axis, space) for axis, space in spaces)
         }
+
+    def figure_plugins(self, *names: str) -> list[Plugin]:
+        """Modules of some figures; of all of the study where none is named."""
+        return [
+            self.plugins.find("figures", name, where="figures.names")
+            for name in names or self.figures
+        ]
 
     def space(self, entry: DatasetEntry) -> str:
         """Space that the responses of a data set live in, e.g. ``fsaverage5``."""
@@ -460,11 +658,12 @@ class Plan:
     def figure_inputs(self, name: str) -> dict[str, list[str]]:
         """Results that a figure is drawn from, by command-line option."""
         every = {
-            "scores": self.per_model("scores", "parquet"),
-            "hierarchy": self.per_model("hierarchy", "parquet"),
-            "maps": self.per_model("maps", "zarr"),
+            **{
+                kind: self.per_model(kind)
+                for kind in ("scores", "hierarchy", "hierarchy_draws", "maps")
+            },
             "rsa": [path for model in self.models for path in self.rsa(model)],
-            "claims": [f"{self.results}/claims.csv"],
+            "claims": [self.path("claims")],
         }
         return {kind: every[kind] for kind in self.figures[name].inputs}
 
@@ -541,8 +740,8 @@ class Plan:
         return [
             path
             for model in self.models
-            for suffix in ("zarr", "parquet")
-            for path in self.encoding(model, suffix=suffix, layers=self._selected_layers(model))
+            for kind in ("encoding", "fit_scores")
+            for path in self.encoding(model, kind=kind, layers=self._selected_layers(model))
         ]
 
     def _selected_layers(self, model: str) -> list[str]:
@@ -557,9 +756,10 @@ class Plan:
         """
         return [
             *self.encoding_targets(),
-            *self.per_model("scores", "parquet"),
-            *self.per_model("maps", "zarr"),
-            *self.per_model("hierarchy", "parquet"),
+            *self.per_model("scores"),
+            *self.per_model("maps"),
+            *self.per_model("hierarchy"),
+            *self.per_model("hierarchy_draws"),
             *(path for model in self.models for path in self.rsa(model)),
         ]
 
@@ -570,14 +770,14 @@ class Plan:
             return self.encoding_targets()
         if settings.only_models:
             return self.model_targets()
-        return [f"{self.results}/report.html", *self.model_targets()]
+        return [self.path("report"), *self.model_targets()]
 
     def figure_targets(self) -> list[str]:
         """Files of all figures."""
         return [
-            f"{self.results}/figures/{name}.{suffix}"
+            self.path("figure", figure=name, ending=ending)
             for name in self.figures
-            for suffix in ("pdf", "png", "csv")
+            for ending in ("pdf", "png", "csv")
         ]
 
     # --- checks before any job ---------------------------------------------------------------
@@ -639,7 +839,7 @@ class Plan:
             for path in self.weights(model):
                 if not Path(path).is_file():
                     problems.append(
-                        f"{self.study.registries.place('model', model)}: checkpoint: there is "
+                        f"{self.study.registries.place('model', model)}: weights: there is "
                         f"no file {path}. "
                         f"Place it there, or name its folder: --config "
                         f'"roots={{{Path(path).parts[1]}: /path/to/folder}}"'
@@ -663,9 +863,9 @@ class Plan:
         for subject in entry.subjects:
             stimuli = entry.stimuli_of(subject)
             comes = self.stimuli[stimuli].name == entry.name
-            if comes and not Path(RESULTS, "stimuli", f"{stimuli}.parquet").exists():
+            if comes and not Path(self.path("stimuli", stimuli=stimuli)).exists():
                 continue
-            wanted = [f"{self.results}/responses/{subject}.zarr"]
+            wanted = [self.path("responses", subject=subject)]
             wanted += [
                 self.features(model, layer, signal_set, stimuli)
                 for model, signal_set, layer, name in self.all_features()
@@ -681,30 +881,33 @@ class Plan:
         return []
 
     def check_signals(self) -> None:
-        """Refuse signals whose rule, objective, calibration images or captions do not exist.
+        """Refuse signals whose rule, objective, options, calibration or captions do not exist.
 
         Raises
         ------
         GradbrainError
             The entry, the key and what may stand there.
         """
-        planted = [signal_set for _, signal_set in self.planting_models]
-        for name in dict.fromkeys([self.study.signal_set.name, *planted]):
+        for name in dict.fromkeys(name for _, name, _, _ in self.all_features()):
             signal_set = self.signal_set(name)
             self.study.check_calibration(signal_set)
             for signal in signal_set.signals:
-                self._check_signal(signal)
+                where = self.study.registries.place("signal", signal.name)
+                signal_uses(signal, self.plugins, where=where)
+        self._check_nuisance()
         self._check_captions()
 
-    def _check_signal(self, signal: SignalEntry) -> None:
-        where = self.study.registries.place("signal", signal.name)
-        choose(signal.rule, available_rules(), what="rule", where=f"{where}: rule")
-        for key, name in (
-            ("objective", signal.objective),
-            ("options.objective", signal.options.get("objective")),
-        ):
-            if name is not None:
-                choose(name, available_objectives(), what="objective", where=f"{where}: {key}")
+    def _check_nuisance(self) -> None:
+        """Refuse nuisance bands whose model, layer, signal set or signal does not exist."""
+        for band in self.nuisance:
+            where = f"{self.study.source('encoding', 'nuisance')}: encoding.nuisance: {band.name}"
+            self.study.registries.model(band.model, where=f"{where}: model")
+            signals = self.study.registries.signal_set(
+                band.signal_set, where=f"{where}: signal_set"
+            ).signals
+            names = [signal.name for signal in signals]
+            choose(band.signal, names, what=f"signal of {band.signal_set}", where=where)
+            choose(band.layer, self.chain(band.model), what=f"layer of {band.model}", where=where)
 
     def _check_captions(self) -> None:
         """Refuse to compare with text where a model has no text tower or images no captions."""
@@ -714,17 +917,16 @@ class Plan:
         for model, name, stimuli in stores:
             signal_set = self.signal_set(name)
             for signal in signal_set.signals:
-                if not signal.compares_with_text:
-                    continue
+                needs = signal_needs(signal, self.plugins)
                 where = self.study.registries.place("signal", signal.name)
-                if self.model_entry(model).text_tower is None:
+                if "text_tower" in needs and self.model_entry(model).text_tower is None:
                     raise GradbrainError(
                         f"{where}: compares images with text, but model {model!r} has no "
                         f"text_tower ({self.study.registries.place('model', model)}); take models "
                         "that have one, such as clip_large and siglip2_large, or another signal set"
                     )
-                needed = [stimuli]
-                if signal.needs_calibration_captions:
+                needed = [stimuli] if "captions" in needs else []
+                if "calibration_captions" in needs:
                     needed.append(signal_set.calibration)
                 for images in needed:
                     self._check_captions_of(images, where)
@@ -732,7 +934,9 @@ class Plan:
     def _check_captions_of(self, stimuli: str, where: str) -> None:
         entry = self.stimuli[stimuli]
         _, options = self.adapter(entry)
-        if not gives_captions(entry, options, stimuli, Path(DATA) / entry.name):
+        if not gives_captions(
+            entry, options, stimuli, Path(DATA) / entry.name, plugins=self.plugins
+        ):
             raise GradbrainError(
                 f"{where}: compares images with text, but the images of stimulus set {stimuli!r} "
                 f"have no captions ({self.study.registries.place('data set', entry.name)}); give "
@@ -760,7 +964,7 @@ class Plan:
             key = (model, signal_set)
             if key not in expected:
                 expected[key] = feature_definition(
-                    self.model_entry(model), self.signal_set(signal_set)
+                    self.model_entry(model), self.signal_set(signal_set), self.plugins
                 )
             if attributes["definition"] != expected[key]:
                 changed.append(key)

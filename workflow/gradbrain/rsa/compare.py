@@ -19,8 +19,9 @@ from gradbrain.rsa.dissimilarity import (
 )
 from gradbrain.rsa.errors import RsaError
 from gradbrain.rsa.permutation import block_permutations, permutation_p, permuted_correlations
-from gradbrain.store import open_store
-from gradbrain.store.columns import RSA_COLUMNS
+from gradbrain.store import FeatureStore, open_features, open_store
+from gradbrain.vocabulary.artefacts import columns_of
+from gradbrain.vocabulary.roles import TIME
 
 log = logging.getLogger(__name__)
 
@@ -35,15 +36,12 @@ class Unit:
 
     Attributes
     ----------
-    kind
-        ``"roi"`` or ``"time"``.
     roi, roi_rank
         Region and its place in the order of the hierarchy; ``""`` and −1 for times.
     time
         Seconds from image onset; NaN for regions.
     """
 
-    kind: str
     roi: str
     roi_rank: int
     time: float
@@ -74,12 +72,16 @@ def compare(
     Raises
     ------
     RsaError
-        The stores do not fit together, or hold what cannot be compared.
+        The stores are not of one model's layers, or hold what cannot be compared.
+    StoreError
+        A store cannot be read, or lacks images.
     """
     brain = open_store(responses, kind="responses")
     rows = _images_compared(brain, responses, settings.seed)
     units, brain_ranks = _brain_ranks(brain.isel(image=rows), responses)
-    labels, model_ranks = _model_ranks(features, brain["image_id"].values[rows], responses)
+    labels, model_ranks = _model_ranks(
+        features, brain["image_id"].values.astype(str)[rows], responses
+    )
     rho = (model_ranks.T @ brain_ranks).astype(np.float64)
     permutations = block_permutations(brain["group"].values[rows], settings.n_draws, settings.seed)
     null = permuted_correlations(model_ranks, brain_ranks, permutations)
@@ -87,7 +89,7 @@ def compare(
     null_high = np.percentile(null, NULL_PERCENTILE, axis=0)
     constant = {
         "study": study,
-        **{key: brain.attrs[key] for key in ("dataset", "subject", "modality")},
+        **{key: brain.attrs[key] for key in ("dataset", "subject", "modality", "axis")},
         "onset_source": brain.attrs.get("onset_source", ""),
         "n_images": len(rows),
     }
@@ -95,7 +97,6 @@ def compare(
         {
             **constant,
             **label,
-            "unit_kind": unit.kind,
             "roi": unit.roi,
             "roi_rank": unit.roi_rank,
             "time": unit.time,
@@ -106,7 +107,7 @@ def compare(
         for i, label in enumerate(labels)
         for j, unit in enumerate(units)
     ]
-    return pd.DataFrame.from_records(records, columns=list(RSA_COLUMNS))
+    return pd.DataFrame.from_records(records, columns=list(columns_of("rsa")))
 
 
 def _images_compared(brain: xr.Dataset, path: Path, seed: int) -> np.ndarray:
@@ -137,7 +138,7 @@ def _images_compared(brain: xr.Dataset, path: Path, seed: int) -> np.ndarray:
 
 def _brain_ranks(brain: xr.Dataset, path: Path) -> tuple[list[Unit], np.ndarray]:
     """Ranked RDMs of the regions or times; shape (pair, unit)."""
-    if brain.attrs["modality"] == "meg":
+    if brain.attrs["axis"] == TIME:
         return _ranks_by_time(brain, path)
     return _ranks_by_region(brain, path)
 
@@ -148,7 +149,7 @@ def _ranks_by_time(brain: xr.Dataset, path: Path) -> tuple[list[Unit], np.ndarra
         raise RsaError(f"{path}: holds {response.shape[2]} sensor(s), RSA needs at least 2")
     units, ranks = [], []
     for time, patterns in zip(brain["time"].values, response, strict=True):
-        units.append(Unit("time", "", -1, float(time)))
+        units.append(Unit("", -1, float(time)))
         ranks.append(standardised_ranks(correlation_distance(patterns)[0]))
     return units, np.stack(ranks, axis=1)
 
@@ -163,7 +164,7 @@ def _ranks_by_region(brain: xr.Dataset, path: Path) -> tuple[list[Unit], np.ndar
             log.warning("%s: region %s has too few targets for an RDM, left out", path, roi)
             continue
         distances = embedded_distance(patterns) if embedded else correlation_distance(patterns)[0]
-        units.append(Unit("roi", roi, place, np.nan))
+        units.append(Unit(roi, place, np.nan))
         ranks.append(standardised_ranks(distances))
     if not units:
         raise RsaError(
@@ -178,60 +179,46 @@ def _model_ranks(
 ) -> tuple[list[dict], np.ndarray]:
     """Ranked RDMs of all layers and signals; labels, and shape (pair, RDM)."""
     stores = sorted(
-        ((path, open_store(path, kind="features")) for path in features),
-        key=lambda pair: (float(pair[1].attrs["depth"]), pair[1].attrs["layer"]),
+        map(open_features, features),
+        key=lambda store: (float(store.attrs["depth"]), store.layer),
     )
     _check_one_model(stores)
     labels, ranks = [], []
-    for index, (path, store) in enumerate(stores):
-        rows = _rows_of_images(store, path, image_ids, responses)
-        for signal, role in store.attrs["roles"].items():
-            patterns = store[signal].values[rows]
+    for index, store in enumerate(stores):
+        rows = store.rows(image_ids, responses)
+        for signal in store.signals:
+            patterns = store.values(signal)[rows]
             if patterns.shape[1] < 2:
                 raise RsaError(
-                    f"{path}: signal {signal!r} has {patterns.shape[1]} feature(s); a correlation "
-                    "distance needs at least 2: choose another pooling"
+                    f"{store.path}: signal {signal.name!r} has {patterns.shape[1]} feature(s); a "
+                    "correlation distance needs at least 2: choose another pooling"
                 )
             distances, n_constant = correlation_distance(patterns)
             if n_constant:
-                log.warning("%s: %d images have a constant %s", path, n_constant, signal)
+                log.warning("%s: %d images have a constant %s", store.path, n_constant, signal.name)
             ranks.append(standardised_ranks(distances))
             labels.append(
                 {
-                    **{key: store.attrs[key] for key in ("model", "layer")},
+                    "model": store.attrs["model"],
+                    "layer": store.layer,
                     "depth": float(store.attrs["depth"]),
                     "layer_index": index,
-                    "signal": signal,
-                    "role": role,
+                    "signal": signal.name,
+                    "role": signal.role,
+                    "rule": signal.rule,
+                    "objective": signal.objective,
                 }
             )
     return labels, np.stack(ranks, axis=1)
 
 
-def _check_one_model(stores: Sequence[tuple[Path, xr.Dataset]]) -> None:
+def _check_one_model(stores: Sequence[FeatureStore]) -> None:
     if not stores:
         raise RsaError("no feature store was given; give those of all layers of the model")
-    models = sorted({store.attrs["model"] for _, store in stores})
+    models = sorted({store.attrs["model"] for store in stores})
     if len(models) > 1:
         raise RsaError(f"feature stores of several models were given ({models}); give one's only")
-    layers = [store.attrs["layer"] for _, store in stores]
+    layers = [store.layer for store in stores]
     twice = sorted({layer for layer in layers if layers.count(layer) > 1})
     if twice:
         raise RsaError(f"feature stores of model {models[0]!r} name the layer(s) {twice} twice")
-
-
-def _rows_of_images(
-    store: xr.Dataset, path: Path, image_ids: np.ndarray, responses: Path
-) -> np.ndarray:
-    """Rows of a feature store that hold the images, in their order."""
-    held = pd.Index(store["image_id"].values)
-    if not held.is_unique:
-        raise RsaError(f"{path}: holds image {held[held.duplicated()][0]!r} more than once")
-    rows = held.get_indexer(pd.Index(image_ids))
-    missing = image_ids[rows < 0]
-    if len(missing):
-        raise RsaError(
-            f"{path}: lacks {len(missing)} of the {len(image_ids)} images of {responses}, first "
-            f"{', '.join(map(str, missing[:3]))}; both must come from the same stimulus set"
-        )
-    return rows

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
-from gradbrain.config.schema import SignalEntry
+from gradbrain.config.plugins import NoOptions
 from gradbrain.objectives.base import BoundObjective
+from gradbrain.signals.rule import RuleContext
 from gradbrain.signals.tape import Taken, Tape
+
+
+class Options(NoOptions):
+    """The rule has none."""
 
 
 class Rule:
     """Take the outputs of the layers as they are."""
 
-    needs_graph: ClassVar[bool] = False
-    needs_objective: ClassVar[bool] = False
-
-    def __init__(self, signal: SignalEntry) -> None:
-        self.signal = signal
+    def __init__(self, context: RuleContext) -> None:
+        self.context = context
 
     def take(self, tape: Tape, objective: BoundObjective | None, *, keep_graph: bool) -> Taken:
         """Return the recorded outputs, without their graph."""

@@ -18,8 +18,9 @@ from typing import ClassVar
 
 import torch
 
-from gradbrain.config.schema import SignalEntry
+from gradbrain.config.plugins import PluginOptions, Requirement
 from gradbrain.objectives.base import BoundObjective
+from gradbrain.signals.rule import RuleContext
 from gradbrain.signals.tape import Taken, Tape
 
 # Half precision loses gradients below 6e-8 and overflows at 65504: the objective is scaled up, and
@@ -27,18 +28,21 @@ from gradbrain.signals.tape import Taken, Tape
 HALF_PRECISION_SCALES = (2.0**10, 1.0, 2.0**-10)
 
 
+class Options(PluginOptions):
+    """The rule has none."""
+
+    requires: ClassVar[frozenset[Requirement]] = frozenset({"objective", "graph"})
+
+
 class Rule:
     """Differentiate the objective with respect to every recorded layer in one backward pass."""
 
-    needs_graph: ClassVar[bool] = True
-    needs_objective: ClassVar[bool] = True
-
-    def __init__(self, signal: SignalEntry) -> None:
-        self.signal = signal
+    def __init__(self, context: RuleContext) -> None:
+        self.context = context
 
     def take(self, tape: Tape, objective: BoundObjective | None, *, keep_graph: bool) -> Taken:
         """Return the gradients; zero for a layer that the objective does not depend on."""
-        assert objective is not None  # needs_objective
+        assert objective is not None  # required
         with torch.enable_grad():
             values = objective.values(tape.outputs[objective.objective.output])
         model = objective.objective.model

@@ -16,32 +16,45 @@ from typing import Any
 
 import numpy as np
 import torch
+import xarray as xr
 
-from gradbrain import objectives
+from gradbrain.config.plugins import LIBRARY_PLUGINS, Plugins, ResolvedUse
 from gradbrain.config.schema import ModelEntry, SignalEntry, SignalSet
 from gradbrain.models.build import OutputName, VisionModel, build_model
-from gradbrain.objectives.base import BaseObjective, ImageBatch
+from gradbrain.objectives import build_objective, own_weights
+from gradbrain.objectives.base import BaseObjective, BoundObjective, ImageBatch
 from gradbrain.objectives.calibration import CalibrationBank
-from gradbrain.signals import SignalError, load_rule, objective_modules
+from gradbrain.signals import SignalError
+from gradbrain.signals.currency import is_current
 from gradbrain.signals.device import Compute, is_out_of_memory, peak_gpu_mib
+from gradbrain.signals.feedback import (
+    FittedModel,
+    feedback_entries,
+    fitted_stores,
+    open_fitted,
+)
 from gradbrain.signals.image_stream import StimulusImages, StoredImages, check_disjoint
 from gradbrain.signals.layer_stores import (
+    KIND,
     MAGNITUDE,
     OBJECTIVE_VALUE,
     LayerRequest,
     LayerStores,
+    array_of,
     finished_path,
-    is_current,
     is_finished,
     layer_attributes,
     publish,
 )
+from gradbrain.signals.needs import Uses, needed_chain, place, plugins_of, uses_of
 from gradbrain.signals.normalisation import VANISHING, unit_length, vector_norm
 from gradbrain.signals.pooling import layout_of, pooling_function
 from gradbrain.signals.progress import Progress
 from gradbrain.signals.projection import RandomProjection
-from gradbrain.signals.tape import Rule, TapeRecorder
+from gradbrain.signals.rule import Rule, RuleContext
+from gradbrain.signals.tape import Taken, Tape, TapeRecorder
 from gradbrain.store import remove_store
+from gradbrain.vocabulary.roles import ACTIVATION
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +80,7 @@ class BatchSignals:
     def rows(self) -> dict[str, np.ndarray]:
         """Rows by variable of the feature store."""
         return {
-            **self.features,
+            **{array_of(signal): values for signal, values in self.features.items()},
             OBJECTIVE_VALUE: self.objective_value,
             MAGNITUDE: self.magnitude,
         }
@@ -75,11 +88,18 @@ class BatchSignals:
 
 @dataclass
 class _Source:
-    """One signal: its entry, rule and objective."""
+    """One signal: its entry, rule and objective, and what the rule needs of a pass."""
 
     entry: SignalEntry
     rule: Rule
     objective: BaseObjective | None
+    graph: bool
+    layers: tuple[str, ...]
+
+    def take(self, tape: Tape, objective: BoundObjective | None, *, keep_graph: bool) -> Taken:
+        """Let the rule see what it asked for, and no more."""
+        outputs = (self.objective.output,) if self.objective else ()
+        return self.rule.take(tape.part(self.layers, outputs), objective, keep_graph=keep_graph)
 
 
 @dataclass
@@ -105,7 +125,18 @@ class SignalExtractor:
     signal_set
         Signals, pooling, projection and normalisation.
     calibration
-        Calibration images, or None where no objective needs any.
+        Calibration images, or None where nothing needs any.
+    plugins
+        Where rules and objectives are looked up.
+    chain
+        Names of all layers of the network in order of depth, where a rule needs them.
+    fitted
+        Signal name -> its fitted model, where a rule needs one.
+
+    Raises
+    ------
+    GradbrainError
+        A rule or objective does not exist or has a wrong option, or what one needs is not given.
     """
 
     def __init__(
@@ -114,33 +145,75 @@ class SignalExtractor:
         layers: Sequence[str],
         signal_set: SignalSet,
         calibration: CalibrationBank | None,
+        *,
+        plugins: Plugins = LIBRARY_PLUGINS,
+        chain: Sequence[str] = (),
+        fitted: Mapping[str, xr.Dataset | xr.DataTree] | None = None,
     ) -> None:
-        self.model, self.signal_set = model, signal_set
-        self.recorder = TapeRecorder(model, layers)
-        self.sources = [self._source(entry, calibration) for entry in signal_set.signals]
+        self.model, self.signal_set, self.layers = model, signal_set, tuple(layers)
+        self._calibration, self._fitted = calibration, fitted or {}
+        uses = uses_of(signal_set.signals, plugins)
+        self.chain = needed_chain(signal_set, uses, chain)
+        self.recorder = TapeRecorder(model, self.chain or layers)
+        self._check_chain()
+        self.sources = [self._source(entry, *uses[entry.name]) for entry in signal_set.signals]
         self.outputs: tuple[OutputName, ...] = tuple(
             sorted({source.objective.output for source in self.sources if source.objective})
         )
         if len(self.outputs) > 1:
             model.check_classifier()
-        self._graph = any(source.rule.needs_graph for source in self.sources)
+        self._graph = any(source.graph for source in self.sources)
         self._readers = {name: self._reader(name) for name in layers}
         self._batch_limit: int | None = None
 
-    def _source(self, entry: SignalEntry, calibration: CalibrationBank | None) -> _Source:
-        rule = load_rule(entry)
-        if not rule.needs_objective:
-            return _Source(entry, rule, None)
-        if entry.objective is None:
+    def _check_chain(self) -> None:
+        """Refuse a chain that lacks a layer or does not run from input to output."""
+        if not self.chain:
+            return
+        missing = [name for name in self.layers if name not in self.chain]
+        if missing:
             raise SignalError(
-                f"signal {entry.name!r}: rule {entry.rule!r} needs an objective; expected one of "
-                f"{', '.join(objectives.available())} (the model's own default is "
-                f"{self.model.entry.default_objective!r})"
+                f"model {self.model.entry.name!r}: the chain of layers ({', '.join(self.chain)}) "
+                f"lacks {', '.join(missing)}; give all layers of the model, as layers.csv lists "
+                "them"
             )
-        objective = objectives.load(
-            entry.objective, self.model, entry.options, calibration, seed=self.signal_set.seed
+        if self.recorder.order != self.chain:
+            raise SignalError(
+                f"model {self.model.entry.name!r}: the chain of layers is given as "
+                f"{', '.join(self.chain)}, and the network calls them as "
+                f"{', '.join(self.recorder.order)}; correct their order in layers.csv"
+            )
+
+    def _source(
+        self, entry: SignalEntry, rule: ResolvedUse, objective: ResolvedUse | None = None
+    ) -> _Source:
+        needs, seed = rule.needs, self.signal_set.seed
+        if "calibration" in needs and self._calibration is None:
+            raise SignalError(
+                f"{place(entry)}: rule {entry.rule!r} needs calibration images; name a stimulus "
+                "set as `calibration` of the signal set"
+            )
+        if "fit" in needs and entry.name not in self._fitted:
+            raise SignalError(f"{place(entry)}: rule {entry.rule!r} needs its fitted model")
+        context = RuleContext(
+            signal=entry,
+            options=rule.options,
+            model=self.model,
+            seed=seed,
+            calibration=self._calibration if "calibration" in needs else None,
+            chain=self.chain if "chain" in needs else (),
+            fitted=self._fitted[entry.name] if "fit" in needs else None,
         )
-        return _Source(entry, rule, objective)
+        built = None
+        if objective is not None:
+            built = build_objective(objective, self.model, self._calibration, seed=seed)
+        return _Source(
+            entry,
+            rule.plugin.load().Rule(context),
+            built,
+            graph="graph" in needs,
+            layers=self.chain if "chain" in needs else self.layers,
+        )
 
     def _reader(self, layer: str) -> _LayerReader:
         shape = self.recorder.shapes[layer]
@@ -241,14 +314,15 @@ class SignalExtractor:
             source.objective.bind(batch) if source.objective else None for source in self.sources
         ]
         tape = self.recorder.record(batch, self.outputs, graph=self._graph)
-        last = max((i for i, s in enumerate(self.sources) if s.rule.needs_graph), default=-1)
-        names = self.recorder.names
+        last = max((i for i, s in enumerate(self.sources) if s.graph), default=-1)
+        names = self.layers
         features: dict[str, dict[str, np.ndarray]] = {name: {} for name in names}
         shape = (len(batch), len(self.sources))
         values = np.full(shape, np.nan, dtype=np.float32)
         magnitudes = {name: np.zeros(shape, dtype=np.float32) for name in names}
         for index, source in enumerate(self.sources):
-            taken = source.rule.take(tape, bound[index], keep_graph=index < last)
+            taken = source.take(tape, bound[index], keep_graph=index < last)
+            self._check_taken(source.entry, taken, tape)
             if taken.objective_value is not None:
                 values[:, index] = taken.objective_value.float().cpu().numpy()
             for name in names:
@@ -256,6 +330,28 @@ class SignalExtractor:
                 features[name][source.entry.name] = row
                 magnitudes[name][:, index] = length
         return {name: BatchSignals(features[name], values, magnitudes[name]) for name in names}
+
+    def _check_taken(self, signal: SignalEntry, taken: Taken, tape: Tape) -> None:
+        """Refuse what a rule gave where a layer is missing or of another shape."""
+        at = f"model {self.model.entry.name!r}, signal {signal.name!r}: rule {signal.rule!r}"
+        for name in self.layers:
+            if name not in taken.layers:
+                raise SignalError(
+                    f"{at} gave nothing for layer {name!r}; take must give a tensor for every "
+                    "layer that is stored"
+                )
+            found, expected = tuple(taken.layers[name].shape), tuple(tape.layers[name].shape)
+            if found != expected:
+                raise SignalError(
+                    f"{at} gave shape {found} for layer {name!r}, expected {expected}: that of "
+                    "the layer's output"
+                )
+        value = taken.objective_value
+        if value is not None and tuple(value.shape) != (len(tape.batch),):
+            raise SignalError(
+                f"{at} gave objective values of shape {tuple(value.shape)}, expected one per "
+                f"image: ({len(tape.batch)},)"
+            )
 
     def _read(
         self, layer: str, signal: SignalEntry, tensor: torch.Tensor, batch: ImageBatch
@@ -265,7 +361,7 @@ class SignalExtractor:
         with torch.no_grad():
             pooled = reader.pool(tensor.to(self.model.dtype))
             length = vector_norm(pooled)
-            learned = signal.role != "activation"
+            learned = signal.role != ACTIVATION
             if learned:
                 reader.zeros[signal.name] += int((length == 0).sum())
                 small = (length > 0) & (length < VANISHING)
@@ -335,6 +431,12 @@ class ExtractionJob:
         Images per batch.
     code_digest
         Digest of the code that makes the features.
+    chain
+        All layers of the model in order of depth, for rules that need them.
+    feedback
+        Stores of fitted models, for rules that need them.
+    plugins
+        Where rules, objectives and sources of weights are looked up.
     """
 
     entry: ModelEntry
@@ -346,6 +448,9 @@ class ExtractionJob:
     data: Path
     batch_size: int
     code_digest: str
+    chain: tuple[str, ...] = ()
+    feedback: tuple[Path, ...] = ()
+    plugins: Plugins = LIBRARY_PLUGINS
 
 
 def run_extraction(job: ExtractionJob, compute: Compute) -> dict[str, str]:
@@ -368,43 +473,81 @@ def run_extraction(job: ExtractionJob, compute: Compute) -> dict[str, str]:
     GradbrainError
         Model, layers, stimuli, calibration or signals are not as they should be.
     """
+    uses = uses_of(job.signal_set.signals, job.plugins)
+    chain = needed_chain(job.signal_set, uses, job.chain)
+    stores = fitted_stores(job.signal_set, uses, job.feedback)
     stimuli = StimulusImages.read(job.stimuli, job.entry)
     calibration = StimulusImages.read(job.calibration, job.entry)
     check_disjoint(stimuli, calibration)
-    model = build_model(job.entry, data=job.data, device=compute.device, autocast=compute.autocast)
-    own_weights = objectives.weights_digests(objective_modules(job.signal_set), model)
+    model = build_model(
+        job.entry,
+        data=job.data,
+        device=compute.device,
+        autocast=compute.autocast,
+        plugins=job.plugins,
+    )
+    digests = {
+        "weights_digest": model.weights_digest,
+        "calibration_digest": calibration.digest,
+    }
+    fitted = _open_all(job, uses, chain, stores, digests)
+    follows_from: dict[str, Any] = {
+        **digests,
+        "stimuli_digest": stimuli.digest,
+        "code_digest": job.code_digest,
+        "precision": compute.precision,
+        **own_weights(plugins_of(uses), model),
+    }
+    if chain:
+        follows_from["chain"] = list(chain)
+    if fitted:
+        follows_from["feedback_digests"] = {name: model.digest for name, model in fitted.items()}
     attributes = {
         request.name: layer_attributes(
             request,
             entry=job.entry,
             signal_set=job.signal_set,
             stimuli=job.stimuli_name,
-            weights_digest=model.weights_digest,
-            stimuli_digest=stimuli.digest,
-            calibration_digest=calibration.digest,
-            code_digest=job.code_digest,
-            precision=compute.precision,
-            **own_weights,
+            plugins=job.plugins,
+            **follows_from,
         )
         for request in job.layers
     }
     missing = [r for r in job.layers if not _is_kept(r, attributes[r.name])]
     requests = [r for r in missing if not is_finished(r.output, attributes[r.name])]
-    digests = _extract(
+    made = _extract(
         job,
         requests,
         attributes=attributes,
         model=model,
         stimuli=stimuli,
         calibration=calibration,
+        fitted=fitted,
         compute=compute,
     )
     publish([request.output for request in missing])
-    return digests
+    return made
+
+
+def _open_all(
+    job: ExtractionJob,
+    uses: Uses,
+    chain: Sequence[str],
+    stores: Mapping[str, Path],
+    digests: Mapping[str, str],
+) -> dict[str, FittedModel]:
+    """Open the fitted models of all signals that need one; signal name -> model."""
+    found = {}
+    for signal in job.signal_set.signals:
+        if signal.name in stores:
+            own_chain = chain if "chain" in uses[signal.name][0].needs else ()
+            entries = feedback_entries(job.entry, signal, own_chain, job.plugins)
+            found[signal.name] = open_fitted(stores[signal.name], signal, {**entries, **digests})
+    return found
 
 
 def _is_kept(request: LayerRequest, attributes: Mapping[str, Any]) -> bool:
-    if not is_current(request.output, attributes):
+    if not is_current(request.output, attributes, kind=KIND):
         return False
     log.info("%s is complete and kept", request.output)
     remove_store(finished_path(request.output))
@@ -419,6 +562,7 @@ def _extract(
     model: VisionModel,
     stimuli: StimulusImages,
     calibration: StimulusImages,
+    fitted: Mapping[str, FittedModel],
     compute: Compute,
 ) -> dict[str, str]:
     """Take the layers that are asked for in one pass over the images; layer -> digest."""
@@ -430,6 +574,9 @@ def _extract(
         [request.name for request in requests],
         job.signal_set,
         CalibrationBank(model, stored.batches),
+        plugins=job.plugins,
+        chain=job.chain,
+        fitted={name: model.content for name, model in fitted.items()},
     )
     log.info(
         "model %s: %d signals of %d layers for %d images of %s",
@@ -444,7 +591,7 @@ def _extract(
         attributes,
         stimuli.image_ids,
         extractor.widths,
-        [signal.name for signal in job.signal_set.signals],
+        job.signal_set.signals,
     ) as stores:
         rate = _stream(extractor, stimuli, stores, job, compute.device)
         facts = {

@@ -17,7 +17,7 @@ from gradbrain.models.preprocess import to_input
 from gradbrain.objectives.base import NO_LABEL, ImageBatch
 from gradbrain.signals import SignalError
 from gradbrain.store import read_table
-from gradbrain.store.columns import CAPTION, STIMULUS_COLUMNS
+from gradbrain.vocabulary.artefacts import CAPTION
 
 DECODING_THREADS = 2
 BATCHES_AHEAD = 2
@@ -29,8 +29,7 @@ class StimulusImages:
     Parameters
     ----------
     table
-        Stimulus table with the columns of ``STIMULUS_COLUMNS``, and ``caption`` where images have
-        one.
+        Stimulus table; with captions where images have one.
     entry
         Model entry: size, crop and interpolation.
     where
@@ -52,7 +51,7 @@ class StimulusImages:
     @classmethod
     def read(cls, path: Path, entry: ModelEntry) -> StimulusImages:
         """Read a stimulus table."""
-        return cls(read_table(path, columns=STIMULUS_COLUMNS), entry, str(path))
+        return cls(read_table(path, kind="stimuli"), entry, str(path))
 
     def __len__(self) -> int:
         return len(self.table)

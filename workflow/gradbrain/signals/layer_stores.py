@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from gradbrain.config.definition import feature_definition
-from gradbrain.config.schema import ModelEntry, SignalSet
-from gradbrain.signals import SignalError
+from gradbrain.config.definition import feature_definition, model_definition, signal_definition
+from gradbrain.config.plugins import Plugins
+from gradbrain.config.schema import ModelEntry, SignalEntry, SignalSet
+from gradbrain.signals.currency import changed
 from gradbrain.store import (
     StoreError,
     StreamingStore,
@@ -23,6 +24,7 @@ from gradbrain.store import (
     read_definition,
     remove_store,
 )
+from gradbrain.vocabulary.artefacts import SIGNALS
 
 log = logging.getLogger(__name__)
 
@@ -56,11 +58,11 @@ def layer_attributes(
     entry: ModelEntry,
     signal_set: SignalSet,
     stimuli: str,
-    **digests: Any,
+    plugins: Plugins,
+    **follows_from: Any,
 ) -> dict[str, Any]:
     """Attributes of the store of a layer: what its values follow from, and nothing that varies."""
     pooling = signal_set.pooling
-    unused = set() if signal_set.compares_with_text else {"text_tower"}
     return {
         "model": entry.name,
         "layer": request.name,
@@ -68,44 +70,19 @@ def layer_attributes(
         "pooling": pooling.kind if pooling.kind != "grid" else f"grid{pooling.size}",
         "signal_set": signal_set.name,
         "stimuli": stimuli,
-        "definition": feature_definition(entry, signal_set),
-        "model_entry": entry.model_dump(
-            mode="json", exclude={"licence", "citation", "sibling"} | unused
-        ),
-        "signal_set_entry": signal_set.model_dump(mode="json"),
-        "roles": {signal.name: signal.role for signal in signal_set.signals},
-        "objectives": {signal.name: signal.objective or "" for signal in signal_set.signals},
-        **digests,
+        "definition": feature_definition(entry, signal_set, plugins),
+        "model_entry": model_definition(entry, signal_set, plugins),
+        "signal_set_entry": {
+            **signal_set.without_words(),
+            "signals": [signal_definition(signal, plugins) for signal in signal_set.signals],
+        },
+        **follows_from,
     }
 
 
-def is_current(output: Path, attributes: Mapping[str, Any]) -> bool:
-    """Tell whether a complete store of the same definition is there already.
-
-    Raises
-    ------
-    SignalError
-        A complete store of another definition stands there: a registry entry has changed.
-    """
-    if not output.exists():
-        return False
-    try:
-        open_store(output, kind=KIND)
-    except StoreError as error:
-        log.info("%s", error)
-        return False
-    found = read_definition(output)
-    if found.get("definition") != attributes["definition"]:
-        raise SignalError(
-            f"{output}: was made from another definition of model {attributes['model']!r} or "
-            f"signal set {attributes['signal_set']!r}: "
-            f"{'; '.join(_differences(found, attributes)) or 'unknown'}. Give the changed entry a "
-            f"name of its own, or remove what it made: rm -r {output}"
-        )
-    changed = _changed(found, attributes)
-    if changed:
-        log.info("%s is made again: %s changed", output, ", ".join(changed))
-    return not changed
+def array_of(signal: str) -> str:
+    """Place of a signal's array in the store: in a group, so that it may have any name."""
+    return f"{SIGNALS}/{signal}"
 
 
 def finished_path(output: Path) -> Path:
@@ -133,7 +110,7 @@ def is_finished(output: Path, attributes: Mapping[str, Any]) -> bool:
     try:
         open_store(waiting, kind=KIND)
         found = read_definition(waiting)
-        reasons = [f"{key} changed" for key in _changed(found, attributes)]
+        reasons = [f"{key} changed" for key in changed(found, attributes)]
     except StoreError as error:
         reasons = [str(error)]
     if not reasons:
@@ -144,26 +121,21 @@ def is_finished(output: Path, attributes: Mapping[str, Any]) -> bool:
     return False
 
 
-def _changed(found: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
-    return [key for key, value in expected.items() if found.get(key) != value]
-
-
 def publish(outputs: Sequence[Path]) -> None:
     """Move layers that are finished to their outputs."""
     for output in outputs:
         move_store(finished_path(output), output)
 
 
-def _differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
-    lines = []
-    for section in ("model_entry", "signal_set_entry"):
-        old, new = found.get(section) or {}, expected[section]
-        lines += [
-            f"{section}.{key} was {old.get(key)!r} and is {new.get(key)!r}"
-            for key in sorted(set(old) | set(new))
-            if old.get(key) != new.get(key)
-        ]
-    return lines
+def _identity(signals: Sequence[SignalEntry]) -> dict[str, tuple[tuple[str, ...], np.ndarray]]:
+    """Coordinates that say of each signal who it is."""
+    columns = {
+        "signal": [signal.name for signal in signals],
+        "role": [signal.role for signal in signals],
+        "rule": [signal.rule for signal in signals],
+        "objective": [signal.objective or "" for signal in signals],
+    }
+    return {name: (("signal",), np.array(values)) for name, values in columns.items()}
 
 
 class LayerStores:
@@ -180,7 +152,7 @@ class LayerStores:
     widths
         Layer name -> number of features of each signal.
     signals
-        Names of the signals, in order.
+        Signals, in order.
     """
 
     def __init__(
@@ -189,7 +161,7 @@ class LayerStores:
         attributes: Mapping[str, Mapping[str, Any]],
         image_ids: Sequence[str],
         widths: Mapping[str, int],
-        signals: Sequence[str],
+        signals: Sequence[SignalEntry],
     ) -> None:
         self._stack = ExitStack()
         self._stores: dict[str, StreamingStore] = {}
@@ -201,13 +173,13 @@ class LayerStores:
                 request.output,
                 kind=KIND,
                 template={
-                    **dict.fromkeys(signals, features),
+                    **{array_of(signal.name): features for signal in signals},
                     OBJECTIVE_VALUE: per_image,
                     MAGNITUDE: per_image,
                 },
                 coords={
                     "image_id": (("image",), np.array(image_ids)),
-                    "signal": (("signal",), np.array(signals)),
+                    **_identity(signals),
                 },
                 attrs=attributes[request.name],
                 missing_allowed=(OBJECTIVE_VALUE,),

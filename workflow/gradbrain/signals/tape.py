@@ -1,19 +1,18 @@
-"""One forward pass with the outputs of the named layers, and what a rule makes of it."""
+"""One forward pass with the outputs of the named layers, and what a rule gives back of it."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any
 
 import torch
 from torch import nn
 
-from gradbrain.config.schema import SignalEntry
 from gradbrain.models.build import OutputName, VisionModel
 from gradbrain.models.errors import LayerError, ModelError
-from gradbrain.objectives.base import BoundObjective, ImageBatch
+from gradbrain.objectives.base import ImageBatch
 
 
 @dataclass(frozen=True)
@@ -26,10 +25,21 @@ class Tape:
         Layer name -> output of the layer for the batch, as the network gave it.
     outputs
         Output name -> (B, D) features or logits.
+    batch
+        The images; with a seed their ids determine everything random.
     """
 
     layers: dict[str, torch.Tensor]
     outputs: dict[OutputName, torch.Tensor]
+    batch: ImageBatch
+
+    def part(self, layers: Collection[str], outputs: Collection[OutputName]) -> Tape:
+        """Give some of the layers, in their order, and some of the outputs."""
+        return Tape(
+            {name: tensor for name, tensor in self.layers.items() if name in layers},
+            {name: self.outputs[name] for name in outputs},
+            self.batch,
+        )
 
 
 @dataclass(frozen=True)
@@ -46,29 +56,6 @@ class Taken:
 
     layers: dict[str, torch.Tensor]
     objective_value: torch.Tensor | None = None
-
-
-class Rule(Protocol):
-    """A credit-assignment rule: what it makes of a layer, given a forward pass."""
-
-    needs_graph: ClassVar[bool]
-    needs_objective: ClassVar[bool]
-
-    def __init__(self, signal: SignalEntry) -> None: ...
-
-    def take(self, tape: Tape, objective: BoundObjective | None, *, keep_graph: bool) -> Taken:
-        """Make the signal of every layer on the tape.
-
-        Parameters
-        ----------
-        tape
-            Forward pass over the batch.
-        objective
-            Objective of the signal, with the images.
-        keep_graph
-            Other signals follow that need the graph of the tape.
-        """
-        ...
 
 
 def _single_tensor(output: Any, layer: str) -> torch.Tensor:
@@ -112,6 +99,13 @@ class TapeRecorder:
     layers
         Names of its modules (``named_modules``).
 
+    Attributes
+    ----------
+    shapes
+        Layer name -> shape of its output for one image.
+    order
+        The layers in the order in which the network calls them.
+
     Raises
     ------
     LayerError
@@ -133,10 +127,10 @@ class TapeRecorder:
             raise LayerError(f"model {model.entry.name!r}: a layer is named twice: {layers}")
         self._modules: dict[str, nn.Module] = {name: modules[name] for name in layers}
         self._overwritten: set[str] = set()
-        self.shapes = self._probe()
+        self.shapes, self.order = self._probe()
 
-    def _probe(self) -> dict[str, tuple[int, ...]]:
-        """Run one grey image to learn the shapes and to find what cannot be recorded."""
+    def _probe(self) -> tuple[dict[str, tuple[int, ...]], tuple[str, ...]]:
+        """Run one grey image to learn shapes and order, and to find what cannot be recorded."""
         size = self.model.entry.input_size
         raw = torch.full((1, 3, size, size), 0.5, device=self.model.device)
         with torch.no_grad(), self._record(graph=False) as recording:
@@ -160,7 +154,8 @@ class TapeRecorder:
             for name, tensor in recording.tensors.items()
             if tensor._version != recording.versions[name]
         }
-        return {name: tuple(recording.tensors[name].shape) for name in self.names}
+        shapes = {name: tuple(recording.tensors[name].shape) for name in self.names}
+        return shapes, tuple(recording.tensors)
 
     @contextmanager
     def _record(self, *, graph: bool) -> Iterator[_Recording]:
@@ -220,4 +215,4 @@ class TapeRecorder:
                     f"model {self.model.entry.name!r}: the output of layer {name!r} is overwritten "
                     "in place after the layer; name the layer behind it"
                 )
-        return Tape({name: recording.tensors[name] for name in self.names}, found)
+        return Tape({name: recording.tensors[name] for name in self.names}, found, batch)

@@ -3,36 +3,43 @@
 from gradbrain.store.atomic import atomic_path, write_text
 from gradbrain.store.column_store import ColumnStore
 from gradbrain.store.errors import StoreError
+from gradbrain.store.feature_signals import FeatureStore, SignalIdentity, open_features
 from gradbrain.store.provenance import write_provenance
+from gradbrain.store.statistics import Statistics, read_statistics, write_statistics
 from gradbrain.store.tables import read_table, write_table
 from gradbrain.store.zarr_store import (
     StreamingStore,
     array_shape,
     move_store,
     open_store,
+    open_tree,
     read_definition,
     remove_store,
     write_store,
+    write_tree,
 )
 
-# Raised by hand when the layout of stores or the meaning of a config key changes: it enters the
-# parameters of every rule, so that all results are made again.
-FORMAT_VERSION = 2
-
 __all__ = [
-    "FORMAT_VERSION",
     "ColumnStore",
+    "FeatureStore",
+    "SignalIdentity",
+    "Statistics",
     "StoreError",
     "StreamingStore",
     "array_shape",
     "atomic_path",
     "move_store",
+    "open_features",
     "open_store",
+    "open_tree",
     "read_definition",
+    "read_statistics",
     "read_table",
     "remove_store",
     "write_provenance",
+    "write_statistics",
     "write_store",
     "write_table",
     "write_text",
+    "write_tree",
 ]

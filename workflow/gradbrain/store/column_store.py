@@ -26,6 +26,7 @@ from gradbrain.store.zarr_store import (
     _mark_complete,
     _plain,
     _variable_digest,
+    check_declared,
 )
 
 # One chunk is one file and is held in memory while it is written; shards of small chunks took
@@ -209,6 +210,8 @@ class ColumnStore:
                 f"{self.path}: coordinates of {found} columns of {self._name!r} were given, "
                 f"written were {self._written}"
             )
+        dims = {str(name): tuple(map(str, item.dims)) for name, item in rest.variables.items()}
+        check_declared(self.path, self.kind, {**dims, self._name: self._dims})
         attrs = _plain(rest.attrs)
         self._group.update_attributes(
             {**attrs, "coordinates": " ".join(sorted(map(str, rest.coords)))}
@@ -222,7 +225,7 @@ class ColumnStore:
         digests[self._name] = self._variable_digest()
         digest = _content_digest(digests, attrs)
         width = self._array.chunks[1]
-        _mark_complete(self._temporary, self.kind, digest, {self._name: width})
+        _mark_complete(self._temporary, self.kind, digest, columns={self._name: width})
         replace(self._temporary, self.path)
         if provenance is not None:
             write_provenance(self.path, digest=digest, **provenance)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +13,50 @@ import pandas as pd
 from gradbrain.store.atomic import atomic_path
 from gradbrain.store.errors import StoreError, rebuild_hint
 from gradbrain.store.provenance import write_provenance
+from gradbrain.vocabulary.artefacts import artefact, columns_of
+
+# Key of the metadata of Parquet under which a table says more of itself than its rows.
+FACTS = "gradbrain"
 
 
 def write_table(
-    path: str | os.PathLike[str], frame: pd.DataFrame, *, provenance: dict[str, Any] | None = None
+    path: str | os.PathLike[str],
+    frame: pd.DataFrame,
+    *,
+    kind: str | None = None,
+    facts: Mapping[str, str] | None = None,
+    provenance: dict[str, Any] | None = None,
 ) -> None:
     """Write a table as Parquet or CSV, by the file's ending.
 
     Only the rows and columns enter the file, so that equal tables are equal bytes.
+
+    Parameters
+    ----------
+    path
+        Where it goes.
+    frame
+        The table.
+    kind
+        What it holds, as ``gradbrain.vocabulary.artefacts`` declares it; None for tables that no
+        stage reads, such as the numbers behind a figure.
+    facts
+        What the table says of itself besides its rows, e.g. the digest of a store beside it; kept
+        in the metadata of Parquet, and read by :func:`table_facts`.
+    provenance
+        Facts that vary from run to run; written beside the table.
+
+    Raises
+    ------
+    StoreError
+        A declared column is missing, or one is there that is not declared. Nothing is written.
     """
     path = Path(path)
+    if kind is not None:
+        _check_columns(path, kind, frame)
     with atomic_path(path) as temporary:
         if path.suffix == ".parquet":
-            frame.to_parquet(temporary, index=False)
+            _write_parquet(temporary, frame, facts or {})
         elif path.suffix == ".csv":
             frame.to_csv(temporary, index=False)
         else:
@@ -33,8 +65,56 @@ def write_table(
         write_provenance(path, **provenance)
 
 
-def read_table(path: str | os.PathLike[str], columns: Sequence[str] = ()) -> pd.DataFrame:
+def _write_parquet(path: Path, frame: pd.DataFrame, facts: Mapping[str, str]) -> None:
+    if not facts:
+        frame.to_parquet(path, index=False)
+        return
+    # pyarrow takes a while to import, and most tables are written by pandas.
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pa.Table.from_pandas(frame, preserve_index=False)
+    pq.write_table(
+        table.replace_schema_metadata({**(table.schema.metadata or {}), FACTS: json.dumps(facts)}),
+        path,
+    )
+
+
+def table_facts(path: str | os.PathLike[str]) -> dict[str, str]:
+    """What a Parquet table says of itself besides its rows; empty where it says nothing."""
+    import pyarrow.parquet as pq
+
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+        return dict(json.loads(metadata.get(FACTS.encode(), b"{}")))
+    except Exception as error:  # pyarrow raises a dozen kinds
+        raise StoreError(f"{path}: cannot be read ({error}). {rebuild_hint(Path(path))}") from error
+
+
+def _check_columns(path: Path, kind: str, frame: pd.DataFrame) -> None:
+    declared = {column.name: column.optional for column in artefact(kind).columns}
+    missing = [name for name, optional in declared.items() if name not in frame and not optional]
+    foreign = [str(name) for name in frame.columns if name not in declared]
+    if missing or foreign:
+        raise StoreError(
+            f"{path}: a table of kind {kind!r} must have the columns {', '.join(declared)}; "
+            f"missing: {', '.join(missing) or 'none'}; not declared: {', '.join(foreign) or 'none'}"
+        )
+
+
+def read_table(
+    path: str | os.PathLike[str], columns: Sequence[str] = (), *, kind: str | None = None
+) -> pd.DataFrame:
     """Read a table and check that the named columns are there.
+
+    Parameters
+    ----------
+    path
+        The table.
+    columns
+        Columns that it must have; it may have others.
+    kind
+        What it holds: it must have the columns that this kind declares.
 
     Raises
     ------
@@ -42,8 +122,9 @@ def read_table(path: str | os.PathLike[str], columns: Sequence[str] = ()) -> pd.
         The file is missing, unreadable, or lacks a column.
     """
     path = Path(path)
+    columns = columns or (columns_of(kind) if kind is not None else ())
     try:
-        frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+        frame = pd.read_parquet(path) if path.suffix == ".parquet" else _read_csv(path, kind)
     except Exception as error:  # pyarrow and pandas raise a dozen kinds
         raise StoreError(f"{path}: cannot be read ({error}). {rebuild_hint(path)}") from error
     missing = [column for column in columns if column not in frame.columns]
@@ -53,3 +134,10 @@ def read_table(path: str | os.PathLike[str], columns: Sequence[str] = ()) -> pd.
             f"{', '.join(map(str, frame.columns))}. {rebuild_hint(path)}"
         )
     return frame
+
+
+def _read_csv(path: Path, kind: str | None) -> pd.DataFrame:
+    if kind is None:
+        return pd.read_csv(path)
+    # As we wrote it: nothing is missing but what is empty, and a signal may be called `null`.
+    return pd.read_csv(path, keep_default_na=False, na_values=[""])

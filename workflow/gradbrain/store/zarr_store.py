@@ -1,9 +1,12 @@
 """Zarr stores that are complete or refused.
 
-A store is written to a temporary sibling, checked, marked complete in its root attributes with
-a digest of its content and the size of each of its files, and only then renamed. A reader checks
-the mark and the files, so that a store with lost or cut chunks (which Zarr would read as fill
-values) is an error and not data.
+A store is written to a temporary sibling, checked against the declaration of its kind, marked
+complete in its root attributes with its kind and version, a digest of its content, and size and
+SHA-256 of each of its files, and only then renamed. A reader checks the mark and the files, so that
+a store with lost or cut chunks (which Zarr would read as fill values) is an error and not data.
+
+A store may hold groups: then it is written from, and read as, a tree
+(:func:`write_tree`, :func:`open_tree`).
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from zarr.codecs import ZstdCodec
 from gradbrain.store.atomic import remove, replace, temporary_sibling
 from gradbrain.store.errors import StoreError, rebuild_hint
 from gradbrain.store.provenance import provenance_path, write_provenance
+from gradbrain.vocabulary.artefacts import Variable, artefact
 
 MARK = "gradbrain"
 CHUNK_BYTES = 4 * 2**20
@@ -67,9 +71,13 @@ def _bytes(values: np.ndarray) -> memoryview:
     return np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
 
 
-def _content_digest(digests: Mapping[str, Any], attrs: Mapping[str, Any]) -> str:
-    """Combine the digests of the variables with the attributes."""
+def _content_digest(
+    digests: Mapping[str, Any], attrs: Mapping[str, Any], groups: Mapping[str, Any] | None = None
+) -> str:
+    """Combine the digests of the variables with the attributes of the root and of groups."""
     whole = hashlib.sha256(json.dumps(attrs, sort_keys=True).encode())
+    if groups:
+        whole.update(json.dumps(groups, sort_keys=True).encode())
     for name in sorted(digests):
         whole.update(digests[name].digest())
     return whole.hexdigest()
@@ -79,6 +87,7 @@ def _digest_arrays(
     arrays: Mapping[str, tuple[tuple[str, ...], np.ndarray]],
     attrs: Mapping[str, Any],
     columns: Mapping[str, int],
+    groups: Mapping[str, Any] | None = None,
 ) -> str:
     """Digest of a store; `columns` names variables digested so many columns at a time."""
     digests = {}
@@ -92,16 +101,40 @@ def _digest_arrays(
             digests[name].update(content.digest())
         else:
             digests[name].update(_bytes(values))
-    return _content_digest(digests, attrs)
+    return _content_digest(digests, attrs, groups)
 
 
-def _files(path: Path) -> dict[str, int]:
-    """Size of each file of a store but its root metadata, by relative path."""
-    return {
-        str(file.relative_to(path)): file.stat().st_size
+def _paths(path: Path) -> list[Path]:
+    """Files of a store but its root metadata, which holds the mark."""
+    return [
+        file
         for file in sorted(path.rglob("*"))
         if file.is_file() and file.name not in FOREIGN_FILES and file != path / "zarr.json"
+    ]
+
+
+def _files(path: Path) -> dict[str, dict[str, Any]]:
+    """Size and SHA-256 of each file of a store but its root metadata, by relative path."""
+    return {
+        file.relative_to(path).as_posix(): {
+            "size": file.stat().st_size,
+            "sha256": file_sha256(file),
+        }
+        for file in _paths(path)
     }
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def metadata_sha256(metadata: Mapping[str, Any]) -> str:
+    """SHA-256 of the root metadata of a store, without the mark in it."""
+    attributes = {key: value for key, value in metadata["attributes"].items() if key != MARK}
+    plain = json.dumps({**metadata, "attributes": attributes}, sort_keys=True)
+    return hashlib.sha256(plain.encode()).hexdigest()
 
 
 def _plain(value: Any) -> Any:
@@ -136,7 +169,8 @@ def _create_array(
             shape=shape,
             dtype=dtype,
             chunks=chunks,
-            shards=shards,
+            # A single number has nothing to share a file with, and Zarr does not write it so.
+            shards=shards or None,
             # With a checksum in each chunk, changed bytes are an error and never data.
             compressors=ZstdCodec(level=1, checksum=True),
             dimension_names=dims,
@@ -145,19 +179,67 @@ def _create_array(
 
 
 def _mark_complete(
-    path: Path, kind: str, digest: str, columns: Mapping[str, int] | None = None
+    path: Path,
+    kind: str,
+    digest: str,
+    *,
+    columns: Mapping[str, int] | None = None,
+    groups: Mapping[str, Any] | None = None,
 ) -> None:
     """Mark the store complete: the last step before it is renamed."""
     root = path / "zarr.json"
     metadata = json.loads(root.read_text())
     metadata["attributes"][MARK] = {
         "kind": kind,
+        "version": artefact(kind).version,
         "complete": True,
         "digest": digest,
+        "metadata_sha256": metadata_sha256(metadata),
         "files": _files(path),
         **({"columns": dict(columns)} if columns else {}),
+        **({"groups": sorted(groups)} if groups else {}),
     }
     root.write_text(json.dumps(metadata, indent=1))
+
+
+def check_declared(path: Path, kind: str, found: Mapping[str, tuple[str, ...]]) -> None:
+    """Compare the arrays of a store with the declaration of its kind.
+
+    Parameters
+    ----------
+    path
+        The store, named in errors.
+    kind
+        What it holds.
+    found
+        Name -> dimensions of its arrays.
+
+    Raises
+    ------
+    StoreError
+        An array that is declared is missing, or has other dimensions. Nothing is written.
+    """
+    alternatives: dict[str, list[Variable]] = {}
+    for variable in artefact(kind).variables:
+        # Names with < > stand for one array for each of something.
+        if "<" not in variable.name:
+            alternatives.setdefault(variable.name, []).append(variable)
+    for name, declared in alternatives.items():
+        expected = " or ".join(str(variable.dims) for variable in declared)
+        if name not in found:
+            if not any(variable.optional for variable in declared):
+                raise StoreError(
+                    f"{path}: a store of kind {kind!r} holds {name!r} with dimensions {expected}; "
+                    "it was not given, and nothing was written"
+                )
+            continue
+        if declared[0].optional:
+            continue
+        if found[name] not in [variable.dims for variable in declared]:
+            raise StoreError(
+                f"{path}: {name!r} has dimensions {found[name]}, expected {expected} in a store "
+                f"of kind {kind!r}; nothing was written"
+            )
 
 
 def _check_values(path: Path, name: str, values: np.ndarray, attrs: Mapping[str, Any]) -> None:
@@ -191,7 +273,7 @@ def write_store(
         Variables with named dimensions. Values that are not finite are refused, except in
         variables whose attributes say ``missing_allowed``.
     kind
-        What the store holds, e.g. ``"responses"``; readers ask for it.
+        What the store holds, as ``gradbrain.vocabulary.artefacts`` declares it; readers ask for it.
     provenance
         Facts that vary from run to run; written beside the store.
 
@@ -203,35 +285,67 @@ def write_store(
     Raises
     ------
     StoreError
-        A value is not finite. Nothing is written.
+        A value is not finite, or the arrays are not those that the kind declares. Nothing is
+        written.
+    """
+    return write_tree(path, xr.DataTree(dataset), kind=kind, provenance=provenance)
+
+
+def write_tree(
+    path: str | os.PathLike[str],
+    tree: xr.DataTree,
+    *,
+    kind: str,
+    provenance: dict[str, Any] | None = None,
+) -> str:
+    """Write a tree of data sets as one complete Zarr store, a group for each.
+
+    Parameters
+    ----------
+    path, kind, provenance
+        As for :func:`write_store`.
+    tree
+        Its root, and groups directly below it.
+
+    Returns
+    -------
+    str
+        SHA-256 of the content.
+
+    Raises
+    ------
+    StoreError
+        As for :func:`write_store`.
     """
     path = Path(path)
-    attrs = _plain(dataset.attrs)
-    arrays = {
-        str(name): (tuple(map(str, variable.dims)), _encode(np.asarray(variable.values)))
-        for name, variable in dataset.variables.items()
+    nodes = {
+        node.path.strip("/"): node.to_dataset(inherit=False)
+        for node in tree.subtree
+        if node.path == "/" or node.has_data or node.attrs
     }
-    for name, (_, values) in arrays.items():
-        _check_values(path, name, values, dataset[name].attrs)
+    arrays, attributes = {}, {}
+    for group, dataset in nodes.items():
+        attributes[group] = _plain(dataset.attrs)
+        for name, variable in dataset.variables.items():
+            values = _encode(np.asarray(variable.values))
+            _check_values(path, f"{group}/{name}".strip("/"), values, variable.attrs)
+            place = f"{group}/{name}".strip("/")
+            arrays[place] = (tuple(map(str, variable.dims)), values, _plain(variable.attrs))
+    check_declared(path, kind, {name: dims for name, (dims, _, _) in arrays.items()})
     temporary = temporary_sibling(path)
     try:
-        group = zarr.create_group(
-            temporary,
-            attributes={**attrs, "coordinates": " ".join(sorted(map(str, dataset.coords)))},
-        )
-        for name, (dims, values) in arrays.items():
-            array = _create_array(
-                group,
-                name,
-                dims,
-                values.shape,
-                values.dtype,
-                _plain(dataset[name].attrs),
-                SHARD_BYTES,
-            )
+        root = zarr.create_group(temporary)
+        for group, dataset in nodes.items():
+            home = root.create_group(group) if group else root
+            coordinates = " ".join(sorted(map(str, dataset.coords)))
+            home.update_attributes({**attributes[group], "coordinates": coordinates})
+        for name, (dims, values, attrs) in arrays.items():
+            array = _create_array(root, name, dims, values.shape, values.dtype, attrs, SHARD_BYTES)
             array[...] = values
-        digest = _digest_arrays(arrays, attrs, {})
-        _mark_complete(temporary, kind, digest)
+        groups = {name: attrs for name, attrs in attributes.items() if name}
+        plain = {name: (dims, values) for name, (dims, values, _) in arrays.items()}
+        digest = _digest_arrays(plain, attributes[""], {}, groups)
+        _mark_complete(temporary, kind, digest, groups=groups)
         replace(temporary, path)
     finally:
         remove(temporary)
@@ -271,17 +385,62 @@ def _check_complete(path: Path, kind: str) -> dict[str, Any]:
         )
     if mark["kind"] != kind:
         raise StoreError(f"{path}: holds {mark['kind']!r}, expected {kind!r}")
-    for relative, size in mark["files"].items():
+    if mark.get("version") != artefact(kind).version:
+        raise StoreError(other_version(path, kind, mark.get("version")))
+    for relative, about in mark["files"].items():
         file = path / relative
         found = file.stat().st_size if file.exists() else None
-        if found != size:
-            state = "is missing" if found is None else f"has {found} bytes, expected {size}"
+        if found != about["size"]:
+            state = (
+                "is missing" if found is None else f"has {found} bytes, expected {about['size']}"
+            )
             raise StoreError(f"{path}: its file {relative} {state}. {rebuild_hint(path)}")
     return attributes
 
 
+def other_version(path: Path, kind: str, version: int | None) -> str:
+    """Say that a store is of another version of its kind, and what to do."""
+    found = "an earlier layout of results" if version is None else f"version {version} of its kind"
+    return (
+        f"{path}: {kind} of {found}, expected version {artefact(kind).version}. To keep what can "
+        f"be kept: python scripts/migrate_results.py results. {rebuild_hint(path)}"
+    )
+
+
+def _verify_files(path: Path, mark: Mapping[str, Any]) -> None:
+    """Compare every file with its SHA-256, the root metadata included."""
+    metadata = json.loads((path / "zarr.json").read_text())
+    if metadata_sha256(metadata) != mark["metadata_sha256"]:
+        raise StoreError(f"{path}: its metadata zarr.json was changed. {rebuild_hint(path)}")
+    for relative, about in mark["files"].items():
+        if file_sha256(path / relative) != about["sha256"]:
+            raise StoreError(
+                f"{path}: its file {relative} was changed or damaged. {rebuild_hint(path)}"
+            )
+    listed = {path / relative for relative in mark["files"]}
+    foreign = [file for file in _paths(path) if file not in listed]
+    if foreign:
+        raise StoreError(
+            f"{path}: holds the file {foreign[0].relative_to(path)}, which its mark does not "
+            f"list. {rebuild_hint(path)}"
+        )
+
+
+def _open_group(path: Path, group: str) -> xr.Dataset:
+    dataset = xr.open_zarr(
+        path,
+        group=group or None,
+        consolidated=False,
+        zarr_format=3,
+        chunks=None,
+        decode_cf=False,
+    )
+    coordinates = str(dataset.attrs.pop("coordinates", "")).split()
+    return dataset.set_coords([name for name in coordinates if name in dataset])
+
+
 def open_store(path: str | os.PathLike[str], *, kind: str, verify: bool = False) -> xr.Dataset:
-    """Open a store lazily, or refuse it.
+    """Open a store lazily, or refuse it; of a store with groups its root alone.
 
     Parameters
     ----------
@@ -290,41 +449,77 @@ def open_store(path: str | os.PathLike[str], *, kind: str, verify: bool = False)
     kind
         What it must hold.
     verify
-        Read everything and compare with the digest as well.
+        Compare every file with its SHA-256, and the content with its digest, as well.
 
     Raises
     ------
     StoreError
-        The store is missing, incomplete, truncated, of another kind or not gradbrain's; the
-        message names it and how to make it again.
+        The store is missing, incomplete, truncated, of another kind or version, or not
+        gradbrain's; the message names it and how to make it again.
     """
-    path = Path(path)
-    attributes = _check_complete(path, kind)
+    return _open(Path(path), kind, verify=verify, groups=verify)[""]
+
+
+def open_tree(path: str | os.PathLike[str], *, kind: str, verify: bool = False) -> xr.DataTree:
+    """Open a store with groups lazily, or refuse it.
+
+    Parameters
+    ----------
+    path, kind, verify
+        As for :func:`open_store`.
+
+    Returns
+    -------
+    xarray.DataTree
+        A node for each group; the root has the attributes of the store.
+
+    Raises
+    ------
+    StoreError
+        As for :func:`open_store`.
+    """
+    nodes = _open(Path(path), kind, verify=verify, groups=True)
+    return xr.DataTree.from_dict({f"/{group}": dataset for group, dataset in nodes.items()})
+
+
+def _open(path: Path, kind: str, *, verify: bool, groups: bool) -> dict[str, xr.Dataset]:
+    """Root (``""``) and groups of a store."""
+    mark = _check_complete(path, kind)[MARK]
+    names = ["", *mark.get("groups", [])] if groups else [""]
+    if verify:
+        _verify_files(path, mark)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            dataset = xr.open_zarr(
-                path, consolidated=False, zarr_format=3, chunks=None, decode_cf=False
-            )
-            coordinates = str(dataset.attrs.pop("coordinates", "")).split()
-            dataset = dataset.set_coords([name for name in coordinates if name in dataset])
-            dataset.load() if verify else None
+            nodes = {name: _open_group(path, name) for name in names}
+            for dataset in nodes.values():
+                dataset.load() if verify else None
     except Exception as error:  # zarr, xarray and numcodecs raise a dozen kinds
         raise StoreError(f"{path}: cannot be read ({error}). {rebuild_hint(path)}") from error
-    mark = dataset.attrs.pop(MARK)
+    nodes[""].attrs.pop(MARK)
     if verify:
-        arrays = {
-            str(name): (tuple(map(str, variable.dims)), _encode(np.asarray(variable.values)))
-            for name, variable in dataset.variables.items()
-        }
-        found = _digest_arrays(arrays, _plain(dataset.attrs), mark.get("columns", {}))
-        if found != mark["digest"]:
-            raise StoreError(
-                f"{path}: its content has digest {found[:12]}, marked {mark['digest'][:12]}: "
-                f"it was changed or damaged. {rebuild_hint(path)}"
-            )
-    dataset.attrs["digest"] = attributes[MARK]["digest"]
-    return dataset
+        _verify_content(path, mark, nodes)
+    nodes[""].attrs["digest"] = mark["digest"]
+    return nodes
+
+
+def _verify_content(path: Path, mark: Mapping[str, Any], nodes: Mapping[str, xr.Dataset]) -> None:
+    arrays = {
+        f"{group}/{name}".strip("/"): (
+            tuple(map(str, variable.dims)),
+            _encode(np.asarray(variable.values)),
+        )
+        for group, dataset in nodes.items()
+        for name, variable in dataset.variables.items()
+    }
+    attrs = {name: _plain(dataset.attrs) for name, dataset in nodes.items()}
+    groups = {name: about for name, about in attrs.items() if name}
+    found = _digest_arrays(arrays, attrs[""], mark.get("columns", {}), groups)
+    if found != mark["digest"]:
+        raise StoreError(
+            f"{path}: its content has digest {found[:12]}, marked {mark['digest'][:12]}: "
+            f"it was changed or damaged. {rebuild_hint(path)}"
+        )
 
 
 class StreamingStore:
@@ -335,7 +530,8 @@ class StreamingStore:
     path, kind
         As for :func:`write_store`.
     template
-        Name -> (dimensions, shape, dtype) of the variables whose first dimension is streamed.
+        Name -> (dimensions, shape, dtype) of the variables whose first dimension is streamed;
+        ``group/name`` lies in a group.
     coords
         Name -> (dimensions, values) of what is known beforehand.
     attrs
@@ -362,11 +558,21 @@ class StreamingStore:
         self.path, self.kind = Path(path), kind
         self._missing_allowed = missing_allowed
         self._attrs = _plain(attrs)
+        streamed = {name: dims for name, (dims, _, _) in template.items()}
+        check_declared(
+            self.path, kind, {**streamed, **{n: dims for n, (dims, _) in coords.items()}}
+        )
         self._temporary = temporary_sibling(self.path)
         self._group = zarr.create_group(
             self._temporary,
             attributes={**self._attrs, "coordinates": " ".join(sorted(coords))},
         )
+        # Names such as signals/<signal> lie in groups.
+        self._groups: dict[str, dict[str, Any]] = {
+            name.partition("/")[0]: {} for name in template if "/" in name
+        }
+        for name in self._groups:
+            self._group.create_group(name, attributes={"coordinates": ""})
         self._digests: dict[str, Any] = {}
         self._arrays: dict[str, zarr.Array] = {}
         self._pending: dict[str, list[np.ndarray]] = {}
@@ -444,8 +650,8 @@ class StreamingStore:
                     f"{self.path}: {self._written[name]} rows of {name!r} were written, "
                     f"expected {array.shape[0]}"
                 )
-        digest = _content_digest(self._digests, self._attrs)
-        _mark_complete(self._temporary, self.kind, digest)
+        digest = _content_digest(self._digests, self._attrs, self._groups)
+        _mark_complete(self._temporary, self.kind, digest, groups=self._groups)
         replace(self._temporary, final)
         if provenance is not None:
             write_provenance(final, digest=digest, **provenance)

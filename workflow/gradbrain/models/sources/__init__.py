@@ -1,0 +1,9 @@
+"""Sources of weights: one module each, found by name.
+
+A module defines a class ``Options`` (of :class:`~gradbrain.config.plugins.WeightsOptions`), which
+also says which files below ``data/`` are needed or taken where they are there, and a function
+``load(entry, options, data)`` that returns the network with its weights, and a line that says where
+they came from. It must give the same weights for the same entry, whatever the state of the random
+generators; putting the network in evaluation mode and freezing it is left to
+:func:`gradbrain.models.build.build_model`.
+"""

@@ -1,0 +1,225 @@
+"""Feature stores as stages read them: opened, their signals told apart, aligned to other images.
+
+A signal says who it is by the coordinates of its store. Its name is a key and nothing more.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from gradbrain.store.errors import StoreError, rebuild_hint
+from gradbrain.store.zarr_store import open_tree
+from gradbrain.vocabulary.artefacts import SIGNALS
+from gradbrain.vocabulary.roles import ACTIVATION
+
+KIND = "features"
+
+
+@dataclass(frozen=True)
+class SignalIdentity:
+    """Who a signal is.
+
+    Attributes
+    ----------
+    name
+        Its key; any.
+    role
+        What the claims take it for, or ``baseline`` or ``nuisance`` where it is held against
+        signals.
+    rule
+        Its credit-assignment rule.
+    objective
+        Its objective; ``""`` where it has none.
+    """
+
+    name: str
+    role: str
+    rule: str = ""
+    objective: str = ""
+
+
+@dataclass(frozen=True)
+class FeatureStore:
+    """The signals of one layer, read lazily.
+
+    Attributes
+    ----------
+    path
+        The store.
+    attrs
+        Its attributes.
+    image_ids
+        Shape (n_images,): image of every row.
+    signals
+        Its signals, in the order of the signal set.
+    """
+
+    path: Path
+    attrs: dict[str, Any]
+    image_ids: NDArray[np.str_]
+    signals: tuple[SignalIdentity, ...]
+    _arrays: xr.Dataset
+
+    @property
+    def layer(self) -> str:
+        """Name of the layer."""
+        return str(self.attrs["layer"])
+
+    @property
+    def activation(self) -> SignalIdentity:
+        """Its activation, found by role.
+
+        Raises
+        ------
+        StoreError
+            There is none, or several.
+        """
+        found = [signal for signal in self.signals if signal.role == ACTIVATION]
+        if len(found) != 1:
+            roles = {signal.name: signal.role for signal in self.signals}
+            raise StoreError(
+                f"{self.path}: {len(found)} signals have the role {ACTIVATION!r} "
+                f"({', '.join(signal.name for signal in found)}), expected one; roles are {roles}: "
+                "correct the signal set"
+            )
+        return found[0]
+
+    def signal(self, name: str) -> SignalIdentity:
+        """Signal of a name.
+
+        Raises
+        ------
+        StoreError
+            The store has no such signal.
+        """
+        for signal in self.signals:
+            if signal.name == name:
+                return signal
+        raise StoreError(
+            f"{self.path}: holds no signal {name!r}, only "
+            f"{', '.join(signal.name for signal in self.signals)}"
+        )
+
+    def values(self, signal: SignalIdentity) -> NDArray[np.floating]:
+        """Features of a signal, shape (n_images, n_features).
+
+        Raises
+        ------
+        StoreError
+            The array is missing, has another shape, or holds values that are not finite.
+        """
+        if signal.name not in self._arrays:
+            raise StoreError(
+                f"{self.path}: names the signal {signal.name!r}, which its group {SIGNALS!r} does "
+                f"not hold. {rebuild_hint(self.path)}"
+            )
+        values = self._arrays[signal.name].values
+        if values.ndim != 2 or values.shape[1] == 0:
+            raise StoreError(
+                f"{self.path}: signal {signal.name!r} has shape {values.shape}, expected (image, "
+                f"feature) with at least one feature. {rebuild_hint(self.path)}"
+            )
+        bad = values.size - int(np.count_nonzero(np.isfinite(values)))
+        if bad:
+            raise StoreError(
+                f"{self.path}: {signal.name!r} holds {bad} NaN or infinite of {values.size} "
+                f"values, expected none. {rebuild_hint(self.path)}"
+            )
+        return values
+
+    def rows(self, image_ids: NDArray[np.str_], wanted_by: Path) -> NDArray[np.intp]:
+        """Row of every one of some images, as :func:`rows_of_images`."""
+        return rows_of_images(self.path, self.image_ids, image_ids, wanted_by)
+
+
+def open_features(path: str | os.PathLike[str]) -> FeatureStore:
+    """Open a feature store, or refuse it.
+
+    Parameters
+    ----------
+    path
+        The store.
+
+    Raises
+    ------
+    StoreError
+        As for :func:`gradbrain.store.open_tree`; or image ids repeat, or it has no signals.
+    """
+    path = Path(path)
+    tree = open_tree(path, kind=KIND)
+    root = tree.to_dataset(inherit=False)
+    if SIGNALS not in tree.children:
+        raise StoreError(f"{path}: has no group {SIGNALS!r} of signals. {rebuild_hint(path)}")
+    image_ids = root["image_id"].values.astype(str)
+    check_unique(path, image_ids)
+    labels = [root[name].values.astype(str) for name in ("signal", "role", "rule", "objective")]
+    return FeatureStore(
+        path=path,
+        attrs=dict(root.attrs),
+        image_ids=image_ids,
+        signals=tuple(SignalIdentity(*map(str, label)) for label in zip(*labels, strict=True)),
+        # Without the coordinates of the root, so that a signal may have the name of one.
+        _arrays=tree.children[SIGNALS].to_dataset(inherit=False),
+    )
+
+
+def rows_of_images(
+    path: Path, available: NDArray[np.str_], wanted: NDArray[np.str_], wanted_by: Path
+) -> NDArray[np.intp]:
+    """Find the row of every wanted image in a store.
+
+    Parameters
+    ----------
+    path
+        The store, named in errors.
+    available
+        Shape (n_rows,): its image ids.
+    wanted
+        Shape (n_images,).
+    wanted_by
+        Response store that the wanted images are of, named in errors.
+
+    Returns
+    -------
+    array of shape (n_images,)
+
+    Raises
+    ------
+    StoreError
+        An id occurs twice or an image is missing.
+    """
+    check_unique(path, available)
+    order = np.argsort(available)
+    places = np.searchsorted(available, wanted, sorter=order)
+    rows = order[np.minimum(places, len(order) - 1)]
+    missing = wanted[available[rows] != wanted]
+    if missing.size:
+        raise StoreError(
+            f"{path} lacks {missing.size} of the {wanted.size} images of {wanted_by}, first "
+            f"{', '.join(missing[:5])}: make it for the stimulus set of these responses"
+        )
+    return rows
+
+
+def check_unique(path: Path, image_ids: NDArray[np.str_]) -> None:
+    """Refuse a store that holds an image twice.
+
+    Raises
+    ------
+    StoreError
+        An id occurs more than once.
+    """
+    names, counts = np.unique(image_ids, return_counts=True)
+    repeated = names[counts > 1]
+    if repeated.size:
+        raise StoreError(
+            f"{path}: {repeated.size} image ids occur more than once, first "
+            f"{', '.join(repeated[:5])}; expected one row per distinct image: average repeats first"
+        )

@@ -1,0 +1,188 @@
+"""Statistics of the hierarchy with the draws and maps behind them: a table and a store beside it.
+
+The table has one row per statistic; the store has the same rows, in a group per data set, with
+their draws and maps as labelled arrays. One stage writes them and others read them, by this module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from gradbrain.store.errors import StoreError, rebuild_hint
+from gradbrain.store.tables import read_table, table_facts, write_table
+from gradbrain.store.zarr_store import open_tree, write_tree
+
+TABLE, DRAWS = "hierarchy", "hierarchy_draws"
+DRAWS_DIGEST = "draws_digest"
+# Columns of the table that label the rows of the store; `layer` is a dimension there.
+ROW_LABELS: tuple[str, ...] = (
+    "subject",
+    "signal",
+    "role",
+    "rule",
+    "objective",
+    "variant",
+    "statistic",
+    "roi",
+    "best_layer",
+    "control",
+)
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Statistics of any number of models and data sets.
+
+    Attributes
+    ----------
+    table
+        Columns of the kind ``hierarchy``; its index counts the rows of `boot` and `null`.
+    boot, null
+        Shape (n_rows, n_draws): each statistic on resampled and on permuted images.
+    maps
+        Row -> (layer, unit) scores behind a statistic at peaks; NaN for units of others.
+    """
+
+    table: pd.DataFrame
+    boot: NDArray[np.float64]
+    null: NDArray[np.float64]
+    maps: Mapping[int, xr.DataArray]
+
+    def of(self, rows: pd.DataFrame) -> Statistics:
+        """Statistics of some rows of the table, in their order, counted from 0 again."""
+        places = rows.index.to_numpy()
+        kept = {row: self.maps[place] for row, place in enumerate(places) if place in self.maps}
+        table = rows.reset_index(drop=True)
+        return Statistics(table, self.boot[places], self.null[places], kept)
+
+
+def write_statistics(
+    table_path: Path,
+    draws_path: Path,
+    statistics: Statistics,
+    *,
+    attrs: Mapping[str, Any],
+    provenance: dict[str, Any] | None = None,
+) -> None:
+    """Write the statistics of one model: its table, and its draws and maps.
+
+    Parameters
+    ----------
+    table_path, draws_path
+        Where both go.
+    statistics
+        Of one model, for any number of data sets; the index of the table counts from 0.
+    attrs
+        Attributes of the store.
+    provenance
+        Facts that vary from run to run.
+    """
+    table = statistics.table
+    if list(table.index) != list(range(len(table))):
+        raise StoreError(f"{table_path}: the rows of the statistics must be counted from 0")
+    nodes = {"/": xr.Dataset(attrs=dict(attrs))}
+    for dataset, rows in table.groupby("dataset", sort=True):
+        nodes[f"/{dataset}"] = _group(statistics, rows)
+    tree = xr.DataTree.from_dict(nodes)
+    digest = write_tree(draws_path, tree, kind=DRAWS, provenance=provenance)
+    # Snakemake compares files by content, folders by time: the table tells whether draws changed.
+    write_table(table_path, table, kind=TABLE, facts={DRAWS_DIGEST: digest}, provenance=provenance)
+
+
+def _group(statistics: Statistics, rows: pd.DataFrame) -> xr.Dataset:
+    places = rows.index.to_numpy()
+    missing = {"missing_allowed": True}
+    variables: dict[str, Any] = {
+        "boot": (("row", "draw"), statistics.boot[places], missing),
+        "null": (("row", "draw"), statistics.null[places], missing),
+    }
+    labels = {name: ("row", rows[name].to_numpy().astype(str)) for name in ROW_LABELS}
+    labels["layer_of_row"] = ("row", rows["layer"].to_numpy().astype(str))
+    coords: dict[str, Any] = {"row": ("row", places), **labels}
+    owners = [place for place in places if place in statistics.maps]
+    if owners:
+        # Subjects may lack a region that others have.
+        maps = [statistics.maps[place] for place in owners]
+        units = list(dict.fromkeys(unit for item in maps for unit in item["unit"].values))
+        stacked = xr.concat(
+            [item.reindex(unit=units) for item in maps], dim="map_row", coords="minimal",
+            compat="override",
+        )  # fmt: skip
+        variables["map"] = (("map_row", "layer", "unit"), stacked.values, missing)
+        coords |= {
+            "map_of": ("map_row", np.array(owners)),
+            "layer": ("layer", maps[0]["layer"].values.astype(str)),
+            "unit": ("unit", np.array(units).astype(str)),
+        }
+    return xr.Dataset(variables, coords=coords)
+
+
+def read_statistics(tables: Sequence[Path], draws: Sequence[Path]) -> Statistics:
+    """Read and join the statistics of several models.
+
+    Parameters
+    ----------
+    tables, draws
+        Table and store of each model, in the same order.
+
+    Raises
+    ------
+    StoreError
+        A file is missing or unreadable, a store is not that of its table, or the stores hold
+        different numbers of draws.
+    """
+    if len(tables) != len(draws) or not tables:
+        raise StoreError(
+            f"{len(tables)} tables of statistics and {len(draws)} stores of their draws were "
+            "given; expected one of each for every model"
+        )
+    parts = [_read(Path(table), Path(store)) for table, store in zip(tables, draws, strict=True)]
+    counts = sorted({part.boot.shape[1] for part in parts})
+    if len(counts) > 1:
+        raise StoreError(
+            f"{', '.join(map(str, draws))}: hold {counts} draws; fit all models of the study with "
+            "the same encoding.n_draws"
+        )
+    maps: dict[int, xr.DataArray] = {}
+    start = 0
+    for part in parts:
+        maps |= {start + row: item for row, item in part.maps.items()}
+        start += len(part.table)
+    return Statistics(
+        table=pd.concat([part.table for part in parts], ignore_index=True),
+        boot=np.concatenate([part.boot for part in parts]),
+        null=np.concatenate([part.null for part in parts]),
+        maps=maps,
+    )
+
+
+def _read(table_path: Path, draws_path: Path) -> Statistics:
+    table = read_table(table_path, kind=TABLE)
+    tree = open_tree(draws_path, kind=DRAWS)
+    groups = [node.to_dataset() for node in tree.children.values()]
+    n_rows = sum(group.sizes["row"] for group in groups)
+    if table_facts(table_path).get(DRAWS_DIGEST) != tree.attrs["digest"]:
+        raise StoreError(
+            f"{draws_path}: its content is not that which {table_path} was written with: they are "
+            f"of different runs. {rebuild_hint(draws_path)}"
+        )
+    counts = sorted({group.sizes["draw"] for group in groups})
+    boot = np.full((n_rows, counts[0]), np.nan)
+    null = np.full((n_rows, counts[0]), np.nan)
+    maps: dict[int, xr.DataArray] = {}
+    for group in groups:
+        rows = group["row"].values
+        boot[rows], null[rows] = group["boot"].values, group["null"].values
+        if "map" in group:
+            values = group["map"].load()
+            for place, row in enumerate(group["map_of"].values):
+                maps[int(row)] = values.isel(map_row=place, drop=True)
+    return Statistics(table, boot, null, maps)

@@ -1,0 +1,628 @@
+"""Every kind of result: where it lies, what it holds, which stage makes it, in which version.
+
+Rules take their outputs and inputs from :func:`artefact`, stages their columns and kinds. A kind
+has a version of its own, raised by hand with its layout or the meaning of what it holds: it enters
+the parameters of the rule that makes the kind, so that this rule and what reads its result run
+again, and nothing else. The modules of this package are no input of jobs.
+
+``docs/artefacts.md`` is generated from here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from string import Formatter
+
+from gradbrain.vocabulary.measures import INTERSUBJECT_MEASURES
+
+RESULTS = "results"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    Attributes
+    ----------
+    name
+        As the file has it.
+    meaning
+        One line.
+    unit
+        ``""`` where there is none.
+    optional
+        Whether a table may lack it.
+    """
+
+    name: str
+    meaning: str
+    unit: str = ""
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Variable:
+    """An array of a store.
+
+    Attributes
+    ----------
+    name
+        As the store has it; ``signals/<signal>`` stands for one array per signal in a group.
+    dims
+        Names of its dimensions, or several alternatives.
+    meaning
+        One line.
+    unit
+        ``""`` where there is none.
+    optional
+        Whether a store may lack it.
+    """
+
+    name: str
+    dims: tuple[str, ...]
+    meaning: str
+    unit: str = ""
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """One kind of result.
+
+    Attributes
+    ----------
+    kind
+        Its name: in the mark of stores, and in error messages.
+    template
+        Path with its keys in braces. Those with ``{study}`` belong to one study, all others are
+        shared.
+    rule
+        Rule that makes it.
+    version
+        Raised by hand with the layout of this kind, or the meaning of what it holds.
+    what
+        One line.
+    columns
+        Of a table, in order.
+    variables
+        Of a store.
+    """
+
+    kind: str
+    template: str
+    rule: str
+    version: int
+    what: str
+    columns: tuple[Column, ...] = ()
+    variables: tuple[Variable, ...] = ()
+    keys: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        keys = [name for _, name, _, _ in Formatter().parse(self.template) if name]
+        object.__setattr__(self, "keys", tuple(keys))
+
+    @property
+    def column_names(self) -> tuple[str, ...]:
+        """Names of the columns that every table of this kind has, in order."""
+        return tuple(column.name for column in self.columns if not column.optional)
+
+    @property
+    def is_store(self) -> bool:
+        """Whether it is a Zarr store, which is a folder."""
+        return self.template.endswith(".zarr")
+
+    def path(self, **keys: str) -> str:
+        """Path below the working directory.
+
+        Parameters
+        ----------
+        **keys
+            One for each key of the template. Those that are left out stay in braces, as wildcards
+            of a rule.
+
+        Raises
+        ------
+        KeyError
+            The template has no such key.
+        """
+        unknown = sorted(set(keys) - set(self.keys))
+        if unknown:
+            raise KeyError(f"{self.kind}: the template {self.template} has no key {unknown}")
+        return self.template.format_map({key: keys.get(key, f"{{{key}}}") for key in self.keys})
+
+    def keys_of(self, path: str) -> dict[str, str]:
+        """Read the keys of a result back from its path.
+
+        Raises
+        ------
+        ValueError
+            The path is not one of this kind.
+        """
+        pattern = re.escape(self.template)
+        for key in self.keys:
+            pattern = pattern.replace(re.escape(f"{{{key}}}"), f"(?P<{key}>[^/]+)", 1)
+        found = re.fullmatch(pattern, path)
+        if found is None:
+            raise ValueError(f"{path} is no path of {self.kind}, which are {self.template}")
+        return found.groupdict()
+
+
+# --- columns that several tables share ---------------------------------------------------------
+
+_STUDY = Column("study", "name of the study")
+_DATASET = Column("dataset", "entry of datasets.yaml")
+_SUBJECT = Column("subject", "participant, as datasets.yaml names them")
+_MODALITY = Column("modality", "entry of modalities.yaml")
+_AXIS = Column("axis", "what the unit of the row is: `roi` or `time`")
+_MODEL = Column("model", "entry of models.yaml")
+_LAYER = Column("layer", "module of the network")
+_DEPTH = Column("depth", "relative depth of the layer, in (0, 1]")
+_LAYER_INDEX = Column("layer_index", "place of the layer among those of the study, from 0")
+_SIGNAL = Column("signal", "entry of signals.yaml")
+_ROLE = Column(
+    "role",
+    "`activation`, `learning`, `control`; `baseline`: all layers' activations, with the nuisance "
+    "bands of the study where it has some; `nuisance`: one of these bands alone",
+)
+_RULE = Column("rule", "credit-assignment rule of the signal")
+_OBJECTIVE = Column("objective", "objective of the signal; empty where it has none")
+_ROI = Column("roi", "region; empty for times")
+_ROI_RANK = Column("roi_rank", "place of the region from low to high, from 0; −1 for times")
+_DISTANCE = Column("distance_mm", "distance of the region's centroid from that of V1", "mm")
+_TIME = Column("time", "time in the recording; NaN for regions", "s")
+_ONSET = Column("onset_source", "what told when images came on, where a data set tells it twice")
+_SIGNAL_IDENTITY = (_SIGNAL, _ROLE, _RULE, _OBJECTIVE)
+
+_SCORES = (
+    _STUDY,
+    _DATASET,
+    _SUBJECT,
+    _MODALITY,
+    _MODEL,
+    _LAYER,
+    _DEPTH,
+    _LAYER_INDEX,
+    *_SIGNAL_IDENTITY,
+    Column("measure", "what is scored: `r`, `r2`, `unique_r2`, …"),
+    _AXIS,
+    _ROI,
+    _ROI_RANK,
+    _DISTANCE,
+    _TIME,
+    _ONSET,
+    Column("value", "score: mean over the targets of the unit and over outer folds"),
+    Column("boot_low", "2.5th percentile over bootstrap draws of images"),
+    Column("boot_high", "97.5th percentile over bootstrap draws of images"),
+    Column("null_high", "95th percentile over permutations of images"),
+    Column("n_targets", "reliable targets of the unit"),
+    Column(
+        "edge_share",
+        "share of the targets predicted above zero whose penalty lies on the edge of the grid, in "
+        "the fits of this signal",
+    ),
+    Column("band_weight", "mean weight of the first band over the unit's targets"),
+)
+
+# Image coordinates of stores.
+_IMAGE_ID = Variable("image_id", ("image",), "identity of the image in its stimulus set")
+_SIGNAL_COORDINATES = (
+    Variable("signal", ("signal",), "entries of signals.yaml"),
+    Variable("role", ("signal",), "what the claims take the signal for"),
+    Variable("rule", ("signal",), "its credit-assignment rule"),
+    Variable("objective", ("signal",), "its objective; empty where it has none"),
+)
+_TARGET_COORDINATES = tuple(
+    Variable(name, ("target",), meaning, unit, optional=True)
+    for name, meaning, unit in (
+        ("roi", "region of the target; empty outside all", ""),
+        ("hemisphere", "`left`, `right`, or empty", ""),
+        ("x", "position, left to right (MNI where the space is)", "mm"),
+        ("y", "position, back to front", "mm"),
+        ("z", "position, bottom to top", "mm"),
+        ("vertex", "vertex or voxel index; −1 where there is none", ""),
+    )
+)
+_SENSOR_COORDINATES = (
+    Variable("time", ("time",), "seconds from image onset", "s", optional=True),
+    Variable("sensor", ("sensor",), "name of the sensor", optional=True),
+    Variable("sensor_x", ("sensor",), "flat position, left to right; layout's edge at 1", "", True),
+    Variable("sensor_y", ("sensor",), "flat position, back to front", "", True),
+)
+
+#: Names of coordinates that say where a target is: along regions, and along time.
+TARGET_COORDINATES = tuple(variable.name for variable in _TARGET_COORDINATES)
+SENSOR_COORDINATES = tuple(variable.name for variable in _SENSOR_COORDINATES)
+#: Group of a feature store that holds one array per signal: a signal may be called anything.
+SIGNALS = "signals"
+#: Column of the stimulus table where any image has a caption.
+CAPTION = "caption"
+
+_ALL = (
+    Artefact(
+        kind="stimuli",
+        template="results/stimuli/{stimuli}.parquet",
+        rule="prepare_stimuli",
+        version=3,
+        what="images of a stimulus set: identity, group, how to load each",
+        columns=(
+            Column("image_id", "identity of the image"),
+            Column("group", "what folds must not split, e.g. the source photograph"),
+            Column("label", "class index in the models' label space; missing where unknown"),
+            Column("loader", "how the image is read"),
+            Column("locator", "what the loader is given, e.g. a path"),
+            Column("content_sha256", "digest of the decoded pixels"),
+            Column(CAPTION, "what the image shows, in words", optional=True),
+        ),
+    ),
+    Artefact(
+        kind="responses",
+        template="results/{study}/responses/{subject}.zarr",
+        rule="prepare_responses",
+        version=3,
+        what="responses of one subject, one row per distinct image",
+        variables=(
+            Variable("response", ("image", "target"), "mean over the repeats of an image"),
+            Variable("response", ("image", "time", "sensor"), "the same along time"),
+            Variable(
+                "noise_ceiling",
+                ("target",),
+                "explainable share of variance; (time, sensor) along time",
+                optional=True,
+            ),
+            _IMAGE_ID,
+            Variable("group", ("image",), "what folds must not split"),
+            Variable("n_repeats", ("image",), "presentations behind the row"),
+            Variable("test_image", ("image",), "image of a test set of its own", optional=True),
+            *_TARGET_COORDINATES,
+            *_SENSOR_COORDINATES,
+        ),
+    ),
+    Artefact(
+        kind="features",
+        template="results/features/{model}/{layer}/{signal_set}/{stimuli}.zarr",
+        rule="extract_features",
+        version=3,
+        what="activations and learning signals of one layer, shared by all studies",
+        variables=(
+            Variable(f"{SIGNALS}/<signal>", ("image", "feature"), "the signal, pooled"),
+            Variable("objective_value", ("image", "signal"), "NaN for signals without objective"),
+            Variable("magnitude", ("image", "signal"), "length of the pooled signal"),
+            _IMAGE_ID,
+            *_SIGNAL_COORDINATES,
+        ),
+    ),
+    Artefact(
+        kind="feedback",
+        template="results/feedback/{model}/{signal}/{calibration}.zarr",
+        rule="fit_feedback",
+        version=1,
+        what="model that a learning rule fitted on calibration images; its arrays are the rule's",
+    ),
+    Artefact(
+        kind="baseline",
+        template="results/{study}/baselines/{model}/{subject}.zarr",
+        rule="reduce_activations",
+        version=3,
+        what="principal components of all layers' activations in every outer fold",
+        variables=(
+            Variable("component", ("split", "image", "component"), "zero where a split has fewer"),
+            Variable("n_constant", ("split",), "features that are constant in training"),
+            _IMAGE_ID,
+        ),
+    ),
+    Artefact(
+        kind="encoding",
+        template="results/{study}/encoding/{model}/{layer}/{subject}.zarr",
+        rule="fit_encoding",
+        version=3,
+        what="encoding scores of one layer and subject per target, with draws per unit",
+        variables=(
+            Variable("score", ("score_row", "target"), "mean over outer folds"),
+            Variable("unit_score", ("score_row", "unit"), "mean over the targets of the unit"),
+            Variable("boot", ("draw", "score_row", "unit"), "scores on resampled images"),
+            Variable("null", ("draw", "score_row", "unit"), "scores on permuted images"),
+            Variable("penalty_log10", ("fit", "target"), "chosen penalty"),
+            Variable("band_weight", ("fit", "target"), "weight of the first band"),
+            Variable("effective_dof", ("fit", "target"), "effective degrees of freedom"),
+            Variable("unit_band_weight", ("fit", "unit"), "mean weight of the first band"),
+            Variable("signal", ("score_row",), "signal of the row"),
+            Variable(
+                "role",
+                ("score_row",),
+                "its role; `baseline`: all layers' activations, with nuisance bands; `nuisance`: "
+                "one of these",
+            ),
+            Variable("rule", ("score_row",), "its credit-assignment rule"),
+            Variable("objective", ("score_row",), "its objective"),
+            Variable("measure", ("score_row",), "measure of the row"),
+            Variable("row_fit", ("score_row",), "fit that the row is of: its place along `fit`"),
+            Variable("edge_share", ("score_row",), "see the table of scores"),
+            Variable("fit", ("fit",), "bands of the fit, in words"),
+            Variable("fit_band", ("fit", "place"), "signal of each of its bands", optional=True),
+            Variable("fit_role", ("fit", "place"), "role of each of its bands", optional=True),
+            Variable("unit", ("unit",), "regions, or times as text"),
+            Variable("unit_time", ("unit",), "along time: the time itself", "s", optional=True),
+            Variable("reliable", ("target",), "targets that are scored"),
+            *_TARGET_COORDINATES,
+        ),
+    ),
+    Artefact(
+        kind="fit_scores",
+        template="results/{study}/encoding/{model}/{layer}/{subject}.parquet",
+        rule="fit_encoding",
+        version=3,
+        what="encoding scores of one layer and subject per region or time",
+        columns=_SCORES,
+    ),
+    Artefact(
+        kind="ceilings",
+        template="results/{study}/ceilings/{dataset}.parquet",
+        rule="compute_ceilings",
+        version=3,
+        what="how well the other subjects predict a subject",
+        columns=(
+            _STUDY,
+            _DATASET,
+            _SUBJECT,
+            _MODALITY,
+            _AXIS,
+            _ROI,
+            _ROI_RANK,
+            _TIME,
+            Column("measure", " or ".join(f"`{name}`" for name in INTERSUBJECT_MEASURES)),
+            Column("value", "mean over the targets of the unit"),
+            Column("n_targets", "targets that are predicted"),
+            Column("n_other_subjects", "subjects whose responses predict"),
+        ),
+    ),
+    Artefact(
+        kind="scores",
+        template="results/{study}/scores/{model}.parquet",
+        rule="collect_scores",
+        version=3,
+        what="scores of all layers and subjects of a model, with ceilings and reliabilities beside",
+        columns=(
+            *_SCORES,
+            Column("intersubject_r", "r between subjects at the same unit; NaN where unknown"),
+            Column("intersubject_r2", "R² between subjects at the same unit; NaN where unknown"),
+            Column(
+                "reliability",
+                "split-half reliability of the signal over its Monte-Carlo randomness; NaN where "
+                "it has none or it was not measured",
+            ),
+            Column(
+                "unique_reliability",
+                "the same of what is left of it after regression on all layers' activations",
+            ),
+        ),
+    ),
+    Artefact(
+        kind="maps",
+        template="results/{study}/maps/{model}.zarr",
+        rule="collect_maps",
+        version=3,
+        what="scores and best layers per target, averaged over subjects: a group per data set",
+        variables=(
+            Variable(
+                "<dataset>/score",
+                ("layer", "signal", "measure", "target"),
+                "mean score; (time, sensor) in the place of target along time",
+            ),
+            Variable(
+                "<dataset>/best_layer",
+                ("signal", "measure", "target"),
+                "depth of the best layer; (time, sensor) in the place of target along time",
+            ),
+            Variable(
+                "<dataset>/n_subjects",
+                ("target",),
+                "subjects who have the target; (time, sensor) along time",
+            ),
+            Variable("layer", ("layer",), "modules of the network"),
+            Variable("depth", ("layer",), "relative depth"),
+            Variable("<dataset>/signal", ("signal",), "signals, with their role, rule, objective"),
+            Variable("<dataset>/measure", ("measure",), "measures"),
+            Variable(
+                "<dataset>/subject",
+                ("target",),
+                "whose the target or sensor is, where subjects do not share them",
+                optional=True,
+            ),
+        ),
+    ),
+    Artefact(
+        kind="rsa",
+        template="results/{study}/rsa/{model}/{subject}.parquet",
+        rule="compute_rsa",
+        version=3,
+        what="representational similarity per layer, signal and region or time",
+        columns=(
+            _STUDY,
+            _DATASET,
+            _SUBJECT,
+            _MODALITY,
+            _MODEL,
+            _LAYER,
+            _DEPTH,
+            _LAYER_INDEX,
+            *_SIGNAL_IDENTITY,
+            _AXIS,
+            _ROI,
+            _ROI_RANK,
+            _TIME,
+            _ONSET,
+            Column("rho", "Spearman correlation of the two dissimilarity matrices"),
+            Column("null_high", "95th percentile over permutations of images"),
+            Column("p", "of the permutation test, one-sided"),
+            Column("n_images", "images compared"),
+        ),
+    ),
+    Artefact(
+        kind="hierarchy",
+        template="results/{study}/hierarchy/{model}.parquet",
+        rule="score_hierarchy",
+        version=3,
+        what="statistics of each subject: where and when layers show up",
+        columns=(
+            _STUDY,
+            _DATASET,
+            _SUBJECT,
+            _MODALITY,
+            _AXIS,
+            Column("coverage", "part of cortex that was recorded, in words; empty for all of it"),
+            _MODEL,
+            *_SIGNAL_IDENTITY,
+            Column("variant", "`raw`: the signal alone; `unique`: beyond all layers' activations"),
+            Column("statistic", "name of the statistic"),
+            Column("value", "the statistic of the subject"),
+            Column("value_at_units", "the same from means of units, as draws have it"),
+            Column("unit", "unit of the value: `r`, `R2`, `depth`, `s`, `ms`"),
+            Column("n", "layers, regions or targets behind it"),
+            Column("layer", "of statistics of one layer; else empty"),
+            Column("depth", "of that layer"),
+            Column("roi", "of statistics of one region; else empty"),
+            _DISTANCE,
+            Column("best_layer", "how best layers were found; empty where none are"),
+            Column("control", "signal that it is held against; else empty"),
+            _ONSET,
+        ),
+    ),
+    Artefact(
+        kind="hierarchy_draws",
+        template="results/{study}/hierarchy/{model}.zarr",
+        rule="score_hierarchy",
+        version=3,
+        what="draws and maps behind the statistics, a group per data set; rows are those of the "
+        "table, in its order",
+        variables=(
+            Variable("<dataset>/boot", ("row", "draw"), "statistic on resampled images"),
+            Variable("<dataset>/null", ("row", "draw"), "statistic on permuted images"),
+            Variable(
+                "<dataset>/map",
+                ("map_row", "layer", "unit"),
+                "scores behind statistics at peaks; NaN where a subject lacks the unit",
+            ),
+            Variable("<dataset>/row", ("row",), "place of the row in the table, from 0"),
+            Variable("<dataset>/subject", ("row",), "subject"),
+            Variable("<dataset>/signal", ("row",), "signal, with its role, rule and objective"),
+            Variable("<dataset>/variant", ("row",), "variant"),
+            Variable("<dataset>/statistic", ("row",), "statistic"),
+            Variable("<dataset>/layer_of_row", ("row",), "layer of statistics of one layer"),
+            Variable("<dataset>/roi", ("row",), "region of statistics of one region"),
+            Variable("<dataset>/best_layer", ("row",), "how best layers were found"),
+            Variable("<dataset>/control", ("row",), "signal that it is held against"),
+            Variable("<dataset>/map_of", ("map_row",), "row that the map is of"),
+            Variable("<dataset>/layer", ("layer",), "modules of the network"),
+            Variable("<dataset>/unit", ("unit",), "regions, or times as text"),
+        ),
+    ),
+    Artefact(
+        kind="claims",
+        template="results/{study}/claims.csv",
+        rule="test_claims",
+        version=3,
+        what="every prediction with estimate, interval, tests and verdict",
+        columns=(
+            Column("prediction", "A1, P1 to P5, C1, C2"),
+            _DATASET,
+            _MODALITY,
+            _AXIS,
+            _MODEL,
+            *_SIGNAL_IDENTITY,
+            Column("variant", "`raw` or `unique`"),
+            Column("statistic", "statistic of the hierarchy table that answers"),
+            Column("estimate", "mean over subjects"),
+            Column("unit", "of the estimate"),
+            Column("ci_low", "lower end of the 95 % interval"),
+            Column("ci_high", "upper end of the 95 % interval"),
+            Column("p", "one-sided, in the stated direction"),
+            Column("p_min", "smallest p that the test could give"),
+            Column("q", "Benjamini–Hochberg over the judged rows of the family"),
+            Column("n", "subjects who have the statistic"),
+            Column("inference", "`population` or `these_subjects`"),
+            Column("verdict", "`supported`, `contradicted`, `undetermined` or `descriptive`"),
+            Column(
+                "reason", "code of why there is no test or no verdict; empty where there is one"
+            ),
+            Column("coverage", "part of cortex that the row speaks of; empty for all of it"),
+            Column("direction", "`greater` or `less` than the reference, stated beforehand"),
+            Column("figure", "figure that shows it"),
+            Column("source", "who says so"),
+            Column("sentence", "what is said"),
+            Column("reference", "what the estimate must exceed"),
+            Column("control", "control that leaves the smallest difference (C2)"),
+            Column("p_opposite", "p in the opposite direction"),
+            Column("q_opposite", "q in the opposite direction"),
+        ),
+    ),
+    Artefact(
+        kind="claims_page",
+        template="results/{study}/claims.md",
+        rule="test_claims",
+        version=3,
+        what="the claims as a page for readers",
+    ),
+    Artefact(
+        kind="config",
+        template="results/{study}/config.yaml",
+        rule="write_config",
+        version=3,
+        what="settings of the study, defaults included",
+    ),
+    Artefact(
+        kind="entries",
+        template="results/{study}/entries.csv",
+        rule="write_entries",
+        version=1,
+        what="registry entries that the study names, as readers see them; read by figures alone",
+        columns=(
+            Column("kind", "`model`, `signal`, `dataset` or `modality`"),
+            Column("name", "key of the entry"),
+            Column("order", "place in figures, from 0 within the kind"),
+            Column("label", "name for readers; empty: the key, spaced"),
+            Column("colour", "of the entry; empty: taken from the palette by order"),
+            Column("group", "of models: `trained` or `untrained`; of data sets: the axis"),
+            Column("role", "of signals"),
+            Column("rule", "of signals"),
+            Column("objective", "of signals"),
+            Column(
+                "control_of",
+                "of controls: a signal that it controls; a control of several has a row for each",
+            ),
+        ),
+    ),
+    Artefact(
+        kind="figure",
+        template="results/{study}/figures/{figure}.{ending}",
+        rule="plot_figure",
+        version=3,
+        what="a figure (pdf, png) and the numbers behind it (csv)",
+    ),
+    Artefact(
+        kind="report",
+        template="results/{study}/report.html",
+        rule="write_report",
+        version=3,
+        what="all of a study on one page",
+    ),
+)
+
+ARTEFACTS: Mapping[str, Artefact] = {item.kind: item for item in _ALL}
+
+
+def artefact(kind: str) -> Artefact:
+    """Declaration of a kind of result.
+
+    Raises
+    ------
+    KeyError
+        There is no such kind.
+    """
+    return ARTEFACTS[kind]
+
+
+def columns_of(kind: str) -> tuple[str, ...]:
+    """Names of the columns of a table, in order; see :attr:`Artefact.column_names`."""
+    return ARTEFACTS[kind].column_names

@@ -1,0 +1,65 @@
+"""Measures of encoding scores that more than one stage reads, and the variants built on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+#: ``raw``: the signal alone; ``unique``: what it adds to all layers' activations.
+Variant = Literal["raw", "unique"]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A measure of encoding scores.
+
+    Attributes
+    ----------
+    name
+        As the column ``measure`` has it.
+    unit
+        ``"r"``, ``"R2"``, ``"r / ceiling"`` or ``"rho"``.
+    label
+        For axes of figures.
+    meaning
+        One line for the reference.
+    """
+
+    name: str
+    unit: str
+    label: str
+    meaning: str
+
+
+R = Measure("r", "r", "Pearson r", "Pearson r of held-out prediction and response")
+R2 = Measure("r2", "R2", "R²", "held-out R², relative to predicting the training mean")
+UNIQUE_R2 = Measure(
+    "unique_r2",
+    "R2",
+    "unique R²",
+    "held-out R² of all layers' activations with the signal, minus that without it",
+)
+REWEIGHTING_R2 = Measure(
+    "reweighting_r2",
+    "R2",
+    "R² of another weighting",
+    "what the layer's own activation adds to those of all layers when offered a second time",
+)
+R_NORMALISED = Measure(
+    "r_normalised", "r / ceiling", "r / noise ceiling", "r over the square root of the ceiling"
+)
+INTERSUBJECT_R = Measure(
+    "intersubject_r", "r", "r between subjects", "r of the other subjects' mean and a subject"
+)
+INTERSUBJECT_R2 = Measure(
+    "intersubject_r2", "R2", "R² between subjects", "the share that the other subjects explain"
+)
+RHO = Measure("rho", "rho", "Spearman ρ", "Spearman correlation of two dissimilarity matrices")
+
+#: Variant -> the measure that it is read from.
+VARIANTS: dict[Variant, Measure] = {"raw": R, "unique": UNIQUE_R2}
+#: Measure -> the variant that figures show it as.
+VARIANT_OF: dict[str, Variant] = {measure.name: name for name, measure in VARIANTS.items()}
+#: Measures that maps hold, in their order.
+MAP_MEASURES: tuple[Measure, ...] = (R, UNIQUE_R2)
+INTERSUBJECT_MEASURES: tuple[str, ...] = (INTERSUBJECT_R.name, INTERSUBJECT_R2.name)

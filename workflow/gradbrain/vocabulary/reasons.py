@@ -1,0 +1,57 @@
+"""Why a claim has no verdict of its own: codes that travel, and the words that readers see."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Reason:
+    """Why a row of the claims carries no test or no verdict.
+
+    Attributes
+    ----------
+    code
+        As the column ``reason`` has it; never parsed.
+    short
+        A few words, for a cell of a figure.
+    sentence
+        For readers of tables and of the report.
+    """
+
+    code: str
+    short: str
+    sentence: str
+
+
+NOT_C1 = Reason("not_c1", "not judged", "C1 is not supported for this signal")
+NO_CONTROL = Reason("no_control", "no control", "the signal set holds no control of this signal")
+NO_STATISTIC = Reason(
+    "no_statistic", "no statistic", "the hierarchy tables hold no statistic that could answer"
+)
+TOO_FEW = Reason("too_few", "in < 2 subjects", "fewer than two subjects have the statistic")
+NO_NULL = Reason("no_null", "no null", "the statistic is undefined on permuted images")
+UNRELIABLE_SIGNAL = Reason(
+    "unreliable_signal",
+    "unreliable signal",
+    "the signal does not repeat itself between two draws of its views, masks or perturbations",
+)
+
+REASONS: dict[str, Reason] = {
+    reason.code: reason
+    for reason in (NOT_C1, NO_CONTROL, NO_STATISTIC, TOO_FEW, NO_NULL, UNRELIABLE_SIGNAL)
+}
+
+#: Of the rows that speak of all of cortex where only a part of it was recorded.
+PART_OF_CORTEX = "speaks of the part of cortex that was recorded: {}"
+
+
+def sentence(code: str) -> str:
+    """Words for readers; ``""`` for a row that has no reason.
+
+    Raises
+    ------
+    KeyError
+        There is no such code.
+    """
+    return REASONS[code].sentence if code else ""
