@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+import textwrap
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
@@ -13,8 +14,9 @@ from gradbrain.config.cli import json_argument, run
 from gradbrain.config.plugins import Plugins
 from gradbrain.config.schema import StatisticsSettings
 from gradbrain.figures import style
-from gradbrain.figures.declarations import RESULTS, declaration
+from gradbrain.figures.declarations import RESULTS, NothingToDraw, declaration
 from gradbrain.figures.inputs import FigureInputs
+from gradbrain.figures.layout import empty_figure
 from gradbrain.figures.names import Names
 from gradbrain.figures.save import save_figure
 
@@ -47,6 +49,11 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         default=StatisticsSettings(),
         help="section statistics of the study as JSON; defaults where left out",
     )
+    parser.add_argument(
+        "--may-be-empty",
+        action="store_true",
+        help="write a figure that says so where the results hold nothing to draw",
+    )
     parser.add_argument("--output-stem", required=True, type=Path, help="output without ending")
     return parser.parse_args(argv)
 
@@ -62,9 +69,15 @@ def main(argv: list[str] | None = None) -> None:
         names=Names.read(arguments.entries),
         **{kind: tuple(getattr(arguments, kind)) for kind in what.inputs},
     )
-    data = module.select(inputs)
     with style.applied():
-        drawn = module.figure(data, inputs.names.including(data))
+        try:
+            data = module.select(inputs)
+            drawn = module.figure(data, inputs.names.including(data))
+        except NothingToDraw as error:
+            if not arguments.may_be_empty:
+                raise
+            LOGGER.warning("%s", error)
+            drawn, data = empty_figure(textwrap.fill(str(error), 90))
         written = save_figure(drawn, data, arguments.output_stem)
     LOGGER.info("%s: %d rows drawn into %s", what.name, len(data), ", ".join(map(str, written)))
 

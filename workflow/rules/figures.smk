@@ -26,6 +26,8 @@ rule plot_figure:
         runtime=30,
     params:
         options=figure_options,
+        # Of figures that nobody named, one that has nothing to draw says so.
+        empty="--may-be-empty" if study.settings.figures.names == "all" else "",
         settings=plan.as_json(study.settings.statistics),
         stem=subpath(output.pdf, strip_suffix=".pdf"),
         study=study.name,
@@ -34,5 +36,5 @@ rule plot_figure:
         "Draw {wildcards.figure}"
     shell:
         "python {input.script} --figure {wildcards.figure} {params.options}"
-        " --entries {input.entries:q} --plugins {input.plugins:q}"
+        " --entries {input.entries:q} --plugins {input.plugins:q} {params.empty}"
         " --settings {params.settings:q} --study {params.study:q} --output-stem {params.stem:q} > {log:q} 2>&1"

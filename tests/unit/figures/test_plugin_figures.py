@@ -132,3 +132,20 @@ def test_a_figure_of_the_name_of_one_of_the_library_is_refused(folder):
     module.write_text(MODULE, encoding="utf-8")
     with pytest.raises(GradbrainError, match="another figure 'rsa_summary'"):
         Plugins([folder])
+
+
+def test_a_figure_with_nothing_to_draw_says_so_where_nobody_named_it(folder, study, tmp_path):
+    module = folder / "figures" / "mean_scores.py"
+    needs = "from gradbrain.figures.inputs import require_rows\n" + MODULE.replace(
+        "    return inputs.table",
+        "    require_rows(inputs.table('scores').iloc[:0], figure='mean_scores', what='scores')\n"
+        "    return inputs.table",
+    )
+    module.write_text(needs, encoding="utf-8")
+    stem = tmp_path / "drawn"
+    with pytest.raises(FigureError, match="the results hold no scores"):
+        plot_figure.main(arguments(folder, study, stem))
+    assert not stem.with_suffix(".png").exists()
+    plot_figure.main([*arguments(folder, study, stem), "--may-be-empty"])
+    assert "the results hold no scores" in pd.read_csv(stem.with_suffix(".csv"))["note"][0]
+    assert stem.with_suffix(".png").stat().st_size > 0

@@ -24,6 +24,10 @@ class FigureError(GradbrainError):
     """A figure that cannot be drawn as it is declared, or results from which it cannot be."""
 
 
+class NothingToDraw(FigureError):  # noqa: N818
+    """Results that hold nothing for a figure: no error where nobody asked for it by name."""
+
+
 @dataclass(frozen=True)
 class Declaration:
     """What one figure module says about itself.

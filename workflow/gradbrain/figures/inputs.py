@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from gradbrain.config.schema import StatisticsSettings
-from gradbrain.figures.declarations import FigureError
+from gradbrain.figures.declarations import FigureError, NothingToDraw
 from gradbrain.figures.names import Names, as_text
 from gradbrain.store import Statistics, open_tree, read_statistics, read_table
 
@@ -127,11 +127,11 @@ def require_rows(frame: pd.DataFrame, *, figure: str, what: str) -> pd.DataFrame
 
     Raises
     ------
-    FigureError
+    NothingToDraw
         If the table has no row.
     """
     if frame.empty:
-        raise FigureError(
+        raise NothingToDraw(
             f"figure {figure!r} has nothing to draw: the results hold no {what}; leave the figure "
             f"out of figures.names or add a data set to which it applies"
         )

@@ -350,6 +350,21 @@ def time_label(data: pd.DataFrame, *, of: str = "time from image onset") -> str:
     return "\n".join([f"{of} (ms)", *(f"onset: {source}" for source in sources)])
 
 
+def empty_figure(text: str) -> tuple[Figure, pd.DataFrame]:
+    """Make a figure that says why it shows nothing, and the table behind it.
+
+    Parameters
+    ----------
+    text
+        What the results lack.
+    """
+    whole = Figure(figsize=(6.0, 1.2), layout="constrained")
+    ax = whole.subplots()
+    ax.axis("off")
+    say_empty(ax, text)
+    return whole, pd.DataFrame({"note": [text]})
+
+
 def say_empty(ax: Axes, text: str) -> None:
     """Write into a panel why it shows nothing, instead of leaving it blank."""
     ax.text(
