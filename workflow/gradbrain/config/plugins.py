@@ -16,7 +16,7 @@ import ast
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -361,7 +361,7 @@ def _library(kind: Kind) -> dict[str, Plugin]:
     return {
         file.stem: Plugin(kind, file.stem, file, f"{home}.{file.stem}")
         for file in sorted(folder.glob("[!_]*.py"))
-        if wanted <= _defined(file)
+        if wanted <= set(_defined(file))
     }
 
 
@@ -394,8 +394,8 @@ def _bindings(path: Path) -> dict[str, ast.stmt]:
     return found
 
 
-def _defined(path: Path) -> set[str]:
-    return set(_bindings(path))
+def _defined(path: Path) -> Collection[str]:
+    return _bindings(path).keys()
 
 
 def _literals(path: Path) -> dict[str, Any]:

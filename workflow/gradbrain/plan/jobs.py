@@ -15,13 +15,13 @@ from gradbrain.config.plugins import (
     LIBRARY,
     Plugin,
     Plugins,
-    PluginUse,
     Requirement,
     WeightsOptions,
     set_needs,
     signal_needs,
     signal_plugins,
     signal_uses,
+    weights_use,
 )
 from gradbrain.config.registries import Layer
 from gradbrain.config.schema import (
@@ -76,11 +76,14 @@ class Plan:
         self.root = root
         self.results = f"{RESULTS}/{study.name}"
         # Thousands of jobs ask for the same few closures, entries and sizes.
-        self._code: dict[tuple[str, ...], list[str]] = {}
+        self._code: dict[tuple[Plugin | str, ...], list[str]] = {}
         self._model_entries: dict[str, ModelEntry] = {}
         self._signal_sets: dict[str, SignalSet] = {}
         self._fit_memory: dict[str, int] = {}
         self._needs: dict[str, frozenset[Requirement]] = {}
+        self._plugins_of_set: dict[str, list[Plugin]] = {}
+        self._plugins_of_extraction: dict[tuple[str, str], list[Plugin]] = {}
+        self._sources: dict[str, tuple[Plugin, WeightsOptions]] = {}
         self.plugins: Plugins = study.registries.plugins
         settings = study.settings
         self.models = [name for name in study.models if self._wanted(name, settings.only_models)]
@@ -199,11 +202,11 @@ class Plan:
         return self._weights(model)[1]
 
     def _weights(self, model: str) -> tuple[Plugin, WeightsOptions]:
-        entry = self.model_entry(model)
-        where = f"{self.study.registries.place('model', model)}: weights"
-        use = PluginUse("weights", entry.weights.source, entry.weights.options)
-        found = self.plugins.resolve(use, where=where)
-        return found.plugin, found.options
+        if model not in self._sources:
+            where = self.study.registries.place("model", model)
+            found = weights_use(self.model_entry(model), self.plugins, where=where)
+            self._sources[model] = (found.plugin, found.options)
+        return self._sources[model]
 
     def weights(self, model: str) -> list[str]:
         """Files that the weights of a model are read from; optional ones where they are here."""
@@ -469,11 +472,16 @@ class Plan:
         *plugins
             Plug-ins, of the library or not, and names of modules.
         """
-        modules = [item if isinstance(item, str) else item.module for item in plugins
-                   if isinstance(item, str) or item.in_library]  # fmt: skip
-        files = [item.path for item in plugins if isinstance(item, Plugin) and not item.in_library]
-        key = (script, *modules, *map(str, files))
+        key = (script, *plugins)
         if key not in self._code:
+            modules = [
+                item if isinstance(item, str) else item.module
+                for item in plugins
+                if isinstance(item, str) or item.in_library
+            ]
+            files = [
+                item.path for item in plugins if isinstance(item, Plugin) and not item.in_library
+            ]
             found = import_closure(
                 self.root / "scripts" / f"{script}.py", self.root / "workflow", modules, files
             )
@@ -519,13 +527,22 @@ class Plan:
 
     def signal_plugins(self, signal_set: str) -> list[Plugin]:
         """Rules and objectives that the signals of a set use, those inside others included."""
+        if signal_set not in self._plugins_of_set:
+            self._plugins_of_set[signal_set] = self._find_signal_plugins(signal_set)
+        return self._plugins_of_set[signal_set]
+
+    def _find_signal_plugins(self, signal_set: str) -> list[Plugin]:
         signals = self.signal_set(signal_set).signals
         found = (plugin for signal in signals for plugin in signal_plugins(signal, self.plugins))
         return sorted(dict.fromkeys(found), key=lambda plugin: (plugin.kind, plugin.name))
 
     def extraction_plugins(self, model: str, signal_set: str) -> list[Plugin]:
         """Plug-ins that an extraction job uses: rules, objectives, the source of weights."""
-        return [*self.signal_plugins(signal_set), self._weights(model)[0]]
+        key = (model, signal_set)
+        if key not in self._plugins_of_extraction:
+            found = [*self.signal_plugins(signal_set), self._weights(model)[0]]
+            self._plugins_of_extraction[key] = found
+        return self._plugins_of_extraction[key]
 
     def extraction_code(self, model: str, signal_set: str) -> list[str]:
         """Modules that an extraction job uses: its plug-ins, no others."""
