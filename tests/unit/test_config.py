@@ -59,6 +59,14 @@ def test_every_study_in_the_repository_is_valid(path):
     ("change", "message"),
     [
         ({"studdy": 1}, "studdy: unknown key"),
+        (
+            {
+                "encoding": {
+                    "nuisance": [{"name": "a", "model": "m", "layer": "l", "signal_set": "s"}] * 2
+                }
+            },
+            "encoding: nuisance: a is there twice",
+        ),
         ({"encoding": {"n_fold": 3}}, "encoding.n_fold: unknown key"),
         ({"encoding": {"n_folds": 1}}, "encoding.n_folds: .*greater than or equal to 2, found 1"),
         ({"models": [{"name": "resnet_5"}]}, "models: there is no model 'resnet_5'"),

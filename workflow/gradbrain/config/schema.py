@@ -447,6 +447,14 @@ class EncodingSettings(StrictModel):
         return self
 
     @model_validator(mode="after")
+    def _nuisance_bands_have_names_of_their_own(self) -> EncodingSettings:
+        names = [band.name for band in self.nuisance]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"nuisance: {', '.join(twice)} is there twice; give each its own name")
+        return self
+
+    @model_validator(mode="after")
     def _himalaya_runs_on_numpy(self) -> EncodingSettings:
         if self.solver == "himalaya" and self.backend != "numpy":
             raise ValueError(
