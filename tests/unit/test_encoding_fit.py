@@ -1113,7 +1113,7 @@ def test_nuisance_stores_that_are_not_those_of_their_bands_are_refused(
 
     wrong(r"names 1 bands \(gabor\), and 0 feature stores were given", gabor=[])
     wrong("names 0 bands .none., and 1 feature stores", gabor=[gabor], bands=())
-    wrong("several bands are called gabor", bands=(NUISANCE, NUISANCE))
+    wrong("nuisance: gabor is there twice", bands=(NUISANCE, NUISANCE), error=ValueError)
     wrong(
         r"gabor.zarr: is not the store of the nuisance band 'gabor' .*model 'bank', expected 'net'",
         bands=({**NUISANCE, "model": "net"},),

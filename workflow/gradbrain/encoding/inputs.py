@@ -521,7 +521,7 @@ def read_nuisance(
     Raises
     ------
     EncodingError
-        If stores are not as many as bands, one is not that of its band, or two bands share a name.
+        If stores are not as many as bands, or one is not that of its band.
     StoreError
         As for `read_features`.
     """
@@ -531,12 +531,6 @@ def read_nuisance(
             f"encoding.nuisance names {len(bands)} bands ({', '.join(names) or 'none'}), and "
             f"{len(paths)} feature stores were given for them: give --nuisance one store for each, "
             "in their order"
-        )
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise EncodingError(
-            f"encoding.nuisance: several bands are called {', '.join(repeated)}: give each a name "
-            "of its own, which tells their scores apart"
         )
     values, digests = {}, []
     for path, band in zip(paths, bands, strict=True):
