@@ -60,7 +60,12 @@ def own_weights(plugins: Iterable[Plugin], model: VisionModel) -> dict[str, str]
 
 
 def build_objective(
-    use: ResolvedUse, model: VisionModel, calibration: CalibrationBank | None, *, seed: int = 0
+    use: ResolvedUse,
+    model: VisionModel,
+    calibration: CalibrationBank | None,
+    *,
+    seed: int = 0,
+    replicate: int = 0,
 ) -> BaseObjective:
     """Build an objective, or take the one that was built on the same calibration images.
 
@@ -74,6 +79,8 @@ def build_objective(
         Images that share none with the stimuli; whatever must be fitted is fitted on them.
     seed
         Seed of everything random in the objective.
+    replicate
+        0: the draw of Monte-Carlo randomness that is used; others are independent of it.
 
     Raises
     ------
@@ -87,18 +94,25 @@ def build_objective(
                 f"objective {name!r} needs calibration images; name a stimulus set as "
                 "`calibration` of the signal set"
             )
-        return _build(use, model, None, seed)
-    key = f"{name} {seed} {use.options.model_dump_json()}"
+        return _build(use, model, None, seed, replicate)
+    key = f"{name} {seed} {replicate} {use.options.model_dump_json()}"
     if key not in calibration.built:
-        calibration.built[key] = _build(use, model, calibration, seed)
+        calibration.built[key] = _build(use, model, calibration, seed, replicate)
     return calibration.built[key]
 
 
 def _build(
-    use: ResolvedUse, model: VisionModel, calibration: CalibrationBank | None, seed: int
+    use: ResolvedUse,
+    model: VisionModel,
+    calibration: CalibrationBank | None,
+    seed: int,
+    replicate: int,
 ) -> BaseObjective:
-    inner = [build_objective(item, model, calibration, seed=seed) for item in use.inner]
+    inner = [
+        build_objective(item, model, calibration, seed=seed, replicate=replicate)
+        for item in use.inner
+    ]
     objective: BaseObjective = use.plugin.load().Objective(
-        model, use.options, calibration, seed, inner
+        model, use.options, calibration, seed, inner, replicate=replicate
     )
     return objective

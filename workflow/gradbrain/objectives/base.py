@@ -11,6 +11,7 @@ import torch
 
 from gradbrain.models.build import OutputName, VisionModel
 from gradbrain.objectives.calibration import CalibrationBank
+from gradbrain.objectives.seeds import seed_of_source
 
 NO_LABEL = -1
 
@@ -73,6 +74,8 @@ class BaseObjective(ABC):
         Seed of everything random.
     inner
         Objectives that the options say are used inside this one, in the order of ``uses``.
+    replicate
+        0: the draw of Monte-Carlo randomness that is used; others are independent of it.
     """
 
     output: OutputName = "features"
@@ -84,9 +87,11 @@ class BaseObjective(ABC):
         calibration: CalibrationBank | None,
         seed: int,
         inner: Sequence[BaseObjective] = (),
+        *,
+        replicate: int = 0,
     ) -> None:
         self.model, self.options, self.calibration, self.seed = model, options, calibration, seed
-        self.inner = tuple(inner)
+        self.inner, self.replicate = tuple(inner), replicate
         self.prepare()
 
     def prepare(self) -> None:  # noqa: B027
@@ -141,6 +146,12 @@ class BaseObjective(ABC):
     def report(self) -> dict[str, Any]:
         """Facts about the objective for the provenance; deterministic."""
         return {}
+
+    def seed_of(self, source: str) -> int:
+        """Seed of a source of randomness that the options declare, in this replicate."""
+        return seed_of_source(
+            self.options.randomness, source, seed=self.seed, replicate=self.replicate
+        )
 
     def fitted(self) -> CalibrationBank:
         """Calibration bank of an objective that needs one."""

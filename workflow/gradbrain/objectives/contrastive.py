@@ -57,12 +57,14 @@ class Objective(BaseObjective):
 
     def targets(self, batch: ImageBatch) -> torch.Tensor:
         """Unit-length codes of the views, (B, V, D)."""
-        views = view_features(self.model, batch, seed=self.seed, options=self.options.views)
+        views = view_features(
+            self.model, batch, seed=self.seed_of("views"), options=self.options.views
+        )
         return torch.stack([self._code(features) for features in views], dim=1)
 
     def draw(self, batch: ImageBatch) -> None:
         """Draw the views."""
-        draw_views(batch, seed=self.seed, options=self.options.views)
+        draw_views(batch, seed=self.seed_of("views"), options=self.options.views)
 
     def evaluate(
         self, output: torch.Tensor, batch: ImageBatch, targets: torch.Tensor

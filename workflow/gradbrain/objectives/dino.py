@@ -101,12 +101,14 @@ class Objective(BaseObjective):
 
     def _teacher_codes(self, batch: ImageBatch) -> torch.Tensor:
         """Codes of the augmented views, (B, V, K)."""
-        views = view_features(self.model, batch, seed=self.seed, options=self.options.views)
+        views = view_features(
+            self.model, batch, seed=self.seed_of("views"), options=self.options.views
+        )
         return torch.stack([self._code(features) for features in views], dim=1)
 
     def draw(self, batch: ImageBatch) -> None:
         """Draw the teacher's views."""
-        draw_views(batch, seed=self.seed, options=self.options.views)
+        draw_views(batch, seed=self.seed_of("views"), options=self.options.views)
 
     def _log_teacher(self, codes: torch.Tensor) -> torch.Tensor:
         return ((codes - self._centre) / self.options.teacher_temperature).log_softmax(-1)

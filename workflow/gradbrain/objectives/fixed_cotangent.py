@@ -49,7 +49,9 @@ class Objective(BaseObjective):
         """Inner product, (B,)."""
         if self._vector is None:
             width = output.shape[-1]
-            drawn = generator("fixed_cotangent", self.seed, width).standard_normal(width)
+            drawn = generator("fixed_cotangent", self.seed_of("vector"), width).standard_normal(
+                width
+            )
             self._vector = torch.as_tensor(
                 drawn / width**0.5, dtype=output.dtype, device=output.device
             )

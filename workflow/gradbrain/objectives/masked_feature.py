@@ -75,7 +75,9 @@ class Objective(BaseObjective):
         ).view(1, 3, 1, 1)
         codes = []
         for mask in range(self.options.n_masks):
-            raw = masked_copy(batch, mask=mask, seed=self.seed, options=self.options, colour=colour)
+            raw = masked_copy(
+                batch, mask=mask, seed=self.seed_of("masks"), options=self.options, colour=colour
+            )
             codes.append(self._standardisation.apply(self.model.outputs(raw)["features"]))
         return torch.stack(codes, dim=1)
 

@@ -76,7 +76,8 @@ class Objective(BaseObjective):
     ) -> torch.Tensor:
         """Inner product with the other image's output gradient, (B,)."""
         chosen = [
-            derived_seed("shuffled_cotangent", name, self.seed) % len(self._gradients)
+            derived_seed("shuffled_cotangent", name, self.seed_of("permutation"))
+            % len(self._gradients)
             for name in batch.image_ids
         ]
         return (output * self._gradients[chosen]).sum(-1)

@@ -51,14 +51,14 @@ class Objective(BaseObjective):
         """Mean unit-length code of the views, (B, D)."""
         total = torch.zeros((), dtype=self.model.dtype, device=batch.raw.device)
         for features in view_features(
-            self.model, batch, seed=self.seed, options=self.options.views
+            self.model, batch, seed=self.seed_of("views"), options=self.options.views
         ):
             total = total + functional.normalize(self._standardisation.apply(features), dim=-1)
         return total / self.options.views.n_views
 
     def draw(self, batch: ImageBatch) -> None:
         """Draw the views."""
-        draw_views(batch, seed=self.seed, options=self.options.views)
+        draw_views(batch, seed=self.seed_of("views"), options=self.options.views)
 
     def evaluate(
         self, output: torch.Tensor, batch: ImageBatch, targets: torch.Tensor

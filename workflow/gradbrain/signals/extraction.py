@@ -132,6 +132,9 @@ class SignalExtractor:
         Names of all layers of the network in order of depth, where a rule needs them.
     fitted
         Signal name -> its fitted model, where a rule needs one.
+    replicate
+        0: the draw of Monte-Carlo randomness (views, masks, perturbations) that is used; others
+        are independent of it.
 
     Raises
     ------
@@ -149,7 +152,9 @@ class SignalExtractor:
         plugins: Plugins = LIBRARY_PLUGINS,
         chain: Sequence[str] = (),
         fitted: Mapping[str, xr.Dataset | xr.DataTree] | None = None,
+        replicate: int = 0,
     ) -> None:
+        self.replicate = replicate
         self.model, self.signal_set, self.layers = model, signal_set, tuple(layers)
         self._calibration, self._fitted = calibration, fitted or {}
         uses = uses_of(signal_set.signals, plugins)
@@ -203,10 +208,13 @@ class SignalExtractor:
             calibration=self._calibration if "calibration" in needs else None,
             chain=self.chain if "chain" in needs else (),
             fitted=self._fitted[entry.name] if "fit" in needs else None,
+            replicate=self.replicate,
         )
         built = None
         if objective is not None:
-            built = build_objective(objective, self.model, self._calibration, seed=seed)
+            built = build_objective(
+                objective, self.model, self._calibration, seed=seed, replicate=self.replicate
+            )
         return _Source(
             entry,
             rule.plugin.load().Rule(context),

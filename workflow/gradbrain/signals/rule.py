@@ -31,6 +31,7 @@ from gradbrain.models.build import OutputName, VisionModel
 from gradbrain.objectives import build_objective
 from gradbrain.objectives.base import BaseObjective, BoundObjective
 from gradbrain.objectives.calibration import CalibrationBank
+from gradbrain.objectives.seeds import seed_of_source
 from gradbrain.signals import SignalError
 from gradbrain.signals.tape import Taken, Tape, TapeRecorder
 
@@ -56,6 +57,8 @@ class RuleContext:
     fitted
         What ``fit`` gave, for rules that need it; else None. Opened lazily; its attributes say
         what it was fitted for.
+    replicate
+        0: the draw of Monte-Carlo randomness that is used; others are independent of it.
     """
 
     signal: SignalEntry
@@ -65,6 +68,13 @@ class RuleContext:
     calibration: CalibrationBank | None = None
     chain: tuple[str, ...] = ()
     fitted: xr.Dataset | xr.DataTree | None = None
+    replicate: int = 0
+
+    def seed_of(self, source: str) -> int:
+        """Seed of a source of randomness that the options declare, in this replicate."""
+        return seed_of_source(
+            self.options.randomness, source, seed=self.seed, replicate=self.replicate
+        )
 
 
 class Rule(Protocol):
