@@ -468,6 +468,15 @@ def signal_randomness(signal: SignalEntry, plugins: Plugins) -> dict[str, Random
     return found
 
 
+def uncertain_signals(signal_set: SignalSet, plugins: Plugins) -> tuple[SignalEntry, ...]:
+    """Signals of a set with Monte-Carlo randomness, that of plug-ins inside others included."""
+    return tuple(
+        signal
+        for signal in signal_set.signals
+        if "monte_carlo" in signal_randomness(signal, plugins).values()
+    )
+
+
 def signal_plugins(signal: SignalEntry, plugins: Plugins) -> tuple[Plugin, ...]:
     """Modules that a signal uses: its rule, its objective, those inside."""
     uses = signal_uses(signal, plugins, where=f"signal {signal.name!r}")
