@@ -157,7 +157,7 @@ def job_counts(plan: Plan) -> dict[str, int]:
             }
         ),
         "extract_features": _extraction_jobs(plan),
-        "measure_reliability": sum(len(plan.reliability(model)) for model in models),
+        "measure_reliability": len(plan.reliabilities),
         "reduce_activations": len(models) * len(subjects) if reduced else 0,
         "fit_encoding": n_fits,
         "compute_rsa": len(models) * len(subjects),

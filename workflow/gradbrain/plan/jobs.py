@@ -387,6 +387,11 @@ class Plan:
             for stimuli in self.viewed_stimuli()
         ]
 
+    @property
+    def reliabilities(self) -> list[str]:
+        """Those tables of all selected models."""
+        return [path for model in self.models for path in self.reliability(model)]
+
     def responses_of(self, dataset: str) -> list[str]:
         """Response stores of all subjects of a data set."""
         subjects = self.subjects_of(dataset)
@@ -698,6 +703,7 @@ class Plan:
             name: figure
             for name, figure in declared.items()
             if any(figure.applies_to(axis, space) for axis, space in spaces)
+            and ("reliability" not in figure.inputs or self.uncertain_signals)
         }
 
     def figure_plugins(self, *names: str) -> list[Plugin]:
@@ -721,6 +727,7 @@ class Plan:
             },
             "rsa": [path for model in self.models for path in self.rsa(model)],
             "claims": [self.path("claims")],
+            "reliability": self.reliabilities,
         }
         return {kind: every[kind] for kind in self.figures[name].inputs}
 
@@ -810,7 +817,7 @@ class Plan:
         """
         return [
             *self.encoding_targets(),
-            *(path for model in self.models for path in self.reliability(model)),
+            *self.reliabilities,
             *self.per_model("scores"),
             *self.per_model("maps"),
             *self.per_model("hierarchy"),
