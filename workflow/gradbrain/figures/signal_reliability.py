@@ -59,7 +59,7 @@ def plot_signal_reliability(data: pd.DataFrame, quantity: str, *, ax: Axes, name
     require_columns(data, COLUMNS, figure="signal_reliability")
     threshold = float(data["threshold"].iloc[0])
     if quantity == "reliability":
-        ax.axhspan(LIMITS[0], threshold, color="#F2F2F2", linewidth=0, zorder=0)
+        ax.axhspan(-1, threshold, color="#F2F2F2", linewidth=0, zorder=0)
         ax.axhline(threshold, color=style.MUTED, linewidth=0.9, linestyle=":", zorder=1)
     role_of = dict(zip(data["signal"], data["role"], strict=True))
     for signal in names.order_signals(role_of, role_of):
