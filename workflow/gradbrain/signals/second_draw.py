@@ -219,7 +219,7 @@ def _second_draw(
         store.layer: {signal.name: [] for signal in signals} for store in stores
     }
     with Progress(total=len(chosen), name=job.entry.name, device=compute.device) as progress:
-        for batch in extractor.batches(chosen, job.batch_size, compute.device):
+        for batch in chosen.batches(job.batch_size, compute.device):
             for layer, taken in extractor.take(batch).items():
                 for name, values in taken.features.items():
                     parts[layer][name].append(values)
