@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from gradbrain.figures.inputs import with_text
 from gradbrain.store import open_store, open_tree, read_statistics, read_table
 
 FOREIGN = Path(__file__).parent / "foreign"
@@ -110,7 +111,8 @@ def test_signals_of_a_second_rule_change_no_row_of_the_others(study):
             if "role" in frame:
                 own |= frame["role"] == "baseline"
             frame = frame[own]
-        return frame[columns].reset_index(drop=True)
+        # A column of a CSV file that holds no text is read as one of numbers.
+        return with_text(frame[columns]).reset_index(drop=True)
 
     for path, kind in (
         ("scores/foreign_net.parquet", "scores"),
