@@ -28,6 +28,7 @@ from gradbrain.config.schema import (
     BASELINE_SETTINGS,
     CEILING_SETTINGS,
     DatasetEntry,
+    LayerLayout,
     ModelEntry,
     NuisanceBand,
     SignalEntry,
@@ -913,6 +914,8 @@ class Plan:
     def check_signals(self) -> None:
         """Refuse signals whose rule, objective, options, calibration or captions do not exist.
 
+        Signal sets whose pooling asks for tokens that a layer does not have are refused too.
+
         Raises
         ------
         GradbrainError
@@ -925,6 +928,7 @@ class Plan:
                 where = self.study.registries.place("signal", signal.name)
                 signal_uses(signal, self.plugins, where=where)
         self._check_nuisance()
+        self._check_pooling()
         self._check_captions()
 
     def _check_nuisance(self) -> None:
@@ -938,6 +942,36 @@ class Plan:
             names = [signal.name for signal in signals]
             choose(band.signal, names, what=f"signal of {band.signal_set}", where=where)
             choose(band.layer, self.chain(band.model), what=f"layer of {band.model}", where=where)
+
+    def _check_pooling(self) -> None:
+        """Refuse a pooling that asks for tokens which layers of a model do not have."""
+        unfit: dict[tuple[str, str, LayerLayout], list[str]] = {}
+        for model, name, layer, _ in self.all_features():
+            layout = self.layer(model, layer).layout_in(self.model_entry(model))
+            if layout is not None and not self.signal_set(name).pooling.accepts(layout):
+                layers = unfit.setdefault((model, name, layout), [])
+                if layer not in layers:
+                    layers.append(layer)
+        if unfit:
+            lines = (self._unfit_pooling(*key, layers) for key, layers in unfit.items())
+            raise GradbrainError("\n".join(lines))
+
+    def _unfit_pooling(self, model: str, name: str, layout: LayerLayout, layers: list[str]) -> str:
+        """Say which layers of a model a signal set cannot pool, and what to do."""
+        listed = ", ".join(layers[:3]) + (", …" if len(layers) > 3 else "")
+        where = (
+            f"{self.study.registries.place('signal set', name)}: pooling: "
+            f"{self.signal_set(name).pooling.kind!r} cannot pool layers {listed} of model {model!r}"
+        )
+        if layout == "other":
+            return (
+                f"{where}, which give neither tokens on a square grid nor a map; name other layers "
+                "of the model in the study (`layers`)"
+            )
+        return (
+            f"{where}, which have no class token (layout {layout!r}); take a signal set with "
+            "pooling {kind: mean} or {kind: grid, size: 4} for this model, or models that have one"
+        )
 
     def _check_captions(self) -> None:
         """Refuse to compare with text where a model has no text tower or images no captions."""
