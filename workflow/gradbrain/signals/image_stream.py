@@ -158,7 +158,8 @@ class StoredImages:
         for batch in self._batches:
             raw = batch.raw.to(self._device).to(torch.float32).div_(255)
             labels = batch.labels.to(self._device)
-            yield ImageBatch(batch.image_ids, raw, labels, batch.captions)
+            # What was computed of their views stays: every objective and its control asks again.
+            yield ImageBatch(batch.image_ids, raw, labels, batch.captions, batch.views)
 
 
 def check_disjoint(stimuli: StimulusImages, calibration: StimulusImages) -> None:
