@@ -482,6 +482,37 @@ class RsaSettings(StrictModel):
     seed: int = Field(0, ge=0, description="Seed of the permutations.")
 
 
+# Settings of the section reliability that the measurement depends on.
+MEASUREMENT_SETTINGS = ("n_images", "max_training_images", "seed")
+
+
+class ReliabilitySettings(StrictModel):
+    """Section ``reliability``: how well signals that depend on chance repeat themselves."""
+
+    n_images: int = Field(
+        128, ge=3, description="Images of a stimulus set that signals are drawn again for."
+    )
+    threshold: float = Field(
+        0.9,
+        ge=0,
+        le=1,
+        description="Signals whose reliability is lower, or that of a control, get no verdict.",
+    )
+    unique_threshold: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="The same for unique parts: what is left of a signal after regression on all "
+        "layers' activations; none: they are judged whatever it is.",
+    )
+    max_training_images: int = Field(
+        4000,
+        ge=10,
+        description="Images at most that this regression learns from; bounds memory and time.",
+    )
+    seed: int = Field(0, ge=0, description="Seed of the choice of images.")
+
+
 class StatisticsSettings(StrictModel):
     """Section ``statistics``: summaries of the hierarchy and the tests of the claims."""
 
@@ -542,6 +573,9 @@ class Study(StrictModel):
     features: FeatureSettings = Field(description="Signals and their extraction.")
     encoding: EncodingSettings = Field(EncodingSettings(), description="Banded ridge fits.")
     rsa: RsaSettings = Field(RsaSettings(), description="Representational similarity.")
+    reliability: ReliabilitySettings = Field(
+        ReliabilitySettings(), description="Reliability of signals that depend on chance."
+    )
     statistics: StatisticsSettings = Field(StatisticsSettings(), description="Tests of claims.")
     figures: FigureSettings = Field(FigureSettings(), description="Figures.")
     registries: tuple[str, ...] = Field(

@@ -17,6 +17,7 @@ from gradbrain.config.schema import (
     DatasetEntry,
     EncodingSettings,
     ExpectedSize,
+    SignalEntry,
 )
 from gradbrain.plan.jobs import DATA, FIT_BASE_MB, FIT_MB_PER_RESPONSE_MB, Plan
 from gradbrain.vocabulary.roles import ACTIVATION
@@ -36,6 +37,8 @@ CAVEATS = (
     "their largest arrays. Jobs of stimuli, responses, ceilings, RSA, tables and figures count "
     "with the time that a job takes to start.",
 )
+# Folds of the regression of signals on activations, each in two halves.
+N_RELIABILITY_FOLDS = 5
 # The layer's own activation, offered a second time: one of the two joint fits of a signal.
 ACTIVATION_AGAIN = 0.5
 
@@ -157,6 +160,7 @@ def job_counts(plan: Plan) -> dict[str, int]:
             }
         ),
         "extract_features": _extraction_jobs(plan),
+        "measure_reliability": len(plan.reliabilities),
         "reduce_activations": len(models) * len(subjects) if reduced else 0,
         "fit_encoding": n_fits,
         "compute_rsa": len(models) * len(subjects),
@@ -192,8 +196,13 @@ def n_passes(plan: Plan, signal_set: str, depth: float = 0.0) -> float:
     that a whole backward pass costs as much as a forward one; for a layer at relative `depth` it
     ends there.
     """
+    return _passes_of(plan, plan.signal_set(signal_set).signals, depth)
+
+
+def _passes_of(plan: Plan, signals: Iterable[SignalEntry], depth: float = 0.0) -> float:
+    """Passes that some signals of an image take in one job."""
     total = 1.0
-    for signal in plan.signal_set(signal_set).signals:
+    for signal in signals:
         uses = signal_uses(signal, plan.plugins, where=f"signal {signal.name!r}")
         total += sum(use.options.extra_forward_passes() for use in uses)
         total += (1.0 - depth) * sum(use.options.backward_passes() for use in uses)
@@ -246,6 +255,49 @@ def extraction_cost(
     )
 
 
+def reliability_cost(
+    plan: Plan,
+    costs: Mapping[str, NetworkCost],
+    images: Mapping[str, int],
+    rates: Rates,
+    *,
+    gpu: bool,
+) -> StageCost:
+    """Cost of measuring how well signals repeat themselves: passes over some images, and a fit.
+
+    The regression runs on a core, while the job keeps its GPU.
+    """
+    speed = rates.gpu_tflops * 1e12 if gpu else rates.core_pass_gflops * 1e9
+    passes = _passes_of(plan, plan.uncertain_signals)
+    settings = plan.study.settings.reliability
+    seconds, memory = [], [0.0]
+    for model in plan.models:
+        widths = [costs[model].widths[layer] for layer in plan.layers(model)]
+        for stimuli in plan.viewed_stimuli() if plan.uncertain_signals else ():
+            drawn = min(settings.n_images, images[stimuli])
+            pool = min(images[stimuli], drawn + settings.max_training_images)
+            half = pool * (1 - 1 / N_RELIABILITY_FOLDS) / 2
+            fit = (
+                _standardise_seconds(half, sum(widths), rates)
+                + 2 * half**2 * sum(widths) / (rates.core_gflops * 1e9)
+                + rates.eigh_4096_s * (half / 4096) ** 3
+            )
+            flops = drawn * costs[model].flops * passes
+            seconds.append(rates.start_s + flops / speed + 2 * N_RELIABILITY_FOLDS * fit)
+            # Kernels of all halves, and the features of one layer in both precisions.
+            floats = 2 * N_RELIABILITY_FOLDS * 2 * half**2 + 2 * pool * max(widths)
+            memory.append(8 * floats / GIB)
+    hours = sum(seconds) / 3600
+    return StageCost(
+        "measure_reliability",
+        len(seconds),
+        memory_gib=rates.process_gib + max(memory),
+        cpu_hours=0.0 if gpu else hours,
+        gpu_hours=hours if gpu else 0.0,
+        longest_hours=max(seconds, default=0.0) / 3600,
+    )
+
+
 @dataclass(frozen=True)
 class FitSize:
     """Sizes that the cost of one encoding job follows from.
@@ -294,7 +346,7 @@ def fit_seconds(size: FitSize, settings: EncodingSettings, rates: Rates) -> floa
     scores = held_out * (rates.scores_s + rates.scores_ms_per_target * 1e-3 * size.targets)
     standardise = 0.0
     if settings.baseline_components is None:
-        standardise = _standardise_seconds(size, n_train, rates)
+        standardise = _standardise_seconds(n_train, size.all_widths, rates)
     signals = size.signals + ACTIVATION_AGAIN
     return rates.start_s + size.splits(settings) * (standardise + signals * (fits + scores))
 
@@ -304,8 +356,8 @@ def _baseline_width(size: FitSize, settings: EncodingSettings) -> int:
     return size.all_widths if kept is None else min(kept, size.all_widths)
 
 
-def _standardise_seconds(size: FitSize, n_train: float, rates: Rates) -> float:
-    return rates.standardise_s * n_train * size.all_widths / (N_TRAIN * 22 * 1024)
+def _standardise_seconds(n_train: float, all_widths: int, rates: Rates) -> float:
+    return rates.standardise_s * n_train * all_widths / (N_TRAIN * 22 * 1024)
 
 
 def reduction_seconds(size: FitSize, settings: EncodingSettings, rates: Rates) -> float:
@@ -314,7 +366,7 @@ def reduction_seconds(size: FitSize, settings: EncodingSettings, rates: Rates) -
     small, large = sorted((n_train, float(size.all_widths)))
     products = 2 * small**2 * large / (rates.core_gflops * 1e9)
     fold = (
-        _standardise_seconds(size, n_train, rates)
+        _standardise_seconds(n_train, size.all_widths, rates)
         + products
         + rates.eigh_4096_s * (small / 4096) ** 3
     )
@@ -475,6 +527,7 @@ def estimate(
     settings, fits = plan.study.settings.encoding, _fit_sizes(plan, costs, sizes)
     known = {
         "extract_features": extraction_cost(plan, costs, images, rates, gpu=gpu),
+        "measure_reliability": reliability_cost(plan, costs, images, rates, gpu=gpu),
         "reduce_activations": reduction_cost(fits, settings, rates),
         "fit_encoding": encoding_cost(fits, settings, rates),
     }

@@ -22,12 +22,14 @@ from gradbrain.config.plugins import (
     signal_needs,
     signal_plugins,
     signal_uses,
+    uncertain_signals,
     weights_use,
 )
 from gradbrain.config.registries import Layer
 from gradbrain.config.schema import (
     BASELINE_SETTINGS,
     CEILING_SETTINGS,
+    MEASUREMENT_SETTINGS,
     DatasetEntry,
     LayerLayout,
     ModelEntry,
@@ -368,6 +370,30 @@ class Plan:
         """Tables of how well subjects predict one another."""
         return [self.path("ceilings", dataset=dataset) for dataset in self.shared_datasets]
 
+    @cached_property
+    def uncertain_signals(self) -> tuple[SignalEntry, ...]:
+        """Signals of the study that depend on chance: their reliability is measured."""
+        return uncertain_signals(self.study.signal_set, self.plugins)
+
+    def viewed_stimuli(self) -> list[str]:
+        """Stimulus sets that the selected subjects saw."""
+        viewed = (self.study.subjects[name].stimuli_of(name) for name in self.subjects)
+        return list(dict.fromkeys(viewed))
+
+    def reliability(self, model: str) -> list[str]:
+        """Tables of how well the signals of a model repeat themselves, one per stimulus set."""
+        if not self.uncertain_signals:
+            return []
+        return [
+            self.path("reliability", model=model, stimuli=stimuli)
+            for stimuli in self.viewed_stimuli()
+        ]
+
+    @property
+    def reliabilities(self) -> list[str]:
+        """Those tables of all selected models."""
+        return [path for model in self.models for path in self.reliability(model)]
+
     def responses_of(self, dataset: str) -> list[str]:
         """Response stores of all subjects of a data set."""
         subjects = self.subjects_of(dataset)
@@ -523,6 +549,20 @@ class Plan:
         """Settings that the reduction of all layers' activations depends on, as JSON."""
         return self.study.settings.encoding.model_dump_json(include=set(BASELINE_SETTINGS))
 
+    def measurement_settings(self) -> str:
+        """Settings that the measurement of reliability depends on, as JSON; thresholds do not."""
+        return self.study.settings.reliability.model_dump_json(include=set(MEASUREMENT_SETTINGS))
+
+    def thresholds(self) -> str:
+        """Reliabilities below which signals are not judged, as JSON."""
+        settings = self.study.settings.reliability
+        return settings.model_dump_json(exclude=set(MEASUREMENT_SETTINGS))
+
+    def stimuli_by_subject(self) -> str:
+        """Stimulus set of every selected subject, as JSON."""
+        viewed = {name: self.study.subjects[name].stimuli_of(name) for name in self.subjects}
+        return json.dumps(viewed)
+
     def ceiling_settings(self) -> str:
         """Settings that the ceilings between subjects depend on, as JSON."""
         return self.study.settings.encoding.model_dump_json(include=set(CEILING_SETTINGS))
@@ -545,6 +585,11 @@ class Plan:
             found = [*self.signal_plugins(signal_set), self._weights(model)[0]]
             self._plugins_of_extraction[key] = found
         return self._plugins_of_extraction[key]
+
+    def reliability_code(self, model: str) -> list[str]:
+        """Modules that a measurement of reliability uses: the plug-ins of its signals."""
+        plugins = self.extraction_plugins(model, self.study.signal_set.name)
+        return self.code("measure_reliability", *plugins)
 
     def extraction_code(self, model: str, signal_set: str) -> list[str]:
         """Modules that an extraction job uses: its plug-ins, no others."""
@@ -660,6 +705,7 @@ class Plan:
             name: figure
             for name, figure in declared.items()
             if any(figure.applies_to(axis, space) for axis, space in spaces)
+            and ("reliability" not in figure.inputs or self.uncertain_signals)
         }
 
     def figure_plugins(self, *names: str) -> list[Plugin]:
@@ -683,6 +729,7 @@ class Plan:
             },
             "rsa": [path for model in self.models for path in self.rsa(model)],
             "claims": [self.path("claims")],
+            "reliability": self.reliabilities,
         }
         return {kind: every[kind] for kind in self.figures[name].inputs}
 
@@ -744,14 +791,11 @@ class Plan:
 
     def feature_targets(self) -> list[str]:
         """Feature stores of the selected models, subjects and layers."""
-        stimuli = dict.fromkeys(
-            self.study.subjects[subject].stimuli_of(subject) for subject in self.subjects
-        )
         return [
-            self.features(model, layer, self.study.signal_set.name, name)
+            self.features(model, layer, self.study.signal_set.name, stimuli)
             for model in self.models
             for layer in self._selected_layers(model)
-            for name in stimuli
+            for stimuli in self.viewed_stimuli()
         ]
 
     def encoding_targets(self) -> list[str]:
@@ -775,6 +819,7 @@ class Plan:
         """
         return [
             *self.encoding_targets(),
+            *self.reliabilities,
             *self.per_model("scores"),
             *self.per_model("maps"),
             *self.per_model("hierarchy"),

@@ -28,9 +28,8 @@ from gradbrain.signals.currency import is_current
 from gradbrain.signals.device import Compute, is_out_of_memory, peak_gpu_mib
 from gradbrain.signals.feedback import (
     FittedModel,
-    feedback_entries,
     fitted_stores,
-    open_fitted,
+    open_all_fitted,
 )
 from gradbrain.signals.image_stream import StimulusImages, StoredImages, check_disjoint
 from gradbrain.signals.layer_stores import (
@@ -45,7 +44,7 @@ from gradbrain.signals.layer_stores import (
     layer_attributes,
     publish,
 )
-from gradbrain.signals.needs import Uses, needed_chain, place, plugins_of, uses_of
+from gradbrain.signals.needs import needed_chain, place, plugins_of, uses_of
 from gradbrain.signals.normalisation import VANISHING, unit_length, vector_norm
 from gradbrain.signals.pooling import layout_of, pooling_function
 from gradbrain.signals.progress import Progress
@@ -499,7 +498,9 @@ def run_extraction(job: ExtractionJob, compute: Compute) -> dict[str, str]:
         "weights_digest": model.weights_digest,
         "calibration_digest": calibration.digest,
     }
-    fitted = _open_all(job, uses, chain, stores, digests)
+    fitted = open_all_fitted(
+        job.entry, job.signal_set, uses, chain, stores, digests, plugins=job.plugins
+    )
     follows_from: dict[str, Any] = {
         **digests,
         "stimuli_digest": stimuli.digest,
@@ -536,23 +537,6 @@ def run_extraction(job: ExtractionJob, compute: Compute) -> dict[str, str]:
     )
     publish([request.output for request in missing])
     return made
-
-
-def _open_all(
-    job: ExtractionJob,
-    uses: Uses,
-    chain: Sequence[str],
-    stores: Mapping[str, Path],
-    digests: Mapping[str, str],
-) -> dict[str, FittedModel]:
-    """Open the fitted models of all signals that need one; signal name -> model."""
-    found = {}
-    for signal in job.signal_set.signals:
-        if signal.name in stores:
-            own_chain = chain if "chain" in uses[signal.name][0].needs else ()
-            entries = feedback_entries(job.entry, signal, own_chain, job.plugins)
-            found[signal.name] = open_fitted(stores[signal.name], signal, {**entries, **digests})
-    return found
 
 
 def _is_kept(request: LayerRequest, attributes: Mapping[str, Any]) -> bool:
