@@ -10,6 +10,7 @@ from torch import nn
 
 from gradbrain.models import owlvit, timm_compat
 from gradbrain.models.errors import LayerError, ModelError
+from gradbrain.vocabulary.image_statistics import ARCHITECTURE, LEVELS
 
 COLUMNS = ["architecture", "layer", "layer_index", "depth"]
 
@@ -64,6 +65,8 @@ def block_names(module: nn.Module) -> list[str]:
 
 
 def _layer_names(architecture: str) -> list[str]:
+    if architecture == ARCHITECTURE:
+        return list(LEVELS)
     if architecture in owlvit.ARCHITECTURES:
         # Known from the settings alone, so that transformers need not be there.
         return owlvit.block_names(architecture)
@@ -80,7 +83,8 @@ def list_layers(architecture: str) -> pd.DataFrame:
     Parameters
     ----------
     architecture
-        Name in timm, or one of :data:`gradbrain.models.owlvit.ARCHITECTURES`.
+        Name in timm, one of :data:`gradbrain.models.owlvit.ARCHITECTURES`, or
+        ``image_statistics``, whose layers are its levels.
 
     Returns
     -------
