@@ -112,7 +112,8 @@ class ModelEntry(StrictModel):
         if self.is_network:
             if self.weights.source == "none":
                 raise ValueError(
-                    "weights: a network has some, found source: none; e.g. {source: random, seed: 0}"
+                    "weights: a network has some, found source: none; e.g. {source: random, "
+                    "seed: 0}"
                 )
             return self
         if (self.architecture, self.weights.source) != (ARCHITECTURE, "none"):
@@ -242,7 +243,7 @@ class SignalSet(StrictModel):
         return next(signal.name for signal in self.signals if signal.role == ACTIVATION)
 
     def of_activation(self) -> SignalSet:
-        """The set as a model takes it that is no network: its activation, nothing fitted or pooled."""
+        """The set as what is no network takes it: its activation, nothing pooled or fitted."""
         kept = tuple(signal for signal in self.signals if signal.role == ACTIVATION)
         return SignalSet(name=self.name, signals=kept)
 

@@ -132,7 +132,7 @@ def colour_statistics(colours: FLOATS, lab: FLOATS) -> FLOATS:
 
 
 def colourfulness(colours: FLOATS) -> float:
-    """Colourfulness M3 of Hasler & Süsstrunk 2003 (*Proc. SPIE* 5007:87), for colours in [0, 255]."""
+    """Colourfulness M3, of colours in [0, 255] (Hasler & Süsstrunk 2003, *Proc. SPIE* 5007:87)."""
     red, green, blue = np.moveaxis(255.0 * colours, -1, 0)
     opponents = np.stack([red - green, 0.5 * (red + green) - blue])
     spread = np.sqrt((opponents.std(axis=(1, 2)) ** 2).sum())
