@@ -875,8 +875,14 @@ class Plan:
         )
         return [link for link in links if link is not None]
 
-    def check(self) -> None:
+    def check(self, *, packages: bool = True) -> None:
         """Find what is missing or has changed before any job starts.
+
+        Parameters
+        ----------
+        packages
+            Whether packages that carry weights are looked for, which tells something where jobs
+            run in the environment of this interpreter.
 
         Raises
         ------
@@ -898,22 +904,29 @@ class Plan:
             some = entry.model_copy(update={"subjects": chosen})
             problems += module.check(some, options, Path(DATA) / entry.name)
             problems += self._lost_data(some)
-        planting = [model for model, _ in self.planting_models]
-        for model in dict.fromkeys([*self.models, *planting]):
-            for path in self.weights(model):
-                if not Path(path).is_file():
-                    problems.append(
-                        f"{self.study.registries.place('model', model)}: weights: there is "
-                        f"no file {path}. "
-                        f"Place it there, or name its folder: --config "
-                        f'"roots={{{Path(path).parts[1]}: /path/to/folder}}"'
-                    )
+        for model in dict.fromkeys(model for model, _, _, _ in self.all_features()):
+            problems += self._missing_weights(model, packages=packages)
         kept = self._kept_features()
         problems += [*self._changed_definitions(kept), *self._other_precisions(kept)]
         self.check_signals()
         _ = self.figures
         if problems:
             raise GradbrainError("\n".join([f"{self.study.where}: cannot run:", *problems]))
+
+    def _missing_weights(self, model: str, *, packages: bool) -> list[str]:
+        """Say what the weights of a model lack: files below ``data/``, packages."""
+        where = f"{self.study.registries.place('model', model)}: weights"
+        problems = [
+            f"{where}: there is no file {path}. Place it there, or name its folder: --config "
+            f'"roots={{{Path(path).parts[1]}: /path/to/folder}}"'
+            for path in self.weights(model)
+            if not Path(path).is_file()
+        ]
+        if packages:
+            entry = self.model_entry(model)
+            missing = self.weights_options(model).missing_packages(entry)
+            problems += [f"{where}: {sentence}" for sentence in missing]
+        return problems
 
     def _lost_data(self, entry: DatasetEntry) -> list[str]:
         """Say how to fetch a data set again that was removed before all was made from it.
