@@ -51,6 +51,48 @@ rule fit_feedback:
         " > {log:q} 2>&1"
 
 
+if plan.statistics_models:
+    LEVELS = plan.statistics_levels()
+
+    # No network: every level in one job, whatever `features.unit` says.
+    rule image_statistics:
+        input:
+            script=plan.script("image_statistics"),
+            code=plan.code("image_statistics"),
+            plugins=activation_plugins,
+            stimuli=plan.path("stimuli"),
+        output:
+            [
+                directory(plan.path("features", layer=level.name))
+                for level in LEVELS
+            ],
+        log:
+            "logs/features/{model}/{signal_set}/{stimuli}.log",
+        benchmark:
+            "logs/features/{model}/{signal_set}/{stimuli}.benchmark.tsv"
+        wildcard_constraints:
+            model="|".join(map(re.escape, plan.statistics_models)),
+        conda:
+            "../../envs/environment.yaml"
+        threads: 2
+        resources:
+            mem_mb=memory(2000),
+            runtime=240,
+        params:
+            model=statistics_entry_json,
+            signal_set=activation_set_json,
+            levels=[level.name for level in LEVELS],
+            depths=[level.depth for level in LEVELS],
+            format_version=plan.version("features"),
+        message:
+            "Take statistics of the images of {wildcards.stimuli} ({wildcards.model})"
+        shell:
+            "python {input.script} --model {params.model:q} --signal-set {params.signal_set:q}"
+            " --levels {params.levels} --depths {params.depths} --stimuli {input.stimuli:q}"
+            " --stimuli-name {wildcards.stimuli} --plugins {input.plugins:q}"
+            " --threads {threads} --output {output:q} > {log:q} 2>&1"
+
+
 if plan.layerwise_sets:
 
     rule extract_features:
@@ -69,6 +111,7 @@ if plan.layerwise_sets:
         benchmark:
             "logs/features/{model}/{layer}/{signal_set}/{stimuli}.benchmark.tsv"
         wildcard_constraints:
+            model="|".join(map(re.escape, plan.networks)),
             signal_set="|".join(map(re.escape, plan.layerwise_sets)),
         conda:
             "../../envs/environment.yaml"

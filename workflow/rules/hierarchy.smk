@@ -20,7 +20,7 @@ rule score_hierarchy:
         fits=fits_of_model,
         layers=layers_of_model,
         subjects=plan.subjects,
-        signal_set=plan.judged_signals(),
+        signal_set=judged_signals,
         settings=plan.as_json(study.settings.statistics),
         format_version=(plan.version("hierarchy"), plan.version("hierarchy_draws")),
     message:

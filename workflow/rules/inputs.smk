@@ -71,6 +71,22 @@ def signal_set_json(wildcards):
     return plan.signal_set_json(wildcards.signal_set)
 
 
+def statistics_entry_json(wildcards):
+    return plan.extraction_entry(wildcards.model, wildcards.signal_set)
+
+
+def activation_plugins(wildcards):
+    return plan.plugin_files(*plan.activation_plugins(wildcards.signal_set))
+
+
+def activation_set_json(wildcards):
+    return plan.activation_set_json(wildcards.signal_set)
+
+
+def judged_signals(wildcards):
+    return plan.judged_signals(wildcards.model)
+
+
 def layer_depth(wildcards):
     return plan.layer(wildcards.model, wildcards.layer).depth
 

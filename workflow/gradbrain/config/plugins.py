@@ -155,6 +155,10 @@ class WeightsOptions(PluginOptions):
         """Files below ``data/`` that are taken where they lie there."""
         return ()
 
+    def missing_packages(self, entry: ModelEntry) -> tuple[str, ...]:
+        """What keeps installed packages from giving the weights, one sentence each."""
+        return ()
+
 
 @dataclass(frozen=True)
 class Plugin:

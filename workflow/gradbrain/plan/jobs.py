@@ -31,6 +31,7 @@ from gradbrain.config.schema import (
     CEILING_SETTINGS,
     MEASUREMENT_SETTINGS,
     DatasetEntry,
+    LayerLayout,
     ModelEntry,
     NuisanceBand,
     SignalEntry,
@@ -47,6 +48,7 @@ from gradbrain.plan.entries import entry_records
 from gradbrain.plan.roots import link_root
 from gradbrain.store import array_shape, read_definition
 from gradbrain.vocabulary.artefacts import RESULTS, SIGNALS, artefact
+from gradbrain.vocabulary.image_statistics import ALL_LEVELS, ARCHITECTURE
 
 # Measured by benchmarks/bench_fit_memory.py (4.5 MB per MB of responses and 340 MB), rounded up,
 # with 2 GB for features of some thousand columns.
@@ -177,6 +179,14 @@ class Plan:
             self._signal_sets[name] = found
         return self._signal_sets[name]
 
+    def taken_set(self, model: str, name: str) -> SignalSet:
+        """The part of a signal set that is taken from a model: all of it, or activations alone.
+
+        What is no network has no learning signals, and nothing to pool, project or fit.
+        """
+        whole = self.signal_set(name)
+        return whole if self.model_entry(model).is_network else whole.of_activation()
+
     def layer(self, model: str, name: str) -> Layer:
         """A layer of a model."""
         rows = self.study.registries.layers(
@@ -289,6 +299,29 @@ class Plan:
             "features", model=model, layer=layer, signal_set=signal_set, stimuli=stimuli
         )
 
+    @cached_property
+    def statistics_models(self) -> list[str]:
+        """Models of the study, of its brains and nuisance bands that are image statistics."""
+        names = dict.fromkeys(
+            [
+                *self.study.models,
+                *(model for model, _ in self.planting_models),
+                *(band.model for band in self.nuisance),
+            ]
+        )
+        return [name for name in names if not self.model_entry(name).is_network]
+
+    @cached_property
+    def networks(self) -> list[str]:
+        """Models that features are extracted from by a network."""
+        names = dict.fromkeys(model for model, _, _, _ in self.all_features())
+        return [name for name in names if self.model_entry(name).is_network]
+
+    def statistics_levels(self) -> list[Layer]:
+        """Levels of image statistics, and all of them side by side."""
+        levels = self.study.registries.layers(ARCHITECTURE, where=self.study.where)
+        return [*levels, Layer(ARCHITECTURE, ALL_LEVELS, len(levels), 1.0)]
+
     def all_features(self) -> list[tuple[str, str, str, str]]:
         """(model, signal set, layer, stimuli) of every feature store that the study needs."""
         signal_set = self.study.signal_set.name
@@ -303,7 +336,7 @@ class Plan:
                 for layer in self.layers(model):
                     stores[model, signal_set, layer, stimuli] = None
             for band in self.nuisance:
-                stores[band.model, band.signal_set, band.layer, stimuli] = None
+                stores[band.model, self.band_set(band), band.layer, stimuli] = None
         return list(stores)
 
     @property
@@ -311,11 +344,15 @@ class Plan:
         """Bands that stand beside all layers' activations."""
         return self.study.settings.encoding.nuisance
 
+    def band_set(self, band: NuisanceBand) -> str:
+        """Signal set of a nuisance band: its own, or that of the study."""
+        return band.signal_set or self.study.signal_set.name
+
     def nuisance_features(self, subject: str) -> list[str]:
         """Feature stores of the nuisance bands, for the images that a subject saw."""
         stimuli = self.study.subjects[subject].stimuli_of(subject)
         return [
-            self.features(band.model, band.layer, band.signal_set, stimuli)
+            self.features(band.model, band.layer, self.band_set(band), stimuli)
             for band in self.nuisance
         ]
 
@@ -417,7 +454,7 @@ class Plan:
             (model, self.study.signal_set.name): self.layers(model) for model in self.study.models
         }
         others = [(key, layers) for key, layers in self.planting_models.items()]
-        others += [((band.model, band.signal_set), [band.layer]) for band in self.nuisance]
+        others += [((band.model, self.band_set(band)), [band.layer]) for band in self.nuisance]
         for key, layers in others:
             fused[key] = fused.get(key, []) + [
                 layer for layer in layers if layer not in fused.get(key, [])
@@ -425,13 +462,15 @@ class Plan:
         return [
             (model, signal_set, layers)
             for (model, signal_set), layers in fused.items()
-            if self.is_fused(signal_set)
+            if self.is_fused(signal_set) and self.model_entry(model).is_network
         ]
 
     @property
     def layerwise_sets(self) -> list[str]:
-        """Signal sets of the study of which one job takes a single layer."""
-        names = dict.fromkeys(name for _, name, _, _ in self.all_features())
+        """Signal sets of networks of the study of which one job takes a single layer."""
+        names = dict.fromkeys(
+            name for model, name, _, _ in self.all_features() if model in self.networks
+        )
         return [name for name in names if not self.is_fused(name)]
 
     def registries(self) -> list[str]:
@@ -577,6 +616,11 @@ class Plan:
         found = (plugin for signal in signals for plugin in signal_plugins(signal, self.plugins))
         return sorted(dict.fromkeys(found), key=lambda plugin: (plugin.kind, plugin.name))
 
+    def activation_plugins(self, signal_set: str) -> list[Plugin]:
+        """Plug-ins that the activation of a set names, which its identity is read with."""
+        (activation,) = self.signal_set(signal_set).of_activation().signals
+        return list(signal_plugins(activation, self.plugins))
+
     def extraction_plugins(self, model: str, signal_set: str) -> list[Plugin]:
         """Plug-ins that an extraction job uses: rules, objectives, the source of weights."""
         key = (model, signal_set)
@@ -607,10 +651,14 @@ class Plan:
         """Entry of a signal with a fitted model as JSON, without words."""
         return self.as_json(self._fitted_signal(signal), without=("label", "colour", "control_of"))
 
-    def judged_signals(self) -> str:
-        """Signal set as JSON, with who controls whom and without labels and colours."""
+    def activation_set_json(self, signal_set: str) -> str:
+        """Activation of a signal set as JSON, as image statistics take it."""
+        return json.dumps(self.signal_set(signal_set).of_activation().without_words())
+
+    def judged_signals(self, model: str) -> str:
+        """Signals of a model as JSON, with who controls whom and without labels and colours."""
         said = {"signals": {"__all__": {"label", "colour"}}}
-        return self.study.signal_set.model_dump_json(exclude=said)
+        return self.taken_set(model, self.study.signal_set.name).model_dump_json(exclude=said)
 
     def _fitted_signal(self, name: str) -> SignalEntry:
         sets = dict.fromkeys(signal_set for _, signal_set, _, _ in self.all_features())
@@ -874,8 +922,14 @@ class Plan:
         )
         return [link for link in links if link is not None]
 
-    def check(self) -> None:
+    def check(self, *, packages: bool = True) -> None:
         """Find what is missing or has changed before any job starts.
+
+        Parameters
+        ----------
+        packages
+            Whether packages that carry weights are looked for, which tells something where jobs
+            run in the environment of this interpreter.
 
         Raises
         ------
@@ -897,22 +951,29 @@ class Plan:
             some = entry.model_copy(update={"subjects": chosen})
             problems += module.check(some, options, Path(DATA) / entry.name)
             problems += self._lost_data(some)
-        planting = [model for model, _ in self.planting_models]
-        for model in dict.fromkeys([*self.models, *planting]):
-            for path in self.weights(model):
-                if not Path(path).is_file():
-                    problems.append(
-                        f"{self.study.registries.place('model', model)}: weights: there is "
-                        f"no file {path}. "
-                        f"Place it there, or name its folder: --config "
-                        f'"roots={{{Path(path).parts[1]}: /path/to/folder}}"'
-                    )
+        for model in dict.fromkeys(model for model, _, _, _ in self.all_features()):
+            problems += self._missing_weights(model, packages=packages)
         kept = self._kept_features()
         problems += [*self._changed_definitions(kept), *self._other_precisions(kept)]
         self.check_signals()
         _ = self.figures
         if problems:
             raise GradbrainError("\n".join([f"{self.study.where}: cannot run:", *problems]))
+
+    def _missing_weights(self, model: str, *, packages: bool) -> list[str]:
+        """Say what the weights of a model lack: files below ``data/``, packages."""
+        where = f"{self.study.registries.place('model', model)}: weights"
+        problems = [
+            f"{where}: there is no file {path}. Place it there, or name its folder: --config "
+            f'"roots={{{Path(path).parts[1]}: /path/to/folder}}"'
+            for path in self.weights(model)
+            if not Path(path).is_file()
+        ]
+        if packages:
+            entry = self.model_entry(model)
+            missing = self.weights_options(model).missing_packages(entry)
+            problems += [f"{where}: {sentence}" for sentence in missing]
+        return problems
 
     def _lost_data(self, entry: DatasetEntry) -> list[str]:
         """Say how to fetch a data set again that was removed before all was made from it.
@@ -946,6 +1007,8 @@ class Plan:
     def check_signals(self) -> None:
         """Refuse signals whose rule, objective, options, calibration or captions do not exist.
 
+        Signal sets whose pooling asks for tokens that a layer does not have are refused too.
+
         Raises
         ------
         GradbrainError
@@ -960,19 +1023,54 @@ class Plan:
             place = self.study.registries.place("signal set", name)
             check_controls(signal_set, self.plugins, where=place)
         self._check_nuisance()
+        self._check_pooling()
         self._check_captions()
 
     def _check_nuisance(self) -> None:
         """Refuse nuisance bands whose model, layer, signal set or signal does not exist."""
         for band in self.nuisance:
             where = f"{self.study.source('encoding', 'nuisance')}: encoding.nuisance: {band.name}"
-            self.study.registries.model(band.model, where=f"{where}: model")
-            signals = self.study.registries.signal_set(
-                band.signal_set, where=f"{where}: signal_set"
-            ).signals
-            names = [signal.name for signal in signals]
-            choose(band.signal, names, what=f"signal of {band.signal_set}", where=where)
-            choose(band.layer, self.chain(band.model), what=f"layer of {band.model}", where=where)
+            model = self.study.registries.model(band.model, where=f"{where}: model")
+            name = self.band_set(band)
+            self.study.registries.signal_set(name, where=f"{where}: signal_set")
+            names = [signal.name for signal in self.taken_set(band.model, name).signals]
+            if band.signal is not None:
+                what = f"signal of {name} that {band.model} has"
+                choose(band.signal, names, what=what, where=where)
+            layers = self.chain(band.model) + ([] if model.is_network else [ALL_LEVELS])
+            choose(band.layer, layers, what=f"layer of {band.model}", where=f"{where}: layer")
+
+    def _check_pooling(self) -> None:
+        """Refuse a pooling that asks for tokens which layers of a model do not have."""
+        unfit: dict[tuple[str, str, LayerLayout], list[str]] = {}
+        for model, name, layer, _ in self.all_features():
+            if not self.model_entry(model).is_network:
+                continue
+            layout = self.layer(model, layer).layout_in(self.model_entry(model))
+            if layout is not None and not self.signal_set(name).pooling.accepts(layout):
+                layers = unfit.setdefault((model, name, layout), [])
+                if layer not in layers:
+                    layers.append(layer)
+        if unfit:
+            lines = (self._unfit_pooling(*key, layers) for key, layers in unfit.items())
+            raise GradbrainError("\n".join(lines))
+
+    def _unfit_pooling(self, model: str, name: str, layout: LayerLayout, layers: list[str]) -> str:
+        """Say which layers of a model a signal set cannot pool, and what to do."""
+        listed = ", ".join(layers[:3]) + (", …" if len(layers) > 3 else "")
+        where = (
+            f"{self.study.registries.place('signal set', name)}: pooling: "
+            f"{self.signal_set(name).pooling.kind!r} cannot pool layers {listed} of model {model!r}"
+        )
+        if layout == "other":
+            return (
+                f"{where}, which give neither tokens on a square grid nor a map; name other layers "
+                "of the model in the study (`layers`)"
+            )
+        return (
+            f"{where}, which have no class token (layout {layout!r}); take a signal set with "
+            "pooling {kind: mean} or {kind: grid, size: 4} for this model, or models that have one"
+        )
 
     def _check_captions(self) -> None:
         """Refuse to compare with text where a model has no text tower or images no captions."""
@@ -980,7 +1078,7 @@ class Plan:
             (model, name, stimuli) for model, name, _, stimuli in self.all_features()
         )
         for model, name, stimuli in stores:
-            signal_set = self.signal_set(name)
+            signal_set = self.taken_set(model, name)
             for signal in signal_set.signals:
                 needs = signal_needs(signal, self.plugins)
                 where = self.study.registries.place("signal", signal.name)
@@ -1029,7 +1127,7 @@ class Plan:
             key = (model, signal_set)
             if key not in expected:
                 expected[key] = feature_definition(
-                    self.model_entry(model), self.signal_set(signal_set), self.plugins
+                    self.model_entry(model), self.taken_set(model, signal_set), self.plugins
                 )
             if attributes["definition"] != expected[key]:
                 changed.append(key)
