@@ -272,6 +272,15 @@ def test_reliability_is_measured_for_each_model_and_each_set_of_images_that_some
     assert set(json.loads(plan.thresholds())) == {"threshold", "unique_threshold"}
 
 
+def test_a_model_that_is_no_network_has_no_signal_to_measure():
+    both = [{"name": "tiny_b", "layers": ["blocks.3"]}, {"name": "image_statistics"}]
+    plan = plan_of("tiny_meg", models=both)
+    assert plan.reliability("image_statistics") == []
+    assert plan.reliabilities == ["results/tiny/reliability/tiny_b/tiny.parquet"]
+    alone = plan_of("tiny_meg", models=both[1:])
+    assert alone.reliabilities == [] and "signal_reliability" not in alone.figures
+
+
 def test_nothing_is_measured_where_no_signal_depends_on_chance():
     plan = plan_of("tiny_meg", features={"signal_set": "tiny_planted"})
     assert plan.uncertain_signals == () and plan.reliabilities == []

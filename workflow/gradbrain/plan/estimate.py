@@ -316,9 +316,9 @@ def reliability_cost(
     passes = _passes_of(plan, plan.uncertain_signals)
     settings = plan.study.settings.reliability
     seconds, memory = [], [0.0]
-    for model in plan.models:
+    for model in filter(plan.reliability, plan.models):
         widths = [costs[model].widths[layer] for layer in plan.layers(model)]
-        for stimuli in plan.viewed_stimuli() if plan.uncertain_signals else ():
+        for stimuli in plan.viewed_stimuli():
             drawn = min(settings.n_images, images[stimuli])
             pool = min(images[stimuli], drawn + settings.max_training_images)
             half = pool * (1 - 1 / N_RELIABILITY_FOLDS) / 2

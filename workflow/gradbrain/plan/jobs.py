@@ -417,8 +417,8 @@ class Plan:
         return list(dict.fromkeys(viewed))
 
     def reliability(self, model: str) -> list[str]:
-        """Tables of how well the signals of a model repeat themselves, one per stimulus set."""
-        if not self.uncertain_signals:
+        """Tables of how well the signals of a network repeat themselves, one per stimulus set."""
+        if not (self.uncertain_signals and self.model_entry(model).is_network):
             return []
         return [
             self.path("reliability", model=model, stimuli=stimuli)
@@ -752,7 +752,7 @@ class Plan:
             name: figure
             for name, figure in declared.items()
             if any(figure.applies_to(axis, space) for axis, space in spaces)
-            and ("reliability" not in figure.inputs or self.uncertain_signals)
+            and ("reliability" not in figure.inputs or self.reliabilities)
         }
 
     def figure_plugins(self, *names: str) -> list[Plugin]:
