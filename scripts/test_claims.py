@@ -27,11 +27,16 @@ def main(argv: list[str] | None = None) -> None:
         "--settings", type=json_argument(StatisticsSettings), default=StatisticsSettings()
     )
     parser.add_argument("--study", required=True)
+    parser.add_argument(
+        "--untrained", nargs="*", default=[], help="models whose weights were not learnt"
+    )
     parser.add_argument("--output", type=Path, required=True, help="claims to write (.csv)")
     parser.add_argument("--summary", type=Path, required=True, help="page to write (.md)")
     arguments = parser.parse_args(argv)
     statistics = read_statistics(arguments.tables, arguments.draws)
-    claims = judge(statistics, arguments.settings, study=arguments.study)
+    claims = judge(
+        statistics, arguments.settings, study=arguments.study, untrained=arguments.untrained
+    )
     page = summary_page(claims, arguments.settings, study=arguments.study)
     provenance = {"settings": arguments.settings.model_dump()}
     write_table(arguments.output, claims, kind="claims", provenance=provenance)

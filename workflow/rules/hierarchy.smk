@@ -53,10 +53,12 @@ rule test_claims:
     params:
         settings=plan.as_json(study.settings.statistics),
         study=study.name,
+        untrained=plan.untrained,
         format_version=(plan.version("claims"), plan.version("claims_page")),
     message:
         "Test the predictions"
     shell:
         "python {input.script} --tables {input.tables:q} --draws {input.draws:q}"
-        " --settings {params.settings:q} --study {params.study:q} --output {output.table:q} --summary {output.summary:q}"
+        " --settings {params.settings:q} --study {params.study:q} --untrained {params.untrained:q}"
+        " --output {output.table:q} --summary {output.summary:q}"
         " > {log:q} 2>&1"
