@@ -236,17 +236,20 @@ def test_conclusions_follow_from_the_verdicts(claims, names, verdicts, said, uns
         (
             {("P1", "raw"): "undetermined"},
             "is not shown to predict responses (P1 undetermined), and is not shown to add to the "
-            "activations of all layers (C1 undetermined): its order in space and time is not judged",
+            "activations of all layers (C1 undetermined): its order in space and time is not "
+            "judged",
         ),
         (
             {("P1", "raw"): "supported"},
             "predicts responses above chance (P1 supported), but is not shown to add to the "
-            "activations of all layers (C1 undetermined): its order in space and time is not judged",
+            "activations of all layers (C1 undetermined): its order in space and time is not "
+            "judged",
         ),
         (
             {("P1", "raw"): "contradicted"},
             "predicts responses below chance (P1 contradicted), and is not shown to add to the "
-            "activations of all layers (C1 undetermined): its order in space and time is not judged",
+            "activations of all layers (C1 undetermined): its order in space and time is not "
+            "judged",
         ),
         (
             {

@@ -374,8 +374,7 @@ def test_without_other_subjects_a_layer_is_scored_at_its_own_peak(make_subject_s
     found = summarise(subject, SETTINGS, peers=[])
     assert "score_at_peak" not in set(found.table["statistic"])
     own = found.table[
-        (found.table["statistic"] == "score_at_own_peak")
-        & (found.table["signal"] == "activation")
+        (found.table["statistic"] == "score_at_own_peak") & (found.table["signal"] == "activation")
     ]
     (row,) = own.index
     scores, null = subject.unit_score["activation", "r"], subject.null["activation", "r"]

@@ -159,9 +159,7 @@ def read_options(
         of them is named. Or the early and the high regions are not apart.
     """
     where = where or f"datasets.yaml: data set {entry.name!r}"
-    options = _find(entry.adapter, where, plugins).options(
-        entry.options, where=f"{where}: options"
-    )
+    options = _find(entry.adapter, where, plugins).options(entry.options, where=f"{where}: options")
     poles = [tuple(getattr(options, key, ())) for key in POLES]
     shared = [name for name in poles[0] if name in poles[1]]
     if shared:

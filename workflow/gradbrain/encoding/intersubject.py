@@ -349,8 +349,10 @@ def _scores(moments: Moments, present: NDArray[np.bool_], own: int) -> dict[str,
         scores[INTERSUBJECT_R.name] += np.where(known, correlation, 0.0)
         scores[INTERSUBJECT_R2.name] += np.where(known, _ratio(explained, outside.observed), 0.0)
         n_known += known
-    return {name: np.where(n_known, total / np.maximum(n_known, 1), np.nan)
-            for name, total in scores.items()}
+    return {
+        name: np.where(n_known, total / np.maximum(n_known, 1), np.nan)
+        for name, total in scores.items()
+    }
 
 
 def _variance(count: float, sums: FLOATS, products: FLOATS) -> FLOATS:

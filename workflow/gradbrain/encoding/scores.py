@@ -277,9 +277,7 @@ class FoldScorer:
         )
         score[self.masked] = np.nan
         norms = np.sqrt(np.maximum(product[:, 0], 0.0))
-        inverse = np.divide(
-            1.0, norms, out=np.zeros_like(norms), where=(norms > 0) & ~self.masked
-        )
+        inverse = np.divide(1.0, norms, out=np.zeros_like(norms), where=(norms > 0) & ~self.masked)
         found = []
         for average in averages:
             kept = self._centred * self._spread(inverse * average.weight)[:, None]

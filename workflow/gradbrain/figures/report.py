@@ -402,9 +402,7 @@ def _conclusion(verdict_of: dict[tuple[str, str], str]) -> str:
         adds = {
             "contradicted": "adds no more to the activations of all layers than is of interest "
             "(C1 contradicted)",
-        }.get(
-            str(gain), "is not shown to add to the activations of all layers (C1 undetermined)"
-        )
+        }.get(str(gain), "is not shown to add to the activations of all layers (C1 undetermined)")
         return f"{predicts}{then} {adds}: its order in space and time is not judged"
     beyond = {
         "supported": "adds to the activations (C1 supported) and exceeds its best control "

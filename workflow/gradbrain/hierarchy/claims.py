@@ -335,9 +335,7 @@ def _interval(
     )
 
 
-def _with_verdicts(
-    claims: pd.DataFrame, alpha: float, untrained: Collection[str]
-) -> pd.DataFrame:
+def _with_verdicts(claims: pd.DataFrame, alpha: float, untrained: Collection[str]) -> pd.DataFrame:
     """Add q and verdicts: C1 first, since it opens the rows that are gated."""
     claims = claims.assign(q=np.nan, q_opposite=np.nan, verdict="")
     gate: set[Key] = set()

@@ -653,13 +653,14 @@ class Plan:
     def figures(self) -> dict[str, Declaration]:
         """Figures of the study: those asked for, or all that apply to its data sets."""
         wanted, known = self.study.settings.figures.names, self.plugins.names("figures")
+        # All of them, so that one that could not be drawn is refused where nobody asks for it yet.
+        declared = {name: declaration(name, self.plugins) for name in known}
         if wanted != "all":
             where = f"{self.study.source('figures', 'names')}: figures.names"
             for name in wanted:
                 choose(name, known, what="figure", where=where)
-            return {name: declaration(name, self.plugins) for name in wanted}
+            return {name: declared[name] for name in wanted}
         spaces = [(entry.axis, self.space(entry)) for entry in self.study.datasets.values()]
-        declared = {name: declaration(name, self.plugins) for name in known}
         return {
             name: figure
             for name, figure in declared.items()

@@ -1,10 +1,12 @@
-"""What a study cannot say, told before any job: from its subjects, draws, layers and signals."""
+"""What a study cannot say or does not read, told before any job."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from gradbrain.config.plugins import HOMES
 from gradbrain.config.study import ResolvedStudy
 from gradbrain.vocabulary.roles import LEARNING, ROI, TIME
 
@@ -17,7 +19,7 @@ FEWEST_IN_ORDER = 3
 def notices(
     study: ResolvedStudy, options: Mapping[str, Any], untrained: Collection[str]
 ) -> list[str]:
-    """List what no claim of the study will be able to say.
+    """List what no claim of the study will be able to say, and modules that it passes over.
 
     Parameters
     ----------
@@ -39,6 +41,7 @@ def notices(
         *_of_draws(study),
         *_of_models(study, untrained),
         *_of_signals(study),
+        *_of_plugins(study),
     ]
 
 
@@ -116,3 +119,14 @@ def _of_signals(study: ResolvedStudy) -> Iterator[str]:
             f"signal set {signal_set.name!r} has no control of {', '.join(without)}: C2 is not "
             "judged"
         )
+
+
+def _of_plugins(study: ResolvedStudy) -> Iterator[str]:
+    named = {Path(folder).resolve() for folder in study.settings.plugins}
+    for folder in map(Path, study.settings.registries):
+        kinds = [kind for kind in HOMES if any((folder / kind).glob("[!_.]*.py"))]
+        if kinds and folder.resolve() not in named:
+            yield (
+                f"{folder} has modules in {', '.join(f'{kind}/' for kind in kinds)}, which "
+                f"`registries` does not read: name the folder under `plugins: [{folder}]` as well"
+            )
