@@ -53,7 +53,8 @@ def test_the_plan_of_the_paper_holds_every_job(plan):
         assert jobs[rule] == n_models
     # The people who saw images of their own are no ceiling of one another.
     assert jobs["compute_ceilings"] == 1
-    assert sum(jobs.values()) == 3966
+    assert jobs["measure_reliability"] == n_models * n_stimuli
+    assert sum(jobs.values()) == 3966 + n_models * n_stimuli + 1
 
 
 def commands_of(printed):
@@ -135,7 +136,8 @@ def test_the_paper_is_planned_on_the_data_as_they_are_downloaded(
     assert jobs["prepare_responses"] == 12
     assert jobs["fit_encoding"] == 2112
     assert jobs["extract_features"] == 1584
-    assert sum(jobs.values()) == 3948
+    assert jobs["measure_reliability"] == 8 * 9
+    assert sum(jobs.values()) == 4021
     monkeypatch.chdir(ROOT)
     assert estimated(capsys, ROOT / "config/paper.yaml") == jobs
 

@@ -19,19 +19,26 @@ Whom they speak of
     ``these_subjects``. Of a larger data set in which fewer have it, those who have it are tested
     as strictly as all would be, but speak for themselves alone. The signs of people say nothing
     about other images or other models than those of the row.
+Reliability
+    A row whose signal, or a control that it is held against, does not repeat itself between two
+    draws of its views has no verdict, whatever its test says: what is not in a signal cannot be
+    found in a brain, and an unreliable control is easily exceeded. Such rows take no part in a
+    family.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from gradbrain.config.schema import StatisticsSettings
+from gradbrain.config.schema import ReliabilitySettings, StatisticsSettings
 from gradbrain.hierarchy.errors import HierarchyError
 from gradbrain.hierarchy.predictions import BY_NAME, PREDICTIONS, Prediction
+from gradbrain.hierarchy.reliability import Reliabilities, Reliability, least_reliable
 from gradbrain.hierarchy.statistics import (
     TestResult,
     bootstrap_interval,
@@ -45,7 +52,14 @@ from gradbrain.hierarchy.statistics import (
 from gradbrain.store import Statistics
 from gradbrain.vocabulary.artefacts import columns_of
 from gradbrain.vocabulary.measures import Variant
-from gradbrain.vocabulary.reasons import NO_NULL, NOT_C1, TOO_FEW, UNDEFINED, UNTRAINED
+from gradbrain.vocabulary.reasons import (
+    NO_NULL,
+    NOT_C1,
+    TOO_FEW,
+    UNDEFINED,
+    UNRELIABLE_SIGNAL,
+    UNTRAINED,
+)
 
 Key = tuple[str, str, str]
 # Columns of the statistics that say what a claim is about, and are the same in all its rows.
@@ -58,6 +72,8 @@ def judge(
     *,
     study: str,
     untrained: Collection[str] = (),
+    reliabilities: Reliabilities | None = None,
+    thresholds: ReliabilitySettings | None = None,
 ) -> pd.DataFrame:
     """Test every prediction on every data set, model and signal.
 
@@ -71,6 +87,10 @@ def judge(
         Name of the study; statistics of another one are refused.
     untrained
         Models whose weights were not learnt.
+    reliabilities
+        How well signals that depend on chance repeat themselves; others are taken as reliable.
+    thresholds
+        Reliabilities below which signals are not judged; the defaults where left out.
 
     Returns
     -------
@@ -84,7 +104,8 @@ def judge(
         Statistics are of another study, there twice, or none that any prediction reads.
     """
     _check(statistics.table, study)
-    rows = [row for prediction in PREDICTIONS for row in _tests(statistics, prediction, settings)]
+    context = _Context(settings, thresholds or ReliabilitySettings(), reliabilities or {})
+    rows = [row for prediction in PREDICTIONS for row in _tests(statistics, prediction, context)]
     claims = pd.DataFrame.from_records(rows)
     if claims.empty:
         raise HierarchyError(
@@ -99,6 +120,20 @@ def judge(
     return claims[list(columns_of("claims"))]
 
 
+@dataclass(frozen=True)
+class _Context:
+    """What all rows are judged by."""
+
+    settings: StatisticsSettings
+    thresholds: ReliabilitySettings
+    reliabilities: Reliabilities
+
+    def reliability(self, row: Mapping[Any, Any], chosen: pd.DataFrame) -> Reliability:
+        """Of the signal of a row or of a control in it, whichever repeats itself worse."""
+        compared = dict.fromkeys([row["signal"], *chosen["control"]])
+        return least_reliable(self.reliabilities, row["dataset"], row["model"], compared)
+
+
 def verdict(
     prediction: Prediction,
     variant: Variant,
@@ -107,6 +142,7 @@ def verdict(
     alpha: float,
     *,
     open_: bool,
+    reliable: bool = True,
 ) -> str:
     """Verdict of one row.
 
@@ -120,10 +156,12 @@ def verdict(
         Level.
     open_
         Whether C1 is supported for the same data set, model and signal.
+    reliable
+        Whether the signals of the row repeat themselves.
     """
     if variant in prediction.descriptive:
         return "descriptive"
-    if variant in prediction.gated and not open_:
+    if not reliable or (variant in prediction.gated and not open_):
         return "undetermined"
     if q <= alpha:
         return "supported"
@@ -143,11 +181,9 @@ def _check(table: pd.DataFrame, study: str) -> None:
         raise HierarchyError(f"hierarchy tables hold the same statistic twice: {twice}")
 
 
-def _tests(
-    statistics: Statistics, prediction: Prediction, settings: StatisticsSettings
-) -> list[dict]:
+def _tests(statistics: Statistics, prediction: Prediction, context: _Context) -> list[dict]:
     """Rows of one prediction, tested but without q and verdict."""
-    rows = []
+    rows, settings = [], context.settings
     about = statistics.table[statistics.table["role"] == prediction.role]
     for _, own in about.groupby(["dataset", "model", "signal"], sort=True):
         axis = own["axis"].iloc[0]
@@ -169,7 +205,19 @@ def _tests(
             margin = variant in prediction.margin
             reference = settings.smallest_unique_r2 if margin else 0.0
             asked = _Question(prediction, reference, row["n_subjects"], settings)
-            rows.append(row | _answer(statistics, chosen, asked))
+            row |= _answer(statistics, chosen, asked)
+            found = context.reliability(row, chosen)
+            if found.is_below(context.thresholds, variant):
+                row["reason"] = UNRELIABLE_SIGNAL.code
+            rows.append(
+                row
+                | {
+                    "reliability": found.whole,
+                    "unique_reliability": found.unique,
+                    "least_reliable": found.signal,
+                    "reliability_threshold": context.thresholds.threshold,
+                }
+            )
     return rows
 
 
@@ -369,7 +417,8 @@ def _judge_family(
     rows = claims[family]
     prediction, variant = BY_NAME[rows["prediction"].iloc[0]], rows["variant"].iloc[0]
     open_ = np.array([_key(row) in gate for row in rows.to_dict("records")])
-    judged = open_ if variant in prediction.gated else np.ones(len(rows), dtype=bool)
+    reliable = (rows["reason"] != UNRELIABLE_SIGNAL.code).to_numpy()
+    judged = reliable & (open_ | (variant not in prediction.gated))
     q, q_opposite = (
         false_discovery_q(np.where(judged, rows[column].to_numpy(dtype=float), np.nan))
         for column in ("p", "p_opposite")
@@ -382,7 +431,15 @@ def _judge_family(
     claims.loc[family, "q_opposite"] = q_opposite
     claims.loc[family, "reason"] = reason
     claims.loc[family, "verdict"] = [
-        verdict(prediction, variant, q[i], q_opposite[i], alpha, open_=bool(open_[i]))
+        verdict(
+            prediction,
+            variant,
+            q[i],
+            q_opposite[i],
+            alpha,
+            open_=bool(open_[i]),
+            reliable=bool(reliable[i]),
+        )
         for i in range(len(rows))
     ]
     return claims
