@@ -131,7 +131,7 @@ def fit_coords(fits: list[Fit]) -> dict[str, Any]:
     }
 
 
-def _in_store_order(values: FLOATS, responses: Responses) -> FLOATS:
+def _in_store_order(values: NDArray[Any], responses: Responses) -> NDArray[Any]:
     """Undo the sorting of targets by unit along the last axis."""
     if responses.layout.pooled:
         return values

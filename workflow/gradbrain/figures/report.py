@@ -540,8 +540,9 @@ def data_counts(responses: Sequence[Path], scores: Sequence[Path]) -> list[dict[
         )
         # The same in all fits of a subject: responses are dead, whatever predicts them.
         masked = table.groupby([*unit, "subject"], dropna=False)["n_masked"].max()
-        for (dataset, subject), count in masked.groupby(["dataset", "subject"]).sum().items():
-            dead.setdefault(str(dataset), {})[str(subject)] = int(count)
+        totals = masked.groupby(["dataset", "subject"]).sum().reset_index()
+        for row in totals.to_dict("records"):
+            dead.setdefault(str(row["dataset"]), {})[str(row["subject"])] = int(row["n_masked"])
         # Each signal has the share of the fits that hold it.
         fits = table.groupby(["dataset", "model", "layer", "subject"])["edge_share"].max().dropna()
         for dataset, shares in fits.groupby("dataset"):
