@@ -34,26 +34,29 @@ def estimated(capsys, config):
 def test_the_planned_study_has_the_shape_of_the_papers():
     paper, shape = (read_yaml(ROOT / name) for name in ("config/paper.yaml", PAPER))
     assert [entry["name"] for entry in paper["datasets"]] == ["nsd", "things_meg"]
-    assert len(paper["models"]) == len(shape["models"]) == 8
-    for entry in (*paper["models"], *shape["models"]):
-        assert entry["layers"] == {"count": 22}
+    assert len(paper["models"]) == len(shape["models"]) == 9
+    for *networks, last in (paper["models"], shape["models"]):
+        assert all(entry["layers"] == {"count": 22} for entry in networks)
+        assert last == {"name": "image_statistics"}
     for section in ("features", "encoding"):
         assert {key: paper[section][key] for key in shape[section]} == shape[section]
 
 
 def test_the_plan_of_the_paper_holds_every_job(plan):
     jobs = plan[1]
-    n_models, n_layers, n_subjects, n_stimuli = 8, 22, 8 + 4, 8 + 1
-    assert jobs["fit_encoding"] == n_models * n_layers * n_subjects == 2112
+    n_networks, n_layers, n_subjects, n_stimuli = 8, 22, 8 + 4, 8 + 1
+    n_levels, n_models = 4, n_networks + 1
+    assert jobs["fit_encoding"] == (n_networks * n_layers + n_levels) * n_subjects == 2160
     assert jobs["reduce_activations"] == n_models * n_subjects
     # Two planting layers stand in for what prepares real responses.
-    assert jobs["extract_features"] == n_models * n_layers * n_stimuli + 2 * n_stimuli
+    assert jobs["extract_features"] == n_networks * n_layers * n_stimuli + 2 * n_stimuli
+    assert jobs["image_statistics"] == n_stimuli
     assert jobs["compute_rsa"] == n_models * n_subjects
     for rule in ("collect_scores", "collect_maps", "score_hierarchy"):
         assert jobs[rule] == n_models
     # The people who saw images of their own are no ceiling of one another.
     assert jobs["compute_ceilings"] == 1
-    assert sum(jobs.values()) == 3966
+    assert sum(jobs.values()) == 4050
 
 
 def commands_of(printed):
@@ -133,9 +136,9 @@ def test_the_paper_is_planned_on_the_data_as_they_are_downloaded(
     checkout = fresh_checkout("real_paper")
     _, jobs = checkout.dry_run("config/paper.yaml", "--config", f"roots={{{roots}}}")
     assert jobs["prepare_responses"] == 12
-    assert jobs["fit_encoding"] == 2112
+    assert jobs["fit_encoding"] == 2160
     assert jobs["extract_features"] == 1584
-    assert sum(jobs.values()) == 3948
+    assert sum(jobs.values()) == 4032
     monkeypatch.chdir(ROOT)
     assert estimated(capsys, ROOT / "config/paper.yaml") == jobs
 
