@@ -12,8 +12,9 @@ import yaml
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.registries import Registries, read_yaml
-from gradbrain.config.schema import EncodingSettings, ReliabilitySettings
+from gradbrain.config.schema import EncodingSettings, NuisanceBand, ReliabilitySettings
 from gradbrain.config.study import load_study
+from gradbrain.encoding.band_weights import BandWeights
 from gradbrain.models.passes import forward_pass
 from gradbrain.plan import estimate
 from gradbrain.plan.estimate import FitSize, NetworkCost, Rates
@@ -49,6 +50,28 @@ def test_the_time_of_a_fit_is_linear_in_targets_and_signals():
     assert two - one == pytest.approx(one - none)
     zero, single, double = (seconds(signals=n) for n in (0, 1, 2))
     assert double - single == pytest.approx(single - zero)
+
+
+def test_a_nuisance_band_costs_a_decomposition_per_point_of_the_search():
+    band = NuisanceBand(name="b", model="image_statistics")
+    settings = PAPER.model_copy(update={"nuisance": (band,), "n_simplex_draws": 20})
+    weights = BandWeights.of(2, settings)
+    assert len(weights.with_fallback) > 3 * PAPER.n_band_weights
+    targets_only = replace(RATES, fits_s=0.0, start_s=0.0, scores_s=0.0, scores_ms_per_target=0.0)
+    size = replace(NSD, targets=1000)
+
+    def seconds(size, settings):
+        return estimate.fit_seconds(size, settings, targets_only)
+
+    # With a band of no width, work grows with the points alone: of the fit with the signal, one of
+    # two, and of the baseline without it, once for all signals.
+    widths = ((1000 + 1024) / 2024) ** 2, (2048 / 2024) ** 2, (1000 / 2024) ** 2
+    signals = NSD.signals + estimate.ACTIVATION_AGAIN
+    full, base = len(weights.with_fallback), len(weights.base)
+    work = signals * (full * widths[0] + 11 * widths[1]) + base * widths[2]
+    expected = 5 * 0.5 / 11 * RATES.fits_ms_per_target * 1e-3 * 1000 * work
+    assert seconds(replace(size, nuisance=(0,)), settings) == pytest.approx(expected)
+    assert seconds(replace(size, nuisance=(873,)), settings) > 1.2 * expected
 
 
 def test_without_components_the_baseline_is_as_wide_as_there_are_images():

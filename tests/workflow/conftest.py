@@ -21,6 +21,7 @@ CODE = (
     "profiles",
     "envs",
     "tests/workflow/paper",
+    "tests/workflow/statistics",
     "tests/workflow/tiny",
     "tests/workflow/worlds",
     "tests/workflow/things_meg",

@@ -86,7 +86,7 @@ class Rates:
     scores_s: float = 4.5
     scores_ms_per_target: float = 2.55
     process_gib: float = 0.9
-    statistics_ms: float = 60.0
+    statistics_ms: float = 20.0
     core_pass_gflops: float = 68.0
     gpu_tflops: float = 9.75
 

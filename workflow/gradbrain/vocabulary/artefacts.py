@@ -289,7 +289,8 @@ _ALL = (
         template="results/features/{model}/{layer}/{signal_set}/{stimuli}.zarr",
         rule="extract_features",
         version=3,
-        what="activations and learning signals of one layer, shared by all studies",
+        what="activations and learning signals of one layer, shared by all studies; of image "
+        "statistics (rule `image_statistics`) activations alone",
         variables=(
             Variable(f"{SIGNALS}/<signal>", ("image", "feature"), "the signal, pooled"),
             Variable("objective_value", ("image", "signal"), "NaN for signals without objective"),
