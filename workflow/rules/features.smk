@@ -62,10 +62,7 @@ if plan.statistics_models:
             plugins=activation_plugins,
             stimuli=plan.path("stimuli"),
         output:
-            [
-                directory(plan.path("features", layer=level.name))
-                for level in LEVELS
-            ],
+            [directory(plan.path("features", layer=level.name)) for level in LEVELS],
         log:
             "logs/features/{model}/{signal_set}/{stimuli}.log",
         benchmark:

@@ -110,8 +110,8 @@ def run_statistics(job: StatisticsJob) -> None:
         remove_store(finished_path(level.output))
     with LayerStores(job.levels, attributes, names, widths, signals) as stores:
         for start, rows in _blocks(job, table):
-            for level, values in rows.items():
-                stores.write_rows(start, level, _as_features(values, signals[0].name))
+            for name, values in rows.items():
+                stores.write_rows(start, name, _as_features(values, signals[0].name))
             log.info("%d of %d images", min(start + BLOCK, len(table)), len(table))
         stores.finish({level.name: {} for level in job.levels})
     publish([level.output for level in job.levels])

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from gradbrain.datasets.images import content_sha256, load_image
 from gradbrain.signals import SignalError
 
 
-def checked_image(record: Mapping[str, Any], where: str) -> np.ndarray:
+def checked_image(record: Mapping[str, Any] | pd.Series, where: str) -> np.ndarray:
     """Decode one image as a person sees it.
 
     Parameters
