@@ -17,6 +17,7 @@ from gradbrain.config.plugins import (
     Plugins,
     Requirement,
     WeightsOptions,
+    check_controls,
     set_needs,
     signal_needs,
     signal_plugins,
@@ -927,6 +928,8 @@ class Plan:
             for signal in signal_set.signals:
                 where = self.study.registries.place("signal", signal.name)
                 signal_uses(signal, self.plugins, where=where)
+            place = self.study.registries.place("signal set", name)
+            check_controls(signal_set, self.plugins, where=place)
         self._check_nuisance()
         self._check_pooling()
         self._check_captions()
