@@ -332,6 +332,29 @@ def test_the_ends_of_a_pair_are_its_single_fits():
     )
 
 
+@pytest.mark.parametrize("width", [10, 200])
+def test_the_end_at_which_a_fit_is_the_mean_is_no_edge_of_the_grid(width):
+    """Nor does a wider grid change anything: what cannot be predicted takes any largest penalty."""
+    random = np.random.default_rng(12)
+    band = make_band(random.standard_normal((80, width)), random.standard_normal((20, width)))
+    noise = random.standard_normal((200, 80))
+    noise -= noise.mean(axis=1, keepdims=True)
+
+    def alone(log10_max, count):
+        search = Search(penalty_grid(0, log10_max, count))
+        return ClosedFormRegression({"a": band}, noise, search, 2).single("a")
+
+    default, wider, narrow = alone(8, 9), alone(12, 13), alone(3, 4)
+    for fit, largest in ((default, 8), (wider, 12)):
+        assert np.mean(fit.log10_penalty == largest) > 0.3
+        np.testing.assert_array_equal(fit.on_edge, fit.log10_penalty == 0)
+    assert np.mean(default.log10_penalty == 8) == np.mean(wider.log10_penalty >= 8)
+    np.testing.assert_array_equal(
+        narrow.on_edge, (narrow.log10_penalty == 0) | (narrow.log10_penalty == 3)
+    )
+    assert np.mean(narrow.log10_penalty == 3) > 0.3
+
+
 def mixed_bands(widths, n_targets=30):
     """Bands a, b, c, of which each third of the targets is made from one, and responses."""
     generator = np.random.default_rng(16)

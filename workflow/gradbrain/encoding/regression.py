@@ -23,6 +23,9 @@ from gradbrain.encoding.solver import (
 )
 
 FLOATS = NDArray[np.floating]
+#: Effective degrees of freedom below which a fit is the mean of the training responses: nothing is
+#: to be found beyond the end of the grid at which it lies.
+MEAN_FIT = 0.1
 # What tells the bands of a fold apart; never looked into.
 BandKey = Hashable
 
@@ -37,7 +40,8 @@ class BandFit:
         Prediction of each band; their sum is the prediction.
     log10_penalty : array of shape (n_targets,)
     on_edge : array of shape (n_targets,), bool
-        Whether the penalty is the smallest or largest of the grid.
+        Whether the penalty is the smallest of the grid; or the largest, where a larger one would
+        predict otherwise: not where the fit is the mean already.
     band_weights : array of shape (n_bands, n_targets)
         They sum to 1.
     degrees_of_freedom : array of shape (n_targets,)
@@ -311,10 +315,11 @@ class ClosedFormRegression:
         self, parts: tuple[FLOATS, ...], solution: Solution, weights: FLOATS, freedom: FLOATS
     ) -> BandFit:
         last = len(self._search.penalties) - 1
+        largest = (solution.penalty_index == last) & (freedom > MEAN_FIT)
         return BandFit(
             parts=parts,
             log10_penalty=np.log10(solution.penalty),
-            on_edge=(solution.penalty_index == 0) | (solution.penalty_index == last),
+            on_edge=(solution.penalty_index == 0) | largest,
             band_weights=weights,
             degrees_of_freedom=freedom,
         )
