@@ -1,4 +1,4 @@
-"""Time the image statistics of a photograph, level by level, and the same Gabor energies by skimage.
+"""Time the image statistics of a photograph, level by level; the same Gabor energies by skimage.
 
 CPU milliseconds per image on one core, of crops of a photograph that scikit-image carries; the last
 line is JSON. `peer` is `skimage.filters.gabor` over the same scales and orientations.

@@ -128,7 +128,7 @@ def overview_cells(data: pd.DataFrame, rows: Sequence[Row]) -> dict[Place, Cell]
     for claim in data.itertuples():
         own = [row for row in rows if row[:2] == (claim.dataset, claim.model)]
         covered = own if claim.role == ACTIVATION else [(*own[0][:2], str(claim.signal))]
-        cells[(*covered[0], claim.prediction, claim.variant)] = Cell(claim, len(covered))
+        cells[(*covered[0], str(claim.prediction), str(claim.variant))] = Cell(claim, len(covered))
     return cells
 
 
