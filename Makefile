@@ -3,10 +3,11 @@ PYTHON := $(VENV)/bin/python
 SNAKEMAKE := $(VENV)/bin/snakemake
 CORES ?= all
 
-.PHONY: demo test test-slurm lint format env lock schema bench clean help
+.PHONY: demo worlds test test-slurm lint format env lock schema bench clean help
 
 help:
 	@echo "make demo    run the default study: a simulated brain, from images to claims and figures"
+	@echo "make worlds  run three simulated brains through a trained and three untrained networks"
 	@echo "make test    run the tests"
 	@echo "make test-slurm  start a Slurm on this machine, as root, and run tests/slurm on it"
 	@echo "make lint    ruff, snakefmt, snakemake --lint, types"
@@ -23,6 +24,9 @@ $(VENV)/.complete: envs/requirements.txt
 
 demo: env
 	$(SNAKEMAKE) --cores $(CORES)
+
+worlds: env
+	$(SNAKEMAKE) --cores $(CORES) --configfile config/worlds.yaml
 
 test: env
 	@# One process per file: the tests of a file may share a finished study.

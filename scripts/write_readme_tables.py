@@ -19,17 +19,11 @@ from gradbrain.figures.names import Names
 from gradbrain.store import read_table, write_text
 from gradbrain.vocabulary.measures import R_NORMALISED, UNIQUE_R2, R
 from gradbrain.vocabulary.reasons import REASONS
-from gradbrain.vocabulary.roles import ACTIVATION, ROLES
+from gradbrain.vocabulary.roles import ACTIVATION, ROI, ROLES
 
 ROOT = Path(__file__).resolve().parents[1]
-# Figures of the brain with gradients that the README shows, and what they show.
-WORLD_FIGURES = (
-    ("claims_overview", "Verdict of every prediction, alone and beyond activations"),
-    ("peak_time_by_depth", "Activations peak first layer first, gradients last layer first"),
-)
-VERDICTS = ("A1", "P1", "P2", "P3", "P4", "P5", "C1", "C2")
-# Network through which both brains are seen.
-WORLD_MODEL = "mobilenetv2_050_untrained"
+# Figure of the three brains that the README shows; the table is made of the numbers behind it.
+WORLD_FIGURE = "three_brains"
 
 
 def read_scores(results: Path, model: str) -> pd.DataFrame:
@@ -151,42 +145,54 @@ def objects92(results: Path) -> list[str]:
 
 
 def worlds(results: Path) -> list[str]:
-    """Verdicts of the two simulated brains side by side."""
+    """Verdicts on the simulated brains side by side, beside what was planted in each."""
+    figures = results / "figures"
+    data = pd.read_csv(figures / f"{WORLD_FIGURE}.csv", keep_default_na=False, na_values=[""])
+    names = Names.read(results / "entries.csv")
+    models, brains = names.order_models(data["model"]), list(dict.fromkeys(data["brain"]))
     lines = [
-        "| prediction | variant | data | feedforward brain | backprop brain |",
-        "|---|---|---|---|---|",
+        "| prediction | data | " + " | ".join(brains) + " |",
+        "|---|---|" + "---|" * len(brains),
     ]
-    tables = {}
-    for study in ("demo", "backprop_world"):
-        claims = read_claims(results.parent / study)
-        claims = claims[claims["model"] == WORLD_MODEL]
-        tables[study] = claims.set_index(["prediction", "variant", "modality"])
-    index = [key for name in VERDICTS for key in tables["demo"].index if key[0] == name]
-    for key in index:
+    for (prediction, variant, axis), rows in data.groupby(
+        ["prediction", "variant", "axis"], sort=False
+    ):
         cells = []
-        for table in tables.values():
-            row = table.loc[key]
-            known = np.isfinite(row["estimate"])
-            number = f"{row['estimate']:+.3f} {row['unit']}"
-            estimate = number if known else REASONS[row["reason"]].short
-            cells.append(f"{row['verdict']} ({estimate})")
-        lines.append(f"| {key[0]} | {key[1]} | {key[2]} | {cells[0]} | {cells[1]} |")
-    for name, _ in WORLD_FIGURES:
-        copied = ROOT / "docs" / "figures" / f"backprop_world_{name}.png"
-        copied.parent.mkdir(exist_ok=True)
-        shutil.copyfile(results.parent / "backprop_world" / "figures" / f"{name}.png", copied)
-    pictures = [
-        f"![{text}](docs/figures/backprop_world_{name}.png)" for name, text in WORLD_FIGURES
-    ]
+        for brain in brains:
+            own = rows[rows["brain"] == brain].set_index("model")
+            cells.append(_world_cell(own, models) if len(own) else "–")
+        kind = "fMRI" if axis == ROI else "MEG"
+        lines.append(f"| {prediction} {variant} | {kind} | {' | '.join(cells)} |")
+    copied = ROOT / "docs" / "figures" / f"{WORLD_FIGURE}.png"
+    copied.parent.mkdir(exist_ok=True)
+    shutil.copyfile(figures / f"{WORLD_FIGURE}.png", copied)
+    found = data[data["model"] == models[0]]["as_planted"]
+    seen = f"Seen through {names.label('model', models[0])}"
+    if models[1:]:
+        seen += "; in brackets through " + ", ".join(
+            names.label("model", model) for model in models[1:]
+        )
     return [
+        f"{seen}. Of the {len(found)} verdicts {int(found.sum())} are what was planted:",
+        "",
         *lines,
         "",
-        "What the claims and the order of latencies look like in the brain that backpropagates:",
+        f"![What was planted in three brains, and what was found](docs/figures/{WORLD_FIGURE}.png)",
         "",
-        *pictures,
-        "",
-        "Table and figures are made by `python scripts/write_readme_tables.py worlds`.",
+        "Table and figure are made by `make worlds` and "
+        "`python scripts/write_readme_tables.py worlds`.",
     ]
+
+
+def _world_cell(claims: pd.DataFrame, models: list[str]) -> str:
+    """Planted, then the verdict by the first model with its estimate, then those by the others."""
+    first = claims.loc[models[0]]
+    number = f"{first['estimate']:+.3f} {first['unit']}"
+    estimate = number if np.isfinite(first["estimate"]) else REASONS[first["reason"]].short
+    found = f"{first['verdict']} ({estimate})"
+    others = [claims.loc[model, "verdict"] for model in models[1:] if model in claims.index]
+    words = f" [{', '.join(others)}]" if others else ""
+    return f"planted: {first['planted']}; {found}{words}"
 
 
 def objective_cells(scores: pd.DataFrame, signal: str) -> list[str]:

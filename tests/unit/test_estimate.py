@@ -183,7 +183,7 @@ def test_extraction_by_layer_costs_more_than_in_one_pass(demo):
     costs = {
         model: NetworkCost(1e9, dict.fromkeys(demo.layers(model), 100)) for model in demo.models
     }
-    costs["planting_mobilenetv2_050"] = NetworkCost(
+    costs["planting_efficientnet_lite0"] = NetworkCost(
         1e9, {f"blocks.{index}": 100 for index in range(7)}
     )
     images = {"simulated": 320}
@@ -192,8 +192,8 @@ def test_extraction_by_layer_costs_more_than_in_one_pass(demo):
     settings = demo.study.settings.model_copy(update={"features": features})
     single = Plan(replace(demo.study, settings=settings), ROOT)
     by_layer = estimate.extraction_cost(single, costs, images, RATES, gpu=True)
-    assert fused.jobs == 3
-    assert by_layer.jobs == 7 + 7 + 2
+    assert fused.jobs == 2
+    assert by_layer.jobs == 7 + 4
     assert by_layer.disk_gib == fused.disk_gib
     assert by_layer.gpu_hours > 2 * fused.gpu_hours
     assert fused.cpu_hours == 0
@@ -208,9 +208,9 @@ def test_a_rate_of_ones_own_changes_what_it_is_the_rate_of(capsys):
     slow = printed("--rate", "core_pass_gflops=1")
     assert slow["core_hours"] > usual["core_hours"]
     assert slow["rules"]["fit_encoding"] == usual["rules"]["fit_encoding"]
-    large = printed("--size", "simulated_fmri_feedforward=320,50000,8")
+    large = printed("--size", "simulated_fmri_paper_pattern=320,50000,8")
     assert large["rules"]["fit_encoding"]["cpu_hours"] > usual["rules"]["fit_encoding"]["cpu_hours"]
-    gpu = printed("--gpus", "1", "--images-per-s", "mobilenetv2_050_untrained=100")
+    gpu = printed("--gpus", "1", "--images-per-s", "efficientnet_lite0_128px=100")
     assert gpu["gpu_hours"] > 0
     assert gpu["rates"]["gpu_tflops"] < 1
 
@@ -219,7 +219,7 @@ def test_a_rate_of_ones_own_changes_what_it_is_the_rate_of(capsys):
     ("options", "said"),
     [
         (["--size", "nsd=1,2,3"], "no data set of the study 'nsd'"),
-        (["--size", "simulated_fmri_feedforward=1,2"], "IMAGES,TARGETS,UNITS"),
+        (["--size", "simulated_fmri_paper_pattern=1,2"], "IMAGES,TARGETS,UNITS"),
         (["--rate", "fits_s=-1"], "--rate fits_s: expected a number above 0, found '-1'"),
         (["--rate", "speed=1"], "no constant 'speed'"),
         (["--images-per-s", "100"], "expected NAME=VALUE"),
@@ -232,9 +232,9 @@ def test_a_wrong_option_is_named(options, said):
 
 
 def test_a_data_set_of_unknown_size_is_an_error_that_names_the_option(demo):
-    entry = demo.study.datasets["simulated_fmri_feedforward"]
+    entry = demo.study.datasets["simulated_fmri_paper_pattern"]
     demo.study.datasets[entry.name] = entry.model_copy(update={"expected": None})
-    with pytest.raises(GradbrainError, match="--size simulated_fmri_feedforward=IMAGES"):
+    with pytest.raises(GradbrainError, match="--size simulated_fmri_paper_pattern=IMAGES"):
         estimate.subject_sizes(demo, {})
 
 

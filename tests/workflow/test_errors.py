@@ -124,4 +124,4 @@ def test_it_runs_by_path_without_its_environment_being_active(checkout, environm
 
 def test_the_configfile_replaces_the_default_study(checkout):
     done = checkout.snakemake("--configfile", STUDY, "--dry-run")
-    assert "simulated_fmri_feedforward" not in done.stdout + done.stderr
+    assert "simulated_fmri_paper_pattern" not in done.stdout + done.stderr
