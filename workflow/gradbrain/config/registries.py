@@ -198,6 +198,11 @@ class Registries:
         """Entry of a signal."""
         return self._entry(SignalEntry, self._signals, name, "signal", where)
 
+    @property
+    def signal_sets(self) -> tuple[str, ...]:
+        """Names of all signal sets."""
+        return tuple(self._signal_sets)
+
     def signal_set(self, name: str, *, where: str) -> SignalSet:
         """Entry of a signal set, its signals resolved."""
         choose(name, self._signal_sets, what="signal set", where=where)

@@ -20,6 +20,7 @@ TEXT = (
     *("signal", "role", "rule", "objective", "measure", "variant", "statistic", "unit"),
     *("roi", "onset_source", "best_layer", "control", "coverage"),
     *("prediction", "inference", "verdict", "reason", "direction", "figure", "source", "sentence"),
+    *("universe", "kind", "factor", "factor_label", "level", "level_label", "fit", "signal_set"),
 )
 
 
@@ -31,7 +32,7 @@ class FigureInputs:
     ----------
     study
         Name of the study; rows of other studies are refused.
-    scores, hierarchy, rsa, claims
+    scores, hierarchy, rsa, claims, universes, specification_curve
         Files of the tidy tables; those of several models are joined.
     hierarchy_draws
         Stores of the draws behind `hierarchy`, in the same order.
@@ -50,6 +51,8 @@ class FigureInputs:
     rsa: Sequence[Path] = ()
     claims: Sequence[Path] = ()
     maps: Sequence[Path] = ()
+    universes: Sequence[Path] = ()
+    specification_curve: Sequence[Path] = ()
     names: Names = field(default_factory=Names)
     settings: StatisticsSettings = field(
         default_factory=lambda: StatisticsSettings.model_validate({})
@@ -61,7 +64,8 @@ class FigureInputs:
         Parameters
         ----------
         kind
-            ``scores``, ``hierarchy``, ``rsa`` or ``claims``.
+            ``scores``, ``hierarchy``, ``rsa``, ``claims``, ``universes`` or
+            ``specification_curve``.
 
         Raises
         ------
