@@ -150,7 +150,9 @@ for model, signal_sets, layers in plan.shared_extractions():
 
     rule:
         name:
-            f"extract_features_{model}_{signal_sets[0]}".replace("-", "_").replace(".", "_")
+            f"extract_features_{model}_{signal_sets[0]}".replace("-", "_").replace(
+                ".", "_"
+            )
         input:
             script=plan.script("extract_features"),
             code=plan.extraction_code(model, signal_sets[0]),

@@ -233,9 +233,7 @@ def figure_options(wildcards):
 
 
 def universe_stores(wildcards):
-    return plan.multiverse.fit_inputs(
-        wildcards.fit, wildcards.model, wildcards.dataset
-    )
+    return plan.multiverse.fit_inputs(wildcards.fit, wildcards.model, wildcards.dataset)
 
 
 def universe_subjects(wildcards):
@@ -266,3 +264,9 @@ def universe_draws(wildcards):
 
 def universe_statistics(wildcards):
     return plan.multiverse.universe_settings(wildcards.universe)
+
+
+def multiverse_options(wildcards, input):
+    names = ("--universes", "--specification-curve")
+    options = zip(names, input.multiverse)
+    return " ".join(f"{name} {shlex.quote(path)}" for name, path in options)

@@ -226,8 +226,8 @@ def _check_name(study: ResolvedStudy, name: str) -> None:
     if name in study.registries.signal_sets:
         raise GradbrainError(
             f"{study.source('sensitivity')}: sensitivity: a level leads to the signal set "
-            f"{name!r}, and {study.registries.place('signal set', name)} has that name; give the level "
-            "another name: features are named by their signal sets"
+            f"{name!r}, and {study.registries.place('signal set', name)} has that name; give the "
+            "level another name: features are named by their signal sets"
         )
 
 

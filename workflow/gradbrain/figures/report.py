@@ -33,6 +33,7 @@ from gradbrain.figures.claims_overview import (
 from gradbrain.figures.declarations import FigureError, declaration
 from gradbrain.figures.inputs import with_text
 from gradbrain.figures.names import Names
+from gradbrain.figures.sensitivity import sentences
 from gradbrain.store import open_store, read_table
 from gradbrain.vocabulary import reasons
 
@@ -49,6 +50,7 @@ FIGURE_ORDER = (
     "control_comparison",
     "rsa_summary",
     "claims_overview",
+    "specification_curve",
 )
 
 #: With more penalties than this share on its edge the grid is too narrow for a fit.
@@ -102,6 +104,8 @@ def render_report(
     plugins: Sequence[Path] = (),
     responses: Sequence[Path] = (),
     scores: Sequence[Path] = (),
+    universes: Path | None = None,
+    specification_curve: Path | None = None,
 ) -> str:
     """Write the page of a study.
 
@@ -128,6 +132,8 @@ def render_report(
     scores
         Score tables of the models, for the share of penalties at the edge of the grid and the
         ceiling between subjects.
+    universes, specification_curve
+        Choices and claims of a multiverse, for the sentences on what verdicts hang on.
 
     Returns
     -------
@@ -156,6 +162,7 @@ def render_report(
         explanations=explanations(table),
         conclusions=conclusions(table, names),
         matrix=verdict_matrix(table, names),
+        sensitivity=_sensitivity(universes, specification_curve, names),
         predictions=_predictions(table),
         statistics=settings.get("statistics", {}),
         figures=_report_figures(figures, captions, output, Plugins(files=plugins)),
@@ -167,6 +174,16 @@ def render_report(
         references=REFERENCES,
         config=config.read_text(encoding="utf-8"),
     )
+
+
+def _sensitivity(
+    universes: Path | None, specification_curve: Path | None, names: Names
+) -> list[dict[str, object]]:
+    """Sentences on which choice moves which verdict; none where no choice was varied."""
+    if universes is None or specification_curve is None:
+        return []
+    claims = with_text(read_table(specification_curve, kind="specification_curve"))
+    return sentences(claims, with_text(read_table(universes, kind="universes")), names)
 
 
 def _environment(names: Names) -> Environment:
