@@ -28,6 +28,11 @@ CONFIG_FILE = (
     if workflow.overwrite_configfiles
     else "config/config.yaml"
 )
+# With --software-deployment-method, jobs run in an environment of their own.
+OWN_ENVIRONMENT = bool(
+    {"conda", "apptainer"}
+    & {str(method) for method in workflow.deployment_settings.deployment_method}
+)
 # The code is named relative to where Snakemake runs, so that a moved checkout reruns nothing.
 CODE_ROOT = Path() if ROOT == Path.cwd() else ROOT
 
@@ -46,14 +51,11 @@ try:
         print(f"{link} -> {link.readlink()}", file=sys.stderr)
     # Jobs of an executor read the Snakefile again; thousands of them need not check the study.
     if workflow.is_main_process:
-        plan.check()
+        plan.check(packages=not OWN_ENVIRONMENT)
 except GradbrainError as error:
     raise WorkflowError(str(error))
 
-# With --software-deployment-method, jobs take the interpreter of their environment.
-if not {"conda", "apptainer"} & {
-    str(method) for method in workflow.deployment_settings.deployment_method
-}:
+if not OWN_ENVIRONMENT:
     shell.prefix(shell_prefix())
 
 

@@ -33,7 +33,7 @@ from gradbrain.models.build import build_model
 from gradbrain.models.layers import list_layers
 from gradbrain.objectives.base import ImageBatch
 from gradbrain.objectives.calibration import CalibrationBank
-from gradbrain.objectives.views import augmented_view
+from gradbrain.objectives.views import augmented_view, drawn_parameters
 from gradbrain.signals.device import set_up
 from gradbrain.signals.extraction import SignalExtractor
 from gradbrain.signals.image_stream import StimulusImages, StoredImages
@@ -100,8 +100,10 @@ class Bench:
 
     def _with_views(self, batch: ImageBatch) -> tuple[ImageBatch, list[torch.Tensor]]:
         options = self.dino.options.views
-        views = [augmented_view(batch, view=v, seed=0, options=options) for v in (0, 1)]
-        return batch, [self.model.normalise(view) for view in views]
+        drawn = drawn_parameters(batch, seed=0, options=options)
+        views = (augmented_view(batch.raw, drawn[:, view]) for view in range(options.n_views))
+        ready = [self.model.normalise(view) for view in views]
+        return batch, [view.contiguous(memory_format=torch.channels_last) for view in ready]
 
     def extract(self, extractor: SignalExtractor) -> None:
         """Take the signals as a job does: decode, compute, write stores."""
@@ -115,7 +117,7 @@ class Bench:
             extractor.widths,
             SIGNALS.signals,
         ) as stores:
-            for batch in extractor.batches(self.images, self.batch_size, self.compute.device):
+            for batch in self._batches():
                 for layer, found in extractor.take(batch).items():
                     stores.write_rows(at, layer, found.rows())
                 at += len(batch)

@@ -65,7 +65,11 @@ def main(argv: list[str] | None = None) -> None:
         entry, options, arguments.subject, stimuli, arguments.data, arguments.features
     )
     describe = getattr(source, "provenance", None)
-    facts = describe(entry, options) if describe is not None else {}
+    facts = (
+        {}
+        if describe is None
+        else describe(entry, options, arguments.subject, stimuli, arguments.features)
+    )
     if isinstance(made, TargetBlocks):
         n_targets, n_masked = write_target_blocks(arguments.output, made, provenance=facts)
         shape = {"image": len(stimuli), "target": n_targets}

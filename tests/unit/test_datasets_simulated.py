@@ -8,20 +8,32 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+import yaml
 from pydantic import ValidationError
 from trees.modalities import MODALITIES
 
+from gradbrain.config.registries import Registries
 from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets import simulated
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.datasets.responses import check_responses
-from gradbrain.datasets.simulated import Options, latencies, layer_of_region, readout, sample_times
+from gradbrain.datasets.simulated import (
+    HIGHER_AREAS,
+    Options,
+    latencies,
+    layer_of_region,
+    learning_layer_of_region,
+    learning_of,
+    readout,
+    sample_times,
+)
 from gradbrain.store import open_store, write_table, write_tree
 
 ROOT = Path(__file__).resolve().parents[2]
 LAYERS = ["one", "two", "three"]
 N_IMAGES = 72
 ROLES = {"activation": "activation"}
+SIGNALS = ("activation", "gradient")
 
 
 def options_of(world="feedforward", **changes):
@@ -31,11 +43,11 @@ def options_of(world="feedforward", **changes):
         "planting_signal_set": "planted",
         "planting_layers": LAYERS,
         "images": {"n_images": N_IMAGES, "size": 32},
-        "noise_sd": 0.2,
-        "learning_gain": 1.0,
+        "explainable_variance": 0.99,
+        "learning_share": 0.5,
         "vertices_per_region": 4,
         "n_sensors": 12,
-        **({"learning_signal": "gradient"} if world == "backprop" else {}),
+        **({} if world == "feedforward" else {"learning_signal": "gradient"}),
         **changes,
     }
 
@@ -60,10 +72,7 @@ def planted(stimuli):
     """Independent random features of each layer and signal, in an order of their own."""
     rng = np.random.default_rng(0)
     return {
-        layer: {
-            name: rng.standard_normal((len(stimuli), 5)).astype(np.float32)
-            for name in ("activation", "gradient")
-        }
+        layer: {name: rng.standard_normal((len(stimuli), 5)).astype(np.float32) for name in SIGNALS}
         for layer in LAYERS
     }
 
@@ -143,10 +152,152 @@ def test_the_feedforward_world_holds_no_gradient_and_the_other_does(features, st
         assert 0.3 < explained(planted[layer]["gradient"], response).mean() < 0.7
 
 
+SEVEN = [f"l{i}" for i in range(7)]
+
+
 def test_regions_take_layers_in_order_and_reach_both_ends():
-    options = Options(**options_of(planting_layers=[f"l{i}" for i in range(7)]))
+    options = Options(**options_of(planting_layers=SEVEN))
     layers = list(layer_of_region(options).values())
     assert layers == ["l0", "l1", "l2", "l3", "l3", "l4", "l5", "l6"]
+
+
+def learning_map(world, **changes):
+    options = Options(**options_of(world, planting_layers=SEVEN, **changes))
+    return learning_layer_of_region(options, learning_of(options))
+
+
+def test_backpropagation_puts_gradients_where_their_activations_are():
+    options = Options(**options_of("backprop", planting_layers=SEVEN))
+    assert learning_map("backprop") == layer_of_region(options)
+
+
+def test_the_papers_pattern_puts_gradients_into_higher_regions_against_the_order_of_layers():
+    held = learning_map("paper_pattern")
+    assert tuple(held) == HIGHER_AREAS == ("hV4", "VO", "LO", "PHC", "FFA")
+    assert list(held.values()) == ["l6", "l4", "l3", "l1", "l0"]
+
+
+def test_options_override_the_preset_of_a_world():
+    held = learning_map("backprop", learning_place="reversed", learning_regions=["LO", "V1"])
+    assert held == {"V1": "l6", "LO": "l0"}
+    first = Options(**options_of("backprop", learning_latency="forward"))
+    assert latencies(first) == latencies(Options(**options_of("paper_pattern")))
+
+
+def test_in_the_papers_pattern_gradients_are_late_first_layer_first():
+    forward, late = latencies(Options(**options_of("paper_pattern")))
+    assert late == sorted(late)
+    assert late[0] > forward[-1]
+
+
+def test_regions_without_gradients_hold_activations_alone(features, stimuli, planted):
+    dataset = simulate(features, stimuli, world="paper_pattern")
+    gradients = np.concatenate([planted[layer]["gradient"] for layer in LAYERS], axis=1)
+    explains = {
+        region: explained(gradients, dataset["response"].values[:, dataset["roi"] == region]).mean()
+        for region in dataset.attrs["roi_order"]
+    }
+    # 15 of 72 features explain 21 % by chance.
+    assert max(value for region, value in explains.items() if region not in HIGHER_AREAS) < 0.4
+    assert min(value for region, value in explains.items() if region in HIGHER_AREAS) > 0.45
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3])
+def test_the_learning_signal_has_its_share_of_the_signal(stimuli, features, planted, share):
+    dataset = simulate(
+        features, stimuli, world="backprop", explainable_variance=0.999, learning_share=share
+    )
+    own = []
+    for region, layer in layer_of_region(Options(**options_of())).items():
+        response = dataset["response"].values[:, dataset["roi"].values == region]
+        activation = np.column_stack([np.ones(N_IMAGES), planted[layer]["activation"]])
+        gradient = planted[layer]["gradient"]
+        weights = np.linalg.lstsq(np.column_stack([activation, gradient]), response, rcond=None)[0]
+        parts = (activation @ weights[:6]).var(axis=0), (gradient @ weights[6:]).var(axis=0)
+        own.append(parts[1] / (parts[0] + parts[1]))
+    np.testing.assert_allclose(np.concatenate(own), share, atol=0.02)
+
+
+def test_along_time_the_learning_signal_has_its_share_at_its_own_peak(stimuli, planted):
+    # Peaks fall onto samples, and one source's course is over when the next begins.
+    options = Options(
+        **options_of(
+            "backprop",
+            learning_share=0.2,
+            sfreq=20,
+            first_peak=0.1,
+            layer_delay=0.1,
+            peak_width=0.01,
+        )
+    )
+    arrays = simulated.Planted(*([planted[x][name] for x in LAYERS] for name in SIGNALS))
+    positions = np.random.default_rng(0).uniform(-1, 1, (12, 2))
+    signal = simulated.time_signal(options, arrays, positions, np.random.default_rng(0))
+    variance = signal.var(axis=0).mean(axis=1)
+    times = sample_times(options)
+    for peaks, expected in zip(latencies(options), (1.0, 0.2), strict=True):
+        found = [variance[np.argmin(abs(times - peak))] for peak in peaks]
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_averaged_responses_hold_the_share_of_signal_that_is_asked_for(features, stimuli):
+    for modality, default in (("fmri", 0.3), ("meg", 0.1)):
+        for asked, expected in ((None, default), (0.6, 0.6)):
+            dataset = simulate(
+                features, stimuli, modality=modality, explainable_variance=asked, n_repeats=20
+            )
+            clean = simulate(
+                features, stimuli, modality=modality, explainable_variance=1 - 1e-9, n_repeats=20
+            )
+            # Of the same subject: the noise is what remains.
+            noise = (dataset["response"] - clean["response"]).values
+            signal = clean["response"].values.var(axis=0)
+            strongest = signal.mean(axis=-1).max()
+            found = strongest / (strongest + noise.var())
+            assert found == pytest.approx(expected, abs=0.02)
+
+
+def test_provenance_tells_the_shares_and_what_activations_leave(features, stimuli):
+    def shares(modality, world):
+        return simulated.provenance(
+            entry_of(modality), Options(**options_of(world)), "sim-s01", stimuli, features
+        )["planted"]["shares"]
+
+    assert shares("fmri", "feedforward") == {"explainable_variance": 0.99}
+    told = shares("meg", "paper_pattern")
+    assert told["learning_share"] == 0.5
+    # Independent of the activations here.
+    assert min(told["beyond_activations"].values()) > 0.9
+
+
+def test_what_activations_predict_is_not_beyond_them(stimuli):
+    rng = np.random.default_rng(0)
+    activations = [rng.standard_normal((N_IMAGES, 3)) for _ in LAYERS]
+    learning = [activations[0] @ rng.standard_normal((3, 4)), rng.standard_normal((N_IMAGES, 4))]
+    planted = simulated.Planted(activations, learning)
+    first, second = simulated.beyond_activations(planted, stimuli, rng)
+    assert first < 0.05
+    assert second > 0.8
+
+
+REGISTRIES = sorted(path.parent for path in ROOT.glob("tests/workflow/*/datasets.yaml"))
+
+
+@pytest.mark.parametrize("folder", [None, *REGISTRIES], ids=lambda path: path and path.name)
+def test_no_analysis_draws_the_views_of_a_planted_signal(folder):
+    """Wherever brains are simulated, no other set shares the seed of the set they are made from."""
+    folders = [ROOT / "config", *([folder] if folder else [])]
+    registries = Registries(folders)
+    entries = [registries.dataset(name, where="test") for name in registries.datasets]
+    brains = [Options(**entry.options) for entry in entries if entry.adapter == "simulated"]
+    # Without a learning signal nothing planted is drawn at random.
+    planting = {brain.planting_signal_set for brain in brains if brain.learning_signal}
+    files = [path / "signals.yaml" for path in folders if (path / "signals.yaml").exists()]
+    names = {name for file in files for name in yaml.safe_load(file.read_text())["signal_sets"]}
+    seeds = {name: registries.signal_set(name, where="test").seed for name in names}
+    assert planting < set(names)
+    analyses = {seed for name, seed in seeds.items() if name not in planting}
+    assert analyses.isdisjoint(seeds[name] for name in planting)
 
 
 def test_the_store_names_places_and_not_what_was_planted(features, stimuli):
@@ -160,14 +311,15 @@ def test_the_store_names_places_and_not_what_was_planted(features, stimuli):
     told = json.dumps(dataset.attrs)
     for secret in ("feedforward", "backprop", "planting", "gradient", "net", "one"):
         assert f'"{secret}' not in told
-    truth = simulated.provenance(entry_of(), Options(**options_of()))["planted"]
+    options = Options(**options_of())
+    truth = simulated.provenance(entry_of(), options, "sim-s01", stimuli, features)["planted"]
     assert truth["layer_of_region"]["V1"] == "one"
 
 
 def test_activations_come_in_order_of_depth_and_gradients_last_layer_first(
     features, stimuli, planted
 ):
-    dataset = simulate(features, stimuli, modality="meg", world="backprop", noise_sd=0.5)
+    dataset = simulate(features, stimuli, modality="meg", world="backprop")
     time = dataset["time"].values
     response = dataset["response"].values
     peak = {}
@@ -202,9 +354,8 @@ def test_sample_times_include_the_onset_and_stay_within_the_window():
 
 
 def test_noise_ceilings_are_seen_from_the_repeats(features, stimuli):
-    dataset = simulate(features, stimuli, noise_sd=1.5)
-    # Signal variance 1 against 2.25 / 3 of noise.
-    assert dataset["noise_ceiling"].values.mean() == pytest.approx(1 / 1.75, abs=0.05)
+    dataset = simulate(features, stimuli, explainable_variance=0.57)
+    assert dataset["noise_ceiling"].values.mean() == pytest.approx(0.57, abs=0.05)
     assert (dataset["n_repeats"].values == 3).all()
 
 
@@ -265,6 +416,13 @@ def test_wrong_features_are_named(features, stimuli, planted, tmp_path):
     [
         ({"learning_signal": "gradient"}, "learning_signal"),
         ({"world": "backprop", "learning_signal": None}, "learning_signal"),
+        ({"world": "paper_pattern", "learning_signal": None}, "learning_signal"),
+        ({"learning_latency": "forward"}, "`feedforward` has no learning signal"),
+        (
+            {"world": "backprop", "learning_signal": "gradient", "learning_regions": ["V9"]},
+            "learning_regions: .*'V9'",
+        ),
+        ({"explainable_variance": 1.0}, "explainable_variance"),
         ({"planting_layers": ["a", "a"]}, "name each layer once"),
         ({"regions": ["V1", "V9"]}, "'V9'.*unknown"),
         ({"regions": ["V2", "FFA"]}, "V1 must be among them"),

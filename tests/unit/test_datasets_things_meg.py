@@ -224,7 +224,8 @@ def test_a_sensor_with_nan_is_left_out_and_counted(tree):
 def test_the_onset_source_is_recorded(written):
     dataset = responses(written[0])[1]
     assert dataset.attrs["onset_source"] == "events.tsv"
-    assert things_meg.provenance(ENTRY, AS_PUBLISHED)["onset_source"] == "events.tsv"
+    facts = things_meg.provenance(ENTRY, AS_PUBLISHED, ENTRY.subjects[0], pd.DataFrame(), [])
+    assert facts["onset_source"] == "events.tsv"
 
 
 def test_preprocessed_epochs_know_no_trigger():

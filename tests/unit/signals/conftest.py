@@ -96,6 +96,9 @@ def bank(tiny_model: VisionModel) -> CalibrationBank:
 
 
 def backprop(objective: str, role: str = "learning", **options: object) -> SignalEntry:
+    """Signal sent back from an objective; two views are enough where none is asked for."""
+    if objective in ("dino", "view_consistency", "contrastive"):
+        options = {"views": {"n_views": 2}, **options}
     return SignalEntry(
         name=f"gradient_{objective}",
         role=role,

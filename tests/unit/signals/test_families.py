@@ -12,6 +12,7 @@ from gradbrain.config.plugins import weights_use
 from gradbrain.config.registries import Registries, read_yaml
 from gradbrain.config.schema import Pooling, SignalEntry
 from gradbrain.models.build import build_model
+from gradbrain.models.errors import LayerError
 from gradbrain.objectives.calibration import CalibrationBank
 from gradbrain.signals.extraction import SignalExtractor
 
@@ -96,6 +97,12 @@ def test_patches_behind_a_class_token_that_goes_out_alone_get_no_gradient(family
     assert extractor.degenerate(last)["zero"] == {"gradient": 3}
     for layer in list(found)[:-1]:
         assert (found[layer].magnitude > 0).all(), layer
+
+
+@pytest.mark.parametrize("pooling", ["cls", "cls_mean"])
+def test_siglip_has_no_class_token_to_pool(pooling, tools):
+    with pytest.raises(LayerError, match=r"has no class token .*use `mean` or `grid`"):
+        extractor_of("siglip2_large", tools, pooling)
 
 
 def test_every_token_of_owlvit_gets_a_gradient(tools):

@@ -18,10 +18,10 @@ from gradbrain.config.schema import TextTower
 from gradbrain.models.build import VisionModel
 from gradbrain.objectives import ObjectiveError, build_objective
 from gradbrain.objectives.base import ImageBatch
-from gradbrain.objectives.masked_feature import Options as MaskOptions
-from gradbrain.objectives.masked_feature import masked_copy
+from gradbrain.objectives.dino import Options as DinoOptions
+from gradbrain.objectives.softmax_cross_entropy import softmax_cross_entropy
 from gradbrain.objectives.standardise import fit_standardisation
-from gradbrain.objectives.views import ViewOptions, augmented_view
+from gradbrain.objectives.views import augmented_view, drawn_parameters
 
 
 @pytest.fixture(scope="module")
@@ -226,7 +226,8 @@ def test_dino_is_the_cross_entropy_of_student_and_teacher(tiny_model, bank, batc
     scale, options = fit_standardisation(bank), objective.options.views
 
     def codes(images):
-        views = [augmented_view(images, view=v, seed=4, options=options) for v in (0, 1)]
+        drawn = drawn_parameters(images, seed=4, options=options)
+        views = [augmented_view(images.raw, drawn[:, v]) for v in range(options.n_views)]
         return torch.stack([scale.apply(tiny_model.outputs(v)["features"]) for v in views], 1)
 
     centre = torch.cat([codes(images) for images in bank.batches()]).mean((0, 1))
@@ -244,58 +245,108 @@ def test_a_saturated_teacher_is_reported_and_warned_about(tiny_model, bank, capl
     assert "saturated" in caplog.text
 
 
-def test_a_released_head_is_applied(tiny_model, bank, batch, tmp_path, monkeypatch):
+class PublishedHead(torch.nn.Module):
+    """``DINOHead`` of facebookresearch/dino, small; its state has the names of a checkpoint."""
+
+    def __init__(self, width: int, hidden: int = 7, bottleneck: int = 4, prototypes: int = 9):
+        super().__init__()
+        self.mlp = torch.nn.Sequential(
+            torch.nn.Linear(width, hidden),
+            torch.nn.GELU(),
+            torch.nn.Linear(hidden, hidden),
+            torch.nn.GELU(),
+            torch.nn.Linear(hidden, bottleneck),
+        )
+        self.last_layer = torch.nn.utils.weight_norm(
+            torch.nn.Linear(bottleneck, prototypes, bias=False)
+        )
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return self.last_layer(torch.nn.functional.normalize(self.mlp(features), dim=-1))
+
+
+@pytest.fixture
+def published_head(tmp_path, monkeypatch):
+    """A head with random weights, in a file as `torch.save` of a teacher would name its tensors."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data").mkdir()
-    generator = torch.Generator().manual_seed(0)
-    state = {
-        "module.head.mlp.0.weight": torch.randn(7, 6, generator=generator),
-        "module.head.mlp.0.bias": torch.randn(7, generator=generator),
-        "module.head.mlp.2.weight": torch.randn(4, 7, generator=generator),
-        "module.head.mlp.2.bias": torch.randn(4, generator=generator),
-        "module.head.last_layer.weight_v": torch.randn(9, 4, generator=generator),
-        "module.head.last_layer.weight_g": torch.ones(9, 1),
-    }
-    save_file(state, tmp_path / "data" / "head.safetensors")
-    objective = build("dino", tiny_model, bank, head="head.safetensors")
+    with torch.random.fork_rng(devices=[]), pytest.warns(FutureWarning, match="weight_norm"):
+        torch.manual_seed(0)
+        head = PublishedHead(6).double()
+    state = {f"module.head.{name}": tensor for name, tensor in head.state_dict().items()}
+    assert sorted(state)[0] == "module.head.last_layer.weight_g"
+    save_file({"module.backbone.norm.weight": torch.ones(6), **state}, "data/head.safetensors")
+    return head
+
+
+def test_a_released_head_is_applied(tiny_model, bank, batch, published_head):
+    objective = build("dino", tiny_model, bank, code="head", head="head.safetensors")
     features = tiny_model.outputs(batch.raw)["features"].requires_grad_()
     assert objective.report()["head"] == "head.safetensors"
+    with torch.no_grad():
+        torch.testing.assert_close(objective._code(features), published_head(features))
     assert objective._code(features).shape == (6, 9)
-    assert objective._code(features).abs().max() <= 1
     assert torch.autograd.gradcheck(lambda values: objective.loss(values, batch), (features,))
+
+
+def test_learnt_norms_of_prototypes_are_kept(tiny_model, bank, published_head):
+    norms = torch.linspace(0.5, 2, 9, dtype=torch.float64)[:, None]
+    with torch.no_grad():
+        published_head.last_layer.weight_g.copy_(norms)
+    save_file(
+        {f"head.{name}": tensor for name, tensor in published_head.state_dict().items()},
+        "data/head.safetensors",
+    )
+    objective = build("dino", tiny_model, bank, code="head", head="head.safetensors")
+    found = torch.linalg.vector_norm(objective._code.prototypes, dim=1, keepdim=True)
+    torch.testing.assert_close(found, norms)
+
+
+@pytest.mark.parametrize("options", [{"code": "head"}, {"head": "x"}, {"code": "raw", "head": "x"}])
+def test_a_head_and_its_code_are_named_together(tiny_model, bank, options):
+    with pytest.raises(GradbrainError, match="`code: head` names the file of the head"):
+        build("dino", tiny_model, bank, **options)
+
+
+def test_temperatures_follow_the_code_unless_they_are_given():
+    temperatures = {
+        code: DinoOptions(code=code, head="x" if code == "head" else None).temperatures()
+        for code in ("standardised", "raw", "head")
+    }
+    assert temperatures == {"standardised": (1, 0.4), "raw": (1, 0.4), "head": (0.1, 0.04)}
+    assert DinoOptions(student_temperature=2).temperatures() == (2, 0.4)
+
+
+def test_raw_codes_are_the_features_in_units_of_their_spread(tiny_model, bank, batch):
+    objective = build("dino", tiny_model, bank, code="raw")
+    features = tiny_model.outputs(batch.raw)["features"]
+    spread = bank.outputs("features").std(dim=0, correction=0).square().mean().sqrt()
+    torch.testing.assert_close(objective._code(features), features / spread)
+    teacher = objective.targets(batch)
+    expected = -(teacher * (features / spread).log_softmax(-1)).sum(-1)
+    torch.testing.assert_close(objective.loss(features, batch), expected)
+
+
+def test_raw_codes_do_not_depend_on_the_scale_of_a_network_and_need_a_spread(tiny_model, bank):
+    codes = build("dino", tiny_model, bank, code="raw")._code(bank.outputs("features"))
+    bank.built.clear()
+    bank._outputs["features"] = bank.outputs("features") * 50
+    scaled = build("dino", tiny_model, bank, code="raw")
+    torch.testing.assert_close(scaled._code(bank.outputs("features")), codes)
+    bank.built.clear()
+    bank._outputs["features"] = torch.ones(10, 6, dtype=torch.float64)
+    with pytest.raises(ObjectiveError, match="do not differ between calibration images"):
+        build("dino", tiny_model, bank, code="raw")
 
 
 def test_a_missing_or_foreign_head_is_named(tiny_model, bank, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ObjectiveError, match=r"data/none.safetensors does not exist"):
-        build("dino", tiny_model, bank, head="none.safetensors")
+        build("dino", tiny_model, bank, code="head", head="none.safetensors")
     (tmp_path / "data").mkdir()
     save_file({"other": torch.ones(1)}, tmp_path / "data" / "head.safetensors")
     with pytest.raises(ObjectiveError, match=r"holds other; expected mlp.0.weight"):
-        build("dino", tiny_model, bank, head="head.safetensors")
-
-
-def test_views_are_images_that_differ_between_seeds_and_views(batch):
-    options = ViewOptions()
-    first = augmented_view(batch, view=0, seed=0, options=options)
-    assert first.shape == batch.raw.shape
-    assert first.min() >= 0
-    assert first.max() <= 1
-    for view, seed in ((1, 0), (0, 1)):
-        other = augmented_view(batch, view=view, seed=seed, options=options)
-        assert not torch.allclose(first, other)
-
-
-def test_masking_hides_the_asked_share(batch):
-    colour = torch.full((1, 3, 1, 1), -1.0, dtype=torch.float64)
-    options = MaskOptions(grid=8, masked_share=0.75)
-    masked = masked_copy(batch, mask=0, seed=0, options=options, colour=colour)
-    hidden = (masked == -1).all(1)
-    assert (hidden.float().mean((1, 2)) == 0.75).all()
-    assert torch.equal(
-        masked[:, :, :][~hidden[:, None].expand_as(masked)].sort().values,
-        batch.raw[~hidden[:, None].expand_as(masked)].sort().values,
-    )
+        build("dino", tiny_model, bank, code="head", head="head.safetensors")
 
 
 def test_a_silent_feature_does_not_enter(tiny_model, bank):
@@ -313,7 +364,8 @@ def test_a_silent_feature_does_not_enter(tiny_model, bank):
 def test_objectives_that_look_at_the_same_views_pass_them_through_the_network_once(
     tiny_model, bank, batch, monkeypatch
 ):
-    built = [build(name, tiny_model, bank) for name in ("dino", "view_consistency", "contrastive")]
+    names = ("dino", "view_consistency", "contrastive")
+    built = [build(name, tiny_model, bank, views={"n_views": 4}) for name in names]
     alone = [objective.targets(batch.part(slice(None))) for objective in built]
     passes = []
     outputs = VisionModel.outputs
@@ -324,11 +376,8 @@ def test_objectives_that_look_at_the_same_views_pass_them_through_the_network_on
 
     monkeypatch.setattr(VisionModel, "outputs", counted)
     shared = batch.part(slice(None))
-    for objective in built:
-        objective.draw(shared)
-    assert not passes
     together = [objective.targets(shared) for objective in built]
-    assert len(passes) == ViewOptions().n_views
+    assert len(passes) == 4
     for one, other in zip(alone, together, strict=True):
         assert torch.equal(one, other)
 
@@ -338,3 +387,34 @@ def test_views_drawn_of_a_batch_are_not_those_of_a_part_of_it(tiny_model, bank, 
     whole = objective.targets(batch)
     part = objective.targets(batch.part(slice(1, 2)))
     assert torch.allclose(part, whole[1:2], rtol=1e-9, atol=0)
+
+
+def test_cross_entropy_of_scores_and_its_derivative_are_those_of_the_formula():
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randn(5, 7, dtype=torch.float64, generator=generator).requires_grad_()
+    targets = torch.randn(5, 7, dtype=torch.float64, generator=generator).softmax(-1)
+    found = softmax_cross_entropy(scores, targets)
+    torch.testing.assert_close(found, -(targets * scores.log_softmax(-1)).sum(-1))
+    (gradient,) = torch.autograd.grad(found.sum(), scores)
+    torch.testing.assert_close(gradient, scores.softmax(-1) - targets)
+    left_out = torch.cat([scores, torch.full((5, 1), -torch.inf, dtype=torch.float64)], dim=1)
+    none = torch.cat([targets, torch.zeros(5, 1, dtype=torch.float64)], dim=1)
+    torch.testing.assert_close(softmax_cross_entropy(left_out, none), found)
+    (gradient,) = torch.autograd.grad(softmax_cross_entropy(left_out, none).sum(), scores)
+    assert torch.isfinite(gradient).all()
+
+
+@pytest.mark.parametrize("gap", [10.0, 20.0, 40.0, 80.0])
+def test_where_student_and_target_agree_the_gradient_keeps_its_direction(gap):
+    """In float32, q - p is 0 at the top from a gap of 17 on, and 1e-7 of rounding before."""
+    below, aims = [-0.3, 0.5, 1.0], [0.7, -0.2, 0.1]
+    scores = torch.tensor([[gap, *below]], requires_grad=True)
+    targets = torch.tensor([[gap, *aims]], dtype=torch.float64).softmax(-1)
+    loss = softmax_cross_entropy(scores, targets.float())
+    (found,) = torch.autograd.grad(loss.sum(), scores)
+    exact = [math.exp(q - gap) - math.exp(p - gap) for q, p in zip(below, aims, strict=True)]
+    expected = torch.tensor([[-math.fsum(exact), *exact]], dtype=torch.float64)
+    # Divided by its length first: its square is too small for a float.
+    length = expected.norm()
+    found, expected = found.double() / length, expected / length
+    assert torch.nn.functional.cosine_similarity(found, expected) > 1 - 1e-6

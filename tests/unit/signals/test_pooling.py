@@ -13,7 +13,7 @@ from gradbrain.signals.normalisation import unit_length, vector_norm
 from gradbrain.signals.pooling import Layout, layout_of, pooling_function
 from gradbrain.signals.projection import RandomProjection, projection_matrix
 
-TOKENS = Layout("tokens", 2, (2, 3))  # class token, one register, 2 x 3 patches
+TOKENS = Layout("tokens", 2, (2, 3), class_token=True)  # class token, one register, 2 x 3 patches
 MAP = Layout("channels_first", 0, (4, 4))
 
 
@@ -80,14 +80,38 @@ def test_layouts_are_read_off_the_network(tiny_model):
     network.output_fmt = "NHWC"
     assert layout_of(tiny_model, "l", (1, 5, 6, 8)) == Layout("channels_last", 0, (5, 6))
     network.num_prefix_tokens = 5
-    assert layout_of(tiny_model, "l", (1, 21, 8)) == Layout("tokens", 5, (4, 4))
+    assert layout_of(tiny_model, "l", (1, 21, 8)) == Layout("tokens", 5, (4, 4), class_token=True)
     network.patch_embed = nn.Identity()
     network.patch_embed.grid_size = (2, 8)
-    assert layout_of(tiny_model, "l", (1, 21, 8)) == Layout("tokens", 5, (2, 8))
+    assert layout_of(tiny_model, "l", (1, 21, 8)) == Layout("tokens", 5, (2, 8), class_token=True)
     # Before the prefix tokens are put in front.
     assert layout_of(tiny_model, "l", (1, 16, 8)) == Layout("tokens", 0, (2, 8))
     with pytest.raises(LayerError, match=r"'tiny': layer 'l' gives shape \(1, 12, 8\)"):
         layout_of(tiny_model, "l", (1, 12, 8))
+
+
+@pytest.mark.parametrize("declared", [{"has_class_token": False}, {"cls_token": None}])
+def test_a_register_is_no_class_token(declared, tiny_model):
+    network = tiny_model.module
+    network.num_prefix_tokens = 1
+    for name, value in declared.items():
+        setattr(network, name, value)
+    layout = layout_of(tiny_model, "l", (1, 17, 8))
+    assert layout == Layout("tokens", 1, (4, 4), class_token=False)
+    with pytest.raises(LayerError, match="has no class token"):
+        pooling_function(Pooling(kind="cls_mean"), layout, "l")
+
+
+@pytest.mark.parametrize("kind", ["cls", "mean", "cls_mean", "grid"])
+@pytest.mark.parametrize("layout", [TOKENS, MAP, Layout("tokens", 1, (2, 2)),
+                                    Layout("vector", 0, (1, 1))])  # fmt: skip
+def test_the_plan_accepts_what_the_extraction_can_pool(kind, layout):
+    pooling = Pooling(kind=kind)
+    if pooling.accepts(layout.word):
+        pooling_function(pooling, layout, "layer")
+    else:
+        with pytest.raises(LayerError):
+            pooling_function(pooling, layout, "layer")
 
 
 def test_the_projection_depends_on_seed_and_width_alone():

@@ -19,6 +19,7 @@ import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import product
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar, Literal
@@ -152,6 +153,10 @@ class WeightsOptions(PluginOptions):
 
     def optional_files(self, entry: ModelEntry) -> tuple[str, ...]:
         """Files below ``data/`` that are taken where they lie there."""
+        return ()
+
+    def missing_packages(self, entry: ModelEntry) -> tuple[str, ...]:
+        """What keeps installed packages from giving the weights, one sentence each."""
         return ()
 
 
@@ -466,6 +471,45 @@ def signal_randomness(signal: SignalEntry, plugins: Plugins) -> dict[str, Random
     for use in signal_uses(signal, plugins, where=f"signal {signal.name!r}"):
         found |= use.randomness
     return found
+
+
+def check_controls(signal_set: SignalSet, plugins: Plugins, *, where: str) -> None:
+    """Refuse a control that uses the objective of what it controls with other options.
+
+    A shuffled cotangent that sees fewer views than its signal, or draws them in another way, is
+    noisier or steadier than it, and what is compared is no longer content alone.
+
+    Parameters
+    ----------
+    signal_set
+        Signals and controls.
+    plugins
+        Where rules and objectives are looked up.
+    where
+        File and name of the set.
+
+    Raises
+    ------
+    GradbrainError
+        Both entries, and the options of each.
+    """
+    uses = {
+        signal.name: signal_uses(signal, plugins, where=f"{where}: signal {signal.name!r}")
+        for signal in signal_set.signals
+    }
+    for control, signal in product(signal_set.signals, signal_set.signals):
+        if not control.controls(signal):
+            continue
+        own = {use.plugin: use.options for use in uses[signal.name]}
+        for used in (inner for use in uses[control.name] for inner in use.inner):
+            options = own.get(used.plugin, used.options)
+            if options.model_dump() != used.options.model_dump():
+                raise GradbrainError(
+                    f"{where}: the control {control.name!r} uses {NAMES[used.plugin.kind]} "
+                    f"{used.plugin.name!r} with {used.options.model_dump_json(exclude_unset=True)}"
+                    f", and {signal.name!r}, which it controls, with "
+                    f"{options.model_dump_json(exclude_unset=True)}; give both the same options"
+                )
 
 
 def signal_plugins(signal: SignalEntry, plugins: Plugins) -> tuple[Plugin, ...]:

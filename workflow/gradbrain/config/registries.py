@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import ValidationError
@@ -16,6 +16,7 @@ from gradbrain.config.faults import describe
 from gradbrain.config.plugins import LIBRARY_PLUGINS, Plugins
 from gradbrain.config.schema import (
     DatasetEntry,
+    LayerLayout,
     Modality,
     ModelEntry,
     SignalEntry,
@@ -26,17 +27,39 @@ from gradbrain.config.suggestions import choose
 from gradbrain.vocabulary.roles import ACTIVATION, CONTROL
 
 Entry = TypeVar("Entry", bound=StrictModel)
+LAYOUTS: tuple[LayerLayout, ...] = get_args(LayerLayout)
 Kind = Literal["model", "data set", "modality", "signal", "signal set"]
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One row of ``layers.csv``: a named module output and where it stands in its model."""
+    """One row of ``layers.csv``: a named module output and where it stands in its model.
+
+    Its layout is that of the architecture as it is by default; None where the table does not say,
+    as tables that were written by hand need not.
+    """
 
     architecture: str
     name: str
     index: int
     depth: float
+    layout: LayerLayout | None = field(default=None, compare=False)
+
+    def layout_in(self, entry: ModelEntry) -> LayerLayout | None:
+        """Its layout in the network of an entry, whose kwargs may add or remove the class token."""
+        class_token = entry.kwargs.get("class_token")
+        if class_token is None or self.layout not in ("class_and_patches", "patches"):
+            return self.layout
+        return "class_and_patches" if class_token else "patches"
+
+
+def _layout(word: str | None) -> LayerLayout | None:
+    if not word:
+        return None
+    for known in LAYOUTS:
+        if word == known:
+            return known
+    raise ValueError(f"layout {word!r}")
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -127,11 +150,13 @@ class Registries:
                             row["layer"],
                             int(row["layer_index"]),
                             float(row["depth"]),
+                            _layout(row.get("layout")),
                         )
                     except (KeyError, TypeError, ValueError) as error:
                         raise GradbrainError(
                             f"{path}, line {number}: expected the columns architecture, layer, "
-                            f"layer_index (integer) and depth (0 to 1): {error!r}"
+                            "layer_index (integer) and depth (0 to 1), and if you like layout "
+                            f"({', '.join(LAYOUTS)}): {error!r}"
                         ) from None
                     found = known.setdefault((layer.architecture, layer.name), (path, layer))
                     if found == (path, layer) and layer not in layers.get(layer.architecture, []):

@@ -166,6 +166,11 @@ class SignalEntry(StrictModel):
         )
 
 
+#: What a layer gives for one image: a class token before patches, patches alone (registers aside),
+#: a map of positions, one vector, or something else, which cannot be pooled.
+LayerLayout = Literal["class_and_patches", "patches", "map", "vector", "other"]
+
+
 class Pooling(StrictModel):
     """How tokens or spatial maps become one row of features per image."""
 
@@ -173,6 +178,12 @@ class Pooling(StrictModel):
         "mean", description="Class token, mean over patches, both, or a grid of means."
     )
     size: int = Field(1, ge=1, description="Edge g of the g x g grid.")
+
+    def accepts(self, layout: LayerLayout) -> bool:
+        """Whether a layer with this layout can be pooled so."""
+        if self.kind in ("cls", "cls_mean"):
+            return layout == "class_and_patches"
+        return layout != "other"
 
 
 class Projection(StrictModel):

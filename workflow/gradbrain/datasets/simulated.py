@@ -1,16 +1,21 @@
 """Adapter ``simulated``: brains whose responses are planted from the features of a network.
 
-Two worlds with a known answer test the whole study. In ``feedforward`` regions and latencies
-follow the activations of the planting model's layers; in ``backprop`` the learning signal of the
-same layers is added: in the same region, or along time late, last layer first. Positions are
-real (fsaverage5 vertices, a sensor layout), readouts are random and each subject's own. Nothing
-of what was planted enters the response store: the study must find it out.
+Three worlds with a known answer test the whole study. In ``feedforward`` regions and latencies
+follow the activations of the planting model's layers. In ``backprop`` the learning signal of the
+same layers is added as backpropagation would have it: in the same regions, and along time late,
+last layer first. In ``paper_pattern`` it is added as Raugel et al. 2026 (arXiv:2605.28693,
+abstract) describe the brain: late and in higher regions, but in neither the order nor the places
+of backpropagation. Each world is a preset of the options of its learning signal.
+
+How much is planted is calibrated before anything is fitted: ``explainable_variance`` is the share
+of signal in the averaged responses, ``learning_share`` that of the learning signal in the signal.
+Positions are real (fsaverage5 vertices, a sensor layout), readouts are random and each subject's
+own. Nothing of what was planted enters the response store: the study must find it out.
 """
 
 from __future__ import annotations
 
 import hashlib
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,27 +51,87 @@ from gradbrain.vocabulary.artefacts import SIGNALS
 from gradbrain.vocabulary.roles import ACTIVATION, ROI, TIME
 
 IMAGE_OPTIONS = ("images",)
+# Share of signal in averaged responses where the options name none.
+EXPLAINABLE_VARIANCE = {ROI: 0.3, TIME: 0.1}
+HIGHER_AREAS = tuple(area for area in AREA_POSITIONS if area not in EARLY_AREAS)
+
+Order = Literal["forward", "reversed"]
+
+
+@dataclass(frozen=True)
+class Learning:
+    """Where and when a learning signal is planted.
+
+    Attributes
+    ----------
+    latency
+        Order of the layers in time, all later than the last activation: `reversed` is last layer
+        first, `forward` first layer first.
+    place
+        Order of the layers along the regions: `forward` as the activations', `reversed` against it.
+    regions
+        Regions that hold it.
+    """
+
+    latency: Order
+    place: Order
+    regions: tuple[str, ...]
+
+
+#: The worlds: what each plants of a learning signal, unless the options say otherwise.
+WORLDS: dict[str, Learning | None] = {
+    "feedforward": None,
+    "backprop": Learning("reversed", "forward", tuple(AREA_POSITIONS)),
+    "paper_pattern": Learning("forward", "reversed", HIGHER_AREAS),
+}
 
 
 class Options(PluginOptions):
     """Options of a simulated brain."""
 
-    world: Literal["feedforward", "backprop"]
+    world: Literal["feedforward", "backprop", "paper_pattern"] = Field(
+        description="Preset of what is planted of the learning signal: none; as backpropagation "
+        "has it (learning_latency: reversed, learning_place: forward, all regions); or late and "
+        "high, but otherwise (forward, reversed, all regions but V1 to V3).",
+    )
     planting_model: Name = Field(description="Entry of models.yaml whose features are planted.")
     planting_signal_set: Name = Field(description="Entry of signals.yaml that holds the signals.")
     planting_layers: tuple[str, ...] = Field(
         min_length=2, description="Layers planted, from the input to the output."
     )
     learning_signal: str | None = Field(
-        None, description="Learning signal that the world `backprop` plants as well."
+        None, description="Learning signal of the set; every world but `feedforward` plants one."
     )
-    learning_gain: float = Field(
-        1.5, gt=0, description="Standard deviation of the learning signal / of the activation."
+    learning_latency: Order | None = Field(
+        None,
+        description="Order of the layers' learning signals in time, all after the last activation: "
+        "`reversed`, last layer first, or `forward`; none: the world's.",
+    )
+    learning_place: Order | None = Field(
+        None,
+        description="Layers along the regions that hold learning signals: `forward` from the first "
+        "to the last as those of activations, or `reversed`; none: the world's.",
+    )
+    learning_regions: tuple[str, ...] | None = Field(
+        None, min_length=1, description="Regions that hold learning signals; none: the world's."
+    )
+    explainable_variance: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Share of signal in the variance over images of averaged responses: of every "
+        "target along regions; along time, at the sample with the strongest signal, of the "
+        "variance summed over sensors. None: .3 along regions, .1 along time.",
+    )
+    learning_share: float = Field(
+        0.2,
+        gt=0,
+        lt=1,
+        description="Variance of the learning signal / variance of the signal: of the sum of both "
+        "parts of a target along regions; along time, at the peak of a layer's learning signal / "
+        "at that of an activation. What activations share with it counts as the learning signal's.",
     )
     n_repeats: int = Field(3, ge=2, description="Presentations of each image.")
-    noise_sd: float = Field(
-        1.2, gt=0, description="Noise of one presentation / sd of the planted activation."
-    )
     seed: int = Field(0, ge=0)
     images: PhotographOptions = Field(PhotographOptions(), description="The crops that are shown.")
     # Along regions.
@@ -93,9 +158,16 @@ class Options(PluginOptions):
 
     @model_validator(mode="after")
     def _consistent(self) -> Options:
-        if (self.world == "backprop") != (self.learning_signal is not None):
+        learns = WORLDS[self.world] is not None
+        if learns != (self.learning_signal is not None):
             raise ValueError(
-                "learning_signal: name one for the world `backprop`, none for `feedforward`"
+                "learning_signal: name one for the worlds that plant it, none for `feedforward`"
+            )
+        own = (self.learning_latency, self.learning_place, self.learning_regions)
+        if not learns and any(value is not None for value in own):
+            raise ValueError(
+                "learning_latency, learning_place, learning_regions: the world `feedforward` has "
+                "no learning signal; leave them out, or name another world"
             )
         if len(set(self.planting_layers)) != len(self.planting_layers):
             raise ValueError("planting_layers: name each layer once")
@@ -104,6 +176,12 @@ class Options(PluginOptions):
             raise ValueError(f"regions: {unknown} unknown; known: {', '.join(AREA_POSITIONS)}")
         if REFERENCE_AREA not in self.regions:
             raise ValueError(f"regions: {REFERENCE_AREA} must be among them; distances start there")
+        lacking = set(self.learning_regions or ()) - set(self.regions)
+        if lacking:
+            raise ValueError(
+                f"learning_regions: {sorted(lacking)} are not among regions: "
+                f"{', '.join(self.regions)}"
+            )
         if not self.tmin < 0 < self.tmax:
             raise ValueError(f"tmin ({self.tmin}) and tmax ({self.tmax}) must enclose the onset, 0")
         return self
@@ -138,17 +216,40 @@ def space(entry: DatasetEntry, options: Options) -> str:
     return "fsaverage5" if entry.axis == ROI else "sensors"
 
 
-def provenance(entry: DatasetEntry, options: Options) -> dict[str, Any]:
-    """Return what was planted: for the file beside the store, which no rule reads."""
+def provenance(
+    entry: DatasetEntry,
+    options: Options,
+    subject: str,
+    stimuli: pd.DataFrame,
+    features: Sequence[Path],
+) -> dict[str, Any]:
+    """Return what was planted: for the file beside the store, which no rule reads.
+
+    `shares` holds `explainable_variance`; `learning_share`, which counts as the learning signal's
+    what activations share with it; and `beyond_activations`, the share of the learning signal's
+    variance that a ridge on all planted activations does not predict in photographs that it was
+    not fitted to. With a few hundred images that is an upper bound: a larger fit predicts more.
+    """
     truth: dict[str, Any] = {"options": options.model_dump(mode="json")}
+    learning = learning_of(options)
     if entry.axis == ROI:
         truth["layer_of_region"] = layer_of_region(options)
     else:
-        forward, backward = latencies(options)
+        forward, late = latencies(options)
         truth["activation_latency_s"] = dict(zip(options.planting_layers, forward, strict=True))
-        if options.world == "backprop":
-            truth["learning_latency_s"] = dict(zip(options.planting_layers, backward, strict=True))
-    return {"planted": truth}
+    if learning is not None and entry.axis == ROI:
+        truth["learning_layer_of_region"] = learning_layer_of_region(options, learning)
+    elif learning is not None:
+        truth["learning_latency_s"] = dict(zip(options.planting_layers, late, strict=True))
+    shares: dict[str, Any] = {"explainable_variance": explainable_variance(entry, options)}
+    if learning is not None:
+        planted = read_planted(entry, options, stimuli, features)
+        beyond = beyond_activations(planted, stimuli, _generator(options, entry, subject, "probe"))
+        shares["learning_share"] = options.learning_share
+        shares["beyond_activations"] = dict(
+            zip(options.planting_layers, beyond.round(4).tolist(), strict=True)
+        )
+    return {"planted": truth | {"shares": shares}}
 
 
 def responses(
@@ -173,35 +274,70 @@ def responses(
         A feature store is missing, superfluous, of other images, or lacks a planted signal.
     """
     planted = read_planted(entry, options, stimuli, features)
-    rng = np.random.default_rng(_seed(options.seed, entry.name, subject))
     if entry.axis == ROI:
-        return _along_regions(entry, options, subject, stimuli, planted, rng)
+        return _along_regions(entry, options, subject, stimuli, planted)
     if entry.axis == TIME:
-        return _along_time(entry, options, subject, stimuli, planted, rng)
+        return _along_time(entry, options, subject, stimuli, planted)
     raise DatasetError(_no_responses(entry))
+
+
+def learning_of(options: Options) -> Learning | None:
+    """Where and when the learning signal is planted: as the world has it, or the options."""
+    preset = WORLDS[options.world]
+    if preset is None:
+        return None
+    regions = options.learning_regions or preset.regions
+    return Learning(
+        options.learning_latency or preset.latency,
+        options.learning_place or preset.place,
+        tuple(region for region in options.regions if region in regions),
+    )
+
+
+def explainable_variance(entry: DatasetEntry, options: Options) -> float:
+    """Share of signal in the variance of averaged responses."""
+    if options.explainable_variance is not None:
+        return options.explainable_variance
+    return EXPLAINABLE_VARIANCE[str(entry.axis)]
 
 
 def layer_of_region(options: Options) -> dict[str, str]:
     """Assign layers to regions: evenly, from the first to the last of both."""
-    positions = np.linspace(0, len(options.planting_layers) - 1, len(options.regions))
+    return _spread(options.planting_layers, options.regions)
+
+
+def learning_layer_of_region(options: Options, learning: Learning) -> dict[str, str]:
+    """Assign layers to the regions that hold their learning signals.
+
+    In the order of activations each region holds the layer whose activation it follows; reversed,
+    layers are spread evenly from the last to the first.
+    """
+    if learning.place == "reversed":
+        return _spread(options.planting_layers[::-1], learning.regions)
+    own = layer_of_region(options)
+    return {region: own[region] for region in learning.regions}
+
+
+def _spread(layers: Sequence[str], regions: Sequence[str]) -> dict[str, str]:
+    positions = np.linspace(0, len(layers) - 1, len(regions))
     # Halves are rounded up, not to even, so that the steps are as even as they can be.
     indices = np.floor(positions + 0.5).astype(int)
-    return {
-        region: options.planting_layers[index]
-        for region, index in zip(options.regions, indices, strict=True)
-    }
+    return {region: layers[index] for region, index in zip(regions, indices, strict=True)}
 
 
 def latencies(options: Options) -> tuple[list[float], list[float]]:
     """Peak latencies, in s, of each layer's activation and of its learning signal.
 
-    Activations rise with depth. Learning signals begin `feedback_delay` after the last activation
-    and fall with depth: the last layer comes first.
+    Activations rise with depth. Learning signals begin `feedback_delay` after the last activation,
+    and follow each other by the same delay: last layer first, or first layer first. A world without
+    them has those of `reversed`, which nothing uses.
     """
     depth = np.arange(len(options.planting_layers))
     forward = options.first_peak + options.layer_delay * depth
-    backward = forward[-1] + options.feedback_delay + options.layer_delay * depth[::-1]
-    return forward.round(6).tolist(), backward.round(6).tolist()
+    learning = learning_of(options)
+    order = depth if learning is not None and learning.latency == "forward" else depth[::-1]
+    late = forward[-1] + options.feedback_delay + options.layer_delay * order
+    return forward.round(6).tolist(), late.round(6).tolist()
 
 
 def sample_times(options: Options) -> np.ndarray:
@@ -246,11 +382,45 @@ class Planted:
     activations
         Of every world.
     learning
-        The learning signal of the world `backprop`; None in the other.
+        The learning signal; None in the world `feedforward`.
     """
 
     activations: list[np.ndarray]
     learning: list[np.ndarray] | None
+
+
+def beyond_activations(
+    planted: Planted, stimuli: pd.DataFrame, rng: np.random.Generator, *, n_channels: int = 20
+) -> np.ndarray:
+    """Share of each layer's learning signal that the activations of all layers do not predict.
+
+    Channels are read out of the learning signal as responses are, and predicted by ridge regression
+    (scikit-learn's, its penalty by generalised cross-validation for each channel) from all planted
+    activations, in folds that split no group of images.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_layers,)
+        1 − R² of held-out images, the mean over channels; in [0, 1].
+    """
+    from sklearn.linear_model import RidgeCV
+    from sklearn.model_selection import GroupKFold, cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    assert planted.learning is not None
+    design = np.concatenate(planted.activations, axis=1).astype(np.float64)
+    channels = np.concatenate(
+        [readout(values, n_channels, rng) for values in planted.learning], axis=1
+    )
+    ridge = RidgeCV(alphas=np.logspace(0, 8, 17), alpha_per_target=True)
+    groups = stimuli["group"].to_numpy()
+    folds = GroupKFold(min(5, len(set(groups))))
+    predicted = cross_val_predict(
+        make_pipeline(StandardScaler(), ridge), design, channels, groups=groups, cv=folds
+    )
+    left = np.clip(((channels - predicted) ** 2).mean(axis=0), 0, 1)
+    return left.reshape(len(planted.learning), n_channels).mean(axis=1)
 
 
 def read_planted(
@@ -330,22 +500,18 @@ def _along_regions(
     subject: str,
     stimuli: pd.DataFrame,
     planted: Planted,
-    rng: np.random.Generator,
 ) -> xr.Dataset:
     targets = area_vertices(options.regions, per_hemisphere=options.vertices_per_region)
-    truth = np.zeros((len(stimuli), len(targets)))
-    for region, layer in layer_of_region(options).items():
-        index = options.planting_layers.index(layer)
-        own = np.flatnonzero(targets["roi"] == region)
-        truth[:, own] = readout(planted.activations[index], len(own), rng)
-        if planted.learning is not None:
-            learning = readout(planted.learning[index], len(own), rng)
-            truth[:, own] += options.learning_gain * learning
-    average, ceiling = _measure(truth, options, rng)
+    rng = _generator(options, entry, subject, "readouts")
+    signal = region_signal(options, planted, targets["roi"].to_numpy(), rng)
+    share = explainable_variance(entry, options)
+    average, ceiling = _measure(
+        signal, share, options, _generator(options, entry, subject, "noise")
+    )
     attrs = describe(
         entry,
         subject,
-        units="standard deviations of the planted activation",
+        units="standard deviations of the signal",
         space="fsaverage5",
         preprocessing=f"simulated; {options.n_repeats} noisy presentations averaged",
         roi_order=options.regions,
@@ -362,44 +528,63 @@ def _along_regions(
     )
 
 
+def region_signal(
+    options: Options, planted: Planted, roi: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Signal of every target: its region's activation, and the learning signal where it is held.
+
+    Parameters
+    ----------
+    roi : ndarray of str, shape (n_targets,)
+        Region of each target.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_images, n_targets)
+        Variance 1 over images.
+    """
+    learning = learning_of(options)
+    held = {} if learning is None else learning_layer_of_region(options, learning)
+    signal = np.zeros((len(planted.activations[0]), len(roi)))
+    for region, layer in layer_of_region(options).items():
+        own = np.flatnonzero(roi == region)
+        index = options.planting_layers.index(layer)
+        part = readout(planted.activations[index], len(own), rng)
+        if region in held and planted.learning is not None:
+            index = options.planting_layers.index(held[region])
+            learnt = readout(planted.learning[index], len(own), rng)
+            part = np.sqrt(1 - options.learning_share) * part
+            part += np.sqrt(options.learning_share) * learnt
+        signal[:, own] = part / part.std(axis=0)
+    return signal
+
+
 def _along_time(
     entry: DatasetEntry,
     options: Options,
     subject: str,
     stimuli: pd.DataFrame,
     planted: Planted,
-    rng: np.random.Generator,
 ) -> xr.Dataset:
     sensors = sensor_layout(options.layout, n_sensors=options.n_sensors)
     positions = sensors[["sensor_x", "sensor_y"]].to_numpy()
-    time = sample_times(options)
-    forward, backward = latencies(options)
-    courses = [(planted.activations, forward, 1.0)]
-    if planted.learning is not None:
-        courses.append((planted.learning, backward, options.learning_gain))
-    truth = np.zeros((len(stimuli), len(time), len(sensors)))
-    for (signals, peaks, gain), index in itertools.product(
-        courses, range(len(options.planting_layers))
-    ):
-        sources = readout(signals[index], options.sources_per_layer, rng)
-        patterns = smooth_patterns(
-            positions, options.sources_per_layer, length=options.pattern_length, rng=rng
-        )
-        course = np.exp(-((time - peaks[index]) ** 2) / (2 * options.peak_width**2))
-        course[time < 0] = 0
-        truth += gain * course[None, :, None] * (sources @ patterns)[:, None, :]
-    average, ceiling = _measure(truth, options, rng)
+    rng = _generator(options, entry, subject, "readouts")
+    signal = time_signal(options, planted, positions, rng)
+    share = explainable_variance(entry, options)
+    average, ceiling = _measure(
+        signal, share, options, _generator(options, entry, subject, "noise")
+    )
     attrs = describe(
         entry,
         subject,
-        units="standard deviations of the planted activation at its peak",
+        units="standard deviations of an activation at its peak",
         space="sensors",
         preprocessing=f"simulated; {options.n_repeats} noisy presentations averaged",
     )
     return sensor_responses(
         average,
         sensors,
-        time=time,
+        time=sample_times(options),
         stimuli=stimuli,
         n_repeats=options.n_repeats,
         noise_ceiling=ceiling,
@@ -407,12 +592,69 @@ def _along_time(
     )
 
 
+def time_signal(
+    options: Options, planted: Planted, positions: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Signal of every sensor over time: a bump per layer's activation and per learning signal.
+
+    Parameters
+    ----------
+    positions : ndarray, shape (n_sensors, 2)
+        Of the sensors; the layout's radius is 1.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_images, n_times, n_sensors)
+        At its peak an activation has variance 1 over images, on average over sensors, and a
+        learning signal `learning_share`.
+    """
+    time = sample_times(options)
+    forward, late = latencies(options)
+    bumps = [(values, peak, 1.0) for values, peak in zip(planted.activations, forward, strict=True)]
+    if planted.learning is not None:
+        bumps += [
+            (values, peak, options.learning_share)
+            for values, peak in zip(planted.learning, late, strict=True)
+        ]
+    signal = np.zeros((len(planted.activations[0]), len(time), len(positions)))
+    for values, peak, variance in bumps:
+        sources = readout(values, options.sources_per_layer, rng)
+        patterns = smooth_patterns(
+            positions, options.sources_per_layer, length=options.pattern_length, rng=rng
+        )
+        field = sources @ patterns
+        field *= np.sqrt(variance / field.var(axis=0).mean())
+        course = np.exp(-((time - peak) ** 2) / (2 * options.peak_width**2))
+        course[time < 0] = 0
+        signal += course[None, :, None] * field[:, None, :]
+    return signal
+
+
 def _measure(
-    truth: np.ndarray, options: Options, rng: np.random.Generator
+    signal: np.ndarray, share: float, options: Options, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Add noise to each presentation; return the average and its ceiling, seen from the repeats."""
-    noise = rng.standard_normal((options.n_repeats, *truth.shape), dtype=np.float32)
-    return average_repeats(truth + options.noise_sd * noise)
+    """Add noise to each presentation; return the average and its ceiling, seen from the repeats.
+
+    The noise has one variance everywhere. Averaged, it leaves the signal, where that is strongest,
+    a certain share of the variance.
+
+    Parameters
+    ----------
+    signal : ndarray, shape (n_images, n_targets) or (n_images, n_times, n_sensors)
+    share
+        Of the signal in the variance of the average, in (0, 1).
+    """
+    strongest = signal.var(axis=0).mean(axis=-1).max()
+    noise_sd = np.sqrt(options.n_repeats * strongest * (1 - share) / share)
+    noise = rng.standard_normal((options.n_repeats, *signal.shape), dtype=np.float32)
+    return average_repeats(signal + noise_sd * noise)
+
+
+def _generator(
+    options: Options, entry: DatasetEntry, subject: str, purpose: str
+) -> np.random.Generator:
+    """Make a source of randomness of one subject for one purpose."""
+    return np.random.default_rng(_seed(options.seed, entry.name, subject, purpose))
 
 
 def _seed(*parts: int | str) -> int:

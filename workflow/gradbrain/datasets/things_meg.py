@@ -383,7 +383,13 @@ def onset_source(entry: DatasetEntry, options: Options) -> str:
     return {"events": "events.tsv", "trigger": options.raw.trigger_channel}[options.onset]
 
 
-def provenance(entry: DatasetEntry, options: Options) -> dict[str, Any]:
+def provenance(
+    entry: DatasetEntry,
+    options: Options,
+    subject: str,
+    stimuli: pd.DataFrame,
+    features: Sequence[Path],
+) -> dict[str, Any]:
     """Return how trials were cut: for the file beside the store, which no rule reads."""
     return {"onset_source": onset_source(entry, options), "source": options.source}
 

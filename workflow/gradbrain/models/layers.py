@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import pandas as pd
 import torch
@@ -10,8 +12,11 @@ from torch import nn
 
 from gradbrain.models import owlvit, timm_compat
 from gradbrain.models.errors import LayerError, ModelError
+from gradbrain.models.layout import find_layout
 
-COLUMNS = ["architecture", "layer", "layer_index", "depth"]
+log = logging.getLogger(__name__)
+
+COLUMNS = ["architecture", "layer", "layer_index", "depth", "layout"]
 
 
 def _names_of(module: nn.Module, prefix: str) -> list[str]:
@@ -63,15 +68,63 @@ def block_names(module: nn.Module) -> list[str]:
     )
 
 
-def _layer_names(architecture: str) -> list[str]:
+def layer_layouts(module: Any, names: Sequence[str], size: tuple[int, ...]) -> dict[str, str]:
+    """Find out how layers lay out their outputs, in one forward pass of one image.
+
+    Parameters
+    ----------
+    module
+        Network with timm's ``forward_features``; may lie on the meta device, where nothing is
+        computed.
+    names
+        Layers.
+    size
+        Channels, rows and columns of the image.
+
+    Returns
+    -------
+    dict
+        Layer -> ``class_and_patches``, ``patches``, ``map``, ``vector``, or ``other`` where it
+        gives something else or nothing.
+    """
+    layouts = dict.fromkeys(names, "other")
+
+    def keep(name: str, output: Any) -> None:
+        found = (
+            find_layout(module, tuple(output.shape)) if isinstance(output, torch.Tensor) else None
+        )
+        layouts[name] = found.word if found else "other"
+
+    modules = dict(module.named_modules())
+    handles = [
+        modules[name].register_forward_hook(lambda _, __, output, name=name: keep(name, output))
+        for name in names
+    ]
+    try:
+        with torch.no_grad():
+            module.forward_features(torch.zeros(1, *size))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return layouts
+
+
+def _layers_of(architecture: str) -> dict[str, str]:
+    """Layers of an architecture and their layouts, empty where these cannot be found."""
     if architecture in owlvit.ARCHITECTURES:
         # Known from the settings alone, so that transformers need not be there.
-        return owlvit.block_names(architecture)
+        return dict.fromkeys(owlvit.block_names(architecture), "class_and_patches")
     timm = timm_compat.import_timm()
     if not timm.is_model(architecture):
         raise ModelError(f"timm {timm.__version__} has no architecture {architecture!r}")
     with torch.device("meta"):
-        return block_names(timm.create_model(architecture))
+        module = timm.create_model(architecture).eval()
+        names = block_names(module)
+        try:
+            return layer_layouts(module, names, module.default_cfg["input_size"])
+        except Exception as error:  # of a network that computes with values while it runs
+            log.warning("%s: the layouts of its layers were not found (%s)", architecture, error)
+            return dict.fromkeys(names, "")
 
 
 def list_layers(architecture: str) -> pd.DataFrame:
@@ -85,15 +138,17 @@ def list_layers(architecture: str) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Columns ``architecture``, ``layer``, ``layer_index`` (from 0) and ``depth``, the relative
-        depth (layer_index + 1) / number of layers, in (0, 1].
+        Columns ``architecture``, ``layer``, ``layer_index`` (from 0), ``depth``, the relative
+        depth (layer_index + 1) / number of layers, in (0, 1], and ``layout``, so that a pooling
+        which a layer has no tokens for is refused before any job.
 
     Raises
     ------
     ModelError
         There is no such architecture.
     """
-    names = _layer_names(architecture)
+    found = _layers_of(architecture)
+    names = list(found)
     indices = range(len(names))
     return pd.DataFrame(
         {
@@ -101,6 +156,7 @@ def list_layers(architecture: str) -> pd.DataFrame:
             "layer": names,
             "layer_index": indices,
             "depth": [round((index + 1) / len(names), 6) for index in indices],
+            "layout": list(found.values()),
         },
         columns=COLUMNS,
     )

@@ -31,8 +31,8 @@ class ImageBatch:
     captions
         One caption per image, None where none is given.
     views
-        What was drawn of the images or computed from that already, so that objectives which
-        look at the same augmented views share them; filled by `gradbrain.objectives.views`.
+        Features of augmented views that were computed already, so that objectives which look at
+        the same views share them; filled by `gradbrain.objectives.views`.
     """
 
     image_ids: tuple[str, ...]
@@ -96,9 +96,6 @@ class BaseObjective(ABC):
 
     def prepare(self) -> None:  # noqa: B027
         """Fit or draw, once, what all images share."""
-
-    def draw(self, batch: ImageBatch) -> None:  # noqa: B027
-        """Draw augmented views ahead of time, while the network computes on other images."""
 
     def targets(self, batch: ImageBatch) -> torch.Tensor:
         """Compute what the objective compares the output with, e.g. a teacher's code.

@@ -24,8 +24,9 @@ from torch.nn import functional
 
 from gradbrain.config.plugins import PluginOptions, Randomness, Requirement
 from gradbrain.objectives.base import BaseObjective, ImageBatch
+from gradbrain.objectives.softmax_cross_entropy import softmax_cross_entropy
 from gradbrain.objectives.standardise import fit_standardisation
-from gradbrain.objectives.views import ViewOptions, draw_views, view_features
+from gradbrain.objectives.views import ViewOptions, view_features
 
 
 class Options(PluginOptions):
@@ -35,7 +36,7 @@ class Options(PluginOptions):
     randomness: ClassVar[Mapping[str, Randomness]] = {"views": "monte_carlo"}
 
     temperature: float = Field(0.2, gt=0, description="MoCo v2's.")
-    views: ViewOptions = ViewOptions(n_views=1)
+    views: ViewOptions = ViewOptions()
 
     def extra_forward_passes(self) -> float:
         """Return one for each view."""
@@ -60,11 +61,7 @@ class Objective(BaseObjective):
         views = view_features(
             self.model, batch, seed=self.seed_of("views"), options=self.options.views
         )
-        return torch.stack([self._code(features) for features in views], dim=1)
-
-    def draw(self, batch: ImageBatch) -> None:
-        """Draw the views."""
-        draw_views(batch, seed=self.seed_of("views"), options=self.options.views)
+        return self._code(views)
 
     def evaluate(
         self, output: torch.Tensor, batch: ImageBatch, targets: torch.Tensor
@@ -75,7 +72,9 @@ class Objective(BaseObjective):
         negatives = code @ self._bank.T / self.options.temperature
         spread = negatives[:, None].expand(-1, positive.shape[1], -1)
         compared = torch.cat([positive[..., None], spread], dim=2)
-        return (compared.logsumexp(2) - positive).mean(1)
+        own = torch.zeros_like(compared)
+        own[..., 0] = 1
+        return softmax_cross_entropy(compared, own).mean(1)
 
     def report(self) -> dict[str, Any]:
         """Size of the bank and features without spread over it."""

@@ -23,6 +23,7 @@ from torch.nn import functional
 from gradbrain.config.plugins import PluginOptions, Requirement
 from gradbrain.models.build import OutputName
 from gradbrain.objectives.base import BaseObjective, ImageBatch
+from gradbrain.objectives.softmax_cross_entropy import softmax_cross_entropy
 
 
 class Options(PluginOptions):
@@ -56,4 +57,5 @@ class Objective(BaseObjective):
     ) -> torch.Tensor:
         """Cross-entropy in nats, (B,)."""
         classes = self._classes(output, batch.labels)
-        return functional.cross_entropy(output, classes, reduction="none")
+        targets = functional.one_hot(classes, output.shape[-1]).to(output.dtype)
+        return softmax_cross_entropy(output, targets)

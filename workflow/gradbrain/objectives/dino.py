@@ -1,40 +1,57 @@
-r"""Self-distillation between views (DINO), by default without its projection head.
+r"""Self-distillation between views (DINO), with a choice of the code that is compared.
 
 .. math::
     L(x) = -\frac{1}{V} \sum_{v} \sum_k P^t_{v,k} \log P^s_k, \quad
     P^s = \mathrm{softmax}(z(x) / \tau_s), \quad
     P^t_v = \mathrm{softmax}((z(x_v) - c) / \tau_t)
 
+The code :math:`z` of an image is one of
+
+- ``standardised``: each pooled feature less its mean over calibration images and over its spread
+  there, so that every feature is a prototype of equal weight;
+- ``raw``: the pooled features as they are, over one number, the root mean square of their spreads
+  over calibration images, so that the temperatures mean the same in every network. Features that
+  are larger or vary more weigh more, as they do in the network;
+- ``head``: what the projection head that was released with the weights makes of the features.
+
+:math:`c` is the mean code of the views of calibration images.
+
 Source: Caron et al. 2021, "Emerging Properties in Self-Supervised Vision Transformers"
 (arXiv:2104.14294), equations 1–4: cross-entropy between a sharpened, centred teacher and the
 student. Three choices are this project's own. The student sees the stimulus itself, so that the
 gradient belongs to the stored activation. The teacher is the same network (no moving average),
-shown seeded augmented views of the image, without gradient. Unless a released head is named,
-:math:`z` is the pooled feature vector standardised by mean and spread over calibration images,
-because the heads of most checkpoints (DINOv3 among them) are not public; the temperatures keep the
-original ratio of 0.4 at a scale at which the teacher does not saturate on standardised features.
+shown seeded augmented views of the image, without gradient. Codes of features stand for that of
+the head, because the heads of most checkpoints (DINOv3 among them) are not public; with them the
+temperatures keep the original ratio of 0.4 (0.04 to 0.1, which a head has) at a scale at which the
+teacher does not saturate.
 
 What it stands for: the direction in which a self-supervised learner would change its features
 to make an image's code agree with that of its distorted copies. What it does not: the update that
 the published network made at any point of its training; there is no momentum teacher, no local
 crops, no batch statistics, and without the head the prototypes are the feature axes.
+
+The teacher's code is sharp, so that most of what a view adds is lost by even spacing of the views:
+it takes more of them than objectives that are smooth in the features (docs/objectives.md).
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from gradbrain.config.plugins import PluginOptions, Randomness, Requirement
+from gradbrain.objectives import ObjectiveError
 from gradbrain.objectives.base import BaseObjective, ImageBatch
+from gradbrain.objectives.calibration import CalibrationBank
 from gradbrain.objectives.projection_head import load_projection_head
+from gradbrain.objectives.softmax_cross_entropy import softmax_cross_entropy
 from gradbrain.objectives.standardise import fit_standardisation
-from gradbrain.objectives.views import ViewOptions, draw_views, view_features
+from gradbrain.objectives.views import ViewOptions, view_features
 
 log = logging.getLogger(__name__)
 
@@ -48,12 +65,34 @@ class Options(PluginOptions):
     requires: ClassVar[frozenset[Requirement]] = frozenset({"calibration"})
     randomness: ClassVar[Mapping[str, Randomness]] = {"views": "monte_carlo"}
 
-    student_temperature: float = Field(1.0, gt=0)
-    teacher_temperature: float = Field(0.4, gt=0)
+    code: Literal["standardised", "raw", "head"] = Field(
+        "standardised",
+        description="What is compared: pooled features, or what a head makes of them.",
+    )
+    student_temperature: float | None = Field(
+        None, gt=0, description="Default: 1, and 0.1 with a head."
+    )
+    teacher_temperature: float | None = Field(
+        None, gt=0, description="Default: 0.4, and 0.04 with a head."
+    )
     views: ViewOptions = ViewOptions()
     head: str | None = Field(
-        None, description="Safetensors file of a released DINO head below data/; none: head-free."
+        None, description="Of `code: head`: safetensors file of a released DINO head below data/."
     )
+
+    @model_validator(mode="after")
+    def _head_belongs_to_its_code(self) -> Options:
+        if (self.code == "head") != (self.head is not None):
+            raise ValueError(
+                "code, head: `code: head` names the file of the head, and no other code has one; "
+                f"found code: {self.code}, head: {self.head}"
+            )
+        return self
+
+    def temperatures(self) -> tuple[float, float]:
+        """Temperatures of student and teacher: those given, or those of the code."""
+        student, teacher = (0.1, 0.04) if self.code == "head" else (1.0, 0.4)
+        return self.student_temperature or student, self.teacher_temperature or teacher
 
     def extra_forward_passes(self) -> float:
         """Return one for each view."""
@@ -66,12 +105,10 @@ class Objective(BaseObjective):
     options: Options
 
     def prepare(self) -> None:
-        """Fit standardisation and centre; measure the entropy of the teacher."""
+        """Fit code and centre; measure the entropy of the teacher."""
         bank = self.fitted()
-        self._head = None
-        if self.options.head is not None:
-            self._head = load_projection_head(self.options.head, self.model)
-        self._standardisation = fit_standardisation(bank)
+        self._student_temperature, self._teacher_temperature = self.options.temperatures()
+        self._code, self._facts = self._fit_code(bank)
         with torch.no_grad():
             codes = [self._teacher_codes(batch) for batch in bank.batches()]
             stacked = torch.cat(codes)  # (n, V, K)
@@ -82,6 +119,25 @@ class Objective(BaseObjective):
         self._n_codes = int(stacked.shape[-1])
         self._warn_of_a_bad_temperature()
 
+    def _fit_code(
+        self, bank: CalibrationBank
+    ) -> tuple[Callable[[torch.Tensor], torch.Tensor], dict[str, Any]]:
+        """Fit the map from features to codes, (..., D) to (..., K), and say what was found."""
+        if self.options.head is not None:
+            return load_projection_head(self.options.head, self.model), {"head": self.options.head}
+        standardisation = fit_standardisation(bank)
+        silent = {"n_silent_features": standardisation.n_silent}
+        if self.options.code == "standardised":
+            return standardisation.apply, silent
+        spread = bank.outputs("features").var(dim=0, correction=0).mean().sqrt()
+        if not spread > 0:
+            raise ObjectiveError(
+                f"objective dino on model {self.model.entry.name!r}: its features do not differ "
+                "between calibration images; code: raw needs a spread; take other calibration "
+                "images"
+            )
+        return lambda features: features / spread, {**silent, "feature_spread": float(spread)}
+
     def _warn_of_a_bad_temperature(self) -> None:
         share = self._entropy / math.log(self._n_codes)
         if not SATURATED <= share <= FLAT:
@@ -91,27 +147,17 @@ class Objective(BaseObjective):
                 self.model.entry.name,
                 share,
                 "saturated" if share < SATURATED else "flat",
-                self.options.teacher_temperature,
+                self._teacher_temperature,
             )
-
-    def _code(self, features: torch.Tensor) -> torch.Tensor:
-        if self._head is not None:
-            return self._head(features)
-        return self._standardisation.apply(features)
 
     def _teacher_codes(self, batch: ImageBatch) -> torch.Tensor:
         """Codes of the augmented views, (B, V, K)."""
-        views = view_features(
-            self.model, batch, seed=self.seed_of("views"), options=self.options.views
+        return self._code(
+            view_features(self.model, batch, seed=self.seed_of("views"), options=self.options.views)
         )
-        return torch.stack([self._code(features) for features in views], dim=1)
-
-    def draw(self, batch: ImageBatch) -> None:
-        """Draw the teacher's views."""
-        draw_views(batch, seed=self.seed_of("views"), options=self.options.views)
 
     def _log_teacher(self, codes: torch.Tensor) -> torch.Tensor:
-        return ((codes - self._centre) / self.options.teacher_temperature).log_softmax(-1)
+        return ((codes - self._centre) / self._teacher_temperature).log_softmax(-1)
 
     def targets(self, batch: ImageBatch) -> torch.Tensor:
         """Mean code of the teacher over the augmented views, (B, K), each row a distribution."""
@@ -121,14 +167,13 @@ class Objective(BaseObjective):
         self, output: torch.Tensor, batch: ImageBatch, targets: torch.Tensor
     ) -> torch.Tensor:
         """Cross-entropy in nats, (B,)."""
-        student = (self._code(output) / self.options.student_temperature).log_softmax(-1)
-        return -(targets * student).sum(-1)
+        return softmax_cross_entropy(self._code(output) / self._student_temperature, targets)
 
     def report(self) -> dict[str, Any]:
-        """Entropy of the teacher on the calibration images, and features without spread there."""
+        """Code, and entropy of the teacher on the calibration images."""
         return {
-            "head": self.options.head or "none",
+            "code": self.options.code,
+            **self._facts,
             "teacher_entropy_nats": self._entropy,
             "teacher_entropy_share": self._entropy / math.log(self._n_codes),
-            "n_silent_features": self._standardisation.n_silent,
         }

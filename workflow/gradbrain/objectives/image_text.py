@@ -36,6 +36,7 @@ from gradbrain.models.build import VisionModel
 from gradbrain.models.text_tower import joint_output, load_text_tower, text_weights_digest
 from gradbrain.objectives import ObjectiveError
 from gradbrain.objectives.base import BaseObjective, ImageBatch
+from gradbrain.objectives.softmax_cross_entropy import softmax_cross_entropy
 
 ARTICLES = {"a", "an", "the"}
 
@@ -155,7 +156,10 @@ class Objective(BaseObjective):
         same = self._said_already(batch)
         if self._tower.kind == "clip":
             others = negatives.masked_fill(same, -torch.inf)
-            return torch.cat([positive[:, None], others], dim=1).logsumexp(1) - positive
+            scores = torch.cat([positive[:, None], others], dim=1)
+            own = torch.zeros_like(scores)
+            own[:, 0] = 1
+            return softmax_cross_entropy(scores, own)
         pushed = functional.logsigmoid(-negatives).masked_fill(same, 0).sum(1)
         return -(functional.logsigmoid(positive) + pushed)
 

@@ -16,8 +16,9 @@ it does not: the reconstruction error of pixels.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
 from pydantic import Field
 
@@ -25,6 +26,7 @@ from gradbrain.config.plugins import PluginOptions, Randomness, Requirement
 from gradbrain.objectives.base import BaseObjective, ImageBatch
 from gradbrain.objectives.seeds import generator
 from gradbrain.objectives.standardise import fit_standardisation
+from gradbrain.objectives.views import teacher_features
 
 
 class Options(PluginOptions):
@@ -33,7 +35,11 @@ class Options(PluginOptions):
     requires: ClassVar[frozenset[Requirement]] = frozenset({"calibration"})
     randomness: ClassVar[Mapping[str, Randomness]] = {"masks": "monte_carlo"}
 
-    n_masks: int = Field(2, ge=1, description="Masked copies per image.")
+    n_masks: int = Field(4, ge=1, description="Masked copies per image.")
+    shared: bool = Field(False, description="Every image is masked in the same places.")
+    sampling: Literal["independent", "balanced"] = Field(
+        "balanced", description="Balanced: every patch is shown equally often, once per round."
+    )
     masked_share: float = Field(0.75, gt=0, lt=1, description="He et al. 2022 mask 75 %.")
     grid: int = Field(14, ge=2, description="Patches along each edge of the image.")
 
@@ -42,21 +48,60 @@ class Options(PluginOptions):
         return self.n_masks
 
 
+def hidden_patches(name: str | None, *, seed: int, options: Options) -> np.ndarray:
+    """Draw the masks of an image.
+
+    Parameters
+    ----------
+    name
+        Id of the image; None where masks are common to all images.
+    seed, options
+        Seed and kind of the masks.
+
+    Returns
+    -------
+    numpy.ndarray
+        (n_masks, grid²) bool, true where a patch is hidden: in each row a uniformly drawn set of
+        the asked size, whatever the sampling.
+    """
+    who, n_patches = () if name is None else (name,), options.grid**2
+    n_shown = n_patches - round(options.masked_share * n_patches)
+    # Balanced masks of one round are disjoint pieces of one random order.
+    per_round = 1 if options.sampling == "independent" else max(1, n_patches // max(1, n_shown))
+    hidden = np.ones((options.n_masks, n_patches), dtype=bool)
+    for mask in range(options.n_masks):
+        at_round, piece = divmod(mask, per_round)
+        order = generator(*who, seed, "mask", at_round).permutation(n_patches)
+        hidden[mask, order[piece * n_shown : (piece + 1) * n_shown]] = False
+    return hidden
+
+
 def masked_copy(
-    batch: ImageBatch, *, mask: int, seed: int, options: Options, colour: torch.Tensor
+    raw: torch.Tensor, hidden: np.ndarray, *, grid: int, colour: torch.Tensor
 ) -> torch.Tensor:
-    """Set a seeded share of the patches of each image to one colour, (B, 3, S, S)."""
-    n_patches = options.grid**2
-    n_masked = round(options.masked_share * n_patches)
-    hidden = torch.zeros(len(batch), n_patches, dtype=torch.bool)
-    for row, name in enumerate(batch.image_ids):
-        order = generator(name, seed, "mask", mask).permutation(n_patches)
-        hidden[row, torch.from_numpy(order[:n_masked])] = True
-    edge = batch.raw.shape[-1]
-    patch_of_pixel = torch.arange(edge) * options.grid // edge
-    hidden = hidden.view(-1, 1, options.grid, options.grid)
-    hidden = hidden[:, :, patch_of_pixel][..., patch_of_pixel].to(batch.raw.device)
-    return torch.where(hidden, colour, batch.raw)
+    """Set patches of each image to one colour.
+
+    Parameters
+    ----------
+    raw
+        Images, (B, 3, S, S).
+    hidden
+        (B, grid²) bool, or (1, grid²) for all images alike.
+    grid
+        Patches along each edge.
+    colour
+        (1, 3, 1, 1).
+
+    Returns
+    -------
+    torch.Tensor
+        (B, 3, S, S).
+    """
+    edge = raw.shape[-1]
+    patch_of_pixel = torch.arange(edge) * grid // edge
+    places = torch.from_numpy(hidden).view(-1, 1, grid, grid)
+    places = places[:, :, patch_of_pixel][..., patch_of_pixel].to(raw.device)
+    return torch.where(places, colour, raw)
 
 
 class Objective(BaseObjective):
@@ -73,12 +118,13 @@ class Objective(BaseObjective):
         colour = torch.tensor(
             self.model.entry.mean, dtype=batch.raw.dtype, device=batch.raw.device
         ).view(1, 3, 1, 1)
+        options, seed = self.options, self.seed_of("masks")
+        names = [None] if options.shared else batch.image_ids
+        hidden = np.stack([hidden_patches(name, seed=seed, options=options) for name in names])
         codes = []
-        for mask in range(self.options.n_masks):
-            raw = masked_copy(
-                batch, mask=mask, seed=self.seed_of("masks"), options=self.options, colour=colour
-            )
-            codes.append(self._standardisation.apply(self.model.outputs(raw)["features"]))
+        for mask in range(options.n_masks):
+            raw = masked_copy(batch.raw, hidden[:, mask], grid=options.grid, colour=colour)
+            codes.append(self._standardisation.apply(teacher_features(self.model, raw)))
         return torch.stack(codes, dim=1)
 
     def evaluate(

@@ -11,24 +11,26 @@ from torch.nn import functional
 from gradbrain.models.build import VisionModel
 from gradbrain.objectives import ObjectiveError
 
-EXPECTED = "mlp.0.weight, mlp.0.bias, mlp.2.…, mlp.4.…, last_layer.weight_v (or last_layer.weight)"
+EXPECTED = (
+    "mlp.0.weight, mlp.0.bias, mlp.2.…, mlp.4.…, last_layer.weight_g and weight_v (or weight)"
+)
 
 
 class ProjectionHead(nn.Module):
     """Multi-layer perceptron, unit length, then cosine to prototypes.
 
     Source: ``DINOHead`` of facebookresearch/dino (Caron et al. 2021, section 3.1): linear layers
-    with GELU between them, L2 normalisation, and a weight-normalised linear layer whose norms
-    are fixed to one.
+    with GELU between them, L2 normalisation, and a weight-normalised linear layer. The norms of
+    its prototypes are one, or were learnt (its ``norm_last_layer=False``).
     """
 
     def __init__(self, layers: list[tuple[torch.Tensor, torch.Tensor]], prototypes: torch.Tensor):
         super().__init__()
         self.layers = layers
-        self.prototypes = functional.normalize(prototypes, dim=-1)
+        self.prototypes = prototypes
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Map (B, D) features to (B, K) codes in [-1, 1]."""
+        """Map (..., D) features to (..., K) codes, in [-1, 1] where prototypes have norm one."""
         hidden = features
         for index, (weight, bias) in enumerate(self.layers):
             hidden = functional.linear(functional.gelu(hidden) if index else hidden, weight, bias)
@@ -57,8 +59,8 @@ def load_projection_head(
     indices = sorted(
         int(name.split(".")[1]) for name in state if name.startswith("mlp.") and "weight" in name
     )
-    prototypes = state.get("last_layer.weight_v", state.get("last_layer.weight"))
-    if not indices or prototypes is None:
+    directions = state.get("last_layer.weight_v", state.get("last_layer.weight"))
+    if not indices or directions is None:
         raise ObjectiveError(
             f"objective dino: {file} holds {', '.join(sorted(state)[:8])}; expected {EXPECTED}"
         )
@@ -69,4 +71,5 @@ def load_projection_head(
             f"objective dino: {file} takes {found} features, model {model.entry.name!r} gives "
             f"{width}; name the head that was released with these weights"
         )
-    return ProjectionHead(layers, prototypes)
+    norms = state.get("last_layer.weight_g", torch.ones_like(directions[:, :1]))
+    return ProjectionHead(layers, norms * functional.normalize(directions, dim=-1))

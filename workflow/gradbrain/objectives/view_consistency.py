@@ -22,7 +22,7 @@ from torch.nn import functional
 from gradbrain.config.plugins import PluginOptions, Randomness, Requirement
 from gradbrain.objectives.base import BaseObjective, ImageBatch
 from gradbrain.objectives.standardise import fit_standardisation
-from gradbrain.objectives.views import ViewOptions, draw_views, view_features
+from gradbrain.objectives.views import ViewOptions, view_features
 
 
 class Options(PluginOptions):
@@ -49,16 +49,10 @@ class Objective(BaseObjective):
 
     def targets(self, batch: ImageBatch) -> torch.Tensor:
         """Mean unit-length code of the views, (B, D)."""
-        total = torch.zeros((), dtype=self.model.dtype, device=batch.raw.device)
-        for features in view_features(
+        views = view_features(
             self.model, batch, seed=self.seed_of("views"), options=self.options.views
-        ):
-            total = total + functional.normalize(self._standardisation.apply(features), dim=-1)
-        return total / self.options.views.n_views
-
-    def draw(self, batch: ImageBatch) -> None:
-        """Draw the views."""
-        draw_views(batch, seed=self.seed_of("views"), options=self.options.views)
+        )
+        return functional.normalize(self._standardisation.apply(views), dim=-1).mean(1)
 
     def evaluate(
         self, output: torch.Tensor, batch: ImageBatch, targets: torch.Tensor

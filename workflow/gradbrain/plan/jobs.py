@@ -17,6 +17,7 @@ from gradbrain.config.plugins import (
     Plugins,
     Requirement,
     WeightsOptions,
+    check_controls,
     set_needs,
     signal_needs,
     signal_plugins,
@@ -28,6 +29,7 @@ from gradbrain.config.schema import (
     BASELINE_SETTINGS,
     CEILING_SETTINGS,
     DatasetEntry,
+    LayerLayout,
     ModelEntry,
     NuisanceBand,
     SignalEntry,
@@ -848,8 +850,14 @@ class Plan:
         )
         return [link for link in links if link is not None]
 
-    def check(self) -> None:
+    def check(self, *, packages: bool = True) -> None:
         """Find what is missing or has changed before any job starts.
+
+        Parameters
+        ----------
+        packages
+            Whether packages that carry weights are looked for, which tells something where jobs
+            run in the environment of this interpreter.
 
         Raises
         ------
@@ -871,22 +879,29 @@ class Plan:
             some = entry.model_copy(update={"subjects": chosen})
             problems += module.check(some, options, Path(DATA) / entry.name)
             problems += self._lost_data(some)
-        planting = [model for model, _ in self.planting_models]
-        for model in dict.fromkeys([*self.models, *planting]):
-            for path in self.weights(model):
-                if not Path(path).is_file():
-                    problems.append(
-                        f"{self.study.registries.place('model', model)}: weights: there is "
-                        f"no file {path}. "
-                        f"Place it there, or name its folder: --config "
-                        f'"roots={{{Path(path).parts[1]}: /path/to/folder}}"'
-                    )
+        for model in dict.fromkeys(model for model, _, _, _ in self.all_features()):
+            problems += self._missing_weights(model, packages=packages)
         kept = self._kept_features()
         problems += [*self._changed_definitions(kept), *self._other_precisions(kept)]
         self.check_signals()
         _ = self.figures
         if problems:
             raise GradbrainError("\n".join([f"{self.study.where}: cannot run:", *problems]))
+
+    def _missing_weights(self, model: str, *, packages: bool) -> list[str]:
+        """Say what the weights of a model lack: files below ``data/``, packages."""
+        where = f"{self.study.registries.place('model', model)}: weights"
+        problems = [
+            f"{where}: there is no file {path}. Place it there, or name its folder: --config "
+            f'"roots={{{Path(path).parts[1]}: /path/to/folder}}"'
+            for path in self.weights(model)
+            if not Path(path).is_file()
+        ]
+        if packages:
+            entry = self.model_entry(model)
+            missing = self.weights_options(model).missing_packages(entry)
+            problems += [f"{where}: {sentence}" for sentence in missing]
+        return problems
 
     def _lost_data(self, entry: DatasetEntry) -> list[str]:
         """Say how to fetch a data set again that was removed before all was made from it.
@@ -920,6 +935,8 @@ class Plan:
     def check_signals(self) -> None:
         """Refuse signals whose rule, objective, options, calibration or captions do not exist.
 
+        Signal sets whose pooling asks for tokens that a layer does not have are refused too.
+
         Raises
         ------
         GradbrainError
@@ -931,8 +948,11 @@ class Plan:
             for signal in signal_set.signals:
                 where = self.study.registries.place("signal", signal.name)
                 signal_uses(signal, self.plugins, where=where)
+            place = self.study.place_of_set(name)
+            check_controls(signal_set, self.plugins, where=place)
         self.multiverse.check()
         self._check_nuisance()
+        self._check_pooling()
         self._check_captions()
 
     def _check_nuisance(self) -> None:
@@ -946,6 +966,36 @@ class Plan:
             names = [signal.name for signal in signals]
             choose(band.signal, names, what=f"signal of {band.signal_set}", where=where)
             choose(band.layer, self.chain(band.model), what=f"layer of {band.model}", where=where)
+
+    def _check_pooling(self) -> None:
+        """Refuse a pooling that asks for tokens which layers of a model do not have."""
+        unfit: dict[tuple[str, str, LayerLayout], list[str]] = {}
+        for model, name, layer, _ in self.all_features():
+            layout = self.layer(model, layer).layout_in(self.model_entry(model))
+            if layout is not None and not self.signal_set(name).pooling.accepts(layout):
+                layers = unfit.setdefault((model, name, layout), [])
+                if layer not in layers:
+                    layers.append(layer)
+        if unfit:
+            lines = (self._unfit_pooling(*key, layers) for key, layers in unfit.items())
+            raise GradbrainError("\n".join(lines))
+
+    def _unfit_pooling(self, model: str, name: str, layout: LayerLayout, layers: list[str]) -> str:
+        """Say which layers of a model a signal set cannot pool, and what to do."""
+        listed = ", ".join(layers[:3]) + (", …" if len(layers) > 3 else "")
+        where = (
+            f"{self.study.registries.place('signal set', name)}: pooling: "
+            f"{self.signal_set(name).pooling.kind!r} cannot pool layers {listed} of model {model!r}"
+        )
+        if layout == "other":
+            return (
+                f"{where}, which give neither tokens on a square grid nor a map; name other layers "
+                "of the model in the study (`layers`)"
+            )
+        return (
+            f"{where}, which have no class token (layout {layout!r}); take a signal set with "
+            "pooling {kind: mean} or {kind: grid, size: 4} for this model, or models that have one"
+        )
 
     def _check_captions(self) -> None:
         """Refuse to compare with text where a model has no text tower or images no captions."""

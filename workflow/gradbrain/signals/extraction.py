@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -319,44 +318,6 @@ class SignalExtractor:
                 return {name: _joined([part[name] for part in parts]) for name in parts[0]}
             if self.model.device.type == "cuda":
                 torch.cuda.empty_cache()
-
-    def batches(
-        self, images: StimulusImages, size: int, device: torch.device
-    ) -> Iterator[ImageBatch]:
-        """Iterate over images, the next batch being decoded and augmented meanwhile.
-
-        On a GPU augmentation is left to :meth:`take`, which handles memory that runs out.
-
-        Parameters
-        ----------
-        images
-            Stimuli.
-        size
-            Images per batch.
-        device
-            Where the batches lie.
-        """
-        batches = images.batches(size, device)
-        if device.type != "cpu":
-            yield from batches
-            return
-        with ThreadPoolExecutor(1, thread_name_prefix="augment") as pool:
-            try:
-                upcoming = pool.submit(self._next_batch, batches)
-                while (batch := upcoming.result()) is not None:
-                    upcoming = pool.submit(self._next_batch, batches)
-                    yield batch
-            finally:
-                pool.shutdown(wait=True, cancel_futures=True)
-                batches.close()
-
-    def _next_batch(self, batches: Iterator[ImageBatch]) -> ImageBatch | None:
-        batch = next(batches, None)
-        if batch is not None:
-            for source in self.sources:
-                if source.objective is not None:
-                    source.objective.draw(batch)
-        return batch
 
     def _take(self, batch: ImageBatch) -> dict[str, dict[str, BatchSignals]]:
         # Targets come first: their forward passes need no graph, and none is held yet.
@@ -746,7 +707,7 @@ def _stream(
     """Run over all images and write their rows; return images per second."""
     at = 0
     with Progress(total=len(stimuli), name=job.entry.name, device=device) as progress:
-        for batch in extractor.batches(stimuli, job.batch_size, device):
+        for batch in stimuli.batches(job.batch_size, device):
             taken = extractor.take_all(batch)
             for item in wanted:
                 name = item.signal_set.name
