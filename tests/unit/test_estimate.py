@@ -12,7 +12,7 @@ import yaml
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.registries import Registries, read_yaml
-from gradbrain.config.schema import EncodingSettings
+from gradbrain.config.schema import EncodingSettings, ReliabilitySettings
 from gradbrain.config.study import load_study
 from gradbrain.models.passes import forward_pass
 from gradbrain.plan import estimate
@@ -131,6 +131,29 @@ def test_operations_of_a_network_are_those_that_its_authors_report():
 def demo():
     path = ROOT / "config" / "config.yaml"
     return Plan(load_study(read_yaml(path), root=ROOT, where=str(path)), ROOT)
+
+
+def test_a_second_draw_costs_the_passes_of_what_depends_on_chance_and_a_regression(demo):
+    costs = {
+        model: NetworkCost(1e9, dict.fromkeys(demo.layers(model), 100)) for model in demo.models
+    }
+
+    def cost(n_images=128, images=320, **more):
+        reliability = {"n_images": n_images, **more}
+        update = {"reliability": ReliabilitySettings(**reliability)}
+        settings = demo.study.settings.model_copy(update=update)
+        plan = Plan(replace(demo.study, settings=settings), ROOT)
+        return estimate.reliability_cost(plan, costs, {"simulated": images}, RATES, gpu=False)
+
+    assert cost().jobs == 2
+    passes = estimate._passes_of(demo, demo.uncertain_signals)
+    # Both jobs draw 64 images less; what the regression sees is the same.
+    saved = 2 * 64 * 1e9 * passes / (RATES.core_pass_gflops * 1e9)
+    found = 3600 * (cost(128, 64 + 4000).cpu_hours - cost(64, 64 + 4000).cpu_hours)
+    assert found == pytest.approx(saved, rel=0.01)
+    # The regression is bounded by its own setting, however many images there are.
+    assert cost(images=10**5).cpu_hours == cost(images=10**6).cpu_hours
+    assert cost(images=10**5, max_training_images=500).memory_gib < cost(images=10**5).memory_gib
 
 
 def test_extraction_by_layer_costs_more_than_in_one_pass(demo):

@@ -252,6 +252,41 @@ def test_ceilings_depend_on_folds_and_on_which_targets_are_reliable_and_on_no_ot
     assert set(settings) == {"n_folds", "seed", "min_noise_ceiling"}
 
 
+def test_reliability_is_measured_for_each_model_and_each_set_of_images_that_somebody_saw():
+    plan = plan_of("tiny_fmri", "tiny_meg")
+    assert [signal.name for signal in plan.uncertain_signals] == [
+        "gradient_dino",
+        "gradient_shuffled_dino",
+    ]
+    assert plan.reliability("tiny_a") == [
+        f"results/tiny/reliability/tiny_a/{stimuli}.parquet"
+        for stimuli in ("tiny_fmri-s1", "tiny_fmri-s2", "tiny")
+    ]
+    assert set(plan.reliabilities) <= set(plan.targets())
+    assert "signal_reliability" in plan.figures
+    assert plan.figure_inputs("signal_reliability")["reliability"] == plan.reliabilities
+    # Thresholds judge, and what is measured does not depend on them.
+    assert set(json.loads(plan.measurement_settings())) == {
+        "n_images", "max_training_images", "seed"
+    }  # fmt: skip
+    assert set(json.loads(plan.thresholds())) == {"threshold", "unique_threshold"}
+
+
+def test_a_model_that_is_no_network_has_no_signal_to_measure():
+    both = [{"name": "tiny_b", "layers": ["blocks.3"]}, {"name": "image_statistics"}]
+    plan = plan_of("tiny_meg", models=both)
+    assert plan.reliability("image_statistics") == []
+    assert plan.reliabilities == ["results/tiny/reliability/tiny_b/tiny.parquet"]
+    alone = plan_of("tiny_meg", models=both[1:])
+    assert alone.reliabilities == [] and "signal_reliability" not in alone.figures
+
+
+def test_nothing_is_measured_where_no_signal_depends_on_chance():
+    plan = plan_of("tiny_meg", features={"signal_set": "tiny_planted"})
+    assert plan.uncertain_signals == () and plan.reliabilities == []
+    assert "signal_reliability" not in plan.figures
+
+
 def test_registries_that_a_study_adds_are_no_part_of_how_shared_stimuli_are_made(tmp_path):
     (tmp_path / "datasets.yaml").write_text("datasets: {}\n")
     for plan in (plan_of("tiny_meg", "objects92"), plan_of("objects92", registries=[tmp_path])):

@@ -37,6 +37,8 @@ def test_the_planned_study_has_the_shape_of_the_papers():
     assert len(paper["models"]) == len(shape["models"]) == 8
     for entry in (*paper["models"], *shape["models"]):
         assert entry["layers"] == {"count": 22}
+    # By layer there are most jobs, so that is what is planned; the paper's passes are by model.
+    assert (paper["features"].pop("unit"), shape["features"].pop("unit")) == ("model", "layer")
     for section in ("features", "encoding"):
         assert {key: paper[section][key] for key in shape[section]} == shape[section]
 
@@ -53,7 +55,8 @@ def test_the_plan_of_the_paper_holds_every_job(plan):
         assert jobs[rule] == n_models
     # The people who saw images of their own are no ceiling of one another.
     assert jobs["compute_ceilings"] == 1
-    assert sum(jobs.values()) == 3966
+    assert jobs["measure_reliability"] == n_models * n_stimuli
+    assert sum(jobs.values()) == 3966 + n_models * n_stimuli + 1
 
 
 def commands_of(printed):
@@ -134,8 +137,9 @@ def test_the_paper_is_planned_on_the_data_as_they_are_downloaded(
     _, jobs = checkout.dry_run("config/paper.yaml", "--config", f"roots={{{roots}}}")
     assert jobs["prepare_responses"] == 12
     assert jobs["fit_encoding"] == 2112
-    assert jobs["extract_features"] == 1584
-    assert sum(jobs.values()) == 3948
+    assert jobs["extract_features"] == 8 * 9
+    assert jobs["measure_reliability"] == 8 * 9
+    assert sum(jobs.values()) == 2509
     monkeypatch.chdir(ROOT)
     assert estimated(capsys, ROOT / "config/paper.yaml") == jobs
 

@@ -46,6 +46,8 @@ rule test_universe:
         code=plan.code("test_claims"),
         tables=universe_tables,
         draws=universe_draws,
+        # Reliability is that of the study's own draws.
+        scores=score_tables,
     output:
         table=plan.path("universe_claims"),
         summary=plan.path("universe_page"),
@@ -58,13 +60,17 @@ rule test_universe:
         runtime=30,
     params:
         settings=universe_statistics,
+        reliability=plan.thresholds(),
         study=study.name,
+        untrained=plan.untrained,
         format_version=(plan.version("universe_claims"), plan.version("universe_page")),
     message:
         "Test the predictions under the choices {wildcards.universe}"
     shell:
         "python {input.script} --tables {input.tables:q} --draws {input.draws:q}"
-        " --settings {params.settings:q} --study {params.study:q} --output {output.table:q} --summary {output.summary:q}"
+        " --scores {input.scores:q} --settings {params.settings:q}"
+        " --reliability {params.reliability:q} --study {params.study:q}"
+        " --untrained {params.untrained:q} --output {output.table:q} --summary {output.summary:q}"
         " > {log:q} 2>&1"
 
 

@@ -250,6 +250,41 @@ def test_halves_of_a_conclusion_are_joined_as_they_relate(claims, names, verdict
     assert [row["sentence"] for row in report.conclusions(rows, names)] == [sentence]
 
 
+def test_the_report_says_how_well_a_signal_repeats_itself(results, claims, names):
+    lines = report.reliability_lines(claims, names)
+    # One line for all data sets of which the same is to be said.
+    assert [len(line["datasets"]) for line in lines] == [3, 3]
+    expected = "repeats itself with .93 (.80 in what activations do not predict)"
+    assert {line["sentence"] for line in lines} == {expected}
+    assert expected in report.render_report(**results)
+    none = claims.assign(reliability=np.nan, unique_reliability=np.nan, least_reliable="")
+    assert report.reliability_lines(none, names) == []
+
+
+def test_the_report_says_what_is_not_judged_and_why(claims, names):
+    rows = claims[claims["dataset"] == "objects92"]
+    rows = rows[rows["model"] == rows["model"].iloc[0]].copy()
+    c2 = rows["prediction"] == "C2"
+    rows.loc[c2, ["control", "least_reliable"]] = "gradient_shuffled_dino"
+    rows.loc[c2, ["reliability", "reason"]] = [0.31, "unreliable_signal"]
+    (line,) = report.reliability_lines(rows, names)
+    assert line["sentence"] == (
+        "repeats itself with .93 (.80 in what activations do not predict); its control shuffled "
+        "cotangent (DINO) repeats itself with .31 (.80 in what activations do not predict): C2 "
+        "not judged"
+    )
+    own = rows["role"] == "learning"
+    rows.loc[own & ~c2, ["reliability", "reason"]] = [0.36, "unreliable_signal"]
+    assert report.reliability_lines(rows, names)[0]["sentence"].startswith(
+        "repeats itself with .36 (.80 in what activations do not predict): P1, P2, P5 and C1 not "
+        "judged; its control"
+    )
+    assert report.conclusions(rows, names)[0]["sentence"] == (
+        "does not repeat itself between two draws of its views, and is not judged: draw more of "
+        "them"
+    )
+
+
 def test_data_are_counted_per_subject(results, count_stores):
     responses, scores = count_stores
     (row,) = report.data_counts(responses, scores)

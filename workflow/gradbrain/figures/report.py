@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,7 @@ FIGURE_ORDER = (
     "peak_time_by_depth",
     "sensor_topography",
     "control_comparison",
+    "signal_reliability",
     "rsa_summary",
     "claims_overview",
     "specification_curve",
@@ -161,6 +162,7 @@ def render_report(
         verdicts=style.VERDICTS,
         explanations=explanations(table),
         conclusions=conclusions(table, names),
+        reliabilities=reliability_lines(table, names),
         matrix=verdict_matrix(table, names),
         sensitivity=_sensitivity(universes, specification_curve, names),
         predictions=_predictions(table),
@@ -369,6 +371,7 @@ def conclusions(claims: pd.DataFrame, names: Names) -> list[dict[str, str]]:
             & (claims["model"] == model)
             & (claims["signal"] == signal)
         ]
+        unreliable = (rows["reason"] == reasons.UNRELIABLE_SIGNAL.code).all()
         keys = zip(rows["prediction"], rows["variant"], strict=True)
         verdict_of = dict(zip(keys, rows["verdict"], strict=True))
         found.append(
@@ -377,10 +380,15 @@ def conclusions(claims: pd.DataFrame, names: Names) -> list[dict[str, str]]:
                 "modality": rows["modality"].iloc[0],
                 "model": model,
                 "signal": signal,
-                "sentence": _conclusion(verdict_of),
+                "sentence": _UNRELIABLE if unreliable else _conclusion(verdict_of),
             }
         )
     return found
+
+
+_UNRELIABLE = (
+    "does not repeat itself between two draws of its views, and is not judged: draw more of them"
+)
 
 
 def _conclusion(verdict_of: dict[tuple[str, str], str]) -> str:
@@ -419,6 +427,72 @@ def _conclusion(verdict_of: dict[tuple[str, str], str]) -> str:
     if not order["supported"] and not order["contradicted"]:
         parts.append("its order in space and time is undetermined")
     return "; ".join(parts)
+
+
+def reliability_lines(claims: pd.DataFrame, names: Names) -> list[dict[str, Any]]:
+    """Say of each signal that depends on chance how well it repeats itself.
+
+    Returns
+    -------
+    list of dict
+        ``model``, ``signal``, ``datasets`` (pairs of data set and modality of which the same is to
+        be said), ``sentence``, a predicate that wants its subject.
+    """
+    found: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
+    for dataset, model, signal in overview_rows(claims, names):
+        rows = claims[
+            (claims["dataset"] == dataset)
+            & (claims["model"] == model)
+            & (claims["signal"] == signal)
+        ]
+        sentence = _reliability(rows, names)
+        if sentence:
+            place = (dataset, str(rows["modality"].iloc[0]))
+            found.setdefault((model, signal, sentence), []).append(place)
+    return [
+        {"model": model, "signal": signal, "sentence": sentence, "datasets": datasets}
+        for (model, signal, sentence), datasets in found.items()
+    ]
+
+
+def _reliability(rows: pd.DataFrame, names: Names) -> str:
+    """Reliability of one signal, and of a control that repeats itself worse; ``""`` if none."""
+    said: dict[str, str] = {}
+    # The signal is in every row, and a control in those that compare it with one.
+    for row in rows.sort_values("control", key=lambda control: control != "").to_dict("records"):
+        value, unique = (_hundredths(row[name]) for name in ("reliability", "unique_reliability"))
+        if not value or row["least_reliable"] in said:
+            continue
+        own = row["least_reliable"] == row["signal"]
+        who = "" if own else f"its control {names.label('signal', row['least_reliable'])} "
+        rest = f" ({unique} in what activations do not predict)" if unique else ""
+        said[row["least_reliable"]] = (
+            f"{who}repeats itself with {value}{rest}{_unjudged(rows, row)}"
+        )
+    return "; ".join(said.values())
+
+
+def _unjudged(rows: pd.DataFrame, row: Mapping[Any, Any]) -> str:
+    """Say which predictions have no verdict because of the least reliable signal of a row."""
+    same = rows["least_reliable"] == row["least_reliable"]
+    own = rows[same & (rows["reason"] == reasons.UNRELIABLE_SIGNAL.code)]
+    if own.empty:
+        return ""
+    return ": not judged" if len(own) == len(rows) else f": {_and(own['prediction'])} not judged"
+
+
+def _and(predictions: pd.Series) -> str:
+    """Names of predictions, each once, in words."""
+    *some, last = dict.fromkeys(predictions)
+    return f"{', '.join(some)} and {last}" if some else str(last)
+
+
+def _hundredths(value: float) -> str:
+    """A number from −1 to 1 in two digits, without its leading zero; ``""`` where unknown."""
+    if not np.isfinite(value):
+        return ""
+    text = f"{value:.2f}"
+    return text.replace("0.", ".", 1) if abs(value) < 0.995 else text
 
 
 def data_counts(responses: Sequence[Path], scores: Sequence[Path]) -> list[dict[str, Any]]:

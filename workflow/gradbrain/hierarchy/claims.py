@@ -13,14 +13,23 @@ Verdicts
     says that the effect is smaller than the smallest effect of interest. ``descriptive`` rows are
     what the paper reads and carry no verdict: raw scores cannot tell a gradient from any other
     function of the image.
+Reliability
+    A row whose signal, or a control that it is held against, does not repeat itself between two
+    draws of its views has no verdict, whatever its test says: what is not in a signal cannot be
+    found in a brain, and an unreliable control is easily exceeded. Such rows take no part in a
+    family.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
-from gradbrain.config.schema import StatisticsSettings
+from gradbrain.config.schema import ReliabilitySettings, StatisticsSettings
 from gradbrain.hierarchy.errors import HierarchyError
 from gradbrain.hierarchy.predictions import (
     BY_NAME,
@@ -30,6 +39,7 @@ from gradbrain.hierarchy.predictions import (
     Prediction,
     statistics_of,
 )
+from gradbrain.hierarchy.reliability import Reliabilities, Reliability, least_reliable
 from gradbrain.hierarchy.statistics import (
     TestResult,
     bootstrap_interval,
@@ -43,14 +53,21 @@ from gradbrain.hierarchy.statistics import (
 from gradbrain.store import Statistics
 from gradbrain.vocabulary.artefacts import columns_of
 from gradbrain.vocabulary.measures import Variant
-from gradbrain.vocabulary.reasons import NO_NULL, NOT_C1, TOO_FEW
+from gradbrain.vocabulary.reasons import NO_NULL, NOT_C1, TOO_FEW, UNRELIABLE_SIGNAL
 
 Key = tuple[str, str, str]
 # Columns of the statistics that say what a claim is about, and are the same in all its rows.
 ABOUT = ("dataset", "modality", "axis", "model", "signal", "role", "rule", "objective")
 
 
-def judge(statistics: Statistics, settings: StatisticsSettings, *, study: str) -> pd.DataFrame:
+def judge(
+    statistics: Statistics,
+    settings: StatisticsSettings,
+    *,
+    study: str,
+    reliabilities: Reliabilities | None = None,
+    thresholds: ReliabilitySettings | None = None,
+) -> pd.DataFrame:
     """Test every prediction on every data set, model and signal.
 
     Parameters
@@ -61,6 +78,10 @@ def judge(statistics: Statistics, settings: StatisticsSettings, *, study: str) -
         Level, margin, number of subjects for population inference, bootstrap draws, seed.
     study
         Name of the study; statistics of another one are refused.
+    reliabilities
+        How well signals that depend on chance repeat themselves; others are taken as reliable.
+    thresholds
+        Reliabilities below which signals are not judged; the defaults where left out.
 
     Returns
     -------
@@ -74,7 +95,8 @@ def judge(statistics: Statistics, settings: StatisticsSettings, *, study: str) -
         Statistics are of another study, there twice, or none that any prediction reads.
     """
     _check(statistics.table, study)
-    rows = [row for prediction in PREDICTIONS for row in _tests(statistics, prediction, settings)]
+    context = _Context(settings, thresholds or ReliabilitySettings(), reliabilities or {})
+    rows = [row for prediction in PREDICTIONS for row in _tests(statistics, prediction, context)]
     claims = pd.DataFrame.from_records(rows)
     if claims.empty:
         raise HierarchyError(
@@ -89,6 +111,20 @@ def judge(statistics: Statistics, settings: StatisticsSettings, *, study: str) -
     return claims[list(columns_of("claims"))]
 
 
+@dataclass(frozen=True)
+class _Context:
+    """What all rows are judged by."""
+
+    settings: StatisticsSettings
+    thresholds: ReliabilitySettings
+    reliabilities: Reliabilities
+
+    def reliability(self, row: Mapping[Any, Any], chosen: pd.DataFrame) -> Reliability:
+        """Of the signal of a row or of a control in it, whichever repeats itself worse."""
+        compared = dict.fromkeys([row["signal"], *chosen["control"]])
+        return least_reliable(self.reliabilities, row["dataset"], row["model"], compared)
+
+
 def verdict(
     prediction: Prediction,
     variant: Variant,
@@ -97,6 +133,7 @@ def verdict(
     alpha: float,
     *,
     open_: bool,
+    reliable: bool = True,
 ) -> str:
     """Verdict of one row.
 
@@ -110,10 +147,12 @@ def verdict(
         Level.
     open_
         Whether C1 is supported for the same data set, model and signal.
+    reliable
+        Whether the signals of the row repeat themselves.
     """
     if variant in prediction.descriptive:
         return "descriptive"
-    if variant in prediction.gated and not open_:
+    if not reliable or (variant in prediction.gated and not open_):
         return "undetermined"
     if q <= alpha:
         return "supported"
@@ -133,11 +172,9 @@ def _check(table: pd.DataFrame, study: str) -> None:
         raise HierarchyError(f"hierarchy tables hold the same statistic twice: {twice}")
 
 
-def _tests(
-    statistics: Statistics, prediction: Prediction, settings: StatisticsSettings
-) -> list[dict]:
+def _tests(statistics: Statistics, prediction: Prediction, context: _Context) -> list[dict]:
     """Rows of one prediction, tested but without q and verdict."""
-    rows = []
+    rows, settings = [], context.settings
     about = statistics.table[statistics.table["role"] == prediction.role]
     for _, own in about.groupby(["dataset", "model", "signal"], sort=True):
         axis = own["axis"].iloc[0]
@@ -157,7 +194,19 @@ def _tests(
             }
             margin = variant in prediction.margin
             reference = settings.smallest_unique_r2 if margin else 0.0
-            rows.append(row | _answer(statistics, chosen, prediction, reference, settings))
+            row |= _answer(statistics, chosen, prediction, reference, settings)
+            found = context.reliability(row, chosen)
+            if found.is_below(context.thresholds, variant):
+                row["reason"] = UNRELIABLE_SIGNAL.code
+            rows.append(
+                row
+                | {
+                    "reliability": found.whole,
+                    "unique_reliability": found.unique,
+                    "least_reliable": found.signal,
+                    "reliability_threshold": context.thresholds.threshold,
+                }
+            )
     return rows
 
 
@@ -337,7 +386,8 @@ def _judge_family(
     rows = claims[family]
     prediction, variant = BY_NAME[rows["prediction"].iloc[0]], rows["variant"].iloc[0]
     open_ = np.array([_key(row) in gate for row in rows.to_dict("records")])
-    judged = open_ if variant in prediction.gated else np.ones(len(rows), dtype=bool)
+    reliable = (rows["reason"] != UNRELIABLE_SIGNAL.code).to_numpy()
+    judged = reliable & (open_ | (variant not in prediction.gated))
     q, q_opposite = (
         false_discovery_q(np.where(judged, rows[column].to_numpy(dtype=float), np.nan))
         for column in ("p", "p_opposite")
@@ -350,7 +400,15 @@ def _judge_family(
     claims.loc[family, "q_opposite"] = q_opposite
     claims.loc[family, "reason"] = reason
     claims.loc[family, "verdict"] = [
-        verdict(prediction, variant, q[i], q_opposite[i], alpha, open_=bool(open_[i]))
+        verdict(
+            prediction,
+            variant,
+            q[i],
+            q_opposite[i],
+            alpha,
+            open_=bool(open_[i]),
+            reliable=bool(reliable[i]),
+        )
         for i in range(len(rows))
     ]
     return claims

@@ -29,9 +29,8 @@ from gradbrain.signals.currency import is_current
 from gradbrain.signals.device import Compute, is_out_of_memory, peak_gpu_mib
 from gradbrain.signals.feedback import (
     FittedModel,
-    feedback_entries,
     fitted_stores,
-    open_fitted,
+    open_all_fitted,
 )
 from gradbrain.signals.image_stream import StimulusImages, StoredImages, check_disjoint
 from gradbrain.signals.layer_stores import (
@@ -46,11 +45,12 @@ from gradbrain.signals.layer_stores import (
     layer_attributes,
     publish,
 )
-from gradbrain.signals.needs import Uses, needed_chain, place, plugins_of, uses_of
+from gradbrain.signals.needs import needed_chain, place, plugins_of, uses_of
 from gradbrain.signals.normalisation import VANISHING, unit_length, vector_norm
 from gradbrain.signals.pooling import layout_of, pooling_function
 from gradbrain.signals.progress import Progress
 from gradbrain.signals.projection import RandomProjection
+from gradbrain.signals.rounding import N_IMAGES, check_rounding, disturbed, relative_error
 from gradbrain.signals.rule import Rule, RuleContext
 from gradbrain.signals.tape import Taken, Tape, TapeRecorder
 from gradbrain.store import remove_store
@@ -183,6 +183,7 @@ class SignalExtractor:
             for found in (signal_set, *readouts)
         }
         self._batch_limit: int | None = None
+        self._rounding: dict[str, float] | None = None
 
     def _check_chain(self) -> None:
         """Refuse a chain that lacks a layer or does not run from input to output."""
@@ -293,10 +294,9 @@ class SignalExtractor:
         SignalError
             As for :meth:`take`.
         """
-        readers = [reader for found in self._readers.values() for reader in found.values()]
         while True:
             limit = min(len(batch), self._batch_limit or len(batch))
-            counts = [(+reader.zeros, +reader.vanishing) for reader in readers]
+            counts = self._counts()
             try:
                 starts = range(0, len(batch), limit)
                 parts = [self._take(batch.part(slice(at, at + limit))) for at in starts]
@@ -309,15 +309,52 @@ class SignalExtractor:
                         f"of {self.model.device}; take fewer layers per job (features.unit: layer)"
                     ) from error
                 self._batch_limit = limit // 2
-                for reader, count in zip(readers, counts, strict=True):
-                    reader.zeros, reader.vanishing = count
+                self._restore(counts)
                 log.warning("out of memory: batches of %d images from here on", limit // 2)
             else:
+                found = {name: _joined([part[name] for part in parts]) for name in parts[0]}
                 if len(parts) == 1:
-                    return parts[0]
-                return {name: _joined([part[name] for part in parts]) for name in parts[0]}
+                    found = parts[0]
+                if self._rounding is None:
+                    own = found[self.signal_set.name]
+                    self._rounding = self._measure_rounding(batch, own)
+                    check_rounding(self._rounding, model=self.model.entry.name)
+                return found
             if self.model.device.type == "cuda":
                 torch.cuda.empty_cache()
+
+    def _all_readers(self) -> list[_LayerReader]:
+        return [reader for found in self._readers.values() for reader in found.values()]
+
+    def _counts(self) -> list[tuple[Counter[str], Counter[str]]]:
+        return [(+reader.zeros, +reader.vanishing) for reader in self._all_readers()]
+
+    def _restore(self, counts: Sequence[tuple[Counter[str], Counter[str]]]) -> None:
+        for reader, count in zip(self._all_readers(), counts, strict=True):
+            reader.zeros, reader.vanishing = count
+
+    def _measure_rounding(
+        self, batch: ImageBatch, found: Mapping[str, BatchSignals]
+    ) -> dict[str, float]:
+        """Take a few images again, disturbed as rounding does; signal -> largest error of a layer.
+
+        The first batch tells; one image at a time, so that it fits wherever that did.
+        """
+        n_images, counts = min(N_IMAGES, len(batch)), self._counts()
+        few = disturbed(batch.part(slice(0, n_images)))
+        parts = [self._take(few.part(slice(at, at + 1))) for at in range(n_images)]
+        self._restore(counts)
+        again = _joined([part[self.signal_set.name] for part in parts])
+        return {
+            signal.name: max(
+                relative_error(
+                    found[layer].features[signal.name][:n_images],
+                    again[layer].features[signal.name],
+                )
+                for layer in self.layers
+            )
+            for signal in self.signal_set.signals
+        }
 
     def _take(self, batch: ImageBatch) -> dict[str, dict[str, BatchSignals]]:
         # Targets come first: their forward passes need no graph, and none is held yet.
@@ -409,6 +446,11 @@ class SignalExtractor:
             "zero": {name: count for name, count in reader.zeros.items() if count},
             "vanishing": {name: count for name, count in reader.vanishing.items() if count},
         }
+
+    @property
+    def rounding(self) -> dict[str, float]:
+        """Relative error that rounding leaves in each signal, as the first batch showed it."""
+        return dict(self._rounding or {})
 
     def reports(self) -> dict[str, dict[str, Any]]:
         """Facts about the objectives, by signal."""
@@ -546,7 +588,9 @@ def run_extraction(job: ExtractionJob, compute: Compute) -> dict[str, str]:
         "weights_digest": model.weights_digest,
         "calibration_digest": calibration.digest,
     }
-    fitted = _open_all(job, uses, chain, stores, digests)
+    fitted = open_all_fitted(
+        job.entry, job.signal_set, uses, chain, stores, digests, plugins=job.plugins
+    )
     follows_from: dict[str, Any] = {
         **digests,
         "stimuli_digest": stimuli.digest,
@@ -596,23 +640,6 @@ class _Wanted:
     signal_set: SignalSet
     requests: Sequence[LayerRequest]
     attributes: Mapping[str, Mapping[str, Any]]
-
-
-def _open_all(
-    job: ExtractionJob,
-    uses: Uses,
-    chain: Sequence[str],
-    stores: Mapping[str, Path],
-    digests: Mapping[str, str],
-) -> dict[str, FittedModel]:
-    """Open the fitted models of all signals that need one; signal name -> model."""
-    found = {}
-    for signal in job.signal_set.signals:
-        if signal.name in stores:
-            own_chain = chain if "chain" in uses[signal.name][0].needs else ()
-            entries = feedback_entries(job.entry, signal, own_chain, job.plugins)
-            found[signal.name] = open_fitted(stores[signal.name], signal, {**entries, **digests})
-    return found
 
 
 def _is_kept(request: LayerRequest, attributes: Mapping[str, Any]) -> bool:
@@ -679,6 +706,7 @@ def _extract(
             "batch_size": job.batch_size,
             "peak_gpu_mib": peak_gpu_mib(compute.device),
             "objectives": extractor.reports(),
+            "rounding": extractor.rounding,
         }
         digests = {
             item.signal_set.name: stores[item.signal_set.name].finish(

@@ -258,6 +258,14 @@ _CLAIMS = (
     Column("control", "control that leaves the smallest difference (C2)"),
     Column("p_opposite", "p in the opposite direction"),
     Column("q_opposite", "q in the opposite direction"),
+    Column(
+        "reliability",
+        "median over layers, of the signal or, where it is lower, of a control that the "
+        "row compares it with; NaN where none of them depends on chance",
+    ),
+    Column("unique_reliability", "the same of what is left after all layers' activations"),
+    Column("least_reliable", "signal that `reliability` is of"),
+    Column("reliability_threshold", "no verdict below it"),
 )
 
 # Image coordinates of stores.
@@ -455,10 +463,40 @@ _ALL = (
         ),
     ),
     Artefact(
+        kind="reliability",
+        template="results/{study}/reliability/{model}/{stimuli}.parquet",
+        rule="measure_reliability",
+        version=1,
+        what="how well signals that depend on chance repeat themselves, per layer, over the images "
+        "of a stimulus set",
+        columns=(
+            _STUDY,
+            _MODEL,
+            Column("signal_set", "entry of signal_sets"),
+            Column("stimuli", "stimulus set"),
+            _LAYER,
+            _DEPTH,
+            *_SIGNAL_IDENTITY,
+            Column(
+                "split_half",
+                "centred cosine of two independent draws; NaN where the signal is the same for "
+                "all images",
+            ),
+            Column("reliability", "the same of what is used, by Spearman–Brown"),
+            Column(
+                "unique_split_half",
+                "as `split_half`, of what is left after regression on all layers' activations",
+            ),
+            Column("unique_reliability", "the same of what is used, by Spearman–Brown"),
+            Column("n_images", "images that were drawn again"),
+            Column("n_training_images", "images that each of two regressions learns from, mean"),
+        ),
+    ),
+    Artefact(
         kind="scores",
         template="results/{study}/scores/{model}.parquet",
         rule="collect_scores",
-        version=3,
+        version=4,
         what="scores of all layers and subjects of a model, with ceilings and reliabilities beside",
         columns=(
             *_SCORES,
@@ -466,8 +504,8 @@ _ALL = (
             Column("intersubject_r2", "R² between subjects at the same unit; NaN where unknown"),
             Column(
                 "reliability",
-                "split-half reliability of the signal over its Monte-Carlo randomness; NaN where "
-                "it has none or it was not measured",
+                "split-half reliability of the signal over its Monte-Carlo randomness, for the "
+                "images of the subject; NaN where it has none",
             ),
             Column(
                 "unique_reliability",
@@ -557,7 +595,7 @@ _ALL = (
         kind="claims",
         template="results/{study}/claims.csv",
         rule="test_claims",
-        version=3,
+        version=4,
         what="every prediction with estimate, interval, tests and verdict",
         columns=_CLAIMS,
     ),

@@ -34,7 +34,8 @@ NO_NULL = Reason("no_null", "no null", "the statistic is undefined on permuted i
 UNRELIABLE_SIGNAL = Reason(
     "unreliable_signal",
     "unreliable signal",
-    "the signal does not repeat itself between two draws of its views, masks or perturbations",
+    "the signal, or a control that it is held against, does not repeat itself between two draws of "
+    "its views, masks or perturbations",
 )
 
 REASONS: dict[str, Reason] = {
