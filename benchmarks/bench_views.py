@@ -220,7 +220,7 @@ def print_table(table: pd.DataFrame) -> None:
         for (n_views, sampling, shared), part in rows.groupby(["n_views", "sampling", "shared"]):
             found = part.set_index("objective")
             cells = [
-                f"{found.at[name, 'between_seeds']:.2f} / {found.at[name, 'with_reference']:.2f}"
+                f"{found.loc[name, 'between_seeds']:.2f} / {found.loc[name, 'with_reference']:.2f}"
                 if name in found.index
                 else "–"
                 for name in names

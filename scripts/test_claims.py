@@ -37,6 +37,9 @@ def main(argv: list[str] | None = None) -> None:
         help="section reliability of the config, as JSON: thresholds",
     )
     parser.add_argument("--study", required=True)
+    parser.add_argument(
+        "--untrained", nargs="*", default=[], help="models whose weights were not learnt"
+    )
     parser.add_argument("--output", type=Path, required=True, help="claims to write (.csv)")
     parser.add_argument("--summary", type=Path, required=True, help="page to write (.md)")
     arguments = parser.parse_args(argv)
@@ -47,6 +50,7 @@ def main(argv: list[str] | None = None) -> None:
         study=arguments.study,
         reliabilities=read_reliabilities(arguments.scores),
         thresholds=arguments.reliability,
+        untrained=arguments.untrained,
     )
     page = summary_page(claims, arguments.settings, study=arguments.study)
     provenance = {"settings": arguments.settings.model_dump()}

@@ -184,6 +184,7 @@ def _scores_of_signal(model: str, dataset: str, signal: str, invented: Invented)
                             "null_high": 0.04 if measure == "r" else 0.006,
                             "n_targets": 40,
                             "edge_share": 0.01,
+                            "n_masked": 0,
                             "band_weight": 0.5,
                             "intersubject_r": _ceiling(place.space, unit, subject),
                         }
@@ -332,6 +333,7 @@ def claims_table(invented: Invented) -> pd.DataFrame:
                                 "q": np.nan if descriptive else 0.0004,
                                 "q_opposite": np.nan if descriptive else 1.0,
                                 "n": 6,
+                                "n_subjects": 6,
                                 "inference": "population",
                                 "verdict": verdict,
                                 "reason": "",
@@ -525,7 +527,7 @@ def write_responses(folder: Path) -> tuple[list[Path], list[Path]]:
         path.parent.mkdir(parents=True, exist_ok=True)
         unit = {"dataset": "objects92", "roi": "EVC", "time": np.nan, "intersubject_r": np.nan}
         fit = {"model": model, "layer": "blocks.0", "subject": ["s01", "s02"][: len(shares)]}
-        table = pd.DataFrame({**unit, **fit, "edge_share": shares})
+        table = pd.DataFrame({**unit, **fit, "edge_share": shares, "n_masked": 0})
         # A fit has a row per signal, measure and region, and a share per signal.
         write_table(
             path,

@@ -55,6 +55,7 @@ rule test_claims:
         settings=plan.as_json(study.settings.statistics),
         reliability=plan.thresholds(),
         study=study.name,
+        untrained=plan.untrained,
         format_version=(plan.version("claims"), plan.version("claims_page")),
     message:
         "Test the predictions"
@@ -62,5 +63,6 @@ rule test_claims:
         "python {input.script} --tables {input.tables:q} --draws {input.draws:q}"
         " --scores {input.scores:q} --settings {params.settings:q}"
         " --reliability {params.reliability:q} --study {params.study:q}"
+        " --untrained {params.untrained:q}"
         " --output {output.table:q} --summary {output.summary:q}"
         " > {log:q} 2>&1"

@@ -343,12 +343,77 @@ def test_undefined_subjects_are_dropped_and_counted():
     assert row["p"] == 1 / 128
     assert row["estimate"] == pytest.approx(np.nanmean(values))
     lonely = rows("temporal_r", [0.5, np.nan], signal="activation", role="activation")
-    # A data set of six stays a sample of people, whoever is undefined in it.
-    five = rows("temporal_r", [*values[:5], np.nan], signal="activation", role="activation")
-    assert claim(judged(five), "A1", "raw")["inference"] == "population"
     row = claim(judged(lonely), "A1", "raw")
     assert row["verdict"] == "undetermined" and np.isnan(row["p"]) and row["n"] == 1
     assert row["reason"] == "too_few"
+
+
+def test_of_a_larger_data_set_those_who_have_a_statistic_speak_for_themselves():
+    """Two of fifteen people are no population, and are tested no less strictly for that."""
+    values = [0.5, 0.6, *[np.nan] * 13]
+    table = rows("high_minus_early_normalised", values, modality="fmri")
+    row = claim(judged(table), "P2", "raw")
+    assert (row["n"], row["n_subjects"], row["inference"]) == (2, 15, "these_subjects")
+    # Both their signs and permuted images are asked.
+    assert row["p"] == row["p_min"] == 1 / 4
+    page = summary_page(judged(table), SETTINGS, study="test")
+    assert "n = 2 of 15, these subjects" in page
+    whole = claim(judged(rows("high_minus_early", [0.5] * 15, modality="fmri")), "P2", "raw")
+    assert (whole["n"], whole["n_subjects"], whole["inference"]) == (15, 15, "population")
+
+
+def test_one_subject_is_tested_within_itself():
+    table = pd.concat(
+        [
+            rows("score_at_own_peak", [0.3]),
+            rows("score_at_own_peak", [0.05], variant="unique"),
+            rows("beyond_reweighting_at_own_peak", [0.05], variant="unique"),
+            rows("control_difference_at_own_peak", [0.04], variant="unique", control="norm"),
+            rows("peak_lag_ms", [80.0], variant="unique", unit="ms"),
+            rows("temporal_r", [np.nan], variant="unique"),
+        ]
+    )
+    claims = judged(table)
+    for name in ("P1", "C1", "C2", "P3"):
+        row = claim(claims, name)
+        assert (row["n"], row["inference"], row["reason"]) == (1, "these_subjects", "")
+        assert row["verdict"] == "supported" and row["ci_low"] <= row["estimate"] <= row["ci_high"]
+    assert claim(claims, "P4")["reason"] == "undefined"
+    page = summary_page(claims, SETTINGS, study="test")
+    assert "One subject (brain): nobody else says where a layer is to be scored" in page
+    assert "One subject" not in summary_page(judged(learning_table()), SETTINGS, study="test")
+
+
+def test_a_useless_signal_of_one_subject_is_not_supported_for_being_a_maximum():
+    """The subject's own maximum is above zero, and so is that of permuted images."""
+    table = rows("score_at_own_peak", [0.02])
+    table["null"] = of_each(table, np.linspace(0.0, 0.04, N_DRAWS))
+    assert claim(judged(table), "P1", "raw")["verdict"] == "undetermined"
+
+
+def test_untrained_models_are_controls_for_what_is_said_of_pretrained_ones():
+    order = rows("temporal_r", [0.5] * 6, signal="activation", role="activation")
+    weak = order.assign(model="random", value=0.05, value_at_units=0.05)
+    weak["null"] = of_each(weak, np.linspace(-0.2, 0.2, N_DRAWS))
+    table = statistics(order, weak, learning_table(), learning_table().assign(model="random"))
+    claims = judge(table, SETTINGS, study="test", untrained=["random"])
+    control = claim(claims, "A1", "raw", model="random")
+    assert (control["verdict"], control["reason"]) == ("descriptive", "untrained")
+    assert np.isfinite(control["p"]) and np.isnan(control["q"])
+    # Its p is no part of the family.
+    trained = claim(claims, "A1", "raw", model="net")
+    assert (trained["verdict"], trained["q"]) == ("supported", trained["p"])
+    # What is asked of any network is asked of it as well.
+    assert claim(claims, "P1", "raw", model="random")["reason"] == ""
+
+
+def test_the_page_counts_and_names_the_verdicts_of_the_table():
+    claims = judged(learning_table(unique=0.005), rows("temporal_r", [0.4] * 6))
+    page = summary_page(claims, SETTINGS, study="test")
+    for name in ("supported", "contradicted", "undetermined", "descriptive"):
+        count = int((claims["verdict"] == name).sum())
+        assert page.count(f"**{name}**") == count
+        assert f"{count} {name}" in page.partition("## Predictions")[0]
 
 
 def test_the_primary_best_layer_decides():

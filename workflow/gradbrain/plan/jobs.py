@@ -46,6 +46,7 @@ from gradbrain.figures.declarations import Declaration, declaration
 from gradbrain.plan.code_inputs import import_closure
 from gradbrain.plan.entries import entry_records
 from gradbrain.plan.multiverse import Multiverse
+from gradbrain.plan.notices import notices
 from gradbrain.plan.roots import link_root
 from gradbrain.store import array_shape, read_definition
 from gradbrain.vocabulary.artefacts import RESULTS, SIGNALS, artefact
@@ -596,9 +597,14 @@ class Plan:
             exclude={"roots", "only_models", "only_subjects", "only_layers"}
         )
 
+    @property
+    def untrained(self) -> list[str]:
+        """Models of the study whose weights were not learnt."""
+        return [name for name in self.study.models if not self.weights_options(name).trained]
+
     def entries(self) -> str:
         """Entries that the study names, as readers see them, as JSON: rows of ``entries.csv``."""
-        trained = {model: self.weights_options(model).trained for model in self.study.models}
+        trained = {model: model not in self.untrained for model in self.study.models}
         return json.dumps(entry_records(self.study, trained), ensure_ascii=False)
 
     def baseline_settings(self) -> str:
@@ -759,13 +765,14 @@ class Plan:
     def figures(self) -> dict[str, Declaration]:
         """Figures of the study: those asked for, or all that apply to what it holds."""
         wanted, known = self.study.settings.figures.names, self.plugins.names("figures")
+        # All of them, so that one that could not be drawn is refused where nobody asks for it yet.
+        declared = {name: declaration(name, self.plugins) for name in known}
         if wanted != "all":
             where = f"{self.study.source('figures', 'names')}: figures.names"
             for name in wanted:
                 choose(name, known, what="figure", where=where)
-            return {name: declaration(name, self.plugins) for name in wanted}
+            return {name: declared[name] for name in wanted}
         spaces = [(entry.axis, self.space(entry)) for entry in self.study.datasets.values()]
-        declared = {name: declaration(name, self.plugins) for name in known}
         return {
             name: figure
             for name, figure in declared.items()
@@ -979,6 +986,13 @@ class Plan:
         _ = self.figures
         if problems:
             raise GradbrainError("\n".join([f"{self.study.where}: cannot run:", *problems]))
+
+    def notices(self) -> list[str]:
+        """Say what no claim will be able to say; a part of a study makes none anyway."""
+        if self.study.is_subset:
+            return []
+        options = {name: self.adapter(entry)[1] for name, entry in self.study.datasets.items()}
+        return notices(self.study, options, self.untrained)
 
     def _missing_weights(self, model: str, *, packages: bool) -> list[str]:
         """Say what the weights of a model lack: files below ``data/``, packages."""

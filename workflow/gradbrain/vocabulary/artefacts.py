@@ -198,6 +198,11 @@ _SCORES = (
     Column("null_high", "95th percentile over permutations of images"),
     Column("n_targets", "reliable targets of the unit"),
     Column(
+        "n_masked",
+        "of these, targets that do not vary over the images of some outer fold and have no score "
+        "there",
+    ),
+    Column(
         "edge_share",
         "share of the targets predicted above zero whose penalty lies on the edge of the grid, in "
         "the fits of this signal",
@@ -246,7 +251,8 @@ _CLAIMS = (
     Column("p_min", "smallest p that the test could give"),
     Column("q", "Benjamini–Hochberg over the judged rows of the family"),
     Column("n", "subjects who have the statistic"),
-    Column("inference", "`population` or `these_subjects`"),
+    Column("n_subjects", "subjects of the data set"),
+    Column("inference", "whom the row speaks for: `population` or `these_subjects`"),
     Column("verdict", "`supported`, `contradicted`, `undetermined` or `descriptive`"),
     Column("reason", "code of why there is no test or no verdict; empty where there is one"),
     Column("coverage", "part of cortex that the row speaks of; empty for all of it"),
@@ -401,7 +407,7 @@ _ALL = (
         kind="encoding",
         template="results/{study}/encoding/{model}/{layer}/{subject}.zarr",
         rule="fit_encoding",
-        version=3,
+        version=4,
         what="encoding scores of one layer and subject per target, with draws per unit",
         variables=(
             Variable("score", ("score_row", "target"), "mean over outer folds"),
@@ -411,6 +417,13 @@ _ALL = (
             Variable("penalty_log10", ("fit", "target"), "chosen penalty"),
             Variable("band_weight", ("fit", "target"), "weight of the first band"),
             Variable("effective_dof", ("fit", "target"), "effective degrees of freedom"),
+            Variable(
+                "masked_folds",
+                ("target",),
+                "outer folds in which the target does not vary and has no score; the mean is that "
+                "of the others",
+                optional=True,
+            ),
             Variable("unit_band_weight", ("fit", "unit"), "mean weight of the first band"),
             Variable("signal", ("score_row",), "signal of the row"),
             Variable(
@@ -437,7 +450,7 @@ _ALL = (
         kind="fit_scores",
         template="results/{study}/encoding/{model}/{layer}/{subject}.parquet",
         rule="fit_encoding",
-        version=3,
+        version=4,
         what="encoding scores of one layer and subject per region or time",
         columns=_SCORES,
     ),
@@ -445,7 +458,7 @@ _ALL = (
         kind="ceilings",
         template="results/{study}/ceilings/{dataset}.parquet",
         rule="compute_ceilings",
-        version=3,
+        version=4,
         what="how well the other subjects predict a subject",
         columns=(
             _STUDY,
@@ -603,7 +616,7 @@ _ALL = (
         kind="claims_page",
         template="results/{study}/claims.md",
         rule="test_claims",
-        version=3,
+        version=4,
         what="the claims as a page for readers",
     ),
     Artefact(
