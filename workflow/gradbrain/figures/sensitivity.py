@@ -91,7 +91,7 @@ def stabilities(claims: pd.DataFrame, universes: pd.DataFrame) -> list[Stability
         other = own[own["verdict"] != verdict]
         alone = other[other["kind"] == ONE_AT_A_TIME].set_index("universe")["verdict"]
         moves = tuple(
-            Move(row.factor_label, row.level_label, alone[row.Index])
+            Move(str(row.factor_label), str(row.level_label), str(alone[row.Index]))
             for row in varied.itertuples()
             if row.Index in alone.index
         )

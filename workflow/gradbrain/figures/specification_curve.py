@@ -109,7 +109,7 @@ def plot_choices(data: pd.DataFrame, *, ax: Axes, labelled: bool) -> Axes:
     if labelled:
         names = [
             f"{level.factor_label}: {level.level_label}" if level.level_order == 0
-            else level.level_label
+            else str(level.level_label)
             for level in levels.itertuples()
         ]  # fmt: skip
         ax.set_yticklabels(names, fontsize=6.5)
@@ -149,7 +149,9 @@ def figure(data: pd.DataFrame, names: Names) -> Figure:
             box = (left / width, upper / height, (WIDTH - 0.45) / width, CURVE / height)
             above = whole.add_axes(box)
             plot_specification_curve(own, ax=above)
-            above.set_title(_title(dict(zip(CLAIM, keys, strict=True)), own, names), fontsize=7.5)
+            above.set_title(
+                _title(dict(zip(CLAIM, map(str, keys), strict=True)), own, names), fontsize=7.5
+            )
             box = (left / width, (upper - 0.08 - matrix) / height, box[2], matrix / height)
             plot_choices(own, ax=whole.add_axes(box), labelled=column == 0)
         top -= count * panel
