@@ -64,7 +64,7 @@ def test_a_study_without_the_section_has_no_universe():
 
 def test_the_study_comes_first_then_each_level_alone_in_the_order_of_the_config():
     found = universes_of(study_with(FACTORS))
-    names = [[level for level in universe.levels.values()] for universe in found]
+    names = [list(universe.levels.values()) for universe in found]
     assert names == [
         ["mean", "seed0", "auto", "argmax"],
         ["grid2", "seed0", "auto", "argmax"],

@@ -68,7 +68,7 @@ def claims(verdicts: dict[str, str], prediction="C1", variant="unique", **column
             "ci_high": 0.2,
             "reference": 0.01,
             "verdict": verdict,
-            **{key: np.nan for key in ("p", "p_min", "q", "p_opposite", "q_opposite")},
+            **dict.fromkeys(("p", "p_min", "q", "p_opposite", "q_opposite"), np.nan),
             "n": 6,
             **columns,
         }
