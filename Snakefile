@@ -78,6 +78,8 @@ wildcard_constraints:
     subject="|".join(map(re.escape, plan.study.subjects)),
     dataset="|".join(map(re.escape, plan.study.datasets)),
     figure="|".join(map(re.escape, plan.figures)) or "none",
+    fit="|".join(plan.multiverse.fits) or "none",
+    universe="|".join(plan.multiverse.by_name) or "none",
 
 
 localrules:
@@ -87,6 +89,7 @@ localrules:
     scores,
     maps,
     claims,
+    multiverse,
     figures,
     report,
 
@@ -122,6 +125,11 @@ rule claims:
         plan.path("claims"),
 
 
+rule multiverse:
+    input:
+        plan.multiverse.results,
+
+
 rule figures:
     input:
         plan.figure_targets(),
@@ -140,6 +148,7 @@ include: "workflow/rules/features.smk"
 include: "workflow/rules/encoding.smk"
 include: "workflow/rules/rsa.smk"
 include: "workflow/rules/hierarchy.smk"
+include: "workflow/rules/multiverse.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
 

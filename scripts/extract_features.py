@@ -35,7 +35,21 @@ def parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--plugins", nargs="*", type=Path, default=[], help="files of plug-ins")
     parser.add_argument("--data", type=Path, default=Path("data"), help="where weights/ lies")
-    parser.add_argument("--output", nargs="+", type=Path, required=True, help="one per layer")
+    parser.add_argument(
+        "--further-sets",
+        nargs="*",
+        type=json_argument(SignalSet),
+        default=[],
+        help="sets that pool, project or normalise the same signals otherwise, read from the same "
+        "passes",
+    )
+    parser.add_argument(
+        "--output",
+        nargs="+",
+        type=Path,
+        required=True,
+        help="one per layer; those of further sets after them, set by set",
+    )
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--precision", choices=("fp32", "tf32", "bf16", "fp16"), default="fp32")
@@ -45,11 +59,13 @@ def parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> None:
     arguments = parser().parse_args(argv)
-    counts = {len(arguments.layers), len(arguments.depths), len(arguments.output)}
+    n_layers, n_sets = len(arguments.layers), 1 + len(arguments.further_sets)
+    counts = {n_layers, len(arguments.depths), len(arguments.output) / n_sets}
     if len(counts) != 1:
         raise GradbrainError(
-            f"{len(arguments.layers)} --layers, {len(arguments.depths)} --depths and "
-            f"{len(arguments.output)} --output were given; expected as many of each"
+            f"{n_layers} --layers, {len(arguments.depths)} --depths and "
+            f"{len(arguments.output)} --output were given; expected as many of each, and as many "
+            "outputs again for each of --further-sets"
         )
     if arguments.batch_size < 1 or arguments.threads < 1:
         raise GradbrainError(
@@ -62,17 +78,21 @@ def main(argv: list[str] | None = None) -> None:
     used = (source, *plugins_of(uses_of(signals, plugins)))
     # Importing torch takes seconds; a wrong command line is said without it.
     from gradbrain.signals.device import set_up
-    from gradbrain.signals.extraction import ExtractionJob, run_extraction
+    from gradbrain.signals.extraction import ExtractionJob, Readout, run_extraction
     from gradbrain.signals.layer_stores import LayerRequest
+
+    def requests(place: int) -> tuple[LayerRequest, ...]:
+        outputs = arguments.output[place * n_layers : (place + 1) * n_layers]
+        rows = zip(arguments.layers, arguments.depths, outputs, strict=True)
+        return tuple(LayerRequest(*row) for row in rows)
 
     job = ExtractionJob(
         entry=model,
         signal_set=arguments.signal_set,
-        layers=tuple(
-            LayerRequest(name, depth, output)
-            for name, depth, output in zip(
-                arguments.layers, arguments.depths, arguments.output, strict=True
-            )
+        layers=requests(0),
+        further=tuple(
+            Readout(found, requests(place))
+            for place, found in enumerate(arguments.further_sets, start=1)
         ),
         stimuli=arguments.stimuli,
         stimuli_name=arguments.stimuli_name,

@@ -39,6 +39,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         default=[],
         help="score tables, for penalties and ceilings",
     )
+    for kind in ("universes", "specification-curve"):
+        parser.add_argument(f"--{kind}", type=Path, help=f"{kind} of a multiverse (.csv)")
     parser.add_argument(
         "--plugins", nargs="*", type=Path, default=[], help="modules of figures of one's own"
     )

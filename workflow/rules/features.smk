@@ -233,3 +233,58 @@ if plan.uncertain_signals:
             " --device {resources.device} --precision {params.precision} --threads {threads}"
             " --plugins {input.plugins:q} --chain {params.chain:q} --feedback {input.feedback:q}"
             " > {log:q} 2>&1"
+
+
+# Universes that pool or scale the same signals otherwise read them from the same passes.
+for model, signal_sets, layers in plan.shared_extractions():
+
+    rule:
+        name:
+            f"extract_features_{model}_{signal_sets[0]}".replace("-", "_").replace(
+                ".", "_"
+            )
+        input:
+            script=plan.script("extract_features"),
+            code=plan.extraction_code(model, signal_sets[0]),
+            plugins=plan.plugin_files(*plan.extraction_plugins(model, signal_sets[0])),
+            weights=plan.weights(model) + plan.text_weights(model, signal_sets[0]),
+            stimuli=plan.path("stimuli"),
+            calibration=plan.path(
+                "stimuli", stimuli=plan.signal_set(signal_sets[0]).calibration
+            ),
+            feedback=plan.feedback(model, signal_sets[0]),
+        output:
+            [
+                directory(plan.features(model, layer, signal_set, "{stimuli}"))
+                for signal_set in signal_sets
+                for layer in layers
+            ],
+        log:
+            f"logs/features/{model}/{signal_sets[0]}/{{stimuli}}.log",
+        benchmark:
+            f"logs/features/{model}/{signal_sets[0]}/{{stimuli}}.benchmark.tsv"
+        conda:
+            "../../envs/environment.yaml"
+        threads: 2
+        resources:
+            mem_mb=memory(16000),
+            runtime=480,
+            gpu=GPUS,
+            batch_size=FEATURES.batch_size,
+            device=FEATURES.device,
+        params:
+            model=plan.extraction_entry(model, signal_sets[0]),
+            signal_set=plan.signal_set_json(signal_sets[0]),
+            further=[plan.signal_set_json(name) for name in signal_sets[1:]],
+            layers=layers,
+            depths=[plan.layer(model, layer).depth for layer in layers],
+            chain=plan.chain(model) if plan.takes_chain(signal_sets[0]) else [],
+            known_depths=plan.depths(model),
+            precision=FEATURES.precision,
+            format_version=plan.version("features"),
+        message:
+            f"Extract signals of {model} in {len(signal_sets)} ways ({signal_sets[0]} …), for the images of {{wildcards.stimuli}}"
+        shell:
+            EXTRACTION.replace(
+                " --stimuli ", " --further-sets {params.further:q} --stimuli "
+            )

@@ -295,3 +295,43 @@ def figure_options(wildcards):
         f"--{kind.replace('_', '-')} {shlex.join(paths)}"
         for kind, paths in plan.figure_inputs(wildcards.figure).items()
     )
+
+
+def universe_stores(wildcards):
+    return plan.multiverse.fit_inputs(wildcards.fit, wildcards.model, wildcards.dataset)
+
+
+def universe_subjects(wildcards):
+    return plan.multiverse.subject_options(
+        wildcards.fit, wildcards.model, wildcards.dataset
+    )
+
+
+def universe_signals(wildcards):
+    return plan.multiverse.fit_signals(wildcards.fit)
+
+
+def universe_encoding(wildcards):
+    return plan.multiverse.fit_settings(wildcards.fit)
+
+
+def universe_tables(wildcards):
+    return plan.whole_study(
+        *plan.multiverse.statistics_of(wildcards.universe, draws=False)
+    )
+
+
+# As of the study itself: the tables hold the digests of the draws.
+def universe_draws(wildcards):
+    stores = plan.multiverse.statistics_of(wildcards.universe, draws=True)
+    return [ancient(path) for path in plan.whole_study(*stores)]
+
+
+def universe_statistics(wildcards):
+    return plan.multiverse.universe_settings(wildcards.universe)
+
+
+def multiverse_options(wildcards, input):
+    names = ("--universes", "--specification-curve")
+    options = zip(names, input.multiverse)
+    return " ".join(f"{name} {shlex.quote(path)}" for name, path in options)

@@ -54,6 +54,7 @@ rule write_report:
         claims=plan.path("claims"),
         responses=plan.responses,
         scores=plan.per_model("scores"),
+        multiverse=plan.multiverse.results,
         figures=[
             plan.path("figure", figure=figure, ending="png") for figure in plan.figures
         ],
@@ -70,6 +71,7 @@ rule write_report:
         runtime=30,
     params:
         study=study.name,
+        multiverse=multiverse_options,
         format_version=plan.version("report"),
     message:
         "Write the report"
@@ -77,5 +79,5 @@ rule write_report:
         "python {input.script} --study {params.study:q} --config {input.config:q}"
         " --claims {input.claims:q} --figures {input.figures:q} --captions {input.captions:q}"
         " --responses {input.responses:q} --scores {input.scores:q}"
-        " --entries {input.entries:q} --plugins {input.plugins:q} --output {output:q}"
+        " {params.multiverse} --entries {input.entries:q} --plugins {input.plugins:q} --output {output:q}"
         " > {log:q} 2>&1"

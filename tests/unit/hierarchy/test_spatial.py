@@ -5,6 +5,7 @@ from scipy.stats import pearsonr
 from gradbrain.hierarchy.correlation import correlation_with
 from gradbrain.hierarchy.spatial import (
     best_layer_depth,
+    distance_ranks,
     has_distances,
     high_minus_early,
     mean_by_region,
@@ -113,3 +114,8 @@ def test_correlation_ignores_units_and_origin():
     np.testing.assert_allclose(
         correlation_with(1000 + 3 * x, 0.1 * y - 7), correlation_with(x, y), atol=1e-10
     )
+
+
+def test_ranks_of_distance_start_at_one_and_ties_share_theirs():
+    found = distance_ranks({"V1": 0.0, "FFA": 80.0, "V2": 12.0, "PPA": 80.0})
+    assert found == {"V1": 1.0, "V2": 2.0, "FFA": 3.5, "PPA": 3.5}

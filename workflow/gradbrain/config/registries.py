@@ -215,11 +215,6 @@ class Registries:
         """Names of all data sets."""
         return tuple(self._datasets)
 
-    @property
-    def signal_sets(self) -> tuple[str, ...]:
-        """Names of all signal sets."""
-        return tuple(self._signal_sets)
-
     def dataset_folder(self, name: str) -> Path:
         """Folder whose ``datasets.yaml`` lists a data set."""
         return self._datasets[name][0].parent
@@ -227,6 +222,11 @@ class Registries:
     def signal(self, name: str, *, where: str) -> SignalEntry:
         """Entry of a signal."""
         return self._entry(SignalEntry, self._signals, name, "signal", where)
+
+    @property
+    def signal_sets(self) -> tuple[str, ...]:
+        """Names of all signal sets."""
+        return tuple(self._signal_sets)
 
     def signal_set(self, name: str, *, where: str) -> SignalSet:
         """Entry of a signal set, its signals resolved."""

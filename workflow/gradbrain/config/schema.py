@@ -574,6 +574,9 @@ class StatisticsSettings(StrictModel):
     best_layer: Literal["argmax", "centre_of_mass"] = Field(
         "argmax", description="How the best layer of a target or region is found."
     )
+    distance: Literal["mm", "rank"] = Field(
+        "mm", description="What regions' best layers are correlated with: mm from V1, or its rank."
+    )
     peak_fraction: float = Field(0.95, gt=0, le=1, description="Share of the maximum: peak times.")
     min_subjects: int = Field(6, ge=2, description="Subjects needed for population inference.")
     n_boot: int = Field(2000, ge=1, description="Hierarchical bootstrap draws of an interval.")
@@ -614,6 +617,70 @@ class ModelChoice(StrictModel):
     )
 
 
+class Level(StrictModel):
+    """One way of making a choice: what it changes in the study; the first level changes nothing."""
+
+    name: Name = Field(description="In tables, and in the names of signal sets that follow.")
+    label: str = Field("", description="Name for readers; `name`, spaced, where left out.")
+    signal_set: dict[str, Any] = Field(
+        {}, description="Keys of the study's signal set, e.g. {pooling: {kind: grid, size: 2}}."
+    )
+    signals: dict[Name, dict[str, Any]] = Field(
+        {}, description="Signal -> its `options` or `rule_options` that differ."
+    )
+    encoding: dict[str, Any] = Field({}, description="Keys of the section encoding.")
+    statistics: dict[str, Any] = Field({}, description="Keys of the section statistics.")
+
+    @property
+    def changes(self) -> bool:
+        """Whether it changes anything."""
+        return bool(self.signal_set or self.signals or self.encoding or self.statistics)
+
+
+class Factor(StrictModel):
+    """A choice of analysis that verdicts may hang on."""
+
+    name: Name = Field(description="In tables.")
+    label: str = Field("", description="Name for readers; `name`, spaced, where left out.")
+    levels: tuple[Level, ...] = Field(
+        min_length=2, description="Ways of making it; the first one is the study as it is."
+    )
+
+    @model_validator(mode="after")
+    def _levels_differ(self) -> Factor:
+        names = [level.name for level in self.levels]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"levels: {', '.join(twice)} is there twice; give each its own name")
+        if self.levels[0].changes:
+            raise ValueError(
+                f"levels: the first one, {names[0]!r}, stands for the study as it is; leave out "
+                "what it changes, or put a level without changes before it"
+            )
+        idle = [level.name for level in self.levels[1:] if not level.changes]
+        if idle:
+            raise ValueError(f"levels: {', '.join(idle)} changes nothing; say what it changes")
+        return self
+
+
+class SensitivitySettings(StrictModel):
+    """Section ``sensitivity``: choices that are varied, and how many combinations of them."""
+
+    factors: tuple[Factor, ...] = Field(min_length=1, description="Choices that are varied.")
+    n_combinations: int = Field(
+        24, ge=0, description="Drawn combinations, beside one factor at a time."
+    )
+    seed: int = Field(0, ge=0, description="Seed of the combinations.")
+
+    @model_validator(mode="after")
+    def _factors_differ(self) -> SensitivitySettings:
+        names = [factor.name for factor in self.factors]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"factors: {', '.join(twice)} is there twice; give each its own name")
+        return self
+
+
 class Study(StrictModel):
     """A study: one config file."""
 
@@ -629,6 +696,9 @@ class Study(StrictModel):
     )
     statistics: StatisticsSettings = Field(StatisticsSettings(), description="Tests of claims.")
     figures: FigureSettings = Field(FigureSettings(), description="Figures.")
+    sensitivity: SensitivitySettings | None = Field(
+        None, description="Choices that are varied; none: the study is run as it is."
+    )
     registries: tuple[str, ...] = Field(
         (),
         description="Further registry folders, searched after config/: models.yaml, "

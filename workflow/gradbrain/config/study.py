@@ -175,9 +175,15 @@ class ResolvedStudy:
             choose(name, names, what=f"layer of {choice.name}", where=where)
         return [layer for layer in layers if layer.name in choice.layers]
 
+    def place_of_set(self, name: str) -> str:
+        """Where a signal set comes from, for error messages: a registry, or a varied choice."""
+        if name in self.registries.signal_sets:
+            return self.registries.place("signal set", name)
+        return f"{self.source('sensitivity')}: sensitivity: signal set {name!r}"
+
     def check_calibration(self, signal_set: SignalSet) -> None:
         """Refuse a signal set whose calibration images are no stimulus set of this study."""
-        where = f"{self.registries.place('signal set', signal_set.name)}: calibration"
+        where = f"{self.place_of_set(signal_set.name)}: calibration"
         choose(signal_set.calibration, sorted(self.stimuli), what="stimulus set", where=where)
 
     def check(self) -> None:

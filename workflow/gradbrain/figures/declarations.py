@@ -15,7 +15,10 @@ from gradbrain.config.plugins import LIBRARY, LIBRARY_PLUGINS, Plugin, Plugins
 from gradbrain.vocabulary.roles import AXES, Axis
 
 #: Kinds of results that figures are drawn from.
-RESULTS = ("scores", "hierarchy", "hierarchy_draws", "maps", "rsa", "claims", "reliability")
+RESULTS = (
+    *("scores", "hierarchy", "hierarchy_draws", "maps", "rsa", "claims"),
+    *("reliability", "universes", "specification_curve"),
+)
 #: Declarations that are tuples of names, with an example for error messages.
 _TUPLES = {"INPUTS": '("scores",)', "AXES": '("roi",)', "SPACES": '("fsaverage5",)'}
 

@@ -20,6 +20,7 @@ TEXT = (
     *("signal", "role", "rule", "objective", "measure", "variant", "statistic", "unit"),
     *("roi", "onset_source", "best_layer", "control", "coverage"),
     *("prediction", "inference", "verdict", "reason", "direction", "figure", "source", "sentence"),
+    *("universe", "kind", "factor", "factor_label", "level", "level_label", "fit"),
     *("least_reliable", "stimuli", "signal_set"),
 )
 
@@ -32,7 +33,7 @@ class FigureInputs:
     ----------
     study
         Name of the study; rows of other studies are refused.
-    scores, hierarchy, rsa, claims, reliability
+    scores, hierarchy, rsa, claims, reliability, universes, specification_curve
         Files of the tidy tables; those of several models are joined.
     hierarchy_draws
         Stores of the draws behind `hierarchy`, in the same order.
@@ -52,6 +53,8 @@ class FigureInputs:
     claims: Sequence[Path] = ()
     reliability: Sequence[Path] = ()
     maps: Sequence[Path] = ()
+    universes: Sequence[Path] = ()
+    specification_curve: Sequence[Path] = ()
     names: Names = field(default_factory=Names)
     settings: StatisticsSettings = field(
         default_factory=lambda: StatisticsSettings.model_validate({})
@@ -63,7 +66,8 @@ class FigureInputs:
         Parameters
         ----------
         kind
-            ``scores``, ``hierarchy``, ``rsa``, ``claims`` or ``reliability``.
+            ``scores``, ``hierarchy``, ``rsa``, ``claims``, ``reliability``, ``universes`` or
+            ``specification_curve``.
 
         Raises
         ------

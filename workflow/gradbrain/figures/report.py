@@ -33,6 +33,7 @@ from gradbrain.figures.claims_overview import (
 from gradbrain.figures.declarations import FigureError, declaration
 from gradbrain.figures.inputs import with_text
 from gradbrain.figures.names import Names
+from gradbrain.figures.sensitivity import sentences
 from gradbrain.store import open_store, read_table
 from gradbrain.vocabulary import reasons
 
@@ -50,6 +51,7 @@ FIGURE_ORDER = (
     "signal_reliability",
     "rsa_summary",
     "claims_overview",
+    "specification_curve",
 )
 
 #: Verdict on A1 -> what it says, where no learning signal was taken.
@@ -113,6 +115,8 @@ def render_report(
     plugins: Sequence[Path] = (),
     responses: Sequence[Path] = (),
     scores: Sequence[Path] = (),
+    universes: Path | None = None,
+    specification_curve: Path | None = None,
 ) -> str:
     """Write the page of a study.
 
@@ -139,6 +143,8 @@ def render_report(
     scores
         Score tables of the models, for the share of penalties at the edge of the grid and the
         ceiling between subjects.
+    universes, specification_curve
+        Choices and claims of a multiverse, for the sentences on what verdicts hang on.
 
     Returns
     -------
@@ -168,6 +174,7 @@ def render_report(
         conclusions=conclusions(table, names),
         reliabilities=reliability_lines(table, names),
         matrix=verdict_matrix(table, names),
+        sensitivity=_sensitivity(universes, specification_curve, names),
         predictions=_predictions(table),
         statistics=settings.get("statistics", {}),
         figures=_report_figures(figures, captions, output, Plugins(files=plugins)),
@@ -181,6 +188,16 @@ def render_report(
         references=REFERENCES,
         config=config.read_text(encoding="utf-8"),
     )
+
+
+def _sensitivity(
+    universes: Path | None, specification_curve: Path | None, names: Names
+) -> list[dict[str, object]]:
+    """Sentences on which choice moves which verdict; none where no choice was varied."""
+    if universes is None or specification_curve is None:
+        return []
+    claims = with_text(read_table(specification_curve, kind="specification_curve"))
+    return sentences(claims, with_text(read_table(universes, kind="universes")), names)
 
 
 def _environment(names: Names) -> Environment:

@@ -37,7 +37,14 @@ import pandas as pd
 
 from gradbrain.config.schema import ReliabilitySettings, StatisticsSettings
 from gradbrain.hierarchy.errors import HierarchyError
-from gradbrain.hierarchy.predictions import BY_NAME, PREDICTIONS, Prediction
+from gradbrain.hierarchy.predictions import (
+    BY_NAME,
+    PREDICTIONS,
+    SPATIAL_R,
+    SPATIAL_RANK_R,
+    Prediction,
+    statistics_of,
+)
 from gradbrain.hierarchy.reliability import Reliabilities, Reliability, least_reliable
 from gradbrain.hierarchy.statistics import (
     TestResult,
@@ -188,7 +195,7 @@ def _tests(statistics: Statistics, prediction: Prediction, context: _Context) ->
     for _, own in about.groupby(["dataset", "model", "signal"], sort=True):
         axis = own["axis"].iloc[0]
         for variant in prediction.variants if axis in prediction.statistics else ():
-            names = prediction.statistics[axis]
+            names = statistics_of(prediction, axis, settings.distance)
             chosen = _statistic_rows(own[own["variant"] == variant], names, settings)
             row = {
                 "prediction": prediction.name,
@@ -372,7 +379,7 @@ def _interval(
     values = known["value"].to_numpy()
     shift = values - known["value_at_units"].to_numpy()
     boot = statistics.boot[known.index] + shift[:, None]
-    if known["statistic"].iloc[0] in ("spatial_r", "temporal_r"):
+    if known["statistic"].iloc[0] in (SPATIAL_R, SPATIAL_RANK_R, "temporal_r"):
         boot = np.clip(boot, -1.0, 1.0)
     return bootstrap_interval(
         values,

@@ -80,7 +80,9 @@ class Prediction:
     absent: Reason = NO_STATISTIC
 
 
-_SPATIAL = ("spatial_r", "spatial_difference")
+#: Best layers of regions against their distance from V1, in mm and as its rank.
+SPATIAL_R, SPATIAL_RANK_R = "spatial_r", "spatial_rank_r"
+_SPATIAL = (SPATIAL_R, "spatial_difference")
 
 
 def _at_peak(statistic: str) -> dict[Axis, tuple[str, ...]]:
@@ -210,3 +212,17 @@ PREDICTIONS: tuple[Prediction, ...] = (
 )
 
 BY_NAME = {prediction.name: prediction for prediction in PREDICTIONS}
+
+
+def statistics_of(prediction: Prediction, axis: Axis, distance: str) -> tuple[str, ...]:
+    """Statistics that can answer a prediction, the first present is taken.
+
+    Parameters
+    ----------
+    prediction, axis
+        What is asked, and along what scores are laid out.
+    distance
+        ``statistics.distance``: whether distances count in mm or by rank.
+    """
+    named = {SPATIAL_R: SPATIAL_RANK_R} if distance == "rank" else {}
+    return tuple(named.get(name, name) for name in prediction.statistics[axis])

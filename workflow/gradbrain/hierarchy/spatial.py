@@ -146,6 +146,20 @@ def spatial_correlation(
     return correlation_with(mm, region_depth)
 
 
+def distance_ranks(distances: dict[str, float]) -> dict[str, float]:
+    """Ranks of regions by distance, from 1; the mean rank where distances tie.
+
+    Parameters
+    ----------
+    distances
+        Region -> mm from V1's centroid.
+    """
+    mm = np.array(list(distances.values()))
+    below = (mm[:, None] > mm).sum(axis=1)
+    ties = (mm[:, None] == mm).sum(axis=1)
+    return dict(zip(distances, below + (ties + 1) / 2, strict=True))
+
+
 def _mean_known(values: np.ndarray) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a mean of nothing is NaN, as documented

@@ -144,10 +144,34 @@ def read_subjects(paths: Sequence[Path], signal_set: SignalSet) -> list[SubjectS
     """
     if not paths:
         raise HierarchyError("no encoding store was given; give those of all layers and subjects")
+    return subject_scores([(path, open_store(path, kind="encoding")) for path in paths], signal_set)
+
+
+def subject_scores(
+    fits: Sequence[tuple[Path, xr.Dataset]], signal_set: SignalSet
+) -> list[SubjectScores]:
+    """Lay out the encoding results of one model, read from stores or just fitted.
+
+    Parameters
+    ----------
+    fits
+        Content of an encoding store per layer and subject, with the path named in errors.
+    signal_set
+        The signals of the fits, which says what controls what.
+
+    Returns
+    -------
+    list of SubjectScores
+        As :func:`read_subjects` has them.
+
+    Raises
+    ------
+    HierarchyError
+        As for :func:`read_subjects`.
+    """
     signals = _signals_of(signal_set)
     stores: dict[tuple[str, str], list[tuple[Path, xr.Dataset]]] = defaultdict(list)
-    for path in paths:
-        store = open_store(path, kind="encoding")
+    for path, store in fits:
         _check_signals(path, store, signals, signal_set.name)
         stores[store.attrs["dataset"], store.attrs["subject"]].append((path, store))
     for pairs in stores.values():

@@ -14,9 +14,11 @@ import xarray as xr
 
 from gradbrain.config.schema import StatisticsSettings
 from gradbrain.hierarchy.peak_units import OWN_PEAK, ScoresOf, mean_at_units, peak_units
+from gradbrain.hierarchy.predictions import SPATIAL_R, SPATIAL_RANK_R
 from gradbrain.hierarchy.spatial import (
     METHODS,
     best_layer_depth,
+    distance_ranks,
     has_distances,
     high_minus_early,
     mean_by_region,
@@ -396,15 +398,19 @@ def _best_layer_rows(
         )
     known = np.isfinite(regions)
     if has_distances(names, distances):
-        yield _row(
-            "spatial_r",
-            lambda best: spatial_correlation(best, names, distances),
-            depths_of_levels,
-            "r",
-            int(sum(flag and name in distances for flag, name in zip(known, names, strict=True))),
-            value=float(spatial_correlation(regions, names, distances)),
-            best_layer=method,
-        )
+        for statistic, along in (
+            (SPATIAL_R, distances),
+            (SPATIAL_RANK_R, distance_ranks(distances)),
+        ):
+            yield _row(
+                statistic,
+                partial(spatial_correlation, names=names, distances=along),
+                depths_of_levels,
+                "r",
+                int(sum(flag and name in along for flag, name in zip(known, names, strict=True))),
+                value=float(spatial_correlation(regions, names, along)),
+                best_layer=method,
+            )
         return
     if not subject.has_poles:
         return

@@ -45,6 +45,7 @@ from gradbrain.encoding.places import is_shared
 from gradbrain.figures.declarations import Declaration, declaration
 from gradbrain.plan.code_inputs import import_closure
 from gradbrain.plan.entries import entry_records
+from gradbrain.plan.multiverse import Multiverse
 from gradbrain.plan.notices import notices
 from gradbrain.plan.roots import link_root
 from gradbrain.store import array_shape, read_definition
@@ -57,6 +58,8 @@ FIT_BASE_MB = 3000
 FIT_MB_PER_RESPONSE_MB = 5.5
 REDUCTION_MB = 16000
 DATA = "data"
+# Results that only a study with varied choices has.
+MULTIVERSE = frozenset({"universes", "specification_curve"})
 
 
 # Model, signal set, and the attributes of a feature store.
@@ -96,6 +99,8 @@ class Plan:
         self.subjects = [
             name for name in study.subjects if self._wanted(name, settings.only_subjects)
         ]
+        self.multiverse = Multiverse(self)
+        self._signal_sets |= self.multiverse.signal_sets
 
     @staticmethod
     def _wanted(name: str, only: tuple[str, ...]) -> bool:
@@ -242,9 +247,13 @@ class Plan:
         return bool(self.needs(signal_set) & WHOLE_MODEL)
 
     def is_fused(self, signal_set: str) -> bool:
-        """Whether one job takes all layers of a model: as set, or because a rule needs them all."""
+        """Whether one job takes all layers of a model: as set, or because a rule needs them all.
+
+        Sets of a multiverse are read from shared passes, of all layers.
+        """
         unit = self.study.settings.features.unit
-        return unit == "model" or self.takes_chain(signal_set)
+        varied = signal_set in self.multiverse.signal_sets
+        return unit == "model" or varied or self.takes_chain(signal_set)
 
     def fitted_signals(self, signal_set: str) -> list[SignalEntry]:
         """Signals of a set whose rule has a model of its own, fitted on calibration images."""
@@ -335,7 +344,8 @@ class Plan:
                 stores[model, planted, layer, stimuli] = None
             for model in self.models:
                 for layer in self.layers(model):
-                    stores[model, signal_set, layer, stimuli] = None
+                    for name in (signal_set, *self.multiverse.signal_sets):
+                        stores[model, name, layer, stimuli] = None
             for band in self.nuisance:
                 stores[band.model, self.band_set(band), band.layer, stimuli] = None
         return list(stores)
@@ -464,6 +474,14 @@ class Plan:
             (model, signal_set, layers)
             for (model, signal_set), layers in fused.items()
             if self.is_fused(signal_set) and self.model_entry(model).is_network
+        ]
+
+    def shared_extractions(self) -> list[tuple[str, list[str], list[str]]]:
+        """(model, signal sets, layers) that one job each reads from the same passes."""
+        return [
+            (model, names, self.layers(model))
+            for model in self.study.models
+            for names in self.multiverse.passes
         ]
 
     @property
@@ -745,7 +763,7 @@ class Plan:
 
     @cached_property
     def figures(self) -> dict[str, Declaration]:
-        """Figures of the study: those asked for, or all that apply to its data sets."""
+        """Figures of the study: those asked for, or all that apply to what it holds."""
         wanted, known = self.study.settings.figures.names, self.plugins.names("figures")
         # All of them, so that one that could not be drawn is refused where nobody asks for it yet.
         declared = {name: declaration(name, self.plugins) for name in known}
@@ -759,6 +777,7 @@ class Plan:
             name: figure
             for name, figure in declared.items()
             if any(figure.applies_to(axis, space) for axis, space in spaces)
+            and (self.multiverse.universes or not MULTIVERSE & set(figure.inputs))
             and ("reliability" not in figure.inputs or self.reliabilities)
         }
 
@@ -783,6 +802,7 @@ class Plan:
             },
             "rsa": [path for model in self.models for path in self.rsa(model)],
             "claims": [self.path("claims")],
+            **{kind: [self.path(kind)] for kind in MULTIVERSE},
             "reliability": self.reliabilities,
         }
         return {kind: every[kind] for kind in self.figures[name].inputs}
@@ -1034,8 +1054,9 @@ class Plan:
             for signal in signal_set.signals:
                 where = self.study.registries.place("signal", signal.name)
                 signal_uses(signal, self.plugins, where=where)
-            place = self.study.registries.place("signal set", name)
+            place = self.study.place_of_set(name)
             check_controls(signal_set, self.plugins, where=place)
+        self.multiverse.check()
         self._check_nuisance()
         self._check_pooling()
         self._check_captions()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,9 @@ from gradbrain.vocabulary.roles import ACTIVATION
 
 log = logging.getLogger(__name__)
 
+# Of a signal set, what its passes through the network follow from.
+SOURCES = ("signals", "calibration", "seed")
+
 
 @dataclass(frozen=True)
 class BatchSignals:
@@ -103,11 +107,12 @@ class _Source:
 
 @dataclass
 class _LayerReader:
-    """Pools, projects and normalises the signals of one layer."""
+    """Pools, projects and normalises the signals of one layer, as one signal set has it."""
 
     pool: Any
     projection: RandomProjection
     width: int
+    unit: bool
     zeros: Counter[str] = field(default_factory=Counter)
     vanishing: Counter[str] = field(default_factory=Counter)
 
@@ -134,11 +139,15 @@ class SignalExtractor:
     replicate
         0: the draw of Monte-Carlo randomness (views, masks, perturbations) that is used; others
         are independent of it.
+    readouts
+        Further signal sets that pool, project or normalise the same signals otherwise: they are
+        read from the same passes.
 
     Raises
     ------
     GradbrainError
-        A rule or objective does not exist or has a wrong option, or what one needs is not given.
+        A rule or objective does not exist or has a wrong option, what one needs is not given, or a
+        further set has other signals, another seed or other calibration images.
     """
 
     def __init__(
@@ -152,8 +161,10 @@ class SignalExtractor:
         chain: Sequence[str] = (),
         fitted: Mapping[str, xr.Dataset | xr.DataTree] | None = None,
         replicate: int = 0,
+        readouts: Sequence[SignalSet] = (),
     ) -> None:
         self.replicate = replicate
+        _check_readouts(signal_set, readouts)
         self.model, self.signal_set, self.layers = model, signal_set, tuple(layers)
         self._calibration, self._fitted = calibration, fitted or {}
         uses = uses_of(signal_set.signals, plugins)
@@ -167,7 +178,10 @@ class SignalExtractor:
         if len(self.outputs) > 1:
             model.check_classifier()
         self._graph = any(source.graph for source in self.sources)
-        self._readers = {name: self._reader(name) for name in layers}
+        self._readers = {
+            found.name: {name: self._reader(name, found) for name in layers}
+            for found in (signal_set, *readouts)
+        }
         self._batch_limit: int | None = None
         self._rounding: dict[str, float] | None = None
 
@@ -223,19 +237,24 @@ class SignalExtractor:
             layers=self.chain if "chain" in needs else self.layers,
         )
 
-    def _reader(self, layer: str) -> _LayerReader:
+    def _reader(self, layer: str, signal_set: SignalSet) -> _LayerReader:
         shape = self.recorder.shapes[layer]
         layout = layout_of(self.model, layer, shape)
-        pool = pooling_function(self.signal_set.pooling, layout, layer)
+        pool = pooling_function(signal_set.pooling, layout, layer)
         device = self.model.device
         pooled = int(pool(torch.zeros(shape, device=device)).shape[1])
-        projection = RandomProjection(self.signal_set.projection, pooled, device)
-        return _LayerReader(pool, projection, projection.width)
+        projection = RandomProjection(signal_set.projection, pooled, device)
+        unit = signal_set.normalise == "unit"
+        return _LayerReader(pool, projection, projection.width, unit)
 
     @property
     def widths(self) -> dict[str, int]:
         """Layer name -> number of features."""
-        return {name: reader.width for name, reader in self._readers.items()}
+        return self.widths_of(self.signal_set.name)
+
+    def widths_of(self, signal_set: str) -> dict[str, int]:
+        """Layer name -> number of features, of one of the signal sets."""
+        return {name: reader.width for name, reader in self._readers[signal_set].items()}
 
     def take(self, batch: ImageBatch) -> dict[str, BatchSignals]:
         """Take all signals of all layers; halve the batch for good when memory runs out.
@@ -255,6 +274,26 @@ class SignalExtractor:
         SignalError
             A single image does not fit into memory, or a signal is not finite.
         """
+        return self.take_all(batch)[self.signal_set.name]
+
+    def take_all(self, batch: ImageBatch) -> dict[str, dict[str, BatchSignals]]:
+        """Take all signals of all layers as every signal set reads them.
+
+        Parameters
+        ----------
+        batch
+            Images.
+
+        Returns
+        -------
+        dict
+            Name of the signal set -> what :meth:`take` returns for it.
+
+        Raises
+        ------
+        SignalError
+            As for :meth:`take`.
+        """
         while True:
             limit = min(len(batch), self._batch_limit or len(batch))
             counts = self._counts()
@@ -273,20 +312,26 @@ class SignalExtractor:
                 self._restore(counts)
                 log.warning("out of memory: batches of %d images from here on", limit // 2)
             else:
-                found = parts[0] if len(parts) == 1 else _joined(parts)
+                found = {name: _joined([part[name] for part in parts]) for name in parts[0]}
+                if len(parts) == 1:
+                    found = parts[0]
                 if self._rounding is None:
-                    self._rounding = self._measure_rounding(batch, found)
+                    own = found[self.signal_set.name]
+                    self._rounding = self._measure_rounding(batch, own)
                     check_rounding(self._rounding, model=self.model.entry.name)
                 return found
             if self.model.device.type == "cuda":
                 torch.cuda.empty_cache()
 
-    def _counts(self) -> dict[str, tuple[Counter[str], Counter[str]]]:
-        return {name: (+r.zeros, +r.vanishing) for name, r in self._readers.items()}
+    def _all_readers(self) -> list[_LayerReader]:
+        return [reader for found in self._readers.values() for reader in found.values()]
 
-    def _restore(self, counts: Mapping[str, tuple[Counter[str], Counter[str]]]) -> None:
-        for name, reader in self._readers.items():
-            reader.zeros, reader.vanishing = counts[name]
+    def _counts(self) -> list[tuple[Counter[str], Counter[str]]]:
+        return [(+reader.zeros, +reader.vanishing) for reader in self._all_readers()]
+
+    def _restore(self, counts: Sequence[tuple[Counter[str], Counter[str]]]) -> None:
+        for reader, count in zip(self._all_readers(), counts, strict=True):
+            reader.zeros, reader.vanishing = count
 
     def _measure_rounding(
         self, batch: ImageBatch, found: Mapping[str, BatchSignals]
@@ -299,7 +344,7 @@ class SignalExtractor:
         few = disturbed(batch.part(slice(0, n_images)))
         parts = [self._take(few.part(slice(at, at + 1))) for at in range(n_images)]
         self._restore(counts)
-        again = _joined(parts)
+        again = _joined([part[self.signal_set.name] for part in parts])
         return {
             signal.name: max(
                 relative_error(
@@ -311,28 +356,33 @@ class SignalExtractor:
             for signal in self.signal_set.signals
         }
 
-    def _take(self, batch: ImageBatch) -> dict[str, BatchSignals]:
+    def _take(self, batch: ImageBatch) -> dict[str, dict[str, BatchSignals]]:
         # Targets come first: their forward passes need no graph, and none is held yet.
         bound = [
             source.objective.bind(batch) if source.objective else None for source in self.sources
         ]
         tape = self.recorder.record(batch, self.outputs, graph=self._graph)
         last = max((i for i, s in enumerate(self.sources) if s.graph), default=-1)
-        names = self.layers
-        features: dict[str, dict[str, np.ndarray]] = {name: {} for name in names}
         shape = (len(batch), len(self.sources))
         values = np.full(shape, np.nan, dtype=np.float32)
-        magnitudes = {name: np.zeros(shape, dtype=np.float32) for name in names}
+        found = {
+            signal_set: {
+                name: BatchSignals({}, values, np.zeros(shape, dtype=np.float32))
+                for name in self.layers
+            }
+            for signal_set in self._readers
+        }
         for index, source in enumerate(self.sources):
             taken = source.take(tape, bound[index], keep_graph=index < last)
             self._check_taken(source.entry, taken, tape)
             if taken.objective_value is not None:
                 values[:, index] = taken.objective_value.float().cpu().numpy()
-            for name in names:
-                row, length = self._read(name, source.entry, taken.layers[name], batch)
-                features[name][source.entry.name] = row
-                magnitudes[name][:, index] = length
-        return {name: BatchSignals(features[name], values, magnitudes[name]) for name in names}
+            for signal_set, readers in self._readers.items():
+                for name, reader in readers.items():
+                    row, length = self._read(reader, name, source.entry, taken.layers[name], batch)
+                    found[signal_set][name].features[source.entry.name] = row
+                    found[signal_set][name].magnitude[:, index] = length
+        return found
 
     def _check_taken(self, signal: SignalEntry, taken: Taken, tape: Tape) -> None:
         """Refuse what a rule gave where a layer is missing or of another shape."""
@@ -357,10 +407,14 @@ class SignalExtractor:
             )
 
     def _read(
-        self, layer: str, signal: SignalEntry, tensor: torch.Tensor, batch: ImageBatch
+        self,
+        reader: _LayerReader,
+        layer: str,
+        signal: SignalEntry,
+        tensor: torch.Tensor,
+        batch: ImageBatch,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Pool, measure, project and normalise one signal of one layer: (B, F) and (B,)."""
-        reader = self._readers[layer]
         with torch.no_grad():
             pooled = reader.pool(tensor.to(self.model.dtype))
             length = vector_norm(pooled)
@@ -377,7 +431,7 @@ class SignalExtractor:
                     f"image {image!r} is not finite; use a wider precision (features.precision: "
                     "fp32) or another objective"
                 )
-            if learned and self.signal_set.normalise == "unit":
+            if learned and reader.unit:
                 # Scaling first keeps the projection clear of underflow; the unit length is that
                 # of the projected vector.
                 pooled = unit_length(reader.projection.apply(unit_length(pooled)))
@@ -385,9 +439,9 @@ class SignalExtractor:
                 pooled = reader.projection.apply(pooled)
             return pooled.float().cpu().numpy(), length.float().cpu().numpy()
 
-    def degenerate(self, layer: str) -> dict[str, dict[str, int]]:
+    def degenerate(self, layer: str, signal_set: str | None = None) -> dict[str, dict[str, int]]:
         """Number of images with an all-zero or a vanishing signal so far, by signal."""
-        reader = self._readers[layer]
+        reader = self._readers[signal_set or self.signal_set.name][layer]
         return {
             "zero": {name: count for name, count in reader.zeros.items() if count},
             "vanishing": {name: count for name, count in reader.vanishing.items() if count},
@@ -407,6 +461,18 @@ class SignalExtractor:
         }
 
 
+def _check_readouts(signal_set: SignalSet, readouts: Sequence[SignalSet]) -> None:
+    """Refuse sets that cannot be read from the same passes."""
+    for other in readouts:
+        changed = [key for key in SOURCES if getattr(other, key) != getattr(signal_set, key)]
+        if changed or other.name == signal_set.name:
+            raise SignalError(
+                f"signal set {other.name!r} cannot be read from the passes of "
+                f"{signal_set.name!r}: its {', '.join(changed) or 'name'} "
+                f"{'is the same' if not changed else 'differs'}; extract it on its own"
+            )
+
+
 def _joined(parts: list[dict[str, BatchSignals]]) -> dict[str, BatchSignals]:
     return {
         layer: BatchSignals(
@@ -419,6 +485,22 @@ def _joined(parts: list[dict[str, BatchSignals]]) -> dict[str, BatchSignals]:
         )
         for layer in parts[0]
     }
+
+
+@dataclass(frozen=True)
+class Readout:
+    """A signal set, and the stores of the layers that are read for it.
+
+    Attributes
+    ----------
+    signal_set
+        How signals become rows of features.
+    layers
+        Layers and their stores.
+    """
+
+    signal_set: SignalSet
+    layers: tuple[LayerRequest, ...]
 
 
 @dataclass(frozen=True)
@@ -445,6 +527,8 @@ class ExtractionJob:
         Stores of fitted models, for rules that need them.
     plugins
         Where rules, objectives and sources of weights are looked up.
+    further
+        Other signal sets that are read from the same passes.
     """
 
     entry: ModelEntry
@@ -459,6 +543,12 @@ class ExtractionJob:
     chain: tuple[str, ...] = ()
     feedback: tuple[Path, ...] = ()
     plugins: Plugins = LIBRARY_PLUGINS
+    further: tuple[Readout, ...] = ()
+
+    @property
+    def readouts(self) -> tuple[Readout, ...]:
+        """All signal sets that are read."""
+        return (Readout(self.signal_set, self.layers), *self.further)
 
 
 def run_extraction(job: ExtractionJob, compute: Compute) -> dict[str, str]:
@@ -474,7 +564,7 @@ def run_extraction(job: ExtractionJob, compute: Compute) -> dict[str, str]:
     Returns
     -------
     dict
-        Layer name -> digest of the store, for the layers that were extracted.
+        Layer name -> digest of the store of `signal_set`, for the layers that were extracted.
 
     Raises
     ------
@@ -512,31 +602,44 @@ def run_extraction(job: ExtractionJob, compute: Compute) -> dict[str, str]:
         follows_from["chain"] = list(chain)
     if fitted:
         follows_from["feedback_digests"] = {name: model.digest for name, model in fitted.items()}
-    attributes = {
-        request.name: layer_attributes(
-            request,
-            entry=job.entry,
-            signal_set=job.signal_set,
-            stimuli=job.stimuli_name,
-            plugins=job.plugins,
-            **follows_from,
-        )
-        for request in job.layers
-    }
-    missing = [r for r in job.layers if not _is_kept(r, attributes[r.name])]
-    requests = [r for r in missing if not is_finished(r.output, attributes[r.name])]
+    missing, wanted = [], []
+    for readout in job.readouts:
+        attributes = {
+            request.name: layer_attributes(
+                request,
+                entry=job.entry,
+                signal_set=readout.signal_set,
+                stimuli=job.stimuli_name,
+                plugins=job.plugins,
+                **follows_from,
+            )
+            for request in readout.layers
+        }
+        lacking = [r for r in readout.layers if not _is_kept(r, attributes[r.name])]
+        missing += [request.output for request in lacking]
+        requests = [r for r in lacking if not is_finished(r.output, attributes[r.name])]
+        if requests:
+            wanted.append(_Wanted(readout.signal_set, requests, attributes))
     made = _extract(
         job,
-        requests,
-        attributes=attributes,
+        wanted,
         model=model,
         stimuli=stimuli,
         calibration=calibration,
         fitted=fitted,
         compute=compute,
     )
-    publish([request.output for request in missing])
-    return made
+    publish(missing)
+    return made.get(job.signal_set.name, {})
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """Layers of a signal set that are still to be extracted, and what their stores say."""
+
+    signal_set: SignalSet
+    requests: Sequence[LayerRequest]
+    attributes: Mapping[str, Mapping[str, Any]]
 
 
 def _is_kept(request: LayerRequest, attributes: Mapping[str, Any]) -> bool:
@@ -549,44 +652,53 @@ def _is_kept(request: LayerRequest, attributes: Mapping[str, Any]) -> bool:
 
 def _extract(
     job: ExtractionJob,
-    requests: Sequence[LayerRequest],
+    wanted: Sequence[_Wanted],
     *,
-    attributes: Mapping[str, Mapping[str, Any]],
     model: VisionModel,
     stimuli: StimulusImages,
     calibration: StimulusImages,
     fitted: Mapping[str, FittedModel],
     compute: Compute,
-) -> dict[str, str]:
-    """Take the layers that are asked for in one pass over the images; layer -> digest."""
-    if not requests:
+) -> dict[str, dict[str, str]]:
+    """Take what is asked for in one pass over the images; signal set -> layer -> digest."""
+    if not wanted:
         return {}
     stored = StoredImages(calibration, job.batch_size, compute.device)
+    asked = {request.name for item in wanted for request in item.requests}
+    layers = [request.name for request in job.layers if request.name in asked]
     extractor = SignalExtractor(
         model,
-        [request.name for request in requests],
-        job.signal_set,
+        layers,
+        wanted[0].signal_set,
         CalibrationBank(model, stored.batches),
         plugins=job.plugins,
         chain=job.chain,
         fitted={name: model.content for name, model in fitted.items()},
+        readouts=[item.signal_set for item in wanted[1:]],
     )
     log.info(
-        "model %s: %d signals of %d layers for %d images of %s",
+        "model %s: %d signals of %d layers for %d images of %s, read in %d ways",
         job.entry.name,
         len(job.signal_set.signals),
-        len(requests),
+        len(layers),
         len(stimuli),
         job.stimuli_name,
+        len(wanted),
     )
-    with LayerStores(
-        requests,
-        attributes,
-        stimuli.image_ids,
-        extractor.widths,
-        job.signal_set.signals,
-    ) as stores:
-        rate = _stream(extractor, stimuli, stores, job, compute.device)
+    with ExitStack() as stack:
+        stores = {
+            item.signal_set.name: stack.enter_context(
+                LayerStores(
+                    item.requests,
+                    item.attributes,
+                    stimuli.image_ids,
+                    extractor.widths_of(item.signal_set.name),
+                    job.signal_set.signals,
+                )
+            )
+            for item in wanted
+        }
+        rate = _stream(extractor, stimuli, wanted, stores, job, compute.device)
         facts = {
             **compute.describe(),
             "weights": model.weights_origin,
@@ -596,19 +708,27 @@ def _extract(
             "objectives": extractor.reports(),
             "rounding": extractor.rounding,
         }
-        provenance = {
-            request.name: {**facts, "degenerate": extractor.degenerate(request.name)}
-            for request in requests
+        digests = {
+            item.signal_set.name: stores[item.signal_set.name].finish(
+                {
+                    request.name: {
+                        **facts,
+                        "degenerate": extractor.degenerate(request.name, item.signal_set.name),
+                    }
+                    for request in item.requests
+                }
+            )
+            for item in wanted
         }
-        digests = stores.finish(provenance)
-    _warn_of_degenerate(extractor, requests, len(stimuli))
+    _warn_of_degenerate(extractor, wanted[0], len(stimuli))
     return digests
 
 
 def _stream(
     extractor: SignalExtractor,
     stimuli: StimulusImages,
-    stores: LayerStores,
+    wanted: Sequence[_Wanted],
+    stores: Mapping[str, LayerStores],
     job: ExtractionJob,
     device: torch.device,
 ) -> float:
@@ -616,18 +736,21 @@ def _stream(
     at = 0
     with Progress(total=len(stimuli), name=job.entry.name, device=device) as progress:
         for batch in stimuli.batches(job.batch_size, device):
-            for layer, signals in extractor.take(batch).items():
-                stores.write_rows(at, layer, signals.rows())
+            taken = extractor.take_all(batch)
+            for item in wanted:
+                name = item.signal_set.name
+                for request in item.requests:
+                    rows = taken[name][request.name].rows()
+                    stores[name].write_rows(at, request.name, rows)
             at += len(batch)
             progress.update(len(batch))
         return progress.images_per_s
 
 
-def _warn_of_degenerate(
-    extractor: SignalExtractor, requests: Sequence[LayerRequest], n_images: int
-) -> None:
-    for request in requests:
-        for kind, counts in extractor.degenerate(request.name).items():
+def _warn_of_degenerate(extractor: SignalExtractor, wanted: _Wanted, n_images: int) -> None:
+    for request in wanted.requests:
+        degenerate = extractor.degenerate(request.name, wanted.signal_set.name)
+        for kind, counts in degenerate.items():
             for signal, count in counts.items():
                 log.warning(
                     "layer %s: signal %s is %s for %d of %d images",

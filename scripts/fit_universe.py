@@ -1,0 +1,111 @@
+"""Fit a data set under one set of choices and keep its statistics: a universe of a multiverse.
+
+All layers and subjects of one model are fitted in one process, since hundreds of small jobs would
+spend their time on starting. Only what claims are made of is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
+
+import pandas as pd
+import xarray as xr
+from tqdm import tqdm
+
+from gradbrain.config import GradbrainError
+from gradbrain.config.cli import json_argument, run
+from gradbrain.config.schema import EncodingSettings, SignalSet, StatisticsSettings
+from gradbrain.encoding.fit import fit_encoding
+from gradbrain.encoding.tables import tidy_scores
+from gradbrain.hierarchy.subject_scores import subject_scores
+from gradbrain.hierarchy.summaries import summarise_all
+from gradbrain.store import write_statistics, write_table
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--subject",
+        nargs="+",
+        type=Path,
+        action="append",
+        required=True,
+        metavar="STORE",
+        help="response store of a subject, the feature stores of all layers in depth order, and "
+        "those of the nuisance bands; once for each subject",
+    )
+    parser.add_argument("--layers", nargs="+", required=True, help="layers, in depth order")
+    parser.add_argument(
+        "--signal-set",
+        type=json_argument(SignalSet),
+        required=True,
+        help="signals of the features, as JSON, with what controls what",
+    )
+    parser.add_argument(
+        "--settings",
+        type=json_argument(EncodingSettings),
+        default=EncodingSettings(),
+        help="section encoding, as JSON",
+    )
+    parser.add_argument(
+        "--statistics", type=json_argument(StatisticsSettings), default=StatisticsSettings()
+    )
+    parser.add_argument("--study", required=True)
+    parser.add_argument("--output", type=Path, required=True, help="statistics (.parquet)")
+    parser.add_argument("--draws", type=Path, required=True, help="their draws (.zarr)")
+    parser.add_argument("--scores", type=Path, required=True, help="scores per unit (.parquet)")
+    return parser.parse_args(argv)
+
+
+def fits_of(
+    subject: Sequence[Path], layers: Sequence[str], settings: EncodingSettings, study: str
+) -> list[xr.Dataset]:
+    """Fit all layers to one subject."""
+    responses, *stores = subject
+    expected = len(layers) + len(settings.nuisance)
+    if len(stores) != expected:
+        raise GradbrainError(
+            f"--subject {responses}: {len(stores)} feature stores were given, expected {expected}: "
+            f"{len(layers)} layers and {len(settings.nuisance)} nuisance bands"
+        )
+    return [
+        fit_encoding(
+            features=stores[: len(layers)],
+            layer=layer,
+            responses=responses,
+            settings=settings,
+            study=study,
+            nuisance=stores[len(layers) :],
+        )
+        for layer in layers
+    ]
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Fit, summarise, write."""
+    arguments = parse(argv)
+    fits = [
+        (subject[0], store)
+        for subject in tqdm(arguments.subject, desc="fits", unit="subject", disable=None)
+        for store in fits_of(subject, arguments.layers, arguments.settings, arguments.study)
+    ]
+    subjects = subject_scores(fits, arguments.signal_set)
+    tables = [tidy_scores(store) for _, store in fits]
+    write_table(arguments.scores, pd.concat(tables, ignore_index=True), kind="fit_scores")
+    write_statistics(
+        arguments.output,
+        arguments.draws,
+        summarise_all(subjects, arguments.statistics),
+        attrs={"study": subjects[0].study, "model": subjects[0].model},
+        provenance={"settings": arguments.settings.model_dump(mode="json")},
+    )
+
+
+if __name__ == "__main__":
+    run(main)

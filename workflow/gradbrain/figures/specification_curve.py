@@ -1,0 +1,196 @@
+"""Specification curves: each claim under all choices, sorted, with the choices below.
+
+After Simonsohn, Simmons & Nelson 2020, *Nature Human Behaviour* 4:1208–1214.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from gradbrain.figures import style
+from gradbrain.figures.inputs import FigureInputs, require_columns, require_rows
+from gradbrain.figures.names import Names
+from gradbrain.figures.sensitivity import BASE, CLAIM
+
+TITLE = "Every verdict under other choices of analysis"
+INPUTS = ("universes", "specification_curve")
+AXES = ("roi", "time")
+SPACES = ()
+
+CHOICE = ("factor", "factor_label", "factor_order", "level", "level_label", "level_order")
+COLUMNS = [
+    *CLAIM,
+    *("universe", "kind", "estimate", "unit", "ci_low", "ci_high", "reference", "verdict"),
+    *CHOICE,
+]
+#: Inches: of a panel, its curve, a level of its matrix, the labels of levels.
+WIDTH, CURVE, LEVEL, LABELS = 2.1, 1.25, 0.11, 1.6
+PANELS_PER_ROW = 6
+#: A point without a verdict of weight is still to be seen on white.
+EDGE = {"undetermined": style.MUTED}
+
+
+def select(inputs: FigureInputs) -> pd.DataFrame:
+    """Claims that carry a verdict, once for each universe and factor."""
+    claims, universes = inputs.table("specification_curve"), inputs.table("universes")
+    judged = claims[claims["verdict"] != "descriptive"]
+    known = judged[np.isfinite(judged["estimate"])]
+    require_rows(known, figure="specification_curve", what="claims with a verdict")
+    # The gate of C1 closes other claims in some universes; what was never tested shows nothing.
+    order = {name: place for place, name in enumerate(style.PREDICTIONS)}
+    found = known.merge(universes, on="universe", validate="many_to_many")
+    found = found.assign(place=found["prediction"].map(order))
+    keys = ["dataset", "model", "place", "signal", "variant", "universe", "factor_order"]
+    return found.sort_values(keys, ignore_index=True)[COLUMNS]
+
+
+def in_order(claim: pd.DataFrame) -> list[str]:
+    """Universes of one claim, by estimate; ties by name."""
+    once = claim.drop_duplicates("universe")
+    return list(once.sort_values(["estimate", "universe"])["universe"])
+
+
+def plot_specification_curve(data: pd.DataFrame, *, ax: Axes) -> Axes:
+    """Draw the estimates of one claim over its universes, the smallest first.
+
+    Parameters
+    ----------
+    data
+        Rows of one claim: ``universe``, ``kind``, ``estimate``, ``ci_low``, ``ci_high``,
+        ``reference``, ``verdict``.
+    ax
+        Where to draw.
+    """
+    require_columns(data, COLUMNS, figure="specification_curve")
+    once = data.drop_duplicates("universe").set_index("universe").loc[in_order(data)]
+    places = np.arange(len(once))
+    ax.axhline(once["reference"].iloc[0], color=style.INK, lw=0.6, ls=(0, (3, 2)), zorder=1)
+    ax.vlines(places, once["ci_low"], once["ci_high"], color=style.FAINT, lw=1.2, zorder=2)
+    for verdict, (fill, _, _) in style.VERDICTS.items():
+        own = (once["verdict"] == verdict).to_numpy()
+        edge = EDGE.get(verdict, fill)
+        ax.scatter(
+            places[own], once["estimate"][own], s=9, color=fill, edgecolor=edge, lw=0.5, zorder=3
+        )
+    base = np.flatnonzero(once["kind"] == BASE)
+    ax.scatter(
+        base, once["estimate"].iloc[base], s=42, facecolor="none", edgecolor=style.INK, lw=0.9,
+        zorder=4,
+    )  # fmt: skip
+    ax.set_xlim(-1, len(once))
+    ax.tick_params(labelbottom=False, bottom=False, labelsize=7)
+    return ax
+
+
+def plot_choices(data: pd.DataFrame, *, ax: Axes, labelled: bool) -> Axes:
+    """Draw the matrix of choices below a curve: a row per level, a column per universe."""
+    place = {name: index for index, name in enumerate(in_order(data))}
+    levels = levels_of(data)
+    row = {
+        key: index for index, key in enumerate(zip(levels["factor"], levels["level"], strict=True))
+    }
+    colours = data["verdict"].map(lambda verdict: EDGE.get(verdict, style.VERDICTS[verdict][0]))
+    rows = [row[key] for key in zip(data["factor"], data["level"], strict=True)]
+    columns = data["universe"].map(place)
+    ax.scatter(columns, rows, s=5, marker="s", c=list(colours), lw=0)
+    starts = np.flatnonzero(levels["level_order"] == 0)
+    for start in starts[1:]:
+        ax.axhline(start - 0.5, color=style.FAINT, lw=0.6)
+    ax.set_xlim(-1, len(place))
+    ax.set_ylim(len(levels) - 0.5, -0.5)
+    ax.set_xticks([])
+    ax.set_yticks(range(len(levels)) if labelled else [])
+    if labelled:
+        names = [
+            f"{level.factor_label}: {level.level_label}" if level.level_order == 0
+            else str(level.level_label)
+            for level in levels.itertuples()
+        ]  # fmt: skip
+        ax.set_yticklabels(names, fontsize=6.5)
+    ax.tick_params(length=0)
+    for side in ("top", "right", "bottom", "left"):
+        ax.spines[side].set_visible(False)
+    return ax
+
+
+def levels_of(data: pd.DataFrame) -> pd.DataFrame:
+    """Levels of all factors, in the order of the config."""
+    order = ["factor_order", "level_order"]
+    return data[list(CHOICE)].drop_duplicates().sort_values(order, ignore_index=True)
+
+
+def figure(data: pd.DataFrame, names: Names) -> Figure:
+    """Draw the curves of all claims: a block per data set and model, a panel per claim."""
+    require_columns(data, COLUMNS, figure="specification_curve")
+    blocks = [list(own.groupby(list(CLAIM), sort=False)) for _, own in _blocks(data, names)]
+    heads = [head for head, _ in _blocks(data, names)]
+    matrix = LEVEL * len(levels_of(data))
+    panel = CURVE + matrix + 0.75
+    n_rows = [math.ceil(len(claims) / PANELS_PER_ROW) for claims in blocks]
+    width = LABELS + WIDTH * min(PANELS_PER_ROW, max(map(len, blocks)))
+    height = sum(n_rows) * panel + 0.35 * len(blocks) + 0.5
+    whole = Figure(figsize=(width, height))
+    top = height - 0.1
+    for head, claims, count in zip(heads, blocks, n_rows, strict=True):
+        whole.text(
+            0.05 / width, (top - 0.1) / height, head, fontsize=9, fontweight="bold", va="top"
+        )
+        top -= 0.35
+        for place, (keys, own) in enumerate(claims):
+            line, column = divmod(place, PANELS_PER_ROW)
+            left = LABELS + column * WIDTH + 0.35
+            upper = top - line * panel - 0.45 - CURVE
+            box = (left / width, upper / height, (WIDTH - 0.45) / width, CURVE / height)
+            above = whole.add_axes(box)
+            plot_specification_curve(own, ax=above)
+            above.set_title(
+                _title(dict(zip(CLAIM, map(str, keys), strict=True)), own, names), fontsize=7.5
+            )
+            box = (left / width, (upper - 0.08 - matrix) / height, box[2], matrix / height)
+            plot_choices(own, ax=whole.add_axes(box), labelled=column == 0)
+        top -= count * panel
+    _legend(whole)
+    return whole
+
+
+def _blocks(data: pd.DataFrame, names: Names) -> list[tuple[str, pd.DataFrame]]:
+    """Heading and rows of every data set and model."""
+    modality_of = dict(zip(data["dataset"], data["modality"], strict=True))
+    found = []
+    for dataset in dict.fromkeys(data["dataset"]):
+        of_dataset = data[data["dataset"] == dataset]
+        for model in names.order_models(of_dataset["model"]):
+            head = (
+                f"{names.dataset_label(dataset, modality_of[dataset])} · "
+                f"{names.label('model', model)}"
+            )
+            found.append((head, of_dataset[of_dataset["model"] == model]))
+    return found
+
+
+def _title(claim: dict[str, str], own: pd.DataFrame, names: Names) -> str:
+    unit = {"R2": "R²"}.get(own["unit"].iloc[0], own["unit"].iloc[0])
+    what = style.PREDICTIONS[claim["prediction"]].replace("\n", " ")
+    variant = style.VARIANT_LABELS[claim["variant"]]
+    signal = names.label("signal", claim["signal"])
+    return f"{claim['prediction']} {what}\n{variant}, {unit}\n{signal}"
+
+
+def _legend(whole: Figure) -> None:
+    handles = [
+        Line2D(
+            [], [], ls="", marker="o", ms=4, mfc=fill, mec=EDGE.get(verdict, fill), label=verdict
+        )
+        for verdict, (fill, _, _) in style.VERDICTS.items()
+        if verdict != "descriptive"
+    ]
+    ring = Line2D(
+        [], [], ls="", marker="o", ms=7, mfc="none", mec=style.INK, label="the study as it is"
+    )
+    whole.legend(handles=[*handles, ring], loc="lower left", ncols=4, fontsize=7, frameon=False)
