@@ -87,6 +87,19 @@ def test_a_transformer_takes_another_size_with_kwargs(registry, checkpoint, tool
         assert module.pos_embed.shape == (1, n_positions, 192)
 
 
+def test_the_entries_that_the_docs_show_are_valid(tmp_path):
+    text = (ROOT / "docs" / "extending.md").read_text()
+    block = text[text.index("**Another input size**") :].split("```yaml\n")[1].split("```")[0]
+    (tmp_path / "models.yaml").write_text(block)
+    registries = Registries([ROOT / "config", tmp_path])
+    entries = [registries.model(name, where="docs") for name in yaml.safe_load(block)["models"]]
+    assert [entry.input_size for entry in entries] == [160, 128, 128]
+    for entry in entries:
+        layers = [layer.name for layer in registries.layers(entry.architecture, where="docs")]
+        # Traced without weights: the network takes images of this size.
+        assert forward_pass(entry, layers[:1]).positions
+
+
 def test_the_two_ways_of_resampling_positions_agree(registry, checkpoint, tools):
     source = {"source": "hub", "tag": "augreg_in21k_ft_in1k"}
     base = {"architecture": VIT, "weights": source, "input_size": 96}
