@@ -47,7 +47,13 @@ SIGNALS = SignalSet(
     name="bench",
     signals=(
         SignalEntry(name="activation", role="activation", rule="activation"),
-        SignalEntry(name="gradient_dino", role="learning", rule="backprop", objective="dino"),
+        SignalEntry(
+            name="gradient_dino",
+            role="learning",
+            rule="backprop",
+            objective="dino",
+            options={"views": {"n_views": 2}},
+        ),
     ),
 )
 

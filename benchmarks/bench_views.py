@@ -211,13 +211,23 @@ def measure(bench: Bench, arguments: argparse.Namespace, done: set[tuple]) -> It
 
 
 def print_table(table: pd.DataFrame) -> None:
-    """Print the rows, one table per network, size and objective."""
-    with pd.option_context("display.width", 200, "display.max_rows", None):
-        for group, rows in table.groupby(["network", "size", "objective"]):
-            print(*group)
-            print(
-                rows.drop(columns=["network", "size", "objective"]).round(3).to_string(index=False)
-            )
+    """Print a table in Markdown per network: between seeds / with the reference, least layer."""
+    for (network, size), rows in table.groupby(["network", "size"]):
+        print(f"\n{network}, {size} px\n")
+        names = [name for name in OBJECTIVES if name in set(rows["objective"])]
+        print("| views | drawn | cost | " + " | ".join(f"`{name}`" for name in names) + " |")
+        print("|---|---|---|" + "---|" * len(names))
+        for (n_views, sampling, shared), part in rows.groupby(["n_views", "sampling", "shared"]):
+            found = part.set_index("objective")
+            cells = [
+                f"{found.loc[name, 'between_seeds']:.2f} / {found.loc[name, 'with_reference']:.2f}"
+                if name in found.index
+                else "–"
+                for name in names
+            ]
+            drawn = f"{sampling}, {'common' if shared else 'own'}"
+            cost = part["cost"].median()
+            print(f"| {n_views} | {drawn} | {cost:.1f} | {' | '.join(cells)} |")
 
 
 def main() -> None:

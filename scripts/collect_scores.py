@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -19,9 +20,27 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--ceilings", nargs="*", type=Path, default=[], help="ceilings between subjects (.parquet)"
     )
+    parser.add_argument(
+        "--reliability",
+        nargs="*",
+        type=Path,
+        default=[],
+        help="how well signals repeat themselves, one table per stimulus set (.parquet)",
+    )
+    parser.add_argument(
+        "--stimuli",
+        type=json.loads,
+        default={},
+        help="stimulus set of every subject, as JSON; needed with --reliability",
+    )
     parser.add_argument("--output", type=Path, required=True, help="table to write (.parquet)")
     arguments = parser.parse_args(argv)
-    scores = collect_scores(fit_paths(arguments, "parquet"), arguments.ceilings)
+    scores = collect_scores(
+        fit_paths(arguments, "parquet"),
+        arguments.ceilings,
+        arguments.reliability,
+        arguments.stimuli,
+    )
     write_table(arguments.output, scores, kind="scores", provenance={})
 
 

@@ -136,11 +136,14 @@ def network_costs(plan: Plan) -> dict[str, NetworkCost]:
     from tqdm import tqdm
 
     from gradbrain.models.passes import forward_pass
+    from gradbrain.signals.image_statistics import WIDTHS
 
     wanted: dict[str, dict[str, str]] = {}
     for model, signal_set, layer, _ in plan.all_features():
         wanted.setdefault(model, {})[layer] = signal_set
-    costs = {}
+    # No pass: their time is that of images, whatever the number of levels.
+    costs = {model: NetworkCost(0.0, WIDTHS) for model in plan.statistics_models}
+    wanted = {model: layers for model, layers in wanted.items() if model in plan.networks}
     for model, layers in tqdm(wanted.items(), desc="networks", unit="model", disable=None):
         found = forward_pass(plan.model_entry(model), list(layers))
         costs[model] = NetworkCost(

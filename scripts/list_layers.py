@@ -60,9 +60,12 @@ def main(argv: list[str] | None = None) -> None:
     from gradbrain.models.owlvit import ARCHITECTURES
     from gradbrain.models.timm_compat import import_timm
     from gradbrain.store import read_table, write_table
+    from gradbrain.vocabulary.image_statistics import ARCHITECTURE
 
     if arguments.patterns:
-        listed = matching(arguments.patterns, [*import_timm().list_models(), *ARCHITECTURES])
+        listed = matching(
+            arguments.patterns, [*import_timm().list_models(), *ARCHITECTURES, ARCHITECTURE]
+        )
         chosen = set(listed)
         if arguments.output.exists():
             chosen |= set(read_table(arguments.output, COLUMNS)["architecture"])

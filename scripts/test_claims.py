@@ -9,9 +9,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
 from gradbrain.config.cli import json_argument, run
-from gradbrain.config.schema import StatisticsSettings
+from gradbrain.config.schema import ReliabilitySettings, StatisticsSettings
 from gradbrain.hierarchy.claims import judge
 from gradbrain.hierarchy.claims_summary import summary_page
+from gradbrain.hierarchy.reliability import read_reliabilities
 from gradbrain.store import read_statistics, write_table, write_text
 
 
@@ -26,12 +27,31 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--settings", type=json_argument(StatisticsSettings), default=StatisticsSettings()
     )
+    parser.add_argument(
+        "--scores", nargs="*", type=Path, default=[], help="score tables, with reliabilities"
+    )
+    parser.add_argument(
+        "--reliability",
+        type=json_argument(ReliabilitySettings),
+        default=ReliabilitySettings(),
+        help="section reliability of the config, as JSON: thresholds",
+    )
     parser.add_argument("--study", required=True)
+    parser.add_argument(
+        "--untrained", nargs="*", default=[], help="models whose weights were not learnt"
+    )
     parser.add_argument("--output", type=Path, required=True, help="claims to write (.csv)")
     parser.add_argument("--summary", type=Path, required=True, help="page to write (.md)")
     arguments = parser.parse_args(argv)
     statistics = read_statistics(arguments.tables, arguments.draws)
-    claims = judge(statistics, arguments.settings, study=arguments.study)
+    claims = judge(
+        statistics,
+        arguments.settings,
+        study=arguments.study,
+        reliabilities=read_reliabilities(arguments.scores),
+        thresholds=arguments.reliability,
+        untrained=arguments.untrained,
+    )
     page = summary_page(claims, arguments.settings, study=arguments.study)
     provenance = {"settings": arguments.settings.model_dump()}
     write_table(arguments.output, claims, kind="claims", provenance=provenance)

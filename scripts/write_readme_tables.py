@@ -246,8 +246,9 @@ SECTIONS = {
     "objects92": objects92,
     "worlds": worlds,
     "objects92_objectives": objects92_objectives,
+    "objects92_dino": objects92_objectives,
 }
-PAGES = {"objects92_objectives": "docs/objectives.md"}
+PAGES = dict.fromkeys(("objects92_objectives", "objects92_dino"), "docs/objectives.md")
 
 
 def replace_section(text: str, name: str, lines: list[str], *, page: str) -> str:

@@ -47,6 +47,7 @@ TITLES = {
     "EncodingSettings": "`encoding`",
     "NuisanceBand": "`encoding.nuisance`: entries of the list",
     "RsaSettings": "`rsa`",
+    "ReliabilitySettings": "`reliability`",
     "StatisticsSettings": "`statistics`",
     "FigureSettings": "`figures`",
     "ModelEntry": "Registry: an entry of `config/models.yaml`",

@@ -184,6 +184,7 @@ def _scores_of_signal(model: str, dataset: str, signal: str, invented: Invented)
                             "null_high": 0.04 if measure == "r" else 0.006,
                             "n_targets": 40,
                             "edge_share": 0.01,
+                            "n_masked": 0,
                             "band_weight": 0.5,
                             "intersubject_r": _ceiling(place.space, unit, subject),
                         }
@@ -259,6 +260,38 @@ def rsa_table(scores: pd.DataFrame) -> pd.DataFrame:
     return raw.assign(rho=raw["value"] / 2, p=0.01, n_images=92)[list(columns_of("rsa"))]
 
 
+def reliability_table(model: str, invented: Invented) -> pd.DataFrame:
+    """Reliabilities of one model: of all signals that are sent back, and nothing at the last layer.
+
+    Subjects of the second stimulus set saw images of their own.
+    """
+    rows = []
+    for stimuli, lower in (("pictures", 0.0), ("others", 0.04)):
+        for signal, about in invented.signals.items():
+            for layer, depth in zip(LAYERS, DEPTHS, strict=True):
+                whole = (0.95 if about.role == "learning" else 0.7) - lower
+                whole = whole if layer != LAYERS[-1] else np.nan
+                rows.append(
+                    {
+                        "study": STUDY,
+                        "model": model,
+                        "signal_set": "invented",
+                        "stimuli": stimuli,
+                        "layer": layer,
+                        "depth": depth,
+                        **invented.identity(signal),
+                        "split_half": whole,
+                        "reliability": whole,
+                        "unique_split_half": whole - 0.2 * depth,
+                        "unique_reliability": whole - 0.2 * depth,
+                        "n_images": 128,
+                        "n_training_images": 80,
+                    }
+                )
+    table = pd.DataFrame(rows)
+    return table[table["role"] != "activation"].reset_index(drop=True)
+
+
 def claims_table(invented: Invented) -> pd.DataFrame:
     """Claims of the invented study, with every verdict."""
     tested = {
@@ -300,6 +333,7 @@ def claims_table(invented: Invented) -> pd.DataFrame:
                                 "q": np.nan if descriptive else 0.0004,
                                 "q_opposite": np.nan if descriptive else 1.0,
                                 "n": 6,
+                                "n_subjects": 6,
                                 "inference": "population",
                                 "verdict": verdict,
                                 "reason": "",
@@ -309,6 +343,10 @@ def claims_table(invented: Invented) -> pd.DataFrame:
                                 "source": "ours",
                                 "sentence": "The signal explains variance that activations do not.",
                                 "control": "",
+                                "reliability": np.nan if prediction == "A1" else 0.93,
+                                "unique_reliability": np.nan if prediction == "A1" else 0.8,
+                                "least_reliable": "" if prediction == "A1" else signal,
+                                "reliability_threshold": 0.9,
                             }
                         )
     return pd.DataFrame(rows).reindex(columns=list(columns_of("claims")))
@@ -420,11 +458,13 @@ def entries_table(invented: Invented) -> pd.DataFrame:
 
 def write_study(folder: Path, invented: Invented) -> dict[str, list[Path]]:
     """Write all results of an invented study; returns their files by kind."""
-    kinds = ["scores", "hierarchy", "hierarchy_draws", "rsa", "maps"]
+    kinds = ["scores", "hierarchy", "hierarchy_draws", "rsa", "maps", "reliability"]
     files: dict[str, list[Path]] = {kind: [] for kind in kinds}
     for model in invented.models:
         scores = scores_table(model, invented)
-        for kind, table in (("scores", scores), ("rsa", rsa_table(scores))):
+        tables = {"scores": scores, "rsa": rsa_table(scores)}
+        tables["reliability"] = reliability_table(model, invented)
+        for kind, table in tables.items():
             files[kind].append(folder / kind / f"{model}.parquet")
             files[kind][-1].parent.mkdir(parents=True, exist_ok=True)
             write_table(files[kind][-1], table, kind=kind)
@@ -487,7 +527,7 @@ def write_responses(folder: Path) -> tuple[list[Path], list[Path]]:
         path.parent.mkdir(parents=True, exist_ok=True)
         unit = {"dataset": "objects92", "roi": "EVC", "time": np.nan, "intersubject_r": np.nan}
         fit = {"model": model, "layer": "blocks.0", "subject": ["s01", "s02"][: len(shares)]}
-        table = pd.DataFrame({**unit, **fit, "edge_share": shares})
+        table = pd.DataFrame({**unit, **fit, "edge_share": shares, "n_masked": 0})
         # A fit has a row per signal, measure and region, and a share per signal.
         write_table(
             path,

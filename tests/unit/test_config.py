@@ -9,7 +9,7 @@ import yaml
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.definition import feature_definition
-from gradbrain.config.plugins import LIBRARY_PLUGINS
+from gradbrain.config.plugins import LIBRARY_PLUGINS, check_controls
 from gradbrain.config.registries import Layer, Registries, validate
 from gradbrain.config.schema import (
     DatasetEntry,
@@ -268,7 +268,7 @@ def own_signals(tmp_path):
         (
             {"options": {"teacher_temprature": 1}},
             "objective: objective 'dino': teacher_temprature: unknown key. Known keys: "
-            "student_temperature, teacher_temperature",
+            "code, student_temperature, teacher_temperature",
         ),
         (
             SHUFFLED | {"options": {"objective": "dino", "options": {"x": 1}}},
@@ -317,6 +317,46 @@ def test_controls_are_those_that_say_so_whatever_they_are_called(sets_of):
     assert found.controls_of("other") == ("y",)
     assert found.controls_of("feedback") == ("z", "w")
     assert found.activation == "activation"
+
+
+def test_a_control_uses_an_objective_as_the_signal_does_that_it_controls(sets_of):
+    views = {"views": {"n_views": 8}}
+    own = {**LEARNING, "options": views}
+    other = {**LEARNING, "objective": "entropy"}
+    shuffled = {**CONTROL, "objective": "shuffled_cotangent"}
+    alike = {**shuffled, "options": {"objective": "dino", "options": views}}
+    # A default that is written out is the same; of another objective nothing is asked.
+    default = {**shuffled, "options": {"objective": "dino", "options": {"views": {}}}}
+    for signal, control in ((own, alike), (LEARNING, default), (other, default)):
+        found = sets_of(mine=signal, control={**control, "control_of": ["mine"]})
+        check_controls(found, LIBRARY_PLUGINS, where="set")
+    for control_of in (["mine"], {"rule": ["backprop"]}):
+        found = sets_of(mine=own, control={**default, "control_of": control_of})
+        with pytest.raises(GradbrainError) as error:
+            check_controls(found, LIBRARY_PLUGINS, where="set")
+        for part in ("set: the control 'control' uses objective 'dino'", "'mine'", '"n_views":8'):
+            assert part in str(error.value)
+
+
+def test_controls_of_the_registry_see_as_many_views_as_their_signals():
+    registries = Registries([ROOT / "config"])
+    for name in registries.signal_sets:
+        check_controls(registries.signal_set(name, where="test"), LIBRARY_PLUGINS, where=name)
+
+
+def test_planning_refuses_a_control_with_other_views(tmp_path):
+    control = {"role": "control", "rule": "backprop", "objective": "shuffled_cotangent"}
+    control |= {"options": {"objective": "dino"}, "control_of": ["mine"]}
+    mine = {**LEARNING, "options": {"views": {"n_views": 8}}}
+    content = {
+        "signals": {"mine": mine, "control": control},
+        "signal_sets": {"mine": {"signals": ["activation", "mine", "control"]}},
+    }
+    (tmp_path / "signals.yaml").write_text(yaml.safe_dump(content))
+    settings = {"registries": [str(tmp_path)], "features": {"signal_set": "mine"}}
+    plan = Plan(load({**study_config(), **settings}), ROOT)
+    with pytest.raises(GradbrainError, match="signal set 'mine': the control 'control' uses"):
+        plan.check_signals()
 
 
 @pytest.mark.parametrize(

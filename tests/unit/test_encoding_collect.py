@@ -181,6 +181,56 @@ def test_scores_are_joined_and_layers_counted_by_depth(tables):
     pd.testing.assert_frame_equal(scores, collect_scores(tables(*frames[::-1])))
 
 
+def reliabilities_of(stimuli, **layers):
+    """A table of reliabilities; ``blocks_1=(whole, unique)`` names a layer."""
+    facts = dict.fromkeys(columns_of("reliability"), "") | {"model": "net", "stimuli": stimuli}
+    facts |= {"signal": "gradient_dino", "role": "learning"}
+    return pd.DataFrame(
+        [
+            facts | {"layer": layer.replace("_", ".")}
+            | {"reliability": whole, "unique_reliability": unique}
+            for layer, (whole, unique) in layers.items()
+        ],
+        columns=list(columns_of("reliability")),
+    )  # fmt: skip
+
+
+def test_reliabilities_stand_next_to_the_scores_of_their_signal_layer_and_images(tables, tmp_path):
+    dino = {"signal": "gradient_dino", "role": "learning"}
+    frames = [
+        score_table(layer, subject, **identity)
+        for layer in ("blocks.1", "blocks.2")
+        for subject in ("s1", "s2")
+        for identity in ({}, dino, {"signal": "gradient_dino", "role": "baseline"})
+    ]
+    paths = []
+    for stimuli, first in (("own", 0.4), ("others", 0.8)):
+        paths.append(tmp_path / f"{stimuli}.parquet")
+        table = reliabilities_of(stimuli, blocks_1=(first, 0.1), blocks_2=(np.nan, np.nan))
+        write_table(paths[-1], table, kind="reliability")
+    scores = collect_scores(
+        tables(*frames), reliability=paths, stimuli={"s1": "own", "s2": "others"}
+    )
+    assert len(scores) == len(frames) * 2
+    measured = scores[(scores["role"] == "learning") & (scores["layer"] == "blocks.1")]
+    assert dict(zip(measured["subject"], measured["reliability"], strict=True)) == {
+        "s1": 0.4,
+        "s2": 0.8,
+    }
+    assert set(measured["unique_reliability"]) == {0.1}
+    others = scores.drop(measured.index)
+    assert others[["reliability", "unique_reliability"]].isna().all(axis=None)
+
+
+def test_scores_of_layers_or_images_that_were_not_measured_are_refused(tables, tmp_path):
+    frame = score_table("blocks.1", "s1", signal="gradient_dino", role="learning")
+    path = tmp_path / "own.parquet"
+    for layer, stimuli in (("blocks_2", "own"), ("blocks_1", "others")):
+        write_table(path, reliabilities_of(stimuli, **{layer: (0.9, 0.9)}), kind="reliability")
+        with pytest.raises(CollectError, match=r"'gradient_dino'.*'blocks\.1'.*'s1'.*'own'"):
+            collect_scores(tables(frame), reliability=[path], stimuli={"s1": "own"})
+
+
 def ceilings_of(**rows):
     """A table of ceilings; ``s1_V1=(r, r2)`` names a subject and a region."""
     facts = dict.fromkeys(columns_of("ceilings"), 0) | {"dataset": "brain", "time": np.nan}

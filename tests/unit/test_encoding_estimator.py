@@ -86,7 +86,7 @@ def test_irrelevant_bands_get_little_weight():
 def test_simplex_candidates_lie_on_the_simplex_and_hold_its_corners():
     np.testing.assert_array_equal(simplex_candidates(1, 5, 0), [[1.0]])
     line = simplex_candidates(2, 11, 0)
-    np.testing.assert_allclose(line[:, 0], np.linspace(0, 1, 11))
+    np.testing.assert_allclose(line[:, 0], np.linspace(1, 0, 11))
     rows = simplex_candidates(4, 20, 0)
     assert rows.shape == (25, 4)
     np.testing.assert_allclose(rows.sum(axis=1), 1)

@@ -813,6 +813,44 @@ def test_features_that_are_not_finite_are_refused(tmp_path, latent, features, fm
     refused(features, fmri, match, error=StoreError)
 
 
+def test_a_voxel_that_is_dead_in_one_session_is_scored_in_the_others(
+    tmp_path, latent, features, caplog
+):
+    """Its responses to the images of one fold are its mean over all others."""
+    values = fmri_values(latent)
+    fold = grouped_folds(GROUPS, SETTINGS.n_folds, SETTINGS.seed)
+    dead = values.copy()
+    dead[fold == 0, 3] = 100 + dead[fold != 0, 3].mean()
+    dead[fold != 0, 3] += 100
+    whole = fit(features, write_fmri(tmp_path / "a.zarr", values))
+    assert not whole["masked_folds"].any() and "do not vary" not in caplog.text
+    store = fit(features, write_fmri(tmp_path / "b.zarr", dead))
+    assert np.flatnonzero(store["masked_folds"]).tolist() == [3]
+    assert "1 of 12 targets do not vary over the images of some outer fold" in caplog.text
+    for measure in ("r", "r2", "unique_r2", "full_r2"):
+        signal = "activation" if measure in ("r", "r2") else "gradient"
+        scores = row(store, signal, measure)
+        # Before, R² was -1e9 and less here.
+        assert np.isfinite(scores).all() and (scores > -20).all()
+        others = np.delete(np.arange(len(scores)), 3)
+        np.testing.assert_allclose(scores[others], row(whole, signal, measure)[others], atol=1e-5)
+    assert np.isfinite(store["boot"].values).all() and (store["boot"].values > -100).all()
+    table = tidy_scores(store)
+    assert table.groupby("roi")["n_masked"].max().sum() == 1
+
+
+def test_a_voxel_that_is_alive_in_one_session_only_has_no_score_there(tmp_path, latent, features):
+    """A constant leaves the rounding of its mean in training, by which nothing may be divided."""
+    values = fmri_values(latent)
+    fold = grouped_folds(GROUPS, SETTINGS.n_folds, SETTINGS.seed)
+    values[fold != 0, 3] = 0.1
+    store = fit(features, write_fmri(tmp_path / "a.zarr", values))
+    assert store["masked_folds"].values[3] == SETTINGS.n_folds
+    assert np.isnan(row(store, "activation", "r2")[3])
+    units = store["unit_score"].values
+    assert np.isfinite(units).all() and (units > -20).all()
+
+
 def test_responses_that_are_constant_or_repeat_images_are_refused(tmp_path, latent, features):
     values = fmri_values(latent)
     values[:, 3] = 2.0

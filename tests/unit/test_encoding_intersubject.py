@@ -158,6 +158,21 @@ def test_a_target_of_opposite_sign_in_the_others_is_predicted_as_well(tmp_path, 
     assert (late["value"] > 0.5).all()
 
 
+def test_a_sensor_that_is_dead_in_one_fold_is_scored_in_the_others(tmp_path, recordings):
+    folds = grouped_folds(GROUPS, SETTINGS.n_folds, SETTINGS.seed)
+    dead = recordings.copy()
+    # At its training mean, up to the rounding of single precision: R² would be a ratio to that.
+    mean = dead[0, folds != 0, 2, 1].astype(np.float32).mean(dtype=np.float64)
+    dead[0, folds == 0, 2, 1] = mean
+    paths = [write_meg(tmp_path / f"s{k}.zarr", values) for k, values in enumerate(dead)]
+    found = by_measure(intersubject_ceilings(paths, SETTINGS, study="test"), "s0")
+    for name, values in found.items():
+        assert np.isfinite(values).all() and (values > -2).all()
+        whole = expected(recordings[0], recordings[1:])[name]
+        # The other four sensors, and one that lacks a fold.
+        assert abs(values[2] - whole[2].mean()) < 0.2
+
+
 def test_reading_in_small_blocks_changes_nothing(people, monkeypatch):
     whole = intersubject_ceilings(people, SETTINGS, study="test")
     monkeypatch.setattr(intersubject, "BLOCK_ENTRIES", 7 * N_PEOPLE * 15)

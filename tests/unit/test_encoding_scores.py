@@ -299,3 +299,70 @@ def test_normalising_without_a_ceiling_is_an_error():
     responses, predicted, _ = fold_data()
     with pytest.raises(ValueError, match="none were given"):
         scorer(responses, False)[0].normalised(predicted)
+
+
+@pytest.mark.parametrize("left", [0.0, 1e-9, 0.02], ids=["at the mean", "rounding", "elsewhere"])
+def test_a_target_that_does_not_vary_in_a_fold_is_left_out_of_it(left):
+    """R² of what is constant at the training mean is a ratio to rounding."""
+    responses, predicted, _ = fold_data()
+    dead = responses.copy()
+    dead[1] = left + 1e-9 * np.random.default_rng(0).standard_normal(N_IMAGES)
+    draws = draw_images(GROUPS, 30, seed=3, fold=0)
+    one = np.ones(len(responses))
+    found = FoldScorer(dead, layout(False), draws, training_variance=one)
+    assert np.flatnonzero(found.masked).tolist() == [1]
+    # The others are what they are without it.
+    others = np.delete(np.arange(len(responses)), 1)
+    rest = UnitLayout(("early", "late"), STOPS - 1, len(others), False)
+    expected = FoldScorer(responses[others], rest, draws, training_variance=one[others])
+    assert not expected.masked.any()
+    for score, wanted in zip(
+        found.prediction(predicted), expected.prediction(predicted[others]), strict=True
+    ):
+        assert np.isnan(score.point[1])
+        np.testing.assert_allclose(score.point[others], wanted.point, atol=1e-12)
+        np.testing.assert_allclose(score.boot, wanted.boot, atol=1e-10)
+        np.testing.assert_allclose(score.null, wanted.null, atol=1e-10)
+        np.testing.assert_allclose(
+            found.unit_mean(score.point), expected.unit_mean(wanted.point), atol=1e-12
+        )
+
+
+def test_a_target_that_is_dead_in_all_but_one_image_ruins_no_draw():
+    """A draw that misses the image over which a target varies says nothing on it."""
+    responses, predicted, _ = fold_data()
+    responses[1] = 1e-9 * responses[1]
+    responses[1, 4] = 1.0
+    draws = draw_images(GROUPS, 200, seed=3, fold=0)
+    assert (draws.counts[:, 4] == 0).any()
+    scorer_ = FoldScorer(responses, layout(False), draws, training_variance=np.ones(11))
+    assert not scorer_.masked.any()
+    r2 = scorer_.prediction(predicted)[1]
+    assert np.isfinite(r2.boot).all()
+    # Of draws without that image, the other three targets of the unit are the mean.
+    lone = draws.counts[:, 4] == 0
+    others = brute_r2(responses, predicted, False, draws.counts[lone][0])[[0, 2, 3]]
+    assert r2.boot[lone][0, 0] == pytest.approx(others.mean())
+
+
+def test_a_unit_of_dead_targets_alone_is_unknown():
+    responses, predicted, _ = fold_data()
+    responses[:4] = 0.0
+    draws = draw_images(GROUPS, 5, seed=3, fold=0)
+    for pooled in (False, True):
+        found = FoldScorer(responses, layout(pooled), draws, training_variance=np.ones(11))
+        r, r2 = found.prediction(predicted)
+        gain = found.gain(predicted, 0.5 * predicted, r2 - r2)
+        for score in (r, r2, gain):
+            assert np.isnan(found.unit_mean(score.point)[0])
+            assert np.isnan(score.null[:, 0]).all()
+            assert np.isfinite(score.null[:, 1]).all()
+        assert np.isfinite(found.unit_mean(r2.point)[1])
+
+
+def test_a_fold_of_a_single_image_has_an_r2():
+    draws = draw_images(np.array(["a"]), 3, seed=0, fold=0)
+    lone = UnitLayout(("all",), np.array([2]), 2, False)
+    found = FoldScorer(np.array([[0.5], [-1.0]]), lone, draws, training_variance=np.ones(2))
+    assert not found.masked.any()
+    np.testing.assert_allclose(found.prediction(np.zeros((2, 1)))[1].point, 0.0, atol=1e-12)

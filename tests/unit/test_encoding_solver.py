@@ -12,6 +12,7 @@ from gradbrain.encoding.estimator import BandedRidge
 from gradbrain.encoding.himalaya_reference import HimalayaRegression
 from gradbrain.encoding.regression import ClosedFormRegression
 from gradbrain.encoding.solver import (
+    Choice,
     DualProblem,
     PrimalProblem,
     Search,
@@ -572,3 +573,39 @@ def test_a_signal_that_is_the_same_for_all_images_predicts_the_mean_and_adds_not
         np.corrcoef(a, b)[0, 1] for a, b in zip(alone.prediction, joint.prediction, strict=True)
     ]
     assert min(correlation) > 0.99
+
+
+def test_equal_errors_leave_a_target_with_what_was_offered_first_and_the_largest_penalty():
+    choice = Choice.start(3)
+    choice.offer(np.array([[2.0, 1.0, 1.0 + 1e-7], [1.0, 2.0, 3.0], [3.0, 2.0, 1.0]]), 0)
+    assert choice.penalty.tolist() == [2, 0, 2]
+    better = np.array([[1 - 1e-7, 9, 9], [0.99, 9, 9], [1 - 1e-7, 9, 9]])
+    choice.offer(better, 1)
+    assert choice.candidate.tolist() == [0, 1, 0]
+    assert choice.error[1] == 0.99
+
+
+@pytest.mark.parametrize(("n_train", "width"), [(74, 300), (300, 100)])
+def test_the_last_bit_decides_on_no_band_of_an_unpredicted_target(n_train, width):
+    """The same images in another order: sums differ in their last digits, and nothing else."""
+    generator = np.random.default_rng(1)
+    layer = generator.standard_normal((n_train + 20, width))
+    signal = layer @ generator.standard_normal((width, width)) / np.sqrt(width)
+    responses = generator.standard_normal((400, n_train))
+    responses -= responses.mean(axis=1, keepdims=True)
+    fits = []
+    for order in (np.arange(n_train), generator.permutation(n_train)):
+        bands = {
+            key: make_band(values[:n_train][order], values[n_train:], dtype=np.float32)
+            for key, values in (("layer", layer), ("signal", signal))
+        }
+        shuffled = np.ascontiguousarray(responses[:, order], dtype=np.float32)
+        regression = ClosedFormRegression(bands, shuffled, Search(penalty_grid(0, 8, 10)), 11)
+        fits.append(regression.pair("layer", "signal"))
+    first, second = fits
+    np.testing.assert_array_equal(first.band_weight, second.band_weight)
+    np.testing.assert_array_equal(first.log10_penalty, second.log10_penalty)
+    # Many targets are at the largest penalty, where bands hardly differ: they keep the baseline.
+    flat = first.log10_penalty == 8
+    assert flat.sum() > 50
+    assert (first.band_weight[flat] == 1).mean() > 0.5

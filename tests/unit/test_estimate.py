@@ -12,8 +12,9 @@ import yaml
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.registries import Registries, read_yaml
-from gradbrain.config.schema import EncodingSettings
+from gradbrain.config.schema import EncodingSettings, NuisanceBand, ReliabilitySettings
 from gradbrain.config.study import load_study
+from gradbrain.encoding.band_weights import BandWeights
 from gradbrain.models.passes import forward_pass
 from gradbrain.plan import estimate
 from gradbrain.plan.estimate import FitSize, NetworkCost, Rates
@@ -49,6 +50,28 @@ def test_the_time_of_a_fit_is_linear_in_targets_and_signals():
     assert two - one == pytest.approx(one - none)
     zero, single, double = (seconds(signals=n) for n in (0, 1, 2))
     assert double - single == pytest.approx(single - zero)
+
+
+def test_a_nuisance_band_costs_a_decomposition_per_point_of_the_search():
+    band = NuisanceBand(name="b", model="image_statistics")
+    settings = PAPER.model_copy(update={"nuisance": (band,), "n_simplex_draws": 20})
+    weights = BandWeights.of(2, settings)
+    assert len(weights.with_fallback) > 3 * PAPER.n_band_weights
+    targets_only = replace(RATES, fits_s=0.0, start_s=0.0, scores_s=0.0, scores_ms_per_target=0.0)
+    size = replace(NSD, targets=1000)
+
+    def seconds(size, settings):
+        return estimate.fit_seconds(size, settings, targets_only)
+
+    # With a band of no width, work grows with the points alone: of the fit with the signal, one of
+    # two, and of the baseline without it, once for all signals.
+    widths = ((1000 + 1024) / 2024) ** 2, (2048 / 2024) ** 2, (1000 / 2024) ** 2
+    signals = NSD.signals + estimate.ACTIVATION_AGAIN
+    full, base = len(weights.with_fallback), len(weights.base)
+    work = signals * (full * widths[0] + 11 * widths[1]) + base * widths[2]
+    expected = 5 * 0.5 / 11 * RATES.fits_ms_per_target * 1e-3 * 1000 * work
+    assert seconds(replace(size, nuisance=(0,)), settings) == pytest.approx(expected)
+    assert seconds(replace(size, nuisance=(873,)), settings) > 1.2 * expected
 
 
 def test_without_components_the_baseline_is_as_wide_as_there_are_images():
@@ -96,7 +119,7 @@ def test_passes_are_counted_as_the_objectives_make_them(tmp_path):
     }
     sets = {
         "none": ["activation"],
-        "two": ["activation", "views"],
+        "own": ["activation", "views"],
         "seven": ["activation", "more"],
         "masked": ["activation", "masks"],
         "control": ["activation", "views", "norm"],
@@ -111,9 +134,9 @@ def test_passes_are_counted_as_the_objectives_make_them(tmp_path):
     plan = Plan(load_study(config, root=ROOT, where=str(path)), ROOT)
     passes = {name: estimate.n_passes(plan, name) for name in sets}
     # The stimulus, the views or masked copies of it, and a backward pass for each gradient.
-    assert passes == {"none": 1, "two": 4, "seven": 9, "masked": 4, "control": 5}
+    assert passes == {"none": 1, "own": 34, "seven": 9, "masked": 6, "control": 35}
     # Half a backward pass for a layer in the middle.
-    assert estimate.n_passes(plan, "two", depth=0.5) == 3.5
+    assert estimate.n_passes(plan, "own", depth=0.5) == 33.5
 
 
 def test_operations_of_a_network_are_those_that_its_authors_report():
@@ -131,6 +154,29 @@ def test_operations_of_a_network_are_those_that_its_authors_report():
 def demo():
     path = ROOT / "config" / "config.yaml"
     return Plan(load_study(read_yaml(path), root=ROOT, where=str(path)), ROOT)
+
+
+def test_a_second_draw_costs_the_passes_of_what_depends_on_chance_and_a_regression(demo):
+    costs = {
+        model: NetworkCost(1e9, dict.fromkeys(demo.layers(model), 100)) for model in demo.models
+    }
+
+    def cost(n_images=128, images=320, **more):
+        reliability = {"n_images": n_images, **more}
+        update = {"reliability": ReliabilitySettings(**reliability)}
+        settings = demo.study.settings.model_copy(update=update)
+        plan = Plan(replace(demo.study, settings=settings), ROOT)
+        return estimate.reliability_cost(plan, costs, {"simulated": images}, RATES, gpu=False)
+
+    assert cost().jobs == 2
+    passes = estimate._passes_of(demo, demo.uncertain_signals)
+    # Both jobs draw 64 images less; what the regression sees is the same.
+    saved = 2 * 64 * 1e9 * passes / (RATES.core_pass_gflops * 1e9)
+    found = 3600 * (cost(128, 64 + 4000).cpu_hours - cost(64, 64 + 4000).cpu_hours)
+    assert found == pytest.approx(saved, rel=0.01)
+    # The regression is bounded by its own setting, however many images there are.
+    assert cost(images=10**5).cpu_hours == cost(images=10**6).cpu_hours
+    assert cost(images=10**5, max_training_images=500).memory_gib < cost(images=10**5).memory_gib
 
 
 def test_extraction_by_layer_costs_more_than_in_one_pass(demo):

@@ -252,6 +252,41 @@ def test_ceilings_depend_on_folds_and_on_which_targets_are_reliable_and_on_no_ot
     assert set(settings) == {"n_folds", "seed", "min_noise_ceiling"}
 
 
+def test_reliability_is_measured_for_each_model_and_each_set_of_images_that_somebody_saw():
+    plan = plan_of("tiny_fmri", "tiny_meg")
+    assert [signal.name for signal in plan.uncertain_signals] == [
+        "gradient_dino",
+        "gradient_shuffled_dino",
+    ]
+    assert plan.reliability("tiny_a") == [
+        f"results/tiny/reliability/tiny_a/{stimuli}.parquet"
+        for stimuli in ("tiny_fmri-s1", "tiny_fmri-s2", "tiny")
+    ]
+    assert set(plan.reliabilities) <= set(plan.targets())
+    assert "signal_reliability" in plan.figures
+    assert plan.figure_inputs("signal_reliability")["reliability"] == plan.reliabilities
+    # Thresholds judge, and what is measured does not depend on them.
+    assert set(json.loads(plan.measurement_settings())) == {
+        "n_images", "max_training_images", "seed"
+    }  # fmt: skip
+    assert set(json.loads(plan.thresholds())) == {"threshold", "unique_threshold"}
+
+
+def test_a_model_that_is_no_network_has_no_signal_to_measure():
+    both = [{"name": "tiny_b", "layers": ["blocks.3"]}, {"name": "image_statistics"}]
+    plan = plan_of("tiny_meg", models=both)
+    assert plan.reliability("image_statistics") == []
+    assert plan.reliabilities == ["results/tiny/reliability/tiny_b/tiny.parquet"]
+    alone = plan_of("tiny_meg", models=both[1:])
+    assert alone.reliabilities == [] and "signal_reliability" not in alone.figures
+
+
+def test_nothing_is_measured_where_no_signal_depends_on_chance():
+    plan = plan_of("tiny_meg", features={"signal_set": "tiny_planted"})
+    assert plan.uncertain_signals == () and plan.reliabilities == []
+    assert "signal_reliability" not in plan.figures
+
+
 def test_registries_that_a_study_adds_are_no_part_of_how_shared_stimuli_are_made(tmp_path):
     (tmp_path / "datasets.yaml").write_text("datasets: {}\n")
     for plan in (plan_of("tiny_meg", "objects92"), plan_of("objects92", registries=[tmp_path])):
@@ -344,3 +379,92 @@ def test_a_second_config_option_is_refused_as_it_would_replace_the_first(second)
     check_config_option([*first, "--slurm-args=--config", "--cores", "1"])
     with pytest.raises(GradbrainError, match="several keys behind one --config"):
         check_config_option([*first, *second])
+
+
+def test_what_a_study_of_one_subject_cannot_say_is_told_before_any_job():
+    alone = plan_of(
+        chosen=[{"name": "tiny_meg", "subjects": ["tiny_meg-s1"]}],
+        models=[{"name": "tiny_a", "layers": ["blocks.1"]}],
+    )
+    said = "\n".join(alone.notices())
+    assert "'tiny_meg' has one subject: its claims speak of this person alone" in said
+    assert "permuted images reach no p below 0.091" in said
+    assert "'tiny_a' has one layer here" in said
+    assert "A1 speaks of pretrained models: of tiny_a, untrained" in said
+    assert "tiny_fmri" not in said
+    two = "\n".join(plan_of("tiny_meg").notices())
+    assert "'tiny_meg' has 2 subjects, statistics.min_subjects is 6" in two
+    assert "their order in time (A1, P4) takes 3" in two
+    assert plan_of("tiny_meg", only_models=["tiny_a"]).notices() == []
+
+
+def test_a_study_that_can_say_everything_is_told_nothing(tmp_path):
+    layers = ["blocks.1", "blocks.3", "blocks.5"]
+    plan = plan_of(
+        "objects92",
+        models=[{"name": "dinov3_large", "layers": "all"}],
+        encoding={"n_draws": 100},
+    )
+    assert plan.notices() == []
+    (tmp_path / "signals.yaml").write_text(
+        "signal_sets: {plain: {signals: [activation, gradient_dino], pooling: {kind: mean}}}"
+    )
+    without = plan_of(
+        "objects92",
+        registries=[tmp_path],
+        models=[{"name": "tiny_a", "layers": layers}],
+        features={"signal_set": "plain"},
+        encoding={"n_draws": 100},
+    )
+    assert any("no control of gradient_dino: C2 is not judged" in n for n in without.notices())
+
+
+def entry_of(folder, name, **options):
+    """Registry with a data set of arrays that stands nowhere else."""
+    entry = {
+        "adapter": "arrays",
+        "modality": "fmri",
+        "subjects": [f"{name}-a", f"{name}-b"],
+        "stimuli": name,
+        "licence": "CC0",
+        "options": {"table": "i.csv", "responses": "{id}.npy", "rows": "r.csv", "targets": "t.csv"}
+        | options,
+    }
+    folder.mkdir(exist_ok=True)
+    (folder / "datasets.yaml").write_text(yaml.safe_dump({"datasets": {name: entry}}))
+    return folder
+
+
+def test_one_region_is_told_before_any_job(tmp_path):
+    plan = plan_of("mine", registries=[entry_of(tmp_path, "mine", roi_order=["V1"])])
+    assert any("'mine' has one region, V1" in notice for notice in plan.notices())
+
+
+def test_poles_that_share_a_region_are_refused(tmp_path):
+    folder = entry_of(tmp_path, "mine", early_rois=["V1", "V2"], high_rois=["V2", "LO"])
+    plan = plan_of("mine", registries=[folder])
+    with pytest.raises(GradbrainError, match="early_rois and high_rois both name V2"):
+        plan.adapter(plan.study.datasets["mine"])
+
+
+def test_a_figure_without_its_caption_is_refused_whether_or_not_it_is_asked_for(tmp_path):
+    own = tmp_path / "mine" / "figures"
+    own.mkdir(parents=True)
+    (own / "one_more.py").write_text(
+        'TITLE = "One more"\nINPUTS = ("scores",)\nAXES = ("roi",)\nSPACES = ()\n'
+        "def select(inputs): ...\ndef figure(data, names): ...\n"
+    )
+    for figures in ({}, {"figures": {"names": ["encoding_by_region"]}}):
+        plan = plan_of(plugins=[str(tmp_path / "mine")], **figures)
+        with pytest.raises(GradbrainError, match=r"no caption .*one_more\.rst"):
+            _ = plan.figures
+
+
+def test_modules_in_a_folder_of_registries_alone_are_told_of(tmp_path):
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "mine.py").write_text("")
+    (said,) = (n for n in plan_of(registries=[tmp_path]).notices() if "modules" in n)
+    assert (
+        f"has modules in figures/, which `registries` does not read: name the folder under "
+        f"`plugins: [{tmp_path}]`" in said
+    )

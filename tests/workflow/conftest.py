@@ -21,6 +21,7 @@ CODE = (
     "profiles",
     "envs",
     "tests/workflow/paper",
+    "tests/workflow/statistics",
     "tests/workflow/tiny",
     "tests/workflow/worlds",
     "tests/workflow/things_meg",
@@ -37,7 +38,7 @@ class Checkout:
     def snakemake(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Run Snakemake as a user would, by the interpreter's own module."""
         # Networks this small gain nothing from a second thread.
-        threads = ["--set-threads", "extract_features=1"]
+        threads = ["--set-threads", "extract_features=1", "measure_reliability=1"]
         command = [sys.executable, "-m", "snakemake", *threads, "--cores", "2", *arguments]
         done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True)
         if check and done.returncode != 0:

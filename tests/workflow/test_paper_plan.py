@@ -34,26 +34,32 @@ def estimated(capsys, config):
 def test_the_planned_study_has_the_shape_of_the_papers():
     paper, shape = (read_yaml(ROOT / name) for name in ("config/paper.yaml", PAPER))
     assert [entry["name"] for entry in paper["datasets"]] == ["nsd", "things_meg"]
-    assert len(paper["models"]) == len(shape["models"]) == 8
-    for entry in (*paper["models"], *shape["models"]):
-        assert entry["layers"] == {"count": 22}
+    assert len(paper["models"]) == len(shape["models"]) == 9
+    for *networks, last in (paper["models"], shape["models"]):
+        assert all(entry["layers"] == {"count": 22} for entry in networks)
+        assert last == {"name": "image_statistics"}
+    # By layer there are most jobs, so that is what is planned; the paper's passes are by model.
+    assert (paper["features"].pop("unit"), shape["features"].pop("unit")) == ("model", "layer")
     for section in ("features", "encoding"):
         assert {key: paper[section][key] for key in shape[section]} == shape[section]
 
 
 def test_the_plan_of_the_paper_holds_every_job(plan):
     jobs = plan[1]
-    n_models, n_layers, n_subjects, n_stimuli = 8, 22, 8 + 4, 8 + 1
-    assert jobs["fit_encoding"] == n_models * n_layers * n_subjects == 2112
+    n_networks, n_layers, n_subjects, n_stimuli = 8, 22, 8 + 4, 8 + 1
+    n_levels, n_models = 4, n_networks + 1
+    assert jobs["fit_encoding"] == (n_networks * n_layers + n_levels) * n_subjects == 2160
     assert jobs["reduce_activations"] == n_models * n_subjects
     # Two planting layers stand in for what prepares real responses.
-    assert jobs["extract_features"] == n_models * n_layers * n_stimuli + 2 * n_stimuli
+    assert jobs["extract_features"] == n_networks * n_layers * n_stimuli + 2 * n_stimuli
+    assert jobs["image_statistics"] == n_stimuli
     assert jobs["compute_rsa"] == n_models * n_subjects
     for rule in ("collect_scores", "collect_maps", "score_hierarchy"):
         assert jobs[rule] == n_models
     # The people who saw images of their own are no ceiling of one another.
     assert jobs["compute_ceilings"] == 1
-    assert sum(jobs.values()) == 3966
+    assert jobs["measure_reliability"] == n_networks * n_stimuli
+    assert sum(jobs.values()) == 4050 + n_networks * n_stimuli + 1
 
 
 def commands_of(printed):
@@ -83,15 +89,20 @@ def test_a_command_of_more_layers_grows_by_their_names_and_not_by_their_fits(pla
         assert 0 < len(all_layers) - len(few) < 26 * 20
 
 
+def fused_as_one(jobs):
+    """Jobs of each rule, those of fused extraction as one rule: there is one for each model."""
+    fused = sum(count for rule, count in jobs.items() if rule.startswith("extract_features"))
+    others = {rule: n for rule, n in jobs.items() if not rule.startswith("extract_features")}
+    return {**others, "extract_features": fused}
+
+
 @pytest.mark.parametrize("config", ["config/config.yaml", "tests/workflow/tiny/study.yaml"])
 def test_the_estimate_counts_the_jobs_that_snakemake_plans(
     fresh_checkout, capsys, monkeypatch, config
 ):
     monkeypatch.chdir(ROOT)  # registries of a study are named from where Snakemake runs
     _, jobs = fresh_checkout("estimated").dry_run(config)
-    fused = sum(count for rule, count in jobs.items() if rule.startswith("extract_features"))
-    jobs = {rule: n for rule, n in jobs.items() if not rule.startswith("extract_features")}
-    assert estimated(capsys, ROOT / config) == {**jobs, "extract_features": fused}
+    assert estimated(capsys, ROOT / config) == fused_as_one(jobs)
 
 
 def test_the_estimate_counts_the_jobs_of_the_paper(plan, capsys, monkeypatch):
@@ -132,10 +143,12 @@ def test_the_paper_is_planned_on_the_data_as_they_are_downloaded(
     roots = ", ".join(f"{name}: {downloads / name}" for name in ("nsd", "things_meg"))
     checkout = fresh_checkout("real_paper")
     _, jobs = checkout.dry_run("config/paper.yaml", "--config", f"roots={{{roots}}}")
+    jobs = fused_as_one(jobs)
     assert jobs["prepare_responses"] == 12
-    assert jobs["fit_encoding"] == 2112
-    assert jobs["extract_features"] == 1584
-    assert sum(jobs.values()) == 3948
+    assert jobs["fit_encoding"] == 2160
+    assert jobs["extract_features"] == 8 * 9
+    assert jobs["measure_reliability"] == 8 * 9
+    assert sum(jobs.values()) == 4032 - 1584 + 2 * 72 + 1
     monkeypatch.chdir(ROOT)
     assert estimated(capsys, ROOT / "config/paper.yaml") == jobs
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from gradbrain.figures.inputs import with_text
 from gradbrain.store import open_store, open_tree, read_statistics, read_table
 
 FOREIGN = Path(__file__).parent / "foreign"
@@ -54,7 +55,30 @@ def test_the_fitted_model_is_a_result_of_its_own_and_part_of_what_features_are_m
     attrs = open_store(features, kind="features").attrs
     assert fitted.attrs["digest"] in str(attrs["feedback_digests"])
     signals = open_tree(features, kind="features")["signals"]
-    assert set(signals.data_vars) == {"h", "north", "south", "all_activations", "magnitude"}
+    assert set(signals.data_vars) == {
+        *("h", "north", "south", "all_activations", "magnitude"), "guess"
+    }  # fmt: skip
+
+
+def test_a_rule_that_depends_on_chance_is_drawn_again_and_not_judged(study):
+    checkout, _ = study
+    results = checkout.folder / "results"
+    table = read_table(results / "foreign/reliability/foreign_net/foreign.parquet")
+    assert set(table["signal"]) == {"guess"} and set(table["layer"]) == {"blocks.2", "blocks.5"}
+    # Four directions of thousands.
+    assert table["reliability"].between(-0.2, 0.5).all()
+    claims = read_table(results / "foreign/claims.csv", kind="claims")
+    guess = claims[claims["signal"] == "guess"]
+    assert set(guess["reason"]) == {"unreliable_signal"}
+    assert set(guess["verdict"]) == {"undetermined", "descriptive"}
+    assert "perturbed does not repeat itself" in (results / "foreign/report.html").read_text()
+    assert (results / "foreign/figures/signal_reliability.csv").is_file()
+    # Signals of the other rules have nothing random, and their study no job for it.
+    others = claims[claims["signal"] != "guess"]
+    assert "unreliable_signal" not in set(others["reason"])
+    assert others["reliability"].isna().all()
+    assert not (results / "one/reliability").exists()
+    assert not (results / "one/figures/signal_reliability.csv").exists()
 
 
 def test_a_rule_that_needs_all_layers_is_planned_as_a_pass_of_the_whole_model(study):
@@ -87,7 +111,8 @@ def test_signals_of_a_second_rule_change_no_row_of_the_others(study):
             if "role" in frame:
                 own |= frame["role"] == "baseline"
             frame = frame[own]
-        return frame[columns].reset_index(drop=True)
+        # A column of a CSV file that holds no text is read as one of numbers.
+        return with_text(frame[columns]).reset_index(drop=True)
 
     for path, kind in (
         ("scores/foreign_net.parquet", "scores"),

@@ -13,6 +13,8 @@ STUDY = "tests/workflow/tiny/study.yaml"
 FRESH = {
     "prepare_stimuli": 4,
     "extract_features": 3 * (2 + 3),
+    # Each model over each stimulus set.
+    "measure_reliability": 2 * 3,
     "prepare_responses": 4,
     "fit_encoding": 3 * 4,
     # Of the two data sets one is of subjects who share images and targets.
@@ -202,10 +204,29 @@ def test_a_changed_plotting_module_redraws_its_figure_and_the_report_alone(finis
 def test_a_renamed_column_of_the_claims_reruns_claims_and_what_reads_them_alone(finished):
     declarations = "workflow/gradbrain/vocabulary/artefacts.py"
     claims = 'template="results/{study}/claims.csv",\n        rule="test_claims",\n        version='
-    finished.edit(declarations, f"{claims}3", f"{claims}4")
+    finished.edit(declarations, f"{claims}4", f"{claims}5")
     finished.edit(declarations, 'Column("estimate", ', 'Column("effect", ')
-    # Of the figures one is drawn from the claims.
-    assert finished.planned() == {"test_claims": 1, "plot_figure": 1, "write_report": 1}
+    # Of the figures two are drawn from the claims.
+    assert finished.planned() == {"test_claims": 1, "plot_figure": 2, "write_report": 1}
+
+
+def test_a_changed_threshold_of_reliability_judges_again_and_measures_nothing(finished):
+    finished.append(STUDY, "reliability: {threshold: 0.2}\n")
+    assert finished.planned() == {
+        "write_config": 1, "test_claims": 1, "plot_figure": 2, "write_report": 1
+    }  # fmt: skip
+
+
+def test_reliability_is_measured_again_without_extraction_or_fits(finished):
+    for change in (
+        lambda: finished.append(STUDY, "reliability: {n_images: 20}\n"),
+        lambda: finished.append("workflow/gradbrain/signals/reliability.py", "\nCHANGED = True\n"),
+    ):
+        change()
+        jobs = finished.planned()
+        assert (jobs["measure_reliability"], jobs["collect_scores"]) == (6, 2)
+        for rule in ("extract_features", "fit_encoding", "compute_rsa", "score_hierarchy"):
+            assert rule not in jobs
 
 
 def test_a_raised_version_of_one_kind_reruns_its_rule_and_what_follows(finished):
@@ -252,6 +273,7 @@ def test_a_changed_objective_reruns_extraction_and_what_follows(finished):
     jobs = finished.planned()
     # The planted activations use no objective, so they and the responses stay.
     assert jobs["extract_features"] == 9
+    assert jobs["measure_reliability"] == 6
     assert jobs["fit_encoding"] == 12
     assert "prepare_stimuli" not in jobs
     assert "prepare_responses" not in jobs
@@ -394,8 +416,8 @@ def test_an_added_model_and_its_replaced_weights_leave_the_others_as_they_are(fi
     finished.edit(models, "models:", f"models:\n  tiny_c: {{{entry}}}")
     finished.edit(STUDY, "models:", "models:\n  - {name: tiny_c, layers: [blocks.2]}")
     write_weights(finished, seed=0)
-    own = {"extract_features": 3, "fit_encoding": 4, "compute_rsa": 4, "collect_scores": 1,
-           "collect_maps": 1, "score_hierarchy": 1}  # fmt: skip
+    own = {"extract_features": 3, "measure_reliability": 3, "fit_encoding": 4, "compute_rsa": 4,
+           "collect_scores": 1, "collect_maps": 1, "score_hierarchy": 1}  # fmt: skip
     jobs = finished.planned()
     assert own.items() <= jobs.items()
     assert set(jobs) - set(own) == {

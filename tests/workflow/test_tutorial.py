@@ -59,6 +59,20 @@ def test_the_page_leads_to_figures_and_claims(followed):
     assert "brain_data" in (results / "report.html").read_text()
 
 
+def test_one_person_with_a_cap_on_leads_there_as_well(followed):
+    results = followed / "results" / "my_eeg"
+    assert {path.stem for path in (results / "figures").glob("*.pdf")} >= {
+        "control_comparison",
+        "encoding_over_time",
+        "sensor_topography",
+    }
+    claims = read_table(results / "claims.csv")
+    assert set(claims["n_subjects"]) == {1}
+    assert "eeg_data" in (results / "report.html").read_text()
+    printed = (followed / "printed.txt").read_text()
+    assert "notice: data set 'eeg_data' has one subject" in printed
+
+
 def test_commands_say_what_they_do_besides(followed):
     printed = (followed / "printed.txt").read_text()
     # The link is made by the dry run, and told once.

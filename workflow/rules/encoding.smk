@@ -113,6 +113,7 @@ rule collect_scores:
         tables=encoding_tables,
         stores=encoding_stores,
         ceilings=plan.ceilings,
+        reliability=reliabilities_of_model,
     output:
         plan.path("scores"),
     log:
@@ -129,12 +130,14 @@ rule collect_scores:
         layers=layers_of_model,
         subjects=plan.subjects,
         ceilings=ceilings_option,
+        reliability=reliability_option,
         format_version=plan.version("scores"),
     message:
         "Collect the scores of {wildcards.model}"
     shell:
         "python {input.script} --fits {params.fits:q} --layers {params.layers:q}"
-        " --subjects {params.subjects:q} {params.ceilings} --output {output:q} > {log:q} 2>&1"
+        " --subjects {params.subjects:q} {params.ceilings} {params.reliability}"
+        " --output {output:q} > {log:q} 2>&1"
 
 
 rule collect_maps:

@@ -51,6 +51,45 @@ rule fit_feedback:
         " > {log:q} 2>&1"
 
 
+if plan.statistics_models:
+    LEVELS = plan.statistics_levels()
+
+    # No network: every level in one job, whatever `features.unit` says.
+    rule image_statistics:
+        input:
+            script=plan.script("image_statistics"),
+            code=plan.code("image_statistics"),
+            plugins=activation_plugins,
+            stimuli=plan.path("stimuli"),
+        output:
+            [directory(plan.path("features", layer=level.name)) for level in LEVELS],
+        log:
+            "logs/features/{model}/{signal_set}/{stimuli}.log",
+        benchmark:
+            "logs/features/{model}/{signal_set}/{stimuli}.benchmark.tsv"
+        wildcard_constraints:
+            model="|".join(map(re.escape, plan.statistics_models)),
+        conda:
+            "../../envs/environment.yaml"
+        threads: 2
+        resources:
+            mem_mb=memory(2000),
+            runtime=240,
+        params:
+            model=statistics_entry_json,
+            signal_set=activation_set_json,
+            levels=[level.name for level in LEVELS],
+            depths=[level.depth for level in LEVELS],
+            format_version=plan.version("features"),
+        message:
+            "Take statistics of the images of {wildcards.stimuli} ({wildcards.model})"
+        shell:
+            "python {input.script} --model {params.model:q} --signal-set {params.signal_set:q}"
+            " --levels {params.levels} --depths {params.depths} --stimuli {input.stimuli:q}"
+            " --stimuli-name {wildcards.stimuli} --plugins {input.plugins:q}"
+            " --threads {threads} --output {output:q} > {log:q} 2>&1"
+
+
 if plan.layerwise_sets:
 
     rule extract_features:
@@ -69,6 +108,7 @@ if plan.layerwise_sets:
         benchmark:
             "logs/features/{model}/{layer}/{signal_set}/{stimuli}.benchmark.tsv"
         wildcard_constraints:
+            model="|".join(map(re.escape, plan.networks)),
             signal_set="|".join(map(re.escape, plan.layerwise_sets)),
         conda:
             "../../envs/environment.yaml"
@@ -143,3 +183,53 @@ for model, signal_set, layers in plan.fused_extractions():
             f"Extract {signal_set} signals of {model}, all layers in one pass, for the images of {{wildcards.stimuli}}"
         shell:
             EXTRACTION
+
+
+if plan.uncertain_signals:
+
+    # A second draw of what depends on chance, in one pass over some images, whatever the unit of
+    # extraction is.
+    rule measure_reliability:
+        input:
+            script=plan.script("measure_reliability"),
+            code=reliability_code,
+            plugins=reliability_plugins,
+            weights=measured_weights,
+            stimuli=plan.path("stimuli"),
+            calibration=plan.path("stimuli", stimuli=study.signal_set.calibration),
+            feedback=measured_feedback,
+            features=features_of_stimuli,
+        output:
+            plan.path("reliability"),
+        log:
+            f"logs/{study.name}/reliability/{{model}}/{{stimuli}}.log",
+        benchmark:
+            f"logs/{study.name}/reliability/{{model}}/{{stimuli}}.benchmark.tsv"
+        conda:
+            "../../envs/environment.yaml"
+        threads: 2
+        resources:
+            mem_mb=memory(16000),
+            runtime=240,
+            gpu=GPUS,
+            batch_size=FEATURES.batch_size,
+            device=FEATURES.device,
+        params:
+            model=measured_model_json,
+            signal_set=plan.signal_set_json(study.signal_set.name),
+            chain=measured_chain,
+            precision=FEATURES.precision,
+            settings=plan.measurement_settings(),
+            study=study.name,
+            format_version=plan.version("reliability"),
+        message:
+            "Measure how well the signals of {wildcards.model} repeat themselves, for the images of {wildcards.stimuli}"
+        shell:
+            "python {input.script} --study {params.study:q} --model {params.model:q}"
+            " --signal-set {params.signal_set:q} --features {input.features:q}"
+            " --stimuli {input.stimuli:q} --stimuli-name {wildcards.stimuli}"
+            " --calibration {input.calibration:q} --settings {params.settings:q} --data data"
+            " --output {output:q} --batch-size {resources.batch_size}"
+            " --device {resources.device} --precision {params.precision} --threads {threads}"
+            " --plugins {input.plugins:q} --chain {params.chain:q} --feedback {input.feedback:q}"
+            " > {log:q} 2>&1"

@@ -20,7 +20,7 @@ rule score_hierarchy:
         fits=fits_of_model,
         layers=layers_of_model,
         subjects=plan.subjects,
-        signal_set=plan.judged_signals(),
+        signal_set=judged_signals,
         settings=plan.as_json(study.settings.statistics),
         format_version=(plan.version("hierarchy"), plan.version("hierarchy_draws")),
     message:
@@ -38,6 +38,7 @@ rule test_claims:
         code=plan.code("test_claims"),
         tables=hierarchy_tables,
         draws=hierarchy_draws,
+        scores=score_tables,
     output:
         table=plan.path("claims"),
         summary=plan.path("claims_page"),
@@ -52,11 +53,16 @@ rule test_claims:
         runtime=30,
     params:
         settings=plan.as_json(study.settings.statistics),
+        reliability=plan.thresholds(),
         study=study.name,
+        untrained=plan.untrained,
         format_version=(plan.version("claims"), plan.version("claims_page")),
     message:
         "Test the predictions"
     shell:
         "python {input.script} --tables {input.tables:q} --draws {input.draws:q}"
-        " --settings {params.settings:q} --study {params.study:q} --output {output.table:q} --summary {output.summary:q}"
+        " --scores {input.scores:q} --settings {params.settings:q}"
+        " --reliability {params.reliability:q} --study {params.study:q}"
+        " --untrained {params.untrained:q}"
+        " --output {output.table:q} --summary {output.summary:q}"
         " > {log:q} 2>&1"

@@ -1,5 +1,8 @@
 # What rules ask of the plan: one function per input or parameter that depends on wildcards.
 
+# Signal set of the study, whose reliability is measured.
+MEASURED = study.signal_set.name
+
 
 # Snakemake compares no parameter that follows from the output: entries are part of the command, and
 # what reruns a job are those parts of them that its result follows from.
@@ -68,6 +71,22 @@ def signal_set_json(wildcards):
     return plan.signal_set_json(wildcards.signal_set)
 
 
+def statistics_entry_json(wildcards):
+    return plan.extraction_entry(wildcards.model, wildcards.signal_set)
+
+
+def activation_plugins(wildcards):
+    return plan.plugin_files(*plan.activation_plugins(wildcards.signal_set))
+
+
+def activation_set_json(wildcards):
+    return plan.activation_set_json(wildcards.signal_set)
+
+
+def judged_signals(wildcards):
+    return plan.judged_signals(wildcards.model)
+
+
 def layer_depth(wildcards):
     return plan.layer(wildcards.model, wildcards.layer).depth
 
@@ -89,6 +108,37 @@ def extraction_plugins(wildcards):
     return plan.plugin_files(
         *plan.extraction_plugins(wildcards.model, wildcards.signal_set)
     )
+
+
+def measured_model_json(wildcards):
+    return plan.extraction_entry(wildcards.model, MEASURED)
+
+
+def measured_weights(wildcards):
+    return [
+        *plan.weights(wildcards.model),
+        *plan.text_weights(wildcards.model, MEASURED),
+    ]
+
+
+def reliability_code(wildcards):
+    return plan.reliability_code(wildcards.model)
+
+
+def reliability_plugins(wildcards):
+    return plan.plugin_files(*plan.extraction_plugins(wildcards.model, MEASURED))
+
+
+def measured_chain(wildcards):
+    return plan.chain(wildcards.model) if plan.takes_chain(MEASURED) else []
+
+
+def measured_feedback(wildcards):
+    return plan.feedback(wildcards.model, MEASURED)
+
+
+def reliabilities_of_model(wildcards):
+    return plan.whole_model(*plan.reliability(wildcards.model))
 
 
 def feedback_code(wildcards):
@@ -133,6 +183,10 @@ def features_of_all_layers(wildcards):
     return plan.features_for_subject(wildcards.model, wildcards.subject)
 
 
+def features_of_stimuli(wildcards):
+    return plan.features_of_model(wildcards.model, wildcards.stimuli)
+
+
 def features_of_fit(wildcards):
     return plan.features_of_fit(wildcards.model, wildcards.layer, wildcards.subject)
 
@@ -171,6 +225,17 @@ def responses_of_dataset(wildcards):
 
 def ceilings_option(wildcards, input):
     return f"--ceilings {shlex.join(input.ceilings)}" if input.ceilings else ""
+
+
+def reliability_option(wildcards, input):
+    if not input.reliability:
+        return ""
+    stimuli = shlex.quote(plan.stimuli_by_subject())
+    return f"--reliability {shlex.join(input.reliability)} --stimuli {stimuli}"
+
+
+def score_tables(wildcards):
+    return plan.whole_study(*plan.per_model("scores"))
 
 
 def hierarchy_tables(wildcards):

@@ -31,7 +31,12 @@ ALL = figure_names()
 # Rendering surfaces takes long, and their signals come by the same way as those of other maps.
 DRAWN = [name for name in ALL if name != "cortical_map"]
 ONE_MODEL = {TRAINED: ("MobileNetV2, ImageNet-1k", "trained")}
-OVER_TIME = [name for name in ALL if "time" in declaration(name).axes]
+# Reliability is one of images and signals, and names no data set.
+OVER_TIME = [
+    name
+    for name in ALL
+    if "time" in declaration(name).axes and "reliability" not in declaration(name).inputs
+]
 
 
 def select(name: str, inputs: FigureInputs) -> pd.DataFrame:
@@ -73,7 +78,7 @@ def odd(tmp_path_factory) -> FigureInputs:
 def test_signals_may_be_called_anything(name, odd):
     data = select(name, odd)
     expected = {"gradient_of_nothing", "all_activations", "magnitude"}
-    if name == "control_comparison":
+    if name in ("control_comparison", "signal_reliability"):
         expected = {"all_activations", "magnitude", "activation", "null"}
     assert set(data["signal"]) == expected
     # What all signals are held against has the name of one of them, and is never drawn.

@@ -37,6 +37,7 @@ from gradbrain.figures import (
     peak_time_by_depth,
     rsa_summary,
     sensor_topography,
+    signal_reliability,
     style,
 )
 from gradbrain.figures.declarations import FigureError, declaration, figure_names
@@ -74,6 +75,7 @@ def test_the_figures_of_the_design_exist():
         "sensor_topography",
         "control_comparison",
         "rsa_summary",
+        "signal_reliability",
         "claims_overview",
     }
 
@@ -184,7 +186,13 @@ def test_drawing_leaves_the_style_of_others_alone(study, tmp_path):
 @pytest.mark.parametrize("name", [n for n in ALL if "maps" not in declaration(n).inputs])
 def test_a_missing_column_is_named(name, study, tmp_path):
     kind = declaration(name).inputs[0]
-    needed = {"scores": "value", "hierarchy": "value", "rsa": "rho", "claims": "verdict"}[kind]
+    needed = {
+        "scores": "value",
+        "hierarchy": "value",
+        "rsa": "rho",
+        "claims": "verdict",
+        "reliability": "reliability",
+    }[kind]
     source = study[kind][0]
     damaged = tmp_path / source.name
     write_table(damaged, read_table(source).drop(columns=needed))
@@ -812,3 +820,25 @@ def test_an_unknown_verdict_or_reason_is_refused(claims, tmp_path):
         write_table(path, claims.assign(**{column: value}))
         with pytest.raises(FigureError, match=rf"unknown {column} \['{value}'\].*{known}"):
             claims_overview.select(FigureInputs(study="invented", claims=(path,)))
+
+
+def test_reliability_is_drawn_over_depth_with_what_a_verdict_asks_for(study, names):
+    inputs = FigureInputs(
+        study="invented", reliability=tuple(study["reliability"]), claims=tuple(study["claims"])
+    )
+    data = signal_reliability.select(inputs)
+    assert set(data["threshold"]) == {0.9}
+    own = data[data["model"] == data["model"].iloc[0]]
+    ax = signal_reliability.plot_signal_reliability(own, "reliability", ax=new_axes(), names=names)
+    colour = names.colour("signal", "gradient_dino")
+    (mean,) = [
+        line for line in ax.lines if line.get_color() == colour and line.get_marker() != "None"
+    ]
+    # The mean of two stimulus sets; the last layer, where the signal does not vary, has no point.
+    np.testing.assert_allclose(mean.get_ydata()[:-1], 0.93)
+    assert np.isnan(mean.get_ydata()[-1])
+    assert [line for line in ax.lines if set(line.get_ydata()) == {0.9}]
+    unique = signal_reliability.plot_signal_reliability(
+        own, "unique_reliability", ax=new_axes(), names=names
+    )
+    assert not [line for line in unique.lines if set(line.get_ydata()) == {0.9}]

@@ -149,8 +149,21 @@ def test_text_of_tables_and_config_is_escaped(results, claims):
 
 def test_counts_of_verdicts_are_those_of_the_table(results, claims):
     page = report.render_report(**results)
-    for verdict, count in claims["verdict"].value_counts().items():
+    for verdict in style.VERDICTS:
+        count = int((claims["verdict"] == verdict).sum())
         assert re.search(rf"{verdict}</span> {count}\b", page)
+        # In the table of verdicts, and in that of all claims.
+        assert page.count(f'<a class="cell {verdict}"') == count
+        assert page.count(f'<span class="badge {verdict}">{verdict}</span>') == count
+
+
+def test_a_claim_on_the_activation_is_one_cell_beside_all_learning_signals(claims, names):
+    matrix = report.verdict_matrix(claims, names)
+    place = [column["name"] for column in matrix["columns"]].index("A1")
+    column = [row["cells"][place] for row in matrix["rows"]]
+    cells = [cell for cell in column if cell != report.SPANNED]
+    assert len(cells) == (claims["prediction"] == "A1").sum()
+    assert sum(cell.n_rows for cell in cells) == len(matrix["rows"])
 
 
 def test_missing_numbers_are_dashes_and_never_nan(results, claims):
@@ -190,12 +203,17 @@ def test_the_part_of_cortex_that_a_claim_speaks_of_is_shown(results, claims):
     ("verdicts", "said", "unsaid"),
     [
         ({"C1": "undetermined"}, "order in space and time is not judged", "exceeds"),
-        ({"C1": "contradicted"}, "is not shown to add", "exceeds"),
+        ({"C1": "contradicted"}, "than is of interest (C1 contradicted)", "exceeds"),
         ({"C1": "supported", "C2": "undetermined"}, "nothing speaks for its learning", "exceeds"),
-        ({"C1": "supported", "C2": "supported"}, "order in space and time is undetermined", "not"),
+        ({"C1": "supported", "C2": "contradicted"}, "control (C2 contradicted)", "not shown"),
+        (
+            {"C1": "supported", "C2": "supported", "P3": "undetermined", "P4": "undetermined"},
+            "its order is not known (P3, P4 undetermined)",
+            "opposite",
+        ),
         (
             {"C1": "supported", "C2": "supported", "P4": "supported", "P3": "contradicted"},
-            "backpropagation predicts in P4; its order is the opposite in P3",
+            "backpropagation predicts (P4 supported); its order is the opposite (P3 contradicted)",
             "undetermined",
         ),
     ],
@@ -217,18 +235,21 @@ def test_conclusions_follow_from_the_verdicts(claims, names, verdicts, said, uns
     [
         (
             {("P1", "raw"): "undetermined"},
-            "is not shown to predict responses, and is not shown to add to the activations of all "
-            "layers (C1): its order in space and time is not judged",
+            "is not shown to predict responses (P1 undetermined), and is not shown to add to the "
+            "activations of all layers (C1 undetermined): its order in space and time is not "
+            "judged",
         ),
         (
             {("P1", "raw"): "supported"},
-            "predicts responses above chance, but is not shown to add to the activations of all "
-            "layers (C1): its order in space and time is not judged",
+            "predicts responses above chance (P1 supported), but is not shown to add to the "
+            "activations of all layers (C1 undetermined): its order in space and time is not "
+            "judged",
         ),
         (
             {("P1", "raw"): "contradicted"},
-            "predicts responses below chance, and is not shown to add to the activations of all "
-            "layers (C1): its order in space and time is not judged",
+            "predicts responses below chance (P1 contradicted), and is not shown to add to the "
+            "activations of all layers (C1 undetermined): its order in space and time is not "
+            "judged",
         ),
         (
             {
@@ -236,8 +257,8 @@ def test_conclusions_follow_from_the_verdicts(claims, names, verdicts, said, uns
                 ("C1", "unique"): "supported",
                 ("C2", "unique"): "supported",
             },
-            "is not shown to predict responses; yet it adds to the activations (C1) and exceeds "
-            "its best control (C2); its order in space and time is undetermined",
+            "is not shown to predict responses (P1 undetermined); yet it adds to the activations "
+            "(C1 supported) and exceeds its best control (C2 supported)",
         ),
     ],
 )
@@ -248,6 +269,41 @@ def test_halves_of_a_conclusion_are_joined_as_they_relate(claims, names, verdict
     rows = rows[[key in verdicts for key in keys]].copy()
     rows["verdict"] = [verdicts[key] for key in keys if key in verdicts]
     assert [row["sentence"] for row in report.conclusions(rows, names)] == [sentence]
+
+
+def test_the_report_says_how_well_a_signal_repeats_itself(results, claims, names):
+    lines = report.reliability_lines(claims, names)
+    # One line for all data sets of which the same is to be said.
+    assert [len(line["datasets"]) for line in lines] == [3, 3]
+    expected = "repeats itself with .93 (.80 in what activations do not predict)"
+    assert {line["sentence"] for line in lines} == {expected}
+    assert expected in report.render_report(**results)
+    none = claims.assign(reliability=np.nan, unique_reliability=np.nan, least_reliable="")
+    assert report.reliability_lines(none, names) == []
+
+
+def test_the_report_says_what_is_not_judged_and_why(claims, names):
+    rows = claims[claims["dataset"] == "objects92"]
+    rows = rows[rows["model"] == rows["model"].iloc[0]].copy()
+    c2 = rows["prediction"] == "C2"
+    rows.loc[c2, ["control", "least_reliable"]] = "gradient_shuffled_dino"
+    rows.loc[c2, ["reliability", "reason"]] = [0.31, "unreliable_signal"]
+    (line,) = report.reliability_lines(rows, names)
+    assert line["sentence"] == (
+        "repeats itself with .93 (.80 in what activations do not predict); its control shuffled "
+        "cotangent (DINO) repeats itself with .31 (.80 in what activations do not predict): C2 "
+        "not judged"
+    )
+    own = rows["role"] == "learning"
+    rows.loc[own & ~c2, ["reliability", "reason"]] = [0.36, "unreliable_signal"]
+    assert report.reliability_lines(rows, names)[0]["sentence"].startswith(
+        "repeats itself with .36 (.80 in what activations do not predict): P1, P2, P5 and C1 not "
+        "judged; its control"
+    )
+    assert report.conclusions(rows, names)[0]["sentence"] == (
+        "does not repeat itself between two draws of its views, and is not judged: draw more of "
+        "them"
+    )
 
 
 def test_data_are_counted_per_subject(results, count_stores):
@@ -272,6 +328,7 @@ def test_the_ceiling_between_subjects_is_told_or_that_there_is_none(
     )
     table = pd.DataFrame(
         {"dataset": "objects92", "model": "a", "layer": "l", "subject": "s", "edge_share": 0.0,
+         "n_masked": 0,
          "roi": ["EVC", "EVC", "IT", "IT"],
          "time": np.nan, "intersubject_r": [0.2, 0.4, 0.5, 0.0]}
     )  # fmt: skip

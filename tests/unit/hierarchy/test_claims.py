@@ -4,21 +4,23 @@ import pytest
 import xarray as xr
 from scipy.stats import false_discovery_control
 
-from gradbrain.config.schema import StatisticsSettings
+from gradbrain.config.schema import ReliabilitySettings, StatisticsSettings
 from gradbrain.hierarchy.claims import judge, verdict
 from gradbrain.hierarchy.claims_summary import summary_page
 from gradbrain.hierarchy.errors import HierarchyError
 from gradbrain.hierarchy.predictions import BY_NAME, PREDICTIONS
+from gradbrain.hierarchy.reliability import Reliability, read_reliabilities
 from gradbrain.hierarchy.statistics import (
     image_permutation_test,
     sign_flip_at_peaks,
     strictest,
 )
-from gradbrain.store import Statistics
+from gradbrain.store import Statistics, write_table
 from gradbrain.vocabulary.artefacts import columns_of
 from gradbrain.vocabulary.reasons import REASONS
 
 SETTINGS = StatisticsSettings(n_boot=200)
+THRESHOLDS = ReliabilitySettings()
 N_DRAWS = 199
 
 
@@ -341,12 +343,77 @@ def test_undefined_subjects_are_dropped_and_counted():
     assert row["p"] == 1 / 128
     assert row["estimate"] == pytest.approx(np.nanmean(values))
     lonely = rows("temporal_r", [0.5, np.nan], signal="activation", role="activation")
-    # A data set of six stays a sample of people, whoever is undefined in it.
-    five = rows("temporal_r", [*values[:5], np.nan], signal="activation", role="activation")
-    assert claim(judged(five), "A1", "raw")["inference"] == "population"
     row = claim(judged(lonely), "A1", "raw")
     assert row["verdict"] == "undetermined" and np.isnan(row["p"]) and row["n"] == 1
     assert row["reason"] == "too_few"
+
+
+def test_of_a_larger_data_set_those_who_have_a_statistic_speak_for_themselves():
+    """Two of fifteen people are no population, and are tested no less strictly for that."""
+    values = [0.5, 0.6, *[np.nan] * 13]
+    table = rows("high_minus_early_normalised", values, modality="fmri")
+    row = claim(judged(table), "P2", "raw")
+    assert (row["n"], row["n_subjects"], row["inference"]) == (2, 15, "these_subjects")
+    # Both their signs and permuted images are asked.
+    assert row["p"] == row["p_min"] == 1 / 4
+    page = summary_page(judged(table), SETTINGS, study="test")
+    assert "n = 2 of 15, these subjects" in page
+    whole = claim(judged(rows("high_minus_early", [0.5] * 15, modality="fmri")), "P2", "raw")
+    assert (whole["n"], whole["n_subjects"], whole["inference"]) == (15, 15, "population")
+
+
+def test_one_subject_is_tested_within_itself():
+    table = pd.concat(
+        [
+            rows("score_at_own_peak", [0.3]),
+            rows("score_at_own_peak", [0.05], variant="unique"),
+            rows("beyond_reweighting_at_own_peak", [0.05], variant="unique"),
+            rows("control_difference_at_own_peak", [0.04], variant="unique", control="norm"),
+            rows("peak_lag_ms", [80.0], variant="unique", unit="ms"),
+            rows("temporal_r", [np.nan], variant="unique"),
+        ]
+    )
+    claims = judged(table)
+    for name in ("P1", "C1", "C2", "P3"):
+        row = claim(claims, name)
+        assert (row["n"], row["inference"], row["reason"]) == (1, "these_subjects", "")
+        assert row["verdict"] == "supported" and row["ci_low"] <= row["estimate"] <= row["ci_high"]
+    assert claim(claims, "P4")["reason"] == "undefined"
+    page = summary_page(claims, SETTINGS, study="test")
+    assert "One subject (brain): nobody else says where a layer is to be scored" in page
+    assert "One subject" not in summary_page(judged(learning_table()), SETTINGS, study="test")
+
+
+def test_a_useless_signal_of_one_subject_is_not_supported_for_being_a_maximum():
+    """The subject's own maximum is above zero, and so is that of permuted images."""
+    table = rows("score_at_own_peak", [0.02])
+    table["null"] = of_each(table, np.linspace(0.0, 0.04, N_DRAWS))
+    assert claim(judged(table), "P1", "raw")["verdict"] == "undetermined"
+
+
+def test_untrained_models_are_controls_for_what_is_said_of_pretrained_ones():
+    order = rows("temporal_r", [0.5] * 6, signal="activation", role="activation")
+    weak = order.assign(model="random", value=0.05, value_at_units=0.05)
+    weak["null"] = of_each(weak, np.linspace(-0.2, 0.2, N_DRAWS))
+    table = statistics(order, weak, learning_table(), learning_table().assign(model="random"))
+    claims = judge(table, SETTINGS, study="test", untrained=["random"])
+    control = claim(claims, "A1", "raw", model="random")
+    assert (control["verdict"], control["reason"]) == ("descriptive", "untrained")
+    assert np.isfinite(control["p"]) and np.isnan(control["q"])
+    # Its p is no part of the family.
+    trained = claim(claims, "A1", "raw", model="net")
+    assert (trained["verdict"], trained["q"]) == ("supported", trained["p"])
+    # What is asked of any network is asked of it as well.
+    assert claim(claims, "P1", "raw", model="random")["reason"] == ""
+
+
+def test_the_page_counts_and_names_the_verdicts_of_the_table():
+    claims = judged(learning_table(unique=0.005), rows("temporal_r", [0.4] * 6))
+    page = summary_page(claims, SETTINGS, study="test")
+    for name in ("supported", "contradicted", "undetermined", "descriptive"):
+        count = int((claims["verdict"] == name).sum())
+        assert page.count(f"**{name}**") == count
+        assert f"{count} {name}" in page.partition("## Predictions")[0]
 
 
 def test_the_primary_best_layer_decides():
@@ -454,3 +521,107 @@ def test_the_summary_has_a_table_per_data_set_and_model():
     assert "**supported** 0.0512 R2" in page
     assert "**undetermined** (the signal set holds no control of this signal)" in page
     assert page.endswith("|\n")
+
+
+# --- reliability -----------------------------------------------------------------------------
+
+
+def with_controls(**facts):
+    """A signal with a unique part, and what it adds to two controls."""
+    pairs = [
+        rows("control_difference", [0.05] * 6, variant="unique", control=control, **facts)
+        for control in ("fixed", "shuffled")
+    ]
+    return pd.concat([learning_table(), *pairs], ignore_index=True)
+
+
+def judged_with(table, settings=THRESHOLDS, **reliabilities):
+    """Claims, given (whole, unique) of some signals."""
+    found = {
+        ("brain", "net", name): Reliability(name, *values) for name, values in reliabilities.items()
+    }
+    return judge(
+        statistics(table), SETTINGS, study="test", reliabilities=found, thresholds=settings
+    )
+
+
+def test_a_signal_that_does_not_repeat_itself_gets_no_verdict():
+    claims = judged_with(with_controls(), gradient_dino=(0.36, 0.2))
+    assert set(claims["reason"]) == {"unreliable_signal"}
+    descriptive = (claims["variant"] == "raw") & claims["prediction"].isin(["P3", "P4", "C2"])
+    assert set(claims.loc[descriptive, "verdict"]) == {"descriptive"}
+    assert set(claims.loc[~descriptive, "verdict"]) == {"undetermined"}
+    # Tests are shown; families are of judged rows.
+    assert claims["q"].isna().all()
+    assert claims.loc[claims["n"] > 0, "p"].notna().all()
+    assert set(claims["reliability"]) == {0.36} and set(claims["unique_reliability"]) == {0.2}
+    assert set(claims["least_reliable"]) == {"gradient_dino"}
+    assert set(claims["reliability_threshold"]) == {0.9}
+
+
+def test_a_reliable_signal_and_one_without_randomness_are_judged_alike():
+    table = with_controls()
+    expected = judged(table)
+    assert claim(expected, "C2")["verdict"] == "supported"
+    columns = ["verdict", "reason", "q", "q_opposite"]
+    found = judged_with(table, gradient_dino=(0.9, 0.1), shuffled=(0.95, 0.2))
+    pd.testing.assert_frame_equal(found[columns], expected[columns])
+    assert expected["reliability"].isna().all() and set(expected["least_reliable"]) == {""}
+
+
+def test_a_control_that_does_not_repeat_itself_leaves_c2_alone_without_verdict():
+    claims = judged_with(with_controls(), gradient_dino=(0.95, 0.9), shuffled=(0.5, 0.4))
+    row = claim(claims, "C2")
+    assert (row["verdict"], row["reason"]) == ("undetermined", "unreliable_signal")
+    assert (row["least_reliable"], row["reliability"]) == ("shuffled", 0.5)
+    others = claims[claims["prediction"] != "C2"]
+    assert set(others["reason"]) == {"", "no_statistic"}
+    assert set(others["least_reliable"]) == {"gradient_dino"}
+    assert claim(claims, "P3")["verdict"] == "supported"
+
+
+def test_unique_parts_have_a_threshold_of_their_own_where_one_is_asked_for():
+    strict = THRESHOLDS.model_copy(update={"unique_threshold": 0.5})
+    reliabilities = {"gradient_dino": (0.95, 0.3)}
+    assert claim(judged_with(with_controls(), **reliabilities), "C1")["verdict"] == "supported"
+    claims = judged_with(with_controls(), strict, **reliabilities)
+    unique = claims["variant"] == "unique"
+    assert set(claims.loc[unique, "reason"]) == {"unreliable_signal"}
+    assert claim(claims, "P1", "raw")["verdict"] == "supported"
+
+
+def test_an_unreliable_signal_takes_no_part_in_a_family():
+    weak = rows("score_at_peak", [0.3, 0.3, 0.3, 0.3, 0.3, -0.1], signal="other")
+    table = pd.concat([learning_table(), weak], ignore_index=True)
+    alone = claim(judged(learning_table()), "P1", "raw")["q"]
+    assert claim(judged(table), "P1", "raw", signal="gradient_dino")["q"] == 2 * alone
+    claims = judged_with(table, other=(0.4, np.nan))
+    assert claim(claims, "P1", "raw", signal="gradient_dino")["q"] == alone
+    assert claim(claims, "P1", "raw", signal="other")["reason"] == "unreliable_signal"
+
+
+def test_the_reliability_of_a_signal_is_the_median_over_layers_of_the_mean_over_subjects(tmp_path):
+    facts = dict.fromkeys(columns_of("scores"), 0) | {"dataset": "brain", "model": "net"}
+    values = {
+        # Subjects saw images of their own; layer c does not vary.
+        ("a", "s1"): (0.9, 0.5), ("a", "s2"): (0.7, 0.3),
+        ("b", "s1"): (0.6, 0.2), ("b", "s2"): (0.6, 0.2),
+        ("c", "s1"): (np.nan, np.nan), ("c", "s2"): (np.nan, np.nan),
+        ("d", "s1"): (0.98, 0.9), ("d", "s2"): (0.98, 0.9),
+    }  # fmt: skip
+    table = pd.DataFrame(
+        [
+            facts | {"layer": layer, "subject": subject, "signal": signal, "measure": measure}
+            | {"reliability": whole * known, "unique_reliability": unique * known}
+            for (layer, subject), (whole, unique) in values.items()
+            for signal, known in (("dino", 1.0), ("norm", np.nan))
+            for measure in ("r", "r2")
+        ]
+    )[list(columns_of("scores"))]  # fmt: skip
+    path = tmp_path / "net.parquet"
+    write_table(path, table, kind="scores")
+    found = read_reliabilities([path])
+    assert set(found) == {("brain", "net", "dino")}
+    assert found["brain", "net", "dino"].whole == pytest.approx(0.8)
+    assert found["brain", "net", "dino"].unique == pytest.approx(0.4)
+    assert read_reliabilities([]) == {}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.stats import permutation_test
+from scipy.stats import binom, permutation_test
 
 from gradbrain.hierarchy.statistics import (
     TestResult,
@@ -195,3 +195,24 @@ def test_resampled_images_on_the_wrong_side_count_against_a_lag():
     assert bootstrap_test(draws, 0.0).p == 2 / 5
     assert bootstrap_test(draws, 5.0).p_opposite == 1 / 5
     assert np.isnan(bootstrap_test(np.array([np.nan]), 0.0).p)
+
+
+def test_a_maximum_against_maxima_keeps_the_level_and_its_bias_makes_no_verdict_cheaper():
+    """One subject chooses its own places; without effect, at the margin, and well above it."""
+    random = np.random.default_rng(5)
+    n_sets, n_draws, shape = 400, 100, (4, 15)
+
+    def rates(effect, margin):
+        found = np.zeros(2)
+        for _ in range(n_sets):
+            observed = random.standard_normal(shape)
+            observed[:, 3] += effect
+            null = random.standard_normal((n_draws, *shape)).max(axis=-1).mean(axis=-1)
+            test = image_permutation_test(observed.max(axis=-1).mean() - margin, null)
+            found += test.p <= 0.05, test.p_opposite <= 0.05
+        return found / n_sets
+
+    most = binom.ppf(0.999, n_sets, 0.05) / n_sets
+    assert rates(0.0, 0.0)[0] <= most
+    assert (rates(2.0, 2.0) <= most).all()
+    assert rates(5.0, 1.5)[0] > 0.9

@@ -369,9 +369,39 @@ def reweighted(signal, measure, depth):
     return np.full(5, 0.1)
 
 
-def test_without_other_subjects_there_is_no_score_at_peak(make_subject_stores, signal_set):
-    (subject,) = read_subjects(make_subject_stores(truth=retinotopic, noise=0.0), signal_set)
+def test_without_other_subjects_a_layer_is_scored_at_its_own_peak(make_subject_stores, signal_set):
+    (subject,) = read_subjects(make_subject_stores(truth=retinotopic, noise=0.01), signal_set)
     found = summarise(subject, SETTINGS, peers=[])
-    assert np.isnan(value(found.table, "score_at_peak", "activation"))
-    row = found.table[found.table["statistic"] == "score_at_peak"].index
-    assert np.isnan(found.boot[row]).all() and np.isnan(found.null[row]).all()
+    assert "score_at_peak" not in set(found.table["statistic"])
+    own = found.table[
+        (found.table["statistic"] == "score_at_own_peak") & (found.table["signal"] == "activation")
+    ]
+    (row,) = own.index
+    scores, null = subject.unit_score["activation", "r"], subject.null["activation", "r"]
+    assert own["value"][row] == pytest.approx(scores.max(axis=-1).mean())
+    # Permuted images choose as well: a maximum is compared with maxima.
+    np.testing.assert_allclose(found.null[row], null.max(axis=-1).mean(axis=-1))
+    # Resampled images are read where the layers were scored.
+    best, layers = scores.argmax(axis=-1), np.arange(len(scores))
+    boot = subject.boot["activation", "r"][:, layers, best]
+    np.testing.assert_allclose(found.boot[row], boot.mean(axis=-1))
+    differences = {"beyond_reweighting_at_own_peak", "control_difference_at_own_peak"}
+    assert differences <= set(found.table["statistic"])
+
+
+@pytest.mark.parametrize(
+    "poles",
+    [
+        {"early_rois": ["V1"], "high_rois": ["V1"]},
+        {"early_rois": ["V1", "LO"], "high_rois": ["LO"]},
+        # What is named stands against the end of the order, which is the same region here.
+        {"early_rois": ["LO"], "high_rois": []},
+    ],
+)
+def test_no_region_is_contrasted_with_itself(make_subject_stores, signal_set, poles):
+    paths = make_subject_stores(truth=retinotopic, roi_distance={}, **poles)
+    (subject,) = read_subjects(paths, signal_set)
+    assert not subject.has_poles
+    statistics = set(summarise(subject, SETTINGS, peers=[]).table["statistic"])
+    assert not {name for name in statistics if name.startswith(("high_minus", "spatial_"))}
+    assert "best_layer_depth" in statistics

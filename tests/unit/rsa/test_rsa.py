@@ -162,6 +162,19 @@ def test_ranks_of_equal_distances_do_not_exist():
     assert np.isnan(standardised_ranks(np.ones((4, 4)))).all()
 
 
+def test_distances_that_differ_by_rounding_alone_have_no_ranks():
+    """A signal that is the same for all images but for its last bits: a fixed cotangent's."""
+    random = np.random.default_rng(0)
+    same = np.tile(random.standard_normal(40), (12, 1)).astype(np.float32)
+    rounded = same * (1 + 1e-7 * random.standard_normal(same.shape)).astype(np.float32)
+    assert np.ptp(correlation_distance(rounded)[0]) > 0
+    assert np.isnan(standardised_ranks(correlation_distance(rounded)[0])).all()
+    offset = 1e3 + 1e-9 * random.standard_normal((12, 5))
+    assert np.isnan(standardised_ranks(embedded_distance(offset), scale=5e6)).all()
+    small = 1e-4 * random.standard_normal((12, 5))
+    assert np.isfinite(standardised_ranks(embedded_distance(small), scale=1e-8)).all()
+
+
 def test_block_permutations_keep_groups_together():
     groups = ["b", "a", "c", "b", "a", "c", "c", "a", "b"]
     codes = np.array(groups)

@@ -309,12 +309,13 @@ def test_a_head_and_its_code_are_named_together(tiny_model, bank, options):
 
 
 def test_temperatures_follow_the_code_unless_they_are_given():
-    temperatures = {
-        code: DinoOptions(code=code, head="x" if code == "head" else None).temperatures()
-        for code in ("standardised", "raw", "head")
-    }
-    assert temperatures == {"standardised": (1, 0.4), "raw": (1, 0.4), "head": (0.1, 0.04)}
-    assert DinoOptions(student_temperature=2).temperatures() == (2, 0.4)
+    def temperatures(**options):
+        found = DinoOptions(**options)
+        return found.student_temperature, found.teacher_temperature
+
+    assert temperatures() == temperatures(code="raw") == (1, 0.4)
+    assert temperatures(code="head", head="x") == (0.1, 0.04)
+    assert temperatures(student_temperature=2) == (2, 0.4)
 
 
 def test_raw_codes_are_the_features_in_units_of_their_spread(tiny_model, bank, batch):

@@ -153,7 +153,7 @@ def test_features_of_views_do_not_depend_on_the_batch(tiny_model, batch, samplin
 
 def test_views_of_other_options_are_not_taken_for_those_of_a_batch(tiny_model, batch):
     first = view_features(tiny_model, batch, seed=0, options=ViewOptions(n_views=2))
-    for options in (ViewOptions(n_views=2, shared=True), ViewOptions(n_views=2, min_area=0.9)):
+    for options in (ViewOptions(n_views=2, shared=False), ViewOptions(n_views=2, min_area=0.9)):
         assert not torch.allclose(first, view_features(tiny_model, batch, seed=0, options=options))
     other = dataclasses.replace(tiny_model, entry=tiny_model.entry.model_copy())
     assert view_features(other, batch, seed=0, options=ViewOptions(n_views=2)) is first

@@ -473,6 +473,15 @@ def signal_randomness(signal: SignalEntry, plugins: Plugins) -> dict[str, Random
     return found
 
 
+def uncertain_signals(signal_set: SignalSet, plugins: Plugins) -> tuple[SignalEntry, ...]:
+    """Signals of a set with Monte-Carlo randomness, that of plug-ins inside others included."""
+    return tuple(
+        signal
+        for signal in signal_set.signals
+        if "monte_carlo" in signal_randomness(signal, plugins).values()
+    )
+
+
 def check_controls(signal_set: SignalSet, plugins: Plugins, *, where: str) -> None:
     """Refuse a control that uses the objective of what it controls with other options.
 

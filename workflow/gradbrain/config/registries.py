@@ -215,6 +215,11 @@ class Registries:
         """Names of all data sets."""
         return tuple(self._datasets)
 
+    @property
+    def signal_sets(self) -> tuple[str, ...]:
+        """Names of all signal sets."""
+        return tuple(self._signal_sets)
+
     def dataset_folder(self, name: str) -> Path:
         """Folder whose ``datasets.yaml`` lists a data set."""
         return self._datasets[name][0].parent

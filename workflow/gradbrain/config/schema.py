@@ -10,8 +10,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from gradbrain.vocabulary.image_statistics import ALL_LEVELS, ARCHITECTURE
 from gradbrain.vocabulary.roles import ACTIVATION, CONTROL, LEARNING, Axis, Role
 
+# What grids of image statistics and the octaves of their pyramid fit into.
+STATISTICS_EDGE, SMALLEST_STATISTICS_EDGE = 32, 64
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 
@@ -49,7 +52,9 @@ class Weights(BaseModel):
     # The source is a plug-in, which validates its options strictly before any job.
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    source: Name = Field(description="`random`, `file`, `hub`, or a plug-in of your own.")
+    source: Name = Field(
+        description="`random`, `file`, `hub`, `none` (image statistics), or a plug-in of your own."
+    )
 
     @property
     def options(self) -> dict[str, Any]:
@@ -58,12 +63,17 @@ class Weights(BaseModel):
 
 
 class ModelEntry(StrictModel):
-    """One entry of ``config/models.yaml``: a network, its weights and how images enter it."""
+    """One entry of ``config/models.yaml``: a network, its weights and how images enter it.
+
+    Or, with ``source: statistics``, low-level statistics of images in the place of a network.
+    """
 
     name: Name = Field(description="Its key in the registry.")
     architecture: str = Field(description="Name of the architecture in its source.")
-    source: Literal["timm", "transformers"] = Field(
-        "timm", description="Package that has the architecture; transformers is optional."
+    source: Literal["timm", "transformers", "statistics"] = Field(
+        "timm",
+        description="Package that has the architecture; transformers is optional. `statistics`: "
+        "no network, low-level statistics of the images.",
     )
     kwargs: dict[str, Any] = Field({}, description="Passed on to timm.create_model.")
     weights: Weights = Field(
@@ -91,6 +101,34 @@ class ModelEntry(StrictModel):
     sibling: Name | None = Field(
         None, description="Smaller entry of the same family, untrained; tests run it in its place."
     )
+
+    @property
+    def is_network(self) -> bool:
+        """Whether there is a network, which has learning signals and weights."""
+        return self.source != "statistics"
+
+    @model_validator(mode="after")
+    def _statistics_are_no_network(self) -> ModelEntry:
+        if self.is_network:
+            if self.weights.source == "none":
+                raise ValueError(
+                    "weights: a network has some, found source: none; e.g. {source: random, "
+                    "seed: 0}"
+                )
+            return self
+        if (self.architecture, self.weights.source) != (ARCHITECTURE, "none"):
+            raise ValueError(
+                f"source: statistics goes with architecture: {ARCHITECTURE} and weights: {{source: "
+                f"none}}, found {self.architecture} and {self.weights.source}"
+            )
+        if self.kwargs or self.text_tower is not None:
+            raise ValueError("kwargs, text_tower: are of networks; leave them out")
+        if self.input_size % STATISTICS_EDGE or self.input_size < SMALLEST_STATISTICS_EDGE:
+            raise ValueError(
+                f"input_size: image statistics take a multiple of {STATISTICS_EDGE}, "
+                f"{SMALLEST_STATISTICS_EDGE} or more, found {self.input_size}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _images_and_text_share_a_space(self) -> ModelEntry:
@@ -214,6 +252,11 @@ class SignalSet(StrictModel):
     def activation(self) -> str:
         """Name of its activation."""
         return next(signal.name for signal in self.signals if signal.role == ACTIVATION)
+
+    def of_activation(self) -> SignalSet:
+        """The set as what is no network takes it: its activation, nothing pooled or fitted."""
+        kept = tuple(signal for signal in self.signals if signal.role == ACTIVATION)
+        return SignalSet(name=self.name, signals=kept)
 
     def controls_of(self, name: str) -> tuple[str, ...]:
         """Names of the controls of a learning signal, in the order of the set."""
@@ -380,9 +423,16 @@ class NuisanceBand(StrictModel):
 
     name: Name = Field(description="Its name in tables.")
     model: Name = Field(description="Entry of models.yaml.")
-    layer: str = Field(description="Layer of that model.")
-    signal_set: Name = Field(description="Entry of signal_sets.")
-    signal: Name = Field("activation", description="Signal of that set.")
+    layer: str = Field(
+        ALL_LEVELS,
+        description="Layer of that model; of image statistics `all` is all levels side by side.",
+    )
+    signal_set: Name | None = Field(
+        None, description="Entry of signal_sets; that of the study where left out."
+    )
+    signal: Name | None = Field(
+        None, description="Signal of that set; its activation where left out."
+    )
 
 
 class EncodingSettings(StrictModel):
@@ -395,7 +445,8 @@ class EncodingSettings(StrictModel):
     n_band_weights: int = Field(11, ge=2, description="Points on the line between two bands.")
     nuisance: tuple[NuisanceBand, ...] = Field(
         (),
-        description="Further bands beside all layers' activations, which signals must exceed.",
+        description="Further bands beside all layers' activations, which signals must exceed, e.g. "
+        "`[{name: image_statistics, model: image_statistics}]`.",
     )
     n_simplex_draws: int = Field(
         50, ge=1, description="Random points on the simplex of three or more band weights."
@@ -482,6 +533,37 @@ class RsaSettings(StrictModel):
     seed: int = Field(0, ge=0, description="Seed of the permutations.")
 
 
+# Settings of the section reliability that the measurement depends on.
+MEASUREMENT_SETTINGS = ("n_images", "max_training_images", "seed")
+
+
+class ReliabilitySettings(StrictModel):
+    """Section ``reliability``: how well signals that depend on chance repeat themselves."""
+
+    n_images: int = Field(
+        128, ge=3, description="Images of a stimulus set that signals are drawn again for."
+    )
+    threshold: float = Field(
+        0.9,
+        ge=0,
+        le=1,
+        description="Signals whose reliability is lower, or that of a control, get no verdict.",
+    )
+    unique_threshold: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="The same for unique parts: what is left of a signal after regression on all "
+        "layers' activations; none: they are judged whatever it is.",
+    )
+    max_training_images: int = Field(
+        4000,
+        ge=10,
+        description="Images at most that this regression learns from; bounds memory and time.",
+    )
+    seed: int = Field(0, ge=0, description="Seed of the choice of images.")
+
+
 class StatisticsSettings(StrictModel):
     """Section ``statistics``: summaries of the hierarchy and the tests of the claims."""
 
@@ -542,6 +624,9 @@ class Study(StrictModel):
     features: FeatureSettings = Field(description="Signals and their extraction.")
     encoding: EncodingSettings = Field(EncodingSettings(), description="Banded ridge fits.")
     rsa: RsaSettings = Field(RsaSettings(), description="Representational similarity.")
+    reliability: ReliabilitySettings = Field(
+        ReliabilitySettings(), description="Reliability of signals that depend on chance."
+    )
     statistics: StatisticsSettings = Field(StatisticsSettings(), description="Tests of claims.")
     figures: FigureSettings = Field(FigureSettings(), description="Figures.")
     registries: tuple[str, ...] = Field(

@@ -9,9 +9,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+from gradbrain.config import GradbrainError
 from gradbrain.config.plugins import LIBRARY_PLUGINS, Plugin, PluginOptions, Plugins
 from gradbrain.config.schema import DatasetEntry
 from gradbrain.vocabulary.roles import Axis
+
+#: Options with the two poles of the hierarchy, of adapters that have such options.
+POLES = ("early_rois", "high_rois")
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -152,7 +156,15 @@ def read_options(
     ------
     GradbrainError
         There is no such adapter, or an option is unknown, missing or of the wrong kind; every one
-        of them is named.
+        of them is named. Or the early and the high regions are not apart.
     """
     where = where or f"datasets.yaml: data set {entry.name!r}"
-    return _find(entry.adapter, where, plugins).options(entry.options, where=f"{where}: options")
+    options = _find(entry.adapter, where, plugins).options(entry.options, where=f"{where}: options")
+    poles = [tuple(getattr(options, key, ())) for key in POLES]
+    shared = [name for name in poles[0] if name in poles[1]]
+    if shared:
+        raise GradbrainError(
+            f"{where}: options: {' and '.join(POLES)} both name {', '.join(shared)}; they are "
+            "contrasted with each other, so that a region belongs to one of them or to neither"
+        )
+    return options

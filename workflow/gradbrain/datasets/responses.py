@@ -387,6 +387,12 @@ def check_responses(dataset: xr.Dataset, stimuli: pd.DataFrame) -> None:
             "not finite; check the source files"
         )
     named = [*dataset.attrs["roi_order"], *dataset.attrs["early_rois"], *dataset.attrs["high_rois"]]
+    shared = sorted(set(dataset.attrs["early_rois"]) & set(dataset.attrs["high_rois"]))
+    if shared:
+        raise DatasetError(
+            f"{where}: early_rois and high_rois both name {', '.join(shared)}; a region belongs to "
+            "one of them or to neither"
+        )
     absent = sorted(set(named) - set(map(str, dataset["roi"].values))) if named else []
     if absent:
         raise DatasetError(f"{where}: no target lies in the region(s) {', '.join(absent)}")

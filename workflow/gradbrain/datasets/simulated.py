@@ -298,7 +298,9 @@ def explainable_variance(entry: DatasetEntry, options: Options) -> float:
     """Share of signal in the variance of averaged responses."""
     if options.explainable_variance is not None:
         return options.explainable_variance
-    return EXPLAINABLE_VARIANCE[str(entry.axis)]
+    if entry.axis is None:
+        raise DatasetError(_no_responses(entry))
+    return EXPLAINABLE_VARIANCE[entry.axis]
 
 
 def layer_of_region(options: Options) -> dict[str, str]:

@@ -50,7 +50,9 @@ def assemble_store(
     def stored(values: FLOATS) -> FLOATS:
         return _in_store_order(values, responses).astype(np.float32)
 
-    # Only normalised scores may be missing: where no ceiling is known, or it is below the floor.
+    # Normalised scores are missing where no ceiling is known or it is below the floor, all scores
+    # of a target that varies in no fold; no others may be.
+    may_miss = responses.ceiling is not None or bool(averages.masked_folds.any())
     measured: dict[str, tuple[tuple[str, ...], FLOATS]] = {
         "score": (("score_row", "target"), stored(averages.score)),
         "unit_score": (("score_row", "unit"), averages.unit_score.astype(np.float32)),
@@ -58,7 +60,7 @@ def assemble_store(
         "null": (("draw", "score_row", "unit"), averages.null.astype(np.float32)),
     }
     variables: dict[str, Any] = {
-        name: (dims, values, _missing_allowed(values) if responses.ceiling is not None else {})
+        name: (dims, values, _missing_allowed(values) if may_miss else {})
         for name, (dims, values) in measured.items()
     }
     for name, values in averages.hyperparameters.items():
@@ -74,6 +76,7 @@ def assemble_store(
         ("fit", "unit"),
         np.stack(of_units, axis=1).astype(np.float32),
     )
+    variables["masked_folds"] = ("target", _in_store_order(averages.masked_folds, responses))
     coords: dict[str, Any] = {
         **_row_coords(rows, fits, averages),
         **fit_coords(fits),
@@ -95,7 +98,9 @@ def assemble_store(
         # Position of each saved target in the response store.
         coords["saved_target"] = ("saved_target", responses.target_order[saved])
     return xr.Dataset(
-        variables, coords=coords, attrs=_attributes(features, responses, settings, study)
+        variables,
+        coords=coords,
+        attrs=_attributes(averages, features, responses, settings, study),
     )
 
 
@@ -126,7 +131,7 @@ def fit_coords(fits: list[Fit]) -> dict[str, Any]:
     }
 
 
-def _in_store_order(values: FLOATS, responses: Responses) -> FLOATS:
+def _in_store_order(values: NDArray[Any], responses: Responses) -> NDArray[Any]:
     """Undo the sorting of targets by unit along the last axis."""
     if responses.layout.pooled:
         return values
@@ -148,7 +153,16 @@ def _missing_allowed(values: NDArray[Any]) -> dict[str, bool]:
     return {"missing_allowed": True} if holds_nan else {}
 
 
+def _scored(responses: Responses) -> list[slice]:
+    """Places of every unit's scores along the targets that are scored."""
+    layout = responses.layout
+    if layout.pooled:
+        return [slice(unit, unit + 1) for unit in range(len(layout.names))]
+    return layout.slices
+
+
 def _attributes(
+    averages: Averages,
     features: LayerFeatures,
     responses: Responses,
     settings: EncodingSettings,
@@ -170,6 +184,9 @@ def _attributes(
         "n_targets": responses.layout.n_targets,
         "n_unit_targets": responses.layout.sizes.tolist(),
         "n_unreliable_targets": responses.n_unreliable,
+        "n_unit_masked": [
+            int(np.count_nonzero(averages.masked_folds[own])) for own in _scored(responses)
+        ],
         "n_targets_below_ceiling_floor": responses.n_below_floor,
         "rotation_invariant": responses.rotation_invariant,
         **{key: list(brain[key]) for key in ("roi_order", "early_rois", "high_rois")},

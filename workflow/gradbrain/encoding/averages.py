@@ -30,6 +30,8 @@ class Averages:
         Choices on the edge of the penalty grid, and choices, over the targets predicted above zero
         in the fits that are counted for a signal.
     predictions : array of shape (n_fits, n_images, n_saved)
+    masked_folds : array of shape (n_scored,), int
+        Outer folds in which a target does not vary, so that it has no score there.
     """
 
     score: FLOATS
@@ -40,6 +42,10 @@ class Averages:
     edge_hits: Counter[SignalIdentity] = field(default_factory=Counter)
     edge_total: Counter[SignalIdentity] = field(default_factory=Counter)
     predictions: FLOATS = field(default_factory=lambda: np.empty((0, 0, 0)))
+    masked_folds: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    # Share of the folds that have no score, (n_rows, n_scored) and (n_rows, n_units).
+    _lacking: FLOATS = field(default_factory=lambda: np.empty((0, 0)))
+    _unit_lacking: FLOATS = field(default_factory=lambda: np.empty((0, 0)))
 
     @classmethod
     def zeros(cls, n_rows: int, n_fits: int, n_draws: int, layout: UnitLayout) -> Averages:
@@ -54,6 +60,9 @@ class Averages:
                 name: np.zeros((n_fits, layout.n_targets))
                 for name in ("penalty_log10", "band_weight", "effective_dof")
             },
+            masked_folds=np.zeros(layout.n_scored, dtype=np.int64),
+            _lacking=np.zeros((n_rows, layout.n_scored)),
+            _unit_lacking=np.zeros((n_rows, n_units)),
         )
 
     def edge_share(self, signals: Iterable[SignalIdentity]) -> float:
@@ -73,7 +82,7 @@ class Averages:
         return sum(self.edge_hits[name] for name in names) / total if total else 0.0
 
     def add_score(self, row: int, score: Score, scorer: FoldScorer, weight: float) -> None:
-        """Add the score of a fold to a row.
+        """Add the score of a fold to a row; what has none there has the mean of the other folds.
 
         Parameters
         ----------
@@ -84,10 +93,28 @@ class Averages:
         weight : float
             Share of the fold in the mean.
         """
-        self.score[row] += score.point * weight
-        self.unit_score[row] += scorer.unit_mean(score.point) * weight
-        self.boot[:, row] += score.boot * weight
-        self.null[:, row] += score.null * weight
+        known, unit = np.isfinite(score.point), scorer.unit_mean(score.point)
+        unit_known = np.isfinite(unit)
+        self.score[row] += np.where(known, score.point, 0.0) * weight
+        self.unit_score[row] += np.where(unit_known, unit, 0.0) * weight
+        self.boot[:, row] += np.where(unit_known, score.boot, 0.0) * weight
+        self.null[:, row] += np.where(unit_known, score.null, 0.0) * weight
+        self._lacking[row] += np.where(known, 0.0, weight)
+        self._unit_lacking[row] += np.where(unit_known, 0.0, weight)
+
+    def divide_by_known(self) -> None:
+        """Turn sums into means over the folds that have a score; NaN where none has.
+
+        To be called once, when all folds are added.
+        """
+        for values, lacking in (
+            (self.score, self._lacking),
+            (self.unit_score, self._unit_lacking),
+            (self.boot, self._unit_lacking),
+            (self.null, self._unit_lacking),
+        ):
+            known = 1.0 - lacking
+            values /= np.where(known > 1e-9, known, np.nan)
 
     def count_shared_pairs(self, rows: Sequence[int]) -> None:
         """Widen null draws that are means over outer folds by the square root of two.

@@ -26,12 +26,12 @@ def simplex_candidates(n_bands: int, count: int, seed: int) -> FLOATS:
     Returns
     -------
     array of shape (n_candidates, n_bands)
-        Rows sum to one.
+        Rows sum to one. The first band comes first, where errors are equal (`solver.TIE`).
     """
     if n_bands == 1:
         return np.ones((1, 1))
     if n_bands == 2:
-        line = np.linspace(0.0, 1.0, count)
+        line = np.linspace(0.0, 1.0, count)[::-1]
         return np.stack([line, 1.0 - line], axis=1)
     generator = np.random.default_rng(seed)
     drawn = [
@@ -79,6 +79,8 @@ class BandWeights:
 
         extended = points(n_bands + 1)
         extended = extended[extended[:, -1] > 0.0]
+        # Of equal errors the first counts: that which leaves most to the baseline.
+        extended = extended[np.argsort(extended[:, -1], kind="stable")]
         shared = extended[extended[:, -1] < 1.0, :-1]
         ratios = shared / shared.sum(axis=1, keepdims=True)
         base = np.concatenate([points(n_bands), ratios])

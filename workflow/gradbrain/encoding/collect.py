@@ -13,7 +13,7 @@ from gradbrain.store import read_table
 from gradbrain.vocabulary.artefacts import columns_of
 from gradbrain.vocabulary.measures import INTERSUBJECT_MEASURES
 
-# Of signals that depend on chance; no job measures them yet.
+# Of signals that depend on chance.
 RELIABILITIES = ("reliability", "unique_reliability")
 
 
@@ -21,7 +21,12 @@ class CollectError(GradbrainError):
     """Results of encoding jobs that do not belong together, or of which some are missing."""
 
 
-def collect_scores(paths: Sequence[Path], ceilings: Sequence[Path] = ()) -> pd.DataFrame:
+def collect_scores(
+    paths: Sequence[Path],
+    ceilings: Sequence[Path] = (),
+    reliability: Sequence[Path] = (),
+    stimuli: Mapping[str, str] | None = None,
+) -> pd.DataFrame:
     """Join the score tables of all layers and subjects of one model.
 
     Parameters
@@ -31,6 +36,10 @@ def collect_scores(paths: Sequence[Path], ceilings: Sequence[Path] = ()) -> pd.D
     ceilings
         Tables that ``compute_ceilings`` wrote, one per data set whose subjects share images and
         targets.
+    reliability
+        Tables that ``measure_reliability`` wrote, one per stimulus set.
+    stimuli
+        Subject -> stimulus set; needed where reliabilities are given.
 
     Returns
     -------
@@ -38,13 +47,14 @@ def collect_scores(paths: Sequence[Path], ceilings: Sequence[Path] = ()) -> pd.D
         Columns of the kind ``scores``, sorted; ``layer_index`` counts the layers given, by depth.
         ``intersubject_r`` and ``intersubject_r2`` say how well the other subjects predict the same
         subject at the same region or time; NaN where there is no such ceiling. Reliabilities are
-        NaN: not measured.
+        those of the row's signal and layer for the images of its subject; NaN for signals that do
+        not depend on chance.
 
     Raises
     ------
     CollectError
-        Several studies or models are mixed, a job's rows are there twice, or a subject lacks a
-        layer that others have.
+        Several studies or models are mixed, a job's rows are there twice, a subject lacks a
+        layer that others have, or reliabilities are of other signals, layers or images.
     """
     if not paths:
         raise CollectError("no score table was given; give those of all layers and subjects")
@@ -68,7 +78,8 @@ def collect_scores(paths: Sequence[Path], ceilings: Sequence[Path] = ()) -> pd.D
     order = list(depths.sort_values(["depth", "layer"])["layer"])
     frame["layer_index"] = frame["layer"].map(order.index).astype("int64")
     frame = _with_ceilings(frame, [read_table(path, kind="ceilings") for path in ceilings])
-    joined = frame.assign(**dict.fromkeys(RELIABILITIES, np.nan))[list(columns_of("scores"))]
+    tables = [read_table(path, kind="reliability") for path in reliability]
+    joined = _with_reliabilities(frame, tables, stimuli or {})[list(columns_of("scores"))]
     keys = ["dataset", "subject", "layer_index", "signal", "role", "measure"]
     keys += ["roi_rank", "roi", "time"]
     return joined.sort_values(keys, kind="stable", ignore_index=True)
@@ -86,6 +97,31 @@ def _with_ceilings(scores: pd.DataFrame, tables: Sequence[pd.DataFrame]) -> pd.D
         ceiling = pd.concat(known).rename(columns={"value": name})
         scores = scores.merge(ceiling, on=unit, how="left", validate="many_to_one")
     return scores
+
+
+def _with_reliabilities(
+    scores: pd.DataFrame, tables: Sequence[pd.DataFrame], stimuli: Mapping[str, str]
+) -> pd.DataFrame:
+    """Put how well a signal repeats itself next to its scores."""
+    if not tables:
+        return scores.assign(**dict.fromkeys(RELIABILITIES, np.nan))
+    found = pd.concat(tables, ignore_index=True)
+    key = ["model", "stimuli", "layer", "signal", "role"]
+    scores = scores.assign(stimuli=scores["subject"].map(stimuli))
+    joined = scores.merge(
+        found[[*key, *RELIABILITIES]], on=key, how="left", validate="many_to_one", indicator=True
+    )
+    expected = joined["signal"].isin(found["signal"]) & joined["role"].isin(found["role"])
+    lacking = joined[expected & (joined["_merge"] == "left_only")]
+    if len(lacking):
+        row = lacking.iloc[0]
+        raise CollectError(
+            f"the tables of reliability hold no row of signal {row['signal']!r}, model "
+            f"{row['model']!r}, layer {row['layer']!r}, and the images of subject "
+            f"{row['subject']!r} (stimulus set {row['stimuli']!r}), whose scores are there; "
+            "measure it: snakemake scores"
+        )
+    return joined
 
 
 def check_layers(layers: Mapping[tuple[str, str], set[str]]) -> None:

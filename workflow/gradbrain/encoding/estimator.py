@@ -23,6 +23,7 @@ from gradbrain.encoding.solver import (
     search_and_solve,
 )
 from gradbrain.encoding.splits import grouped_folds
+from gradbrain.encoding.variation import varies
 
 FLOATS = NDArray[np.floating]
 
@@ -141,6 +142,7 @@ class BandedRidge:
             for band, mean in zip(features, self._feature_means, strict=True)
         ]
         self._response_mean = targets.mean(axis=0, dtype=np.float64)
+        self._response_variance = targets.var(axis=0, dtype=np.float64)
         by_target = np.ascontiguousarray((targets - self._response_mean).T, dtype=self.dtype)
         self._train = centred
         self._primal = sum(band.shape[1] for band in centred) <= n_images
@@ -266,11 +268,14 @@ class BandedRidge:
         Returns
         -------
         array of shape (n_targets,), or (n_bands, n_targets) if split
+            NaN for a target that does not vary, here or in training.
         """
         parts = self.predict(bands, split=True)
         truth = np.asarray(responses) - self._response_mean
         total = np.square(truth).sum(axis=0)
-        total = np.where(total > 0, total, np.inf)
+        usable = varies(total / len(truth), self._response_variance)
+        usable &= varies(self._response_variance, total / len(truth))
+        total = np.where(usable, total, np.nan)
         shares = (parts * (2.0 * truth - parts.sum(axis=0))).sum(axis=1) / total
         return shares if split else shares.sum(axis=0)
 

@@ -42,6 +42,8 @@ logger = logging.getLogger(__name__)
 FLOATS = NDArray[np.floating]
 # Share of images with another one in their group up to which groups do not bear on the choice.
 FEW_IN_GROUPS = 0.1
+# Of a constant's mean in float64, relative, whatever the number of images.
+ROUNDING_OF_MEAN = 1e-12
 # Targets whose responses are standardised at once, in float64.
 TARGET_BLOCK = 1000
 
@@ -216,7 +218,7 @@ def scale_responses(
     train_responses : array of shape (n_targets, n_train)
     test_responses : array of shape (n_targets, n_test)
     mean, scale : arrays of shape (n_targets, 1), float64
-        In the units of `values`; a target that is constant in training keeps its scale.
+        In the units of `values`; a target that does not vary in training keeps its scale.
     """
     held_in = np.empty((len(values), len(train)), dtype=dtype)
     held_out = np.empty((len(values), len(test)), dtype=dtype)
@@ -228,8 +230,10 @@ def scale_responses(
         rows -= mean[block]
         if not centre_only:
             squares = np.einsum("ij,ij->i", rows[:, train], rows[:, train])
-            deviation = np.sqrt(squares / len(train))[:, None]
-            scale[block] = np.where(deviation > 0, deviation, 1.0)
+            variance = (squares / len(train))[:, None]
+            # A constant leaves the rounding of its mean, which must not become the scale.
+            known = variance > np.square(ROUNDING_OF_MEAN * mean[block])
+            scale[block] = np.where(known, np.sqrt(variance), 1.0)
             rows /= scale[block]
         held_in[block], held_out[block] = rows[:, train], rows[:, test]
     return held_in, held_out, mean, scale
@@ -280,6 +284,7 @@ class SplitFits:
                 self._score_test_images(split, averages)
             else:
                 self._score_fold(split, averages)
+        averages.divide_by_known()
         averages.count_shared_pairs(
             [place for place, row in enumerate(self._rows) if not row.of_test_images]
         )
@@ -289,6 +294,7 @@ class SplitFits:
         models, scorer, mean, scale = self._models(split, self._responses.ceiling)
         scores, fits = models.run()
         share = 1.0 / self._settings.n_folds
+        averages.masked_folds += scorer.masked
         for place, row in enumerate(self._rows):
             if not row.of_test_images:
                 averages.add_score(place, scores[row.signal, row.measure], scorer, share)
@@ -323,7 +329,8 @@ class SplitFits:
         bands = make_bands(features, split, settings, self._baseline)
         regression = make_regression(bands, train_responses, search, settings)
         draws = draw_images(groups[split.held_out], settings.n_draws, settings.seed, split.number)
-        scorer = FoldScorer(test_responses, self._layout, draws, ceiling)
+        variance = np.einsum("ij,ij->i", train_responses, train_responses) / len(split.train)
+        scorer = FoldScorer(test_responses, self._layout, draws, ceiling, variance)
         models = FoldModels(
             regression,
             scorer,
@@ -350,6 +357,26 @@ def warn_of_lone_groups(groups: NDArray[np.str_], splits: list[OuterSplit]) -> N
             "the score itself, so intervals are too narrow and p values too large; use fewer "
             "folds or finer groups",
             lone,
+        )
+
+
+def warn_of_masked_targets(averages: Averages, subject: str) -> None:
+    """Warn of targets that do not vary in a fold, and have no score in it.
+
+    Parameters
+    ----------
+    averages : Averages
+    subject : str
+    """
+    n_masked = int(np.count_nonzero(averages.masked_folds))
+    if n_masked:
+        logger.warning(
+            "%s: %d of %d targets do not vary over the images of some outer fold (%d targets times "
+            "folds) and are left out of it; is there a session or run in which they are dead?",
+            subject,
+            n_masked,
+            len(averages.masked_folds),
+            int(averages.masked_folds.sum()),
         )
 
 
@@ -400,6 +427,7 @@ def fit_encoding(
         )
         layer_features = replace(layer_features, layers=components.layers)
     averages = SplitFits(layer_features, brain, settings, components).run()
+    warn_of_masked_targets(averages, str(brain.attrs["subject"]))
     edge_share = averages.edge_share(layer_features.fits.others)
     if edge_share > EDGE_SHARE_WARNING:
         logger.warning(

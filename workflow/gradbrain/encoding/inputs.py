@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -535,20 +535,20 @@ def read_nuisance(
     values, digests = {}, []
     for path, band in zip(paths, bands, strict=True):
         store = open_features(path)
-        _check_nuisance(store, band, str(features.attrs["stimuli"]))
-        signal = store.signal(band.signal)
+        _check_nuisance(store, band, features.attrs)
+        signal = store.activation if band.signal is None else store.signal(band.signal)
         identity = SignalIdentity(band.name, NUISANCE, signal.rule, signal.objective)
         values[identity] = store.values(signal)[store.rows(image_ids, responses)]
         digests.append(str(store.attrs["digest"]))
     return replace(features, nuisance=values, nuisance_digests=digests)
 
 
-def _check_nuisance(store: FeatureStore, band: NuisanceBand, stimuli: str) -> None:
+def _check_nuisance(store: FeatureStore, band: NuisanceBand, fitted: Mapping[str, Any]) -> None:
     expected = {
         "model": band.model,
         "layer": band.layer,
-        "signal_set": band.signal_set,
-        "stimuli": stimuli,
+        "signal_set": band.signal_set or str(fitted["signal_set"]),
+        "stimuli": str(fitted["stimuli"]),
     }
     found = {key: str(store.attrs[key]) for key in expected}
     wrong = [

@@ -29,6 +29,7 @@ from gradbrain.encoding.errors import EncodingError
 from gradbrain.encoding.inputs import ImageGroups, TargetUnits, read_image_groups, read_targets
 from gradbrain.encoding.places import is_shared, place_coordinates
 from gradbrain.encoding.splits import grouped_folds
+from gradbrain.encoding.variation import varies
 from gradbrain.store import open_store
 from gradbrain.vocabulary.artefacts import columns_of
 from gradbrain.vocabulary.measures import (
@@ -42,8 +43,6 @@ logger = logging.getLogger(__name__)
 FLOATS = NDArray[np.floating]
 # Responses of all subjects that are held at once: 256 MiB in float64.
 BLOCK_ENTRIES = 2**25
-# A target whose training images vary less, relative to all images, is constant up to rounding.
-SMALLEST_DEVIATION = 1e-6
 
 
 @dataclass(frozen=True)
@@ -319,19 +318,22 @@ def _scores(moments: Moments, present: NDArray[np.bool_], own: int) -> dict[str,
     Returns
     -------
     dict of str to array of shape (n_places,)
-        A target that does not vary, or whose others do not, scores 0.
+        A target whose others do not vary scores 0. Folds in which it does not vary itself, over
+        the training or over the held-out images, are left out; NaN where that is all of them.
     """
     n_folds = len(moments.counts)
     scores: dict[str, FLOATS] = {name: np.zeros(present.shape[1]) for name in INTERSUBJECT_MEASURES}
-    smallest = SMALLEST_DEVIATION * _deviation(
+    n_known = np.zeros(present.shape[1])
+    overall = _variance(
         moments.counts.sum(), moments.sums.sum(axis=0), moments.products.sum(axis=0)
     )
     for fold in range(n_folds):
         train, held_out = moments.training(fold), moments.of(fold)
-        mean, deviation = train[1] / train[0], _deviation(*train)
+        mean, variance = train[1] / train[0], _variance(*train)
         # The average of the others, up to a factor that neither score depends on.
-        varies = present & (deviation > smallest)
-        weight = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=varies)
+        usable = present & varies(variance, overall)
+        deviation = np.sqrt(variance)
+        weight = np.divide(1.0, deviation, out=np.zeros_like(deviation), where=usable)
         weight[own] = 0.0
         inside = _Prediction.about(mean, *train, weight, own)
         slope = _ratio(inside.covariance, inside.variance)
@@ -339,17 +341,24 @@ def _scores(moments: Moments, present: NDArray[np.bool_], own: int) -> dict[str,
         norms = np.sqrt(np.maximum(centred.variance * centred.observed, 0.0))
         # Of the line, which turns around where the others' responses have the opposite sign.
         correlation = np.sign(slope) * _ratio(centred.covariance, norms)
-        scores[INTERSUBJECT_R.name] += correlation / n_folds
         outside = _Prediction.about(mean, *held_out, weight, own)
         explained = slope * (2 * outside.covariance - slope * outside.variance)
-        scores[INTERSUBJECT_R2.name] += _ratio(explained, outside.observed) / n_folds
-    return scores
+        known = usable[own] & varies(outside.observed / held_out[0], variance[own])
+        if held_out[0] > 1:
+            known &= varies(centred.observed / held_out[0], variance[own])
+        scores[INTERSUBJECT_R.name] += np.where(known, correlation, 0.0)
+        scores[INTERSUBJECT_R2.name] += np.where(known, _ratio(explained, outside.observed), 0.0)
+        n_known += known
+    return {
+        name: np.where(n_known, total / np.maximum(n_known, 1), np.nan)
+        for name, total in scores.items()
+    }
 
 
-def _deviation(count: float, sums: FLOATS, products: FLOATS) -> FLOATS:
-    """Standard deviation of every subject's responses, shape (n_people, n_places)."""
+def _variance(count: float, sums: FLOATS, products: FLOATS) -> FLOATS:
+    """Variance of every subject's responses, shape (n_people, n_places)."""
     variance = np.einsum("sst->st", products) / count - (sums / count) ** 2
-    return np.sqrt(np.maximum(variance, 0.0))
+    return np.asarray(np.maximum(variance, 0.0))
 
 
 @dataclass(frozen=True)
@@ -390,7 +399,8 @@ def _table(
 ) -> pd.DataFrame:
     """Average the scores of a subject over the targets of every unit."""
     attrs, targets = person.store.attrs, person.targets
-    mine = (columns >= 0) & (n_others > 0)
+    # A place without any variance has no score, and is no part of its unit.
+    mine = (columns >= 0) & (n_others > 0) & np.isfinite(scores[INTERSUBJECT_R.name])
     unit = targets.unit_of_reliable[columns[mine]]
     at_place = pd.DataFrame({name: values[mine] for name, values in scores.items()})
     grouped = at_place.assign(unit=unit, n_others=n_others[mine])[unit >= 0].groupby("unit")

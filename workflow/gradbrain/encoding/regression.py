@@ -192,7 +192,8 @@ class ClosedFormRegression:
         BandFit
             With two parts.
         """
-        line = np.stack([self._line, 1.0 - self._line], axis=1)
+        # The first band is what the second is held against: its share falls along the line.
+        line = np.stack([self._line[::-1], 1.0 - self._line[::-1]], axis=1)
         return self._search_weights((first, second), line, self._corners((first, second)))[0]
 
     def mixture(self, keys: Sequence[BandKey], candidates: FLOATS) -> BandFit:
@@ -328,8 +329,5 @@ def _best_known(choices: Sequence[Choice]) -> Choice:
     """Best of several choices, the first where they tie; candidates are numbered as given."""
     best = Choice.start(len(choices[0].error))
     for number, choice in enumerate(choices):
-        better = choice.error < best.error
-        best.error[better] = choice.error[better]
-        best.penalty[better] = choice.penalty[better]
-        best.candidate[better] = number
+        best.take(choice.error, number, choice.penalty)
     return best

@@ -1,7 +1,8 @@
 """Scores of held-out predictions in one outer fold, with their image draws.
 
 Scores are r (Pearson, centred within the test fold) and R² (out of sample: relative to predicting
-the training mean, Σ(y−ŷ)²/Σy² with y centred by the training mean). Responses that are known up
+the training mean, Σ(y−ŷ)²/Σy² with y centred by the training mean). What does not vary over the
+images of a fold has neither there, and is left out of it. Responses that are known up
 to a rotation only are pooled: all targets of a unit enter one ratio.
 
 Normalised scores divide by what could be explained at all. With the noise ceiling c of a target,
@@ -25,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradbrain.encoding.draws import ImageDraws, permuted_traces
+from gradbrain.encoding.variation import varies
 
 FLOATS = NDArray[np.floating]
 
@@ -104,12 +106,15 @@ class UnitAverage:
         Factor of every score; NaN where a target takes no part.
     weight : array of shape (n_scored,)
         Factor with which a score enters the sum over its unit; 0 where it takes no part.
+    share : array of shape (n_scored,)
+        The same of a score that is 1: those of a unit sum to 1.
     known : array of shape (n_units,), bool
         Units that have a target which takes part.
     """
 
     scale: FLOATS
     weight: FLOATS
+    share: FLOATS
     known: NDArray[np.bool_]
 
     @classmethod
@@ -117,14 +122,16 @@ class UnitAverage:
         """Average over the targets of every unit whose scale is not NaN."""
         takes_part = np.isfinite(scale)
         weight = np.where(takes_part, scale, 0.0)
+        share = takes_part.astype(scale.dtype)
         if layout.pooled:
-            return cls(scale, weight, takes_part)
+            return cls(scale, weight, share, takes_part)
         known = np.zeros(len(layout.names), dtype=bool)
         for unit, targets in enumerate(layout.slices):
             count = int(np.count_nonzero(takes_part[targets]))
             known[unit] = count > 0
             weight[targets] /= max(count, 1)
-        return cls(scale, weight, known)
+            share[targets] /= max(count, 1)
+        return cls(scale, weight, share, known)
 
 
 class FoldScorer:
@@ -139,6 +146,15 @@ class FoldScorer:
     ceiling : array of shape (n_targets,), optional
         Noise ceilings, NaN where a score must not be normalised; needed by `normalised`. Targets
         of a unit whose scores are pooled share theirs.
+    training_variance : array of shape (n_targets,), optional
+        Mean square of the training responses about their mean. Targets that do not vary over the
+        test images, or did not over the training images, are compared with the other and left out
+        (:mod:`gradbrain.encoding.variation`). Without it only those that are zero throughout are.
+
+    Attributes
+    ----------
+    masked : array of shape (n_scored,), bool
+        What is left out: NaN in all scores, and no part of its unit's mean.
     """
 
     def __init__(
@@ -147,6 +163,7 @@ class FoldScorer:
         layout: UnitLayout,
         draws: ImageDraws,
         ceiling: FLOATS | None = None,
+        training_variance: FLOATS | None = None,
     ):
         self._layout = layout
         self._draws = draws
@@ -160,20 +177,36 @@ class FoldScorer:
         )
         self._total = self._weights.sum(axis=0)
         self._membership = layout.membership(responses.dtype)
-        ones = np.ones(layout.n_scored, dtype=responses.dtype)
-        self._mean = UnitAverage.over(ones, layout)
+        self._squares = self._pool(np.square(responses) @ self._weights)
+        self._sums = self._centred @ self._weights
+        self._variance = self._pool(self._weighted_products(self._centred, self._sums))
+        self._reference = (
+            self._squares[:, 0] / n_test
+            if training_variance is None
+            else self._pool(training_variance.astype(responses.dtype)[:, None])[:, 0]
+        )
+        self.masked = self._without_variance()
+        taking_part = np.where(self.masked, np.nan, 1.0).astype(responses.dtype)
+        self._mean = UnitAverage.over(taking_part, layout)
         self._normalised: tuple[UnitAverage, UnitAverage] | None = None
         if ceiling is not None:
             if layout.pooled:
                 ceiling = ceiling[[targets.start for targets in layout.slices]]
-            known = np.asarray(ceiling, dtype=responses.dtype)
+            known = np.asarray(ceiling, dtype=responses.dtype) * taking_part
             self._normalised = (
                 UnitAverage.over(1.0 / np.sqrt(known), layout),
                 UnitAverage.over(1.0 / known, layout),
             )
-        self._squares = self._pool(np.square(responses) @ self._weights)
-        self._sums = self._centred @ self._weights
-        self._variance = self._pool(self._weighted_products(self._centred, self._sums))
+
+    def _without_variance(self) -> NDArray[np.bool_]:
+        """What does not vary over the test images, or did not over the training images."""
+        n_test = self._responses.shape[1]
+        square = self._squares[:, 0] / n_test
+        usable = varies(square, self._reference) & varies(self._reference, square)
+        if n_test > 1:
+            # A single image has no variance of its own, and R² needs none.
+            usable &= varies(self._variance[:, 0] / n_test, self._reference)
+        return np.asarray(~usable)
 
     def prediction(self, predicted: FLOATS) -> tuple[Score, Score]:
         """Score a prediction.
@@ -242,8 +275,9 @@ class FoldScorer:
             out=np.zeros_like(covariance),
             where=product > smallest,
         )
+        score[self.masked] = np.nan
         norms = np.sqrt(np.maximum(product[:, 0], 0.0))
-        inverse = np.divide(1.0, norms, out=np.zeros_like(norms), where=norms > 0)
+        inverse = np.divide(1.0, norms, out=np.zeros_like(norms), where=(norms > 0) & ~self.masked)
         found = []
         for average in averages:
             kept = self._centred * self._spread(inverse * average.weight)[:, None]
@@ -264,7 +298,7 @@ class FoldScorer:
 
     def _score(self, score: FLOATS, average: UnitAverage, null: FLOATS) -> Score:
         """Label scores of shape (n_scored, 1 + n_draws), the first column the score itself."""
-        boot = self._by_unit(score[:, 1:], average)
+        boot = self._by_unit(score, average)
         boot[:, ~average.known] = np.nan
         null[:, ~average.known] = np.nan
         return Score(score[:, 0] * average.scale, boot, null)
@@ -315,6 +349,7 @@ class FoldScorer:
         # The prediction is what moves, as in all null draws, so that their differences are paired.
         null = 2.0 * self._permuted((self._responses - baseline) * scale, step)
         null -= self._unit_total(step * scale, step)
+        null[:, ~self._mean.known] = np.nan
         return Score(difference.point, difference.boot, null)
 
     def _weighted_products(self, centred: FLOATS, sums: FLOATS) -> FLOATS:
@@ -328,15 +363,28 @@ class FoldScorer:
         return self._membership @ moments if self._layout.pooled else moments
 
     def _by_unit(self, scores: FLOATS, average: UnitAverage) -> FLOATS:
-        """Turn (n_scored, n_draws) into (n_draws, n_units)."""
+        """Turn the draws of (n_scored, 1 + n_draws) into (n_draws, n_units).
+
+        A draw may hold none of the images over which a target varies: then the other targets speak
+        for the unit, and where there is none the score itself, which such a draw says nothing on.
+        """
+        known = np.isfinite(scores)
         if self._layout.pooled:
-            return (scores * average.weight[:, None]).T
-        return ((self._membership * average.weight) @ scores).T
+            filled = np.where(known, scores, scores[:, :1])
+            return (filled * average.weight[:, None])[:, 1:].T
+        by_unit = self._membership * average.weight
+        if known[average.share > 0].all():
+            return (by_unit @ np.where(known, scores, 0.0)[:, 1:]).T
+        shares = (self._membership * average.share) @ known.astype(scores.dtype)
+        totals = by_unit @ np.where(known, scores, 0.0)
+        means = np.divide(totals, shares, out=np.full_like(totals, np.nan), where=shares > 0)
+        return np.where(np.isfinite(means), means, means[:, :1])[:, 1:].T
 
     def _ratio(self, moments: FLOATS) -> FLOATS:
-        return np.divide(
-            moments, self._squares, out=np.zeros_like(moments), where=self._squares > 0
-        )
+        """Moments over the squares of the responses; NaN where a draw's do not vary."""
+        usable = varies(self._squares / self._total, self._reference[:, None])
+        usable &= ~self.masked[:, None]
+        return np.divide(moments, self._squares, out=np.full_like(moments, np.nan), where=usable)
 
     def _spread(self, factor: FLOATS) -> FLOATS:
         """Turn a factor per scored row into one per target; 0 for targets outside all units."""
@@ -347,7 +395,7 @@ class FoldScorer:
 
     def _inverse_squares(self, average: UnitAverage) -> FLOATS:
         squares = self._squares[:, 0]
-        inverse = np.divide(1.0, squares, out=np.zeros_like(squares), where=squares > 0)
+        inverse = np.divide(1.0, squares, out=np.zeros_like(squares), where=~self.masked)
         return self._spread(inverse * average.weight)
 
     def _permuted(self, kept: FLOATS, moved: FLOATS) -> FLOATS:

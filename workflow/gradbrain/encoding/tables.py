@@ -49,6 +49,7 @@ def tidy_scores(store: xr.Dataset) -> pd.DataFrame:
         "distance_mm": np.array([float(distance.get(name, np.nan)) for name in units]),
         "time": store["unit_time"].values if by_time else np.full(n_units, np.nan),
         "n_targets": np.asarray(attrs["n_unit_targets"]),
+        "n_masked": np.asarray(attrs["n_unit_masked"]),
     }
     table = {
         **{key: attrs[key] for key in JOB_COLUMNS},

@@ -112,6 +112,8 @@ def plot_best_layer_by_distance(
     depths = data.pivot(index="subject", columns="roi_rank", values="best_layer_depth")
     # Regions above chance have a best layer, and subjects who have one anywhere are drawn.
     depths = depths.reindex(columns=means.index).dropna(how="all")
+    if depths.empty:
+        layout.say_empty(ax, "no region is predicted above chance")
     width = place.max() - place.min() or 1.0
     # Side by side, so that subjects with the same best layer are told apart.
     shifts = layout.spread(len(depths), 0.02 * width)[: len(depths)]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,7 @@ COLUMNS = [
     "q",
     "q_opposite",
     "n",
+    "n_subjects",
     "verdict",
     "reason",
     "coverage",
@@ -43,6 +45,10 @@ HEADINGS = 1.6
 #: Of the text below the tables: letters that surely fit into an inch, and height of a line.
 LETTERS_PER_INCH = 18
 LINE = 0.13
+
+#: Data set, model and signal of a row of the overview; the same with prediction and variant.
+Row = tuple[str, str, str]
+Place = tuple[str, str, str, str, str]
 
 #: Columns of the overview, grouped: what raw scores say, then what the unique part says.
 GROUPS: dict[str, list[tuple[str, str]]] = {
@@ -73,13 +79,13 @@ def select(inputs: FigureInputs) -> pd.DataFrame:
     return claims[COLUMNS].sort_values(order, ignore_index=True)
 
 
-def overview_rows(data: pd.DataFrame, names: Names) -> list[tuple[str, str, str]]:
+def overview_rows(data: pd.DataFrame, names: Names) -> list[Row]:
     """Data set, model and learning signal of each row of the overview, from top to bottom.
 
     The activation has no row of its own unless no learning signal was taken.
     """
     axis_of = dict(zip(data["dataset"], data["axis"], strict=True))
-    rows: list[tuple[str, str, str]] = []
+    rows: list[Row] = []
     for dataset in names.order_datasets(axis_of):
         of_dataset = data[data["dataset"] == dataset]
         for model in names.order_models(of_dataset["model"]):
@@ -91,19 +97,38 @@ def overview_rows(data: pd.DataFrame, names: Names) -> list[tuple[str, str, str]
     return rows
 
 
-def overview_cells(data: pd.DataFrame) -> dict[tuple[Any, ...], Any]:
-    """Claims by data set, model, signal of the row, prediction and variant.
+@dataclass(frozen=True)
+class Cell:
+    """A claim where it is drawn.
 
-    What is predicted of the activation stands in the row of each of its learning signals.
+    Attributes
+    ----------
+    claim
+        A row of the claims.
+    n_rows
+        Rows of the overview that the cell spans, from its own downwards: what is predicted of the
+        activation is one claim, whatever the number of learning signals beside it.
     """
-    cells: dict[tuple[Any, ...], Any] = {}
-    for _, own in data.groupby(["dataset", "model"], sort=False):
-        signals = list(dict.fromkeys(own["signal"]))
-        first = own.sort_values("role", key=lambda role: role != ACTIVATION, kind="stable")
-        for claim in first.itertuples():
-            for signal in signals if claim.role == ACTIVATION else [claim.signal]:
-                key = (claim.dataset, claim.model, signal, claim.prediction, claim.variant)
-                cells[key] = claim
+
+    claim: Any
+    n_rows: int = 1
+
+
+def overview_cells(data: pd.DataFrame, rows: Sequence[Row]) -> dict[Place, Cell]:
+    """Claims by the row of the overview that they begin in, prediction and variant: each once.
+
+    Parameters
+    ----------
+    data
+        Claims.
+    rows
+        From :func:`overview_rows`.
+    """
+    cells: dict[Place, Cell] = {}
+    for claim in data.itertuples():
+        own = [row for row in rows if row[:2] == (claim.dataset, claim.model)]
+        covered = own if claim.role == ACTIVATION else [(*own[0][:2], str(claim.signal))]
+        cells[(*covered[0], str(claim.prediction), str(claim.variant))] = Cell(claim, len(covered))
     return cells
 
 
@@ -132,7 +157,8 @@ def plot_claims_overview(data: pd.DataFrame, *, ax: Axes, names: Names) -> Axes:
         Labels of data sets, models and signals.
     """
     require_columns(data, COLUMNS, figure="claims_overview")
-    rows, columns, cells = overview_rows(data, names), overview_columns(data), overview_cells(data)
+    rows, columns = overview_rows(data, names), overview_columns(data)
+    cells = overview_cells(data, rows)
     modality_of = dict(zip(data["dataset"], data["modality"], strict=True))
     groups = list(dict.fromkeys(group for group, _, _ in columns))
     for place, group in enumerate(groups):
@@ -142,9 +168,9 @@ def plot_claims_overview(data: pd.DataFrame, *, ax: Axes, names: Names) -> Axes:
         _draw_row_labels(rows, len(members), top, modality_of, ax=ax, names=names)
         for i, row in enumerate(rows):
             for j, member in enumerate(members):
-                claim = cells.get((*row, *member))
-                if claim is not None:
-                    _draw_cell(claim, j, top + i, ax=ax)
+                cell = cells.get((*row, *member))
+                if cell is not None:
+                    _draw_cell(cell, j, top + i, ax=ax)
     ax.set_xlim(-LABELS, _n_columns(columns) + 0.05)
     ax.set_ylim(len(groups) * (HEADINGS + len(rows)) + 0.1, 0)
     ax.axis("off")
@@ -157,17 +183,20 @@ def _n_columns(columns: list[tuple[str, str, str]]) -> int:
     return max(map(groups.count, groups))
 
 
-def _draw_cell(claim: Any, x: float, y: float, *, ax: Axes) -> None:
+def _draw_cell(cell: Cell, x: float, y: float, *, ax: Axes) -> None:
+    claim = cell.claim
     fill, ink, mark = style.VERDICTS[claim.verdict]
     edge = "#C9C9C9" if claim.verdict == "descriptive" else fill
+    height = cell.n_rows - 0.12
     ax.add_patch(
-        Rectangle((x + 0.03, y + 0.06), 0.94, 0.88, facecolor=fill, edgecolor=edge, linewidth=0.7)
+        Rectangle((x + 0.03, y + 0.06), 0.94, height, facecolor=fill, edgecolor=edge, linewidth=0.7)
     )
+    y += (cell.n_rows - 1) / 2
     estimate, test = cell_text(claim)
-    for height, text, size, weight in ((0.36, estimate, 8, "bold"), (0.7, test, 7, "normal")):
+    for place, text, size, weight in ((0.36, estimate, 8, "bold"), (0.7, test, 7, "normal")):
         ax.text(
             x + 0.5,
-            y + height,
+            y + place,
             f"{mark} {text}" if text == estimate else text,
             ha="center",
             va="center",
@@ -183,7 +212,8 @@ def cell_text(claim: Any) -> tuple[str, str]:
     Parameters
     ----------
     claim
-        Has ``estimate``, ``unit``, ``q``, ``q_opposite``, ``verdict`` and ``reason``.
+        Has ``estimate``, ``unit``, ``q``, ``q_opposite``, ``n``, ``n_subjects``, ``verdict`` and
+        ``reason``. Where it rests on some subjects only, it says on how many.
     """
     reason = REASONS[claim.reason].short if claim.reason else ""
     if not np.isfinite(claim.estimate):
@@ -191,7 +221,8 @@ def cell_text(claim: Any) -> tuple[str, str]:
     estimate = f"{rounded(claim.estimate)} {'ms' if claim.unit == 'ms' else ''}".strip()
     decisive = claim.q_opposite if claim.verdict == "contradicted" else claim.q
     if np.isfinite(decisive):
-        return estimate, f"q {_short(decisive)}"
+        some = f", {claim.n}/{claim.n_subjects}" if claim.n < claim.n_subjects else ""
+        return estimate, f"q {_short(decisive)}{some}"
     return estimate, reason or "no test"
 
 
@@ -199,7 +230,14 @@ def explanations(data: pd.DataFrame) -> str:
     """What the short reasons of the cells mean, each once."""
     said = {text for claim in data.itertuples() for text in cell_text(claim)}
     meant = [reason for reason in REASONS.values() if reason.short in said]
-    return "; ".join(f"{reason.short}: {reason.sentence}" for reason in meant)
+    some = data[(data["n"] < data["n_subjects"]) & data["q"].notna()]
+    part = (f"{claim.n}/{claim.n_subjects}" for claim in some.head(1).itertuples())
+    return "; ".join(
+        [
+            *(f"{reason.short}: {reason.sentence}" for reason in meant),
+            *(f"{n} and the like: so many of the subjects have the statistic" for n in part),
+        ]
+    )
 
 
 def rounded(estimate: float) -> str:

@@ -22,11 +22,17 @@ SPACES = ()
 
 COLUMNS = ["signal", "role", "quantity", "control", "subject", "unique_r2", "ci_low", "ci_high"]
 COLUMNS += ["margin"]
-# Statistic of the hierarchy tables -> what it says of a signal, and in the label of the axis.
-QUANTITIES = {
-    "score_at_peak": ("unique", ""),
-    "beyond_reweighting": ("beyond_reweighting", "C1"),
-    "control_difference": ("beyond_control", "C2"),
+# What is drawn of a signal -> what it is called in the label of the axis.
+QUANTITIES = {"unique": "", "beyond_reweighting": "C1", "beyond_control": "C2"}
+# Statistic of the hierarchy tables -> what it is drawn as. Where a data set has one subject, places
+# are its own choice, and statistics say so in their names.
+STATISTICS = {
+    "score_at_peak": "unique",
+    "score_at_own_peak": "unique",
+    "beyond_reweighting": "beyond_reweighting",
+    "beyond_reweighting_at_own_peak": "beyond_reweighting",
+    "control_difference": "beyond_control",
+    "control_difference_at_own_peak": "beyond_control",
 }
 
 
@@ -41,13 +47,13 @@ def select(inputs: FigureInputs) -> pd.DataFrame:
     statistics = inputs.statistics()
     table = statistics.table
     rows = table[
-        table["statistic"].isin(QUANTITIES)
+        table["statistic"].isin(STATISTICS)
         & (table["variant"] == "unique")
         & table["role"].isin([LEARNING, CONTROL])
+        & table["value"].notna()
     ]
     require_rows(rows, figure="control_comparison", what="unique scores of learning signals")
-    rows = _with_best_control(rows)
-    rows = rows.assign(quantity=[QUANTITIES[name][0] for name in rows["statistic"]])
+    rows = _with_best_control(rows.assign(quantity=rows["statistic"].map(STATISTICS)))
     keys = [*layout.SOURCE, "quantity"]
     rows = with_bootstrap_interval(rows, statistics.boot, keys, inputs.settings)
     data = rows[[*keys, "control", "subject", "ci_low", "ci_high"]].assign(
@@ -58,7 +64,7 @@ def select(inputs: FigureInputs) -> pd.DataFrame:
 
 def _with_best_control(rows: pd.DataFrame) -> pd.DataFrame:
     """Keep of the differences from controls that which is smallest in the mean over subjects."""
-    difference = rows["statistic"] == "control_difference"
+    difference = rows["quantity"] == "beyond_control"
     group = ["dataset", "model", "signal"]
     means = rows[difference].groupby([*group, "control"], as_index=False)["value"].mean()
     if means.empty:
@@ -76,7 +82,7 @@ def places_of(data: pd.DataFrame, names: Names) -> list[tuple[str, str]]:
     return [
         (signal, quantity)
         for signal in names.order_signals(roles, roles)
-        for quantity, _ in QUANTITIES.values()
+        for quantity in QUANTITIES
         if (signal, quantity) in drawn
     ]
 
@@ -128,7 +134,7 @@ def plot_control_comparison(data: pd.DataFrame, *, ax: Axes, names: Names) -> Ax
 
 def _label(signal: str, quantity: str, names: Names) -> str:
     """Name of a signal, and of what is drawn of it."""
-    said = dict(QUANTITIES.values())[quantity]
+    said = QUANTITIES[quantity]
     name = names.label("signal", signal)
     return f"{said}: {name}" if said else name
 

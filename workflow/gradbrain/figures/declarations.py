@@ -15,7 +15,7 @@ from gradbrain.config.plugins import LIBRARY, LIBRARY_PLUGINS, Plugin, Plugins
 from gradbrain.vocabulary.roles import AXES, Axis
 
 #: Kinds of results that figures are drawn from.
-RESULTS = ("scores", "hierarchy", "hierarchy_draws", "maps", "rsa", "claims")
+RESULTS = ("scores", "hierarchy", "hierarchy_draws", "maps", "rsa", "claims", "reliability")
 #: Declarations that are tuples of names, with an example for error messages.
 _TUPLES = {"INPUTS": '("scores",)', "AXES": '("roi",)', "SPACES": '("fsaverage5",)'}
 

@@ -20,6 +20,7 @@ TEXT = (
     *("signal", "role", "rule", "objective", "measure", "variant", "statistic", "unit"),
     *("roi", "onset_source", "best_layer", "control", "coverage"),
     *("prediction", "inference", "verdict", "reason", "direction", "figure", "source", "sentence"),
+    *("least_reliable", "stimuli", "signal_set"),
 )
 
 
@@ -31,7 +32,7 @@ class FigureInputs:
     ----------
     study
         Name of the study; rows of other studies are refused.
-    scores, hierarchy, rsa, claims
+    scores, hierarchy, rsa, claims, reliability
         Files of the tidy tables; those of several models are joined.
     hierarchy_draws
         Stores of the draws behind `hierarchy`, in the same order.
@@ -49,6 +50,7 @@ class FigureInputs:
     hierarchy_draws: Sequence[Path] = ()
     rsa: Sequence[Path] = ()
     claims: Sequence[Path] = ()
+    reliability: Sequence[Path] = ()
     maps: Sequence[Path] = ()
     names: Names = field(default_factory=Names)
     settings: StatisticsSettings = field(
@@ -61,7 +63,7 @@ class FigureInputs:
         Parameters
         ----------
         kind
-            ``scores``, ``hierarchy``, ``rsa`` or ``claims``.
+            ``scores``, ``hierarchy``, ``rsa``, ``claims`` or ``reliability``.
 
         Raises
         ------

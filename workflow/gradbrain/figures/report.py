@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,9 +47,20 @@ FIGURE_ORDER = (
     "peak_time_by_depth",
     "sensor_topography",
     "control_comparison",
+    "signal_reliability",
     "rsa_summary",
     "claims_overview",
 )
+
+#: Verdict on A1 -> what it says, where no learning signal was taken.
+ORDER_OF_ACTIVATIONS = {
+    "supported": "follows the hierarchy of the brain (A1 supported)",
+    "contradicted": "runs against the hierarchy of the brain (A1 contradicted)",
+    "undetermined": "is not shown to follow the hierarchy of the brain (A1 undetermined)",
+    "descriptive": "is that of a control, an untrained model (A1 descriptive)",
+}
+#: In the place of a cell of the table of verdicts that a row above spans.
+SPANNED = "spanned"
 
 #: With more penalties than this share on its edge the grid is too narrow for a fit.
 EDGE_SHARE_LIMIT = 0.1
@@ -155,11 +166,14 @@ def render_report(
         verdicts=style.VERDICTS,
         explanations=explanations(table),
         conclusions=conclusions(table, names),
+        reliabilities=reliability_lines(table, names),
         matrix=verdict_matrix(table, names),
         predictions=_predictions(table),
         statistics=settings.get("statistics", {}),
         figures=_report_figures(figures, captions, output, Plugins(files=plugins)),
         drawn={path.stem for path in figures},
+        spanned=SPANNED,
+        alone=sorted(set(table.loc[table["n_subjects"] == 1, "dataset"])),
         claims=list(table.itertuples()),
         data=data_counts(responses, scores),
         edge_share_limit=EDGE_SHARE_LIMIT,
@@ -187,6 +201,7 @@ def _environment(names: Names) -> Environment:
     environment.filters["modality"] = lambda name: names.label("modality", name)
     environment.filters["dataset"] = names.dataset_label
     environment.filters["remarks"] = remarks
+    environment.filters["subjects"] = lambda claim: reasons.subjects(claim.n, claim.n_subjects)
     environment.filters["unit"] = lambda unit: {"R2": "R²"}.get(unit, unit)
     return environment
 
@@ -208,15 +223,17 @@ def share(value: float) -> str:
 
 
 def remarks(claim: Any) -> str:
-    """Why a claim has no verdict, and of what part of cortex it speaks; ``""`` where neither is.
+    """Why a claim has no verdict, and of what part of subjects or cortex it speaks; or ``""``.
 
     Parameters
     ----------
     claim
-        Has ``reason`` and ``coverage``.
+        Has ``reason``, ``n``, ``n_subjects`` and ``coverage``.
     """
+    some = 0 < claim.n < claim.n_subjects
+    who = f"{claim.n_subjects - claim.n} of {claim.n_subjects} subjects lack it" if some else ""
     part = reasons.PART_OF_CORTEX.format(claim.coverage) if claim.coverage else ""
-    return "; ".join(filter(None, (reasons.sentence(claim.reason), part)))
+    return "; ".join(filter(None, (reasons.sentence(claim.reason), who, part)))
 
 
 def _read_config(path: Path, study: str) -> dict[str, Any]:
@@ -305,26 +322,32 @@ def verdict_matrix(claims: pd.DataFrame, names: Names) -> dict[str, Any]:
     -------
     dict
         ``groups``: name and number of columns; ``columns``: prediction and its short title;
-        ``rows``: data set, modality, model, signal, and a claim (a row) or None per column.
+        ``rows``: data set, modality, model, signal, and per column a cell, None where nothing
+        applies, or `SPANNED` where a cell of a row above reaches down.
     """
-    columns, cells = overview_columns(claims), overview_cells(claims)
+    columns, places = overview_columns(claims), overview_rows(claims, names)
+    cells = overview_cells(claims, places)
     modality_of = dict(zip(claims["dataset"], claims["modality"], strict=True))
     groups: dict[str, int] = {}
     for group, _, _ in columns:
         groups[group] = groups.get(group, 0) + 1
     starts = np.cumsum([0, *groups.values()])[:-1].tolist()
-    rows = [
-        {
-            "dataset": dataset,
-            "modality": modality_of[dataset],
-            "model": model,
-            "signal": signal,
-            "cells": [
-                cells.get((dataset, model, signal, name, variant)) for _, name, variant in columns
-            ],
-        }
-        for dataset, model, signal in overview_rows(claims, names)
-    ]
+    rows, spanned = [], [0] * len(columns)
+    for dataset, model, signal in places:
+        own: list[Any] = []
+        for j, (_, name, variant) in enumerate(columns):
+            cell = cells.get((dataset, model, signal, name, variant))
+            own.append(SPANNED if spanned[j] else cell)
+            spanned[j] = cell.n_rows - 1 if cell else max(0, spanned[j] - 1)
+        rows.append(
+            {
+                "dataset": dataset,
+                "modality": modality_of[dataset],
+                "model": model,
+                "signal": signal,
+                "cells": own,
+            }
+        )
     return {
         "groups": groups,
         "starts": starts,
@@ -352,6 +375,7 @@ def conclusions(claims: pd.DataFrame, names: Names) -> list[dict[str, str]]:
             & (claims["model"] == model)
             & (claims["signal"] == signal)
         ]
+        unreliable = (rows["reason"] == reasons.UNRELIABLE_SIGNAL.code).all()
         keys = zip(rows["prediction"], rows["variant"], strict=True)
         verdict_of = dict(zip(keys, rows["verdict"], strict=True))
         found.append(
@@ -360,48 +384,125 @@ def conclusions(claims: pd.DataFrame, names: Names) -> list[dict[str, str]]:
                 "modality": rows["modality"].iloc[0],
                 "model": model,
                 "signal": signal,
-                "sentence": _conclusion(verdict_of),
+                "sentence": _UNRELIABLE if unreliable else _conclusion(verdict_of),
             }
         )
     return found
 
 
+_UNRELIABLE = (
+    "does not repeat itself between two draws of its views, and is not judged: draw more of them"
+)
+
+
 def _conclusion(verdict_of: dict[tuple[str, str], str]) -> str:
+    """A sentence that names the verdicts as the cells do, each with its prediction."""
+    if ("P1", "raw") not in verdict_of:
+        return ORDER_OF_ACTIVATIONS[verdict_of.get(("A1", "raw"), "undetermined")]
     found = verdict_of.get(("P1", "raw"), "")
     predicts = {
-        "supported": "predicts responses above chance",
-        "contradicted": "predicts responses below chance",
-    }.get(found, "is not shown to predict responses")
-    if verdict_of.get(("C1", "unique")) != "supported":
-        then = ", but is not" if found == "supported" else ", and is not"
-        return (
-            f"{predicts}{then} shown to add to the activations of all layers (C1): its order in "
-            "space and time is not judged"
-        )
-    if verdict_of.get(("C2", "unique")) != "supported":
-        beyond = (
-            "adds to the activations (C1), but is not shown to exceed its best control (C2): "
-            "nothing speaks for its learning content"
-        )
-    else:
-        beyond = "adds to the activations (C1) and exceeds its best control (C2)"
+        "supported": "predicts responses above chance (P1 supported)",
+        "contradicted": "predicts responses below chance (P1 contradicted)",
+    }.get(found, "is not shown to predict responses (P1 undetermined)")
+    gain = verdict_of.get(("C1", "unique"))
+    if gain != "supported":
+        then = ", but" if found == "supported" else ", and"
+        adds = {
+            "contradicted": "adds no more to the activations of all layers than is of interest "
+            "(C1 contradicted)",
+        }.get(str(gain), "is not shown to add to the activations of all layers (C1 undetermined)")
+        return f"{predicts}{then} {adds}: its order in space and time is not judged"
+    beyond = {
+        "supported": "adds to the activations (C1 supported) and exceeds its best control "
+        "(C2 supported)",
+        "contradicted": "adds to the activations (C1 supported), but no more than its best control "
+        "(C2 contradicted): its learning content is not what adds",
+    }.get(
+        verdict_of.get(("C2", "unique"), ""),
+        "adds to the activations (C1 supported), but is not shown to exceed its best control "
+        "(C2 undetermined): nothing speaks for its learning content",
+    )
+    # Together with the activations a signal may add what it does not predict alone.
+    parts = [predicts, beyond if found == "supported" else f"yet it {beyond}"]
     order = {
         verdict: [
             name for name in ("P3", "P4", "P5") if verdict_of.get((name, "unique")) == verdict
         ]
-        for verdict in ("supported", "contradicted")
+        for verdict in ("supported", "contradicted", "undetermined")
     }
-    # Together with the activations a signal may add what it does not predict alone.
-    parts = [predicts, beyond if found == "supported" else f"yet it {beyond}"]
-    if order["supported"]:
-        parts.append(
-            f"its order is what backpropagation predicts in {', '.join(order['supported'])}"
-        )
-    if order["contradicted"]:
-        parts.append(f"its order is the opposite in {', '.join(order['contradicted'])}")
-    if not order["supported"] and not order["contradicted"]:
-        parts.append("its order in space and time is undetermined")
+    said = {
+        "supported": "its order is what backpropagation predicts ({} supported)",
+        "contradicted": "its order is the opposite ({} contradicted)",
+        "undetermined": "its order is not known ({} undetermined)",
+    }
+    parts += [said[verdict].format(", ".join(own)) for verdict, own in order.items() if own]
     return "; ".join(parts)
+
+
+def reliability_lines(claims: pd.DataFrame, names: Names) -> list[dict[str, Any]]:
+    """Say of each signal that depends on chance how well it repeats itself.
+
+    Returns
+    -------
+    list of dict
+        ``model``, ``signal``, ``datasets`` (pairs of data set and modality of which the same is to
+        be said), ``sentence``, a predicate that wants its subject.
+    """
+    found: dict[tuple[str, str, str], list[tuple[str, str]]] = {}
+    for dataset, model, signal in overview_rows(claims, names):
+        rows = claims[
+            (claims["dataset"] == dataset)
+            & (claims["model"] == model)
+            & (claims["signal"] == signal)
+        ]
+        sentence = _reliability(rows, names)
+        if sentence:
+            place = (dataset, str(rows["modality"].iloc[0]))
+            found.setdefault((model, signal, sentence), []).append(place)
+    return [
+        {"model": model, "signal": signal, "sentence": sentence, "datasets": datasets}
+        for (model, signal, sentence), datasets in found.items()
+    ]
+
+
+def _reliability(rows: pd.DataFrame, names: Names) -> str:
+    """Reliability of one signal, and of a control that repeats itself worse; ``""`` if none."""
+    said: dict[str, str] = {}
+    # The signal is in every row, and a control in those that compare it with one.
+    for row in rows.sort_values("control", key=lambda control: control != "").to_dict("records"):
+        value, unique = (_hundredths(row[name]) for name in ("reliability", "unique_reliability"))
+        if not value or row["least_reliable"] in said:
+            continue
+        own = row["least_reliable"] == row["signal"]
+        who = "" if own else f"its control {names.label('signal', row['least_reliable'])} "
+        rest = f" ({unique} in what activations do not predict)" if unique else ""
+        said[row["least_reliable"]] = (
+            f"{who}repeats itself with {value}{rest}{_unjudged(rows, row)}"
+        )
+    return "; ".join(said.values())
+
+
+def _unjudged(rows: pd.DataFrame, row: Mapping[Any, Any]) -> str:
+    """Say which predictions have no verdict because of the least reliable signal of a row."""
+    same = rows["least_reliable"] == row["least_reliable"]
+    own = rows[same & (rows["reason"] == reasons.UNRELIABLE_SIGNAL.code)]
+    if own.empty:
+        return ""
+    return ": not judged" if len(own) == len(rows) else f": {_and(own['prediction'])} not judged"
+
+
+def _and(predictions: pd.Series) -> str:
+    """Names of predictions, each once, in words."""
+    *some, last = dict.fromkeys(predictions)
+    return f"{', '.join(some)} and {last}" if some else str(last)
+
+
+def _hundredths(value: float) -> str:
+    """A number from −1 to 1 in two digits, without its leading zero; ``""`` where unknown."""
+    if not np.isfinite(value):
+        return ""
+    text = f"{value:.2f}"
+    return text.replace("0.", ".", 1) if abs(value) < 0.995 else text
 
 
 def data_counts(responses: Sequence[Path], scores: Sequence[Path]) -> list[dict[str, Any]]:
@@ -419,6 +520,7 @@ def data_counts(responses: Sequence[Path], scores: Sequence[Path]) -> list[dict[
     list of dict
         Per data set: ``subjects``; the ranges ``images``, ``targets`` and ``masked`` over
         subjects as text; ``modality``; ``fits``, the number of layers, models and subjects fitted;
+        ``masked_in_folds``, the range over subjects of targets that do not vary in some outer fold;
         ``edge_share``, the largest share over fits and their signals of targets predicted above
         zero whose penalty lies on the edge of the grid, or None; ``edge_fits``, the number of fits
         where that share is above a tenth for any signal; ``ceiling``, r between subjects at the
@@ -428,12 +530,19 @@ def data_counts(responses: Sequence[Path], scores: Sequence[Path]) -> list[dict[
     """
     stores = [open_store(path, kind="responses") for path in responses]
     edges: dict[str, list[float]] = {}
+    dead: dict[str, dict[str, int]] = {}
     ceilings: dict[str, float] = {}
     unit = ["dataset", "roi", "time"]
     for path in scores:
         table = read_table(
-            path, [*unit, "model", "layer", "subject", "edge_share", "intersubject_r"]
+            path,
+            [*unit, "model", "layer", "subject", "edge_share", "intersubject_r", "n_masked"],
         )
+        # The same in all fits of a subject: responses are dead, whatever predicts them.
+        masked = table.groupby([*unit, "subject"], dropna=False)["n_masked"].max()
+        totals = masked.groupby(["dataset", "subject"]).sum().reset_index()
+        for row in totals.to_dict("records"):
+            dead.setdefault(str(row["dataset"]), {})[str(row["subject"])] = int(row["n_masked"])
         # Each signal has the share of the fits that hold it.
         fits = table.groupby(["dataset", "model", "layer", "subject"])["edge_share"].max().dropna()
         for dataset, shares in fits.groupby("dataset"):
@@ -454,6 +563,7 @@ def data_counts(responses: Sequence[Path], scores: Sequence[Path]) -> list[dict[
                 "images": _range([shape["image"] for shape in shapes]),
                 "targets": _range(targets),
                 "masked": _range([int(store.attrs.get("n_masked_targets", 0)) for store in own]),
+                "masked_in_folds": _range(list(dead.get(dataset, {"": 0}).values())),
                 "fits": len(edges.get(dataset, [])),
                 "edge_fits": sum(share > EDGE_SHARE_LIMIT for share in edges.get(dataset, [])),
                 "edge_share": max(edges.get(dataset, []), default=None),

@@ -11,6 +11,7 @@ from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.style import context as style_context
 
 from gradbrain.vocabulary.roles import ACTIVATION, CONTROL, LEARNING
+from gradbrain.vocabulary.verdicts import Verdict
 
 # Okabe & Ito (2008): told apart under all common forms of colour blindness.
 BLUE = "#0072B2"
@@ -37,7 +38,7 @@ PALETTES: dict[str, tuple[str, ...]] = {
 CONTROL_MARKERS = ("s", "D", "^", "v", "P", "X", "<", ">", "p", "h")
 
 #: Verdicts in the order of the legend: colour of the cell, colour of its text, mark.
-VERDICTS: dict[str, tuple[str, str, str]] = {
+VERDICTS: dict[Verdict, tuple[str, str, str]] = {
     "supported": ("#0B7A75", "#FFFFFF", "✓"),
     "contradicted": ("#D55E00", "#FFFFFF", "✗"),
     "undetermined": ("#E3E3E0", "#333333", "?"),

@@ -12,17 +12,33 @@ Verdicts
     opposite one-sided test is; else ``undetermined``. For rows with a margin (C1, C2) the latter
     says that the effect is smaller than the smallest effect of interest. ``descriptive`` rows are
     what the paper reads and carry no verdict: raw scores cannot tell a gradient from any other
-    function of the image.
+    function of the image. Nor do untrained models where a prediction speaks of pretrained ones:
+    they are controls for it, and no part of its family.
+Whom they speak of
+    ``population``: people like these, where at least ``min_subjects`` have the statistic; else
+    ``these_subjects``. Of a larger data set in which fewer have it, those who have it are tested
+    as strictly as all would be, but speak for themselves alone. The signs of people say nothing
+    about other images or other models than those of the row.
+Reliability
+    A row whose signal, or a control that it is held against, does not repeat itself between two
+    draws of its views has no verdict, whatever its test says: what is not in a signal cannot be
+    found in a brain, and an unreliable control is easily exceeded. Such rows take no part in a
+    family.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
-from gradbrain.config.schema import StatisticsSettings
+from gradbrain.config.schema import ReliabilitySettings, StatisticsSettings
 from gradbrain.hierarchy.errors import HierarchyError
 from gradbrain.hierarchy.predictions import BY_NAME, PREDICTIONS, Prediction
+from gradbrain.hierarchy.reliability import Reliabilities, Reliability, least_reliable
 from gradbrain.hierarchy.statistics import (
     TestResult,
     bootstrap_interval,
@@ -36,14 +52,29 @@ from gradbrain.hierarchy.statistics import (
 from gradbrain.store import Statistics
 from gradbrain.vocabulary.artefacts import columns_of
 from gradbrain.vocabulary.measures import Variant
-from gradbrain.vocabulary.reasons import NO_NULL, NOT_C1, TOO_FEW
+from gradbrain.vocabulary.reasons import (
+    NO_NULL,
+    NOT_C1,
+    TOO_FEW,
+    UNDEFINED,
+    UNRELIABLE_SIGNAL,
+    UNTRAINED,
+)
 
 Key = tuple[str, str, str]
 # Columns of the statistics that say what a claim is about, and are the same in all its rows.
 ABOUT = ("dataset", "modality", "axis", "model", "signal", "role", "rule", "objective")
 
 
-def judge(statistics: Statistics, settings: StatisticsSettings, *, study: str) -> pd.DataFrame:
+def judge(
+    statistics: Statistics,
+    settings: StatisticsSettings,
+    *,
+    study: str,
+    untrained: Collection[str] = (),
+    reliabilities: Reliabilities | None = None,
+    thresholds: ReliabilitySettings | None = None,
+) -> pd.DataFrame:
     """Test every prediction on every data set, model and signal.
 
     Parameters
@@ -54,6 +85,12 @@ def judge(statistics: Statistics, settings: StatisticsSettings, *, study: str) -
         Level, margin, number of subjects for population inference, bootstrap draws, seed.
     study
         Name of the study; statistics of another one are refused.
+    untrained
+        Models whose weights were not learnt.
+    reliabilities
+        How well signals that depend on chance repeat themselves; others are taken as reliable.
+    thresholds
+        Reliabilities below which signals are not judged; the defaults where left out.
 
     Returns
     -------
@@ -67,19 +104,34 @@ def judge(statistics: Statistics, settings: StatisticsSettings, *, study: str) -
         Statistics are of another study, there twice, or none that any prediction reads.
     """
     _check(statistics.table, study)
-    rows = [row for prediction in PREDICTIONS for row in _tests(statistics, prediction, settings)]
+    context = _Context(settings, thresholds or ReliabilitySettings(), reliabilities or {})
+    rows = [row for prediction in PREDICTIONS for row in _tests(statistics, prediction, context)]
     claims = pd.DataFrame.from_records(rows)
     if claims.empty:
         raise HierarchyError(
             f"study {study!r}: its hierarchy tables hold no statistic that any prediction reads; "
             f"they have {sorted(statistics.table['statistic'].unique())}"
         )
-    claims = _with_verdicts(claims, settings.alpha)
+    claims = _with_verdicts(claims, settings.alpha, untrained)
     order = [prediction.name for prediction in PREDICTIONS]
     rank = claims["prediction"].map(order.index)
     keys = ["dataset", "model", "rank", "signal", "variant"]
     claims = claims.assign(rank=rank).sort_values(keys, kind="stable", ignore_index=True)
     return claims[list(columns_of("claims"))]
+
+
+@dataclass(frozen=True)
+class _Context:
+    """What all rows are judged by."""
+
+    settings: StatisticsSettings
+    thresholds: ReliabilitySettings
+    reliabilities: Reliabilities
+
+    def reliability(self, row: Mapping[Any, Any], chosen: pd.DataFrame) -> Reliability:
+        """Of the signal of a row or of a control in it, whichever repeats itself worse."""
+        compared = dict.fromkeys([row["signal"], *chosen["control"]])
+        return least_reliable(self.reliabilities, row["dataset"], row["model"], compared)
 
 
 def verdict(
@@ -90,6 +142,7 @@ def verdict(
     alpha: float,
     *,
     open_: bool,
+    reliable: bool = True,
 ) -> str:
     """Verdict of one row.
 
@@ -103,10 +156,12 @@ def verdict(
         Level.
     open_
         Whether C1 is supported for the same data set, model and signal.
+    reliable
+        Whether the signals of the row repeat themselves.
     """
     if variant in prediction.descriptive:
         return "descriptive"
-    if variant in prediction.gated and not open_:
+    if not reliable or (variant in prediction.gated and not open_):
         return "undetermined"
     if q <= alpha:
         return "supported"
@@ -126,11 +181,9 @@ def _check(table: pd.DataFrame, study: str) -> None:
         raise HierarchyError(f"hierarchy tables hold the same statistic twice: {twice}")
 
 
-def _tests(
-    statistics: Statistics, prediction: Prediction, settings: StatisticsSettings
-) -> list[dict]:
+def _tests(statistics: Statistics, prediction: Prediction, context: _Context) -> list[dict]:
     """Rows of one prediction, tested but without q and verdict."""
-    rows = []
+    rows, settings = [], context.settings
     about = statistics.table[statistics.table["role"] == prediction.role]
     for _, own in about.groupby(["dataset", "model", "signal"], sort=True):
         axis = own["axis"].iloc[0]
@@ -147,10 +200,24 @@ def _tests(
                 "sentence": prediction.sentence,
                 "statistic": names[0],
                 "coverage": _coverage(own) if prediction.over_cortex else "",
+                "n_subjects": own["subject"].nunique(),
             }
             margin = variant in prediction.margin
             reference = settings.smallest_unique_r2 if margin else 0.0
-            rows.append(row | _answer(statistics, chosen, prediction, reference, settings))
+            asked = _Question(prediction, reference, row["n_subjects"], settings)
+            row |= _answer(statistics, chosen, asked)
+            found = context.reliability(row, chosen)
+            if found.is_below(context.thresholds, variant):
+                row["reason"] = UNRELIABLE_SIGNAL.code
+            rows.append(
+                row
+                | {
+                    "reliability": found.whole,
+                    "unique_reliability": found.unique,
+                    "least_reliable": found.signal,
+                    "reliability_threshold": context.thresholds.threshold,
+                }
+            )
     return rows
 
 
@@ -168,13 +235,34 @@ def _statistic_rows(
     return chosen.sort_values("subject", kind="stable")
 
 
-def _answer(
-    statistics: Statistics,
-    rows: pd.DataFrame,
-    prediction: Prediction,
-    reference: float,
-    settings: StatisticsSettings,
-) -> dict:
+@dataclass(frozen=True)
+class _Question:
+    """A prediction as it is asked of one signal in one data set.
+
+    Attributes
+    ----------
+    prediction
+        What is tested.
+    reference
+        What the estimate must exceed.
+    n_subjects
+        Subjects of the data set, whether or not they have the statistic.
+    settings
+        Of the tests.
+    """
+
+    prediction: Prediction
+    reference: float
+    n_subjects: int
+    settings: StatisticsSettings
+
+    @property
+    def population(self) -> bool:
+        """Whether the data set is a sample of people: whoever has a value is tested as one."""
+        return self.n_subjects >= self.settings.min_subjects
+
+
+def _answer(statistics: Statistics, rows: pd.DataFrame, asked: _Question) -> dict:
     """Estimate, interval and test of a prediction; of several controls all must be exceeded.
 
     The row shows the control that leaves the smallest difference, p is the largest over controls
@@ -182,11 +270,8 @@ def _answer(
     """
     controls = list(dict.fromkeys(rows["control"])) if len(rows) else []
     if len(controls) < 2:
-        return _test(statistics, rows, prediction, reference, settings)
-    answers = [
-        _test(statistics, rows[rows["control"] == control], prediction, reference, settings)
-        for control in controls
-    ]
+        return _test(statistics, rows, asked)
+    answers = [_test(statistics, rows[rows["control"] == control], asked) for control in controls]
     shown = min(answers, key=lambda answer: (np.isnan(answer["estimate"]), answer["estimate"]))
     tested = [answer for answer in answers if np.isfinite(answer["p"])]
     if len(tested) < len(answers):
@@ -199,38 +284,31 @@ def _answer(
     }
 
 
-def _test(
-    statistics: Statistics,
-    rows: pd.DataFrame,
-    prediction: Prediction,
-    reference: float,
-    settings: StatisticsSettings,
-) -> dict:
+def _test(statistics: Statistics, rows: pd.DataFrame, asked: _Question) -> dict:
     """Estimate, interval and one-sided test of one statistic over subjects."""
     known = rows[np.isfinite(rows["value"])]
-    n = len(known)
-    # The kind of inference follows from the study, not from who has a finite value.
-    population = len(rows) >= settings.min_subjects
+    n, settings = len(known), asked.settings
+    speaks_for_people = asked.population and n >= settings.min_subjects
     found = {
         "estimate": float(known["value"].mean()) if n else np.nan,
         "unit": rows["unit"].iloc[0] if len(rows) else "",
         "n": n,
-        "inference": "population" if population else "these_subjects",
-        "reference": reference,
+        "inference": "population" if speaks_for_people else "these_subjects",
+        "reference": asked.reference,
         "control": rows["control"].iloc[0] if len(rows) else "",
         "ci_low": np.nan,
         "ci_high": np.nan,
         "p": np.nan,
         "p_min": np.nan,
         "p_opposite": np.nan,
-        "reason": (TOO_FEW if len(rows) else prediction.absent).code,
+        "reason": _too_little(rows, n, asked),
     }
     if len(rows):
         found["statistic"] = rows["statistic"].iloc[0]
-    if n < 2:
+    if found["reason"]:
         return found
-    low, high = _interval(statistics, known, population, settings)
-    result = _tested(statistics, known, prediction, reference, population, settings.seed)
+    low, high = _interval(statistics, known, asked.population, settings)
+    result = _tested(statistics, known, asked)
     return found | {
         "ci_low": low,
         "ci_high": high,
@@ -241,24 +319,27 @@ def _test(
     }
 
 
-def _tested(
-    statistics: Statistics,
-    known: pd.DataFrame,
-    prediction: Prediction,
-    reference: float,
-    population: bool,
-    seed: int,
-) -> TestResult:
+def _too_little(rows: pd.DataFrame, n: int, asked: _Question) -> str:
+    """Why nothing can be tested; ``""`` where it can. One subject is enough where it is all."""
+    if not len(rows):
+        return asked.prediction.absent.code
+    if n == 0:
+        return UNDEFINED.code
+    return TOO_FEW.code if n == 1 and asked.n_subjects > 1 else ""
+
+
+def _tested(statistics: Statistics, known: pd.DataFrame, asked: _Question) -> TestResult:
     """Test one statistic by subjects' signs, by images, or by both.
 
     Subjects who saw the same images share what these predict by chance, and their signs do not
     know it: a prediction whose null hypothesis is that nothing is predicted must also exceed
     permuted images.
     """
+    prediction, reference, population = asked.prediction, asked.reference, asked.population
     sign = 1.0 if prediction.direction == "greater" else -1.0
     tests = []
     if population:
-        tests.append(_flipped(statistics, known, sign, reference, seed))
+        tests.append(_flipped(statistics, known, sign, reference, asked.settings.seed))
     if not population and prediction.null == "lag":
         # Permuted images predict nothing, and peak anywhere: no null for when signals peak.
         boot = sign * statistics.boot[known.index].mean(axis=0)
@@ -302,14 +383,20 @@ def _interval(
     )
 
 
-def _with_verdicts(claims: pd.DataFrame, alpha: float) -> pd.DataFrame:
+def _with_verdicts(claims: pd.DataFrame, alpha: float, untrained: Collection[str]) -> pd.DataFrame:
     """Add q and verdicts: C1 first, since it opens the rows that are gated."""
     claims = claims.assign(q=np.nan, q_opposite=np.nan, verdict="")
     gate: set[Key] = set()
     names = ["C1", *(name for name in BY_NAME if name != "C1")]
     for name in names:
+        asked = claims["prediction"] == name
+        if BY_NAME[name].pretrained:
+            controls = asked & claims["model"].isin(list(untrained))
+            claims.loc[controls, "verdict"] = "descriptive"
+            claims.loc[controls & (claims["reason"] == ""), "reason"] = UNTRAINED.code
+            asked = asked & ~controls
         for variant in BY_NAME[name].variants:
-            own = (claims["prediction"] == name) & (claims["variant"] == variant)
+            own = asked & (claims["variant"] == variant)
             for _, family in claims[own].groupby(["dataset", "rule"], sort=True):
                 claims = _judge_family(claims, claims.index.isin(family.index), gate, alpha)
         if name == "C1":
@@ -330,7 +417,8 @@ def _judge_family(
     rows = claims[family]
     prediction, variant = BY_NAME[rows["prediction"].iloc[0]], rows["variant"].iloc[0]
     open_ = np.array([_key(row) in gate for row in rows.to_dict("records")])
-    judged = open_ if variant in prediction.gated else np.ones(len(rows), dtype=bool)
+    reliable = (rows["reason"] != UNRELIABLE_SIGNAL.code).to_numpy()
+    judged = reliable & (open_ | (variant not in prediction.gated))
     q, q_opposite = (
         false_discovery_q(np.where(judged, rows[column].to_numpy(dtype=float), np.nan))
         for column in ("p", "p_opposite")
@@ -343,7 +431,15 @@ def _judge_family(
     claims.loc[family, "q_opposite"] = q_opposite
     claims.loc[family, "reason"] = reason
     claims.loc[family, "verdict"] = [
-        verdict(prediction, variant, q[i], q_opposite[i], alpha, open_=bool(open_[i]))
+        verdict(
+            prediction,
+            variant,
+            q[i],
+            q_opposite[i],
+            alpha,
+            open_=bool(open_[i]),
+            reliable=bool(reliable[i]),
+        )
         for i in range(len(rows))
     ]
     return claims

@@ -8,12 +8,18 @@ import pandas as pd
 from gradbrain.config.schema import StatisticsSettings
 from gradbrain.hierarchy.predictions import PREDICTIONS
 from gradbrain.vocabulary.measures import VARIANTS
-from gradbrain.vocabulary.reasons import NOT_C1, PART_OF_CORTEX, sentence
+from gradbrain.vocabulary.reasons import PART_OF_CORTEX, sentence, subjects
+from gradbrain.vocabulary.verdicts import VERDICTS
 
 HOW_TO_READ = (
     "Each cell gives the verdict, the estimate, its 95 % interval and q; `raw` is the signal "
     "alone, `unique` what it adds to the activations of all layers, and only the latter can tell a "
     "gradient from any other function of the image."
+)
+ONE_SUBJECT = (
+    "nobody else says where a layer is to be scored, so that each is scored at its own best region "
+    "or time. Such estimates are above zero whatever there is; permuted images, which choose for "
+    "themselves as well, make the test a fair one."
 )
 
 
@@ -41,15 +47,30 @@ def summary_page(claims: pd.DataFrame, settings: StatisticsSettings, *, study: s
         f"contradicted: the same in the opposite direction. C1 and C2 must exceed "
         f"{settings.smallest_unique_r2:g} R². Unique rows are judged only where C1 is supported. "
         f"Population: sign flips over at least {settings.min_subjects} subjects, and permuted "
-        "images where the question is whether anything is predicted (the larger p counts); these "
-        "subjects: permuted or, for lags, resampled images within fewer. q: Benjamini–Hochberg "
-        "over the judged rows of the same prediction, variant and rule in a data set.",
+        "images where the question is whether anything is predicted (the larger p counts): it "
+        "speaks of people, for these images and this model. These subjects: permuted or, for lags, "
+        "resampled images within fewer; it speaks of nobody else. q: Benjamini–Hochberg over the "
+        "judged rows of the same prediction, variant and rule in a data set.",
+        *_alone(claims),
+        f"{len(claims)} claims: {_counted(claims)}.",
         "## Predictions",
         *(f"- **{p.name}** {p.sentence} ({p.source})" for p in PREDICTIONS),
     ]
     for (dataset, model), rows in claims.groupby(["dataset", "model"], sort=True):
         parts += [f"## {dataset} × {model}", _table(rows), *_parts_of_cortex(rows)]
     return "\n\n".join(_tightened(parts)) + "\n"
+
+
+def _alone(claims: pd.DataFrame) -> list[str]:
+    """Say what is different about data sets of one subject; nothing where there are none."""
+    alone = claims.loc[claims["n_subjects"] == 1, "dataset"].unique()
+    return [f"One subject ({', '.join(alone)}): {ONE_SUBJECT}"] if len(alone) else []
+
+
+def _counted(claims: pd.DataFrame) -> str:
+    """How many claims have which verdict."""
+    counts = claims["verdict"].value_counts()
+    return ", ".join(f"{counts.get(verdict, 0)} {verdict}" for verdict in VERDICTS)
 
 
 def _parts_of_cortex(rows: pd.DataFrame) -> list[str]:
@@ -83,7 +104,9 @@ def _table(rows: pd.DataFrame) -> str:
 
 
 def _number(value: float) -> str:
-    """Three significant digits; what rounds to nothing at three decimals is 0."""
+    """Three significant digits; what rounds to nothing at three decimals is 0; – for none."""
+    if not np.isfinite(value):
+        return "–"
     return "0" if abs(value) < 5e-4 else f"{value:.3g}"
 
 
@@ -111,13 +134,10 @@ def _cell(rows: pd.DataFrame) -> str:
     row = rows.iloc[0]
     unit = "" if row["unit"] == "depth" else f" {row['unit']}"
     estimate, low, high = (_number(row[name]) for name in ("estimate", "ci_low", "ci_high"))
-    number = f"{estimate}{unit} [{low}, {high}]"
-    if row["reason"] == NOT_C1.code:
-        return f"not judged (C1): {number}, n = {row['n']}"
+    number = f" {estimate}{unit} [{low}, {high}]" if np.isfinite(row["estimate"]) else ""
+    control = f", against {row['control']}" if row["control"] and number else ""
+    who = f", n = {subjects(row['n'], row['n_subjects'])}"
     if row["reason"]:
-        shown = f"{number} " if np.isfinite(row["ci_low"]) else ""
-        return f"**{row['verdict']}** {shown}({sentence(row['reason'])})"
-    q = decisive_q(row)
-    control = f", against {row['control']}" if row["control"] else ""
-    who = "population" if row["inference"] == "population" else "these subjects"
-    return f"**{row['verdict']}** {number}{control}, {q}, n = {row['n']}, {who}"
+        return f"**{row['verdict']}**{number}{control} ({sentence(row['reason'])}){who}"
+    speaks = row["inference"].replace("_", " ")
+    return f"**{row['verdict']}**{number}{control}, {decisive_q(row)}{who}, {speaks}"

@@ -9,6 +9,14 @@ import numpy as np
 from gradbrain.hierarchy.subject_scores import SubjectScores
 
 ScoresOf = Callable[[SubjectScores], np.ndarray]
+#: Statistics at the places that other subjects choose -> what they are of a lone subject, who
+#: chooses its own. Such a maximum is above zero whatever there is, so that it means nothing but
+#: beside permuted images, which choose for themselves as well.
+OWN_PEAK = {
+    "score_at_peak": "score_at_own_peak",
+    "beyond_reweighting": "beyond_reweighting_at_own_peak",
+    "control_difference": "control_difference_at_own_peak",
+}
 
 
 def peak_units(
@@ -45,7 +53,8 @@ def peak_units(
         place = {unit: index for index, unit in enumerate(peer.units)}
         own = [index for index, unit in enumerate(subject.units) if unit in place]
         theirs = [place[subject.units[index]] for index in own]
-        sums[..., own] += scores_of(peer)[..., theirs]
+        scores = scores_of(peer)[..., theirs]
+        sums[..., own] += np.where(np.isfinite(scores), scores, -np.inf)
         counts[own] += 1
     usable = subject.after_onset & (counts > 0)
     if not usable.any():

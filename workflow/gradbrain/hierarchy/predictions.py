@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from gradbrain.hierarchy.peak_units import OWN_PEAK
 from gradbrain.vocabulary.measures import Variant
 from gradbrain.vocabulary.reasons import NO_CONTROL, NO_STATISTIC, Reason
 from gradbrain.vocabulary.roles import ACTIVATION, LEARNING, ROI, TIME, Axis, Role
@@ -54,6 +55,8 @@ class Prediction:
     over_cortex
         Whether it speaks of all of cortex, so that its row must say where only a part of cortex
         was recorded.
+    pretrained
+        Whether it speaks of pretrained models only, for which untrained ones are controls.
     absent
         Why a signal may have none of the statistics.
     source, sentence
@@ -73,10 +76,19 @@ class Prediction:
     margin: frozenset[Variant] = frozenset()
     null: Literal["nothing", "order", "lag"] = "nothing"
     over_cortex: bool = False
+    pretrained: bool = False
     absent: Reason = NO_STATISTIC
 
 
 _SPATIAL = ("spatial_r", "spatial_difference")
+
+
+def _at_peak(statistic: str) -> dict[Axis, tuple[str, ...]]:
+    """A statistic at the places that others choose or, of a lone subject, its own."""
+    names = (statistic, OWN_PEAK[statistic])
+    return {ROI: names, TIME: names}
+
+
 _BOTH: tuple[Variant, ...] = ("raw", "unique")
 _RAW: frozenset[Variant] = frozenset({"raw"})
 _UNIQUE: frozenset[Variant] = frozenset({"unique"})
@@ -90,6 +102,7 @@ PREDICTIONS: tuple[Prediction, ...] = (
         variants=("raw",),
         figures={ROI: "best_layer_by_distance", TIME: "peak_time_by_depth"},
         over_cortex=True,
+        pretrained=True,
         null="order",
         source=ABSTRACT,
         sentence="“forward activations of pretrained models reliably map onto the cortical "
@@ -98,7 +111,7 @@ PREDICTIONS: tuple[Prediction, ...] = (
     ),
     Prediction(
         name="P1",
-        statistics={ROI: ("score_at_peak",), TIME: ("score_at_peak",)},
+        statistics=_at_peak("score_at_peak"),
         role=LEARNING,
         direction="greater",
         variants=_BOTH,
@@ -166,7 +179,7 @@ PREDICTIONS: tuple[Prediction, ...] = (
     ),
     Prediction(
         name="C1",
-        statistics={ROI: ("beyond_reweighting",), TIME: ("beyond_reweighting",)},
+        statistics=_at_peak("beyond_reweighting"),
         role=LEARNING,
         direction="greater",
         variants=("unique",),
@@ -180,7 +193,7 @@ PREDICTIONS: tuple[Prediction, ...] = (
     ),
     Prediction(
         name="C2",
-        statistics={ROI: ("control_difference",), TIME: ("control_difference",)},
+        statistics=_at_peak("control_difference"),
         role=LEARNING,
         direction="greater",
         variants=_BOTH,

@@ -59,7 +59,8 @@ class SubjectScores:
     unit_time
         Shape (unit,): s from image onset; NaN for regions.
     early_rois, high_rois
-        Regions contrasted by the high-minus-early statistics.
+        Regions contrasted by the high-minus-early statistics; both empty where there are no two
+        poles: a single region, or poles that share one.
     coverage
         Part of cortex that was recorded, in words; ``""`` where the data set names none.
     roi_distance
@@ -102,6 +103,11 @@ class SubjectScores:
     def variants(self, signal: str) -> list[Variant]:
         """Variants that exist for a signal: activations have no unique part."""
         return ["raw"] if self.signals[signal].role == ACTIVATION else ["raw", "unique"]
+
+    @property
+    def has_poles(self) -> bool:
+        """Whether the subject has a region at either end of the hierarchy."""
+        return all(set(pole) & set(self.units) for pole in (self.early_rois, self.high_rois))
 
     @property
     def activation(self) -> str:
@@ -250,6 +256,7 @@ def _read_subject(
         else np.stack([store["score"].values[rows] for _, store in pairs], axis=1)
     )
     units = tuple(map(str, first["unit"].values))
+    early, high = ((), ()) if along_time else _poles(attrs, units)
     return SubjectScores(
         **{key: attrs[key] for key in ("study", "dataset", "subject", "modality", "axis", "model")},
         layers=tuple(store.attrs["layer"] for _, store in pairs),
@@ -257,9 +264,8 @@ def _read_subject(
         signals=signals,
         units=units,
         unit_time=_seconds_from_onset(first) if along_time else np.full(len(units), np.nan),
-        # A data set that names no poles contrasts the two ends of its order.
-        early_rois=tuple(attrs.get("early_rois") or units[:1]),
-        high_rois=tuple(attrs.get("high_rois") or units[-1:]),
+        early_rois=early,
+        high_rois=high,
         coverage=str(attrs.get("coverage", "")),
         roi_distance={} if along_time else _distances(attrs),
         target_roi=np.empty(0, dtype=str) if along_time else _regions_of_targets(first),
@@ -269,6 +275,16 @@ def _read_subject(
         target_score={key: target[i].astype(float) for i, key in enumerate(keys)},
         onset_source=str(attrs.get("onset_source", "")),
     )
+
+
+def _poles(attrs: dict, units: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Early and high regions; a data set that names none contrasts the two ends of its order.
+
+    A region is never contrasted with itself: the difference would be 0, whatever was measured.
+    """
+    early = tuple(attrs.get("early_rois") or units[:1])
+    high = tuple(attrs.get("high_rois") or units[-1:])
+    return ((), ()) if set(early) & set(high) else (early, high)
 
 
 def _seconds_from_onset(store: xr.Dataset) -> np.ndarray:

@@ -13,7 +13,7 @@ import pandas as pd
 import xarray as xr
 
 from gradbrain.config.schema import StatisticsSettings
-from gradbrain.hierarchy.peak_units import ScoresOf, mean_at_units, peak_units
+from gradbrain.hierarchy.peak_units import OWN_PEAK, ScoresOf, mean_at_units, peak_units
 from gradbrain.hierarchy.spatial import (
     METHODS,
     best_layer_depth,
@@ -105,7 +105,8 @@ def summarise(
     settings
         Share of the maximum for peak times.
     peers
-        The other subjects of the data set: they say where the subject's layers are scored.
+        The other subjects of the data set: they say where the subject's layers are scored. The
+        only subject says so itself, and its statistics have names of their own (`OWN_PEAK`).
 
     Returns
     -------
@@ -312,8 +313,11 @@ def _at_peak(
     """Mean over layers at the units that the other subjects choose, with the map behind it.
 
     Permuted images choose for themselves: what subjects who saw the same images share by chance
-    must be in the null as it is in the choice.
+    must be in the null as it is in the choice. The same makes a test of the only subject of a data
+    set, who has to choose for itself: the maximum is compared with maxima.
     """
+    if not peers:
+        statistic, peers = OWN_PEAK[statistic], (subject,)
     observed, boot, null = levels.read(subject)
     places = peak_units(subject, peers, levels.observed)
     value = mean_at_units(observed, places)
@@ -343,8 +347,8 @@ def _spatial_rows(
     """``high_minus_early``, and per method the best layers of regions and their order."""
     levels = _levels(subject, signal, variant)
     names, early, high = subject.units, subject.early_rois, subject.high_rois
-    contrasted = {"high_minus_early": (levels, VARIANTS[variant].unit)}
-    if variant == "raw" and (signal, R_NORMALISED.name) in subject.unit_score:
+    contrasted = {"high_minus_early": (levels, VARIANTS[variant].unit)} if subject.has_poles else {}
+    if contrasted and variant == "raw" and (signal, R_NORMALISED.name) in subject.unit_score:
         # Regions differ in how much of them can be predicted at all.
         normalised = _Levels.of(signal, R_NORMALISED.name).read(subject)
         contrasted["high_minus_early_normalised"] = (normalised, R_NORMALISED.unit)
@@ -401,6 +405,8 @@ def _best_layer_rows(
             value=float(spatial_correlation(regions, names, distances)),
             best_layer=method,
         )
+        return
+    if not subject.has_poles:
         return
     poles = (subject.early_rois, subject.high_rois)
     yield _row(

@@ -13,6 +13,7 @@ from torch import nn
 from gradbrain.models import owlvit, timm_compat
 from gradbrain.models.errors import LayerError, ModelError
 from gradbrain.models.layout import find_layout
+from gradbrain.vocabulary.image_statistics import ARCHITECTURE, LEVELS
 
 log = logging.getLogger(__name__)
 
@@ -111,6 +112,8 @@ def layer_layouts(module: Any, names: Sequence[str], size: tuple[int, ...]) -> d
 
 def _layers_of(architecture: str) -> dict[str, str]:
     """Layers of an architecture and their layouts, empty where these cannot be found."""
+    if architecture == ARCHITECTURE:
+        return dict.fromkeys(LEVELS, "vector")
     if architecture in owlvit.ARCHITECTURES:
         # Known from the settings alone, so that transformers need not be there.
         return dict.fromkeys(owlvit.block_names(architecture), "class_and_patches")
@@ -133,7 +136,8 @@ def list_layers(architecture: str) -> pd.DataFrame:
     Parameters
     ----------
     architecture
-        Name in timm, or one of :data:`gradbrain.models.owlvit.ARCHITECTURES`.
+        Name in timm, one of :data:`gradbrain.models.owlvit.ARCHITECTURES`, or
+        ``image_statistics``, whose layers are its levels.
 
     Returns
     -------

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from gradbrain.config.plugins import LIBRARY_PLUGINS, Plugins, weights_use
 from gradbrain.config.schema import ModelEntry
 from gradbrain.models.errors import LayerError
-from gradbrain.models.network import create_network
+from gradbrain.models.network import create_network, input_size_error
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,8 @@ def forward_pass(
     ------
     LayerError
         The network has no such layer.
+    ModelError
+        It does not accept images of the entry's input size.
     """
     use = weights_use(entry, plugins, where=f"models.yaml: model {entry.name!r}")
     name = use.options.network_name(entry)
@@ -73,7 +75,10 @@ def forward_pass(
             modules[layer].register_forward_hook(
                 lambda _, __, output, name=layer: shapes.update({name: tuple(output.shape)})
             )
-        module.forward_features(torch.zeros(1, 3, entry.input_size, entry.input_size))
+        try:
+            module.forward_features(torch.zeros(1, 3, entry.input_size, entry.input_size))
+        except (AssertionError, RuntimeError) as error:
+            raise input_size_error(entry, error) from error
     last = str(getattr(module, "output_fmt", "NCHW")).endswith("NHWC")
     channels, positions = {}, {}
     for name, shape in shapes.items():

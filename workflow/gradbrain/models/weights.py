@@ -183,9 +183,15 @@ def load_strictly(
         if names
     ]
     if problems:
+        remedy = ""
+        if "img_size" in entry.kwargs and reshaped and not (missing or unexpected):
+            remedy = (
+                "; the file is of another img_size: in the place of img_size write kwargs: "
+                "{dynamic_img_size: true}, which resamples positions to input_size"
+            )
         raise WeightsError(
             f"model {entry.name!r}: {path} does not fit {entry.architecture} with kwargs "
-            f"{entry.kwargs}; " + "; ".join(problems)
+            f"{entry.kwargs}; {'; '.join(problems)}{remedy}"
         )
     module.load_state_dict(dict(state), strict=True)
 

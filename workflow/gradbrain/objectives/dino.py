@@ -69,11 +69,15 @@ class Options(PluginOptions):
         "standardised",
         description="What is compared: pooled features, or what a head makes of them.",
     )
-    student_temperature: float | None = Field(
-        None, gt=0, description="Default: 1, and 0.1 with a head."
+    student_temperature: float = Field(
+        default_factory=lambda said: 0.1 if said.get("code") == "head" else 1.0,
+        gt=0,
+        description="Default: 1; with a head 0.1, as in the release.",
     )
-    teacher_temperature: float | None = Field(
-        None, gt=0, description="Default: 0.4, and 0.04 with a head."
+    teacher_temperature: float = Field(
+        default_factory=lambda said: 0.04 if said.get("code") == "head" else 0.4,
+        gt=0,
+        description="Default: 0.4; with a head 0.04, as in the release.",
     )
     views: ViewOptions = ViewOptions()
     head: str | None = Field(
@@ -89,11 +93,6 @@ class Options(PluginOptions):
             )
         return self
 
-    def temperatures(self) -> tuple[float, float]:
-        """Temperatures of student and teacher: those given, or those of the code."""
-        student, teacher = (0.1, 0.04) if self.code == "head" else (1.0, 0.4)
-        return self.student_temperature or student, self.teacher_temperature or teacher
-
     def extra_forward_passes(self) -> float:
         """Return one for each view."""
         return self.views.n_views
@@ -107,7 +106,6 @@ class Objective(BaseObjective):
     def prepare(self) -> None:
         """Fit code and centre; measure the entropy of the teacher."""
         bank = self.fitted()
-        self._student_temperature, self._teacher_temperature = self.options.temperatures()
         self._code, self._facts = self._fit_code(bank)
         with torch.no_grad():
             codes = [self._teacher_codes(batch) for batch in bank.batches()]
@@ -147,7 +145,7 @@ class Objective(BaseObjective):
                 self.model.entry.name,
                 share,
                 "saturated" if share < SATURATED else "flat",
-                self._teacher_temperature,
+                self.options.teacher_temperature,
             )
 
     def _teacher_codes(self, batch: ImageBatch) -> torch.Tensor:
@@ -157,7 +155,7 @@ class Objective(BaseObjective):
         )
 
     def _log_teacher(self, codes: torch.Tensor) -> torch.Tensor:
-        return ((codes - self._centre) / self._teacher_temperature).log_softmax(-1)
+        return ((codes - self._centre) / self.options.teacher_temperature).log_softmax(-1)
 
     def targets(self, batch: ImageBatch) -> torch.Tensor:
         """Mean code of the teacher over the augmented views, (B, K), each row a distribution."""
@@ -167,7 +165,7 @@ class Objective(BaseObjective):
         self, output: torch.Tensor, batch: ImageBatch, targets: torch.Tensor
     ) -> torch.Tensor:
         """Cross-entropy in nats, (B,)."""
-        return softmax_cross_entropy(self._code(output) / self._student_temperature, targets)
+        return softmax_cross_entropy(self._code(output) / self.options.student_temperature, targets)
 
     def report(self) -> dict[str, Any]:
         """Code, and entropy of the teacher on the calibration images."""

@@ -36,7 +36,7 @@ class Options(PluginOptions):
     randomness: ClassVar[Mapping[str, Randomness]] = {"masks": "monte_carlo"}
 
     n_masks: int = Field(4, ge=1, description="Masked copies per image.")
-    shared: bool = Field(False, description="Every image is masked in the same places.")
+    shared: bool = Field(True, description="Every image is masked in the same places.")
     sampling: Literal["independent", "balanced"] = Field(
         "balanced", description="Balanced: every patch is shown equally often, once per round."
     )

@@ -37,7 +37,7 @@ class ViewOptions(StrictModel):
 
     n_views: int = Field(32, ge=1, description="Views per image.")
     shared: bool = Field(
-        False, description="Every image is seen under the same crops and colours (common views)."
+        True, description="Every image is seen under the same crops and colours (common views)."
     )
     sampling: Literal["independent", "antithetic", "latin", "sobol"] = Field(
         "sobol", description="How the views of an image are drawn together."

@@ -17,7 +17,9 @@ from gradbrain.config.schema import (
     DatasetEntry,
     EncodingSettings,
     ExpectedSize,
+    SignalEntry,
 )
+from gradbrain.encoding.band_weights import BandWeights
 from gradbrain.plan.jobs import DATA, FIT_BASE_MB, FIT_MB_PER_RESPONSE_MB, Plan
 from gradbrain.vocabulary.roles import ACTIVATION
 
@@ -36,6 +38,8 @@ CAVEATS = (
     "their largest arrays. Jobs of stimuli, responses, ceilings, RSA, tables and figures count "
     "with the time that a job takes to start.",
 )
+# Folds of the regression of signals on activations, each in two halves.
+N_RELIABILITY_FOLDS = 5
 # The layer's own activation, offered a second time: one of the two joint fits of a signal.
 ACTIVATION_AGAIN = 0.5
 
@@ -61,6 +65,9 @@ class Rates:
         Their scores with 200 draws for 2,000 held-out images.
     process_gib
         What a small job holds (demo: .2 to .9 GiB, the most with torch).
+    statistics_ms
+        Image statistics of an image on one core: reading, cropping, all levels
+        (benchmarks/bench_statistics.py).
     core_pass_gflops
         Passes of a network on one core: 6.8 images of 10.0 GFLOP per second, ViT-Ti/16 at 224 px
         (benchmarks/bench_extraction.py --clock cpu). Small images and depthwise convolutions
@@ -79,6 +86,7 @@ class Rates:
     scores_s: float = 4.5
     scores_ms_per_target: float = 2.55
     process_gib: float = 0.9
+    statistics_ms: float = 20.0
     core_pass_gflops: float = 68.0
     gpu_tflops: float = 9.75
 
@@ -141,8 +149,11 @@ def job_counts(plan: Plan) -> dict[str, int]:
     """
     subjects, models = plan.subjects, plan.models
     stimuli = {plan.study.subjects[subject].stimuli_of(subject) for subject in subjects}
-    calibration = {plan.study.signal_set.calibration}
-    calibration |= {plan.signal_set(name).calibration for _, name, _, _ in plan.all_features()}
+    calibration = {
+        plan.signal_set(name).calibration
+        for model, name, _, _ in plan.all_features()
+        if model in plan.networks
+    }
     n_fits = sum(len(plan.layers(model)) for model in models) * len(subjects)
     reduced = plan.study.settings.encoding.baseline_components is not None
     counts = {
@@ -153,10 +164,13 @@ def job_counts(plan: Plan) -> dict[str, int]:
             {
                 path
                 for model, signal_set, _, _ in plan.all_features()
+                if model in plan.networks
                 for path in plan.feedback(model, signal_set)
             }
         ),
         "extract_features": _extraction_jobs(plan),
+        "measure_reliability": len(plan.reliabilities),
+        "image_statistics": len(statistics_jobs(plan)),
         "reduce_activations": len(models) * len(subjects) if reduced else 0,
         "fit_encoding": n_fits,
         "compute_rsa": len(models) * len(subjects),
@@ -173,7 +187,18 @@ def job_counts(plan: Plan) -> dict[str, int]:
 
 
 def _extraction_jobs(plan: Plan) -> int:
-    return len({_extraction_job(plan, *key) for key in plan.all_features()})
+    return len(
+        {_extraction_job(plan, *key) for key in plan.all_features() if key[0] in plan.networks}
+    )
+
+
+def statistics_jobs(plan: Plan) -> set[tuple[str, str, str]]:
+    """(model, signal set, stimuli) of every job that takes image statistics."""
+    return {
+        (model, signal_set, stimuli)
+        for model, signal_set, _, stimuli in plan.all_features()
+        if model in plan.statistics_models
+    }
 
 
 def _extraction_job(
@@ -192,8 +217,13 @@ def n_passes(plan: Plan, signal_set: str, depth: float = 0.0) -> float:
     that a whole backward pass costs as much as a forward one; for a layer at relative `depth` it
     ends there.
     """
+    return _passes_of(plan, plan.signal_set(signal_set).signals, depth)
+
+
+def _passes_of(plan: Plan, signals: Iterable[SignalEntry], depth: float = 0.0) -> float:
+    """Passes that some signals of an image take in one job."""
     total = 1.0
-    for signal in plan.signal_set(signal_set).signals:
+    for signal in signals:
         uses = signal_uses(signal, plan.plugins, where=f"signal {signal.name!r}")
         total += sum(use.options.extra_forward_passes() for use in uses)
         total += (1.0 - depth) * sum(use.options.backward_passes() for use in uses)
@@ -227,6 +257,8 @@ def extraction_cost(
     passes: dict[tuple[str, ...], float] = {}
     disk = 0.0
     for model, signal_set, layer, stimuli in plan.all_features():
+        if model in plan.statistics_models:
+            continue
         signals = plan.signal_set(signal_set).signals
         n_images, cost = images[stimuli], costs[model]
         depth = 0.0 if plan.is_fused(signal_set) else plan.layer(model, layer).depth
@@ -242,7 +274,72 @@ def extraction_cost(
         rates.process_gib,
         cpu_hours=0.0 if gpu else hours,
         gpu_hours=hours if gpu else 0.0,
-        longest_hours=max(seconds) / 3600,
+        longest_hours=max(seconds, default=0.0) / 3600,
+    )
+
+
+def statistics_cost(
+    plan: Plan, costs: Mapping[str, NetworkCost], images: Mapping[str, int], rates: Rates
+) -> StageCost:
+    """Cost of all jobs that take image statistics, every level each."""
+    jobs = statistics_jobs(plan)
+    seconds = [
+        rates.start_s + images[stimuli] * rates.statistics_ms * 1e-3 for _, _, stimuli in jobs
+    ]
+    disk = sum(
+        images[stimuli] * sum(4 * width + 8 for width in costs[model].widths.values())
+        for model, _, stimuli in jobs
+    )
+    return StageCost(
+        "image_statistics",
+        len(jobs),
+        disk / GIB,
+        rates.process_gib,
+        cpu_hours=sum(seconds) / 3600,
+        longest_hours=max(seconds, default=0.0) / 3600,
+    )
+
+
+def reliability_cost(
+    plan: Plan,
+    costs: Mapping[str, NetworkCost],
+    images: Mapping[str, int],
+    rates: Rates,
+    *,
+    gpu: bool,
+) -> StageCost:
+    """Cost of measuring how well signals repeat themselves: passes over some images, and a fit.
+
+    The regression runs on a core, while the job keeps its GPU.
+    """
+    speed = rates.gpu_tflops * 1e12 if gpu else rates.core_pass_gflops * 1e9
+    passes = _passes_of(plan, plan.uncertain_signals)
+    settings = plan.study.settings.reliability
+    seconds, memory = [], [0.0]
+    for model in filter(plan.reliability, plan.models):
+        widths = [costs[model].widths[layer] for layer in plan.layers(model)]
+        for stimuli in plan.viewed_stimuli():
+            drawn = min(settings.n_images, images[stimuli])
+            pool = min(images[stimuli], drawn + settings.max_training_images)
+            half = pool * (1 - 1 / N_RELIABILITY_FOLDS) / 2
+            fit = (
+                _standardise_seconds(half, sum(widths), rates)
+                + 2 * half**2 * sum(widths) / (rates.core_gflops * 1e9)
+                + rates.eigh_4096_s * (half / 4096) ** 3
+            )
+            flops = drawn * costs[model].flops * passes
+            seconds.append(rates.start_s + flops / speed + 2 * N_RELIABILITY_FOLDS * fit)
+            # Kernels of all halves, and the features of one layer in both precisions.
+            floats = 2 * N_RELIABILITY_FOLDS * 2 * half**2 + 2 * pool * max(widths)
+            memory.append(8 * floats / GIB)
+    hours = sum(seconds) / 3600
+    return StageCost(
+        "measure_reliability",
+        len(seconds),
+        memory_gib=rates.process_gib + max(memory),
+        cpu_hours=0.0 if gpu else hours,
+        gpu_hours=hours if gpu else 0.0,
+        longest_hours=max(seconds, default=0.0) / 3600,
     )
 
 
@@ -262,6 +359,8 @@ class FitSize:
         Learning signals and controls.
     test_images
         Whether images are set apart, which are one more split to fit.
+    nuisance
+        Features of each nuisance band.
     """
 
     images: int
@@ -271,6 +370,7 @@ class FitSize:
     all_widths: int
     signals: int
     test_images: bool = False
+    nuisance: tuple[int, ...] = ()
 
     def splits(self, settings: EncodingSettings) -> int:
         """Outer folds, and the split that holds out test images."""
@@ -281,22 +381,35 @@ def fit_seconds(size: FitSize, settings: EncodingSettings, rates: Rates) -> floa
     """CPU seconds of one encoding job on one core, the reduced baseline given."""
     n_test = size.images / settings.n_folds
     n_train = size.images - n_test
-    weights = settings.n_band_weights / N_BAND_WEIGHTS
-    joint = min(n_train, 2 * size.width)
-    baseline = min(n_train, _baseline_width(size, settings) + size.width)
+    weights = BandWeights.of(1 + len(size.nuisance), settings)
+    all_layers = _baseline_width(size, settings) + sum(size.nuisance)
+    joint = _half_fit_seconds(settings.n_band_weights, 2 * size.width, n_train, size, rates)
+    n_full = len(weights.with_fallback) if size.nuisance else settings.n_band_weights
+    full = _half_fit_seconds(n_full, all_layers + size.width, n_train, size, rates)
     # Two joint fits per signal: with the layer's activation, and with those of all layers.
-    cubes = ((joint / JOINT_WIDTH) ** 3 + (baseline / JOINT_WIDTH) ** 3) / 2
-    squares = ((joint / JOINT_WIDTH) ** 2 + (baseline / JOINT_WIDTH) ** 2) / 2
-    fits = weights * (
-        rates.fits_s * cubes + rates.fits_ms_per_target * 1e-3 * squares * size.targets
-    )
+    fits = joint + full
+    mixture = 0.0
+    if size.nuisance:
+        mixture = _half_fit_seconds(len(weights.base), all_layers, n_train, size, rates)
     held_out = (n_test / N_TEST) ** 2 * settings.n_draws / N_DRAWS
     scores = held_out * (rates.scores_s + rates.scores_ms_per_target * 1e-3 * size.targets)
     standardise = 0.0
     if settings.baseline_components is None:
-        standardise = _standardise_seconds(size, n_train, rates)
+        standardise = _standardise_seconds(n_train, size.all_widths, rates)
     signals = size.signals + ACTIVATION_AGAIN
-    return rates.start_s + size.splits(settings) * (standardise + signals * (fits + scores))
+    return rates.start_s + size.splits(settings) * (
+        standardise + mixture + signals * (fits + scores)
+    )
+
+
+def _half_fit_seconds(
+    n_weights: int, width: float, n_train: float, size: FitSize, rates: Rates
+) -> float:
+    """One of the two joint fits of a signal, which were measured together, in one fold."""
+    relative = min(n_train, width) / JOINT_WIDTH
+    per_target = rates.fits_ms_per_target * 1e-3 * size.targets
+    whole = rates.fits_s * relative**3 + per_target * relative**2
+    return 0.5 * n_weights / N_BAND_WEIGHTS * whole
 
 
 def _baseline_width(size: FitSize, settings: EncodingSettings) -> int:
@@ -304,8 +417,8 @@ def _baseline_width(size: FitSize, settings: EncodingSettings) -> int:
     return size.all_widths if kept is None else min(kept, size.all_widths)
 
 
-def _standardise_seconds(size: FitSize, n_train: float, rates: Rates) -> float:
-    return rates.standardise_s * n_train * size.all_widths / (N_TRAIN * 22 * 1024)
+def _standardise_seconds(n_train: float, all_widths: int, rates: Rates) -> float:
+    return rates.standardise_s * n_train * all_widths / (N_TRAIN * 22 * 1024)
 
 
 def reduction_seconds(size: FitSize, settings: EncodingSettings, rates: Rates) -> float:
@@ -314,7 +427,7 @@ def reduction_seconds(size: FitSize, settings: EncodingSettings, rates: Rates) -
     small, large = sorted((n_train, float(size.all_widths)))
     products = 2 * small**2 * large / (rates.core_gflops * 1e9)
     fold = (
-        _standardise_seconds(size, n_train, rates)
+        _standardise_seconds(n_train, size.all_widths, rates)
         + products
         + rates.eigh_4096_s * (small / 4096) ** 3
     )
@@ -350,9 +463,11 @@ def _fit_sizes(
     plan: Plan, costs: Mapping[str, NetworkCost], sizes: Mapping[str, ExpectedSize]
 ) -> list[list[FitSize]]:
     """Sizes of the fits of every model and subject, layer by layer."""
-    signals = sum(signal.role != ACTIVATION for signal in plan.study.signal_set.signals)
+    nuisance = tuple(costs[band.model].widths[band.layer] for band in plan.nuisance)
     found = []
     for model in plan.models:
+        taken = plan.taken_set(model, plan.study.signal_set.name).signals
+        signals = sum(signal.role != ACTIVATION for signal in taken)
         widths = [costs[model].widths[layer] for layer in plan.layers(model)]
         for subject in plan.subjects:
             size = sizes[plan.study.subjects[subject].name]
@@ -366,6 +481,7 @@ def _fit_sizes(
                         sum(widths),
                         signals,
                         size.test_images,
+                        nuisance,
                     )
                     for width in widths
                 ]
@@ -475,6 +591,8 @@ def estimate(
     settings, fits = plan.study.settings.encoding, _fit_sizes(plan, costs, sizes)
     known = {
         "extract_features": extraction_cost(plan, costs, images, rates, gpu=gpu),
+        "measure_reliability": reliability_cost(plan, costs, images, rates, gpu=gpu),
+        "image_statistics": statistics_cost(plan, costs, images, rates),
         "reduce_activations": reduction_cost(fits, settings, rates),
         "fit_encoding": encoding_cost(fits, settings, rates),
     }

@@ -22,12 +22,14 @@ from gradbrain.config.plugins import (
     signal_needs,
     signal_plugins,
     signal_uses,
+    uncertain_signals,
     weights_use,
 )
 from gradbrain.config.registries import Layer
 from gradbrain.config.schema import (
     BASELINE_SETTINGS,
     CEILING_SETTINGS,
+    MEASUREMENT_SETTINGS,
     DatasetEntry,
     LayerLayout,
     ModelEntry,
@@ -43,9 +45,11 @@ from gradbrain.encoding.places import is_shared
 from gradbrain.figures.declarations import Declaration, declaration
 from gradbrain.plan.code_inputs import import_closure
 from gradbrain.plan.entries import entry_records
+from gradbrain.plan.notices import notices
 from gradbrain.plan.roots import link_root
 from gradbrain.store import array_shape, read_definition
 from gradbrain.vocabulary.artefacts import RESULTS, SIGNALS, artefact
+from gradbrain.vocabulary.image_statistics import ALL_LEVELS, ARCHITECTURE
 
 # Measured by benchmarks/bench_fit_memory.py (4.5 MB per MB of responses and 340 MB), rounded up,
 # with 2 GB for features of some thousand columns.
@@ -176,6 +180,14 @@ class Plan:
             self._signal_sets[name] = found
         return self._signal_sets[name]
 
+    def taken_set(self, model: str, name: str) -> SignalSet:
+        """The part of a signal set that is taken from a model: all of it, or activations alone.
+
+        What is no network has no learning signals, and nothing to pool, project or fit.
+        """
+        whole = self.signal_set(name)
+        return whole if self.model_entry(model).is_network else whole.of_activation()
+
     def layer(self, model: str, name: str) -> Layer:
         """A layer of a model."""
         rows = self.study.registries.layers(
@@ -288,6 +300,29 @@ class Plan:
             "features", model=model, layer=layer, signal_set=signal_set, stimuli=stimuli
         )
 
+    @cached_property
+    def statistics_models(self) -> list[str]:
+        """Models of the study, of its brains and nuisance bands that are image statistics."""
+        names = dict.fromkeys(
+            [
+                *self.study.models,
+                *(model for model, _ in self.planting_models),
+                *(band.model for band in self.nuisance),
+            ]
+        )
+        return [name for name in names if not self.model_entry(name).is_network]
+
+    @cached_property
+    def networks(self) -> list[str]:
+        """Models that features are extracted from by a network."""
+        names = dict.fromkeys(model for model, _, _, _ in self.all_features())
+        return [name for name in names if self.model_entry(name).is_network]
+
+    def statistics_levels(self) -> list[Layer]:
+        """Levels of image statistics, and all of them side by side."""
+        levels = self.study.registries.layers(ARCHITECTURE, where=self.study.where)
+        return [*levels, Layer(ARCHITECTURE, ALL_LEVELS, len(levels), 1.0)]
+
     def all_features(self) -> list[tuple[str, str, str, str]]:
         """(model, signal set, layer, stimuli) of every feature store that the study needs."""
         signal_set = self.study.signal_set.name
@@ -302,7 +337,7 @@ class Plan:
                 for layer in self.layers(model):
                     stores[model, signal_set, layer, stimuli] = None
             for band in self.nuisance:
-                stores[band.model, band.signal_set, band.layer, stimuli] = None
+                stores[band.model, self.band_set(band), band.layer, stimuli] = None
         return list(stores)
 
     @property
@@ -310,11 +345,15 @@ class Plan:
         """Bands that stand beside all layers' activations."""
         return self.study.settings.encoding.nuisance
 
+    def band_set(self, band: NuisanceBand) -> str:
+        """Signal set of a nuisance band: its own, or that of the study."""
+        return band.signal_set or self.study.signal_set.name
+
     def nuisance_features(self, subject: str) -> list[str]:
         """Feature stores of the nuisance bands, for the images that a subject saw."""
         stimuli = self.study.subjects[subject].stimuli_of(subject)
         return [
-            self.features(band.model, band.layer, band.signal_set, stimuli)
+            self.features(band.model, band.layer, self.band_set(band), stimuli)
             for band in self.nuisance
         ]
 
@@ -368,6 +407,30 @@ class Plan:
         """Tables of how well subjects predict one another."""
         return [self.path("ceilings", dataset=dataset) for dataset in self.shared_datasets]
 
+    @cached_property
+    def uncertain_signals(self) -> tuple[SignalEntry, ...]:
+        """Signals of the study that depend on chance: their reliability is measured."""
+        return uncertain_signals(self.study.signal_set, self.plugins)
+
+    def viewed_stimuli(self) -> list[str]:
+        """Stimulus sets that the selected subjects saw."""
+        viewed = (self.study.subjects[name].stimuli_of(name) for name in self.subjects)
+        return list(dict.fromkeys(viewed))
+
+    def reliability(self, model: str) -> list[str]:
+        """Tables of how well the signals of a network repeat themselves, one per stimulus set."""
+        if not (self.uncertain_signals and self.model_entry(model).is_network):
+            return []
+        return [
+            self.path("reliability", model=model, stimuli=stimuli)
+            for stimuli in self.viewed_stimuli()
+        ]
+
+    @property
+    def reliabilities(self) -> list[str]:
+        """Those tables of all selected models."""
+        return [path for model in self.models for path in self.reliability(model)]
+
     def responses_of(self, dataset: str) -> list[str]:
         """Response stores of all subjects of a data set."""
         subjects = self.subjects_of(dataset)
@@ -392,7 +455,7 @@ class Plan:
             (model, self.study.signal_set.name): self.layers(model) for model in self.study.models
         }
         others = [(key, layers) for key, layers in self.planting_models.items()]
-        others += [((band.model, band.signal_set), [band.layer]) for band in self.nuisance]
+        others += [((band.model, self.band_set(band)), [band.layer]) for band in self.nuisance]
         for key, layers in others:
             fused[key] = fused.get(key, []) + [
                 layer for layer in layers if layer not in fused.get(key, [])
@@ -400,13 +463,15 @@ class Plan:
         return [
             (model, signal_set, layers)
             for (model, signal_set), layers in fused.items()
-            if self.is_fused(signal_set)
+            if self.is_fused(signal_set) and self.model_entry(model).is_network
         ]
 
     @property
     def layerwise_sets(self) -> list[str]:
-        """Signal sets of the study of which one job takes a single layer."""
-        names = dict.fromkeys(name for _, name, _, _ in self.all_features())
+        """Signal sets of networks of the study of which one job takes a single layer."""
+        names = dict.fromkeys(
+            name for model, name, _, _ in self.all_features() if model in self.networks
+        )
         return [name for name in names if not self.is_fused(name)]
 
     def registries(self) -> list[str]:
@@ -514,14 +579,33 @@ class Plan:
             exclude={"roots", "only_models", "only_subjects", "only_layers"}
         )
 
+    @property
+    def untrained(self) -> list[str]:
+        """Models of the study whose weights were not learnt."""
+        return [name for name in self.study.models if not self.weights_options(name).trained]
+
     def entries(self) -> str:
         """Entries that the study names, as readers see them, as JSON: rows of ``entries.csv``."""
-        trained = {model: self.weights_options(model).trained for model in self.study.models}
+        trained = {model: model not in self.untrained for model in self.study.models}
         return json.dumps(entry_records(self.study, trained), ensure_ascii=False)
 
     def baseline_settings(self) -> str:
         """Settings that the reduction of all layers' activations depends on, as JSON."""
         return self.study.settings.encoding.model_dump_json(include=set(BASELINE_SETTINGS))
+
+    def measurement_settings(self) -> str:
+        """Settings that the measurement of reliability depends on, as JSON; thresholds do not."""
+        return self.study.settings.reliability.model_dump_json(include=set(MEASUREMENT_SETTINGS))
+
+    def thresholds(self) -> str:
+        """Reliabilities below which signals are not judged, as JSON."""
+        settings = self.study.settings.reliability
+        return settings.model_dump_json(exclude=set(MEASUREMENT_SETTINGS))
+
+    def stimuli_by_subject(self) -> str:
+        """Stimulus set of every selected subject, as JSON."""
+        viewed = {name: self.study.subjects[name].stimuli_of(name) for name in self.subjects}
+        return json.dumps(viewed)
 
     def ceiling_settings(self) -> str:
         """Settings that the ceilings between subjects depend on, as JSON."""
@@ -538,6 +622,11 @@ class Plan:
         found = (plugin for signal in signals for plugin in signal_plugins(signal, self.plugins))
         return sorted(dict.fromkeys(found), key=lambda plugin: (plugin.kind, plugin.name))
 
+    def activation_plugins(self, signal_set: str) -> list[Plugin]:
+        """Plug-ins that the activation of a set names, which its identity is read with."""
+        (activation,) = self.signal_set(signal_set).of_activation().signals
+        return list(signal_plugins(activation, self.plugins))
+
     def extraction_plugins(self, model: str, signal_set: str) -> list[Plugin]:
         """Plug-ins that an extraction job uses: rules, objectives, the source of weights."""
         key = (model, signal_set)
@@ -545,6 +634,11 @@ class Plan:
             found = [*self.signal_plugins(signal_set), self._weights(model)[0]]
             self._plugins_of_extraction[key] = found
         return self._plugins_of_extraction[key]
+
+    def reliability_code(self, model: str) -> list[str]:
+        """Modules that a measurement of reliability uses: the plug-ins of its signals."""
+        plugins = self.extraction_plugins(model, self.study.signal_set.name)
+        return self.code("measure_reliability", *plugins)
 
     def extraction_code(self, model: str, signal_set: str) -> list[str]:
         """Modules that an extraction job uses: its plug-ins, no others."""
@@ -563,10 +657,14 @@ class Plan:
         """Entry of a signal with a fitted model as JSON, without words."""
         return self.as_json(self._fitted_signal(signal), without=("label", "colour", "control_of"))
 
-    def judged_signals(self) -> str:
-        """Signal set as JSON, with who controls whom and without labels and colours."""
+    def activation_set_json(self, signal_set: str) -> str:
+        """Activation of a signal set as JSON, as image statistics take it."""
+        return json.dumps(self.signal_set(signal_set).of_activation().without_words())
+
+    def judged_signals(self, model: str) -> str:
+        """Signals of a model as JSON, with who controls whom and without labels and colours."""
         said = {"signals": {"__all__": {"label", "colour"}}}
-        return self.study.signal_set.model_dump_json(exclude=said)
+        return self.taken_set(model, self.study.signal_set.name).model_dump_json(exclude=said)
 
     def _fitted_signal(self, name: str) -> SignalEntry:
         sets = dict.fromkeys(signal_set for _, signal_set, _, _ in self.all_features())
@@ -649,17 +747,19 @@ class Plan:
     def figures(self) -> dict[str, Declaration]:
         """Figures of the study: those asked for, or all that apply to its data sets."""
         wanted, known = self.study.settings.figures.names, self.plugins.names("figures")
+        # All of them, so that one that could not be drawn is refused where nobody asks for it yet.
+        declared = {name: declaration(name, self.plugins) for name in known}
         if wanted != "all":
             where = f"{self.study.source('figures', 'names')}: figures.names"
             for name in wanted:
                 choose(name, known, what="figure", where=where)
-            return {name: declaration(name, self.plugins) for name in wanted}
+            return {name: declared[name] for name in wanted}
         spaces = [(entry.axis, self.space(entry)) for entry in self.study.datasets.values()]
-        declared = {name: declaration(name, self.plugins) for name in known}
         return {
             name: figure
             for name, figure in declared.items()
             if any(figure.applies_to(axis, space) for axis, space in spaces)
+            and ("reliability" not in figure.inputs or self.reliabilities)
         }
 
     def figure_plugins(self, *names: str) -> list[Plugin]:
@@ -683,6 +783,7 @@ class Plan:
             },
             "rsa": [path for model in self.models for path in self.rsa(model)],
             "claims": [self.path("claims")],
+            "reliability": self.reliabilities,
         }
         return {kind: every[kind] for kind in self.figures[name].inputs}
 
@@ -744,14 +845,11 @@ class Plan:
 
     def feature_targets(self) -> list[str]:
         """Feature stores of the selected models, subjects and layers."""
-        stimuli = dict.fromkeys(
-            self.study.subjects[subject].stimuli_of(subject) for subject in self.subjects
-        )
         return [
-            self.features(model, layer, self.study.signal_set.name, name)
+            self.features(model, layer, self.study.signal_set.name, stimuli)
             for model in self.models
             for layer in self._selected_layers(model)
-            for name in stimuli
+            for stimuli in self.viewed_stimuli()
         ]
 
     def encoding_targets(self) -> list[str]:
@@ -775,6 +873,7 @@ class Plan:
         """
         return [
             *self.encoding_targets(),
+            *self.reliabilities,
             *self.per_model("scores"),
             *self.per_model("maps"),
             *self.per_model("hierarchy"),
@@ -868,6 +967,13 @@ class Plan:
         if problems:
             raise GradbrainError("\n".join([f"{self.study.where}: cannot run:", *problems]))
 
+    def notices(self) -> list[str]:
+        """Say what no claim will be able to say; a part of a study makes none anyway."""
+        if self.study.is_subset:
+            return []
+        options = {name: self.adapter(entry)[1] for name, entry in self.study.datasets.items()}
+        return notices(self.study, options, self.untrained)
+
     def _missing_weights(self, model: str, *, packages: bool) -> list[str]:
         """Say what the weights of a model lack: files below ``data/``, packages."""
         where = f"{self.study.registries.place('model', model)}: weights"
@@ -938,18 +1044,22 @@ class Plan:
         """Refuse nuisance bands whose model, layer, signal set or signal does not exist."""
         for band in self.nuisance:
             where = f"{self.study.source('encoding', 'nuisance')}: encoding.nuisance: {band.name}"
-            self.study.registries.model(band.model, where=f"{where}: model")
-            signals = self.study.registries.signal_set(
-                band.signal_set, where=f"{where}: signal_set"
-            ).signals
-            names = [signal.name for signal in signals]
-            choose(band.signal, names, what=f"signal of {band.signal_set}", where=where)
-            choose(band.layer, self.chain(band.model), what=f"layer of {band.model}", where=where)
+            model = self.study.registries.model(band.model, where=f"{where}: model")
+            name = self.band_set(band)
+            self.study.registries.signal_set(name, where=f"{where}: signal_set")
+            names = [signal.name for signal in self.taken_set(band.model, name).signals]
+            if band.signal is not None:
+                what = f"signal of {name} that {band.model} has"
+                choose(band.signal, names, what=what, where=where)
+            layers = self.chain(band.model) + ([] if model.is_network else [ALL_LEVELS])
+            choose(band.layer, layers, what=f"layer of {band.model}", where=f"{where}: layer")
 
     def _check_pooling(self) -> None:
         """Refuse a pooling that asks for tokens which layers of a model do not have."""
         unfit: dict[tuple[str, str, LayerLayout], list[str]] = {}
         for model, name, layer, _ in self.all_features():
+            if not self.model_entry(model).is_network:
+                continue
             layout = self.layer(model, layer).layout_in(self.model_entry(model))
             if layout is not None and not self.signal_set(name).pooling.accepts(layout):
                 layers = unfit.setdefault((model, name, layout), [])
@@ -982,7 +1092,7 @@ class Plan:
             (model, name, stimuli) for model, name, _, stimuli in self.all_features()
         )
         for model, name, stimuli in stores:
-            signal_set = self.signal_set(name)
+            signal_set = self.taken_set(model, name)
             for signal in signal_set.signals:
                 needs = signal_needs(signal, self.plugins)
                 where = self.study.registries.place("signal", signal.name)
@@ -1031,7 +1141,7 @@ class Plan:
             key = (model, signal_set)
             if key not in expected:
                 expected[key] = feature_definition(
-                    self.model_entry(model), self.signal_set(signal_set), self.plugins
+                    self.model_entry(model), self.taken_set(model, signal_set), self.plugins
                 )
             if attributes["definition"] != expected[key]:
                 changed.append(key)

@@ -399,7 +399,8 @@ def _migrate_encoding(
         edge_share=("score_row", np.full(len(names), edge_share)),
         **fit_coords(fits),
     )
-    after.attrs = attrs
+    # Fits of before did not look for targets that are dead in a fold.
+    after.attrs = attrs | {"n_unit_masked": [0] * before.sizes["unit"]}
     kept = before.drop_vars("row_fit")
     _check_same(path, kept, {str(name): after[name] for name in after.variables})
     if dry_run:

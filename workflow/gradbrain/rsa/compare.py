@@ -164,8 +164,10 @@ def _ranks_by_region(brain: xr.Dataset, path: Path) -> tuple[list[Unit], np.ndar
             log.warning("%s: region %s has too few targets for an RDM, left out", path, roi)
             continue
         distances = embedded_distance(patterns) if embedded else correlation_distance(patterns)[0]
+        # Embedded patterns have lengths of their own, from which distances come by cancellation.
+        scale = float(np.square(patterns, dtype=np.float64).sum(axis=1).max()) if embedded else 1.0
         units.append(Unit(roi, place, np.nan))
-        ranks.append(standardised_ranks(distances))
+        ranks.append(standardised_ranks(distances, scale))
     if not units:
         raise RsaError(
             f"{path}: none of its regions {list(brain.attrs['roi_order'])} holds the two targets "

@@ -5,6 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+# Share of the largest distance that patterns could have up to which all distances are one: what is
+# left of them is rounding, and ranks of rounding are ranks of nothing.
+SAME_DISTANCE = 1e-9
+
 
 def correlation_distance(patterns: np.ndarray) -> tuple[np.ndarray, int]:
     """One minus Pearson correlation between the patterns of every two images.
@@ -62,7 +66,7 @@ def embedded_distance(coordinates: np.ndarray) -> np.ndarray:
     return distances
 
 
-def standardised_ranks(distances: np.ndarray) -> np.ndarray:
+def standardised_ranks(distances: np.ndarray, scale: float = 1.0) -> np.ndarray:
     """Ranks of the upper triangle, centred and scaled to unit length.
 
     The inner product of two such vectors is Spearman's correlation (ties share their mean rank).
@@ -71,6 +75,8 @@ def standardised_ranks(distances: np.ndarray) -> np.ndarray:
     ----------
     distances
         Shape (image, image).
+    scale
+        Size of distances that are not small: 1 for correlation distances.
 
     Returns
     -------
@@ -78,8 +84,10 @@ def standardised_ranks(distances: np.ndarray) -> np.ndarray:
         Shape (pair,), float32, pairs in the order of ``numpy.triu_indices(n, 1)``; NaN throughout
         where all pairs are equally distant, so that no rank exists.
     """
+    pairs = distances[np.triu_indices(len(distances), 1)]
+    if np.ptp(pairs) <= SAME_DISTANCE * scale:
+        return np.full(pairs.shape, np.nan, dtype=np.float32)
     # Mean ranks of ties, as scipy's rankdata, whose import takes longer than the ranking.
-    ranks = pd.Series(distances[np.triu_indices(len(distances), 1)]).rank().to_numpy()
+    ranks = pd.Series(pairs).rank().to_numpy()
     ranks = ranks - ranks.mean()
-    norm = np.linalg.norm(ranks)
-    return (ranks / norm if norm > 0 else np.full_like(ranks, np.nan)).astype(np.float32)
+    return (ranks / np.linalg.norm(ranks)).astype(np.float32)

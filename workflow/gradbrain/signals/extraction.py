@@ -28,9 +28,8 @@ from gradbrain.signals.currency import is_current
 from gradbrain.signals.device import Compute, is_out_of_memory, peak_gpu_mib
 from gradbrain.signals.feedback import (
     FittedModel,
-    feedback_entries,
     fitted_stores,
-    open_fitted,
+    open_all_fitted,
 )
 from gradbrain.signals.image_stream import StimulusImages, StoredImages, check_disjoint
 from gradbrain.signals.layer_stores import (
@@ -45,11 +44,12 @@ from gradbrain.signals.layer_stores import (
     layer_attributes,
     publish,
 )
-from gradbrain.signals.needs import Uses, needed_chain, place, plugins_of, uses_of
+from gradbrain.signals.needs import needed_chain, place, plugins_of, uses_of
 from gradbrain.signals.normalisation import VANISHING, unit_length, vector_norm
 from gradbrain.signals.pooling import layout_of, pooling_function
 from gradbrain.signals.progress import Progress
 from gradbrain.signals.projection import RandomProjection
+from gradbrain.signals.rounding import N_IMAGES, check_rounding, disturbed, relative_error
 from gradbrain.signals.rule import Rule, RuleContext
 from gradbrain.signals.tape import Taken, Tape, TapeRecorder
 from gradbrain.store import remove_store
@@ -169,6 +169,7 @@ class SignalExtractor:
         self._graph = any(source.graph for source in self.sources)
         self._readers = {name: self._reader(name) for name in layers}
         self._batch_limit: int | None = None
+        self._rounding: dict[str, float] | None = None
 
     def _check_chain(self) -> None:
         """Refuse a chain that lacks a layer or does not run from input to output."""
@@ -256,7 +257,7 @@ class SignalExtractor:
         """
         while True:
             limit = min(len(batch), self._batch_limit or len(batch))
-            counts = {name: (+r.zeros, +r.vanishing) for name, r in self._readers.items()}
+            counts = self._counts()
             try:
                 starts = range(0, len(batch), limit)
                 parts = [self._take(batch.part(slice(at, at + limit))) for at in starts]
@@ -269,13 +270,46 @@ class SignalExtractor:
                         f"of {self.model.device}; take fewer layers per job (features.unit: layer)"
                     ) from error
                 self._batch_limit = limit // 2
-                for name, reader in self._readers.items():
-                    reader.zeros, reader.vanishing = counts[name]
+                self._restore(counts)
                 log.warning("out of memory: batches of %d images from here on", limit // 2)
             else:
-                return parts[0] if len(parts) == 1 else _joined(parts)
+                found = parts[0] if len(parts) == 1 else _joined(parts)
+                if self._rounding is None:
+                    self._rounding = self._measure_rounding(batch, found)
+                    check_rounding(self._rounding, model=self.model.entry.name)
+                return found
             if self.model.device.type == "cuda":
                 torch.cuda.empty_cache()
+
+    def _counts(self) -> dict[str, tuple[Counter[str], Counter[str]]]:
+        return {name: (+r.zeros, +r.vanishing) for name, r in self._readers.items()}
+
+    def _restore(self, counts: Mapping[str, tuple[Counter[str], Counter[str]]]) -> None:
+        for name, reader in self._readers.items():
+            reader.zeros, reader.vanishing = counts[name]
+
+    def _measure_rounding(
+        self, batch: ImageBatch, found: Mapping[str, BatchSignals]
+    ) -> dict[str, float]:
+        """Take a few images again, disturbed as rounding does; signal -> largest error of a layer.
+
+        The first batch tells; one image at a time, so that it fits wherever that did.
+        """
+        n_images, counts = min(N_IMAGES, len(batch)), self._counts()
+        few = disturbed(batch.part(slice(0, n_images)))
+        parts = [self._take(few.part(slice(at, at + 1))) for at in range(n_images)]
+        self._restore(counts)
+        again = _joined(parts)
+        return {
+            signal.name: max(
+                relative_error(
+                    found[layer].features[signal.name][:n_images],
+                    again[layer].features[signal.name],
+                )
+                for layer in self.layers
+            )
+            for signal in self.signal_set.signals
+        }
 
     def _take(self, batch: ImageBatch) -> dict[str, BatchSignals]:
         # Targets come first: their forward passes need no graph, and none is held yet.
@@ -358,6 +392,11 @@ class SignalExtractor:
             "zero": {name: count for name, count in reader.zeros.items() if count},
             "vanishing": {name: count for name, count in reader.vanishing.items() if count},
         }
+
+    @property
+    def rounding(self) -> dict[str, float]:
+        """Relative error that rounding leaves in each signal, as the first batch showed it."""
+        return dict(self._rounding or {})
 
     def reports(self) -> dict[str, dict[str, Any]]:
         """Facts about the objectives, by signal."""
@@ -459,7 +498,9 @@ def run_extraction(job: ExtractionJob, compute: Compute) -> dict[str, str]:
         "weights_digest": model.weights_digest,
         "calibration_digest": calibration.digest,
     }
-    fitted = _open_all(job, uses, chain, stores, digests)
+    fitted = open_all_fitted(
+        job.entry, job.signal_set, uses, chain, stores, digests, plugins=job.plugins
+    )
     follows_from: dict[str, Any] = {
         **digests,
         "stimuli_digest": stimuli.digest,
@@ -496,23 +537,6 @@ def run_extraction(job: ExtractionJob, compute: Compute) -> dict[str, str]:
     )
     publish([request.output for request in missing])
     return made
-
-
-def _open_all(
-    job: ExtractionJob,
-    uses: Uses,
-    chain: Sequence[str],
-    stores: Mapping[str, Path],
-    digests: Mapping[str, str],
-) -> dict[str, FittedModel]:
-    """Open the fitted models of all signals that need one; signal name -> model."""
-    found = {}
-    for signal in job.signal_set.signals:
-        if signal.name in stores:
-            own_chain = chain if "chain" in uses[signal.name][0].needs else ()
-            entries = feedback_entries(job.entry, signal, own_chain, job.plugins)
-            found[signal.name] = open_fitted(stores[signal.name], signal, {**entries, **digests})
-    return found
 
 
 def _is_kept(request: LayerRequest, attributes: Mapping[str, Any]) -> bool:
@@ -570,6 +594,7 @@ def _extract(
             "batch_size": job.batch_size,
             "peak_gpu_mib": peak_gpu_mib(compute.device),
             "objectives": extractor.reports(),
+            "rounding": extractor.rounding,
         }
         provenance = {
             request.name: {**facts, "degenerate": extractor.degenerate(request.name)}

@@ -301,3 +301,42 @@ def open_fitted(store: Path, signal: SignalEntry, expected: Mapping[str, Any]) -
         )
     digest = str(attributes["digest"])
     return FittedModel(tree if tree.children else tree.to_dataset(), digest)
+
+
+def open_all_fitted(
+    entry: ModelEntry,
+    signal_set: SignalSet,
+    uses: Uses,
+    chain: Sequence[str],
+    stores: Mapping[str, Path],
+    digests: Mapping[str, str],
+    *,
+    plugins: Plugins,
+) -> dict[str, FittedModel]:
+    """Open the fitted models of all signals of a set that need one.
+
+    Parameters
+    ----------
+    entry, signal_set, uses
+        Model, signals, and their rules and objectives.
+    chain
+        All layers of the model in order of depth.
+    stores
+        What :func:`fitted_stores` gave.
+    digests
+        ``weights_digest`` and ``calibration_digest``.
+    plugins
+        Where rules and objectives are looked up.
+
+    Returns
+    -------
+    dict
+        Signal name -> its fitted model.
+    """
+    found = {}
+    for signal in signal_set.signals:
+        if signal.name in stores:
+            own_chain = chain if "chain" in uses[signal.name][0].needs else ()
+            expected = {**feedback_entries(entry, signal, own_chain, plugins), **digests}
+            found[signal.name] = open_fitted(stores[signal.name], signal, expected)
+    return found

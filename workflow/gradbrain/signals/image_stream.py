@@ -12,10 +12,10 @@ import pandas as pd
 import torch
 
 from gradbrain.config.schema import ModelEntry
-from gradbrain.datasets.images import content_sha256, load_image
 from gradbrain.models.preprocess import to_input
 from gradbrain.objectives.base import NO_LABEL, ImageBatch
 from gradbrain.signals import SignalError
+from gradbrain.signals.stimulus_files import checked_image
 from gradbrain.store import read_table
 from gradbrain.vocabulary.artefacts import CAPTION
 
@@ -77,14 +77,7 @@ class StimulusImages:
 
     def _decode(self, row: int) -> torch.Tensor:
         """Decode one image, check its content and bring it to the input size."""
-        record = self.table.iloc[row]
-        image = load_image(record["loader"], record["locator"])
-        if content_sha256(image) != record["content_sha256"]:
-            raise SignalError(
-                f"{self.where}: image {record['image_id']!r} ({record['locator']}) is not the one "
-                "that the table was made from; make the stimulus table again"
-            )
-        return to_input(image, self.entry)
+        return to_input(checked_image(self.table.iloc[row], self.where), self.entry)
 
     def _batch(self, rows: range, inputs: list[torch.Tensor], device: torch.device) -> ImageBatch:
         stacked = torch.stack(inputs)
@@ -158,7 +151,8 @@ class StoredImages:
         for batch in self._batches:
             raw = batch.raw.to(self._device).to(torch.float32).div_(255)
             labels = batch.labels.to(self._device)
-            yield ImageBatch(batch.image_ids, raw, labels, batch.captions)
+            # What was computed of their views stays: every objective and its control asks again.
+            yield ImageBatch(batch.image_ids, raw, labels, batch.captions, batch.views)
 
 
 def check_disjoint(stimuli: StimulusImages, calibration: StimulusImages) -> None:

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from gradbrain.models.build import OutputName, VisionModel
-from gradbrain.models.errors import LayerError, ModelError
+from gradbrain.models.errors import LayerError
+from gradbrain.models.network import input_size_error
 from gradbrain.objectives.base import ImageBatch
 
 
@@ -137,11 +138,7 @@ class TapeRecorder:
             try:
                 self.model.outputs(raw)
             except (AssertionError, RuntimeError) as error:
-                raise ModelError(
-                    f"model {self.model.entry.name!r}: {self.model.entry.architecture} does not "
-                    f"accept images of {size} px ({str(error).splitlines()[0]}); set input_size, "
-                    "or img_size in kwargs"
-                ) from error
+                raise input_size_error(self.model.entry, error) from error
         for name in self.names:
             calls = recording.calls.get(name, 0)
             if calls != 1:

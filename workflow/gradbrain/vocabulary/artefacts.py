@@ -198,6 +198,11 @@ _SCORES = (
     Column("null_high", "95th percentile over permutations of images"),
     Column("n_targets", "reliable targets of the unit"),
     Column(
+        "n_masked",
+        "of these, targets that do not vary over the images of some outer fold and have no score "
+        "there",
+    ),
+    Column(
         "edge_share",
         "share of the targets predicted above zero whose penalty lies on the edge of the grid, in "
         "the fits of this signal",
@@ -284,7 +289,8 @@ _ALL = (
         template="results/features/{model}/{layer}/{signal_set}/{stimuli}.zarr",
         rule="extract_features",
         version=3,
-        what="activations and learning signals of one layer, shared by all studies",
+        what="activations and learning signals of one layer, shared by all studies; of image "
+        "statistics (rule `image_statistics`) activations alone",
         variables=(
             Variable(f"{SIGNALS}/<signal>", ("image", "feature"), "the signal, pooled"),
             Variable("objective_value", ("image", "signal"), "NaN for signals without objective"),
@@ -316,7 +322,7 @@ _ALL = (
         kind="encoding",
         template="results/{study}/encoding/{model}/{layer}/{subject}.zarr",
         rule="fit_encoding",
-        version=3,
+        version=4,
         what="encoding scores of one layer and subject per target, with draws per unit",
         variables=(
             Variable("score", ("score_row", "target"), "mean over outer folds"),
@@ -326,6 +332,13 @@ _ALL = (
             Variable("penalty_log10", ("fit", "target"), "chosen penalty"),
             Variable("band_weight", ("fit", "target"), "weight of the first band"),
             Variable("effective_dof", ("fit", "target"), "effective degrees of freedom"),
+            Variable(
+                "masked_folds",
+                ("target",),
+                "outer folds in which the target does not vary and has no score; the mean is that "
+                "of the others",
+                optional=True,
+            ),
             Variable("unit_band_weight", ("fit", "unit"), "mean weight of the first band"),
             Variable("signal", ("score_row",), "signal of the row"),
             Variable(
@@ -352,7 +365,7 @@ _ALL = (
         kind="fit_scores",
         template="results/{study}/encoding/{model}/{layer}/{subject}.parquet",
         rule="fit_encoding",
-        version=3,
+        version=4,
         what="encoding scores of one layer and subject per region or time",
         columns=_SCORES,
     ),
@@ -360,7 +373,7 @@ _ALL = (
         kind="ceilings",
         template="results/{study}/ceilings/{dataset}.parquet",
         rule="compute_ceilings",
-        version=3,
+        version=4,
         what="how well the other subjects predict a subject",
         columns=(
             _STUDY,
@@ -378,10 +391,40 @@ _ALL = (
         ),
     ),
     Artefact(
+        kind="reliability",
+        template="results/{study}/reliability/{model}/{stimuli}.parquet",
+        rule="measure_reliability",
+        version=1,
+        what="how well signals that depend on chance repeat themselves, per layer, over the images "
+        "of a stimulus set",
+        columns=(
+            _STUDY,
+            _MODEL,
+            Column("signal_set", "entry of signal_sets"),
+            Column("stimuli", "stimulus set"),
+            _LAYER,
+            _DEPTH,
+            *_SIGNAL_IDENTITY,
+            Column(
+                "split_half",
+                "centred cosine of two independent draws; NaN where the signal is the same for "
+                "all images",
+            ),
+            Column("reliability", "the same of what is used, by Spearman–Brown"),
+            Column(
+                "unique_split_half",
+                "as `split_half`, of what is left after regression on all layers' activations",
+            ),
+            Column("unique_reliability", "the same of what is used, by Spearman–Brown"),
+            Column("n_images", "images that were drawn again"),
+            Column("n_training_images", "images that each of two regressions learns from, mean"),
+        ),
+    ),
+    Artefact(
         kind="scores",
         template="results/{study}/scores/{model}.parquet",
         rule="collect_scores",
-        version=3,
+        version=4,
         what="scores of all layers and subjects of a model, with ceilings and reliabilities beside",
         columns=(
             *_SCORES,
@@ -389,8 +432,8 @@ _ALL = (
             Column("intersubject_r2", "R² between subjects at the same unit; NaN where unknown"),
             Column(
                 "reliability",
-                "split-half reliability of the signal over its Monte-Carlo randomness; NaN where "
-                "it has none or it was not measured",
+                "split-half reliability of the signal over its Monte-Carlo randomness, for the "
+                "images of the subject; NaN where it has none",
             ),
             Column(
                 "unique_reliability",
@@ -463,7 +506,7 @@ _ALL = (
         kind="hierarchy",
         template="results/{study}/hierarchy/{model}.parquet",
         rule="score_hierarchy",
-        version=3,
+        version=4,
         what="statistics of each subject: where and when layers show up",
         columns=(
             _STUDY,
@@ -493,7 +536,7 @@ _ALL = (
         kind="hierarchy_draws",
         template="results/{study}/hierarchy/{model}.zarr",
         rule="score_hierarchy",
-        version=3,
+        version=4,
         what="draws and maps behind the statistics, a group per data set; rows are those of the "
         "table, in its order",
         variables=(
@@ -522,7 +565,7 @@ _ALL = (
         kind="claims",
         template="results/{study}/claims.csv",
         rule="test_claims",
-        version=3,
+        version=4,
         what="every prediction with estimate, interval, tests and verdict",
         columns=(
             Column("prediction", "A1, P1 to P5, C1, C2"),
@@ -541,7 +584,8 @@ _ALL = (
             Column("p_min", "smallest p that the test could give"),
             Column("q", "Benjamini–Hochberg over the judged rows of the family"),
             Column("n", "subjects who have the statistic"),
-            Column("inference", "`population` or `these_subjects`"),
+            Column("n_subjects", "subjects of the data set"),
+            Column("inference", "whom the row speaks for: `population` or `these_subjects`"),
             Column("verdict", "`supported`, `contradicted`, `undetermined` or `descriptive`"),
             Column(
                 "reason", "code of why there is no test or no verdict; empty where there is one"
@@ -555,13 +599,21 @@ _ALL = (
             Column("control", "control that leaves the smallest difference (C2)"),
             Column("p_opposite", "p in the opposite direction"),
             Column("q_opposite", "q in the opposite direction"),
+            Column(
+                "reliability",
+                "median over layers, of the signal or, where it is lower, of a control that the "
+                "row compares it with; NaN where none of them depends on chance",
+            ),
+            Column("unique_reliability", "the same of what is left after all layers' activations"),
+            Column("least_reliable", "signal that `reliability` is of"),
+            Column("reliability_threshold", "no verdict below it"),
         ),
     ),
     Artefact(
         kind="claims_page",
         template="results/{study}/claims.md",
         rule="test_claims",
-        version=3,
+        version=4,
         what="the claims as a page for readers",
     ),
     Artefact(

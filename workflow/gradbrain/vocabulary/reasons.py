@@ -30,16 +30,30 @@ NO_STATISTIC = Reason(
     "no_statistic", "no statistic", "the hierarchy tables hold no statistic that could answer"
 )
 TOO_FEW = Reason("too_few", "in < 2 subjects", "fewer than two subjects have the statistic")
+UNDEFINED = Reason(
+    "undefined",
+    "undefined",
+    "no subject has the statistic: too few layers, regions or times are predicted above chance",
+)
+UNTRAINED = Reason(
+    "untrained",
+    "untrained",
+    "the prediction speaks of pretrained models, and an untrained one is a control for it",
+)
 NO_NULL = Reason("no_null", "no null", "the statistic is undefined on permuted images")
 UNRELIABLE_SIGNAL = Reason(
     "unreliable_signal",
     "unreliable signal",
-    "the signal does not repeat itself between two draws of its views, masks or perturbations",
+    "the signal, or a control that it is held against, does not repeat itself between two draws of "
+    "its views, masks or perturbations",
 )
 
 REASONS: dict[str, Reason] = {
     reason.code: reason
-    for reason in (NOT_C1, NO_CONTROL, NO_STATISTIC, TOO_FEW, NO_NULL, UNRELIABLE_SIGNAL)
+    for reason in (
+        *(NOT_C1, NO_CONTROL, NO_STATISTIC, TOO_FEW, UNDEFINED, NO_NULL),
+        *(UNTRAINED, UNRELIABLE_SIGNAL),
+    )
 }
 
 #: Of the rows that speak of all of cortex where only a part of it was recorded.
@@ -55,3 +69,8 @@ def sentence(code: str) -> str:
         There is no such code.
     """
     return REASONS[code].sentence if code else ""
+
+
+def subjects(n: int, of: int) -> str:
+    """How many subjects a row rests on, and of how many where some lack the statistic."""
+    return f"{n}" if n == of else f"{n} of {of}"

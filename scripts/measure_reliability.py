@@ -1,0 +1,82 @@
+"""Measure how well the signals of a model that depend on chance repeat themselves."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
+
+from gradbrain.config.cli import json_argument, run
+from gradbrain.config.plugins import Plugins
+from gradbrain.config.schema import ModelEntry, ReliabilitySettings, SignalSet
+
+
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--study", required=True, help="name of the study")
+    parser.add_argument("--model", type=json_argument(ModelEntry), required=True)
+    parser.add_argument("--signal-set", type=json_argument(SignalSet), required=True)
+    parser.add_argument(
+        "--features",
+        nargs="+",
+        type=Path,
+        required=True,
+        help="feature stores of all layers of the model, in depth order",
+    )
+    parser.add_argument("--stimuli", type=Path, required=True, help="table of the stimulus set")
+    parser.add_argument("--stimuli-name", required=True)
+    parser.add_argument("--calibration", type=Path, required=True, help="table of another set")
+    parser.add_argument(
+        "--settings",
+        type=json_argument(ReliabilitySettings),
+        default=ReliabilitySettings(),
+        help="section reliability of the config, as JSON",
+    )
+    parser.add_argument(
+        "--chain", nargs="*", default=[], help="all layers in order of depth, for rules that need"
+    )
+    parser.add_argument(
+        "--feedback", nargs="*", type=Path, default=[], help="fitted models, for rules that need"
+    )
+    parser.add_argument("--plugins", nargs="*", type=Path, default=[], help="files of plug-ins")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="where weights/ lies")
+    parser.add_argument("--output", type=Path, required=True, help="table to write (.parquet)")
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--precision", choices=("fp32", "tf32", "bf16", "fp16"), default="fp32")
+    parser.add_argument("--threads", type=int, default=1)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parser().parse_args(argv)
+    # Importing torch takes seconds; a wrong command line is said without it.
+    from gradbrain.signals.device import set_up
+    from gradbrain.signals.second_draw import ReliabilityJob, measure_reliability
+    from gradbrain.store import write_table
+
+    job = ReliabilityJob(
+        study=arguments.study,
+        entry=arguments.model,
+        signal_set=arguments.signal_set,
+        features=tuple(arguments.features),
+        stimuli=arguments.stimuli,
+        stimuli_name=arguments.stimuli_name,
+        calibration=arguments.calibration,
+        data=arguments.data,
+        batch_size=arguments.batch_size,
+        settings=arguments.settings,
+        chain=tuple(arguments.chain),
+        feedback=tuple(arguments.feedback),
+        plugins=Plugins(files=arguments.plugins),
+    )
+    compute = set_up(arguments.device, arguments.precision, arguments.threads)
+    table = measure_reliability(job, compute)
+    write_table(arguments.output, table, kind="reliability", provenance=compute.describe())
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,132 @@
+"""What a study cannot say or does not read, told before any job."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from gradbrain.config.plugins import HOMES
+from gradbrain.config.study import ResolvedStudy
+from gradbrain.vocabulary.roles import LEARNING, ROI, TIME
+
+#: Options of adapters that name the regions of a data set.
+REGIONS = ("roi_order", "regions")
+#: With fewer layers or regions a correlation with their order is undefined.
+FEWEST_IN_ORDER = 3
+
+
+def notices(
+    study: ResolvedStudy, options: Mapping[str, Any], untrained: Collection[str]
+) -> list[str]:
+    """List what no claim of the study will be able to say, and modules that it passes over.
+
+    Parameters
+    ----------
+    study
+        The study.
+    options
+        Data set -> its options, validated.
+    untrained
+        Models whose weights were not learnt.
+
+    Returns
+    -------
+    list of str
+        A sentence each; empty where every prediction can be judged.
+    """
+    return [
+        *_of_subjects(study),
+        *_of_regions(study, options),
+        *_of_draws(study),
+        *_of_models(study, untrained),
+        *_of_signals(study),
+        *_of_plugins(study),
+    ]
+
+
+def _of_subjects(study: ResolvedStudy) -> Iterator[str]:
+    settings = study.settings.statistics
+    owners = [entry.name for entry in study.subjects.values()]
+    for name, entry in study.datasets.items():
+        n = owners.count(name)
+        if entry.axis is None or not n:
+            continue
+        if n == 1:
+            yield (
+                f"data set {name!r} has one subject: its claims speak of this person alone, each "
+                "layer is scored at the region or time of its own choice, and there is no ceiling "
+                "between subjects"
+            )
+        elif n < settings.min_subjects:
+            yield (
+                f"data set {name!r} has {n} subjects, statistics.min_subjects is "
+                f"{settings.min_subjects}: its claims speak of these people and of no others"
+            )
+        elif 2.0**-n > settings.alpha:
+            yield (
+                f"data set {name!r} has {n} subjects, whose signs reach no p below {2.0**-n:.2g}: "
+                f"none of its claims can be supported at statistics.alpha = {settings.alpha:g}"
+            )
+
+
+def _of_regions(study: ResolvedStudy, options: Mapping[str, Any]) -> Iterator[str]:
+    for name, entry in study.datasets.items():
+        found = (getattr(options[name], key, ()) for key in REGIONS)
+        regions: Sequence[str] = tuple(next(filter(None, found), ()))
+        if entry.axis == ROI and len(regions) == 1:
+            yield (
+                f"data set {name!r} has one region, {regions[0]}: there are no places to compare, "
+                "so that A1, P2 and P5 are not judged"
+            )
+
+
+def _of_draws(study: ResolvedStudy) -> Iterator[str]:
+    n_draws, alpha = study.settings.encoding.n_draws, study.settings.statistics.alpha
+    if 1 / (n_draws + 1) > alpha:
+        yield (
+            f"encoding.n_draws is {n_draws}: permuted images reach no p below "
+            f"{1 / (n_draws + 1):.2g}, so that no claim that is tested by them can be supported at "
+            f"statistics.alpha = {alpha:g}"
+        )
+
+
+def _of_models(study: ResolvedStudy, untrained: Collection[str]) -> Iterator[str]:
+    axes = {entry.axis for entry in study.datasets.values()}
+    for model, layers in study.layers.items():
+        if len(layers) == 1:
+            yield f"model {model!r} has one layer here: no layers are in any order (A1, P4, P5)"
+        elif len(layers) < FEWEST_IN_ORDER and TIME in axes:
+            yield (
+                f"model {model!r} has {len(layers)} layers here: their order in time (A1, P4) "
+                f"takes {FEWEST_IN_ORDER}"
+            )
+    if untrained:
+        yield (
+            f"A1 speaks of pretrained models: of {', '.join(sorted(untrained))}, untrained, it is "
+            "descriptive"
+        )
+
+
+def _of_signals(study: ResolvedStudy) -> Iterator[str]:
+    signal_set = study.signal_set
+    learning = [signal.name for signal in signal_set.signals if signal.role == LEARNING]
+    if not learning:
+        yield f"signal set {signal_set.name!r} has no learning signal: nothing but A1 is judged"
+    without = [name for name in learning if not signal_set.controls_of(name)]
+    if without:
+        yield (
+            f"signal set {signal_set.name!r} has no control of {', '.join(without)}: C2 is not "
+            "judged"
+        )
+
+
+def _of_plugins(study: ResolvedStudy) -> Iterator[str]:
+    named = {Path(folder).resolve() for folder in study.settings.plugins}
+    for folder in map(Path, study.settings.registries):
+        kinds = [kind for kind in HOMES if any((folder / kind).glob("[!_.]*.py"))]
+        if kinds and folder.resolve() not in named:
+            yield (
+                f"{folder} has modules in {', '.join(f'{kind}/' for kind in kinds)}, which "
+                f"`registries` does not read: name the folder under `plugins: [{folder}]` as well"
+            )
