@@ -59,7 +59,7 @@ PLANTED: dict[str, Mapping[str, str]] = {
     | {"P2": "supported", "P3": "supported", "P4": "contradicted", "P5": "contradicted"},
 }
 #: Width of the labels of rows, and height of those of columns, in cells.
-LABELS, HEADINGS = 1.5, 1.15
+LABELS, HEADINGS = 1.8, 1.15
 AXIS_LABELS = {ROI: "fMRI", TIME: "MEG"}
 
 
@@ -138,8 +138,9 @@ def _draw_cell(claims: pd.DataFrame, models: list[str], x: int, y: int, *, ax: A
             )
             continue
         ax.add_patch(Rectangle((x + 0.03, y + 0.05), 0.94, 0.68, facecolor=fill))
+        sizes = (8 if np.isfinite(claim["estimate"]) else 6, 6.5)
         words = (f"{mark} {_estimate(claim)}", f"planted: {_planted_mark(claim['planted'])}")
-        for height, text, size in zip((0.27, 0.56), words, (8, 6.5), strict=True):
+        for height, text, size in zip((0.27, 0.56), words, sizes, strict=True):
             ax.text(x + 0.5, y + height, text, color=ink, fontsize=size, ha="center", va="center")
         if not claim["as_planted"]:
             ax.add_patch(
