@@ -59,7 +59,7 @@ PLANTED: dict[str, Mapping[str, str]] = {
     | {"P2": "supported", "P3": "supported", "P4": "contradicted", "P5": "contradicted"},
 }
 #: Width of the labels of rows, and height of those of columns, in cells.
-LABELS, HEADINGS = 1.5, 1.15
+LABELS, HEADINGS = 1.8, 1.15
 AXIS_LABELS = {ROI: "fMRI", TIME: "MEG"}
 
 
@@ -103,7 +103,8 @@ def plot_three_brains(data: pd.DataFrame, *, ax: Axes, names: Names) -> Axes:
     for j, (prediction, _, axis) in enumerate(COLUMNS):
         ax.text(j + 0.5, -0.95, f"{prediction} {AXIS_LABELS[axis]}", ha="center", weight="bold")
         ax.text(j + 0.5, -0.85, style.PREDICTIONS[prediction], ha="center", va="top", fontsize=7)
-    for i, brain in enumerate(BRAINS):
+    brains = list(dict.fromkeys(data["brain"]))
+    for i, brain in enumerate(brains):
         ax.text(-LABELS, i + 0.4, brain, va="center", weight="bold", fontsize=9)
         for j, column in enumerate(COLUMNS):
             of_cell = data["brain"].eq(brain)
@@ -111,7 +112,7 @@ def plot_three_brains(data: pd.DataFrame, *, ax: Axes, names: Names) -> Axes:
                 of_cell &= data[name].eq(value)
             _draw_cell(data[of_cell].set_index("model"), models, j, i, ax=ax)
     ax.set_xlim(-LABELS, len(COLUMNS) + 0.05)
-    ax.set_ylim(len(BRAINS) + 0.05, -HEADINGS)
+    ax.set_ylim(len(brains) + 0.05, -HEADINGS)
     ax.axis("off")
     return ax
 
@@ -137,8 +138,9 @@ def _draw_cell(claims: pd.DataFrame, models: list[str], x: int, y: int, *, ax: A
             )
             continue
         ax.add_patch(Rectangle((x + 0.03, y + 0.05), 0.94, 0.68, facecolor=fill))
+        sizes = (8 if np.isfinite(claim["estimate"]) else 6, 6.5)
         words = (f"{mark} {_estimate(claim)}", f"planted: {_planted_mark(claim['planted'])}")
-        for height, text, size in zip((0.27, 0.56), words, (8, 6.5), strict=True):
+        for height, text, size in zip((0.27, 0.56), words, sizes, strict=True):
             ax.text(x + 0.5, y + height, text, color=ink, fontsize=size, ha="center", va="center")
         if not claim["as_planted"]:
             ax.add_patch(
@@ -159,8 +161,10 @@ def _planted_mark(planted: str) -> str:
 
 def figure(data: pd.DataFrame, names: Names) -> Figure:
     """Draw the table, with a legend of verdicts."""
-    whole = Figure(figsize=(12.4, 4.1))
-    plot_three_brains(data, ax=whole.add_axes((0.01, 0.1, 0.98, 0.89)), names=names)
+    height = 0.92 * (data["brain"].nunique() + HEADINGS)
+    whole = Figure(figsize=(12.4, height + 0.4))
+    place = (0.01, 0.4 / (height + 0.4), 0.98, height / (height + 0.4))
+    plot_three_brains(data, ax=whole.add_axes(place), names=names)
     handles = [
         Rectangle((0, 0), 1, 1, facecolor=style.VERDICTS[verdict][0], label=f"{mark}  {verdict}")
         for verdict, (_, _, mark) in style.VERDICTS.items()
