@@ -10,10 +10,11 @@ file is one finished cell with every candidate's rejections and mean; cells that
 run again. `--part 0/2` takes every second cell, for two processes (with a file each).
 
 Brains: targets of a region follow one layer's activations linearly (weights of equal variance for
-every standardised feature, or along the ten leading components) and, with a share above 0, the part
-of the gradient that activations do not predict: the residual of a least-squares fit over all images.
-Explained variance .4. Seeds are brains with other weights, layers and noise; they are targets of the
-same decompositions. Every seed has its own penalties and band weights, shared by its targets.
+every standardised feature, or along the ten leading components) and, with a share above 0, the
+part of the gradient that activations do not predict: the residual of a least-squares fit over all
+images. Explained variance .4. Seeds are brains with other weights, layers and noise; they are
+targets of the same decompositions. Every seed has its own penalties and band weights, shared by its
+targets.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ from gradbrain.encoding.variance_components import (
     AddedComponent,
     centred_kernel,
     estimate_components,
+    novel_part,
     whiten,
 )
 
@@ -655,9 +657,11 @@ class Design:
     def _components(
         self, residuals: Sequence[np.ndarray]
     ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """Variance components; `plain` of the signal as it is, `residual` of what is left of it.
+        """Variance components of the signal beside the activations.
 
-        `split` gives the baseline a second kernel per layer, of its ten leading components, so that
+        `plain` takes the signal as it is, `residual` what a cross-fitted baseline leaves of it,
+        `novel` the part that its own variance components do not give to activations. `split` and
+        `novel` give the baseline a second kernel per layer, of its ten leading components, so that
         weights need not be equally large for all.
         """
         base = [centred_kernel(x) for x in self.activations]
@@ -669,6 +673,10 @@ class Design:
             "components_plain": (base, [centred_kernel(standardised(s)) for s in self.signals]),
             "components_residual": (base, [centred_kernel(e) for e in residuals]),
             "components_split": ([*base, *leading], [centred_kernel(e) for e in residuals]),
+            "components_novel": (
+                [*base, *leading],
+                [centred_kernel(novel_part(base, standardised(s))) for s in self.signals],
+            ),
         }
         tables = {
             name: (np.zeros((2, n_people)), np.zeros((len(self.permutations), 2, n_people)))

@@ -7,6 +7,7 @@ from gradbrain.encoding.variance_components import (
     AddedComponent,
     centred_kernel,
     estimate_components,
+    novel_part,
     whiten,
 )
 
@@ -104,3 +105,16 @@ def test_scores_do_not_depend_on_the_order_of_images(features):
         added = AddedComponent.of(kernels[:1], kernels[1], weights)
         values.append(added.test(responses[:, rows], none)[0])
     assert values[0] == pytest.approx(values[1], rel=1e-8)
+
+
+def test_the_novel_part_is_the_signal_without_what_activations_give():
+    """With more images than features nothing of a linear mix is left, and all that is new."""
+    random = np.random.default_rng(9)
+    activation = random.standard_normal((300, 20))
+    new = random.standard_normal((300, 30))
+    kernel = centred_kernel(activation)
+    signal = activation @ random.standard_normal((20, 30)) / np.sqrt(20) + new
+    found = novel_part([kernel], signal)
+    correlation = np.corrcoef(found.ravel(), (new - new.mean(axis=0)).ravel())[0, 1]
+    assert correlation > 0.95
+    assert abs(np.corrcoef(found.ravel(), (signal - new).ravel())[0, 1]) < 0.1

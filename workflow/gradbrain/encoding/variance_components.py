@@ -9,10 +9,11 @@ M_j = W K_j W,
     θ = F⁻¹ q,   F_ij = tr(M_i M_j),   q_i = mean over targets of (W y)ᵀ M_i (W y)
 
 is unbiased whatever V and however few images, since no ridge shrinks it; V near the truth makes it
-precise, and iterated it is restricted maximum likelihood. With V of the *null* model (no signal) the
-estimate for the signal is its efficient score over its information, and W y has independent rows:
-permuting them gives the null distribution with the activations' part kept (as Abney 2015, *Genet
-Epidemiol* 39:249, for one component). A draw is one look at n² products, for any number of targets.
+precise, and iterated it is restricted maximum likelihood. With V of the *null* model (no signal)
+the estimate for the signal is its efficient score over its information, and W y has independent
+rows: permuting them gives the null distribution with the activations' part kept (as Abney 2015,
+*Genet Epidemiol* 39:249, for one component). A draw is one look at n² products, for any number of
+targets.
 """
 
 from __future__ import annotations
@@ -135,6 +136,31 @@ def estimate_components(kernels: Sequence[FLOATS], responses: FLOATS) -> FLOATS:
         weights = np.maximum(np.linalg.solve(seen.information, squares), 0.0)
         weights[-1] = max(weights[-1], LEAST_NOISE * max(weights.sum(), np.finfo(float).tiny))
     return weights
+
+
+def novel_part(baseline: Sequence[FLOATS], signal: FLOATS) -> FLOATS:
+    """Part of a signal that a baseline does not account for: σ² V⁻¹ S.
+
+    The best linear prediction of S's independent part when its columns have covariance
+    V = Σ θ_j K_j + σ² I (Henderson 1975); the in-sample residual of ridge regression at the
+    penalties that restricted maximum likelihood finds.
+
+    Parameters
+    ----------
+    baseline : sequence of arrays of shape (n_images, n_images)
+        Kernels, centred, mean diagonal 1.
+    signal : array of shape (n_images, n_features)
+
+    Returns
+    -------
+    array of shape (n_images, n_features)
+    """
+    centred = signal - signal.mean(axis=0, dtype=np.float64)
+    weights = estimate_components(baseline, centred.T)
+    covariance = weights[-1] * np.eye(len(centred))
+    for weight, kernel in zip(weights[:-1], baseline, strict=True):
+        covariance += weight * kernel
+    return weights[-1] * np.linalg.solve(covariance, centred)
 
 
 @dataclass(frozen=True)
