@@ -4,17 +4,18 @@
     python benchmarks/compare_unique_tests.py run --features results/unique/features.npz \
         --out results/unique/cells.jsonl --images 74 250
     python benchmarks/compare_unique_tests.py table --out results/unique/cells.jsonl
+    python benchmarks/compare_unique_tests.py expected --features results/unique/features.npz
 
 A cell is a number of images, a kind of signal, a share and a number of people. Each line of the
 file is one finished cell with every candidate's rejections and mean; cells that are there are not
 run again. `--part 0/2` takes every second cell, for two processes (with a file each).
 
 Brains: targets of a region follow one layer's activations linearly (weights of equal variance for
-every standardised feature, or along the ten leading components) and, with a share above 0, the
-part of the gradient that activations do not predict: the residual of a least-squares fit over all
-images. Explained variance .4. Seeds are brains with other weights, layers and noise; they are
-targets of the same decompositions. Every seed has its own penalties and band weights, shared by its
-targets.
+every standardised feature, along the ten leading components, or five combinations that all targets
+share) and, with a share above 0, the part of the gradient that activations do not predict: the
+residual of a least-squares fit over all images. Explained variance .4. Seeds are brains with other
+weights, layers and noise; they are targets of the same decompositions. Every seed has its own
+penalties and band weights, shared by its targets.
 """
 
 from __future__ import annotations
@@ -62,7 +63,9 @@ WEIGHTS = BandWeights.of(len(LAYERS), SETTINGS)
 PENALTIES = penalty_grid(0.0, 8.0, 10)
 # Weight of the signal relative to the baseline's total, where that is kept.
 NESTED_RATIOS = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
-NULLS = ("noise", "mix", "nonlinear", "gradient", "mix_leading", "gradient_leading")
+# All targets of a region read the same five random combinations of its layer's features.
+NARROW = ("mix_narrow", "nonlinear_narrow", "gradient_narrow")
+NULLS = ("noise", "mix", "nonlinear", "gradient", "mix_leading", "gradient_leading", *NARROW)
 SHARES = (0.05, 0.1, 0.2)
 # Fits of several bands that are repeated for every draw.
 REFITTED = ("present", "layers", "semipartial", "nested", "stacking")
@@ -161,7 +164,7 @@ class World:
             return generator.standard_normal((len(source), 100))
         if kind.startswith("mix"):
             return source @ generator.standard_normal((source.shape[1], 30))
-        if kind == "nonlinear":
+        if kind.startswith("nonlinear"):
             mixed = source @ generator.standard_normal((source.shape[1], 100))
             mixed /= np.sqrt(source.shape[1])
             return np.maximum(mixed + generator.standard_normal(100), 0.0)
@@ -190,6 +193,8 @@ def make_brains(
         if cell.signal.endswith("leading"):
             left, scale, _ = np.linalg.svd(driving - driving.mean(axis=0), full_matrices=False)
             driving = (left * scale)[:, :10]
+        if cell.signal in NARROW:
+            driving = driving @ generator.standard_normal((driving.shape[1], 5))
         common = generator.standard_normal((n, N_TARGETS))
         for _ in range(cell.people):
             signal = np.sqrt(1.0 - cell.share) * read_out(driving)
@@ -665,10 +670,7 @@ class Design:
         weights need not be equally large for all.
         """
         base = [centred_kernel(x) for x in self.activations]
-        leading = []
-        for values in self.activations:
-            left, scale, _ = np.linalg.svd(values - values.mean(axis=0), full_matrices=False)
-            leading.append(centred_kernel((left * scale)[:, :10]))
+        leading = [leading_kernel(x) for x in self.activations]
         signals = {
             "components_plain": (base, [centred_kernel(standardised(s)) for s in self.signals]),
             "components_residual": (base, [centred_kernel(e) for e in residuals]),
@@ -778,6 +780,54 @@ def run(arguments: argparse.Namespace) -> None:
         print(cell, f"{time.perf_counter() - start:.0f} s", flush=True)
 
 
+def print_expected(arguments: argparse.Namespace) -> None:
+    """Markdown, exact and without draws: what variance components estimate, and how precisely.
+
+    Expectations of quadratic forms of responses follow from their covariance: of 1 for the share
+    that is held by the novel part of the gradient, and of 0 for a brain that follows the ten
+    leading components of a layer. The deviation is that of 100 independent normal targets.
+    """
+    world = World.read(arguments.features)
+    print("| images | layer | signal's kernel | 1 becomes | leading becomes | sd | z of 10 % |")
+    print("|---|---|---|---|---|---|---|")
+    for n in arguments.images:
+        rows = world.choose(n, np.random.default_rng(0))
+        base = [centred_kernel(x[rows]) for x in world.activations]
+        leading = [leading_kernel(x[rows]) for x in world.activations]
+        for layer in TESTED:
+            signal = standardised(world.gradients[layer][rows])
+            novel = world.novel[layer][rows]
+            for name, kernels, added in (
+                ("the gradient", base, signal),
+                ("the gradient, split baseline", [*base, *leading], signal),
+                ("novel part, split baseline", [*base, *leading], novel_part(base, signal)),
+                ("the true novel part, split baseline", [*base, *leading], novel),
+            ):
+                weights = np.zeros(len(kernels) + 1)
+                weights[layer], weights[-1] = EXPLAINED, 1.0 - EXPLAINED
+                form = AddedComponent.of(kernels, centred_kernel(added), weights)
+                seen = form.root @ form.form @ form.root
+                covariance = sum(
+                    (w * k for w, k in zip(weights[:-1], kernels, strict=True)),
+                    start=weights[-1] * np.eye(n),
+                )
+                held = float(np.vdot(seen, centred_kernel(novel)))
+                wrong = float(np.vdot(seen, leading[layer]))
+                moved = seen @ covariance
+                deviation = float(np.sqrt(2.0 * np.vdot(moved, moved.T) / 100) / EXPLAINED)
+                z = 0.1 * held / deviation
+                print(
+                    f"| {n} | {LAYERS[layer]} | {name} | {held:.2f} | {wrong:+.3f} | "
+                    f"{deviation:.4f} | {z:.1f} |"
+                )
+
+
+def leading_kernel(values: np.ndarray) -> np.ndarray:
+    """Kernel of the ten leading principal components."""
+    left, scale, _ = np.linalg.svd(values - values.mean(axis=0), full_matrices=False)
+    return centred_kernel((left * scale)[:, :10])
+
+
 def read_lines(files: Sequence[Path]) -> list[dict]:
     """All finished cells."""
     return [json.loads(line) for file in files for line in file.read_text().splitlines()]
@@ -850,6 +900,10 @@ def main() -> None:
     printer = commands.add_parser("table")
     printer.add_argument("--out", type=Path, nargs="+", required=True, help="files of cells")
     printer.set_defaults(call=print_table)
+    expected = commands.add_parser("expected")
+    expected.add_argument("--features", type=Path, required=True)
+    expected.add_argument("--images", type=int, nargs="+", default=[74, 250, 1000])
+    expected.set_defaults(call=print_expected)
     arguments = parser.parse_args()
     warnings.simplefilter("error", RuntimeWarning)
     arguments.call(arguments)
