@@ -47,7 +47,7 @@ from gradbrain.encoding.variance_components import (
     centred_kernel,
     estimate_components,
     novel_part,
-    whiten,
+    whitened_surrogates,
 )
 
 LAYERS = ("blocks.1", "blocks.3", "blocks.5")
@@ -583,11 +583,11 @@ class Design:
         for people in self._regions():
             targets = np.isin(self.groups, people)
             own = self.responses[targets]
-            root = whiten(kernels, estimate_components(kernels, own)).root
-            colour = np.linalg.inv(root)
-            white = (own - own.mean(axis=1, keepdims=True)) @ root
-            for surrogate, order in zip(made, self.permutations, strict=True):
-                surrogate[targets] = white[:, order] @ colour
+            weights = estimate_components(kernels, own)
+            for surrogate, values in zip(
+                made, whitened_surrogates(kernels, weights, own, self.permutations), strict=True
+            ):
+                surrogate[targets] = values
         return made
 
     def _regions(self) -> list[np.ndarray]:

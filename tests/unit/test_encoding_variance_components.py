@@ -9,6 +9,7 @@ from gradbrain.encoding.variance_components import (
     estimate_components,
     novel_part,
     whiten,
+    whitened_surrogates,
 )
 
 N_IMAGES = 40
@@ -118,3 +119,19 @@ def test_the_novel_part_is_the_signal_without_what_activations_give():
     correlation = np.corrcoef(found.ravel(), (new - new.mean(axis=0)).ravel())[0, 1]
     assert correlation > 0.95
     assert abs(np.corrcoef(found.ravel(), (signal - new).ravel())[0, 1]) < 0.1
+
+
+def test_surrogates_follow_the_activations_as_much_as_the_responses_do(features):
+    kernels = [centred_kernel(values) for values in features]
+    responses = np.sqrt(0.3) * read_out(features[0], 2000, 10)
+    responses += np.sqrt(0.2) * read_out(features[1], 2000, 11) + np.sqrt(0.5) * noise(2000, 12)
+    weights = estimate_components(kernels[:1], responses)
+    order = np.random.default_rng(13).permutation(N_IMAGES)
+    same, moved = whitened_surrogates(
+        kernels[:1], weights, responses, np.stack([np.arange(N_IMAGES), order])
+    )
+    np.testing.assert_allclose(same, responses - responses.mean(axis=1, keepdims=True), atol=1e-8)
+    found = estimate_components(kernels, moved)
+    # The activations' part stays, what the signal had beside them is gone.
+    assert found[0] == pytest.approx(weights[0], abs=0.05)
+    assert found[1] < 0.05 < estimate_components(kernels, responses)[1]
