@@ -146,6 +146,21 @@ class World:
         novel = [g - base @ np.linalg.lstsq(base, g, rcond=None)[0] for g in gradients]
         return cls(photograph, activations, gradients, novel)
 
+    def independent(self, n: int) -> World:
+        """Images that share no photograph: normal draws with the covariance of all features."""
+        widths = [x.shape[1] for x in (*self.activations, *self.gradients)]
+        joined = np.concatenate([*self.activations, *self.gradients], axis=1)
+        mixing = np.random.default_rng(0).standard_normal((n, len(joined)))
+        drawn = np.split(mixing @ joined / np.sqrt(len(joined)), np.cumsum(widths)[:-1], axis=1)
+        activations, gradients = drawn[: len(LAYERS)], drawn[len(LAYERS) :]
+        base, real = (np.concatenate(x, axis=1) for x in (activations, self.activations))
+        novel = [
+            new - base @ np.linalg.lstsq(real, old, rcond=None)[0]
+            for new, old in zip(gradients, self.gradients, strict=True)
+        ]
+        names = np.array([f"{number:06d}" for number in range(n)])
+        return World(names, activations, gradients, novel)
+
     def choose(self, n: int, generator: np.random.Generator) -> np.ndarray:
         """Rows of n images: whole photographs, or as many crops of each as are needed."""
         names, first, count = np.unique(self.photograph, return_index=True, return_counts=True)
@@ -750,6 +765,8 @@ def cells(sizes: Sequence[int]) -> Iterator[Cell]:
 def run(arguments: argparse.Namespace) -> None:
     """Run what is not in the file yet."""
     world = World.read(arguments.features)
+    if arguments.independent:
+        world = world.independent(2 * max(arguments.images))
     done = set()
     if arguments.out.exists():
         done = {
@@ -840,11 +857,13 @@ def column_of(cell: dict) -> str:
     return cell["signal"]
 
 
-def rejection(result: dict) -> str:
-    """Rate of rejections with its exact binomial interval."""
-    found = binomtest(result["rejected"], result["n"]).proportion_ci(0.95, method="exact")
-    rate = result["rejected"] / result["n"]
-    return f"{rate:.2f} [{found.low:.2f}, {found.high:.2f}]"
+def rejection(result: dict, *, null: bool) -> str:
+    """Rate of rejections with its exact binomial interval; bold where a null exceeds the level."""
+    rejected, n = result["rejected"], result["n"]
+    found = binomtest(rejected, n).proportion_ci(0.95, method="exact")
+    text = f"{rejected / n:.2f} [{found.low:.2f}, {found.high:.2f}]".replace("0.", ".")
+    above = binomtest(rejected, n, LEVEL, alternative="greater").pvalue < LEVEL
+    return f"**{text}**" if null and above else text
 
 
 def print_table(arguments: argparse.Namespace) -> None:
@@ -856,8 +875,8 @@ def print_table(arguments: argparse.Namespace) -> None:
             chosen = [x for x in lines if (x["cell"]["n"], x["cell"]["people"]) == (n, people)]
             columns = [c for c in order if c in {column_of(x["cell"]) for x in chosen}]
             print(f"\n{measure}, {n} images, {people} people\n")
-            print("| candidate / null | " + " | ".join(columns) + " |")
-            print("|---|" + "---|" * len(columns))
+            print("| candidate | null | " + " | ".join(columns) + " |")
+            print("|---|---|" + "---|" * len(columns))
             for name in dict.fromkeys(key for x in chosen for key in x["results"]):
                 if measure == "share" and not name.startswith(("components", "layers", "prod")):
                     continue
@@ -867,12 +886,14 @@ def print_table(arguments: argparse.Namespace) -> None:
                     if result and result["rejected"] is not None:
                         error = result["share_sd"] / np.sqrt(result["n"])
                         texts[column_of(x["cell"])] = (
-                            rejection(result)
+                            rejection(result, null=not x["cell"]["share"])
                             if measure == "rejected"
                             else f"{result['share']:+.3f} ± {error:.3f}"
                         )
                 if any(texts.values()):
-                    print(f"| {name} | " + " | ".join(texts.values()) + " |")
+                    print(
+                        "| " + name.replace("/", " | ") + " | " + " | ".join(texts.values()) + " |"
+                    )
 
 
 def main() -> None:
@@ -895,6 +916,9 @@ def main() -> None:
     )
     runner.add_argument("--slow", action="store_true", help="nested and stacked fits as well")
     runner.add_argument("--pool", type=int, default=1, help="seeds that share a covariance")
+    runner.add_argument(
+        "--independent", action="store_true", help="normal draws in place of crops of photographs"
+    )
     runner.add_argument("--part", default="0/1", help="which of how many parts of the cells")
     runner.set_defaults(call=run)
     printer = commands.add_parser("table")
