@@ -101,6 +101,8 @@ class Effort:
     pool : int
         Seeds of one layer whose targets estimate a covariance together, as those of a region with
         ``pool * N_TARGETS`` targets.
+    first_design : int
+        Number of the first design: other numbers are other draws.
     """
 
     designs: int
@@ -109,6 +111,7 @@ class Effort:
     refits: tuple[str, ...]
     slow: bool
     pool: int = 1
+    first_design: int = 0
 
 
 def standardised(values: np.ndarray) -> np.ndarray:
@@ -723,7 +726,7 @@ def run_cell(world: World, cell: Cell, effort: Effort) -> dict:
     results: dict[str, list[tuple[np.ndarray, ...]]] = {}
     seconds: dict[str, float] = {}
     for number in range(effort.designs):
-        design = Design(world, cell, effort, number)
+        design = Design(world, cell, effort, effort.first_design + number)
         own = np.array([TESTED.index(layer) for layer in design.layers])
         for name, (observed, null) in design.run().items():
             # The layer that the region follows, and whose gradient it holds.
@@ -783,6 +786,7 @@ def run(arguments: argparse.Namespace) -> None:
         refits=tuple(arguments.refits),
         slow=arguments.slow,
         pool=arguments.pool,
+        first_design=arguments.first_design,
     )
     number, of = map(int, arguments.part.split("/"))
     for cell in wanted[number::of]:
@@ -919,6 +923,7 @@ def main() -> None:
     runner.add_argument(
         "--independent", action="store_true", help="normal draws in place of crops of photographs"
     )
+    runner.add_argument("--first-design", type=int, default=0, help="others are other draws")
     runner.add_argument("--part", default="0/1", help="which of how many parts of the cells")
     runner.set_defaults(call=run)
     printer = commands.add_parser("table")
