@@ -1,0 +1,137 @@
+"""Variance components: unbiased, exact where the algebra says so, calibrated on permuted images."""
+
+import numpy as np
+import pytest
+
+from gradbrain.encoding.variance_components import (
+    AddedComponent,
+    centred_kernel,
+    estimate_components,
+    novel_part,
+    whiten,
+    whitened_surrogates,
+)
+
+N_IMAGES = 40
+
+
+@pytest.fixture
+def features() -> list[np.ndarray]:
+    random = np.random.default_rng(0)
+    activation = random.standard_normal((N_IMAGES, 60))
+    # The signal shares half of its features' variance with the activation.
+    mixed = activation @ random.standard_normal((60, 50)) / np.sqrt(60)
+    return [activation, mixed + random.standard_normal((N_IMAGES, 50))]
+
+
+def read_out(features: np.ndarray, n_targets: int, seed: int) -> np.ndarray:
+    """Targets (n_targets, n_images) with a mean variance of 1 under random weights."""
+    random = np.random.default_rng(seed)
+    centred = features - features.mean(axis=0)
+    centred *= np.sqrt(len(centred) / np.vdot(centred, centred))
+    return random.standard_normal((n_targets, centred.shape[1])) @ centred.T
+
+
+def noise(n_targets: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((n_targets, N_IMAGES))
+
+
+def test_a_kernel_is_centred_and_has_a_mean_diagonal_of_one(features):
+    kernel = centred_kernel(features[0] + 5.0)
+    np.testing.assert_allclose(kernel.sum(axis=0), 0.0, atol=1e-10)
+    assert np.trace(kernel) == pytest.approx(N_IMAGES)
+
+
+def test_whitening_inverts_the_covariance(features):
+    kernels = [centred_kernel(values) for values in features]
+    weights = np.array([0.3, 0.2, 0.5])
+    root = whiten(kernels, weights).root
+    covariance = 0.3 * kernels[0] + 0.2 * kernels[1] + 0.5 * np.eye(N_IMAGES)
+    np.testing.assert_allclose(root @ covariance @ root, np.eye(N_IMAGES), atol=1e-10)
+
+
+@pytest.mark.parametrize("weights", [[0.4, 0.6], [0.05, 0.95], [0.0, 1.0]])
+@pytest.mark.parametrize("truth", [[0.3, 0.0, 0.7], [0.3, 0.1, 0.6], [0.0, 0.2, 0.8]])
+def test_the_estimate_is_unbiased_whatever_the_covariance_that_whitens(features, weights, truth):
+    """E[yᵀ W Q W y] = tr(W Q W V) for responses of covariance V: exact, no draws needed."""
+    kernels = [centred_kernel(values) for values in features]
+    centring = np.eye(N_IMAGES) - 1.0 / N_IMAGES
+    covariance = truth[0] * kernels[0] + truth[1] * kernels[1] + truth[2] * centring
+    added = AddedComponent.of(kernels[:1], kernels[1], np.array(weights))
+    expected = np.vdot(added.root @ added.form @ added.root, covariance)
+    assert expected == pytest.approx(truth[1], abs=1e-8)
+
+
+def test_components_are_found(features):
+    kernels = [centred_kernel(values) for values in features]
+    responses = np.sqrt(0.5) * read_out(features[0], 4000, 1) + np.sqrt(0.5) * noise(4000, 2)
+    found = estimate_components(kernels[:1], responses)
+    np.testing.assert_allclose(found, [0.5, 0.5], atol=0.03)
+
+
+def test_a_signal_that_repeats_the_activations_adds_nothing_on_average(features):
+    kernels = [centred_kernel(values) for values in features]
+    responses = np.sqrt(0.5) * read_out(features[0], 4000, 3) + np.sqrt(0.5) * noise(4000, 4)
+    mixed = centred_kernel(features[0] @ np.random.default_rng(5).standard_normal((60, 20)))
+    added = AddedComponent.of(kernels[:1], mixed, estimate_components(kernels[:1], responses))
+    value, _ = added.test(responses, np.empty((0, N_IMAGES), dtype=np.intp))
+    assert abs(value) < 0.02
+
+
+def test_noise_is_rejected_at_the_level_and_a_planted_signal_more_often(features):
+    kernels = [centred_kernel(values) for values in features]
+    random = np.random.default_rng(6)
+    orders = np.stack([random.permutation(N_IMAGES) for _ in range(99)])
+    added = AddedComponent.of(kernels[:1], kernels[1], np.array([0.4, 0.6]))
+    rejected = np.zeros(2)
+    for seed in range(200):
+        base = np.sqrt(0.4) * read_out(features[0], 10, 10 * seed)
+        base += np.sqrt(0.6) * noise(10, 10 * seed + 1)
+        planted = base + np.sqrt(0.2) * read_out(features[1], 10, 10 * seed + 2)
+        for place, responses in enumerate((base, planted)):
+            value, null = added.test(responses, orders)
+            rejected[place] += (1 + np.sum(null >= value)) / 100 <= 0.05
+    # 200 draws at .05: at most 19 in 99.8 % of cases.
+    assert rejected[0] <= 19
+    assert rejected[1] >= 60
+
+
+def test_scores_do_not_depend_on_the_order_of_images(features):
+    order = np.random.default_rng(7).permutation(N_IMAGES)
+    responses = noise(5, 8)
+    weights, none = np.array([0.4, 0.6]), np.empty((0, N_IMAGES), dtype=np.intp)
+    values = []
+    for rows in (slice(None), order):
+        kernels = [centred_kernel(values_[rows]) for values_ in features]
+        added = AddedComponent.of(kernels[:1], kernels[1], weights)
+        values.append(added.test(responses[:, rows], none)[0])
+    assert values[0] == pytest.approx(values[1], rel=1e-8)
+
+
+def test_the_novel_part_is_the_signal_without_what_activations_give():
+    """With more images than features nothing of a linear mix is left, and all that is new."""
+    random = np.random.default_rng(9)
+    activation = random.standard_normal((300, 20))
+    new = random.standard_normal((300, 30))
+    kernel = centred_kernel(activation)
+    signal = activation @ random.standard_normal((20, 30)) / np.sqrt(20) + new
+    found = novel_part([kernel], signal)
+    correlation = np.corrcoef(found.ravel(), (new - new.mean(axis=0)).ravel())[0, 1]
+    assert correlation > 0.95
+    assert abs(np.corrcoef(found.ravel(), (signal - new).ravel())[0, 1]) < 0.1
+
+
+def test_surrogates_follow_the_activations_as_much_as_the_responses_do(features):
+    kernels = [centred_kernel(values) for values in features]
+    responses = np.sqrt(0.3) * read_out(features[0], 2000, 10)
+    responses += np.sqrt(0.2) * read_out(features[1], 2000, 11) + np.sqrt(0.5) * noise(2000, 12)
+    weights = estimate_components(kernels[:1], responses)
+    order = np.random.default_rng(13).permutation(N_IMAGES)
+    same, moved = whitened_surrogates(
+        kernels[:1], weights, responses, np.stack([np.arange(N_IMAGES), order])
+    )
+    np.testing.assert_allclose(same, responses - responses.mean(axis=1, keepdims=True), atol=1e-8)
+    found = estimate_components(kernels, moved)
+    # The activations' part stays, what the signal had beside them is gone.
+    assert found[0] == pytest.approx(weights[0], abs=0.05)
+    assert found[1] < 0.05 < estimate_components(kernels, responses)[1]

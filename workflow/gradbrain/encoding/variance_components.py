@@ -1,0 +1,252 @@
+"""How much of the responses' variance feature spaces explain, without fitting a prediction.
+
+Responses y of every target are taken for draws with mean zero and covariance Σ_j θ_j K_j over
+images, where K_j = X_j X_jᵀ is the kernel of a feature space (weights that are as large for one
+feature as for another) and the last K is the identity (noise). MINQUE (Rao 1971, *J Multivar Anal*
+1:257) estimates θ from quadratic forms: with W = V^-½ for any guess V of the covariance and
+M_j = W K_j W,
+
+    θ = F⁻¹ q,   F_ij = tr(M_i M_j),   q_i = mean over targets of (W y)ᵀ M_i (W y)
+
+is unbiased whatever V and however few images, since no ridge shrinks it; V near the truth makes it
+precise, and iterated it is restricted maximum likelihood. With V of the *null* model (no signal)
+the estimate for the signal is its efficient score over its information, and W y has independent
+rows: permuting them gives the null distribution with the activations' part kept (as Abney 2015,
+*Genet Epidemiol* 39:249, for one component). A draw is one look at n² products, for any number of
+targets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+FLOATS = NDArray[np.floating]
+# Least share of the identity in the covariance that whitens.
+LEAST_NOISE = 0.01
+ITERATIONS = 3
+
+
+def centred_kernel(features: FLOATS) -> FLOATS:
+    """Linear kernel of centred features, scaled to a mean diagonal of 1.
+
+    Parameters
+    ----------
+    features : array of shape (n_images, n_features)
+
+    Returns
+    -------
+    array of shape (n_images, n_images), float64
+    """
+    centred = features - features.mean(axis=0, dtype=np.float64)
+    kernel = centred @ centred.T
+    return kernel * (len(kernel) / np.trace(kernel))
+
+
+@dataclass(frozen=True)
+class Whitened:
+    """Kernels seen through the root of a covariance.
+
+    Attributes
+    ----------
+    root : array of shape (n_images, n_images)
+        W = V^-½.
+    forms : list of arrays of shape (n_images, n_images)
+        M_j = W K_j W, the identity's last.
+    information : array of shape (n_components, n_components)
+        F_ij = tr(M_i M_j).
+    """
+
+    root: FLOATS
+    forms: list[FLOATS]
+    information: FLOATS
+
+    def form(self, place: int) -> FLOATS:
+        """Matrix Q with θ_place = mean over targets of (W y)ᵀ Q (W y).
+
+        Parameters
+        ----------
+        place : int
+            Component.
+
+        Returns
+        -------
+        array of shape (n_images, n_images)
+        """
+        row = np.linalg.inv(self.information)[place]
+        return sum(
+            (weight * form for weight, form in zip(row, self.forms, strict=True)),
+            start=np.zeros_like(self.root),
+        )
+
+
+def whiten(kernels: Sequence[FLOATS], covariance_weights: FLOATS) -> Whitened:
+    """Look at kernels through the root of a weighted sum of them and the identity.
+
+    Parameters
+    ----------
+    kernels : sequence of arrays of shape (n_images, n_images)
+        Centred.
+    covariance_weights : array of shape (n_kernels + 1,)
+        Of V, the identity's last and positive.
+
+    Returns
+    -------
+    Whitened
+    """
+    n = len(kernels[0])
+    centring = np.eye(n) - 1.0 / n
+    # V has the mean as an axis of its own, so that it can be inverted.
+    covariance = covariance_weights[-1] * np.eye(n)
+    for weight, kernel in zip(covariance_weights[:-1], kernels, strict=True):
+        if weight:
+            covariance = covariance + weight * kernel
+    eigenvalues, vectors = np.linalg.eigh(covariance)
+    root = (vectors / np.sqrt(eigenvalues)) @ vectors.T
+    forms = [root @ kernel @ root for kernel in (*kernels, centring)]
+    information = np.array([[np.vdot(left, right) for right in forms] for left in forms])
+    return Whitened(root, forms, information)
+
+
+def estimate_components(kernels: Sequence[FLOATS], responses: FLOATS) -> FLOATS:
+    """Variance that each kernel explains, pooled over targets, by iterated MINQUE.
+
+    Parameters
+    ----------
+    kernels : sequence of arrays of shape (n_images, n_images)
+        Centred, mean diagonal 1.
+    responses : array of shape (n_targets, n_images)
+
+    Returns
+    -------
+    array of shape (n_kernels + 1,)
+        Of the last round, not negative, the noise's last and at least `LEAST_NOISE` of the sum:
+        weights of a covariance.
+    """
+    centred = responses - responses.mean(axis=1, keepdims=True)
+    weights = np.full(len(kernels) + 1, 0.5 / len(kernels))
+    weights[-1] = 0.5
+    for _ in range(ITERATIONS):
+        seen = whiten(kernels, weights)
+        whitened = centred @ seen.root
+        squares = [np.vdot(whitened @ form, whitened) / len(centred) for form in seen.forms]
+        weights = np.maximum(np.linalg.solve(seen.information, squares), 0.0)
+        weights[-1] = max(weights[-1], LEAST_NOISE * max(weights.sum(), np.finfo(float).tiny))
+    return weights
+
+
+def novel_part(baseline: Sequence[FLOATS], signal: FLOATS) -> FLOATS:
+    """Part of a signal that a baseline does not account for: σ² V⁻¹ S.
+
+    The best linear prediction of S's independent part when its columns have covariance
+    V = Σ θ_j K_j + σ² I (Henderson 1975); the in-sample residual of ridge regression at the
+    penalties that restricted maximum likelihood finds.
+
+    Parameters
+    ----------
+    baseline : sequence of arrays of shape (n_images, n_images)
+        Kernels, centred, mean diagonal 1.
+    signal : array of shape (n_images, n_features)
+
+    Returns
+    -------
+    array of shape (n_images, n_features)
+    """
+    centred = signal - signal.mean(axis=0, dtype=np.float64)
+    weights = estimate_components(baseline, centred.T)
+    covariance = weights[-1] * np.eye(len(centred))
+    for weight, kernel in zip(weights[:-1], baseline, strict=True):
+        covariance += weight * kernel
+    return weights[-1] * np.linalg.solve(covariance, centred)
+
+
+@dataclass(frozen=True)
+class AddedComponent:
+    """The variance that a signal explains beside a baseline, as a quadratic form.
+
+    Attributes
+    ----------
+    root : array of shape (n_images, n_images)
+        Whitens responses: W.
+    form : array of shape (n_images, n_images)
+        Q: the estimate is the mean over targets of (W y)ᵀ Q (W y).
+    """
+
+    root: FLOATS
+    form: FLOATS
+
+    @classmethod
+    def of(cls, baseline: Sequence[FLOATS], signal: FLOATS, weights: FLOATS) -> AddedComponent:
+        """Form the estimate.
+
+        Parameters
+        ----------
+        baseline : sequence of arrays of shape (n_images, n_images)
+            Kernels, centred, mean diagonal 1.
+        signal : array of shape (n_images, n_images)
+            Kernel of the signal, likewise.
+        weights : array of shape (n_kernels + 1,)
+            Covariance of responses that follow the baseline alone, as `estimate_components` gives
+            it.
+
+        Returns
+        -------
+        AddedComponent
+        """
+        seen = whiten([*baseline, signal], np.insert(weights, -1, 0.0))
+        return cls(seen.root, seen.form(len(baseline)))
+
+    def test(self, responses: FLOATS, permutations: NDArray[np.intp]) -> tuple[float, FLOATS]:
+        """Estimate, and the same with the whitened responses of other images.
+
+        Parameters
+        ----------
+        responses : array of shape (n_targets, n_images)
+        permutations : array of shape (n_draws, n_images)
+
+        Returns
+        -------
+        estimate : float
+            Mean over targets, in the squared unit of the responses; may be negative.
+        null : array of shape (n_draws,)
+        """
+        whitened = (responses - responses.mean(axis=1, keepdims=True)) @ self.root
+        products = whitened.T @ whitened / len(responses)
+        null = [np.vdot(self.form, products[np.ix_(order, order)]) for order in permutations]
+        return float(np.vdot(self.form, products)), np.array(null, dtype=np.float64)
+
+
+def whitened_surrogates(
+    baseline: Sequence[FLOATS],
+    weights: FLOATS,
+    responses: FLOATS,
+    permutations: NDArray[np.intp],
+) -> Iterator[FLOATS]:
+    """Make responses that follow the baseline as much as the real ones, and nothing else.
+
+    Whitened by the covariance that the baseline gives, permuted over images, and coloured again:
+    the null of any statistic, refitted on them. A baseline's held-out prediction with permuted
+    residuals would do so with too small a share of the baseline, since ridge shrinks it.
+
+    Parameters
+    ----------
+    baseline : sequence of arrays of shape (n_images, n_images)
+        Kernels, centred, mean diagonal 1.
+    weights : array of shape (n_kernels + 1,)
+        As `estimate_components` gives them.
+    responses : array of shape (n_targets, n_images)
+    permutations : array of shape (n_draws, n_images)
+
+    Yields
+    ------
+    array of shape (n_targets, n_images)
+        Centred; one per permutation, the same for all targets.
+    """
+    root = whiten(baseline, weights).root
+    colour = np.linalg.inv(root)
+    white = (responses - responses.mean(axis=1, keepdims=True)) @ root
+    for order in permutations:
+        yield white[:, order] @ colour
