@@ -63,17 +63,17 @@ def explained(predicted: np.ndarray, truth: np.ndarray) -> float:
     return float(1.0 - error.mean())
 
 
-def gains(seed: int, n_train: int, n_bands: int) -> dict[str, float]:
+def gains(seed: int, n_train: int, n_bands: int, settings: EncodingSettings) -> dict[str, float]:
     """Gain in R² of each band that is added, in each way."""
     bands, held_in, truth = make_data(seed, n_train, n_bands)
     names = [f"band{number}" for number in range(n_bands)]
     search = Search(
         penalty_grid(SETTINGS.log10_penalty_min, SETTINGS.log10_penalty_max, SETTINGS.n_penalties)
     )
-    shared = BandWeights.of(n_bands, SETTINGS)
-    count = SETTINGS.n_band_weights if n_bands == 2 else SETTINGS.n_simplex_draws
-    usual = simplex_candidates(n_bands, count, SETTINGS.seed)
-    wider = simplex_candidates(n_bands + 1, SETTINGS.n_simplex_draws, SETTINGS.seed)
+    shared = BandWeights.of(n_bands, settings)
+    count = settings.n_band_weights if n_bands == 2 else settings.n_simplex_draws
+    usual = simplex_candidates(n_bands, count, settings.seed)
+    wider = simplex_candidates(n_bands + 1, settings.n_simplex_draws, settings.seed)
     found = {}
     for way, weights in (
         ("own", None),
@@ -97,11 +97,15 @@ def main() -> None:
     parser.add_argument("--images", type=int, nargs="+", default=[200, 1000], help="for training")
     parser.add_argument("--bands", type=int, nargs="+", default=[2, 3], help="of the baseline")
     parser.add_argument("--data-sets", type=int, default=12)
+    parser.add_argument(
+        "--draws", type=int, default=SETTINGS.n_simplex_draws, help="encoding.n_simplex_draws"
+    )
     arguments = parser.parse_args()
+    settings = SETTINGS.model_copy(update={"n_simplex_draws": arguments.draws})
     summary = {}
     for n_train in arguments.images:
         for n_bands in arguments.bands:
-            runs = [gains(seed, n_train, n_bands) for seed in range(arguments.data_sets)]
+            runs = [gains(seed, n_train, n_bands, settings) for seed in range(arguments.data_sets)]
             for name in runs[0]:
                 values = np.array([run[name] for run in runs])
                 error = values.std() / np.sqrt(len(values))

@@ -93,7 +93,7 @@ def test_every_figure_of_activations_shows_it_by_its_label(results):
     ("band", "message"),
     [
         ("{name: b, model: tiny_a}", "no layer of tiny_a 'all'"),
-        ("{name: b, model: image_statistics, layer: gabr}", "Did you mean gabor"),
+        ("{name: b, model: image_statistics, layer: gabr}", "Did you mean 'gabor'"),
         ("{name: b, model: image_statistics, signal: gradient_dino}", "no signal of tiny that"),
         ("{name: b, model: image_statistic}", "no model 'image_statistic'"),
     ],

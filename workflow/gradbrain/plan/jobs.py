@@ -963,6 +963,8 @@ class Plan:
         GradbrainError
             One message that lists every problem.
         """
+        # First: weights and features of what a band names are looked up below.
+        self._check_nuisance()
         problems = []
         for entry in self.study.datasets.values():
             module, options = self.adapter(entry)
@@ -1048,6 +1050,7 @@ class Plan:
         GradbrainError
             The entry, the key and what may stand there.
         """
+        self._check_nuisance()
         for name in dict.fromkeys(name for _, name, _, _ in self.all_features()):
             signal_set = self.signal_set(name)
             self.study.check_calibration(signal_set)
@@ -1057,7 +1060,6 @@ class Plan:
             place = self.study.place_of_set(name)
             check_controls(signal_set, self.plugins, where=place)
         self.multiverse.check()
-        self._check_nuisance()
         self._check_pooling()
         self._check_captions()
 
