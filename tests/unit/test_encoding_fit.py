@@ -1180,4 +1180,4 @@ def test_command_takes_nuisance_stores_in_the_order_of_the_settings(
     scores = read_table(table, kind="fit_scores")
     assert set(scores.loc[scores.role == "nuisance", "signal"]) == {"gabor"}
     again = open_store(output, kind="encoding").attrs["settings"]["nuisance"]
-    assert again == [{**NUISANCE, "signal": "activation"}]
+    assert again == [{**NUISANCE, "signal": None}]

@@ -15,8 +15,8 @@ from gradbrain.store import StoreError, open_store, open_tree, read_table
 from gradbrain.store.zarr_store import _digest_arrays, _encode, _plain
 
 ROOT = Path(__file__).resolve().parents[2]
-REGISTRIES = Registries([ROOT / "config"])
-FEATURES = "features/mobilenetv2_050_untrained/blocks.1/planted/simulated.zarr"
+REGISTRIES = Registries([ROOT / "config", Path(__file__).parent / "migration"])
+FEATURES = "features/mobilenetv2_050_untrained/blocks.1/before/simulated.zarr"
 RESPONSES = "demo/responses/simulated_meg_feedforward-s01.zarr"
 ENCODING = "demo/encoding/mobilenetv2_050_untrained/blocks.1/simulated_meg_feedforward-s01.zarr"
 # Of an entry as it was written before, without what is the same today.
@@ -42,11 +42,11 @@ SIGNALS = [
     {"name": name, "role": role, "rule": rule, "objective": objective, "options": {}}
     for name, role, rule, objective in (
         ("activation", "activation", "activation", None),
-        ("gradient_dino", "learning", "backprop", "dino"),
+        ("gradient_cross_entropy", "learning", "backprop", "cross_entropy"),
     )
 ]
 SIGNAL_SET_ENTRY = {
-    "name": "planted",
+    "name": "before",
     "signals": SIGNALS,
     "pooling": {"kind": "grid", "size": 2},
     "projection": None,
@@ -54,8 +54,8 @@ SIGNAL_SET_ENTRY = {
     "calibration": "calibration",
     "seed": 0,
 }
-WHO = {"roles": {"activation": "activation", "gradient_dino": "learning"}}
-WHO["objectives"] = {"activation": "", "gradient_dino": "dino"}
+WHO = {"roles": {"activation": "activation", "gradient_cross_entropy": "learning"}}
+WHO["objectives"] = {"activation": "", "gradient_cross_entropy": "cross_entropy"}
 
 
 def write_before(path, kind, dataset):
@@ -93,16 +93,19 @@ def features(**attrs):
     return xr.Dataset(
         {
             "activation": (("image", "feature"), rng.standard_normal((6, 3)).astype("float32")),
-            "gradient_dino": (("image", "feature"), rng.standard_normal((6, 3)).astype("float32")),
+            "gradient_cross_entropy": (
+                ("image", "feature"),
+                rng.standard_normal((6, 3)).astype("float32"),
+            ),
             "objective_value": (("image", "signal"), np.full((6, 2), np.nan, dtype="float32")),
             "magnitude": (("image", "signal"), np.ones((6, 2), dtype="float32")),
         },
-        coords={"image_id": ("image", images), "signal": ["activation", "gradient_dino"]},
+        coords={"image_id": ("image", images), "signal": ["activation", "gradient_cross_entropy"]},
         attrs={
             "model": "mobilenetv2_050_untrained",
             "layer": "blocks.1",
             "depth": 0.3,
-            "signal_set": "planted",
+            "signal_set": "before",
             "stimuli": "simulated",
             "definition": "0" * 64,
             "model_entry": MODEL_ENTRY,
@@ -129,12 +132,12 @@ def responses():
 
 
 def encoding(features_digest, **settings):
-    fits = ["activation", "all_activations", "gradient_dino", "all_activations+activation"]
-    fits += ["activation+gradient_dino", "all_activations+gradient_dino"]
+    fits = ["activation", "all_activations", "gradient_cross_entropy", "all_activations+activation"]
+    fits += ["activation+gradient_cross_entropy", "all_activations+gradient_cross_entropy"]
     rows = [
         ("activation", "r", "activation"),
         ("all_activations", "r", "all_activations"),
-        ("gradient_dino", "unique_r2", "all_activations+gradient_dino"),
+        ("gradient_cross_entropy", "unique_r2", "all_activations+gradient_cross_entropy"),
     ]
     rng = np.random.default_rng(2)
 
@@ -212,7 +215,7 @@ def test_results_of_before_are_refused_until_they_are_brought_over(results):
 def test_every_value_comes_out_as_it_went_in(results):
     migrate(results, REGISTRIES)
     tree = open_tree(results / FEATURES, kind="features", verify=True)
-    for name in ("activation", "gradient_dino"):
+    for name in ("activation", "gradient_cross_entropy"):
         np.testing.assert_array_equal(tree["signals"][name], features()[name])
     np.testing.assert_array_equal(tree["magnitude"], features()["magnitude"])
     assert list(tree["rule"].values) == ["activation", "backprop"]
@@ -249,6 +252,10 @@ def test_what_does_not_fit_is_left_as_it_is_and_named(results, tmp_path):
 
     other = features(model_entry={**MODEL_ENTRY, "seed": 3})
     assert "are not those that it was made from" in refused(FEATURES, "features", other)
+    entry = {**SIGNAL_SET_ENTRY, "name": "drawn_before"}
+    entry["signals"] = [SIGNALS[0], {**SIGNALS[1], "name": "gradient_dino", "objective": "dino"}]
+    drawn = features(signal_set="drawn_before", signal_set_entry=entry)
+    assert "gradient_dino, whose views" in refused(FEATURES, "features", drawn)
     assert "third_band" in refused(ENCODING, "encoding", encoding("", third_band=True))
 
 

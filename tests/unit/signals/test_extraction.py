@@ -280,7 +280,7 @@ def test_a_gpu_that_is_not_there_is_said(monkeypatch):
 
 
 KILLED_AT = {
-    "before the first row": ("SignalExtractor", "take", 1),
+    "before the first row": ("SignalExtractor", "take_all", 1),
     "in the middle of the rows": ("LayerStores", "write_rows", 5),
     "between two finished layers": ("StreamingStore", "finish", 2),
 }

@@ -136,7 +136,7 @@ def test_rules_and_sources_of_weights_say_what_they_are():
         name: LIBRARY_PLUGINS.find("weights", name, where="test").options_class.trained
         for name in LIBRARY_PLUGINS.names("weights")
     }
-    assert trained == {"random": False, "file": True, "hub": True, "package": True}
+    assert trained == {"random": False, "file": True, "hub": True, "none": False, "package": True}
 
 
 def test_sources_of_weights_name_their_files():

@@ -24,7 +24,11 @@ from gradbrain.signals.tape import TapeRecorder
 
 ROOT = Path(__file__).resolve().parents[3]
 REGISTRIES = Registries([ROOT / "config"])
-NAMES = sorted(read_yaml(ROOT / "config" / "models.yaml")["models"])
+NAMES = sorted(
+    name
+    for name in read_yaml(ROOT / "config" / "models.yaml")["models"]
+    if REGISTRIES.model(name, where="test").is_network
+)
 
 
 def table() -> list[tuple[list[str], list[str]]]:

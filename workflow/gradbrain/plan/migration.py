@@ -27,6 +27,7 @@ import zarr
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.definition import feature_definition, model_definition, signal_definition
+from gradbrain.config.plugins import uncertain_signals
 from gradbrain.config.registries import Registries
 from gradbrain.config.schema import ModelEntry, SignalEntry, SignalSet
 from gradbrain.encoding.assemble import BAND_WEIGHT_OF, fit_coords
@@ -244,6 +245,12 @@ def _definition(path: Path, attrs: Mapping[str, Any], registries: Registries) ->
         raise MigrationError(
             f"{path}: the entries of model {model!r} and signal set {signal_set!r} are not those "
             "that it was made from; name the registries that hold them (--registry), or remove it"
+        )
+    drawn = uncertain_signals(registries.signal_set(signal_set, where=str(path)), plugins)
+    if drawn:
+        raise MigrationError(
+            f"{path}: holds {', '.join(signal.name for signal in drawn)}, whose views or masks are "
+            "drawn in another way now; remove it, so that it is made again"
         )
     return now
 
