@@ -315,7 +315,8 @@ class SignalExtractor:
                 found = {name: _joined([part[name] for part in parts]) for name in parts[0]}
                 if len(parts) == 1:
                     found = parts[0]
-                if self._rounding is None:
+                # Disturbed by what float32 resolves, which says nothing of a coarser format.
+                if self._rounding is None and self.model.autocast is None:
                     own = found[self.signal_set.name]
                     self._rounding = self._measure_rounding(batch, own)
                     check_rounding(self._rounding, model=self.model.entry.name)
