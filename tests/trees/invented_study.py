@@ -352,6 +352,37 @@ def claims_table(invented: Invented) -> pd.DataFrame:
     return pd.DataFrame(rows).reindex(columns=list(columns_of("claims")))
 
 
+def universes_table() -> pd.DataFrame:
+    """The invented study as it is, and with another pooling."""
+    levels = {"base": ("base", "mean", 0), "other": ("one_at_a_time", "grid", 1)}
+    rows = [
+        {
+            "universe": universe,
+            "kind": kind,
+            "factor": "pooling",
+            "factor_label": "pooling",
+            "factor_order": 0,
+            "level": level,
+            "level_label": level,
+            "level_order": place,
+            "fit": universe,
+            "signal_set": universe,
+        }
+        for universe, (kind, level, place) in levels.items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def specification_table(invented: Invented) -> pd.DataFrame:
+    """Claims of the invented study in both universes, with lower estimates in the second."""
+    claims = claims_table(invented)
+    found = [
+        claims.assign(universe=universe, estimate=claims["estimate"] - shift)
+        for universe, shift in (("base", 0.0), ("other", 0.01))
+    ]
+    return pd.concat(found, ignore_index=True)[list(columns_of("specification_curve"))]
+
+
 def _scores_of_maps(place: np.ndarray, shape: tuple[int, ...], gain: np.ndarray, signals: list):
     """Scores of shape (layer, signal, measure, *shape): a bump that moves with depth."""
     score = np.empty((len(LAYERS), len(signals), 2, *shape), dtype=np.float32)
@@ -477,7 +508,11 @@ def write_study(folder: Path, invented: Invented) -> dict[str, list[Path]]:
     claims, entries = folder / "claims.csv", folder / "entries.csv"
     write_table(claims, claims_table(invented), kind="claims")
     write_table(entries, entries_table(invented), kind="entries")
-    return files | {"claims": [claims], "entries": [entries]}
+    universes, curve = folder / "universes.csv", folder / "specification_curve.csv"
+    write_table(universes, universes_table(), kind="universes")
+    write_table(curve, specification_table(invented), kind="specification_curve")
+    own = {"claims": [claims], "entries": [entries]}
+    return files | own | {"universes": [universes], "specification_curve": [curve]}
 
 
 def write_hierarchy(folder: Path, model: str, statistics: Statistics) -> tuple[Path, Path]:

@@ -77,6 +77,7 @@ def test_the_figures_of_the_design_exist():
         "rsa_summary",
         "signal_reliability",
         "claims_overview",
+        "specification_curve",
     }
 
 
@@ -192,6 +193,7 @@ def test_a_missing_column_is_named(name, study, tmp_path):
         "rsa": "rho",
         "claims": "verdict",
         "reliability": "reliability",
+        "universes": "level_label",
     }[kind]
     source = study[kind][0]
     damaged = tmp_path / source.name

@@ -26,7 +26,18 @@ SPACES = ()
 CHOICE = ("factor", "factor_label", "factor_order", "level", "level_label", "level_order")
 COLUMNS = [
     *CLAIM,
-    *("universe", "kind", "estimate", "unit", "ci_low", "ci_high", "reference", "verdict"),
+    *(
+        "role",
+        "rule",
+        "universe",
+        "kind",
+        "estimate",
+        "unit",
+        "ci_low",
+        "ci_high",
+        "reference",
+        "verdict",
+    ),
     *CHOICE,
 ]
 #: Inches: of a panel, its curve, a level of its matrix, the labels of levels.
