@@ -13,6 +13,7 @@ FITS = "cluster/encoding/tiny_a"
 JOBS = {
     "prepare_stimuli": 2,
     "extract_features": 4,
+    "measure_reliability": 1,
     "prepare_responses": 2,
     "fit_encoding": 4,
     "compute_ceilings": 1,
@@ -71,11 +72,11 @@ def test_ready_jobs_of_a_rule_are_submitted_in_one_call(first_run):
     assert calls["sbatch"] == len(submissions) < len(jobs)
 
 
-def test_slurm_reserves_a_gpu_for_every_extraction_and_for_nothing_else(first_run):
+def test_slurm_reserves_a_gpu_for_what_passes_images_through_a_network_and_nothing_else(first_run):
     jobs = first_run[4]
-    extractions = of_rule(jobs, "extract_features")
-    assert all("gres:gpu:1" in job["TresPerJob"] for job in extractions)
-    assert not any("TresPerJob" in job for job in jobs if job not in extractions)
+    passes = of_rule(jobs, "extract_features") + of_rule(jobs, "measure_reliability")
+    assert all("gres:gpu:1" in job["TresPerJob"] for job in passes)
+    assert not any("TresPerJob" in job for job in jobs if job not in passes)
 
 
 def test_memory_and_runtime_of_the_rules_reach_slurm(first_run):
