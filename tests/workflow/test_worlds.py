@@ -29,7 +29,7 @@ EXPECTED = {
     ("P5", "unique"): (UNDETERMINED, SUPPORTED, CONTRADICTED),
 }
 MODALITIES = {"P3": 1, "P4": 1, "P5": 1}
-# Where C1 is true and not found, by a fault of its test (p = .125, estimate .16): gradients are in
+# Where C1 is true and not found (p = .125, estimate .16), probably by its test: gradients are in
 # higher regions alone here; in early ones another weighting of the activations does better than any
 # gradient, and with its sign turned a person's map takes that for an effect. What C1 opens is shut.
 MISSED = "world_fmri_paper"
