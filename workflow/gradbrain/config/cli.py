@@ -12,6 +12,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from gradbrain.config.errors import GradbrainError
+from gradbrain.config.memory import keep_freed_memory
 
 # What a shell reports of a process that Ctrl-C ended: 128 and the number of SIGINT.
 INTERRUPTED = 130
@@ -72,6 +73,7 @@ def fit_paths(arguments: argparse.Namespace, suffix: str) -> list[Path]:
 
 def run(main: Callable[[list[str] | None], None], argv: list[str] | None = None) -> None:
     """Run a script: log to stderr, and end with one clear line where the input is bad."""
+    keep_freed_memory()
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
     )
