@@ -1,4 +1,4 @@
-"""What the allocator of the C library costs a network on a CPU, as it is and with freed memory kept.
+"""What the allocator of the C library costs a network on a CPU: as it is, and with memory kept.
 
 Processor time per image of one core, in the network's own code and in the system: of features
 alone, as objectives ask for views, and of a pass with gradients at all blocks. One JSON line.
