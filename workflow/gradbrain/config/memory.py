@@ -1,4 +1,4 @@
-"""What the allocator and the garbage collector of a job are told, so that neither takes its time."""
+"""What allocator and garbage collector of a job are told, so that neither takes its time."""
 
 from __future__ import annotations
 
