@@ -255,7 +255,7 @@ def test_targets_of_something_else_are_refused(change, study):
 def test_targets_for_signals_that_look_at_no_view_are_refused(study):
     study.compute()
     study.signal_set = study.tools["signal_set"](study.tools["backprop"]("entropy"))
-    with pytest.raises(SignalError, match="signal_set_entry.objectives was .* and is \\[\\]"):
+    with pytest.raises(SignalError, match=r"signal_set_entry.objectives was .* and is \[\]"):
         study.extract("layers", ["layer2.0"], targets=True)
     with pytest.raises(SignalError, match="no objective of it passes more than the images"):
         study.compute()
