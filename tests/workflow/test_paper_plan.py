@@ -50,8 +50,8 @@ def test_the_plan_of_the_paper_holds_every_job(plan):
     assert jobs["reduce_activations"] == n_models * n_subjects
     # Two planting layers stand in for what prepares real responses.
     assert jobs["extract_features"] == n_networks * n_layers * n_stimuli + 2 * n_stimuli
-    # 32 views of each image, once for all layers of a model.
-    assert jobs["compute_objective_targets"] == n_networks * n_stimuli
+    # Views of each image, once for all layers of a model, the planting one among them.
+    assert jobs["compute_objective_targets"] == (n_networks + 1) * n_stimuli
     assert jobs["image_statistics"] == n_stimuli
     assert jobs["compute_rsa"] == n_models * n_subjects
     for rule in ("collect_scores", "collect_maps", "score_hierarchy"):
@@ -59,7 +59,7 @@ def test_the_plan_of_the_paper_holds_every_job(plan):
     # The people who saw images of their own are no ceiling of one another.
     assert jobs["compute_ceilings"] == 1
     assert jobs["measure_reliability"] == n_networks * n_stimuli
-    assert sum(jobs.values()) == 4050 + 2 * n_networks * n_stimuli + 1
+    assert sum(jobs.values()) == 4050 + (2 * n_networks + 1) * n_stimuli + 1
 
 
 def commands_of(printed):
