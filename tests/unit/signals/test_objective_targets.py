@@ -58,6 +58,7 @@ class Study:
         self.calibration = tools["stimuli"](folder, "other", 6, 1)
         self.signal_set: SignalSet = tools["signal_set"](*every_view(tools))
         self.targets = folder / "targets" / "seen.zarr"
+        self.plugins: list[Path] = []
 
     def common(self) -> list[str]:
         return [
@@ -66,6 +67,7 @@ class Study:
             *("--stimuli", str(self.stimuli), "--stimuli-name", "seen"),
             *("--calibration", str(self.calibration), "--data", str(self.folder)),
             *("--batch-size", str(BATCH_SIZE), "--device", "cpu", "--precision", self.precision),
+            *("--plugins", *map(str, self.plugins)),
         ]
 
     def compute(self) -> Path:
@@ -195,6 +197,56 @@ def test_those_objectives_are_found_that_pass_more_than_the_images(tools):
     expected = [signal for signal in every_view(tools) if signal.objective != "fixed_cotangent"]
     keys = [signal_uses(one, LIBRARY_PLUGINS, where="test")[1].key for one in expected]
     assert [use.key for use in found] == keys
+
+
+DARKER = """
+from typing import ClassVar
+import torch
+from gradbrain.config.plugins import PluginOptions
+from gradbrain.objectives.base import BaseObjective
+
+class Options(PluginOptions):
+    requires: ClassVar = frozenset({"calibration"})
+
+    def extra_forward_passes(self) -> float:
+        return 1.0
+
+class Objective(BaseObjective):
+    def targets(self, batch):
+        return self.model.outputs(batch.raw / 2)["features"]
+
+    def evaluate(self, output, batch, targets):
+        return (output - targets - self.MEAN).square().sum(-1)
+"""
+FITTED_ONCE = """
+    def fit(self):
+        return {"mean": self.fitted().outputs("features").mean(0)}
+"""
+FITTED_BY_EVERY_JOB = """
+    def prepare(self):
+        self.mean = self.fitted().outputs("features").mean(0)
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "n_calibration"),
+    [
+        (DARKER.replace("MEAN", 'state["mean"]') + FITTED_ONCE, 0),
+        (DARKER.replace("MEAN", "mean") + FITTED_BY_EVERY_JOB, 6),
+    ],
+)
+def test_an_objective_of_ones_own_needs_to_know_nothing_of_it(text, n_calibration, study, passed):
+    folder = study.folder / "objectives"
+    folder.mkdir()
+    (folder / "darker.py").write_text(text)
+    study.plugins = [folder / "darker.py"]
+    study.signal_set = study.tools["signal_set"](study.tools["backprop"]("darker"))
+    study.compute()
+    passed.clear()
+    layers = study.extract("layers", targets=True)
+    # What `prepare` fits is fitted again, and right.
+    assert sum(passed) == 1 + N_IMAGES + N_DISTURBED + n_calibration
+    assert layers == study.extract("fused")
 
 
 # --- refusals --------------------------------------------------------------------------------

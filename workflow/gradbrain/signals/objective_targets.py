@@ -322,7 +322,8 @@ class StoredTargets:
     def __init__(self, tree: xr.DataTree, path: Path, device: torch.device) -> None:
         self._path, self._device = path, device
         self.digest = str(tree.attrs["digest"])
-        self._rows = {str(name): row for row, name in enumerate(tree["image_id"].values)}
+        names = tree.to_dataset()["image_id"].values
+        self._rows = {str(name): row for row, name in enumerate(names)}
         self._groups = {
             key: tree[group].to_dataset() if group in tree.children else xr.Dataset()
             for key, group in tree.attrs["groups_of_objectives"].items()
