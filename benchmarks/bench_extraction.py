@@ -68,6 +68,7 @@ def write_images(folder: Path, prefix: str, n_images: int, seed: int) -> pd.Data
         rows.append(
             {
                 "image_id": f"{prefix}{index}",
+                "group": f"{prefix}{index}",
                 "label": pd.NA,
                 "loader": "file",
                 "locator": json.dumps({"path": str(path)}),
@@ -147,7 +148,7 @@ class Bench:
 
         with torch.no_grad():
             teacher = torch.stack([self.dino._code(self._forward(view)) for view in views], 1)
-            teacher = self.dino._log_teacher(teacher).exp().mean(1)
+            teacher = self.dino._log_teacher(teacher, self.dino.state["centre"]).exp().mean(1)
         handles = [modules[layer].register_forward_hook(hook) for layer in layers]
         features = self._forward(images)
         for handle in handles:

@@ -33,6 +33,13 @@ def parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--feedback", nargs="*", type=Path, default=[], help="fitted models, for rules that need"
     )
+    parser.add_argument(
+        "--targets",
+        nargs="?",
+        type=Path,
+        help="what objectives compare images with, of scripts/compute_objective_targets.py; "
+        "without it is computed here",
+    )
     parser.add_argument("--plugins", nargs="*", type=Path, default=[], help="files of plug-ins")
     parser.add_argument("--data", type=Path, default=Path("data"), help="where weights/ lies")
     parser.add_argument(
@@ -103,6 +110,7 @@ def main(argv: list[str] | None = None) -> None:
         chain=tuple(arguments.chain),
         feedback=tuple(arguments.feedback),
         plugins=plugins,
+        targets=arguments.targets,
     )
     run_extraction(job, set_up(arguments.device, arguments.precision, arguments.threads))
 

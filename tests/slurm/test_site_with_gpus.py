@@ -12,6 +12,7 @@ SITE = Site(select="CR_Core_Memory", gpus=2, partitions=("cpu", "gpu"))
 FITS = "cluster/encoding/tiny_a"
 JOBS = {
     "prepare_stimuli": 2,
+    "compute_objective_targets": 1,
     "extract_features": 4,
     "measure_reliability": 1,
     "prepare_responses": 2,
@@ -74,7 +75,8 @@ def test_ready_jobs_of_a_rule_are_submitted_in_one_call(first_run):
 
 def test_slurm_reserves_a_gpu_for_what_passes_images_through_a_network_and_nothing_else(first_run):
     jobs = first_run[4]
-    passes = of_rule(jobs, "extract_features") + of_rule(jobs, "measure_reliability")
+    rules = ("compute_objective_targets", "extract_features", "measure_reliability")
+    passes = [job for rule in rules for job in of_rule(jobs, rule)]
     assert all("gres:gpu:1" in job["TresPerJob"] for job in passes)
     assert not any("TresPerJob" in job for job in jobs if job not in passes)
 

@@ -139,6 +139,33 @@ def test_passes_are_counted_as_the_objectives_make_them(tmp_path):
     assert estimate.n_passes(plan, "own", depth=0.5) == 33.5
 
 
+def test_by_layer_views_are_passed_once_for_all_layers():
+    path = ROOT / "config" / "paper.yaml"
+    config = read_yaml(path) | {"models": [{"name": "resnet50_imagenet1k", "layers": {"count": 4}}]}
+    config["encoding"] = {"baseline_components": 1000}
+    stages = {}
+    for unit in ("layer", "model"):
+        features = {"features": config["features"] | {"unit": unit}}
+        plan = Plan(load_study(config | features, root=ROOT, where=str(path)), ROOT)
+        images = dict.fromkeys(plan.stimuli, 1000)
+        layers = plan.layers("resnet50_imagenet1k")
+        costs = {"resnet50_imagenet1k": NetworkCost(8e9, dict.fromkeys(layers, 1024))}
+        rates = replace(RATES, start_s=0.0)
+        arguments = (plan, costs, images, rates)
+        stages[unit] = (
+            estimate.targets_cost(*arguments, gpu=True),
+            estimate.extraction_cost(*arguments, gpu=True),
+        )
+    depths = [plan.layer("resnet50_imagenet1k", layer).depth for layer in layers]
+    # 9 sets of images; for each image 32 views, and by layer itself and part of four ways back.
+    passes = 9 * 1000 * 8e9 / (RATES.gpu_tflops * 1e12) / 3600
+    (views, by_layer), (none, by_model) = stages["layer"], stages["model"]
+    assert (views.jobs, by_layer.jobs, none.jobs, by_model.jobs) == (9, 36, 0, 9)
+    assert views.gpu_hours == pytest.approx(32 * passes)
+    assert by_layer.gpu_hours == pytest.approx(sum(1 + 4 * (1 - at) for at in depths) * passes)
+    assert by_model.gpu_hours == pytest.approx(37 * passes)
+
+
 def test_operations_of_a_network_are_those_that_its_authors_report():
     registries = Registries([ROOT / "config"])
     entry = registries.model("resnet50_imagenet1k", where="test")

@@ -325,6 +325,37 @@ def test_a_streamed_store_does_not_depend_on_its_batches_and_equals_a_store_writ
     np.testing.assert_array_equal(read.activation, rows)
 
 
+def test_arrays_that_are_known_beforehand_lie_beside_those_that_are_streamed(tmp_path):
+    rows = np.arange(12.0).reshape(6, 2)
+    known = {"part/centre": (("width",), np.array([1.0, 2.0])), "part/mean": ((), np.array(3.0))}
+
+    def written(path, known, rows):
+        with StreamingStore(
+            path,
+            kind="feedback",
+            template={"part/values": (("image", "value"), rows.shape, rows.dtype)},
+            coords={"image_id": (("image",), np.array(list("abcdef")))},
+            attrs={},
+            whole=known,
+        ) as store:
+            for start in (0, 4):
+                store.write_rows(start, {"part/values": rows[start : start + 4]})
+            return store.finish()
+
+    digest = written(tmp_path / "a.zarr", known, rows)
+    found = open_tree(tmp_path / "a.zarr", kind="feedback", verify=True)
+    assert found.attrs["digest"] == digest and list(found.coords) == ["image_id"]
+    np.testing.assert_array_equal(found["part/values"], rows)
+    np.testing.assert_array_equal(found["part/centre"], [1.0, 2.0])
+    assert float(found["part/mean"]) == 3.0
+    other = {**known, "part/mean": ((), np.array(4.0))}
+    assert written(tmp_path / "b.zarr", other, rows) != digest
+    other["part/mean"] = ((), np.array(np.nan))
+    with pytest.raises(StoreError, match="'part/mean' holds 1 of 1 values that are not finite"):
+        written(tmp_path / "c.zarr", other, rows)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zarr", "b.zarr"]
+
+
 def test_a_stream_larger_than_a_shard_is_read_back(tmp_path):
     rows = np.random.default_rng(0).standard_normal((9000, 1024)).astype("float32")
     stream(tmp_path / "a.zarr", rows, 700)

@@ -38,8 +38,6 @@ def test_the_planned_study_has_the_shape_of_the_papers():
     for *networks, last in (paper["models"], shape["models"]):
         assert all(entry["layers"] == {"count": 22} for entry in networks)
         assert last == {"name": "image_statistics"}
-    # By layer there are most jobs, so that is what is planned; the paper's passes are by model.
-    assert (paper["features"].pop("unit"), shape["features"].pop("unit")) == ("model", "layer")
     for section in ("features", "encoding"):
         assert {key: paper[section][key] for key in shape[section]} == shape[section]
 
@@ -52,6 +50,8 @@ def test_the_plan_of_the_paper_holds_every_job(plan):
     assert jobs["reduce_activations"] == n_models * n_subjects
     # Two planting layers stand in for what prepares real responses.
     assert jobs["extract_features"] == n_networks * n_layers * n_stimuli + 2 * n_stimuli
+    # Views of each image, once for all layers of a model, the planting one among them.
+    assert jobs["compute_objective_targets"] == (n_networks + 1) * n_stimuli
     assert jobs["image_statistics"] == n_stimuli
     assert jobs["compute_rsa"] == n_models * n_subjects
     for rule in ("collect_scores", "collect_maps", "score_hierarchy"):
@@ -59,7 +59,7 @@ def test_the_plan_of_the_paper_holds_every_job(plan):
     # The people who saw images of their own are no ceiling of one another.
     assert jobs["compute_ceilings"] == 1
     assert jobs["measure_reliability"] == n_networks * n_stimuli
-    assert sum(jobs.values()) == 4050 + n_networks * n_stimuli + 1
+    assert sum(jobs.values()) == 4050 + (2 * n_networks + 1) * n_stimuli + 1
 
 
 def commands_of(printed):
@@ -146,9 +146,9 @@ def test_the_paper_is_planned_on_the_data_as_they_are_downloaded(
     jobs = fused_as_one(jobs)
     assert jobs["prepare_responses"] == 12
     assert jobs["fit_encoding"] == 2160
-    assert jobs["extract_features"] == 8 * 9
-    assert jobs["measure_reliability"] == 8 * 9
-    assert sum(jobs.values()) == 4032 - 1584 + 2 * 72 + 1
+    assert jobs["extract_features"] == 8 * 22 * 9
+    assert jobs["compute_objective_targets"] == jobs["measure_reliability"] == 8 * 9
+    assert sum(jobs.values()) == 4032 + 2 * 72 + 1
     monkeypatch.chdir(ROOT)
     assert estimated(capsys, ROOT / "config/paper.yaml") == jobs
 

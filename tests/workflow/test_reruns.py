@@ -12,6 +12,8 @@ STUDY = "tests/workflow/tiny/study.yaml"
 # layers and 3 analysed layers for each stimulus set; 3 layers for each of 4 subjects.
 FRESH = {
     "prepare_stimuli": 4,
+    # Views for each model over each stimulus set; what brains are planted from looks at none.
+    "compute_objective_targets": 2 * 3,
     "extract_features": 3 * (2 + 3),
     # Each model over each stimulus set.
     "measure_reliability": 2 * 3,
@@ -118,7 +120,8 @@ def test_an_added_subject_leaves_the_others_as_they_are(finished):
     subjects = "subjects: [tiny_fmri-s1, tiny_fmri-s2"
     finished.edit("tests/workflow/tiny/datasets.yaml", subjects, f"{subjects}, tiny_fmri-s3")
     jobs = finished.planned()
-    alone = {"prepare_stimuli": 1, "prepare_responses": 1, "extract_features": 5}
+    alone = {"prepare_stimuli": 1, "prepare_responses": 1, "extract_features": 5,
+             "compute_objective_targets": 2}  # fmt: skip
     assert alone.items() <= jobs.items()
     assert (jobs["fit_encoding"], jobs["compute_rsa"]) == (3, 2)
     # Images of its own make it no ceiling of anybody.
@@ -175,6 +178,8 @@ def test_an_added_layer_refits_its_model_since_all_layers_are_in_every_baseline(
     )
     jobs = finished.planned()
     assert (jobs["extract_features"], jobs["fit_encoding"], jobs["compute_rsa"]) == (3, 8, 4)
+    # The views that it is compared with were passed for the others.
+    assert "compute_objective_targets" not in jobs
     assert (jobs["collect_scores"], jobs["collect_maps"], jobs["score_hierarchy"]) == (1, 1, 1)
 
 
@@ -225,8 +230,8 @@ def test_reliability_is_measured_again_without_extraction_or_fits(finished):
         change()
         jobs = finished.planned()
         assert (jobs["measure_reliability"], jobs["collect_scores"]) == (6, 2)
-        for rule in ("extract_features", "fit_encoding", "compute_rsa", "score_hierarchy"):
-            assert rule not in jobs
+        unchanged = {"compute_objective_targets", "extract_features", "fit_encoding"}
+        assert not {*unchanged, "compute_rsa", "score_hierarchy"} & set(jobs)
 
 
 def test_a_raised_version_of_one_kind_reruns_its_rule_and_what_follows(finished):
@@ -272,6 +277,7 @@ def test_a_changed_objective_reruns_extraction_and_what_follows(finished):
     finished.append("workflow/gradbrain/objectives/dino.py", "\nCHANGED = True\n")
     jobs = finished.planned()
     # The planted activations use no objective, so they and the responses stay.
+    assert jobs["compute_objective_targets"] == 6
     assert jobs["extract_features"] == 9
     assert jobs["measure_reliability"] == 6
     assert jobs["fit_encoding"] == 12
@@ -284,7 +290,7 @@ def test_a_changed_extraction_module_reruns_extraction_and_what_follows(finished
     jobs = finished.planned()
     assert jobs["extract_features"] == 15
     assert jobs["fit_encoding"] == 12
-    assert "prepare_stimuli" not in jobs
+    assert not {"prepare_stimuli", "compute_objective_targets"} & set(jobs)
 
 
 def test_a_changed_encoding_setting_leaves_extraction_untouched(finished):
@@ -325,7 +331,7 @@ def test_an_added_signal_leaves_the_features_of_other_signals_as_they_are(finish
     assert (jobs["extract_features"], jobs["fit_encoding"], jobs["compute_rsa"]) == (9, 12, 8)
     assert "prepare_responses" not in jobs
     jobs = finished.run("features", "--config", "only_models=[tiny_b]")
-    assert jobs == {"extract_features": 3}
+    assert jobs == {"compute_objective_targets": 3, "extract_features": 3}
     after = finished.contents("features/**/*")
     assert before == {name: after[name] for name in before}
     # Back to the old signals nothing is to be done: theirs are still there.
@@ -416,7 +422,8 @@ def test_an_added_model_and_its_replaced_weights_leave_the_others_as_they_are(fi
     finished.edit(models, "models:", f"models:\n  tiny_c: {{{entry}}}")
     finished.edit(STUDY, "models:", "models:\n  - {name: tiny_c, layers: [blocks.2]}")
     write_weights(finished, seed=0)
-    own = {"extract_features": 3, "measure_reliability": 3, "fit_encoding": 4, "compute_rsa": 4,
+    features = {"compute_objective_targets": 3, "extract_features": 3}
+    own = {**features, "measure_reliability": 3, "fit_encoding": 4, "compute_rsa": 4,
            "collect_scores": 1, "collect_maps": 1, "score_hierarchy": 1}  # fmt: skip
     jobs = finished.planned()
     assert own.items() <= jobs.items()
@@ -430,8 +437,7 @@ def test_an_added_model_and_its_replaced_weights_leave_the_others_as_they_are(fi
     assert own.items() <= finished.planned().items()
     store = "features/tiny_c/blocks.2/tiny/tiny.zarr/**/*"
     first = finished.contents(store)
-    jobs = finished.run("features", "--config", "only_models=[tiny_c]")
-    assert jobs == {"extract_features": 3}
+    assert finished.run("features", "--config", "only_models=[tiny_c]") == features
     assert {name: found[1] for name, found in first.items()} != {
         name: found[1] for name, found in finished.contents(store).items()
     }

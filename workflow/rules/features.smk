@@ -7,7 +7,8 @@ EXTRACTION = (
     " --calibration {input.calibration:q} --data data --output {output:q}"
     " --batch-size {resources.batch_size} --device {resources.device}"
     " --precision {params.precision} --threads {threads} --plugins {input.plugins:q}"
-    " --chain {params.chain:q} --feedback {input.feedback:q} > {log:q} 2>&1"
+    " --chain {params.chain:q} --feedback {input.feedback:q} --targets {input.targets:q}"
+    " > {log:q} 2>&1"
 )
 GPUS = 0 if FEATURES.device == "cpu" else 1
 
@@ -90,6 +91,52 @@ if plan.statistics_models:
             " --threads {threads} --output {output:q} > {log:q} 2>&1"
 
 
+if plan.viewing_sets:
+
+    # Views of images pass through the whole network whichever layer is asked for: once for all
+    # jobs by layer.
+    rule compute_objective_targets:
+        input:
+            script=plan.script("compute_objective_targets"),
+            code=targets_code,
+            plugins=targets_plugins,
+            weights=model_weights,
+            stimuli=plan.path("stimuli"),
+            calibration=calibration_images,
+        output:
+            directory(plan.path("objective_targets")),
+        log:
+            "logs/objective_targets/{model}/{signal_set}/{stimuli}.log",
+        benchmark:
+            "logs/objective_targets/{model}/{signal_set}/{stimuli}.benchmark.tsv"
+        wildcard_constraints:
+            model="|".join(map(re.escape, plan.networks)),
+            signal_set="|".join(map(re.escape, plan.viewing_sets)),
+        conda:
+            "../../envs/environment.yaml"
+        threads: 2
+        resources:
+            mem_mb=memory(8000),
+            runtime=480,
+            gpu=GPUS,
+            batch_size=FEATURES.batch_size,
+            device=FEATURES.device,
+        params:
+            model=model_entry_json,
+            signal_set=signal_set_json,
+            precision=FEATURES.precision,
+            format_version=plan.version("objective_targets"),
+        message:
+            "Compute what the objectives of {wildcards.signal_set} compare the images of {wildcards.stimuli} with ({wildcards.model})"
+        shell:
+            "python {input.script} --model {params.model:q} --signal-set {params.signal_set:q}"
+            " --stimuli {input.stimuli:q} --stimuli-name {wildcards.stimuli}"
+            " --calibration {input.calibration:q} --data data --output {output:q}"
+            " --batch-size {resources.batch_size} --device {resources.device}"
+            " --precision {params.precision} --threads {threads} --plugins {input.plugins:q}"
+            " > {log:q} 2>&1"
+
+
 if plan.layerwise_sets:
 
     rule extract_features:
@@ -101,6 +148,7 @@ if plan.layerwise_sets:
             stimuli=plan.path("stimuli"),
             calibration=calibration_images,
             feedback=[],
+            targets=objective_targets,
         output:
             directory(plan.path("features")),
         log:
@@ -150,6 +198,7 @@ for model, signal_set, layers in plan.fused_extractions():
                 "stimuli", stimuli=plan.signal_set(signal_set).calibration
             ),
             feedback=plan.feedback(model, signal_set),
+            targets=[],
         output:
             [
                 directory(plan.features(model, layer, signal_set, "{stimuli}"))
@@ -253,6 +302,7 @@ for model, signal_sets, layers in plan.shared_extractions():
                 "stimuli", stimuli=plan.signal_set(signal_sets[0]).calibration
             ),
             feedback=plan.feedback(model, signal_sets[0]),
+            targets=[],
         output:
             [
                 directory(plan.features(model, layer, signal_set, "{stimuli}"))

@@ -110,6 +110,25 @@ def extraction_plugins(wildcards):
     )
 
 
+def objective_targets(wildcards):
+    return plan.objective_targets(
+        wildcards.model, wildcards.signal_set, wildcards.stimuli
+    )
+
+
+def targets_code(wildcards):
+    return plan.code(
+        "compute_objective_targets",
+        *plan.targets_plugins(wildcards.model, wildcards.signal_set),
+    )
+
+
+def targets_plugins(wildcards):
+    return plan.plugin_files(
+        *plan.targets_plugins(wildcards.model, wildcards.signal_set)
+    )
+
+
 def measured_model_json(wildcards):
     return plan.extraction_entry(wildcards.model, MEASURED)
 

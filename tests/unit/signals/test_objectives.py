@@ -298,7 +298,7 @@ def test_learnt_norms_of_prototypes_are_kept(tiny_model, bank, published_head):
         "data/head.safetensors",
     )
     objective = build("dino", tiny_model, bank, code="head", head="head.safetensors")
-    found = torch.linalg.vector_norm(objective._code.prototypes, dim=1, keepdim=True)
+    found = torch.linalg.vector_norm(objective._head.prototypes, dim=1, keepdim=True)
     torch.testing.assert_close(found, norms)
 
 

@@ -247,6 +247,18 @@ class ResolvedUse:
     inner: tuple[ResolvedUse, ...] = ()
 
     @property
+    def key(self) -> str:
+        """Name and options, defaults included: uses that share it are the same."""
+        return f"{self.plugin.name} {self.options.model_dump_json()}"
+
+    @property
+    def passes_more(self) -> bool:
+        """Whether it passes more than the images themselves, or one inside it does."""
+        return self.options.extra_forward_passes() > 0 or any(
+            item.passes_more for item in self.inner
+        )
+
+    @property
     def needs(self) -> frozenset[Requirement]:
         """What this use needs, inner ones included."""
         of_inner = frozenset[Requirement]().union(*(item.needs for item in self.inner))
@@ -449,6 +461,19 @@ def signal_uses(signal: SignalEntry, plugins: Plugins, *, where: str) -> tuple[R
         return (rule,)
     use = PluginUse("objectives", signal.objective, signal.options)
     return rule, plugins.resolve(use, where=f"{where}: objective")
+
+
+def viewing_objectives(signals: Iterable[SignalEntry], plugins: Plugins) -> tuple[ResolvedUse, ...]:
+    """Objectives of signals that pass more than the images, such as views of them, each once.
+
+    One that uses such an objective inside counts: it looks at views of calibration images.
+    """
+    found: dict[str, ResolvedUse] = {}
+    for signal in signals:
+        for use in signal_uses(signal, plugins, where=f"signal {signal.name!r}"):
+            if use.plugin.kind == "objectives" and use.passes_more:
+                found.setdefault(use.key, use)
+    return tuple(found.values())
 
 
 def signal_needs(

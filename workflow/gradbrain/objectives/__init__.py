@@ -95,7 +95,7 @@ def build_objective(
                 "`calibration` of the signal set"
             )
         return _build(use, model, None, seed, replicate)
-    key = f"{name} {seed} {replicate} {use.options.model_dump_json()}"
+    key = f"{use.key} {seed} {replicate}"
     if key not in calibration.built:
         calibration.built[key] = _build(use, model, calibration, seed, replicate)
     return calibration.built[key]
@@ -112,7 +112,8 @@ def _build(
         build_objective(item, model, calibration, seed=seed, replicate=replicate)
         for item in use.inner
     ]
+    state = None if calibration is None else calibration.states.get(use.key)
     objective: BaseObjective = use.plugin.load().Objective(
-        model, use.options, calibration, seed, inner, replicate=replicate
+        model, use.options, calibration, seed, inner, replicate=replicate, state=state
     )
     return objective

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -76,6 +76,13 @@ class BaseObjective(ABC):
         Objectives that the options say are used inside this one, in the order of ``uses``.
     replicate
         0: the draw of Monte-Carlo randomness that is used; others are independent of it.
+    state
+        What :meth:`fit` gave in another job; None: it is fitted here.
+
+    Attributes
+    ----------
+    state
+        What :meth:`fit` gave, by name.
     """
 
     output: OutputName = "features"
@@ -89,19 +96,36 @@ class BaseObjective(ABC):
         inner: Sequence[BaseObjective] = (),
         *,
         replicate: int = 0,
+        state: Mapping[str, torch.Tensor] | None = None,
     ) -> None:
         self.model, self.options, self.calibration, self.seed = model, options, calibration, seed
         self.inner, self.replicate = tuple(inner), replicate
         self.prepare()
+        self.state: Mapping[str, torch.Tensor] = self.fit() if state is None else state
 
     def prepare(self) -> None:  # noqa: B027
-        """Fit or draw, once, what all images share."""
+        """Load or draw what all images share; every job does so."""
+
+    def fit(self) -> dict[str, torch.Tensor]:
+        """Fit on calibration images what all images share.
+
+        Where an objective passes views of images through the network, one job fits it for all
+        layers, and those that take single layers are handed what it gave.
+
+        Returns
+        -------
+        dict
+            Name -> tensor on the model's device; read again from :attr:`state`. Whatever
+            :meth:`targets`, :meth:`evaluate` and :meth:`report` need of a fit is in here.
+        """
+        return {}
 
     def targets(self, batch: ImageBatch) -> torch.Tensor:
         """Compute what the objective compares the output with, e.g. a teacher's code.
 
         Called without gradient and before the forward pass that is differentiated, so that its
-        memory is free again when that one builds its graph.
+        memory is free again when that one builds its graph; or in another job
+        (:mod:`gradbrain.signals.objective_targets`).
 
         Returns
         -------

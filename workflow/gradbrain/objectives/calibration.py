@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,6 +22,9 @@ class CalibrationBank:
         Network.
     batches
         Starts an iteration over the calibration images; called once per pass over them.
+    states
+        Objective, as :attr:`~gradbrain.config.plugins.ResolvedUse.key` names it -> what another
+        job fitted for it on these images.
 
     Attributes
     ----------
@@ -29,9 +32,15 @@ class CalibrationBank:
         Objectives that were fitted on these images, so that one is not fitted twice.
     """
 
-    def __init__(self, model: VisionModel, batches: Callable[[], Iterator[ImageBatch]]) -> None:
+    def __init__(
+        self,
+        model: VisionModel,
+        batches: Callable[[], Iterator[ImageBatch]],
+        states: Mapping[str, Mapping[str, torch.Tensor]] | None = None,
+    ) -> None:
         self.model = model
         self._batches = batches
+        self.states = states or {}
         self.built: dict[str, BaseObjective] = {}
         self._outputs: dict[OutputName, torch.Tensor] = {}
 

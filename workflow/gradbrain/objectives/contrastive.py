@@ -25,7 +25,7 @@ from torch.nn import functional
 from gradbrain.config.plugins import PluginOptions, Randomness, Requirement
 from gradbrain.objectives.base import BaseObjective, ImageBatch
 from gradbrain.objectives.softmax_cross_entropy import softmax_cross_entropy
-from gradbrain.objectives.standardise import fit_standardisation
+from gradbrain.objectives.standardise import Standardisation, fit_standardisation
 from gradbrain.objectives.views import ViewOptions, view_features
 
 
@@ -48,13 +48,14 @@ class Objective(BaseObjective):
 
     options: Options
 
-    def prepare(self) -> None:
-        """Take the unit-length codes of the bank, (n, D)."""
-        self._standardisation = fit_standardisation(self.fitted())
-        self._bank = self._code(self.fitted().outputs("features"))
+    def fit(self) -> dict[str, torch.Tensor]:
+        """Fit the standardisation, and take the unit-length codes of the bank, (n, D)."""
+        standardisation = fit_standardisation(self.fitted())
+        features = self.fitted().outputs("features")
+        return {**standardisation.state, "bank": _unit_code(standardisation, features)}
 
     def _code(self, features: torch.Tensor) -> torch.Tensor:
-        return functional.normalize(self._standardisation.apply(features), dim=-1)
+        return _unit_code(Standardisation.of(self.state), features)
 
     def targets(self, batch: ImageBatch) -> torch.Tensor:
         """Unit-length codes of the views, (B, V, D)."""
@@ -69,7 +70,7 @@ class Objective(BaseObjective):
         """InfoNCE in nats, (B,)."""
         code = self._code(output)
         positive = (code[:, None] * targets).sum(-1) / self.options.temperature
-        negatives = code @ self._bank.T / self.options.temperature
+        negatives = code @ self.state["bank"].T / self.options.temperature
         spread = negatives[:, None].expand(-1, positive.shape[1], -1)
         compared = torch.cat([positive[..., None], spread], dim=2)
         own = torch.zeros_like(compared)
@@ -78,4 +79,9 @@ class Objective(BaseObjective):
 
     def report(self) -> dict[str, Any]:
         """Size of the bank and features without spread over it."""
-        return {"n_bank": len(self._bank), "n_silent_features": self._standardisation.n_silent}
+        silent = Standardisation.of(self.state).n_silent
+        return {"n_bank": len(self.state["bank"]), "n_silent_features": silent}
+
+
+def _unit_code(standardisation: Standardisation, features: torch.Tensor) -> torch.Tensor:
+    return functional.normalize(standardisation.apply(features), dim=-1)

@@ -38,7 +38,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -50,7 +50,7 @@ from gradbrain.objectives.base import BaseObjective, ImageBatch
 from gradbrain.objectives.calibration import CalibrationBank
 from gradbrain.objectives.projection_head import load_projection_head
 from gradbrain.objectives.softmax_cross_entropy import softmax_cross_entropy
-from gradbrain.objectives.standardise import fit_standardisation
+from gradbrain.objectives.standardise import Standardisation, fit_standardisation
 from gradbrain.objectives.views import ViewOptions, view_features
 
 log = logging.getLogger(__name__)
@@ -104,29 +104,31 @@ class Objective(BaseObjective):
     options: Options
 
     def prepare(self) -> None:
-        """Fit code and centre; measure the entropy of the teacher."""
-        bank = self.fitted()
-        self._code, self._facts = self._fit_code(bank)
-        with torch.no_grad():
-            codes = [self._teacher_codes(batch) for batch in bank.batches()]
-            stacked = torch.cat(codes)  # (n, V, K)
-            self._centre = stacked.mean(dim=(0, 1))
-            log_teacher = self._log_teacher(stacked)
-            entropy = -(log_teacher.exp() * log_teacher).sum(-1)
-        self._entropy = float(entropy.mean())
-        self._n_codes = int(stacked.shape[-1])
-        self._warn_of_a_bad_temperature()
+        """Load the head, where there is one."""
+        head = self.options.head
+        self._head = None if head is None else load_projection_head(head, self.model)
 
-    def _fit_code(
-        self, bank: CalibrationBank
-    ) -> tuple[Callable[[torch.Tensor], torch.Tensor], dict[str, Any]]:
-        """Fit the map from features to codes, (..., D) to (..., K), and say what was found."""
-        if self.options.head is not None:
-            return load_projection_head(self.options.head, self.model), {"head": self.options.head}
-        standardisation = fit_standardisation(bank)
-        silent = {"n_silent_features": standardisation.n_silent}
+    def fit(self) -> dict[str, torch.Tensor]:
+        """Fit code and centre; measure the entropy of the teacher, in nats."""
+        bank = self.fitted()
+        scale = self._fit_scale(bank)
+        with torch.no_grad():
+            codes = [self._code(self._views(batch), scale) for batch in bank.batches()]
+            stacked = torch.cat(codes)  # (n, V, K)
+            centre = stacked.mean(dim=(0, 1))
+            log_teacher = self._log_teacher(stacked, centre)
+            entropy = -(log_teacher.exp() * log_teacher).sum(-1)
+        state = {**scale, "centre": centre, "teacher_entropy": entropy.mean()}
+        self._warn_of_a_bad_temperature(_entropy_share(state))
+        return state
+
+    def _fit_scale(self, bank: CalibrationBank) -> dict[str, torch.Tensor]:
+        """Fit what brings features to codes; nothing where a head does."""
+        if self._head is not None:
+            return {}
+        scale = fit_standardisation(bank).state
         if self.options.code == "standardised":
-            return standardisation.apply, silent
+            return scale
         spread = bank.outputs("features").var(dim=0, correction=0).mean().sqrt()
         if not spread > 0:
             raise ObjectiveError(
@@ -134,10 +136,21 @@ class Objective(BaseObjective):
                 "between calibration images; code: raw needs a spread; take other calibration "
                 "images"
             )
-        return lambda features: features / spread, {**silent, "feature_spread": float(spread)}
+        return {**scale, "spread": spread}
 
-    def _warn_of_a_bad_temperature(self) -> None:
-        share = self._entropy / math.log(self._n_codes)
+    def _code(
+        self, features: torch.Tensor, scale: Mapping[str, torch.Tensor] | None = None
+    ) -> torch.Tensor:
+        """Code of features, (..., D) to (..., K); by a scale that is not part of the state yet."""
+        scale = self.state if scale is None else scale
+        if self._head is not None:
+            code: torch.Tensor = self._head(features)
+            return code
+        if self.options.code == "standardised":
+            return Standardisation.of(scale).apply(features)
+        return features / scale["spread"]
+
+    def _warn_of_a_bad_temperature(self, share: float) -> None:
         if not SATURATED <= share <= FLAT:
             log.warning(
                 "objective dino on model %s: the teacher's entropy is %.3f of its maximum on "
@@ -148,18 +161,19 @@ class Objective(BaseObjective):
                 self.options.teacher_temperature,
             )
 
-    def _teacher_codes(self, batch: ImageBatch) -> torch.Tensor:
-        """Codes of the augmented views, (B, V, K)."""
-        return self._code(
-            view_features(self.model, batch, seed=self.seed_of("views"), options=self.options.views)
+    def _views(self, batch: ImageBatch) -> torch.Tensor:
+        """Features of the augmented views, (B, V, D)."""
+        return view_features(
+            self.model, batch, seed=self.seed_of("views"), options=self.options.views
         )
 
-    def _log_teacher(self, codes: torch.Tensor) -> torch.Tensor:
-        return ((codes - self._centre) / self.options.teacher_temperature).log_softmax(-1)
+    def _log_teacher(self, codes: torch.Tensor, centre: torch.Tensor) -> torch.Tensor:
+        return ((codes - centre) / self.options.teacher_temperature).log_softmax(-1)
 
     def targets(self, batch: ImageBatch) -> torch.Tensor:
         """Mean code of the teacher over the augmented views, (B, K), each row a distribution."""
-        return self._log_teacher(self._teacher_codes(batch)).exp().mean(1)
+        codes = self._code(self._views(batch))
+        return self._log_teacher(codes, self.state["centre"]).exp().mean(1)
 
     def evaluate(
         self, output: torch.Tensor, batch: ImageBatch, targets: torch.Tensor
@@ -171,7 +185,20 @@ class Objective(BaseObjective):
         """Code, and entropy of the teacher on the calibration images."""
         return {
             "code": self.options.code,
-            **self._facts,
-            "teacher_entropy_nats": self._entropy,
-            "teacher_entropy_share": self._entropy / math.log(self._n_codes),
+            **self._facts(),
+            "teacher_entropy_nats": float(self.state["teacher_entropy"]),
+            "teacher_entropy_share": _entropy_share(self.state),
         }
+
+    def _facts(self) -> dict[str, Any]:
+        if self.options.head is not None:
+            return {"head": self.options.head}
+        silent = {"n_silent_features": Standardisation.of(self.state).n_silent}
+        if self.options.code == "standardised":
+            return silent
+        return {**silent, "feature_spread": float(self.state["spread"])}
+
+
+def _entropy_share(state: Mapping[str, torch.Tensor]) -> float:
+    """Entropy of the teacher as a share of its largest possible value."""
+    return float(state["teacher_entropy"]) / math.log(len(state["centre"]))

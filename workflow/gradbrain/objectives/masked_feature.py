@@ -25,7 +25,7 @@ from pydantic import Field
 from gradbrain.config.plugins import PluginOptions, Randomness, Requirement
 from gradbrain.objectives.base import BaseObjective, ImageBatch
 from gradbrain.objectives.seeds import generator
-from gradbrain.objectives.standardise import fit_standardisation
+from gradbrain.objectives.standardise import Standardisation, fit_standardisation
 from gradbrain.objectives.views import teacher_features
 
 
@@ -109,9 +109,13 @@ class Objective(BaseObjective):
 
     options: Options
 
-    def prepare(self) -> None:
+    def fit(self) -> dict[str, torch.Tensor]:
         """Fit the standardisation."""
-        self._standardisation = fit_standardisation(self.fitted())
+        return fit_standardisation(self.fitted()).state
+
+    @property
+    def _standardisation(self) -> Standardisation:
+        return Standardisation.of(self.state)
 
     def targets(self, batch: ImageBatch) -> torch.Tensor:
         """Codes of the masked copies, (B, V, D)."""

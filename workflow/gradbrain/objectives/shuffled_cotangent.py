@@ -58,9 +58,13 @@ class Objective(BaseObjective):
     options: Options
 
     def prepare(self) -> None:
+        """Act on the output that the objective acts on."""
+        (inner,) = self.inner
+        self.output = inner.output
+
+    def fit(self) -> dict[str, torch.Tensor]:
         """Take the objective's output gradient of every calibration image, (n, D)."""
         bank, (inner,) = self.fitted(), self.inner
-        self.output = inner.output
         gradients = []
         for batch in bank.batches():
             with torch.no_grad():
@@ -69,19 +73,19 @@ class Objective(BaseObjective):
                 leaf = output.detach().requires_grad_()
                 (gradient,) = torch.autograd.grad(inner.loss(leaf, batch).sum(), leaf)
             gradients.append(gradient)
-        self._gradients = torch.cat(gradients)
+        return {"gradients": torch.cat(gradients)}
 
     def evaluate(
         self, output: torch.Tensor, batch: ImageBatch, targets: torch.Tensor
     ) -> torch.Tensor:
         """Inner product with the other image's output gradient, (B,)."""
+        gradients, seed = self.state["gradients"], self.seed_of("permutation")
         chosen = [
-            derived_seed("shuffled_cotangent", name, self.seed_of("permutation"))
-            % len(self._gradients)
+            derived_seed("shuffled_cotangent", name, seed) % len(gradients)
             for name in batch.image_ids
         ]
-        return (output * self._gradients[chosen]).sum(-1)
+        return (output * gradients[chosen]).sum(-1)
 
     def report(self) -> dict[str, Any]:
         """Size of the bank and what was shuffled."""
-        return {"objective": self.options.objective, "n_bank": len(self._gradients)}
+        return {"objective": self.options.objective, "n_bank": len(self.state["gradients"])}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -32,6 +33,16 @@ class Standardisation:
     def n_silent(self) -> int:
         """Number of features that do not vary over the calibration images."""
         return int((self.inverse_spread == 0).sum())
+
+    @property
+    def state(self) -> dict[str, torch.Tensor]:
+        """Both by name, for the state of an objective."""
+        return {"mean": self.mean, "inverse_spread": self.inverse_spread}
+
+    @classmethod
+    def of(cls, state: Mapping[str, torch.Tensor]) -> Standardisation:
+        """Take it from the state of an objective."""
+        return cls(state["mean"], state["inverse_spread"])
 
     def apply(self, features: torch.Tensor) -> torch.Tensor:
         """Standardise (B, D) features; silent ones become 0."""

@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from gradbrain.config.plugins import PluginOptions, Randomness, Requirement
 from gradbrain.objectives.base import BaseObjective, ImageBatch
-from gradbrain.objectives.standardise import fit_standardisation
+from gradbrain.objectives.standardise import Standardisation, fit_standardisation
 from gradbrain.objectives.views import ViewOptions, view_features
 
 
@@ -43,24 +43,26 @@ class Objective(BaseObjective):
 
     options: Options
 
-    def prepare(self) -> None:
+    def fit(self) -> dict[str, torch.Tensor]:
         """Fit the standardisation."""
-        self._standardisation = fit_standardisation(self.fitted())
+        return fit_standardisation(self.fitted()).state
+
+    def _code(self, features: torch.Tensor) -> torch.Tensor:
+        return functional.normalize(Standardisation.of(self.state).apply(features), dim=-1)
 
     def targets(self, batch: ImageBatch) -> torch.Tensor:
         """Mean unit-length code of the views, (B, D)."""
         views = view_features(
             self.model, batch, seed=self.seed_of("views"), options=self.options.views
         )
-        return functional.normalize(self._standardisation.apply(views), dim=-1).mean(1)
+        return self._code(views).mean(1)
 
     def evaluate(
         self, output: torch.Tensor, batch: ImageBatch, targets: torch.Tensor
     ) -> torch.Tensor:
         """One minus the mean cosine, (B,), between 0 and 2."""
-        code = functional.normalize(self._standardisation.apply(output), dim=-1)
-        return 1 - (code * targets).sum(-1)
+        return 1 - (self._code(output) * targets).sum(-1)
 
     def report(self) -> dict[str, Any]:
         """Features without spread over the calibration images."""
-        return {"n_silent_features": self._standardisation.n_silent}
+        return {"n_silent_features": Standardisation.of(self.state).n_silent}

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from gradbrain.config import GradbrainError
-from gradbrain.config.plugins import signal_uses
+from gradbrain.config.plugins import signal_uses, viewing_objectives
 from gradbrain.config.schema import (
     DatasetEntry,
     EncodingSettings,
@@ -168,6 +168,7 @@ def job_counts(plan: Plan) -> dict[str, int]:
                 for path in plan.feedback(model, signal_set)
             }
         ),
+        "compute_objective_targets": len(targets_jobs(plan)),
         "extract_features": _extraction_jobs(plan),
         "measure_reliability": len(plan.reliabilities),
         "image_statistics": len(statistics_jobs(plan)),
@@ -190,6 +191,15 @@ def _extraction_jobs(plan: Plan) -> int:
     return len(
         {_extraction_job(plan, *key) for key in plan.all_features() if key[0] in plan.networks}
     )
+
+
+def targets_jobs(plan: Plan) -> set[tuple[str, str, str]]:
+    """(model, signal set, stimuli) of every job that passes views for all layers."""
+    return {
+        (model, signal_set, stimuli)
+        for model, signal_set, _, stimuli in plan.all_features()
+        if model in plan.networks and signal_set in plan.viewing_sets
+    }
 
 
 def statistics_jobs(plan: Plan) -> set[tuple[str, str, str]]:
@@ -215,17 +225,27 @@ def n_passes(plan: Plan, signal_set: str, depth: float = 0.0) -> float:
     One forward pass, those that objectives and rules declare beside it (one for each augmented view
     that is drawn), and one backward pass per learning signal or control. Parameters are frozen, so
     that a whole backward pass costs as much as a forward one; for a layer at relative `depth` it
-    ends there.
+    ends there. What another job passes for all layers is not in it.
     """
-    return _passes_of(plan, plan.signal_set(signal_set).signals, depth)
+    elsewhere = signal_set in plan.viewing_sets
+    return _passes_of(plan, plan.signal_set(signal_set).signals, depth, elsewhere=elsewhere)
 
 
-def _passes_of(plan: Plan, signals: Iterable[SignalEntry], depth: float = 0.0) -> float:
-    """Passes that some signals of an image take in one job."""
+def _passes_of(
+    plan: Plan, signals: Iterable[SignalEntry], depth: float = 0.0, *, elsewhere: bool = False
+) -> float:
+    """Passes that some signals of an image take in one job.
+
+    Objectives that look at views are left out where another job passes these.
+    """
     total = 1.0
     for signal in signals:
         uses = signal_uses(signal, plan.plugins, where=f"signal {signal.name!r}")
-        total += sum(use.options.extra_forward_passes() for use in uses)
+        total += sum(
+            use.options.extra_forward_passes()
+            for use in uses
+            if not (elsewhere and use.plugin.kind == "objectives")
+        )
         total += (1.0 - depth) * sum(use.options.backward_passes() for use in uses)
     return total
 
@@ -270,6 +290,34 @@ def extraction_cost(
     return StageCost(
         "extract_features",
         len(passes),
+        disk / GIB,
+        rates.process_gib,
+        cpu_hours=0.0 if gpu else hours,
+        gpu_hours=hours if gpu else 0.0,
+        longest_hours=max(seconds, default=0.0) / 3600,
+    )
+
+
+def targets_cost(
+    plan: Plan,
+    costs: Mapping[str, NetworkCost],
+    images: Mapping[str, int],
+    rates: Rates,
+    *,
+    gpu: bool,
+) -> StageCost:
+    """Cost of passing views for all layers; targets are taken to be as wide as a layer."""
+    speed = rates.gpu_tflops * 1e12 if gpu else rates.core_pass_gflops * 1e9
+    seconds, disk = [], 0.0
+    for model, signal_set, stimuli in targets_jobs(plan):
+        uses = viewing_objectives(plan.signal_set(signal_set).signals, plan.plugins)
+        passes = sum(use.options.extra_forward_passes() for use in uses)
+        seconds.append(rates.start_s + images[stimuli] * costs[model].flops * passes / speed)
+        disk += images[stimuli] * 4 * max(costs[model].widths.values()) * len(uses)
+    hours = sum(seconds) / 3600
+    return StageCost(
+        "compute_objective_targets",
+        len(seconds),
         disk / GIB,
         rates.process_gib,
         cpu_hours=0.0 if gpu else hours,
@@ -590,6 +638,7 @@ def estimate(
     }
     settings, fits = plan.study.settings.encoding, _fit_sizes(plan, costs, sizes)
     known = {
+        "compute_objective_targets": targets_cost(plan, costs, images, rates, gpu=gpu),
         "extract_features": extraction_cost(plan, costs, images, rates, gpu=gpu),
         "measure_reliability": reliability_cost(plan, costs, images, rates, gpu=gpu),
         "image_statistics": statistics_cost(plan, costs, images, rates),

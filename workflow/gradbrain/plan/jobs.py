@@ -23,6 +23,7 @@ from gradbrain.config.plugins import (
     signal_plugins,
     signal_uses,
     uncertain_signals,
+    viewing_objectives,
     weights_use,
 )
 from gradbrain.config.registries import Layer
@@ -492,6 +493,22 @@ class Plan:
         )
         return [name for name in names if not self.is_fused(name)]
 
+    @cached_property
+    def viewing_sets(self) -> list[str]:
+        """Those of them whose objectives look at views: one job passes these for all layers."""
+        return [
+            name
+            for name in self.layerwise_sets
+            if viewing_objectives(self.signal_set(name).signals, self.plugins)
+        ]
+
+    def objective_targets(self, model: str, signal_set: str, stimuli: str) -> list[str]:
+        """What the objectives of a set compare images with, where jobs by layer are handed it."""
+        if signal_set not in self.viewing_sets:
+            return []
+        keys = {"model": model, "signal_set": signal_set, "stimuli": stimuli}
+        return [self.path("objective_targets", **keys)]
+
     def registries(self) -> list[str]:
         """Folders that hold registries."""
         return [str(self.root / "config"), *self.study.settings.registries]
@@ -652,6 +669,17 @@ class Plan:
             found = [*self.signal_plugins(signal_set), self._weights(model)[0]]
             self._plugins_of_extraction[key] = found
         return self._plugins_of_extraction[key]
+
+    def targets_plugins(self, model: str, signal_set: str) -> list[Plugin]:
+        """Plug-ins that a job of targets uses: objectives that look at views, and weights.
+
+        It reads the options of all signals of the set, and so the files of all that are not the
+        library's.
+        """
+        uses = viewing_objectives(self.signal_set(signal_set).signals, self.plugins)
+        foreign = (one for one in self.signal_plugins(signal_set) if not one.in_library)
+        found = [plugin for use in uses for plugin in use.plugins]
+        return list(dict.fromkeys([*found, *foreign, self._weights(model)[0]]))
 
     def reliability_code(self, model: str) -> list[str]:
         """Modules that a measurement of reliability uses: the plug-ins of its signals."""

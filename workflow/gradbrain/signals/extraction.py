@@ -47,6 +47,7 @@ from gradbrain.signals.layer_stores import (
 )
 from gradbrain.signals.needs import needed_chain, place, plugins_of, uses_of
 from gradbrain.signals.normalisation import VANISHING, unit_length, vector_norm
+from gradbrain.signals.objective_targets import StoredTargets, open_targets
 from gradbrain.signals.pooling import layout_of, pooling_function
 from gradbrain.signals.progress import Progress
 from gradbrain.signals.projection import RandomProjection
@@ -98,6 +99,17 @@ class _Source:
     objective: BaseObjective | None
     graph: bool
     layers: tuple[str, ...]
+    stored: StoredTargets | None
+    key: str
+
+    def bind(self, batch: ImageBatch, *, disturbed: bool) -> BoundObjective | None:
+        """Join objective and images: with the targets of another job, or computed here."""
+        if self.objective is None:
+            return None
+        if self.stored is None:
+            return self.objective.bind(batch)
+        targets = self.stored.of(self.key, batch, disturbed=disturbed)
+        return BoundObjective(self.objective, batch, targets)
 
     def take(self, tape: Tape, objective: BoundObjective | None, *, keep_graph: bool) -> Taken:
         """Let the rule see what it asked for, and no more."""
@@ -142,6 +154,9 @@ class SignalExtractor:
     readouts
         Further signal sets that pool, project or normalise the same signals otherwise: they are
         read from the same passes.
+    targets
+        What objectives compare with, where another job computed it; the calibration bank has the
+        states that go with it.
 
     Raises
     ------
@@ -162,9 +177,11 @@ class SignalExtractor:
         fitted: Mapping[str, xr.Dataset | xr.DataTree] | None = None,
         replicate: int = 0,
         readouts: Sequence[SignalSet] = (),
+        targets: StoredTargets | None = None,
     ) -> None:
         self.replicate = replicate
         _check_readouts(signal_set, readouts)
+        self._targets = targets
         self.model, self.signal_set, self.layers = model, signal_set, tuple(layers)
         self._calibration, self._fitted = calibration, fitted or {}
         uses = uses_of(signal_set.signals, plugins)
@@ -224,8 +241,9 @@ class SignalExtractor:
             fitted=self._fitted[entry.name] if "fit" in needs else None,
             replicate=self.replicate,
         )
-        built = None
+        built, key = None, ""
         if objective is not None:
+            key = objective.key
             built = build_objective(
                 objective, self.model, self._calibration, seed=seed, replicate=self.replicate
             )
@@ -235,6 +253,8 @@ class SignalExtractor:
             built,
             graph="graph" in needs,
             layers=self.chain if "chain" in needs else self.layers,
+            stored=self._targets if self._targets and self._targets.holds(key) else None,
+            key=key,
         )
 
     def _reader(self, layer: str, signal_set: SignalSet) -> _LayerReader:
@@ -343,7 +363,7 @@ class SignalExtractor:
         """
         n_images, counts = min(N_IMAGES, len(batch)), self._counts()
         few = disturbed(batch.part(slice(0, n_images)))
-        parts = [self._take(few.part(slice(at, at + 1))) for at in range(n_images)]
+        parts = [self._take(few.part(slice(at, at + 1)), disturbed=True) for at in range(n_images)]
         self._restore(counts)
         again = _joined([part[self.signal_set.name] for part in parts])
         return {
@@ -357,11 +377,11 @@ class SignalExtractor:
             for signal in self.signal_set.signals
         }
 
-    def _take(self, batch: ImageBatch) -> dict[str, dict[str, BatchSignals]]:
+    def _take(
+        self, batch: ImageBatch, *, disturbed: bool = False
+    ) -> dict[str, dict[str, BatchSignals]]:
         # Targets come first: their forward passes need no graph, and none is held yet.
-        bound = [
-            source.objective.bind(batch) if source.objective else None for source in self.sources
-        ]
+        bound = [source.bind(batch, disturbed=disturbed) for source in self.sources]
         tape = self.recorder.record(batch, self.outputs, graph=self._graph)
         last = max((i for i, s in enumerate(self.sources) if s.graph), default=-1)
         shape = (len(batch), len(self.sources))
@@ -530,6 +550,8 @@ class ExtractionJob:
         Where rules, objectives and sources of weights are looked up.
     further
         Other signal sets that are read from the same passes.
+    targets
+        Store of what objectives compare with; None: it is computed here.
     """
 
     entry: ModelEntry
@@ -545,6 +567,7 @@ class ExtractionJob:
     feedback: tuple[Path, ...] = ()
     plugins: Plugins = LIBRARY_PLUGINS
     further: tuple[Readout, ...] = ()
+    targets: Path | None = None
 
     @property
     def readouts(self) -> tuple[Readout, ...]:
@@ -592,13 +615,18 @@ def run_extraction(job: ExtractionJob, compute: Compute) -> dict[str, str]:
     fitted = open_all_fitted(
         job.entry, job.signal_set, uses, chain, stores, digests, plugins=job.plugins
     )
-    follows_from: dict[str, Any] = {
-        **digests,
+    digests |= {
         "stimuli_digest": stimuli.digest,
-        "code_digest": job.code_digest,
         "precision": compute.precision,
         **own_weights(plugins_of(uses), model),
     }
+    targets = None
+    if job.targets is not None:
+        targets = open_targets(
+            job.targets, job.entry, job.signal_set, digests, compute.device, plugins=job.plugins
+        )
+    # Targets are what the job would have computed itself: no feature follows from where.
+    follows_from: dict[str, Any] = {**digests, "code_digest": job.code_digest}
     if chain:
         follows_from["chain"] = list(chain)
     if fitted:
@@ -628,6 +656,7 @@ def run_extraction(job: ExtractionJob, compute: Compute) -> dict[str, str]:
         stimuli=stimuli,
         calibration=calibration,
         fitted=fitted,
+        targets=targets,
         compute=compute,
     )
     publish(missing)
@@ -659,6 +688,7 @@ def _extract(
     stimuli: StimulusImages,
     calibration: StimulusImages,
     fitted: Mapping[str, FittedModel],
+    targets: StoredTargets | None,
     compute: Compute,
 ) -> dict[str, dict[str, str]]:
     """Take what is asked for in one pass over the images; signal set -> layer -> digest."""
@@ -671,11 +701,12 @@ def _extract(
         model,
         layers,
         wanted[0].signal_set,
-        CalibrationBank(model, stored.batches),
+        CalibrationBank(model, stored.batches, targets.states() if targets else None),
         plugins=job.plugins,
         chain=job.chain,
         fitted={name: model.content for name, model in fitted.items()},
         readouts=[item.signal_set for item in wanted[1:]],
+        targets=targets,
     )
     log.info(
         "model %s: %d signals of %d layers for %d images of %s, read in %d ways",
@@ -707,6 +738,7 @@ def _extract(
             "batch_size": job.batch_size,
             "peak_gpu_mib": peak_gpu_mib(compute.device),
             "objectives": extractor.reports(),
+            "objective_targets": targets.digest if targets else None,
             "rounding": extractor.rounding,
         }
         digests = {

@@ -6,6 +6,7 @@ import hashlib
 from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
@@ -128,6 +129,9 @@ def _captions(table: pd.DataFrame) -> tuple[str | None, ...]:
 class StoredImages:
     """Images decoded once and kept as bytes: for calibration sets, which are passed over often.
 
+    They are decoded when they are first asked for: a job whose objectives were fitted elsewhere
+    needs none.
+
     Parameters
     ----------
     images
@@ -139,11 +143,14 @@ class StoredImages:
     """
 
     def __init__(self, images: StimulusImages, size: int, device: torch.device) -> None:
-        self._device = device
+        self._images, self._size, self._device = images, size, device
+
+    @cached_property
+    def _batches(self) -> list[ImageBatch]:
         # An input is a multiple of 1/255, so a byte holds it exactly.
-        self._batches = [
+        return [
             batch.with_raw(batch.raw.mul(255).round_().to(torch.uint8))
-            for batch in images.batches(size, torch.device("cpu"))
+            for batch in self._images.batches(self._size, torch.device("cpu"))
         ]
 
     def batches(self) -> Iterator[ImageBatch]:

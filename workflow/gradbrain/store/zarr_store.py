@@ -538,6 +538,9 @@ class StreamingStore:
         Attributes of the store.
     missing_allowed
         Variables in which NaN has a meaning.
+    whole
+        Name -> (dimensions, values) of further variables that are known beforehand and are no
+        coordinates; ``group/name`` lies in a group.
 
     Notes
     -----
@@ -554,14 +557,17 @@ class StreamingStore:
         coords: Mapping[str, tuple[tuple[str, ...], np.ndarray]],
         attrs: Mapping[str, Any],
         missing_allowed: tuple[str, ...] = (),
+        whole: Mapping[str, tuple[tuple[str, ...], np.ndarray]] | None = None,
     ) -> None:
+        whole = whole or {}
         self.path, self.kind = Path(path), kind
         self._missing_allowed = missing_allowed
         self._attrs = _plain(attrs)
         streamed = {name: dims for name, (dims, _, _) in template.items()}
-        check_declared(
-            self.path, kind, {**streamed, **{n: dims for n, (dims, _) in coords.items()}}
-        )
+        known = {**coords, **whole}
+        check_declared(self.path, kind, {**streamed, **{n: dims for n, (dims, _) in known.items()}})
+        for name, (_, values) in whole.items():
+            _check_values(self.path, name, values, {})
         self._temporary = temporary_sibling(self.path)
         self._group = zarr.create_group(
             self._temporary,
@@ -569,7 +575,7 @@ class StreamingStore:
         )
         # Names such as signals/<signal> lie in groups.
         self._groups: dict[str, dict[str, Any]] = {
-            name.partition("/")[0]: {} for name in template if "/" in name
+            name.partition("/")[0]: {} for name in (*template, *whole) if "/" in name
         }
         for name in self._groups:
             self._group.create_group(name, attributes={"coordinates": ""})
@@ -578,7 +584,7 @@ class StreamingStore:
         self._pending: dict[str, list[np.ndarray]] = {}
         self._written: dict[str, int] = {}
         self._header: dict[str, str] = {}
-        for name, (dims, values) in coords.items():
+        for name, (dims, values) in known.items():
             encoded = _encode(np.asarray(values))
             array = _create_array(
                 self._group, name, dims, encoded.shape, encoded.dtype, {}, SHARD_BYTES

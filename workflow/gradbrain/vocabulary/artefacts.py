@@ -386,6 +386,34 @@ _ALL = (
         ),
     ),
     Artefact(
+        kind="objective_targets",
+        template="results/objective_targets/{model}/{signal_set}/{stimuli}.zarr",
+        rule="compute_objective_targets",
+        version=1,
+        what="what objectives that look at views compare an image with, for jobs by layer",
+        variables=(
+            Variable(
+                "<objective>/targets",
+                ("image", "…"),
+                "what it compares each image with; none where it needs the output alone",
+                optional=True,
+            ),
+            Variable(
+                "<objective>/targets_of_disturbed",
+                ("disturbed_image", "…"),
+                "the same of the first images, disturbed as rounding does; none in half precision",
+                optional=True,
+            ),
+            Variable(
+                "<objective>/state_<name>",
+                ("…",),
+                "what it fitted on calibration images",
+                optional=True,
+            ),
+            _IMAGE_ID,
+        ),
+    ),
+    Artefact(
         kind="feedback",
         template="results/feedback/{model}/{signal}/{calibration}.zarr",
         rule="fit_feedback",

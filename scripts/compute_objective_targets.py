@@ -1,0 +1,69 @@
+"""Compute what objectives that look at views compare images with, for jobs by layer."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+LIBRARY = Path(__file__).resolve().parents[1] / "workflow"
+sys.path.insert(0, str(LIBRARY))
+
+from gradbrain.config import GradbrainError
+from gradbrain.config.cli import json_argument, run
+from gradbrain.config.plugins import Plugins, viewing_objectives, weights_use
+from gradbrain.config.schema import ModelEntry, SignalSet
+from gradbrain.plan.code_inputs import code_digest, plugin_inputs
+
+
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", type=json_argument(ModelEntry), required=True)
+    parser.add_argument("--signal-set", type=json_argument(SignalSet), required=True)
+    parser.add_argument("--stimuli", type=Path, required=True, help="table of the stimulus set")
+    parser.add_argument("--stimuli-name", required=True)
+    parser.add_argument("--calibration", type=Path, required=True, help="table of another set")
+    parser.add_argument("--plugins", nargs="*", type=Path, default=[], help="files of plug-ins")
+    parser.add_argument("--data", type=Path, default=Path("data"), help="where weights/ lies")
+    parser.add_argument("--output", type=Path, required=True, help="store of the targets")
+    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--precision", choices=("fp32", "tf32", "bf16", "fp16"), default="fp32")
+    parser.add_argument("--threads", type=int, default=1)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parser().parse_args(argv)
+    if arguments.batch_size < 1 or arguments.threads < 1:
+        raise GradbrainError(
+            f"--batch-size {arguments.batch_size} and --threads {arguments.threads}: "
+            "both must be at least 1"
+        )
+    plugins = Plugins(files=arguments.plugins)
+    model, signals = arguments.model, arguments.signal_set.signals
+    source = weights_use(model, plugins, where=f"models.yaml: model {model.name!r}").plugin
+    uses = viewing_objectives(signals, plugins)
+    used = (source, *(plugin for use in uses for plugin in use.plugins))
+    # Importing torch takes seconds; a wrong command line is said without it.
+    from gradbrain.signals.device import set_up
+    from gradbrain.signals.objective_targets import TargetsJob, run_targets
+
+    job = TargetsJob(
+        entry=model,
+        signal_set=arguments.signal_set,
+        stimuli=arguments.stimuli,
+        stimuli_name=arguments.stimuli_name,
+        calibration=arguments.calibration,
+        data=arguments.data,
+        output=arguments.output,
+        batch_size=arguments.batch_size,
+        code_digest=code_digest(Path(__file__), LIBRARY, *plugin_inputs(used)),
+        plugins=plugins,
+    )
+    run_targets(job, set_up(arguments.device, arguments.precision, arguments.threads))
+
+
+if __name__ == "__main__":
+    run(main)
