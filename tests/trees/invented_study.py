@@ -181,6 +181,7 @@ def _scores_of_signal(model: str, dataset: str, signal: str, invented: Invented)
                             "value": value,
                             "boot_low": value - 0.03,
                             "boot_high": value + 0.03,
+                            "n_groups": 100,
                             "null_high": 0.04 if measure == "r" else 0.006,
                             "n_targets": 40,
                             "edge_share": 0.01,
@@ -204,8 +205,9 @@ def statistics_of(scores: pd.DataFrame, invented: Invented) -> Statistics:
     scatter = {"r": 0.02, "R2": 0.004, "depth": 0.05, "s": 0.01}
 
     def add(key: tuple, statistic: str, value: float, unit: str, **more: object) -> None:
-        empty = dict.fromkeys(["layer", "roi", "best_layer", "control", "coverage"], "")
+        empty = dict.fromkeys(["layer", "roi", "pole", "best_layer", "control", "coverage"], "")
         empty |= dict.fromkeys(["depth", "distance_mm"], np.nan) | {"onset_source": ""}
+        empty |= {"n_groups": 100, "n_folds": 5}
         row = dict(zip(keys, key, strict=True)) | empty | more
         seed = list(f"{key} {statistic} {sorted(more.items())}".encode())
         random = np.random.default_rng(seed)
@@ -326,6 +328,8 @@ def claims_table(invented: Invented) -> pd.DataFrame:
                                 "statistic": "score_at_peak",
                                 "estimate": 0.123,
                                 "unit": "R2" if variant == "unique" else "r",
+                                "n_groups": 100,
+                                "interval_note": "",
                                 "ci_low": 0.1,
                                 "ci_high": 0.15,
                                 "p": 0.0156,

@@ -44,8 +44,8 @@ from gradbrain.figures.declarations import FigureError, declaration, figure_name
 from gradbrain.figures.inputs import FigureInputs
 from gradbrain.figures.names import Names
 from gradbrain.figures.save import save_figure
-from gradbrain.hierarchy.statistics import bootstrap_interval
 from gradbrain.store import StoreError, read_statistics, read_table, write_table
+from gradbrain.store.intervals import ImageSample, interval_of_mean
 from gradbrain.vocabulary.reasons import REASONS
 
 ALL = figure_names()
@@ -300,6 +300,8 @@ def subjects_of(
             "group": "a",
             "value": value,
             "value_at_units": units,
+            "n_groups": 100,
+            "n_folds": 5,
         }
     )
     return rows, units[:, None] + random.normal(0, 0.2, (n, n_draws))
@@ -310,15 +312,13 @@ def test_interval_is_that_of_the_claims():
     rows.loc[3, "value"] = np.nan
     boot[4, :5] = np.nan
     drawn = intervals.with_bootstrap_interval(rows, boot, ["group"], SETTINGS, within=(-1.0, 1.0))
-    known = rows[rows["value"].notna()].sort_values("subject")
-    shift = known["value"] - known["value_at_units"]
-    held = [np.clip(boot[row] + by, -1, 1) for row, by in shift.items()]
-    claimed = bootstrap_interval(
+    known = rows[rows["value"].notna()]
+    claimed = interval_of_mean(
         known["value"].to_numpy(),
-        held,
-        resample_subjects=True,
-        n_boot=SETTINGS.n_boot,
-        seed=SETTINGS.seed,
+        boot[known.index],
+        ImageSample(100, 5),
+        population=True,
+        within=(-1.0, 1.0),
     )
     assert set(zip(drawn["ci_low"], drawn["ci_high"], strict=True)) == {claimed}
 

@@ -579,8 +579,7 @@ class StatisticsSettings(StrictModel):
     )
     peak_fraction: float = Field(0.95, gt=0, le=1, description="Share of the maximum: peak times.")
     min_subjects: int = Field(6, ge=2, description="Subjects needed for population inference.")
-    n_boot: int = Field(2000, ge=1, description="Hierarchical bootstrap draws of an interval.")
-    seed: int = Field(0, ge=0, description="Seed of flips and bootstrap.")
+    seed: int = Field(0, ge=0, description="Seed of flips and of maps.")
 
 
 class FigureSettings(StrictModel):

@@ -37,6 +37,7 @@ import pandas as pd
 
 from gradbrain.config.schema import ReliabilitySettings, StatisticsSettings
 from gradbrain.hierarchy.errors import HierarchyError
+from gradbrain.hierarchy.order import order_of_claim
 from gradbrain.hierarchy.predictions import (
     BY_NAME,
     PREDICTIONS,
@@ -48,7 +49,6 @@ from gradbrain.hierarchy.predictions import (
 from gradbrain.hierarchy.reliability import Reliabilities, Reliability, least_reliable
 from gradbrain.hierarchy.statistics import (
     TestResult,
-    bootstrap_interval,
     bootstrap_test,
     false_discovery_q,
     image_permutation_test,
@@ -57,9 +57,12 @@ from gradbrain.hierarchy.statistics import (
     strictest,
 )
 from gradbrain.store import Statistics
+from gradbrain.store.intervals import FEW_GROUPS, FEW_GROUPS_NOTE, ImageSample, interval_of_mean
 from gradbrain.vocabulary.artefacts import columns_of
 from gradbrain.vocabulary.measures import Variant
 from gradbrain.vocabulary.reasons import (
+    FEW_PLACES,
+    NO_LATENCY,
     NO_NULL,
     NOT_C1,
     TOO_FEW,
@@ -69,6 +72,12 @@ from gradbrain.vocabulary.reasons import (
 )
 
 Key = tuple[str, str, str]
+#: Statistics of peak times, and the share of subjects who must have one: a subject lacks it where
+#: scores are low, not by chance.
+LATENCIES = ("temporal_r", "peak_lag_ms")
+SHARE_WITH_LATENCY = 2 / 3
+#: Reasons for which a row has no verdict though it may have a p; it takes no part in its family.
+WITHOUT_VERDICT = (UNRELIABLE_SIGNAL.code, FEW_PLACES.code)
 # Columns of the statistics that say what a claim is about, and are the same in all its rows.
 ABOUT = ("dataset", "modality", "axis", "model", "signal", "role", "rule", "objective")
 
@@ -305,6 +314,8 @@ def _test(statistics: Statistics, rows: pd.DataFrame, asked: _Question) -> dict:
         "control": rows["control"].iloc[0] if len(rows) else "",
         "ci_low": np.nan,
         "ci_high": np.nan,
+        "n_groups": int(rows["n_groups"].min()) if len(rows) else 0,
+        "interval_note": "",
         "p": np.nan,
         "p_min": np.nan,
         "p_opposite": np.nan,
@@ -314,15 +325,22 @@ def _test(statistics: Statistics, rows: pd.DataFrame, asked: _Question) -> dict:
         found["statistic"] = rows["statistic"].iloc[0]
     if found["reason"]:
         return found
-    low, high = _interval(statistics, known, asked.population, settings)
+    low, high = _interval(statistics, known, asked.population)
     result = _tested(statistics, known, asked)
+    reason = "" if np.isfinite(result.p) else NO_NULL.code
+    if asked.prediction.null == "order":
+        sign = 1.0 if asked.prediction.direction == "greater" else -1.0
+        ordered = order_of_claim(statistics, known, sign=sign, seed=settings.seed)
+        result = strictest([result, ordered])
+        reason = FEW_PLACES.code if ordered.p_min > settings.alpha else reason
     return found | {
         "ci_low": low,
         "ci_high": high,
+        "interval_note": FEW_GROUPS_NOTE if found["n_groups"] < FEW_GROUPS else "",
         "p": result.p,
         "p_min": result.p_min,
         "p_opposite": result.p_opposite,
-        "reason": "" if np.isfinite(result.p) else NO_NULL.code,
+        "reason": reason,
     }
 
 
@@ -332,7 +350,10 @@ def _too_little(rows: pd.DataFrame, n: int, asked: _Question) -> str:
         return asked.prediction.absent.code
     if n == 0:
         return UNDEFINED.code
-    return TOO_FEW.code if n == 1 and asked.n_subjects > 1 else ""
+    if n == 1 and asked.n_subjects > 1:
+        return TOO_FEW.code
+    few = n < SHARE_WITH_LATENCY * asked.n_subjects
+    return NO_LATENCY.code if few and rows["statistic"].iloc[0] in LATENCIES else ""
 
 
 def _tested(statistics: Statistics, known: pd.DataFrame, asked: _Question) -> TestResult:
@@ -349,7 +370,7 @@ def _tested(statistics: Statistics, known: pd.DataFrame, asked: _Question) -> Te
         tests.append(_flipped(statistics, known, sign, reference, asked.settings.seed))
     if not population and prediction.null == "lag":
         # Permuted images predict nothing, and peak anywhere: no null for when signals peak.
-        boot = sign * statistics.boot[known.index].mean(axis=0)
+        boot = ImageSample.of_fewest(known).widen(sign * statistics.boot[known.index].mean(axis=0))
         tests.append(bootstrap_test(boot, sign * reference))
     elif not population or prediction.null == "nothing":
         # Permutations were made at the level of units, so the statistic is read there too.
@@ -373,20 +394,14 @@ def _flipped(
     return sign_flip_at_peaks(sign * (maps - reference), seed=seed)
 
 
-def _interval(
-    statistics: Statistics, known: pd.DataFrame, population: bool, settings: StatisticsSettings
-) -> tuple[float, float]:
-    values = known["value"].to_numpy()
-    shift = values - known["value_at_units"].to_numpy()
-    boot = statistics.boot[known.index] + shift[:, None]
-    if known["statistic"].iloc[0] in (SPATIAL_R, SPATIAL_RANK_R, "temporal_r"):
-        boot = np.clip(boot, -1.0, 1.0)
-    return bootstrap_interval(
-        values,
-        list(boot),
-        resample_subjects=population,
-        n_boot=settings.n_boot,
-        seed=settings.seed,
+def _interval(statistics: Statistics, known: pd.DataFrame, population: bool) -> tuple[float, float]:
+    correlation = known["statistic"].iloc[0] in (SPATIAL_R, SPATIAL_RANK_R, "temporal_r")
+    return interval_of_mean(
+        known["value"].to_numpy(),
+        statistics.boot[known.index],
+        ImageSample.of_fewest(known),
+        population=population,
+        within=(-1.0, 1.0) if correlation else (-np.inf, np.inf),
     )
 
 
@@ -424,7 +439,7 @@ def _judge_family(
     rows = claims[family]
     prediction, variant = BY_NAME[rows["prediction"].iloc[0]], rows["variant"].iloc[0]
     open_ = np.array([_key(row) in gate for row in rows.to_dict("records")])
-    reliable = (rows["reason"] != UNRELIABLE_SIGNAL.code).to_numpy()
+    reliable = ~rows["reason"].isin(WITHOUT_VERDICT).to_numpy()
     judged = reliable & (open_ | (variant not in prediction.gated))
     q, q_opposite = (
         false_discovery_q(np.where(judged, rows[column].to_numpy(dtype=float), np.nan))

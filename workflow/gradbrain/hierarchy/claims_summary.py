@@ -7,6 +7,7 @@ import pandas as pd
 
 from gradbrain.config.schema import StatisticsSettings
 from gradbrain.hierarchy.predictions import PREDICTIONS
+from gradbrain.store.intervals import FEW_GROUPS_NOTE, FEW_GROUPS_WORDS
 from gradbrain.vocabulary.measures import VARIANTS
 from gradbrain.vocabulary.reasons import PART_OF_CORTEX, sentence, subjects
 from gradbrain.vocabulary.verdicts import VERDICTS
@@ -134,7 +135,8 @@ def _cell(rows: pd.DataFrame) -> str:
     row = rows.iloc[0]
     unit = "" if row["unit"] == "depth" else f" {row['unit']}"
     estimate, low, high = (_number(row[name]) for name in ("estimate", "ci_low", "ci_high"))
-    number = f" {estimate}{unit} [{low}, {high}]" if np.isfinite(row["estimate"]) else ""
+    note = f", {FEW_GROUPS_WORDS}" if row["interval_note"] == FEW_GROUPS_NOTE else ""
+    number = f" {estimate}{unit} [{low}, {high}{note}]" if np.isfinite(row["estimate"]) else ""
     control = f", against {row['control']}" if row["control"] and number else ""
     who = f", n = {subjects(row['n'], row['n_subjects'])}"
     if row["reason"]:

@@ -1,4 +1,4 @@
-"""Tests over subjects and over images, intervals, and the control of false discoveries."""
+"""Tests over subjects and over images, and the control of false discoveries."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from scipy.stats import false_discovery_control
 #: All 2^n sign patterns are enumerated up to this many subjects.
 EXACT_UP_TO = 14
 N_RANDOM_FLIPS = 10_000
-CONFIDENCE = 0.95
 #: Numbers that are flipped at once, over patterns: 64 MiB.
 FLIPPED_VALUES = 2**23
 
@@ -226,59 +225,6 @@ def image_permutation_test(estimate: float, null: np.ndarray) -> TestResult:
         p_opposite=float((1 + np.sum(below <= estimate)) / total),
         p_min=1.0 / total,
     )
-
-
-def bootstrap_interval(
-    values: np.ndarray,
-    boot: Sequence[np.ndarray],
-    *,
-    resample_subjects: bool,
-    n_boot: int,
-    seed: int,
-) -> tuple[float, float]:
-    """95 % percentile interval of the mean over subjects.
-
-    Images are resampled first: a replicate takes one image draw for all subjects, since subjects
-    who saw the same images share the chance of having seen those. Subjects are resampled next,
-    unless the inference is about these subjects only.
-
-    Parameters
-    ----------
-    values
-        Shape (subject,): observed statistic.
-    boot
-        Per subject, shape (draw,): the statistic on resampled images, shifted to `values` by the
-        caller where it was computed at another level; NaN draws are left out of a mean.
-    resample_subjects
-        Whether subjects stand for a population.
-    n_boot
-        Replicates, where subjects are resampled; otherwise every image draw is one.
-    seed
-        Seed of the replicates.
-
-    Returns
-    -------
-    tuple of float
-        Lower and upper end; NaN if no draw is defined.
-    """
-    n_draws = min(map(len, boot))
-    if n_draws == 0:
-        return np.nan, np.nan
-    table = np.stack([draws[:n_draws] for draws in boot])
-    if resample_subjects:
-        random = np.random.default_rng(seed)
-        subjects = random.integers(len(values), size=(n_boot, len(values)))
-        replicates = table[subjects, random.integers(n_draws, size=(n_boot, 1))]
-    else:
-        replicates = table.T
-    known = np.isfinite(replicates)
-    count = known.sum(axis=1)
-    means = np.where(known, replicates, 0.0).sum(axis=1)[count > 0] / count[count > 0]
-    if not len(means):
-        return np.nan, np.nan
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
-    return float(low), float(high)
 
 
 def false_discovery_q(p: np.ndarray) -> np.ndarray:

@@ -76,6 +76,8 @@ class SubjectScores:
         (signal, measure) -> shape (layer, target); empty along time.
     onset_source
         What told when images came on, where a data set tells it twice.
+    n_groups, n_folds
+        Groups of images that are never split, and outer folds of the fits.
     """
 
     study: str
@@ -99,6 +101,8 @@ class SubjectScores:
     null: dict[tuple[str, str], np.ndarray]
     target_score: dict[tuple[str, str], np.ndarray]
     onset_source: str = ""
+    n_groups: int = 0
+    n_folds: int = 0
 
     def variants(self, signal: str) -> list[Variant]:
         """Variants that exist for a signal: activations have no unique part."""
@@ -108,6 +112,10 @@ class SubjectScores:
     def has_poles(self) -> bool:
         """Whether the subject has a region at either end of the hierarchy."""
         return all(set(pole) & set(self.units) for pole in (self.early_rois, self.high_rois))
+
+    def pole_of(self, roi: str) -> str:
+        """``early`` or ``high`` where a region is contrasted, else ``""``."""
+        return "early" if roi in self.early_rois else "high" if roi in self.high_rois else ""
 
     @property
     def activation(self) -> str:
@@ -298,6 +306,8 @@ def _read_subject(
         null={key: null[:, i].astype(float) for i, key in enumerate(keys)},
         target_score={key: target[i].astype(float) for i, key in enumerate(keys)},
         onset_source=str(attrs.get("onset_source", "")),
+        n_groups=int(attrs["n_groups"]),
+        n_folds=int(attrs["settings"]["n_folds"]),
     )
 
 

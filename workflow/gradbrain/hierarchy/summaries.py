@@ -13,6 +13,7 @@ import pandas as pd
 import xarray as xr
 
 from gradbrain.config.schema import StatisticsSettings
+from gradbrain.hierarchy.order import ALL_TIMES, draw_correlations
 from gradbrain.hierarchy.peak_units import OWN_PEAK, ScoresOf, mean_at_units, peak_units
 from gradbrain.hierarchy.predictions import SPATIAL_R, SPATIAL_RANK_R
 from gradbrain.hierarchy.spatial import (
@@ -41,7 +42,7 @@ log = logging.getLogger(__name__)
 
 MILLISECONDS = 1000.0
 # Columns that are empty where a statistic is not of one layer, region, method or control.
-PARTS = ("layer", "roi", "best_layer", "control")
+PARTS = ("layer", "roi", "pole", "best_layer", "control")
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,10 @@ class _Row:
     boot: np.ndarray
     null: np.ndarray
     map: xr.DataArray | None = None
+
+    def with_map(self, map_: xr.DataArray) -> _Row:
+        """The same row with a map behind it."""
+        return _Row(self.columns, self.boot, self.null, map_)
 
     def labelled(self, **labels: Any) -> _Row:
         """The same row with further columns."""
@@ -171,6 +176,8 @@ def _rows_of(
                 "objective": signal.objective,
                 "variant": variant,
                 "onset_source": subject.onset_source,
+                "n_groups": subject.n_groups,
+                "n_folds": subject.n_folds,
             }
             for found in (
                 _score_rows(subject, name, variant, peers),
@@ -384,6 +391,7 @@ def _best_layer_rows(
         for level in levels
     )
     depths_of_levels = (observed, boot, null)
+    alike = _alike_regions(subject, levels[2])
     for place, roi in enumerate(names):
         yield _row(
             "best_layer_depth",
@@ -394,8 +402,9 @@ def _best_layer_rows(
             value=regions[place],
             roi=roi,
             distance_mm=distances.get(roi, np.nan),
+            pole=subject.pole_of(roi),
             best_layer=method,
-        )
+        ).with_map(alike[place])
     known = np.isfinite(regions)
     if has_distances(names, distances):
         for statistic, along in (
@@ -426,12 +435,31 @@ def _best_layer_rows(
     )
 
 
+def _alike_regions(subject: SubjectScores, null: np.ndarray) -> list[xr.DataArray]:
+    """Per region, how alike its null draws are to those of each region, at each layer."""
+    found = draw_correlations(null.swapaxes(0, 1))  # (layer, region, region)
+    coords = {"layer": list(subject.layers), "unit": np.array(subject.units)}
+    return [
+        xr.DataArray(found[:, place], dims=("layer", "unit"), coords=coords)
+        for place in range(len(subject.units))
+    ]
+
+
+def _alike_layers(subject: SubjectScores, null: np.ndarray) -> list[xr.DataArray]:
+    """Per layer, how alike its null draws are to those of each layer, over the times."""
+    over_times = draw_correlations(np.moveaxis(null[..., subject.after_onset], -1, 0)).mean(axis=0)
+    coords = {"layer": list(subject.layers), "unit": [ALL_TIMES]}
+    return [xr.DataArray(row[:, None], dims=("layer", "unit"), coords=coords) for row in over_times]
+
+
 def _temporal_rows(
     subject: SubjectScores, signal: str, variant: Variant, settings: StatisticsSettings
 ) -> Iterator[_Row]:
     """``peak_time`` of each layer, their order over layers, and the lag behind activations."""
     times, fraction = subject.unit_time, settings.peak_fraction
-    peaks = _peaks(_levels(subject, signal, variant), times, fraction)
+    levels = _levels(subject, signal, variant)
+    peaks = _peaks(levels, times, fraction)
+    alike = _alike_layers(subject, levels[2])
     for place, layer in enumerate(subject.layers):
         yield _row(
             "peak_time",
@@ -441,7 +469,7 @@ def _temporal_rows(
             int((times > 0).sum()),
             layer=layer,
             depth=float(subject.depths[place]),
-        )
+        ).with_map(alike[place])
     yield _row(
         "temporal_r",
         lambda values: temporal_correlation(values, subject.depths),

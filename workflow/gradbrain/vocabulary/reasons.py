@@ -48,11 +48,23 @@ UNRELIABLE_SIGNAL = Reason(
     "its views, masks or perturbations",
 )
 
+FEW_PLACES = Reason(
+    "few_places",
+    "too few places",
+    "of so few regions or layers, or of such that are so alike, no order could be told from that "
+    "of an arbitrary map",
+)
+NO_LATENCY = Reason(
+    "no_latency",
+    "latency of too few",
+    "fewer than two thirds of the subjects have a latency, and who has one is no matter of chance",
+)
+
 REASONS: dict[str, Reason] = {
     reason.code: reason
     for reason in (
         *(NOT_C1, NO_CONTROL, NO_STATISTIC, TOO_FEW, UNDEFINED, NO_NULL),
-        *(UNTRAINED, UNRELIABLE_SIGNAL),
+        *(UNTRAINED, UNRELIABLE_SIGNAL, FEW_PLACES, NO_LATENCY),
     )
 }
 
