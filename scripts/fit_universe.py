@@ -22,6 +22,7 @@ from gradbrain.config.cli import json_argument, run
 from gradbrain.config.schema import EncodingSettings, SignalSet, StatisticsSettings
 from gradbrain.encoding.fit import fit_encoding
 from gradbrain.encoding.tables import tidy_scores
+from gradbrain.encoding.unique_part import unique_of_stores
 from gradbrain.hierarchy.subject_scores import subject_scores
 from gradbrain.hierarchy.summaries import summarise_all
 from gradbrain.store import write_statistics, write_table
@@ -63,10 +64,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def fits_of(
-    subject: Sequence[Path], layers: Sequence[str], settings: EncodingSettings, study: str
-) -> list[xr.Dataset]:
-    """Fit all layers to one subject."""
+def check_stores(
+    subject: Sequence[Path], layers: Sequence[str], settings: EncodingSettings
+) -> None:
+    """Refuse a subject that does not come with all feature stores."""
     responses, *stores = subject
     expected = len(layers) + len(settings.nuisance)
     if len(stores) != expected:
@@ -74,6 +75,13 @@ def fits_of(
             f"--subject {responses}: {len(stores)} feature stores were given, expected {expected}: "
             f"{len(layers)} layers and {len(settings.nuisance)} nuisance bands"
         )
+
+
+def fits_of(
+    subject: Sequence[Path], layers: Sequence[str], settings: EncodingSettings, study: str
+) -> list[xr.Dataset]:
+    """Fit all layers to one subject."""
+    responses, *stores = subject
     return [
         fit_encoding(
             features=stores[: len(layers)],
@@ -87,15 +95,35 @@ def fits_of(
     ]
 
 
+def unique_of(arguments: argparse.Namespace) -> dict[tuple[str, str], tuple[Path, xr.Dataset]]:
+    """Estimate the unique variance of the signals, where there are others than the activation."""
+    found = {}
+    if len(arguments.signal_set.signals) < 2:
+        return found
+    n_layers = len(arguments.layers)
+    for responses, *stores in tqdm(arguments.subject, desc="unique", unit="subject", disable=None):
+        store = unique_of_stores(
+            features=stores[:n_layers],
+            responses=responses,
+            settings=arguments.settings,
+            study=arguments.study,
+            nuisance=stores[n_layers:],
+        )
+        found[store.attrs["dataset"], store.attrs["subject"]] = (responses, store)
+    return found
+
+
 def main(argv: list[str] | None = None) -> None:
     """Fit, summarise, write."""
     arguments = parse(argv)
+    for subject in arguments.subject:
+        check_stores(subject, arguments.layers, arguments.settings)
     fits = [
         (subject[0], store)
         for subject in tqdm(arguments.subject, desc="fits", unit="subject", disable=None)
         for store in fits_of(subject, arguments.layers, arguments.settings, arguments.study)
     ]
-    subjects = subject_scores(fits, arguments.signal_set)
+    subjects = subject_scores(fits, arguments.signal_set, unique_of(arguments))
     tables = [tidy_scores(store) for _, store in fits]
     write_table(arguments.scores, pd.concat(tables, ignore_index=True), kind="fit_scores")
     write_statistics(

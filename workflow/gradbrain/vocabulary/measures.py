@@ -39,11 +39,12 @@ UNIQUE_R2 = Measure(
     "unique R²",
     "held-out R² of all layers' activations with the signal, minus that without it",
 )
-REWEIGHTING_R2 = Measure(
-    "reweighting_r2",
-    "R2",
-    "R² of another weighting",
-    "what the layer's own activation adds to those of all layers when offered a second time",
+UNIQUE_VARIANCE = Measure(
+    "unique_variance",
+    "share",
+    "unique variance",
+    "variance component of the signal beside those of all layers' activations, as a share of the "
+    "responses' variance",
 )
 R_NORMALISED = Measure(
     "r_normalised", "r / ceiling", "r / noise ceiling", "r over the square root of the ceiling"
