@@ -39,9 +39,7 @@ def main(argv: list[str] | None = None) -> None:
         "--draws", type=Path, required=True, help="store of its draws and maps to write (.zarr)"
     )
     arguments = parser.parse_args(argv)
-    subjects = read_subjects(
-        fit_paths(arguments, "zarr"), arguments.signal_set, arguments.unique
-    )
+    subjects = read_subjects(fit_paths(arguments, "zarr"), arguments.signal_set, arguments.unique)
     write_statistics(
         arguments.output,
         arguments.draws,

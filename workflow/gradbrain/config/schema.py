@@ -576,8 +576,12 @@ class StatisticsSettings(StrictModel):
     """Section ``statistics``: summaries of the hierarchy and the tests of the claims."""
 
     alpha: float = Field(0.05, gt=0, lt=1, description="Level at which q decides a verdict.")
-    smallest_unique_r2: float = Field(
-        0.01, ge=0, description="Margin that unique R2 and its contrast with controls must exceed."
+    smallest_unique_share: float = Field(
+        0.05,
+        gt=0,
+        lt=1,
+        description="Share of the explainable variance that the unique part of a signal, and its "
+        "contrast with controls, must exceed.",
     )
     best_layer: Literal["argmax", "centre_of_mass"] = Field(
         "argmax", description="How the best layer of a target or region is found."

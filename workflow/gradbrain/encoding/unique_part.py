@@ -84,9 +84,7 @@ class SignalKernels:
     new_share: float
 
     @classmethod
-    def of(
-        cls, baseline: Sequence[FLOATS], values: FLOATS, *, learning: bool
-    ) -> SignalKernels:
+    def of(cls, baseline: Sequence[FLOATS], values: FLOATS, *, learning: bool) -> SignalKernels:
         """Take the new part of a signal.
 
         Parameters
@@ -322,9 +320,9 @@ def _measure_block(
     for place, targets in enumerate(units):
         values = _unit_responses(responses, targets, images)
         weights = estimate_components(baseline.all, values)
-        found["explained"][place] = weights[:-1].sum() / weights.sum()
         covariance = BaselineCovariance.of(baseline.all, weights)
         products = covariance.products(values)
+        found["explained"][place] = covariance.explained(products)
         forms = [covariance.form(signal.new) for signal in signals]
         found["component"][:, place] = [np.vdot(form, products) for form in forms]
         found["null"][:, :, place] = permuted_estimates(forms, products, permutations)
@@ -338,9 +336,7 @@ def _measure_block(
     return found
 
 
-def dose_moments(
-    form: FLOATS, seen: FLOATS, products: FLOATS, n_targets: int
-) -> dict[str, float]:
+def dose_moments(form: FLOATS, seen: FLOATS, products: FLOATS, n_targets: int) -> dict[str, float]:
     """What the estimate of a signal becomes where responses hold draws with a kernel.
 
     Parameters
@@ -444,6 +440,4 @@ def _explainable(responses: Responses) -> FLOATS:
     """Mean noise ceiling of the targets of every unit; NaN where one is not known."""
     if responses.noise_ceiling is None:
         return np.full(len(responses.layout.names), np.nan)
-    return np.array(
-        [responses.noise_ceiling[own].mean() for own in responses.layout.slices]
-    )
+    return np.array([responses.noise_ceiling[own].mean() for own in responses.layout.slices])

@@ -164,9 +164,7 @@ def estimate_components(kernels: Sequence[FLOATS], responses: FLOATS) -> FLOATS:
     return weights
 
 
-def novel_part(
-    baseline: Sequence[FLOATS], signal: FLOATS, weights: FLOATS | None = None
-) -> FLOATS:
+def novel_part(baseline: Sequence[FLOATS], signal: FLOATS, weights: FLOATS | None = None) -> FLOATS:
     """Part of a signal that a baseline does not account for: σ² V⁻¹ S.
 
     The best linear prediction of S's independent part when its columns have covariance
@@ -240,6 +238,18 @@ class BaselineCovariance:
         """
         whitened = (responses - responses.mean(axis=1, keepdims=True)) @ self.whitened.root
         return whitened.T @ whitened / len(responses)
+
+    def explained(self, products: FLOATS) -> float:
+        """Variance that the baseline explains, in the squared unit of the responses; unbiased.
+
+        Parameters
+        ----------
+        products : array of shape (n_images, n_images)
+            As `products` gives them.
+        """
+        squares = [np.vdot(form, products) for form in self.whitened.forms]
+        components = np.linalg.lstsq(self.whitened.information, squares, rcond=None)[0]
+        return float(components[:-1].sum())
 
     def form(self, signal: FLOATS) -> FLOATS:
         """Matrix Q whose product with the whitened responses' is the component of a signal.

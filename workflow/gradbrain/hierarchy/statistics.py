@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import xarray as xr
 from scipy.stats import false_discovery_control
 
 #: All 2^n sign patterns are enumerated up to this many subjects.
@@ -124,6 +125,24 @@ def sign_flip_at_peaks(maps: np.ndarray, *, seed: int = 0) -> TestResult:
         p_opposite=float((spare + np.sum(means <= observed + tie)) / total),
         p_min=1.0 / total,
     )
+
+
+def common_maps(maps: Sequence[xr.DataArray]) -> np.ndarray:
+    """Put maps of subjects, some of whom lack a unit, into one array.
+
+    Parameters
+    ----------
+    maps
+        Per subject, (layer, unit).
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (subject, layer, unit): units that any of them has; NaN where a subject lacks one.
+    """
+    units = sorted({unit for one in maps for unit in one["unit"].values})
+    joined = np.stack([one.reindex(unit=units).values for one in maps])
+    return joined[..., np.isfinite(joined).any(axis=(0, 1))]
 
 
 def _mean_at_peaks(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,7 @@ import pandas as pd
 import xarray as xr
 
 from gradbrain.config.schema import StatisticsSettings
+from gradbrain.hierarchy.errors import HierarchyError
 from gradbrain.hierarchy.peak_units import OWN_PEAK, ScoresOf, mean_at_units, peak_units
 from gradbrain.hierarchy.predictions import SPATIAL_R, SPATIAL_RANK_R
 from gradbrain.hierarchy.spatial import (
@@ -32,9 +33,17 @@ from gradbrain.hierarchy.temporal import (
     peak_time,
     temporal_correlation,
 )
+from gradbrain.hierarchy.unique_variance import KERNELS, MOMENTS, UniqueVariance
 from gradbrain.store import Statistics
 from gradbrain.vocabulary.artefacts import columns_of
-from gradbrain.vocabulary.measures import R2, R_NORMALISED, REWEIGHTING_R2, VARIANTS, R, Variant
+from gradbrain.vocabulary.measures import (
+    R2,
+    R_NORMALISED,
+    UNIQUE_VARIANCE,
+    VARIANTS,
+    R,
+    Variant,
+)
 from gradbrain.vocabulary.roles import ACTIVATION, LEARNING, ROI
 
 log = logging.getLogger(__name__)
@@ -56,16 +65,19 @@ class _Row:
         Shape (draw,).
     map
         (layer, unit), of statistics at peaks.
+    expected
+        (kernel, layer, unit), of unique variance: the map of a brain that holds nothing else.
     """
 
     columns: dict[str, Any]
     boot: np.ndarray
     null: np.ndarray
     map: xr.DataArray | None = None
+    expected: xr.DataArray | None = None
 
     def labelled(self, **labels: Any) -> _Row:
         """The same row with further columns."""
-        return _Row(labels | self.columns, self.boot, self.null, self.map)
+        return replace(self, columns=labels | self.columns)
 
 
 def summarise_all(subjects: Sequence[SubjectScores], settings: StatisticsSettings) -> Statistics:
@@ -175,6 +187,7 @@ def _rows_of(
             for found in (
                 _score_rows(subject, name, variant, peers),
                 _control_rows(subject, name, variant, peers),
+                _unique_rows(subject, name, peers) if variant == "unique" else (),
                 specific(subject, name, variant, settings),
             ):
                 yield from (row.labelled(**labels) for row in found)
@@ -191,6 +204,9 @@ def _statistics(rows: Iterable[_Row]) -> Statistics:
         boot=np.stack([row.boot for row in rows]).astype(float),
         null=np.stack([row.null for row in rows]).astype(float),
         maps={place: row.map for place, row in enumerate(rows) if row.map is not None},
+        expected={
+            place: row.expected for place, row in enumerate(rows) if row.expected is not None
+        },
     )
 
 
@@ -243,10 +259,10 @@ class _Levels:
         )
 
     def beyond(self, other: _Levels) -> _Levels:
-        """Minus the best layer of `other` at the same region or time, draw by draw."""
+        """Minus `other` at the same layer and region or time, draw by draw."""
 
         def less(own: ScoresOf, theirs: ScoresOf) -> ScoresOf:
-            return lambda subject: own(subject) - theirs(subject).max(axis=-2, keepdims=True)
+            return lambda subject: own(subject) - theirs(subject)
 
         return _Levels(
             less(self.observed, other.observed),
@@ -269,11 +285,7 @@ def _levels(
 def _score_rows(
     subject: SubjectScores, signal: str, variant: Variant, peers: Sequence[SubjectScores]
 ) -> Iterator[_Row]:
-    """``score_mean`` over layers and units, ``score_at_peak`` over layers at their best unit.
-
-    Of learning signals also ``beyond_reweighting``: the unique part minus what the best layer's
-    own activation adds there when it is offered a second time.
-    """
+    """``score_mean`` over layers and units, ``score_at_peak`` over layers at their best unit."""
     used = subject.after_onset
     levels = _Levels.of(signal, VARIANTS[variant].name)
     yield _row(
@@ -284,24 +296,99 @@ def _score_rows(
         len(subject.layers) * int(used.sum()),
     )
     yield _at_peak("score_at_peak", levels, subject, peers, VARIANTS[variant].unit)
-    if variant == "unique" and subject.signals[signal].role == LEARNING:
-        again = _Levels.of(subject.activation, REWEIGHTING_R2.name)
-        yield _at_peak(
-            "beyond_reweighting", levels.beyond(again), subject, peers, VARIANTS[variant].unit
+
+
+def _unique(signal: str) -> _Levels:
+    """Unique variance of a signal. Its draws on resampled images are none: the images are known."""
+
+    def component(subject: SubjectScores) -> np.ndarray:
+        return _variance(subject).component[signal]
+
+    def null(subject: SubjectScores) -> np.ndarray:
+        return _variance(subject).null[signal]
+
+    # A quadratic form of resampled images is that of an image with itself: the draws are those of
+    # permuted images about the estimate.
+    return _Levels(
+        component,
+        lambda subject: component(subject) + null(subject) - null(subject).mean(axis=0),
+        null,
+    )
+
+
+def _variance(subject: SubjectScores) -> UniqueVariance:
+    if subject.unique is None:
+        raise HierarchyError(f"{subject.subject}: its unique variance was not read")
+    return subject.unique
+
+
+def _unique_rows(
+    subject: SubjectScores, signal: str, peers: Sequence[SubjectScores]
+) -> Iterator[_Row]:
+    """``unique_variance`` of a signal at its best units; of learning signals what it could be."""
+    row = _at_peak("unique_variance", _unique(signal), subject, peers, UNIQUE_VARIANCE.unit)
+    yield _with_plants(row, subject, signal, _unique(signal), peers)
+
+
+def _with_plants(
+    row: _Row,
+    subject: SubjectScores,
+    signal: str,
+    levels: _Levels,
+    peers: Sequence[SubjectScores],
+) -> _Row:
+    """Add what a brain would show that holds the signal, at the places that the row is read at."""
+    variance = _variance(subject)
+    places = peak_units(subject, peers or (subject,), levels.observed)
+    shape = variance.component[signal].shape
+    columns = {
+        name: float(mean_at_units(np.broadcast_to(values, shape), places))
+        for name, values in (
+            ("explainable", variance.explainable),
+            ("explained", variance.explained),
         )
+    }
+    for moment in MOMENTS:
+        for kernel, values in zip(KERNELS, variance.moments[moment, signal], strict=True):
+            # Spreads of layers add up as if one plant were in all of them.
+            power = 1.0 if moment == "held" else 0.5
+            mean = float(mean_at_units(np.maximum(values, 0.0) ** power, places))
+            columns[f"{moment}_{kernel}"] = mean if moment == "held" else mean**2
+    used = subject.after_onset
+    available = np.where(np.isnan(variance.explainable), variance.explained, variance.explainable)
+    expected = xr.DataArray(
+        (variance.moments["held", signal] * available)[..., used],
+        dims=("kernel", "layer", "unit"),
+        coords={
+            "kernel": list(KERNELS),
+            "layer": list(subject.layers),
+            "unit": np.array(subject.units)[used],
+        },
+    )
+    return replace(row.labelled(**columns), expected=expected)
 
 
 def _control_rows(
     subject: SubjectScores, signal: str, variant: Variant, peers: Sequence[SubjectScores]
 ) -> Iterator[_Row]:
-    """``control_difference``: the signal minus the best layer of each of its controls."""
+    """``control_difference``: the signal minus each of its controls, layer by layer.
+
+    Of scores where the variant is raw; where it is unique, of unique variance.
+    """
     if subject.signals[signal].role != LEARNING:
         return
-    own = _Levels.of(signal, VARIANTS[variant].name)
+    unique = variant == "unique"
+
+    def levels_of(name: str) -> _Levels:
+        return _unique(name) if unique else _Levels.of(name, VARIANTS[variant].name)
+
+    unit = UNIQUE_VARIANCE.unit if unique else VARIANTS[variant].unit
     for control in subject.signals[signal].controls:
         # Draws are shared by all signals, so that differences are paired draw by draw.
-        levels = own.beyond(_Levels.of(control, VARIANTS[variant].name))
-        row = _at_peak("control_difference", levels, subject, peers, VARIANTS[variant].unit)
+        levels = levels_of(signal).beyond(levels_of(control))
+        row = _at_peak("control_difference", levels, subject, peers, unit)
+        if unique:
+            row = _with_plants(row, subject, signal, levels, peers)
         yield row.labelled(control=control)
 
 

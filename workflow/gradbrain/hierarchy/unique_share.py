@@ -22,9 +22,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import xarray as xr
 from scipy import stats
 
-from gradbrain.hierarchy.statistics import TestResult, sign_flip_test, strictest
+from gradbrain.hierarchy.statistics import (
+    TestResult,
+    common_maps,
+    sign_flip_at_peaks,
+    sign_flip_test,
+    strictest,
+)
 
 #: Shares that bounds and power are searched in, and probability of the smallest detectable one.
 SHARES = np.round(np.linspace(0.0, 1.0, 101), 2)
@@ -43,7 +50,7 @@ class PersonShare:
     null
         Shape (draw,): the same where whitened responses are those of other images.
     explainable
-        Share of the responses' variance that can be explained: mean noise ceiling.
+        Share of the responses' variance that can be explained.
     held
         What the estimate becomes where all variance is drawn with the signal: of the ``scaled`` and
         of the ``flat`` kind.
@@ -112,12 +119,17 @@ class GroupShare:
         Who saw the same images share their permutations.
     population
         Whether people stand for others like them: then their spread counts as well.
+    maps
+        Of each person: estimates of every layer and unit, and what they become where all
+        explainable variance is the signal's, (kernel, layer, unit). People choose each other's
+        places, which flipping their signs has to repeat; none: their places are given.
     seed
         Of the normal draws.
     """
 
     people: Sequence[PersonShare]
     population: bool
+    maps: Sequence[tuple[xr.DataArray, xr.DataArray]] = ()
     seed: int = 0
 
     @property
@@ -170,10 +182,16 @@ class GroupShare:
             )
         ]
         if self.population:
-            scaled = sign_flip_test(self._beyond(margin, SCALED), seed=self.seed)
-            flat = sign_flip_test(self._beyond(margin, FLAT), seed=self.seed)
+            scaled, flat = (self._flipped(margin, kernel) for kernel in (SCALED, FLAT))
             tests.append(TestResult(scaled.p, flat.p_opposite, scaled.p_min))
         return strictest(tests)
+
+    def _flipped(self, margin: float, kernel: int) -> TestResult:
+        """Flip the signs of what people's estimates exceed the margin by."""
+        if len(self.maps) < len(self.people):
+            return sign_flip_test(self._beyond(margin, kernel), seed=self.seed)
+        beyond = [own - margin * expected.isel(kernel=kernel) for own, expected in self.maps]
+        return sign_flip_at_peaks(common_maps(beyond), seed=self.seed)
 
     def _beyond(self, margin: float, kernel: int) -> np.ndarray:
         """Estimate of every person minus what a share of the margin would give."""
