@@ -7,15 +7,15 @@ the activations of every layer, of their leading components, of nuisance bands a
 images. Nothing is fitted that a penalty could shrink: the estimate is unbiased at zero, and its
 null permutes the rows of whitened responses.
 
-What a brain would show that held the signal is known without refits as well, since the estimate is
-a quadratic form q(y) = mean over targets of yᵀ W Q W y. Responses that hold a share v of the signal,
-y' = √(1−v) y + √v g with g drawn with the signal's kernel K as covariance, give
+What a brain would show that held the signal is known without refits as well, since the estimate
+is a quadratic form q(y) = mean over targets of yᵀ W Q W y. Responses that hold a share v of the
+signal, y' = √(1−v) y + √v g with g drawn with the signal's kernel K as covariance, give
 
     q(y') = (1−v) q(y) + 2 √(v (1−v)) q(y, g) + v q(g),
 
-where q(g) has mean tr(Q W K W) (`held`) and variance 2 tr((Q W K W)²) / n_targets, and q(y, g) mean
-zero and variance ⟨Q W K W Q, Z⟩ / n_targets, with Z the mean product of whitened responses. Power and
-bounds (`gradbrain.hierarchy.unique_share`) follow from these.
+where q(g) has mean tr(Q W K W) (`held`) and variance 2 tr((Q W K W)²) / n_targets, and q(y, g)
+mean zero and variance ⟨Q W K W Q, Z⟩ / n_targets, with Z the mean product of whitened responses.
+Power and bounds (`gradbrain.hierarchy.unique_share`) follow from these.
 """
 
 from __future__ import annotations

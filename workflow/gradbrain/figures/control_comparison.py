@@ -94,7 +94,7 @@ def places_of(data: pd.DataFrame, names: Names) -> list[tuple[str, str]]:
 
 
 def plot_control_comparison(data: pd.DataFrame, *, ax: Axes, names: Names) -> Axes:
-    """Draw unique variance per signal: subjects as dots, mean and, with enough of them, its interval.
+    """Draw unique variance per signal: subjects as dots, their mean and its interval.
 
     Parameters
     ----------

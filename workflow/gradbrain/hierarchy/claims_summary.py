@@ -48,7 +48,8 @@ def summary_page(claims: pd.DataFrame, settings: StatisticsSettings, *, study: s
         HOW_TO_READ,
         f"Supported: q ≤ {settings.alpha:g} in the direction stated beforehand (one-sided); "
         f"contradicted: the same in the opposite direction. C1 and C2 must exceed "
-        f"{settings.smallest_unique_share:.0%} of the explainable variance. Unique rows are judged only where C1 is supported. "
+        f"{settings.smallest_unique_share:.0%} of the explainable variance. Unique rows are judged "
+        "only where C1 is supported. "
         f"Population: sign flips over at least {settings.min_subjects} subjects, and permuted "
         "images where the question is whether anything is predicted (the larger p counts): it "
         "speaks of people, for these images and this model. These subjects: permuted or, for lags, "

@@ -6,14 +6,15 @@ distribution is known for responses that hold any share of the signal
 draws for what the planted part adds, the complete test can be put to any share. Two kinds of
 plants answer two questions.
 
-``scaled``: weights of the part of the signal that activations do not account for are isotropic in the
-scaling of the fit. The estimate is unbiased in this share. The claim is supported where it exceeds
-what a share of the size of the margin would give.
-``flat``: every direction of that part is read alike, the small ones as much as the large ones, so that
-the estimate sees less of it. The claim is contradicted where the estimate stays below what a share
-of the size of the margin would give *even so*. (How much a brain's weights favour is not known. Of a
-planted part that a thousand images showed to be new, 74 images saw .4 and 250 .5: a bound by the
-first kind of plant would be too low; docs/unique_part.md.)
+``scaled``: weights of the part of the signal that activations do not account for are isotropic in
+the scaling of the fit. The estimate is unbiased in this share. The claim is supported where it
+exceeds what a share of the size of the margin would give.
+
+``flat``: every direction of that part is read alike, the small ones as much as the large ones, so
+that the estimate sees less of it. The claim is contradicted where the estimate stays below what a
+share of the size of the margin would give *even so*. (Which directions a brain favours is not
+known. Of a planted part that a thousand images showed to be new, 74 images saw .4 and 250 .5: a
+bound by the first kind of plant would be too low; docs/unique_part.md.)
 """
 
 from __future__ import annotations
@@ -94,7 +95,8 @@ class ShareTest:
         Smallest share, scaled, that is found to exceed the margin with a probability of 80 %; NaN
         where not even all explainable variance is.
     test
-        Against the margin, by scaled plants; in the opposite direction by flat ones.
+        Against the margin, by scaled plants; in the opposite direction by flat ones, relative to
+        the same for brains without the signal.
     ceiling_low
         Lower 95 % bound of the explainable variance over people.
     """
@@ -170,21 +172,32 @@ class GroupShare:
 
     def against(self, margin: float) -> TestResult:
         """Test the share against a margin, by images and by people; the stricter counts."""
-        total = self.component
         above = self.draws(margin, SCALED).sum(axis=0)
-        below = self.draws(margin, FLAT).sum(axis=0)
         n = 1 + len(above)
         tests = [
             TestResult(
-                p=float((1 + np.sum(above >= total)) / n),
-                p_opposite=float((1 + np.sum(below <= total)) / n),
+                p=float((1 + np.sum(above >= self.component)) / n),
+                p_opposite=self._relative(margin),
                 p_min=1.0 / n,
             )
         ]
         if self.population:
             scaled, flat = (self._flipped(margin, kernel) for kernel in (SCALED, FLAT))
-            tests.append(TestResult(scaled.p, flat.p_opposite, scaled.p_min))
+            nothing = self._flipped(0.0, FLAT)
+            opposite = min(1.0, flat.p_opposite / nothing.p_opposite)
+            tests.append(TestResult(scaled.p, opposite, scaled.p_min))
         return strictest(tests)
+
+    def _relative(self, share: float) -> float:
+        """Probability of so small an estimate if people hold a share, relative to if they do not.
+
+        An estimate that is small by chance says nothing of a share that would not be seen either:
+        without the ratio every twentieth brain would rule it out (Read 2002, *Journal of Physics
+        G* 28:2693).
+        """
+        held, nothing = (self.draws(value, FLAT).sum(axis=0) for value in (share, 0.0))
+        beyond = 1 + np.sum(held <= self.component)
+        return float(min(1.0, beyond / (1 + np.sum(nothing <= self.component))))
 
     def _flipped(self, margin: float, kernel: int) -> TestResult:
         """Flip the signs of what people's estimates exceed the margin by."""
@@ -204,30 +217,30 @@ class GroupShare:
 
     def lower(self) -> float:
         """Smallest share that the estimate does not exceed at 5 %, by scaled plants; at least 0."""
-        return self._bound(SCALED, lower=True)
+        for share in SHARES:
+            drawn = self.draws(share, SCALED).sum(axis=0)
+            by_images = (1 + np.sum(drawn >= self.component)) / (1 + len(drawn))
+            by_people = 1.0 - self._people_below(share, SCALED) if self.population else 0.0
+            if max(by_images, by_people) > 1.0 - CONFIDENCE:
+                return float(share)
+        return float(SHARES[-1])
 
     def upper(self) -> float:
         """Largest share that the estimate does not stay below at 5 %, by flat plants; at most 1."""
-        return self._bound(FLAT, lower=False)
+        for share in SHARES[::-1]:
+            by_people = 0.0
+            if self.population:
+                nothing = self._people_below(0.0, FLAT)
+                by_people = self._people_below(share, FLAT) / max(nothing, np.finfo(float).tiny)
+            if max(self._relative(share), by_people) > 1.0 - CONFIDENCE:
+                return float(share)
+        return float(SHARES[0])
 
-    def _bound(self, kernel: int, *, lower: bool) -> float:
-        total, allowed = self.component, []
-        for share in SHARES:
-            drawn = self.draws(share, kernel).sum(axis=0)
-            beyond = np.sum(drawn >= total) if lower else np.sum(drawn <= total)
-            by_images = (1 + beyond) / (1 + len(drawn)) > 1.0 - CONFIDENCE
-            by_people = self.population and self._people_allow(share, kernel, lower=lower)
-            if by_images or by_people:
-                allowed.append(share)
-        if not allowed:
-            return float(SHARES[-1] if lower else SHARES[0])
-        return float(min(allowed) if lower else max(allowed))
-
-    def _people_allow(self, share: float, kernel: int, *, lower: bool) -> bool:
+    def _people_below(self, share: float, kernel: int) -> float:
+        """Probability of so small a mean over people who hold a share, by Student's t."""
         values = self._beyond(share, kernel)
         error = stats.sem(values)
-        reach = _t(len(values)) * error
-        return bool(values.mean() <= reach if lower else values.mean() >= -reach)
+        return float(stats.t.cdf(values.mean() / error, len(values) - 1)) if error > 0 else 0.5
 
     def interval(self) -> tuple[float, float]:
         """95 % interval of the estimate, by images and by people; the wider counts."""

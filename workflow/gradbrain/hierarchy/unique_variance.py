@@ -68,8 +68,8 @@ def read_unique(paths: Sequence[Path]) -> dict[tuple[str, str], tuple[Path, xr.D
         key = (store.attrs["dataset"], store.attrs["subject"])
         if key in found:
             raise HierarchyError(
-                f"{path}: holds the unique variance of subject {key[1]!r}, as {found[key][0]} does; "
-                "give one store for each subject"
+                f"{path}: holds the unique variance of subject {key[1]!r}, as {found[key][0]} "
+                "does; give one store for each subject"
             )
         found[key] = (path, store)
     return found

@@ -211,6 +211,6 @@ def _read(table_path: Path, draws_path: Path) -> Statistics:
             values = group["expected"].load()
             for place, row in enumerate(group["map_of"].values):
                 item = values.isel(map_row=place, drop=True)
-                if bool(item.notnull().any()):
+                if bool(np.isfinite(item).any()):
                     expected[int(row)] = item
     return Statistics(table, boot, null, maps, expected)
