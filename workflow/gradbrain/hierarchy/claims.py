@@ -358,7 +358,9 @@ def _share(statistics: Statistics, known: pd.DataFrame, asked: _Question) -> dic
             explainable=float(available),
             **{name: (row[f"{name}_scaled"], row[f"{name}_flat"]) for name in MOMENTS},
         )
-        for (place, row), available in zip(known.iterrows(), explainable, strict=True)
+        for place, row, available in zip(
+            known.index, known.to_dict("records"), explainable, strict=True
+        )
     ]
     maps = [
         (statistics.maps[place], statistics.expected[place])
