@@ -1,13 +1,13 @@
 """How large a unique share a study would find: images x people x noise ceiling x share.
 
 Brains are planted in features of a network and put through the test of C1 as the pipeline has it
-(`gradbrain.encoding.unique_part`, `gradbrain.hierarchy.unique_share`). A region follows one layer's
-activations; a share of its explainable variance is held by the part of that layer's gradient which a
-least-squares fit to all activations leaves over *all* images of the file, more than any study here
-has. Activations, gradients and weights are drawn independently of the analysis.
+(`gradbrain.encoding.unique_part`, `gradbrain.hierarchy.unique_share`). One region follows one layer's
+activations; a share of its explainable variance is held by the part of that layer's gradient
+which a least-squares fit to all activations leaves over *all* images of the file. Weights and noise
+are drawn independently of the analysis.
 
     python benchmarks/extract_unique_features.py --photographs FOLDER --weights FILE --out F.npz
-    python benchmarks/plan_unique_share.py run --features F.npz --images 125 250 500 --out plan.jsonl
+    python benchmarks/plan_unique_share.py run --features F.npz --out plan.jsonl
     python benchmarks/plan_unique_share.py table --out plan.jsonl
 
 A run that was interrupted goes on where it stopped.
@@ -38,7 +38,7 @@ from gradbrain.encoding.variance_components import (
     estimate_components,
     permuted_estimates,
 )
-from gradbrain.hierarchy.unique_share import GroupShare, PersonShare
+from gradbrain.hierarchy.unique_share import FLAT, Cells, GroupShare, PersonShare
 
 LAYERS = ("blocks.1", "blocks.3", "blocks.5")
 FOLLOWED = "blocks.3"
@@ -146,20 +146,35 @@ def simulate(
     for size in arguments.groups:
         for pool in pools:
             for start in range(0, len(pool) - size + 1, size):
-                group = GroupShare(pool[start : start + size], population=size >= 6, seed=start)
-                judged = group.judge(MARGIN)
+                people = pool[start : start + size]
+                judged = GroupShare(people, population=size >= 6, seed=start).judge(MARGIN)
+                place = one_place(people)
+                upper = place.upper()
                 found.append(
                     {
                         "people": size,
                         "estimate": judged.estimate,
-                        "covered": bool(judged.lower <= share <= judged.upper),
-                        "upper": judged.upper,
+                        "covered": bool(judged.lower <= share <= upper),
+                        "upper": upper,
                         "detectable": judged.detectable,
                         "supported": judged.test.p <= 0.05,
-                        "contradicted": judged.test.p_opposite <= 0.05,
+                        "contradicted": place.absent(MARGIN) <= 0.05,
                     }
                 )
     return found
+
+
+def one_place(people: list[PersonShare]) -> Cells:
+    """One layer in one region, of which an upper bound is asked."""
+    return Cells(
+        component=np.array([[[person.component]] for person in people]),
+        null=np.array([person.null[:, None, None] for person in people]),
+        explainable=np.array([[person.explainable] for person in people]),
+        held=np.array([[[person.held[FLAT]]] for person in people]),
+        cross_variance=np.array([[[person.cross_variance[FLAT]]] for person in people]),
+        dose_variance=np.array([[[person.dose_variance[FLAT]]] for person in people]),
+        population=len(people) >= 6,
+    )
 
 
 def table(arguments: argparse.Namespace) -> None:

@@ -369,24 +369,24 @@ def _share(statistics: Statistics, known: pd.DataFrame, asked: _Question) -> dic
     ]
     group = GroupShare(people, asked.population, tuple(maps), seed=asked.settings.seed)
     found = group.judge(asked.reference)
-    test = found.test
+    test, upper = found.test, float(known["upper_share"].iloc[0])
     # Nothing is too small a share of what may not be there.
     known_ceiling = ceilings and found.ceiling_low > 0
     reason = ""
     if not known_ceiling:
         reason = NO_CEILING.code
-    elif found.lower <= asked.reference <= found.upper:
+    elif found.lower <= asked.reference <= upper:
         reason = NO_POWER.code
     return source | {
         "estimate": found.estimate,
         "ci_low": found.low,
         "ci_high": found.high,
         "lower_share": found.lower,
-        "upper_share": found.upper if known_ceiling else np.nan,
+        "upper_share": upper if known_ceiling else np.nan,
         "detectable_share": found.detectable if known_ceiling else np.nan,
         "p": test.p if known_ceiling or not ceilings else np.nan,
         "p_min": test.p_min,
-        "p_opposite": test.p_opposite if known_ceiling else np.nan,
+        "p_opposite": float(known["absent_p"].iloc[0]) if known_ceiling else np.nan,
         "reason": reason,
     }
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from gradbrain.config.schema import StatisticsSettings
 from gradbrain.hierarchy.predictions import PREDICTIONS
-from gradbrain.vocabulary.measures import VARIANTS
+from gradbrain.vocabulary.measures import JUDGED
 from gradbrain.vocabulary.reasons import PART_OF_CORTEX, sentence, subjects
 from gradbrain.vocabulary.verdicts import VERDICTS
 
@@ -133,7 +133,7 @@ def _table(rows: pd.DataFrame) -> str:
     for prediction in PREDICTIONS:
         about = rows[rows["prediction"] == prediction.name]
         for signal, own in about.groupby("signal", sort=True):
-            cells = [_cell(own[own["variant"] == variant]) for variant in VARIANTS]
+            cells = [_cell(own[own["variant"] == variant]) for variant in JUDGED]
             lines.append(f"| {prediction.name} | {signal} | {cells[0]} | {cells[1]} |")
     return "\n".join(lines)
 

@@ -14,7 +14,7 @@ from gradbrain.config.schema import SignalSet
 from gradbrain.hierarchy.errors import HierarchyError
 from gradbrain.hierarchy.unique_variance import UniqueVariance, read_unique, unique_variance
 from gradbrain.store import open_store
-from gradbrain.vocabulary.measures import R2, R_NORMALISED, UNIQUE_R2, R, Variant
+from gradbrain.vocabulary.measures import R2, R_NORMALISED, UNIQUE_VARIANCE, R, Variant
 from gradbrain.vocabulary.roles import ACTIVATION, ROLES, TIME, Axis, Role
 
 # Coordinates of a store that say what signal a row is of.
@@ -199,13 +199,25 @@ def subject_scores(
             f"no store of unique variance was given for {missing[0][0]}, {missing[0][1]}; make it "
             "(snakemake claims does) and give it with --unique"
         )
+    found = [(key, _read_subject(stores[key], signals)) for key in sorted(stores)]
+    if not others:
+        return [subject for _, subject in found]
     return [
-        replace(
-            _read_subject(stores[key], signals),
-            unique=unique_variance(*unique[key], stores[key], others) if others else None,
-        )
-        for key in sorted(stores)
+        _with_unique(subject, unique_variance(*unique[key], stores[key], others))
+        for key, subject in found
     ]
+
+
+def _with_unique(subject: SubjectScores, unique: UniqueVariance) -> SubjectScores:
+    """Put unique variance beside the scores of the fits, as one more measure."""
+    names = {name: (name, UNIQUE_VARIANCE.name) for name in unique.component}
+    return replace(
+        subject,
+        unit_score=subject.unit_score | {key: unique.component[n] for n, key in names.items()},
+        boot=subject.boot | {key: unique.scattered(n) for n, key in names.items()},
+        null=subject.null | {key: unique.null[n] for n, key in names.items()},
+        unique=unique,
+    )
 
 
 def _signals_of(signal_set: SignalSet) -> dict[str, Signal]:
@@ -369,7 +381,6 @@ def _wanted_rows(
     activation = _activation(signals)
     wanted = [(name, R.name) for name in signals]
     wanted.append((activation, R2.name))
-    wanted += [(name, UNIQUE_R2.name) for name in signals if name != activation]
     missing = [key for key in wanted if key not in found]
     if missing:
         raise HierarchyError(

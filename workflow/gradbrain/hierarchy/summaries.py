@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -13,6 +13,7 @@ import pandas as pd
 import xarray as xr
 
 from gradbrain.config.schema import StatisticsSettings
+from gradbrain.hierarchy.absence import absences
 from gradbrain.hierarchy.errors import HierarchyError
 from gradbrain.hierarchy.peak_units import OWN_PEAK, ScoresOf, mean_at_units, peak_units
 from gradbrain.hierarchy.predictions import SPATIAL_R, SPATIAL_RANK_R
@@ -37,10 +38,10 @@ from gradbrain.hierarchy.unique_variance import KERNELS, MOMENTS, UniqueVariance
 from gradbrain.store import Statistics
 from gradbrain.vocabulary.artefacts import columns_of
 from gradbrain.vocabulary.measures import (
+    JUDGED,
     R2,
     R_NORMALISED,
     UNIQUE_VARIANCE,
-    VARIANTS,
     R,
     Variant,
 )
@@ -96,6 +97,10 @@ def summarise_all(subjects: Sequence[SubjectScores], settings: StatisticsSetting
         As :func:`summarise` has them, subject by subject.
     """
     log_controls(subjects[0].signals)
+    bounds = {
+        dataset: absences([one for one in subjects if one.dataset == dataset], settings)
+        for dataset in dict.fromkeys(subject.dataset for subject in subjects)
+    }
     rows: list[_Row] = []
     for subject in subjects:
         peers = [
@@ -103,8 +108,20 @@ def summarise_all(subjects: Sequence[SubjectScores], settings: StatisticsSetting
             for peer in subjects
             if peer.dataset == subject.dataset and peer.subject != subject.subject
         ]
-        rows += _rows_of(subject, settings, peers)
+        rows += [
+            _with_bounds(row, bounds[subject.dataset]) for row in _rows_of(subject, settings, peers)
+        ]
     return _statistics(rows)
+
+
+def _with_bounds(row: _Row, bounds: Mapping[tuple[str, str], tuple[float, float]]) -> _Row:
+    """Add what is known of all subjects together to the statistics of unique variance."""
+    if "explainable" not in row.columns:
+        return row
+    absent, upper = bounds.get(
+        (row.columns["signal"], row.columns.get("control", "")), (np.nan, np.nan)
+    )
+    return row.labelled(absent_p=absent, upper_share=upper)
 
 
 def summarise(
@@ -279,7 +296,7 @@ def _levels(
     subject: SubjectScores, signal: str, variant: Variant
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Observed (layer, unit), boot and null (draw, layer, unit)."""
-    return _Levels.of(signal, VARIANTS[variant].name).read(subject)
+    return _Levels.of(signal, JUDGED[variant].name).read(subject)
 
 
 def _score_rows(
@@ -287,33 +304,15 @@ def _score_rows(
 ) -> Iterator[_Row]:
     """``score_mean`` over layers and units, ``score_at_peak`` over layers at their best unit."""
     used = subject.after_onset
-    levels = _Levels.of(signal, VARIANTS[variant].name)
+    levels = _Levels.of(signal, JUDGED[variant].name)
     yield _row(
         "score_mean",
         lambda scores: scores[..., used].mean(axis=(-2, -1)),
         levels.read(subject),
-        VARIANTS[variant].unit,
+        JUDGED[variant].unit,
         len(subject.layers) * int(used.sum()),
     )
-    yield _at_peak("score_at_peak", levels, subject, peers, VARIANTS[variant].unit)
-
-
-def _unique(signal: str) -> _Levels:
-    """Unique variance of a signal. Its draws on resampled images are none: the images are known."""
-
-    def component(subject: SubjectScores) -> np.ndarray:
-        return _variance(subject).component[signal]
-
-    def null(subject: SubjectScores) -> np.ndarray:
-        return _variance(subject).null[signal]
-
-    # A quadratic form of resampled images is that of an image with itself: the draws are those of
-    # permuted images about the estimate.
-    return _Levels(
-        component,
-        lambda subject: component(subject) + null(subject) - null(subject).mean(axis=0),
-        null,
-    )
+    yield _at_peak("score_at_peak", levels, subject, peers, JUDGED[variant].unit)
 
 
 def _variance(subject: SubjectScores) -> UniqueVariance:
@@ -326,8 +325,9 @@ def _unique_rows(
     subject: SubjectScores, signal: str, peers: Sequence[SubjectScores]
 ) -> Iterator[_Row]:
     """``unique_variance`` of a signal at its best units; of learning signals what it could be."""
-    row = _at_peak("unique_variance", _unique(signal), subject, peers, UNIQUE_VARIANCE.unit)
-    yield _with_plants(row, subject, signal, _unique(signal), peers)
+    levels = _Levels.of(signal, UNIQUE_VARIANCE.name)
+    row = _at_peak("unique_variance", levels, subject, peers, UNIQUE_VARIANCE.unit)
+    yield _with_plants(row, subject, signal, levels, peers)
 
 
 def _with_plants(
@@ -371,23 +371,16 @@ def _with_plants(
 def _control_rows(
     subject: SubjectScores, signal: str, variant: Variant, peers: Sequence[SubjectScores]
 ) -> Iterator[_Row]:
-    """``control_difference``: the signal minus each of its controls, layer by layer.
-
-    Of scores where the variant is raw; where it is unique, of unique variance.
-    """
+    """``control_difference``: the signal minus each of its controls, layer by layer."""
     if subject.signals[signal].role != LEARNING:
         return
-    unique = variant == "unique"
-
-    def levels_of(name: str) -> _Levels:
-        return _unique(name) if unique else _Levels.of(name, VARIANTS[variant].name)
-
-    unit = UNIQUE_VARIANCE.unit if unique else VARIANTS[variant].unit
+    measure = JUDGED[variant]
+    own = _Levels.of(signal, measure.name)
     for control in subject.signals[signal].controls:
         # Draws are shared by all signals, so that differences are paired draw by draw.
-        levels = levels_of(signal).beyond(levels_of(control))
-        row = _at_peak("control_difference", levels, subject, peers, unit)
-        if unique:
+        levels = own.beyond(_Levels.of(control, measure.name))
+        row = _at_peak("control_difference", levels, subject, peers, measure.unit)
+        if variant == "unique":
             row = _with_plants(row, subject, signal, levels, peers)
         yield row.labelled(control=control)
 
@@ -436,7 +429,7 @@ def _spatial_rows(
     """``high_minus_early``, and per method the best layers of regions and their order."""
     levels = _levels(subject, signal, variant)
     names, early, high = subject.units, subject.early_rois, subject.high_rois
-    contrasted = {"high_minus_early": (levels, VARIANTS[variant].unit)} if subject.has_poles else {}
+    contrasted = {"high_minus_early": (levels, JUDGED[variant].unit)} if subject.has_poles else {}
     if contrasted and variant == "raw" and (signal, R_NORMALISED.name) in subject.unit_score:
         # Regions differ in how much of them can be predicted at all.
         normalised = _Levels.of(signal, R_NORMALISED.name).read(subject)
@@ -450,7 +443,7 @@ def _spatial_rows(
             len(set(names) & {*early, *high}),
         )
     for method in METHODS:
-        yield from _best_layer_rows(subject, (signal, VARIANTS[variant].name), levels, method)
+        yield from _best_layer_rows(subject, (signal, JUDGED[variant].name), levels, method)
 
 
 def _best_layer_rows(
@@ -463,14 +456,16 @@ def _best_layer_rows(
     # As in the predecessor: best layer per target, then the mean over the targets of a region. A
     # region has one only where its best score is above chance: the best of nothing is no layer.
     passed = regions_above_chance(levels[0], levels[2])
-    targets = best_layer_depth(subject.target_score[key], subject.depths, method)
-    regions = np.where(passed, mean_by_region(targets, subject.target_roi, names), np.nan)
-
     observed, boot, null = (
         np.where(passed, best_layer_depth(level, subject.depths, method), np.nan)
         for level in levels
     )
     depths_of_levels = (observed, boot, null)
+    regions = observed
+    if key in subject.target_score:
+        # Unique variance is known of regions, and of no single target.
+        targets = best_layer_depth(subject.target_score[key], subject.depths, method)
+        regions = np.where(passed, mean_by_region(targets, subject.target_roi, names), np.nan)
     for place, roi in enumerate(names):
         yield _row(
             "best_layer_depth",

@@ -11,10 +11,10 @@ the scaling of the fit. The estimate is unbiased in this share. The claim is sup
 exceeds what a share of the size of the margin would give.
 
 ``flat``: every direction of that part is read alike, the small ones as much as the large ones, so
-that the estimate sees less of it. The claim is contradicted where the estimate stays below what a
-share of the size of the margin would give *even so*. (Which directions a brain favours is not
-known. Of a planted part that a thousand images showed to be new, 74 images saw .4 and 250 .5: a
-bound by the first kind of plant would be too low; docs/unique_part.md.)
+that the estimate sees less of it. The claim is contradicted where, at every layer and place, the
+estimate stays below what a share of the size of the margin would give *even so*. (Which directions
+a brain favours is not known. Of a planted part that a thousand images showed to be new, 74 images
+saw .4 and 250 .5: a bound by the first kind of plant would be too low; docs/unique_part.md.)
 """
 
 from __future__ import annotations
@@ -89,14 +89,13 @@ class ShareTest:
         Share of the explainable variance: a ratio of sums over people.
     low, high
         95 % interval of the estimate.
-    lower, upper
-        95 % bounds, one-sided each: by scaled and by flat plants.
+    lower
+        Lower 95 % bound, one-sided.
     detectable
         Smallest share, scaled, that is found to exceed the margin with a probability of 80 %; NaN
         where not even all explainable variance is.
     test
-        Against the margin, by scaled plants; in the opposite direction by flat ones, relative to
-        the same for brains without the signal.
+        That it exceeds the margin.
     ceiling_low
         Lower 95 % bound of the explainable variance over people.
     """
@@ -105,7 +104,6 @@ class ShareTest:
     low: float
     high: float
     lower: float
-    upper: float
     detectable: float
     test: TestResult
     ceiling_low: float
@@ -170,41 +168,21 @@ class GroupShare:
             return float(values.mean())
         return float(values.mean() - _t(len(values)) * stats.sem(values))
 
-    def against(self, margin: float) -> TestResult:
-        """Test the share against a margin, by images and by people; the stricter counts."""
-        above = self.draws(margin, SCALED).sum(axis=0)
-        n = 1 + len(above)
-        tests = [
-            TestResult(
-                p=float((1 + np.sum(above >= self.component)) / n),
-                p_opposite=self._relative(margin),
-                p_min=1.0 / n,
-            )
-        ]
+    def above(self, margin: float) -> TestResult:
+        """Test that the share exceeds a margin, by images and by people; the stricter counts."""
+        drawn = self.draws(margin, SCALED).sum(axis=0)
+        n = 1 + len(drawn)
+        tests = [TestResult(float((1 + np.sum(drawn >= self.component)) / n), np.nan, 1.0 / n)]
         if self.population:
-            scaled, flat = (self._flipped(margin, kernel) for kernel in (SCALED, FLAT))
-            nothing = self._flipped(0.0, FLAT)
-            opposite = min(1.0, flat.p_opposite / nothing.p_opposite)
-            tests.append(TestResult(scaled.p, opposite, scaled.p_min))
+            tests.append(self._flipped(margin))
         return strictest(tests)
 
-    def _relative(self, share: float) -> float:
-        """Probability of so small an estimate if people hold a share, relative to if they do not.
-
-        An estimate that is small by chance says nothing of a share that would not be seen either:
-        without the ratio every twentieth brain would rule it out (Read 2002, *Journal of Physics
-        G* 28:2693).
-        """
-        held, nothing = (self.draws(value, FLAT).sum(axis=0) for value in (share, 0.0))
-        beyond = 1 + np.sum(held <= self.component)
-        return float(min(1.0, beyond / (1 + np.sum(nothing <= self.component))))
-
-    def _flipped(self, margin: float, kernel: int) -> TestResult:
+    def _flipped(self, margin: float) -> TestResult:
         """Flip the signs of what people's estimates exceed the margin by."""
         if len(self.maps) < len(self.people):
-            return sign_flip_test(self._beyond(margin, kernel), seed=self.seed)
-        beyond = [own - margin * expected.isel(kernel=kernel) for own, expected in self.maps]
-        return sign_flip_at_peaks(common_maps(beyond), seed=self.seed)
+            return sign_flip_test(self._beyond(margin, SCALED), seed=self.seed)
+        beyond = [own - margin * expected.isel(kernel=SCALED) for own, expected in self.maps]
+        return sign_flip_at_peaks(common_maps(beyond), below_zero=True, seed=self.seed)
 
     def _beyond(self, margin: float, kernel: int) -> np.ndarray:
         """Estimate of every person minus what a share of the margin would give."""
@@ -224,17 +202,6 @@ class GroupShare:
             if max(by_images, by_people) > 1.0 - CONFIDENCE:
                 return float(share)
         return float(SHARES[-1])
-
-    def upper(self) -> float:
-        """Largest share that the estimate does not stay below at 5 %, by flat plants; at most 1."""
-        for share in SHARES[::-1]:
-            by_people = 0.0
-            if self.population:
-                nothing = self._people_below(0.0, FLAT)
-                by_people = self._people_below(share, FLAT) / max(nothing, np.finfo(float).tiny)
-            if max(self._relative(share), by_people) > 1.0 - CONFIDENCE:
-                return float(share)
-        return float(SHARES[0])
 
     def _people_below(self, share: float, kernel: int) -> float:
         """Probability of so small a mean over people who hold a share, by Student's t."""
@@ -284,11 +251,94 @@ class GroupShare:
             low=low,
             high=high,
             lower=self.lower(),
-            upper=self.upper(),
             detectable=self.detectable(margin),
-            test=self.against(margin),
+            test=self.above(margin),
             ceiling_low=self.ceiling_low(),
         )
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Unique variance of one signal at every layer and place, in people who are tested together.
+
+    A claim that a signal is nowhere must hold everywhere: what is read at the best places alone
+    would call a share absent whose place was not found.
+
+    Attributes
+    ----------
+    component
+        Shape (person, layer, unit); NaN where a person lacks the unit.
+    null
+        Shape (person, draw, layer, unit).
+    explainable
+        Shape (person, unit).
+    held, cross_variance, dose_variance
+        Shape (person, layer, unit): of flat plants.
+    population
+        Whether people stand for others like them.
+    """
+
+    component: np.ndarray
+    null: np.ndarray
+    explainable: np.ndarray
+    held: np.ndarray
+    cross_variance: np.ndarray
+    dose_variance: np.ndarray
+    population: bool
+
+    def absent(self, share: float) -> float:
+        """P of brains that hold a share somewhere: the largest over layers and units.
+
+        Of every cell, how often people who hold a share in it show so little, relative to how often
+        people do who hold nothing: an estimate that is small by chance says nothing of a share that
+        would not be seen either, and without the ratio every twentieth brain would rule it out
+        (Read 2002, *Journal of Physics G* 28:2693). By images and, in a population, by people.
+        """
+        if not np.isfinite(self.component).any() or not self._variance(1.0).max() > 0:
+            return 1.0
+        ratios = [self._by_images(share) / self._by_images(0.0)]
+        if self.population:
+            nothing = np.maximum(self._by_people(0.0), np.finfo(float).tiny)
+            ratios.append(self._by_people(share) / nothing)
+        return float(min(1.0, np.nanmax(np.maximum.reduce(ratios))))
+
+    def upper(self) -> float:
+        """Largest share that is not absent at 5 %; at most 1."""
+        allowed = [share for share in SHARES if self.absent(share) > 1.0 - CONFIDENCE]
+        return float(max(allowed, default=SHARES[0]))
+
+    def _variance(self, share: float) -> np.ndarray:
+        """Share of the responses' variance, shape (person, 1, unit)."""
+        return share * np.maximum(np.nan_to_num(self.explainable), 0.0)[:, None]
+
+    def _by_images(self, share: float) -> np.ndarray:
+        """Probability of so small a sum over people, shape (layer, unit).
+
+        By the normal distribution of a sum of many squares: counted among a hundred draws, a ratio
+        of two small probabilities would be one.
+        """
+        v = self._variance(share)
+        rest = np.maximum(1.0 - v, 0.0)
+        spread = 4.0 * v * rest * self.cross_variance + v**2 * self.dose_variance
+        # Permutations are shared by people who saw the same images.
+        null = np.nansum(rest[:, None] * self.null, axis=0)
+        mean = null.mean(axis=0) + np.nansum(v * self.held, axis=0)
+        deviation = np.sqrt(null.var(axis=0, ddof=1) + np.nansum(spread, axis=0))
+        known = deviation > 0
+        z = (np.nansum(self.component, axis=0) - mean) / np.where(known, deviation, 1.0)
+        # Units that are nobody's, or before onset, hold nothing that could be missed.
+        return np.where(known, np.maximum(stats.norm.cdf(z), np.finfo(float).tiny), np.nan)
+
+    def _by_people(self, share: float) -> np.ndarray:
+        """Probability of so small a mean over people, by Student's t, shape (layer, unit)."""
+        beyond = self.component - self._variance(share) * self.held
+        count = np.isfinite(beyond).sum(axis=0)
+        enough = count > 1
+        mean = np.nansum(beyond, axis=0) / np.maximum(count, 1)
+        squares = np.nansum((beyond - mean) ** 2, axis=0) / np.maximum(count - 1, 1)
+        error = np.sqrt(np.where(enough, squares, 1.0) / np.maximum(count, 1))
+        below = stats.t.cdf(mean / error, np.maximum(count - 1, 1))
+        return np.where(enough, below, np.nan)
 
 
 def _t(n: int) -> float:

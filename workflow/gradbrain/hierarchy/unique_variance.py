@@ -43,6 +43,24 @@ class UniqueVariance:
     explainable: np.ndarray
     explained: np.ndarray
 
+    def scattered(self, signal: str, seed: int = 0) -> np.ndarray:
+        """Draw estimates for a brain that holds what was estimated, shape (draw, layer, unit).
+
+        A quadratic form of resampled images would be one of images with themselves; null draws
+        about the estimate have its spread where nothing is held, to which that of what is held is
+        added (of learning signals, whose moments are known).
+        """
+        component, null = self.component[signal], self.null[signal]
+        held = np.clip(component, 0.0, 1.0)
+        place = KERNELS.index("scaled")
+        cross, dose = (
+            np.nan_to_num(np.maximum(self.moments[moment, signal][place], 0.0))
+            for moment in ("cross_variance", "dose_variance")
+        )
+        spread = np.sqrt(4.0 * held * (1.0 - held) * cross + held**2 * dose)
+        noise = np.random.default_rng([seed, *null.shape]).standard_normal(null.shape)
+        return component + null - null.mean(axis=0) + spread * noise
+
 
 def read_unique(paths: Sequence[Path]) -> dict[tuple[str, str], tuple[Path, xr.Dataset]]:
     """Open the stores of one model, one per subject.

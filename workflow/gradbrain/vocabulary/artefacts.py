@@ -235,6 +235,8 @@ _HIERARCHY = (
     _ONSET,
     Column("explainable", "of unique variance: mean noise ceiling there; NaN where not known"),
     Column("explained", "of unique variance: what all activations explain there"),
+    Column("absent_p", "of unique variance: p that people hold the margin at any layer or place"),
+    Column("upper_share", "of unique variance: largest share that they may hold at any, 95 %"),
     *(
         Column(f"{name}_{kernel}", f"of unique variance, for {kernel} weights: {meaning}")
         for kernel in ("scaled", "flat")
@@ -461,7 +463,7 @@ _ALL = (
         kind="encoding",
         template="results/{study}/encoding/{model}/{layer}/{subject}.zarr",
         rule="fit_encoding",
-        version=5,
+        version=4,
         what="encoding scores of one layer and subject per target, with draws per unit",
         variables=(
             Variable("score", ("score_row", "target"), "mean over outer folds"),
@@ -504,7 +506,7 @@ _ALL = (
         kind="fit_scores",
         template="results/{study}/encoding/{model}/{layer}/{subject}.parquet",
         rule="fit_encoding",
-        version=5,
+        version=4,
         what="encoding scores of one layer and subject per region or time",
         columns=_SCORES,
     ),
