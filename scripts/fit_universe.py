@@ -25,6 +25,7 @@ from gradbrain.encoding.backend import make_backend
 from gradbrain.encoding.fit import fit_encoding
 from gradbrain.encoding.shared_decompositions import SharedDecompositions
 from gradbrain.encoding.tables import tidy_scores
+from gradbrain.encoding.unique_part import unique_of_stores
 from gradbrain.hierarchy.subject_scores import subject_scores
 from gradbrain.hierarchy.summaries import summarise_all
 from gradbrain.store import write_statistics, write_table
@@ -113,13 +114,31 @@ def fits_of(
     ]
 
 
+def unique_of(arguments: argparse.Namespace) -> dict[tuple[str, str], tuple[Path, xr.Dataset]]:
+    """Estimate the unique variance of the signals, where there are others than the activation."""
+    found = {}
+    if len(arguments.signal_set.signals) < 2:
+        return found
+    n_layers = len(arguments.layers)
+    for responses, *stores in tqdm(arguments.subject, desc="unique", unit="subject", disable=None):
+        store = unique_of_stores(
+            features=stores[:n_layers],
+            responses=responses,
+            settings=arguments.settings,
+            study=arguments.study,
+            nuisance=stores[n_layers:],
+        )
+        found[store.attrs["dataset"], store.attrs["subject"]] = (responses, store)
+    return found
+
+
 def main(argv: list[str] | None = None) -> None:
     """Fit, summarise, write."""
     arguments = parse(argv)
     for subject in arguments.subject:
         check_stores(subject, arguments.layers, arguments.settings)
     fits = fits_of(arguments.subject, arguments.layers, arguments.settings, arguments.study)
-    subjects = subject_scores(fits, arguments.signal_set)
+    subjects = subject_scores(fits, arguments.signal_set, unique_of(arguments))
     tables = [tidy_scores(store) for _, store in fits]
     write_table(arguments.scores, pd.concat(tables, ignore_index=True), kind="fit_scores")
     write_statistics(

@@ -9,8 +9,10 @@ Families
     the order C1, then the rest (Yekutieli 2008).
 Verdicts
     ``supported`` if q in the stated direction is at most alpha; ``contradicted`` if q of the
-    opposite one-sided test is; else ``undetermined``. For rows with a margin (C1, C2) the latter
-    says that the effect is smaller than the smallest effect of interest. ``descriptive`` rows are
+    opposite one-sided test is; else ``undetermined``. C1 and C2 are tests of a share of the
+    explainable variance against the smallest one of interest: ``contradicted`` says that a share
+    of that size would have been seen (:mod:`gradbrain.hierarchy.unique_share`); without a noise
+    ceiling that is above zero nothing is. ``descriptive`` rows are
     what the paper reads and carry no verdict: raw scores cannot tell a gradient from any other
     function of the image. Nor do untrained models where a prediction speaks of pretrained ones:
     they are controls for it, and no part of its family.
@@ -50,20 +52,25 @@ from gradbrain.hierarchy.reliability import Reliabilities, Reliability, least_re
 from gradbrain.hierarchy.statistics import (
     TestResult,
     bootstrap_test,
+    common_maps,
     false_discovery_q,
     image_permutation_test,
     sign_flip_at_peaks,
     sign_flip_test,
     strictest,
 )
+from gradbrain.hierarchy.unique_share import GroupShare, PersonShare
+from gradbrain.hierarchy.unique_variance import MOMENTS
 from gradbrain.store import Statistics
 from gradbrain.store.intervals import FEW_GROUPS, FEW_GROUPS_NOTE, ImageSample, interval_of_mean
 from gradbrain.vocabulary.artefacts import columns_of
 from gradbrain.vocabulary.measures import Variant
 from gradbrain.vocabulary.reasons import (
     FEW_PLACES,
+    NO_CEILING,
     NO_LATENCY,
     NO_NULL,
+    NO_POWER,
     NOT_C1,
     TOO_FEW,
     UNDEFINED,
@@ -219,8 +226,8 @@ def _tests(statistics: Statistics, prediction: Prediction, context: _Context) ->
                 "n_subjects": own["subject"].nunique(),
             }
             margin = variant in prediction.margin
-            reference = settings.smallest_unique_r2 if margin else 0.0
-            asked = _Question(prediction, reference, row["n_subjects"], settings)
+            reference = settings.smallest_unique_share if margin else 0.0
+            asked = _Question(prediction, reference, row["n_subjects"], settings, margin)
             row |= _answer(statistics, chosen, asked)
             found = context.reliability(row, chosen)
             if found.is_below(context.thresholds, variant):
@@ -265,12 +272,15 @@ class _Question:
         Subjects of the data set, whether or not they have the statistic.
     settings
         Of the tests.
+    is_share
+        Whether it is asked of a share of the explainable variance.
     """
 
     prediction: Prediction
     reference: float
     n_subjects: int
     settings: StatisticsSettings
+    is_share: bool = False
 
     @property
     def population(self) -> bool:
@@ -319,12 +329,21 @@ def _test(statistics: Statistics, rows: pd.DataFrame, asked: _Question) -> dict:
         "p": np.nan,
         "p_min": np.nan,
         "p_opposite": np.nan,
+        "explainable": np.nan,
+        "explainable_source": "",
+        "lower_share": np.nan,
+        "upper_share": np.nan,
+        "detectable_share": np.nan,
         "reason": _too_little(rows, n, asked),
     }
     if len(rows):
         found["statistic"] = rows["statistic"].iloc[0]
     if found["reason"]:
         return found
+    if found["n_groups"] < FEW_GROUPS:
+        found["interval_note"] = FEW_GROUPS_NOTE
+    if asked.is_share:
+        return found | _share(statistics, known, asked)
     low, high = _interval(statistics, known, asked.population)
     result = _tested(statistics, known, asked)
     reason = "" if np.isfinite(result.p) else NO_NULL.code
@@ -336,10 +355,57 @@ def _test(statistics: Statistics, rows: pd.DataFrame, asked: _Question) -> dict:
     return found | {
         "ci_low": low,
         "ci_high": high,
-        "interval_note": FEW_GROUPS_NOTE if found["n_groups"] < FEW_GROUPS else "",
         "p": result.p,
         "p_min": result.p_min,
         "p_opposite": result.p_opposite,
+        "reason": reason,
+    }
+
+
+def _share(statistics: Statistics, known: pd.DataFrame, asked: _Question) -> dict:
+    """Estimate, bounds and test of a share of the explainable variance."""
+    ceilings = bool(np.isfinite(known["explainable"]).all())
+    explainable = known["explainable" if ceilings else "explained"].to_numpy(dtype=float)
+    source = {"explainable": float(explainable.mean()), "unit": "share of the explainable"}
+    source["explainable_source"] = "ceiling" if ceilings else "explained"
+    if not explainable.mean() > 0:
+        return source | {"estimate": np.nan, "reason": NO_CEILING.code}
+    people = [
+        PersonShare(
+            component=float(row["value"]),
+            null=statistics.null[place],
+            explainable=float(available),
+            **{name: (row[f"{name}_scaled"], row[f"{name}_flat"]) for name in MOMENTS},
+        )
+        for place, row, available in zip(
+            known.index, known.to_dict("records"), explainable, strict=True
+        )
+    ]
+    maps = [
+        (statistics.maps[place], statistics.expected[place])
+        for place in known.index
+        if place in statistics.expected
+    ]
+    group = GroupShare(people, asked.population, tuple(maps), seed=asked.settings.seed)
+    found = group.judge(asked.reference)
+    test, upper = found.test, float(known["upper_share"].iloc[0])
+    # Nothing is too small a share of what may not be there.
+    known_ceiling = ceilings and found.ceiling_low > 0
+    reason = ""
+    if not known_ceiling:
+        reason = NO_CEILING.code
+    elif found.lower <= asked.reference <= upper:
+        reason = NO_POWER.code
+    return source | {
+        "estimate": found.estimate,
+        "ci_low": found.low,
+        "ci_high": found.high,
+        "lower_share": found.lower,
+        "upper_share": upper if known_ceiling else np.nan,
+        "detectable_share": found.detectable if known_ceiling else np.nan,
+        "p": test.p if known_ceiling or not ceilings else np.nan,
+        "p_min": test.p_min,
+        "p_opposite": float(known["absent_p"].iloc[0]) if known_ceiling else np.nan,
         "reason": reason,
     }
 
@@ -387,11 +453,7 @@ def _flipped(
     found = [statistics.maps[row] for row in known.index if row in statistics.maps]
     if len(found) < len(known):
         return sign_flip_test(sign * (known["value"].to_numpy() - reference), seed=seed)
-    units = sorted({unit for one in found for unit in one["unit"].values})
-    maps = np.stack([one.reindex(unit=units).values for one in found])
-    # Units of other subjects of the data set, which none of these has.
-    maps = maps[..., np.isfinite(maps).any(axis=(0, 1))]
-    return sign_flip_at_peaks(sign * (maps - reference), seed=seed)
+    return sign_flip_at_peaks(sign * (common_maps(found) - reference), seed=seed)
 
 
 def _interval(statistics: Statistics, known: pd.DataFrame, population: bool) -> tuple[float, float]:
@@ -464,6 +526,9 @@ def _judge_family(
         )
         for i in range(len(rows))
     ]
+    # What stands in the way of one verdict does not of the other.
+    decided = family & claims["verdict"].isin(["supported", "contradicted"])
+    claims.loc[decided, "reason"] = ""
     return claims
 
 

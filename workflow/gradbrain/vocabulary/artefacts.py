@@ -240,6 +240,19 @@ _HIERARCHY = (
     Column("best_layer", "how best layers were found; empty where none are"),
     Column("control", "signal that it is held against; else empty"),
     _ONSET,
+    Column("explainable", "of unique variance: mean noise ceiling there; NaN where not known"),
+    Column("explained", "of unique variance: what all activations explain there"),
+    Column("absent_p", "of unique variance: p that people hold the margin at any layer or place"),
+    Column("upper_share", "of unique variance: largest share that they may hold at any, 95 %"),
+    *(
+        Column(f"{name}_{kernel}", f"of unique variance, for {kernel} weights: {meaning}")
+        for kernel in ("scaled", "flat")
+        for name, meaning in (
+            ("held", "what it becomes where the signal is all"),
+            ("cross_variance", "of the term that is linear in what is planted"),
+            ("dose_variance", "of the term that is quadratic in it"),
+        )
+    ),
 )
 _CLAIMS = (
     Column("prediction", "A1, P1 to P5, C1, C2"),
@@ -271,6 +284,14 @@ _CLAIMS = (
     Column("sentence", "what is said"),
     Column("reference", "what the estimate must exceed"),
     Column("control", "control that leaves the smallest difference (C2)"),
+    Column("explainable", "C1, C2: mean share of the responses' variance that `estimate` is of"),
+    Column(
+        "explainable_source",
+        "`ceiling`: noise ceilings; `explained`: what activations explain, where there are none",
+    ),
+    Column("lower_share", "C1, C2: lower 95 % bound, one-sided, by scaled weights"),
+    Column("upper_share", "C1, C2: upper 95 % bound, one-sided, by flat weights"),
+    Column("detectable_share", "C1, C2: smallest share that would be found, with power .8"),
     Column("p_opposite", "p in the opposite direction"),
     Column("q_opposite", "q in the opposite direction"),
     Column(
@@ -318,6 +339,12 @@ _HIERARCHY_DRAWS = (
         "scores behind statistics at peaks; of the best layer of a region: how alike its null "
         "draws and those of each region are, at each layer; of the peak time of a layer: its null "
         "draws and those of each layer, over times (`all`); NaN where a subject lacks the unit",
+    ),
+    Variable(
+        "<dataset>/expected",
+        ("map_row", "kernel", "layer", "unit"),
+        "what a map of unique variance becomes where all explainable variance is the signal's",
+        optional=True,
     ),
     Variable("<dataset>/row", ("row",), "place of the row in the table, from 0"),
     Variable("<dataset>/subject", ("row",), "subject"),
@@ -441,6 +468,34 @@ _ALL = (
             Variable("component", ("split", "image", "component"), "zero where a split has fewer"),
             Variable("n_constant", ("split",), "features that are constant in training"),
             _IMAGE_ID,
+        ),
+    ),
+    Artefact(
+        kind="unique",
+        template="results/{study}/unique/{model}/{subject}.zarr",
+        rule="measure_unique",
+        version=1,
+        what="variance that each signal of each layer explains beside all activations, with null "
+        "draws and what is known of brains that would hold it; shares of the responses' variance",
+        variables=(
+            Variable("component", ("layer", "signal", "unit"), "estimate; unbiased at zero"),
+            Variable("null", ("draw", "layer", "signal", "unit"), "with permuted white responses"),
+            Variable(
+                "held",
+                ("kernel", "layer", "signal", "unit"),
+                "what the estimate becomes where all variance is the signal's; learning signals",
+            ),
+            Variable("cross_variance", ("kernel", "layer", "signal", "unit"), "see the module"),
+            Variable("dose_variance", ("kernel", "layer", "signal", "unit"), "see the module"),
+            Variable("new_share", ("layer", "signal"), "of the signal, beside all activations"),
+            Variable("explained", ("unit",), "by all activations and nuisance bands"),
+            Variable("explainable", ("unit",), "mean noise ceiling; NaN where not known"),
+            *_SIGNAL_COORDINATES,
+            Variable("layer", ("layer",), "modules of the network"),
+            Variable("depth", ("layer",), "their relative depths"),
+            Variable("kernel", ("kernel",), "how weights of a planted share are drawn"),
+            Variable("unit", ("unit",), "regions, or times as text"),
+            Variable("unit_time", ("unit",), "along time: the time itself", "s", optional=True),
         ),
     ),
     Artefact(
@@ -696,7 +751,7 @@ _ALL = (
         kind="universe_page",
         template="results/{study}/multiverse/claims/{universe}.md",
         rule="test_universe",
-        version=1,
+        version=2,
         what="the same as a page for readers",
     ),
     Artefact(
