@@ -340,7 +340,7 @@ def _test(statistics: Statistics, rows: pd.DataFrame, asked: _Question) -> dict:
         found["statistic"] = rows["statistic"].iloc[0]
     if found["reason"]:
         return found
-    if found["n_groups"] < FEW_GROUPS:
+    if int(known["n_groups"].min()) < FEW_GROUPS:
         found["interval_note"] = FEW_GROUPS_NOTE
     if asked.is_share:
         return found | _share(statistics, known, asked)
