@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
@@ -101,46 +102,68 @@ def layer_table(results: Path, models: list[str]) -> list[str]:
 def claims_table(claims: pd.DataFrame) -> list[str]:
     """Every verdict-bearing row of the claims."""
     lines = [
-        "| prediction | model | signal | variant | estimate | 95 % interval | q | n | verdict |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| prediction | model | signal | estimate | 95 % interval | bounds of the share | "
+        "found from | q | n | verdict |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in claims.itertuples():
         q = "–" if not np.isfinite(row.q) else f"{row.q:.4f}"
         if row.verdict == "contradicted":
             q = f"{row.q_opposite:.4f} (opposite)"
+        bounds, found = "", ""
+        if np.isfinite(row.upper_share):
+            bounds = f"{row.lower_share:.0%} to {row.upper_share:.0%}"
+            found = f"{row.detectable_share:.0%}" if np.isfinite(row.detectable_share) else "–"
+        why = f" ({REASONS[row.reason].short})" if row.reason else ""
         lines.append(
-            f"| {row.prediction} | {row.model} | `{row.signal}` | {row.variant} "
-            f"| {row.estimate:.4f} {row.unit} | [{row.ci_low:.4f}, {row.ci_high:.4f}] | {q} "
-            f"| {row.n} | {row.verdict} |"
+            f"| {row.prediction} | {row.model} | `{row.signal}` "
+            f"| {row.estimate:.3f} | [{row.ci_low:.3f}, {row.ci_high:.3f}] | {bounds} | {found} "
+            f"| {q} | {row.n} | {row.verdict}{why} |"
         )
     return lines
 
 
-def objects92(results: Path) -> list[str]:
+def objects92_claims(results: Path) -> list[str]:
+    """The claims that real data bear on, for the README."""
     claims = read_claims(results)
-    models = list(dict.fromkeys(claims["model"]))
-    n = int(claims["n"].max())
     wanted = claims[
-        claims["prediction"].isin(["A1", "C1", "C2"]) & ~claims["verdict"].eq("descriptive")
+        claims["prediction"].isin(["A1", "C1", "C2"])
+        & ~claims["verdict"].eq("descriptive")
+        & claims["estimate"].notna()
     ]
     return [
-        f"**What it answers** (n = {n} people, 92 images; mean over people [95 % interval]; EVC "
-        "early visual, IT inferior temporal cortex; r/√c relative to the noise ceiling, of people "
-        "whose ceiling is at least .1). Activations of each layer:",
-        "",
-        *layer_table(results, models),
-        "",
-        "Each signal at its best layer (by the mean over people, so optimistic), alone and beyond "
-        "the activations of all layers:",
-        "",
-        *score_table(results, models),
-        "",
-        "Order of the layers (A1), variance beyond activations (C1) and beyond the controls (C2), "
-        "both to exceed .01; q of the direction that decided:",
+        "Order of the layers (A1: higher minus early visual cortex, in relative depth), what the "
+        "gradients explain beyond activations (C1) and beyond the controls (C2), as shares of the "
+        "explainable variance, of which 5 % are to be exceeded. *Bounds*: 95 %, one-sided each; "
+        "*found from*: the smallest share that these data show with a probability of 80 %.",
         "",
         *claims_table(wanted),
         "",
-        "Made by the command above and `python scripts/write_readme_tables.py objects92`.",
+        "Made by the command above and `python scripts/write_readme_tables.py objects92`; all scores "
+        "stand in [docs/results.md](docs/results.md).",
+    ]
+
+
+def objects92_scores(results: Path) -> list[str]:
+    """Scores of all layers and signals."""
+    claims = read_claims(results)
+    models = list(dict.fromkeys(claims["model"]))
+    n = int(claims["n"].max())
+    return [
+        f"n = {n} people, 92 images; mean over people [95 % interval]; EVC early visual, IT inferior "
+        "temporal cortex; r/√c relative to the noise ceiling, of people whose ceiling is at least "
+        ".1. Activations of each layer:",
+        "",
+        *layer_table(results, models),
+        "",
+        "Each signal at its best layer (by the mean over people, so optimistic), alone and as a "
+        "held-out gain over the activations of all layers:",
+        "",
+        *score_table(results, models),
+        "",
+        "All claims:",
+        "",
+        *claims_table(claims[claims["estimate"].notna()]),
     ]
 
 
@@ -242,13 +265,13 @@ def objects92_objectives(results: Path) -> list[str]:
     return lines
 
 
-SECTIONS = {
-    "objects92": objects92,
-    "worlds": worlds,
-    "objects92_objectives": objects92_objectives,
-    "objects92_dino": objects92_objectives,
+#: Study -> pages that show its results, with what makes their section.
+SECTIONS: dict[str, dict[str, Callable[[Path], list[str]]]] = {
+    "objects92": {"README.md": objects92_claims, "docs/results.md": objects92_scores},
+    "worlds": {"README.md": worlds},
+    "objects92_objectives": {"docs/objectives.md": objects92_objectives},
+    "objects92_dino": {"docs/objectives.md": objects92_objectives},
 }
-PAGES = dict.fromkeys(("objects92_objectives", "objects92_dino"), "docs/objectives.md")
 
 
 def replace_section(text: str, name: str, lines: list[str], *, page: str) -> str:
@@ -265,10 +288,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--results", type=Path, default=ROOT / "results")
     arguments = parser.parse_args(argv)
     for name in arguments.sections:
-        page = PAGES.get(name, "README.md")
-        text = (ROOT / page).read_text(encoding="utf-8")
-        lines = SECTIONS[name](arguments.results / name)
-        write_text(ROOT / page, replace_section(text, name, lines, page=page))
+        for page, make in SECTIONS[name].items():
+            text = (ROOT / page).read_text(encoding="utf-8")
+            lines = make(arguments.results / name)
+            write_text(ROOT / page, replace_section(text, name, lines, page=page))
 
 
 if __name__ == "__main__":

@@ -80,6 +80,8 @@ def test_signals_may_be_called_anything(name, odd):
     expected = {"gradient_of_nothing", "all_activations", "magnitude"}
     if name in ("control_comparison", "signal_reliability"):
         expected = {"all_activations", "magnitude", "activation", "null"}
+    if name == "unique_share":
+        expected = {"all_activations", "magnitude"}
     assert set(data["signal"]) == expected
     # What all signals are held against has the name of one of them, and is never drawn.
     assert "baseline" not in set(data["role"])

@@ -74,6 +74,7 @@ def test_the_figures_of_the_design_exist():
         "cortical_map",
         "sensor_topography",
         "control_comparison",
+        "unique_share",
         "rsa_summary",
         "signal_reliability",
         "claims_overview",

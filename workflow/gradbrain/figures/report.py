@@ -48,6 +48,7 @@ FIGURE_ORDER = (
     "peak_time_by_depth",
     "sensor_topography",
     "control_comparison",
+    "unique_share",
     "signal_reliability",
     "rsa_summary",
     "claims_overview",
