@@ -139,8 +139,8 @@ def objects92_claims(results: Path) -> list[str]:
         "",
         *claims_table(wanted),
         "",
-        "Made by the command above and `python scripts/write_readme_tables.py objects92`; all scores "
-        "stand in [docs/results.md](docs/results.md).",
+        "Made by the command above and `python scripts/write_readme_tables.py objects92`; all "
+        "scores stand in [docs/results.md](docs/results.md).",
     ]
 
 
@@ -150,9 +150,9 @@ def objects92_scores(results: Path) -> list[str]:
     models = list(dict.fromkeys(claims["model"]))
     n = int(claims["n"].max())
     return [
-        f"n = {n} people, 92 images; mean over people [95 % interval]; EVC early visual, IT inferior "
-        "temporal cortex; r/√c relative to the noise ceiling, of people whose ceiling is at least "
-        ".1. Activations of each layer:",
+        f"n = {n} people, 92 images; mean over people [95 % interval]; EVC early visual, IT "
+        "inferior temporal cortex; r/√c relative to the noise ceiling, of people whose ceiling is "
+        "at least .1. Activations of each layer:",
         "",
         *layer_table(results, models),
         "",
