@@ -26,11 +26,13 @@ demo: env
 	$(SNAKEMAKE) --cores $(CORES)
 
 worlds: env
-	$(SNAKEMAKE) --cores $(CORES) --configfile config/worlds.yaml
+	@# The report and what it shows; without a target, similarity matrices and maps as well.
+	$(SNAKEMAKE) report --cores $(CORES) --configfile config/worlds.yaml
+	$(PYTHON) scripts/write_readme_tables.py worlds
 
 test: env
-	@# One process per file: the tests of a file may share a finished study.
-	$(PYTHON) -m pytest --numprocesses 2 --dist loadfile
+	@# One process per file: the tests of a file may share a finished study. The longest first.
+	$(PYTHON) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-slurm: env
 	@# Prints what was submitted and how long it took.

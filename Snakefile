@@ -12,10 +12,13 @@ ROOT = Path(workflow.basedir)
 sys.path.insert(0, str(ROOT / "workflow"))
 
 from gradbrain.config import GradbrainError
+from gradbrain.config.memory import collect_rarely
 from gradbrain.config.study import load_study
 from gradbrain.plan.command_line import check_config_option
 from gradbrain.plan.interpreter import shell_prefix
 from gradbrain.plan.jobs import Plan
+
+collect_rarely()
 
 # --configfile replaces the default study: Snakemake would merge the two, key by key.
 if not workflow.overwrite_configfiles:

@@ -43,9 +43,10 @@ from gradbrain.encoding.regression import BandFit, ClosedFormRegression
 from gradbrain.encoding.solver import Search, penalty_grid
 from gradbrain.encoding.splits import grouped_folds
 from gradbrain.encoding.variance_components import (
-    AddedComponent,
+    BaselineCovariance,
     centred_kernel,
     estimate_components,
+    leading_kernel,
     novel_part,
     whitened_surrogates,
 )
@@ -710,11 +711,11 @@ class Design:
                 size = len(kernels)
                 if size not in weights:
                     weights[size] = estimate_components(kernels, pool)
+                covariance = BaselineCovariance.of(kernels, weights[size])
                 for place, kernel in enumerate(added):
-                    form = AddedComponent.of(kernels, kernel, weights[size])
                     for person in people:
-                        value, drawn = form.test(
-                            self.responses[self.groups == person], self.permutations
+                        value, drawn = covariance.test(
+                            kernel, self.responses[self.groups == person], self.permutations
                         )
                         tables[name][0][place, person] = value
                         tables[name][1][:, place, person] = drawn
@@ -826,8 +827,8 @@ def print_expected(arguments: argparse.Namespace) -> None:
             ):
                 weights = np.zeros(len(kernels) + 1)
                 weights[layer], weights[-1] = EXPLAINED, 1.0 - EXPLAINED
-                form = AddedComponent.of(kernels, centred_kernel(added), weights)
-                seen = form.root @ form.form @ form.root
+                null = BaselineCovariance.of(kernels, weights)
+                seen = null.seen(null.form(centred_kernel(added)))
                 covariance = sum(
                     (w * k for w, k in zip(weights[:-1], kernels, strict=True)),
                     start=weights[-1] * np.eye(n),
@@ -841,12 +842,6 @@ def print_expected(arguments: argparse.Namespace) -> None:
                     f"| {n} | {LAYERS[layer]} | {name} | {held:.2f} | {wrong:+.3f} | "
                     f"{deviation:.4f} | {z:.1f} |"
                 )
-
-
-def leading_kernel(values: np.ndarray) -> np.ndarray:
-    """Kernel of the ten leading principal components."""
-    left, scale, _ = np.linalg.svd(values - values.mean(axis=0), full_matrices=False)
-    return centred_kernel((left * scale)[:, :10])
 
 
 def read_lines(files: Sequence[Path]) -> list[dict]:

@@ -99,7 +99,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         table = write_crops(arguments.photographs, Path(folder), arguments.crops)
         images = StimulusImages(table, model.entry, "crops")
-        for batch in extractor.batches(images, 25, torch.device("cpu")):
+        for batch in images.batches(25, torch.device("cpu")):
             for layer, signals in extractor.take(batch).items():
                 for name, rows in signals.features.items():
                     found.setdefault(f"{layer}/{name}", []).append(rows)

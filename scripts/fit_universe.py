@@ -1,7 +1,8 @@
 """Fit a data set under one set of choices and keep its statistics: a universe of a multiverse.
 
-All layers and subjects of one model are fitted in one process, since hundreds of small jobs would
-spend their time on starting. Only what claims are made of is kept.
+All layers and subjects of one model are fitted in one process: hundreds of small jobs would spend
+their time on starting, and people who saw the same images share their decompositions. Only what
+claims are made of is kept.
 """
 
 from __future__ import annotations
@@ -20,8 +21,11 @@ from tqdm import tqdm
 from gradbrain.config import GradbrainError
 from gradbrain.config.cli import json_argument, run
 from gradbrain.config.schema import EncodingSettings, SignalSet, StatisticsSettings
+from gradbrain.encoding.backend import make_backend
 from gradbrain.encoding.fit import fit_encoding
+from gradbrain.encoding.shared_decompositions import SharedDecompositions
 from gradbrain.encoding.tables import tidy_scores
+from gradbrain.encoding.unique_part import unique_of_stores
 from gradbrain.hierarchy.subject_scores import subject_scores
 from gradbrain.hierarchy.summaries import summarise_all
 from gradbrain.store import write_statistics, write_table
@@ -63,10 +67,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def fits_of(
-    subject: Sequence[Path], layers: Sequence[str], settings: EncodingSettings, study: str
-) -> list[xr.Dataset]:
-    """Fit all layers to one subject."""
+def check_stores(
+    subject: Sequence[Path], layers: Sequence[str], settings: EncodingSettings
+) -> None:
+    """Refuse a subject with another number of feature stores than layers and bands."""
     responses, *stores = subject
     expected = len(layers) + len(settings.nuisance)
     if len(stores) != expected:
@@ -74,28 +78,67 @@ def fits_of(
             f"--subject {responses}: {len(stores)} feature stores were given, expected {expected}: "
             f"{len(layers)} layers and {len(settings.nuisance)} nuisance bands"
         )
-    return [
-        fit_encoding(
+
+
+def fits_of(
+    subjects: Sequence[Sequence[Path]],
+    layers: Sequence[str],
+    settings: EncodingSettings,
+    study: str,
+) -> list[tuple[Path, xr.Dataset]]:
+    """Fit all layers to all subjects, layer by layer, so that subjects share decompositions.
+
+    Returns
+    -------
+    list of (path of the responses, content of the encoding store)
+        Subject by subject.
+    """
+    backend = SharedDecompositions(make_backend(settings.backend, settings.device))
+    jobs = [(layer, subject) for layer in layers for subject in range(len(subjects))]
+    found = {}
+    for layer, subject in tqdm(jobs, desc="fits", unit="fit", disable=None):
+        responses, *stores = subjects[subject]
+        found[subject, layer] = fit_encoding(
             features=stores[: len(layers)],
             layer=layer,
             responses=responses,
             settings=settings,
             study=study,
             nuisance=stores[len(layers) :],
+            backend=backend,
         )
+    return [
+        (subject[0], found[place, layer])
+        for place, subject in enumerate(subjects)
         for layer in layers
     ]
+
+
+def unique_of(arguments: argparse.Namespace) -> dict[tuple[str, str], tuple[Path, xr.Dataset]]:
+    """Estimate the unique variance of the signals, where there are others than the activation."""
+    found = {}
+    if len(arguments.signal_set.signals) < 2:
+        return found
+    n_layers = len(arguments.layers)
+    for responses, *stores in tqdm(arguments.subject, desc="unique", unit="subject", disable=None):
+        store = unique_of_stores(
+            features=stores[:n_layers],
+            responses=responses,
+            settings=arguments.settings,
+            study=arguments.study,
+            nuisance=stores[n_layers:],
+        )
+        found[store.attrs["dataset"], store.attrs["subject"]] = (responses, store)
+    return found
 
 
 def main(argv: list[str] | None = None) -> None:
     """Fit, summarise, write."""
     arguments = parse(argv)
-    fits = [
-        (subject[0], store)
-        for subject in tqdm(arguments.subject, desc="fits", unit="subject", disable=None)
-        for store in fits_of(subject, arguments.layers, arguments.settings, arguments.study)
-    ]
-    subjects = subject_scores(fits, arguments.signal_set)
+    for subject in arguments.subject:
+        check_stores(subject, arguments.layers, arguments.settings)
+    fits = fits_of(arguments.subject, arguments.layers, arguments.settings, arguments.study)
+    subjects = subject_scores(fits, arguments.signal_set, unique_of(arguments))
     tables = [tidy_scores(store) for _, store in fits]
     write_table(arguments.scores, pd.concat(tables, ignore_index=True), kind="fit_scores")
     write_statistics(

@@ -25,6 +25,13 @@ def main(argv: list[str] | None = None) -> None:
         help="signals of the fits, as JSON, with what controls what",
     )
     parser.add_argument(
+        "--unique",
+        nargs="*",
+        type=Path,
+        default=[],
+        help="unique variance of the signals, one store per subject (.zarr)",
+    )
+    parser.add_argument(
         "--settings", type=json_argument(StatisticsSettings), default=StatisticsSettings()
     )
     parser.add_argument("--output", type=Path, required=True, help="table to write (.parquet)")
@@ -32,7 +39,7 @@ def main(argv: list[str] | None = None) -> None:
         "--draws", type=Path, required=True, help="store of its draws and maps to write (.zarr)"
     )
     arguments = parser.parse_args(argv)
-    subjects = read_subjects(fit_paths(arguments, "zarr"), arguments.signal_set)
+    subjects = read_subjects(fit_paths(arguments, "zarr"), arguments.signal_set, arguments.unique)
     write_statistics(
         arguments.output,
         arguments.draws,

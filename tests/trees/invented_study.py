@@ -181,6 +181,7 @@ def _scores_of_signal(model: str, dataset: str, signal: str, invented: Invented)
                             "value": value,
                             "boot_low": value - 0.03,
                             "boot_high": value + 0.03,
+                            "n_groups": 100,
                             "null_high": 0.04 if measure == "r" else 0.006,
                             "n_targets": 40,
                             "edge_share": 0.01,
@@ -204,8 +205,9 @@ def statistics_of(scores: pd.DataFrame, invented: Invented) -> Statistics:
     scatter = {"r": 0.02, "R2": 0.004, "depth": 0.05, "s": 0.01}
 
     def add(key: tuple, statistic: str, value: float, unit: str, **more: object) -> None:
-        empty = dict.fromkeys(["layer", "roi", "best_layer", "control", "coverage"], "")
+        empty = dict.fromkeys(["layer", "roi", "pole", "best_layer", "control", "coverage"], "")
         empty |= dict.fromkeys(["depth", "distance_mm"], np.nan) | {"onset_source": ""}
+        empty |= {"n_groups": 100, "n_folds": 5}
         row = dict(zip(keys, key, strict=True)) | empty | more
         seed = list(f"{key} {statistic} {sorted(more.items())}".encode())
         random = np.random.default_rng(seed)
@@ -326,6 +328,8 @@ def claims_table(invented: Invented) -> pd.DataFrame:
                                 "statistic": "score_at_peak",
                                 "estimate": 0.123,
                                 "unit": "R2" if variant == "unique" else "r",
+                                "n_groups": 100,
+                                "interval_note": "",
                                 "ci_low": 0.1,
                                 "ci_high": 0.15,
                                 "p": 0.0156,
@@ -352,34 +356,63 @@ def claims_table(invented: Invented) -> pd.DataFrame:
     return pd.DataFrame(rows).reindex(columns=list(columns_of("claims")))
 
 
+# Universe -> its kind, and its levels of pooling and of the seed.
+UNIVERSES = {
+    "base": ("base", "mean", "zero"),
+    "grid": ("one_at_a_time", "grid", "zero"),
+    "seeded": ("one_at_a_time", "mean", "one"),
+    "both": ("combination", "grid", "one"),
+}
+FACTORS = {"pooling": ("mean", "grid"), "seed": ("zero", "one")}
+# (universe, prediction) -> verdict, where it differs from that of the study.
+MOVED = {
+    ("grid", "P1"): "undetermined",
+    ("both", "P1"): "undetermined",
+    ("seeded", "A1"): "contradicted",
+    ("both", "C1"): "contradicted",
+}
+
+
 def universes_table() -> pd.DataFrame:
-    """The invented study as it is, and with another pooling."""
-    levels = {"base": ("base", "mean", 0), "other": ("one_at_a_time", "grid", 1)}
+    """The invented study as it is, with another pooling, with another seed, and with both."""
     rows = [
         {
             "universe": universe,
             "kind": kind,
-            "factor": "pooling",
-            "factor_label": "pooling",
-            "factor_order": 0,
+            "factor": factor,
+            "factor_label": f"the {factor}",
+            "factor_order": order,
             "level": level,
-            "level_label": level,
-            "level_order": place,
+            "level_label": f"{level} {factor}",
+            "level_order": FACTORS[factor].index(level),
             "fit": universe,
             "signal_set": universe,
         }
-        for universe, (kind, level, place) in levels.items()
+        for universe, (kind, *levels) in UNIVERSES.items()
+        for order, (factor, level) in enumerate(zip(FACTORS, levels, strict=True))
     ]
     return pd.DataFrame(rows)
 
 
 def specification_table(invented: Invented) -> pd.DataFrame:
-    """Claims of the invented study in both universes, with lower estimates in the second."""
+    """Claims of the invented study in all universes: estimates fall from one to the next.
+
+    What :data:`MOVED` says has another verdict; P2 was never tested with another seed.
+    """
     claims = claims_table(invented)
-    found = [
-        claims.assign(universe=universe, estimate=claims["estimate"] - shift)
-        for universe, shift in (("base", 0.0), ("other", 0.01))
-    ]
+    judged = claims["verdict"] != "descriptive"
+    found = []
+    for place, universe in enumerate(UNIVERSES):
+        told = [MOVED.get((universe, name)) for name in claims["prediction"]]
+        verdict = pd.Series(told, index=claims.index, dtype=object).where(judged)
+        lacking = (claims["prediction"] == "P2") & ("one" in UNIVERSES[universe])
+        found.append(
+            claims.assign(
+                universe=universe,
+                estimate=(claims["estimate"] - 0.01 * place).mask(lacking),
+                verdict=verdict.fillna(claims["verdict"]),
+            )
+        )
     return pd.concat(found, ignore_index=True)[list(columns_of("specification_curve"))]
 
 

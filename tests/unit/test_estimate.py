@@ -12,7 +12,12 @@ import yaml
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.registries import Registries, read_yaml
-from gradbrain.config.schema import EncodingSettings, NuisanceBand, ReliabilitySettings
+from gradbrain.config.schema import (
+    EncodingSettings,
+    ExpectedSize,
+    NuisanceBand,
+    ReliabilitySettings,
+)
 from gradbrain.config.study import load_study
 from gradbrain.encoding.band_weights import BandWeights
 from gradbrain.models.passes import forward_pass
@@ -57,7 +62,10 @@ def test_a_nuisance_band_costs_a_decomposition_per_point_of_the_search():
     settings = PAPER.model_copy(update={"nuisance": (band,), "n_simplex_draws": 20})
     weights = BandWeights.of(2, settings)
     assert len(weights.with_fallback) > 3 * PAPER.n_band_weights
-    targets_only = replace(RATES, fits_s=0.0, start_s=0.0, scores_s=0.0, scores_ms_per_target=0.0)
+    nothing = dict.fromkeys(
+        ("fits_s", "start_s", "small_fit_s", "scores_s", "scores_ms_per_target"), 0.0
+    )
+    targets_only = replace(RATES, **nothing)
     size = replace(NSD, targets=1000)
 
     def seconds(size, settings):
@@ -82,7 +90,55 @@ def test_without_components_the_baseline_is_as_wide_as_there_are_images():
 def test_a_small_fit_takes_no_longer_than_it_takes_to_start():
     small = FitSize(images=48, targets=16, units=4, width=48, all_widths=96, signals=4)
     seconds = estimate.fit_seconds(small, EncodingSettings(), RATES)
-    assert RATES.start_s < seconds < RATES.start_s + 0.1
+    # Five folds of four signals and of the activation offered again.
+    fits = 5 * (4 + estimate.ACTIVATION_AGAIN) * RATES.small_fit_s
+    assert RATES.start_s + fits < seconds < RATES.start_s + fits + 0.1
+
+
+def test_inner_folds_cost_a_decomposition_each():
+    def seconds(**changes):
+        rates = replace(RATES, start_s=0.0, scores_s=0.0, scores_ms_per_target=0.0)
+        return estimate.fit_seconds(NSD, PAPER.model_copy(update=changes), rates)
+
+    # Five times .8³ of that of all images, and that itself.
+    kfold = seconds(selection="kfold", n_inner_folds=5)
+    assert kfold == pytest.approx(3.56 * seconds(selection="gcv"))
+
+
+def test_a_multiverse_costs_its_passes_its_fits_and_its_joins():
+    path = ROOT / "config" / "sensitivity.yaml"
+    study = load_study(read_yaml(path), root=ROOT, where=str(path))
+    plan = Plan(study, ROOT)
+    counts = estimate.job_counts(plan)
+    # 34 universes, of which 3 differ from the study in statistics alone; 26 sets of fits of two
+    # models; 18 signal sets in 6 passes, beside that of the study.
+    assert counts["test_universe"] == 34
+    assert counts["fit_universe"] == 2 * 26
+    assert counts["extract_features"] == 2 * (6 + 1)
+    assert counts["collect_universes"] == 1
+    nothing = dict.fromkeys(("scores_s", "scores_ms_per_target", "standardise_s"), 0.0)
+    rates = replace(RATES, **nothing)
+    widths = {model: dict.fromkeys(plan.layers(model), 100) for model in plan.models}
+    costs = {model: NetworkCost(1e9, widths[model]) for model in plan.models}
+    sizes = estimate.subject_sizes(
+        plan, {"objects92": ExpectedSize(n_images=92, n_targets=182, n_units=2)}
+    )
+    stages = {row.rule: row for row in estimate.estimate(plan, costs, sizes, rates, gpu=False)}
+    plain = Plan(
+        replace(study, settings=study.settings.model_copy(update={"sensitivity": None})), ROOT
+    )
+    alone = {row.rule: row for row in estimate.estimate(plain, costs, sizes, rates, gpu=False)}
+    assert "fit_universe" not in alone
+    assert stages["fit_encoding"] == alone["fit_encoding"]
+    assert stages["extract_features"].cpu_hours == pytest.approx(
+        7 * alone["extract_features"].cpu_hours, rel=0.01
+    )
+    # Apart from scores, which cost the same, 12 closed-form sets of fits cost what the study's do
+    # without their starts, and 14 by inner folds 3.56 times as much.
+    starts = stages["fit_encoding"].jobs * rates.start_s / 3600
+    fits = stages["fit_encoding"].cpu_hours - starts
+    found = stages["fit_universe"].cpu_hours - 52 * rates.start_s / 3600
+    assert found == pytest.approx((12 + 14 * 3.56) * fits, rel=0.02)
 
 
 def test_memory_is_what_the_jobs_ask_for(demo, monkeypatch):

@@ -20,6 +20,7 @@ CODE = (
     "config",
     "profiles",
     "envs",
+    "tests/workflow/multiverse",
     "tests/workflow/paper",
     "tests/workflow/statistics",
     "tests/workflow/tiny",
@@ -58,6 +59,11 @@ class Checkout:
         """Plan any study; return what was printed, and the jobs of each rule."""
         done = self.snakemake("--configfile", config, "--dry-run", "--nocolor", *arguments)
         return done.stdout + done.stderr, jobs_of(done)
+
+    def attempt(self, config: str, *arguments: str) -> tuple[int, dict[str, int]]:
+        """Run any study, which may fail; return its exit status and the jobs that it began with."""
+        done = self.snakemake("--configfile", config, "--nocolor", *arguments, check=False)
+        return done.returncode, jobs_of(done)
 
     def edit(self, path: str, old: str, new: str) -> None:
         """Replace a passage of a file."""

@@ -24,7 +24,6 @@ models: [{name: mobilenetv2_050_untrained, layers: [blocks.1, blocks.4]}]
 features: {signal_set: demo, unit: model, device: cpu}
 encoding: {n_draws: 50, n_folds: 3, selection: gcv}
 rsa: {n_draws: 50}
-statistics: {n_boot: 100}
 """
 
 

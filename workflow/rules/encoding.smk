@@ -78,6 +78,37 @@ rule fit_encoding:
         " --output {output.store:q} --table {output.table:q} > {log:q} 2>&1"
 
 
+rule measure_unique:
+    input:
+        script=plan.script("measure_unique"),
+        code=plan.code("measure_unique"),
+        features=features_of_all_layers,
+        nuisance=nuisance_of_fit,
+        responses=plan.path("responses"),
+    output:
+        directory(plan.path("unique")),
+    log:
+        f"logs/{study.name}/unique/{{model}}/{{subject}}.log",
+    benchmark:
+        f"logs/{study.name}/unique/{{model}}/{{subject}}.benchmark.tsv"
+    conda:
+        "../../envs/environment.yaml"
+    threads: 1
+    resources:
+        mem_mb=memory(8000),
+        runtime=1440,
+    params:
+        settings=plan.unique_settings(),
+        study=study.name,
+        format_version=plan.version("unique"),
+    message:
+        "Estimate what the signals of {wildcards.model} explain beside all activations in {wildcards.subject}"
+    shell:
+        "python {input.script} --features {input.features:q} --responses {input.responses:q}"
+        " --nuisance {input.nuisance:q} --settings {params.settings:q} --study {params.study:q}"
+        " --output {output:q} > {log:q} 2>&1"
+
+
 rule compute_ceilings:
     input:
         script=plan.script("compute_ceilings"),

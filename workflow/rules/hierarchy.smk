@@ -4,6 +4,7 @@ rule score_hierarchy:
         code=plan.code("score_hierarchy"),
         tables=encoding_tables,
         stores=encoding_stores,
+        unique=unique_of_model,
     output:
         table=plan.path("hierarchy"),
         draws=directory(plan.path("hierarchy_draws")),
@@ -28,7 +29,7 @@ rule score_hierarchy:
     shell:
         "python {input.script} --fits {params.fits:q} --layers {params.layers:q}"
         " --subjects {params.subjects:q} --signal-set {params.signal_set:q}"
-        " --settings {params.settings:q} --output {output.table:q} --draws {output.draws:q}"
+        " --unique {input.unique:q} --settings {params.settings:q} --output {output.table:q} --draws {output.draws:q}"
         " > {log:q} 2>&1"
 
 

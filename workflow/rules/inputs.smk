@@ -230,6 +230,10 @@ def encoding_stores(wildcards):
     return plan.whole_model(*plan.encoding(wildcards.model, kind="encoding"))
 
 
+def unique_of_model(wildcards):
+    return plan.whole_model(*plan.unique(wildcards.model))
+
+
 def fits_of_model(wildcards):
     return plan.fits(wildcards.model)
 

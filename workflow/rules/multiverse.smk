@@ -92,7 +92,7 @@ if plan.multiverse.universes:
             mem_mb=memory(4000),
             runtime=30,
         params:
-            records=plan.multiverse.records_json(),
+            universes=plan.multiverse.described(),
             study=study.name,
             format_version=(
                 plan.version("universes"),
@@ -101,5 +101,6 @@ if plan.multiverse.universes:
         message:
             "Collect the claims of all universes"
         shell:
-            "python {input.script} --records {params.records:q} --claims {input.claims:q}"
+            # By a builtin of the shell, whose arguments may be of any length; a program's may not.
+            "printf %s {params.universes:q} | python {input.script}"
             " --universes {output.universes:q} --output {output.claims:q} > {log:q} 2>&1"

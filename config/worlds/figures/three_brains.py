@@ -59,7 +59,7 @@ PLANTED: dict[str, Mapping[str, str]] = {
     | {"P2": "supported", "P3": "supported", "P4": "contradicted", "P5": "contradicted"},
 }
 #: Width of the labels of rows, and height of those of columns, in cells.
-LABELS, HEADINGS = 1.8, 1.15
+LABELS, HEADINGS = 1.8, 0.8
 AXIS_LABELS = {ROI: "fMRI", TIME: "MEG"}
 
 
@@ -101,8 +101,8 @@ def plot_three_brains(data: pd.DataFrame, *, ax: Axes, names: Names) -> Axes:
     """
     models = names.order_models(data["model"])
     for j, (prediction, _, axis) in enumerate(COLUMNS):
-        ax.text(j + 0.5, -0.95, f"{prediction} {AXIS_LABELS[axis]}", ha="center", weight="bold")
-        ax.text(j + 0.5, -0.85, style.PREDICTIONS[prediction], ha="center", va="top", fontsize=7)
+        ax.text(j + 0.5, -0.6, f"{prediction} {AXIS_LABELS[axis]}", ha="center", weight="bold")
+        ax.text(j + 0.5, -0.5, style.PREDICTIONS[prediction], ha="center", va="top", fontsize=7)
     brains = list(dict.fromkeys(data["brain"]))
     for i, brain in enumerate(brains):
         ax.text(-LABELS, i + 0.4, brain, va="center", weight="bold", fontsize=9)
@@ -160,7 +160,7 @@ def _planted_mark(planted: str) -> str:
 
 
 def figure(data: pd.DataFrame, names: Names) -> Figure:
-    """Draw the table, with a legend of verdicts."""
+    """Draw the table, with a legend of verdicts and of networks."""
     height = 0.92 * (data["brain"].nunique() + HEADINGS)
     whole = Figure(figsize=(12.4, height + 0.4))
     place = (0.01, 0.4 / (height + 0.4), 0.98, height / (height + 0.4))
@@ -168,10 +168,20 @@ def figure(data: pd.DataFrame, names: Names) -> Figure:
     handles = [
         Rectangle((0, 0), 1, 1, facecolor=style.VERDICTS[verdict][0], label=f"{mark}  {verdict}")
         for verdict, (_, _, mark) in style.VERDICTS.items()
-        if verdict != "descriptive"
+        if verdict != "descriptive" or data["verdict"].eq(verdict).any()
     ]
     handles.append(
         Rectangle((0, 0), 1, 1, fill=False, ec=style.INK, lw=1.4, label="not as planted")
     )
     whole.legend(handles=handles, loc="lower left", ncols=len(handles), borderaxespad=0.4)
+    whole.text(0.99, 0.02, _networks(data, names), ha="right", va="bottom", fontsize=7)
     return whole
+
+
+def _networks(data: pd.DataFrame, names: Names) -> str:
+    """Say which networks the cells are of."""
+    first, *others = (names.label("model", model) for model in names.order_models(data["model"]))
+    lines = [f"large: {first}"]
+    if others:
+        lines.append(f"small: {' · '.join(others)}")
+    return "\n".join(lines)

@@ -22,7 +22,7 @@ from trees.invented_study import (
     write_study,
 )
 
-from gradbrain.figures import claims_overview, layout, style
+from gradbrain.figures import claims_overview, layout, specification_curve, style
 from gradbrain.figures.declarations import FigureError, declaration, figure_names
 from gradbrain.figures.inputs import FigureInputs
 from gradbrain.figures.names import Names
@@ -264,5 +264,10 @@ def test_blocks_stand_in_the_order_of_the_entries(one_rule):
     names = Names(tuple(turned))
     assert [block.dataset for block in layout.blocks(data, names)] == [PAIR, FMRI, MEG]
     claims = select("claims_overview", one_rule)
+    modality_of = dict(zip(claims["dataset"], claims["modality"], strict=True))
     rows = claims_overview.overview_rows(claims, names)
     assert [dataset for dataset, _, _ in rows] == [PAIR, FMRI, MEG]
+    curves = specification_curve.figure(select("specification_curve", one_rule), names)
+    heads = [text.get_text().split(" · ")[0] for text in curves.texts]
+    labels = [names.dataset_label(name, modality_of[name]) for name in (PAIR, FMRI, MEG)]
+    assert list(dict.fromkeys(heads)) == labels

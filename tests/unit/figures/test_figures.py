@@ -44,8 +44,8 @@ from gradbrain.figures.declarations import FigureError, declaration, figure_name
 from gradbrain.figures.inputs import FigureInputs
 from gradbrain.figures.names import Names
 from gradbrain.figures.save import save_figure
-from gradbrain.hierarchy.statistics import bootstrap_interval
 from gradbrain.store import StoreError, read_statistics, read_table, write_table
+from gradbrain.store.intervals import ImageSample, interval_of_mean
 from gradbrain.vocabulary.reasons import REASONS
 
 ALL = figure_names()
@@ -184,21 +184,27 @@ def test_drawing_leaves_the_style_of_others_alone(study, tmp_path):
     assert dict(matplotlib.rcParams) == before
 
 
-@pytest.mark.parametrize("name", [n for n in ALL if "maps" not in declaration(n).inputs])
-def test_a_missing_column_is_named(name, study, tmp_path):
-    kind = declaration(name).inputs[0]
-    needed = {
-        "scores": "value",
-        "hierarchy": "value",
-        "rsa": "rho",
-        "claims": "verdict",
-        "reliability": "reliability",
-        "universes": "level_label",
-    }[kind]
+# A column of each kind of table that figures of it cannot do without.
+NEEDED = {
+    "scores": "value",
+    "hierarchy": "value",
+    "rsa": "rho",
+    "claims": "verdict",
+    "reliability": "reliability",
+    "universes": "level_label",
+    "specification_curve": "verdict",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [(name, kind) for name in ALL for kind in declaration(name).inputs if kind in NEEDED],
+)
+def test_a_missing_column_is_named(name, kind, study, tmp_path):
     source = study[kind][0]
     damaged = tmp_path / source.name
-    write_table(damaged, read_table(source).drop(columns=needed))
-    with pytest.raises(StoreError, match=needed):
+    write_table(damaged, read_table(source).drop(columns=NEEDED[kind]))
+    with pytest.raises(StoreError, match=NEEDED[kind]):
         plot_figure.main(
             arguments(name, only_first_model(study) | {kind: [damaged]}, tmp_path / "figure")
         )
@@ -294,6 +300,8 @@ def subjects_of(
             "group": "a",
             "value": value,
             "value_at_units": units,
+            "n_groups": 100,
+            "n_folds": 5,
         }
     )
     return rows, units[:, None] + random.normal(0, 0.2, (n, n_draws))
@@ -304,15 +312,13 @@ def test_interval_is_that_of_the_claims():
     rows.loc[3, "value"] = np.nan
     boot[4, :5] = np.nan
     drawn = intervals.with_bootstrap_interval(rows, boot, ["group"], SETTINGS, within=(-1.0, 1.0))
-    known = rows[rows["value"].notna()].sort_values("subject")
-    shift = known["value"] - known["value_at_units"]
-    held = [np.clip(boot[row] + by, -1, 1) for row, by in shift.items()]
-    claimed = bootstrap_interval(
+    known = rows[rows["value"].notna()]
+    claimed = interval_of_mean(
         known["value"].to_numpy(),
-        held,
-        resample_subjects=True,
-        n_boot=SETTINGS.n_boot,
-        seed=SETTINGS.seed,
+        boot[known.index],
+        ImageSample(100, 5),
+        population=True,
+        within=(-1.0, 1.0),
     )
     assert set(zip(drawn["ci_low"], drawn["ci_high"], strict=True)) == {claimed}
 

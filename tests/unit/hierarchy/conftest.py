@@ -159,6 +159,8 @@ def make_store(
             "depth": depth,
             "signal_set": signal_set.name,
             "rotation_invariant": False,
+            "n_groups": 100,
+            "settings": {"n_folds": 5},
             **extra,
             **attrs,
         },

@@ -2,12 +2,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from scipy import stats
 from scipy.stats import false_discovery_control
 
 from gradbrain.config.schema import ReliabilitySettings, StatisticsSettings
 from gradbrain.hierarchy.claims import judge, verdict
 from gradbrain.hierarchy.claims_summary import summary_page
 from gradbrain.hierarchy.errors import HierarchyError
+from gradbrain.hierarchy.order import ALL_TIMES, PLACES_OF
 from gradbrain.hierarchy.predictions import BY_NAME, PREDICTIONS
 from gradbrain.hierarchy.reliability import Reliability, read_reliabilities
 from gradbrain.hierarchy.statistics import (
@@ -19,7 +21,7 @@ from gradbrain.store import Statistics, write_table
 from gradbrain.vocabulary.artefacts import columns_of
 from gradbrain.vocabulary.reasons import REASONS
 
-SETTINGS = StatisticsSettings(n_boot=200)
+SETTINGS = StatisticsSettings()
 THRESHOLDS = ReliabilitySettings()
 N_DRAWS = 199
 
@@ -48,6 +50,9 @@ def rows(
         "depth": np.nan,
         "roi": "",
         "distance_mm": np.nan,
+        "n_groups": 100,
+        "n_folds": 5,
+        "pole": "",
         "best_layer": "",
         "control": "",
         "onset_source": "",
@@ -69,9 +74,33 @@ def rows(
     )
 
 
+PLACES = [f"place{number}" for number in range(6)]
+
+
+def with_places(frame):
+    """Add what an order is of: six regions or layers that are not alike, in order or against it."""
+    added = []
+    for row in frame[frame["statistic"].isin(PLACES_OF)].to_dict("records"):
+        statistic, column = PLACES_OF[row["statistic"]]
+        for number, place in enumerate(PLACES):
+            dims = {"layer": ["any"], "unit": PLACES}
+            if column == "layer":
+                dims = {"layer": PLACES, "unit": [ALL_TIMES]}
+            alike = xr.DataArray(
+                (np.arange(6) == number).reshape(*map(len, dims.values())).astype(float),
+                dims=tuple(dims),
+                coords=dims,
+            )
+            value = np.nan if np.isnan(row["value"]) else np.sign(row["value"]) * number
+            facts = {"statistic": statistic, column: place, "value": value, "map": alike}
+            position = {"depth" if column == "layer" else "distance_mm": float(number)}
+            added.append(row | facts | position)
+    return pd.concat([frame, pd.DataFrame(added)], ignore_index=True) if added else frame
+
+
 def statistics(*tables):
     """Statistics of such rows, as they are read from files."""
-    frame = pd.concat(tables, ignore_index=True)
+    frame = with_places(pd.concat(tables, ignore_index=True))
     return Statistics(
         table=frame[list(columns_of("hierarchy"))],
         boot=np.stack(frame["boot"]),
@@ -231,6 +260,47 @@ def test_every_row_without_a_test_has_a_code_of_the_vocabulary_and_no_other():
     assert (claims["q"].notna() == (claims["reason"] == "")).all()
 
 
+def test_an_order_of_too_few_places_is_not_judged_though_people_agree():
+    table = statistics(rows("temporal_r", [0.9] * 6, signal="activation", role="activation"))
+    few = ~table.table["layer"].isin(PLACES[3:])
+    claims = judge(table.of(table.table[few]), SETTINGS, study="test")
+    row = claim(claims, "A1", "raw")
+    assert (row["verdict"], row["reason"]) == ("undetermined", "few_places")
+    # Three places have six orders, and people cannot make it less.
+    assert row["p"] == row["p_min"] == pytest.approx(1 / 6, abs=0.01)
+    assert np.isnan(row["q"])
+
+
+def test_an_order_is_of_no_account_where_arbitrary_maps_have_it_as_well():
+    """Everybody shows the same map, and it is no better ordered than many."""
+    table = statistics(rows("temporal_r", [0.3] * 6, signal="activation", role="activation"))
+    places = table.table["statistic"] == "peak_time"
+    arbitrary = dict(zip(PLACES, [2.0, 0.0, 3.0, 1.0, 5.0, 4.0], strict=True))
+    table.table.loc[places, "value"] = table.table.loc[places, "layer"].map(arbitrary)
+    row = claim(judge(table, SETTINGS, study="test"), "A1", "raw")
+    assert row["verdict"] == "undetermined" and row["reason"] == ""
+    assert row["p"] > 0.05 > row["p_min"]
+
+
+def test_who_lacks_a_latency_is_not_missing_by_chance():
+    claims = judged(
+        rows("temporal_r", [0.5, 0.6, 0.7, *[np.nan] * 3], signal="activation", role="activation")
+    )
+    row = claim(claims, "A1", "raw")
+    assert (row["n"], row["n_subjects"], row["reason"]) == (3, 6, "no_latency")
+    assert row["verdict"] == "undetermined" and np.isnan(row["p"])
+
+
+@pytest.mark.parametrize(("n_groups", "note"), [(19, "few_groups"), (20, "")])
+def test_an_interval_says_that_it_rests_on_few_groups(n_groups, note):
+    table = rows("score_at_peak", np.linspace(0.1, 0.2, 6))
+    claims = judged(table.assign(n_groups=[100] * 5 + [n_groups]))
+    row = claim(claims, "P1", "raw")
+    assert (row["n_groups"], row["interval_note"]) == (n_groups, note)
+    page = summary_page(claims, SETTINGS, study="test")
+    assert ("few groups of images" in page) == bool(note)
+
+
 def test_a_claim_over_cortex_says_what_part_of_it_was_recorded():
     part = "visual cortex only"
     table = pd.concat(
@@ -273,7 +343,7 @@ def test_what_shared_images_predict_by_chance_supports_nothing():
     row = claim(judged(table), "P1", "raw")
     assert row["verdict"] == "undetermined"
     assert row["p"] == pytest.approx(0.25, abs=0.02)
-    # The null hypothesis of an order is no absence of prediction: signs alone decide.
+    # The null hypothesis of an order is no absence of prediction: permuted images say nothing.
     order = rows("temporal_r", np.full(6, 0.05), signal="activation", role="activation")
     order["null"] = of_each(order, np.linspace(-0.1, 0.1, N_DRAWS))
     assert claim(judged(order), "A1", "raw")["p"] == 1 / 64
@@ -316,7 +386,7 @@ def test_a_lag_of_few_subjects_is_tested_by_resampled_images():
     table = learning_table(n=4)
     lag = table["statistic"] == "peak_lag_ms"
     table["boot"] = [
-        np.linspace(20, 180, N_DRAWS) if flag else boot
+        np.linspace(60, 140, N_DRAWS) if flag else boot
         for flag, boot in zip(lag, table["boot"], strict=True)
     ]
     row = claim(judged(table), "P3")
@@ -330,7 +400,7 @@ def test_fewer_subjects_are_judged_by_image_permutation():
     assert (row["inference"], row["n"]) == ("these_subjects", 4)
     assert row["p"] == row["p_min"] == 1 / 200
     assert row["verdict"] == "supported"
-    enough = StatisticsSettings(n_boot=200, min_subjects=4)
+    enough = StatisticsSettings(min_subjects=4)
     row = claim(judged(table, settings=enough), "P1", "raw")
     assert (row["inference"], row["p_min"]) == ("population", 1 / 16)
 
@@ -426,7 +496,7 @@ def test_the_primary_best_layer_decides():
         ]
     )  # fmt: skip
     assert claim(judged(table), "A1", "raw")["estimate"] == pytest.approx(0.5)
-    other = StatisticsSettings(n_boot=200, best_layer="centre_of_mass")
+    other = StatisticsSettings(best_layer="centre_of_mass")
     assert claim(judged(table, settings=other), "A1", "raw").estimate == pytest.approx(0.7)
 
 
@@ -434,9 +504,12 @@ def test_intervals_of_best_layers_are_centred_where_the_estimate_is():
     table = rows("spatial_r", np.full(6, 0.5), signal="activation", modality="fmri",
                  role="activation", best_layer="argmax")  # fmt: skip
     table["value_at_units"] = 0.8
-    table["boot"] = of_each(table, np.resize([0.7, 0.8, 0.9], N_DRAWS))
+    draws = np.resize([0.7, 0.8, 0.9], N_DRAWS)
+    table["boot"] = of_each(table, draws)
     row = claim(judged(table), "A1", "raw")
-    assert (row["ci_low"], row["ci_high"]) == pytest.approx((0.4, 0.6))
+    # People agree; 100 groups in five folds.
+    half = stats.t.ppf(0.975, 5) * draws.std(ddof=1) * np.sqrt(100 / 95)
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx((0.5 - half, 0.5 + half))
 
 
 def test_families_are_the_judged_rows_of_a_prediction_variant_and_rule_in_a_data_set():

@@ -11,7 +11,7 @@ from gradbrain.hierarchy.summaries import summarise_all
 from gradbrain.store import open_store, read_statistics, write_statistics, write_store
 
 LAYERS = ("blocks.0", "blocks.1", "blocks.2")
-SETTINGS = StatisticsSettings(n_boot=100)
+SETTINGS = StatisticsSettings()
 SUBJECTS = [f"s{k}" for k in range(6)]
 
 

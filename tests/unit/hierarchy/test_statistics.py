@@ -8,7 +8,6 @@ from scipy.stats import binom, permutation_test
 
 from gradbrain.hierarchy.statistics import (
     TestResult,
-    bootstrap_interval,
     bootstrap_test,
     false_discovery_q,
     image_permutation_test,
@@ -100,35 +99,6 @@ def test_undefined_draws_are_left_out_and_none_gives_no_p():
     null = np.array([-0.2, np.nan, 0.2])
     assert image_permutation_test(0.3, null).p == pytest.approx(1 / 3)
     assert np.isnan(image_permutation_test(0.3, np.full(3, np.nan)).p)
-
-
-def interval(values, boot, **settings):
-    defaults = {"resample_subjects": True, "n_boot": 4000, "seed": 0}
-    return bootstrap_interval(np.asarray(values), list(boot), **(defaults | settings))
-
-
-def test_interval_over_subjects_has_the_width_of_their_standard_error():
-    values = np.random.default_rng(0).standard_normal(40)
-    low, high = interval(values, np.repeat(values[:, None], 5, axis=1))
-    assert (high - low) / 2 == pytest.approx(1.96 * values.std() / np.sqrt(40), rel=0.1)
-    assert low < values.mean() < high
-
-
-def test_interval_of_these_subjects_holds_image_noise_only():
-    draws = np.linspace(-1, 1, 1001)
-    low, high = interval([5.0, 7.0], [5 + draws, 7 + draws], resample_subjects=False)
-    assert (low, high) == pytest.approx((5.05, 6.95))
-
-
-def test_image_noise_that_subjects_share_does_not_average_out():
-    draws = np.random.default_rng(0).standard_normal(500)
-    shared = interval(np.zeros(10), np.tile(draws, (10, 1)))
-    assert (shared[1] - shared[0]) / 2 == pytest.approx(1.96, rel=0.15)
-
-
-def test_interval_without_draws_is_unknown():
-    assert np.isnan(interval([1.0, 2.0], [[], []])).all()
-    assert np.isnan(interval([1.0, 2.0], np.full((2, 4), np.nan))).all()
 
 
 def test_q_is_benjamini_hochberg_over_the_tests_that_were_made():

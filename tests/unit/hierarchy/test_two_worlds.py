@@ -19,7 +19,7 @@ LAYERS = ("blocks.0", "blocks.1", "blocks.2", "blocks.3", "blocks.4")
 DEPTHS = np.array([0.2, 0.4, 0.6, 0.8, 1.0])
 TIMES = np.round(np.arange(-0.08, 0.81, 0.04), 3)
 N_SUBJECTS = 6
-SETTINGS = json.dumps({"n_boot": 300})
+SETTINGS = json.dumps({})
 
 
 def run_script(name, *arguments, check=True):
@@ -166,7 +166,8 @@ def test_tables_hold_numbers_and_text_and_no_lists(make_encoding_store, signal_s
 
 def test_estimates_lie_in_their_intervals(claims):
     known = claims[claims["ci_low"].notna()]
-    assert len(known) == len(claims)
+    # In the feedforward brain one subject alone has a latency of the unique part.
+    assert set(claims.loc[claims["ci_low"].isna(), "reason"]) == {"too_few"}
     # Peak times are discrete, and their bootstrap can lie on one side by a rounding.
     assert (known["ci_low"] <= known["estimate"] + 1e-9).mean() > 0.95
     assert (known["ci_high"] >= known["estimate"] - 1e-9).mean() > 0.95

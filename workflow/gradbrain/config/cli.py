@@ -12,9 +12,13 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from gradbrain.config.errors import GradbrainError
+from gradbrain.config.memory import collect_as_usual, collect_rarely, keep_freed_memory
 
 # What a shell reports of a process that Ctrl-C ended: 128 and the number of SIGINT.
 INTERRUPTED = 130
+
+# A script imports this module first, and what takes long to import after it.
+collect_rarely()
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
@@ -72,6 +76,8 @@ def fit_paths(arguments: argparse.Namespace, suffix: str) -> list[Path]:
 
 def run(main: Callable[[list[str] | None], None], argv: list[str] | None = None) -> None:
     """Run a script: log to stderr, and end with one clear line where the input is bad."""
+    collect_as_usual()
+    keep_freed_memory()
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
     )

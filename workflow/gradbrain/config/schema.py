@@ -414,6 +414,8 @@ class FeatureSettings(StrictModel):
 
 # Settings of the section encoding that the reduction of all layers' activations depends on.
 BASELINE_SETTINGS = ("baseline_components", "n_folds", "seed", "dtype")
+# Settings of the section encoding that the unique part of signals depends on.
+UNIQUE_SETTINGS = ("unique_images", "n_draws", "seed", "min_noise_ceiling", "nuisance")
 # Settings of the section encoding that the ceiling between subjects depends on.
 CEILING_SETTINGS = ("n_folds", "seed", "min_noise_ceiling")
 
@@ -476,6 +478,12 @@ class EncodingSettings(StrictModel):
     )
     n_draws: int = Field(200, ge=1, description="Bootstrap and permutation draws kept per score.")
     seed: int = Field(0, ge=0, description="Seed of folds and draws.")
+    unique_images: int = Field(
+        1000,
+        ge=10,
+        description="Images at most that the unique part of signals is estimated from together; "
+        "more are split into blocks. Time grows as its square, precision as its root.",
+    )
     baseline_components: int | None = Field(
         None,
         ge=1,
@@ -568,8 +576,12 @@ class StatisticsSettings(StrictModel):
     """Section ``statistics``: summaries of the hierarchy and the tests of the claims."""
 
     alpha: float = Field(0.05, gt=0, lt=1, description="Level at which q decides a verdict.")
-    smallest_unique_r2: float = Field(
-        0.01, ge=0, description="Margin that unique R2 and its contrast with controls must exceed."
+    smallest_unique_share: float = Field(
+        0.05,
+        gt=0,
+        lt=1,
+        description="Share of the explainable variance that the unique part of a signal, and its "
+        "contrast with controls, must exceed.",
     )
     best_layer: Literal["argmax", "centre_of_mass"] = Field(
         "argmax", description="How the best layer of a target or region is found."
@@ -579,8 +591,7 @@ class StatisticsSettings(StrictModel):
     )
     peak_fraction: float = Field(0.95, gt=0, le=1, description="Share of the maximum: peak times.")
     min_subjects: int = Field(6, ge=2, description="Subjects needed for population inference.")
-    n_boot: int = Field(2000, ge=1, description="Hierarchical bootstrap draws of an interval.")
-    seed: int = Field(0, ge=0, description="Seed of flips and bootstrap.")
+    seed: int = Field(0, ge=0, description="Seed of flips and of maps.")
 
 
 class FigureSettings(StrictModel):

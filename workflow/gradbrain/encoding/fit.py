@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from gradbrain.config.schema import EncodingSettings
 from gradbrain.encoding.assemble import assemble_store
 from gradbrain.encoding.averages import Averages, saved_targets
-from gradbrain.encoding.backend import make_backend
+from gradbrain.encoding.backend import Backend, make_backend
 from gradbrain.encoding.band_weights import BandWeights
 from gradbrain.encoding.bands import Band, make_band
 from gradbrain.encoding.baseline import Baseline, read_baseline
@@ -115,7 +115,11 @@ def choose_selection(settings: EncodingSettings, groups: NDArray[np.str_]) -> tu
 
 
 def make_regression(
-    bands: Mapping[Any, Band], responses: FLOATS, search: Search, settings: EncodingSettings
+    bands: Mapping[Any, Band],
+    responses: FLOATS,
+    search: Search,
+    settings: EncodingSettings,
+    backend: Backend | None = None,
 ) -> FoldRegression:
     """Bind the solver that the settings name to the data of one fold.
 
@@ -126,6 +130,8 @@ def make_regression(
         Centred by the training mean.
     search : Search
     settings : EncodingSettings
+    backend : Backend, optional
+        In the place of the one that the settings name.
 
     Returns
     -------
@@ -138,7 +144,8 @@ def make_regression(
             bands, responses, search, settings.n_band_weights
         )
         return regression
-    backend = make_backend(settings.backend, settings.device)
+    if backend is None:
+        backend = make_backend(settings.backend, settings.device)
     return ClosedFormRegression(bands, responses, search, settings.n_band_weights, backend)
 
 
@@ -249,6 +256,8 @@ class SplitFits:
     settings : EncodingSettings
     baseline : Baseline, optional
         Components of all layers' activations.
+    backend : Backend, optional
+        In the place of the one that the settings name.
     """
 
     def __init__(
@@ -257,11 +266,13 @@ class SplitFits:
         responses: Responses,
         settings: EncodingSettings,
         baseline: Baseline | None = None,
+        backend: Backend | None = None,
     ):
         self._features = features
         self._responses = responses
         self._settings = settings
         self._baseline = baseline
+        self._backend = backend
         self._layout = responses.layout
         self._normalised = responses.ceiling is not None
         self._layer = features.fits
@@ -327,7 +338,7 @@ class SplitFits:
         )
         search = make_search(settings, self._layout, groups[split.train])
         bands = make_bands(features, split, settings, self._baseline)
-        regression = make_regression(bands, train_responses, search, settings)
+        regression = make_regression(bands, train_responses, search, settings, self._backend)
         draws = draw_images(groups[split.held_out], settings.n_draws, settings.seed, split.number)
         variance = np.einsum("ij,ij->i", train_responses, train_responses) / len(split.train)
         scorer = FoldScorer(test_responses, self._layout, draws, ceiling, variance)
@@ -389,6 +400,7 @@ def fit_encoding(
     study: str,
     baseline: Path | None = None,
     nuisance: Sequence[Path] = (),
+    backend: Backend | None = None,
 ) -> xr.Dataset:
     """Fit the encoding models of one layer and subject.
 
@@ -405,6 +417,8 @@ def fit_encoding(
         Components of all layers' activations, as `reduce_activations` made them.
     nuisance : sequence of Path
         Feature stores of the bands of `settings.nuisance`, in their order.
+    backend : Backend, optional
+        In the place of the one that the settings name, for fits that share decompositions.
 
     Returns
     -------
@@ -426,7 +440,7 @@ def fit_encoding(
             settings=settings,
         )
         layer_features = replace(layer_features, layers=components.layers)
-    averages = SplitFits(layer_features, brain, settings, components).run()
+    averages = SplitFits(layer_features, brain, settings, components, backend).run()
     warn_of_masked_targets(averages, str(brain.attrs["subject"]))
     edge_share = averages.edge_share(layer_features.fits.others)
     if edge_share > EDGE_SHARE_WARNING:

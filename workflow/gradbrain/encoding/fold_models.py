@@ -12,7 +12,6 @@ from gradbrain.encoding.measures import (
     JOINT_MEASURES,
     NORMALISED_MEASURES,
     RAW_MEASURES,
-    REWEIGHTING_MEASURE,
     SPLIT_MEASURES,
     TEST_MEASURE,
     Fit,
@@ -75,7 +74,6 @@ class FoldModels:
         scores: Scores = {}
         fits: Fits = {}
         activation, baseline = self._references(scores, fits)
-        self._score_reweighting(baseline, scores, fits)
         for signal in self._layer.others:
             self._score_alone(signal, scores, fits)
             self._score_joint(signal, activation, scores, fits)
@@ -132,15 +130,6 @@ class FoldModels:
         if len(baseline) == 1:
             return self._regression.pair(*baseline, signal)
         return self._regression.extension(baseline, signal, self._weights)
-
-    def _score_reweighting(self, baseline: FLOATS, scores: Scores, fits: Fits) -> None:
-        """The baseline with this layer's activation once more."""
-        signal = self._layer.activation
-        fit = self._fit_full(signal)
-        fits[self._layer.full(signal)] = fit.predicting(self._saved)
-        _, r2 = self._scorer.prediction(fit.prediction)
-        gain = r2 - scores[ALL_ACTIVATIONS, R2.name]
-        scores[signal, REWEIGHTING_MEASURE] = self._scorer.gain(baseline, fit.prediction, gain)
 
     def _score_full(
         self, signal: SignalIdentity, baseline: FLOATS, scores: Scores, fits: Fits

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import xarray as xr
@@ -71,6 +71,46 @@ class LayerFeatures:
 
 
 @dataclass(frozen=True)
+class ModelFeatures:
+    """Signals of all layers of a model, and what they are held against.
+
+    Attributes
+    ----------
+    layers : list of str
+        In depth order.
+    depths : list of float
+        Relative depth of each.
+    signals : list of SignalIdentity
+        All but the activation, in the order of the signal set.
+    activations : dict of str to array of shape (n_images, n_features)
+        Activations by layer.
+    attrs : dict
+        What the stores share: model, signal set and stimulus set.
+    digests : dict of str to str
+        Digest of every store, by layer.
+    nuisance : dict of SignalIdentity to array of shape (n_images, n_features)
+        Nuisance bands, in the order of the settings.
+    nuisance_digests : list of str
+        Digests of their stores.
+    """
+
+    layers: list[str]
+    depths: list[float]
+    signals: list[SignalIdentity]
+    activations: dict[str, FLOATS]
+    attrs: dict[str, str]
+    digests: dict[str, str]
+    _stores: dict[str, FeatureStore] = field(repr=False)
+    _rows: dict[str, NDArray[np.intp]] = field(repr=False)
+    nuisance: dict[SignalIdentity, FLOATS] = field(default_factory=dict)
+    nuisance_digests: list[str] = field(default_factory=list)
+
+    def values(self, layer: str, signal: SignalIdentity) -> FLOATS:
+        """Read a signal of a layer, shape (n_images, n_features)."""
+        return self._stores[layer].values(signal)[self._rows[layer]]
+
+
+@dataclass(frozen=True)
 class ImageGroups:
     """Images of a response store, ordered by group, then by id.
 
@@ -95,6 +135,9 @@ class ImageGroups:
     n_repeats: NDArray[np.int64]
     order: NDArray[np.intp]
     digest: str
+
+
+Features = TypeVar("Features", LayerFeatures, ModelFeatures)
 
 
 @dataclass(frozen=True)
@@ -151,6 +194,8 @@ class Responses:
     ceiling : array of shape (n_targets,) or None
         Noise ceilings in the order of `values`, NaN where unknown or below the floor of
         normalisation; None where no target of a unit has one.
+    noise_ceiling : array of shape (n_targets,) or None
+        The same whatever the floor; None where the store has none.
     n_below_floor : int
         Targets of units whose ceiling is unknown or below that floor.
     attrs : dict
@@ -166,6 +211,7 @@ class Responses:
     n_unreliable: int
     reliable: NDArray[np.bool_]
     ceiling: FLOATS | None
+    noise_ceiling: FLOATS | None
     n_below_floor: int
     attrs: dict[str, Any]
 
@@ -261,6 +307,7 @@ def read_responses(
         pooled=bool(store.attrs["rotation_invariant"]),
     )
     ceiling = _ceilings(store, ceiling_floor)[order]
+    known = _ceilings(store, -np.inf)[order] if "noise_ceiling" in store else None
     in_units = ceiling[: int(counts.sum())]
     return Responses(
         values=_by_target(response, images.order, order),
@@ -272,6 +319,7 @@ def read_responses(
         n_unreliable=n_unreliable,
         reliable=targets.reliable,
         ceiling=ceiling if np.isfinite(in_units).any() else None,
+        noise_ceiling=known,
         n_below_floor=int(np.count_nonzero(np.isnan(in_units))),
         attrs=dict(store.attrs),
     )
@@ -491,13 +539,63 @@ def read_activations(
     return activations, {key: str(stores[0].attrs[key]) for key in SHARED}, digests
 
 
+def read_model_features(
+    paths: Sequence[Path], image_ids: NDArray[np.str_], responses: Path
+) -> ModelFeatures:
+    """Open all signals of all layers of a model, aligned to the responses.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Feature stores of all layers, in depth order.
+    image_ids : array of shape (n_images,)
+        Images of the responses, in the order that the features take.
+    responses : Path
+        Response store, named in errors.
+
+    Returns
+    -------
+    ModelFeatures
+
+    Raises
+    ------
+    EncodingError
+        As for `read_features`, or if layers hold different signals.
+    StoreError
+        As for `read_features`.
+    """
+    stores = _open_layers(paths)
+    first = stores[0]
+    signals = [signal for signal in first.signals if signal != first.activation]
+    for path, store in zip(paths, stores, strict=True):
+        if [signal for signal in store.signals if signal != store.activation] != signals:
+            raise EncodingError(
+                f"{path}: holds the signals {', '.join(signal.name for signal in store.signals)}, "
+                f"{paths[0]} {', '.join(signal.name for signal in first.signals)}: give all layers "
+                "of one signal set"
+            )
+    rows = {store.layer: store.rows(image_ids, responses) for store in stores}
+    return ModelFeatures(
+        layers=[store.layer for store in stores],
+        depths=[float(store.attrs["depth"]) for store in stores],
+        signals=signals,
+        activations={
+            store.layer: store.values(store.activation)[rows[store.layer]] for store in stores
+        },
+        attrs={key: str(first.attrs[key]) for key in SHARED},
+        digests={store.layer: str(store.attrs["digest"]) for store in stores},
+        _stores={store.layer: store for store in stores},
+        _rows=rows,
+    )
+
+
 def read_nuisance(
     paths: Sequence[Path],
     bands: Sequence[NuisanceBand],
-    features: LayerFeatures,
+    features: Features,
     image_ids: NDArray[np.str_],
     responses: Path,
-) -> LayerFeatures:
+) -> Features:
     """Read the nuisance bands of a study, aligned to the responses.
 
     Parameters
@@ -506,8 +604,8 @@ def read_nuisance(
         A feature store for each band, in their order.
     bands : sequence of NuisanceBand
         ``encoding.nuisance``.
-    features : LayerFeatures
-        Of the layer that is fitted.
+    features : LayerFeatures or ModelFeatures
+        Of the layer or model that is fitted.
     image_ids : array of shape (n_images,)
         Images of the responses, in the order that the bands take.
     responses : Path
@@ -515,7 +613,7 @@ def read_nuisance(
 
     Returns
     -------
-    LayerFeatures
+    LayerFeatures or ModelFeatures
         `features` with the bands.
 
     Raises

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gradbrain.store import SignalIdentity
-from gradbrain.vocabulary.measures import R2, R_NORMALISED, REWEIGHTING_R2, UNIQUE_R2, R
+from gradbrain.vocabulary.measures import R2, R_NORMALISED, UNIQUE_R2, R
 from gradbrain.vocabulary.roles import BASELINE
 
 #: All layers' activations, as a band and as what the tables of scores hold signals against.
@@ -24,10 +24,6 @@ NORMALISED_MEASURES = (R_NORMALISED.name, "r2_normalised")
 JOINT_MEASURES = ("joint_r", "joint_r2", "layer_unique_r2")
 FULL_MEASURES = ("full_r", "full_r2", UNIQUE_R2.name)
 SPLIT_MEASURES = ("split_activation_r2", "split_signal_r2")
-# Of the activation: what it adds to R² when it is offered a second time, beside those of all layers
-# that hold it already. It brings nothing new, only another weighting of the layers, and with it
-# what a signal may be worth that is a function of activations.
-REWEIGHTING_MEASURE = REWEIGHTING_R2.name
 # In the order of the store.
 PAIR_MEASURES = (*JOINT_MEASURES[:2], *SPLIT_MEASURES, *FULL_MEASURES, JOINT_MEASURES[2])
 # Of the test images of a data set, predicted from all its other images.
@@ -100,7 +96,7 @@ class LayerFits:
     def fits(self) -> list[Fit]:
         """Bands of all fits, in the order of the store."""
         pairs = [fit for name in self.others for fit in (self.joint(name), self.full(name))]
-        return [*map(self.alone, self.singles), self.full(self.activation), *pairs]
+        return [*map(self.alone, self.singles), *pairs]
 
     def rows(self, *, normalised: bool = False, test_images: bool = False) -> list[ScoreRow]:
         """Rows of the scores, in the order of the store.
@@ -117,7 +113,6 @@ class LayerFits:
         list of ScoreRow
         """
         rows = self._alone(RAW_MEASURES)
-        rows.append(ScoreRow(self.activation, REWEIGHTING_MEASURE, self.full(self.activation)))
         for signal in self.others:
             rows += [
                 ScoreRow(

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from gradbrain.store.intervals import ImageSample, score_interval
 from gradbrain.vocabulary.artefacts import columns_of
 from gradbrain.vocabulary.roles import TIME
 
@@ -29,17 +30,18 @@ def tidy_scores(store: xr.Dataset) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        Columns of the kind ``fit_scores``. ``boot_low`` and ``boot_high`` hold the central 95 % of
-        the bootstrap draws, ``null_high`` the 95th percentile of the null draws. The role of all
-        layers' activations is ``baseline``. ``band_weight`` is the mean weight of the first band
-        over the unit's targets, in the fit that the row is of (1 for a single band);
+        Columns of the kind ``fit_scores``. ``boot_low`` and ``boot_high`` are the 95 % interval
+        by the bootstrap draws of images, ``null_high`` the 95th percentile of the null draws.
+        The role of all layers' activations is ``baseline``. ``band_weight`` is the mean weight of
+        the first band over the unit's targets, in the fit that the row is of (1 for a single band);
         ``edge_share`` that of the signal's fits: the share of targets predicted above zero whose
         penalty lies on the edge of the grid.
     """
     attrs = store.attrs
     units = store["unit"].values.astype(str)
     n_rows, n_units = store.sizes["score_row"], len(units)
-    low, high = np.percentile(store["boot"].values, [2.5, 97.5], axis=0)
+    images = ImageSample(attrs["n_groups"], attrs["settings"]["n_folds"])
+    low, high = score_interval(store["unit_score"].values, store["boot"].values, images)
     by_time = attrs["axis"] == TIME
     rank = {str(name): index for index, name in enumerate(attrs["roi_order"])}
     distance = attrs.get("roi_distance", {})
@@ -58,6 +60,7 @@ def tidy_scores(store: xr.Dataset) -> pd.DataFrame:
         "value": store["unit_score"].values.ravel(),
         "boot_low": low.ravel(),
         "boot_high": high.ravel(),
+        "n_groups": attrs["n_groups"],
         "null_high": np.percentile(store["null"].values, 95, axis=0).ravel(),
         "band_weight": store["unit_band_weight"].values[store["row_fit"].values].ravel(),
     }

@@ -28,6 +28,12 @@ FLOATS = NDArray[np.floating]
 # Least share of the identity in the covariance that whitens.
 LEAST_NOISE = 0.01
 ITERATIONS = 3
+# Share of a signal's squared kernel, below which the baseline has it already.
+SAME = 1e-9
+# Principal components of a layer that have a kernel of their own.
+N_LEADING = 10
+# Of features, in the components that a flat kernel makes equal.
+FLAT_VARIANCE = 0.99
 
 
 def centred_kernel(features: FLOATS) -> FLOATS:
@@ -44,6 +50,43 @@ def centred_kernel(features: FLOATS) -> FLOATS:
     centred = features - features.mean(axis=0, dtype=np.float64)
     kernel = centred @ centred.T
     return kernel * (len(kernel) / np.trace(kernel))
+
+
+def leading_kernel(features: FLOATS) -> FLOATS:
+    """Kernel of the ten leading principal components of features.
+
+    Parameters
+    ----------
+    features : array of shape (n_images, n_features)
+
+    Returns
+    -------
+    array of shape (n_images, n_images), float64
+        As `centred_kernel` scales it.
+    """
+    centred = features - features.mean(axis=0, dtype=np.float64)
+    # Of whichever is smaller, products of images or of features.
+    left, scale, _ = np.linalg.svd(centred, full_matrices=False)
+    return centred_kernel((left * scale)[:, :N_LEADING])
+
+
+def flat_kernel(features: FLOATS) -> FLOATS:
+    """Kernel of the leading principal components of features, each as large as the others.
+
+    Parameters
+    ----------
+    features : array of shape (n_images, n_features)
+
+    Returns
+    -------
+    array of shape (n_images, n_images), float64
+        Of as many components as hold `FLAT_VARIANCE` of the features' variance; scaled as
+        `centred_kernel` does it.
+    """
+    centred = features - features.mean(axis=0, dtype=np.float64)
+    left, scale, _ = np.linalg.svd(centred, full_matrices=False)
+    held = np.cumsum(scale**2) / np.sum(scale**2)
+    return centred_kernel(left[:, : int(np.searchsorted(held, FLAT_VARIANCE)) + 1])
 
 
 @dataclass(frozen=True)
@@ -63,24 +106,6 @@ class Whitened:
     root: FLOATS
     forms: list[FLOATS]
     information: FLOATS
-
-    def form(self, place: int) -> FLOATS:
-        """Matrix Q with θ_place = mean over targets of (W y)ᵀ Q (W y).
-
-        Parameters
-        ----------
-        place : int
-            Component.
-
-        Returns
-        -------
-        array of shape (n_images, n_images)
-        """
-        row = np.linalg.inv(self.information)[place]
-        return sum(
-            (weight * form for weight, form in zip(row, self.forms, strict=True)),
-            start=np.zeros_like(self.root),
-        )
 
 
 def whiten(kernels: Sequence[FLOATS], covariance_weights: FLOATS) -> Whitened:
@@ -133,12 +158,13 @@ def estimate_components(kernels: Sequence[FLOATS], responses: FLOATS) -> FLOATS:
         seen = whiten(kernels, weights)
         whitened = centred @ seen.root
         squares = [np.vdot(whitened @ form, whitened) / len(centred) for form in seen.forms]
-        weights = np.maximum(np.linalg.solve(seen.information, squares), 0.0)
+        # Layers of a deep network may be all but the same kernel: only their sum is then known.
+        weights = np.maximum(np.linalg.lstsq(seen.information, squares, rcond=None)[0], 0.0)
         weights[-1] = max(weights[-1], LEAST_NOISE * max(weights.sum(), np.finfo(float).tiny))
     return weights
 
 
-def novel_part(baseline: Sequence[FLOATS], signal: FLOATS) -> FLOATS:
+def novel_part(baseline: Sequence[FLOATS], signal: FLOATS, weights: FLOATS | None = None) -> FLOATS:
     """Part of a signal that a baseline does not account for: σ² V⁻¹ S.
 
     The best linear prediction of S's independent part when its columns have covariance
@@ -150,13 +176,16 @@ def novel_part(baseline: Sequence[FLOATS], signal: FLOATS) -> FLOATS:
     baseline : sequence of arrays of shape (n_images, n_images)
         Kernels, centred, mean diagonal 1.
     signal : array of shape (n_images, n_features)
+    weights : array of shape (n_kernels + 1,), optional
+        Components of the signal, as `estimate_components` gives them; estimated where left out.
 
     Returns
     -------
     array of shape (n_images, n_features)
     """
     centred = signal - signal.mean(axis=0, dtype=np.float64)
-    weights = estimate_components(baseline, centred.T)
+    if weights is None:
+        weights = estimate_components(baseline, centred.T)
     covariance = weights[-1] * np.eye(len(centred))
     for weight, kernel in zip(weights[:-1], baseline, strict=True):
         covariance += weight * kernel
@@ -164,46 +193,100 @@ def novel_part(baseline: Sequence[FLOATS], signal: FLOATS) -> FLOATS:
 
 
 @dataclass(frozen=True)
-class AddedComponent:
-    """The variance that a signal explains beside a baseline, as a quadratic form.
+class BaselineCovariance:
+    """Responses of a region as they are seen when they follow a baseline alone.
 
     Attributes
     ----------
-    root : array of shape (n_images, n_images)
-        Whitens responses: W.
-    form : array of shape (n_images, n_images)
-        Q: the estimate is the mean over targets of (W y)ᵀ Q (W y).
+    whitened : Whitened
+        Kernels of the baseline through the root of its covariance.
     """
 
-    root: FLOATS
-    form: FLOATS
+    whitened: Whitened
 
     @classmethod
-    def of(cls, baseline: Sequence[FLOATS], signal: FLOATS, weights: FLOATS) -> AddedComponent:
-        """Form the estimate.
+    def of(cls, baseline: Sequence[FLOATS], weights: FLOATS) -> BaselineCovariance:
+        """Whiten by the covariance that the weights give.
 
         Parameters
         ----------
         baseline : sequence of arrays of shape (n_images, n_images)
             Kernels, centred, mean diagonal 1.
-        signal : array of shape (n_images, n_images)
-            Kernel of the signal, likewise.
         weights : array of shape (n_kernels + 1,)
-            Covariance of responses that follow the baseline alone, as `estimate_components` gives
-            it.
+            As `estimate_components` gives them.
 
         Returns
         -------
-        AddedComponent
+        BaselineCovariance
         """
-        seen = whiten([*baseline, signal], np.insert(weights, -1, 0.0))
-        return cls(seen.root, seen.form(len(baseline)))
+        return cls(whiten(baseline, weights))
 
-    def test(self, responses: FLOATS, permutations: NDArray[np.intp]) -> tuple[float, FLOATS]:
-        """Estimate, and the same with the whitened responses of other images.
+    def seen(self, kernel: FLOATS) -> FLOATS:
+        """W K W of a kernel, shape (n_images, n_images)."""
+        return self.whitened.root @ kernel @ self.whitened.root
+
+    def products(self, responses: FLOATS) -> FLOATS:
+        """Mean over targets of the products of whitened responses.
 
         Parameters
         ----------
+        responses : array of shape (n_targets, n_images)
+
+        Returns
+        -------
+        array of shape (n_images, n_images)
+        """
+        whitened = (responses - responses.mean(axis=1, keepdims=True)) @ self.whitened.root
+        return whitened.T @ whitened / len(responses)
+
+    def explained(self, products: FLOATS) -> float:
+        """Variance that the baseline explains, in the squared unit of the responses; unbiased.
+
+        Parameters
+        ----------
+        products : array of shape (n_images, n_images)
+            As `products` gives them.
+        """
+        squares = [np.vdot(form, products) for form in self.whitened.forms]
+        components = np.linalg.lstsq(self.whitened.information, squares, rcond=None)[0]
+        return float(components[:-1].sum())
+
+    def form(self, signal: FLOATS) -> FLOATS:
+        """Matrix Q whose product with the whitened responses' is the component of a signal.
+
+        Parameters
+        ----------
+        signal : array of shape (n_images, n_images)
+            Kernel of the signal, centred, mean diagonal 1.
+
+        Returns
+        -------
+        array of shape (n_images, n_images)
+            Estimate = ⟨Q, `products`⟩, in the squared unit of the responses; may be negative.
+            Zeros for a signal that the baseline has already, whose component cannot be told.
+        """
+        seen = self.seen(signal)
+        forms = self.whitened.forms
+        shared = np.array([np.vdot(form, seen) for form in forms])
+        # The signal less its regression on the baseline's forms: Q ∝ M_s − Σ c_j M_j, which no
+        # component of the baseline moves.
+        weights = np.linalg.lstsq(self.whitened.information, shared, rcond=None)[0]
+        own = float(np.vdot(seen, seen) - weights @ shared)
+        if own <= SAME * np.vdot(seen, seen):
+            return np.zeros_like(seen)
+        for weight, form in zip(weights, forms, strict=True):
+            seen = seen - weight * form
+        return seen / own
+
+    def test(
+        self, signal: FLOATS, responses: FLOATS, permutations: NDArray[np.intp]
+    ) -> tuple[float, FLOATS]:
+        """Estimate a signal's component, and the same with the whitened responses of other images.
+
+        Parameters
+        ----------
+        signal : array of shape (n_images, n_images)
+            Kernel.
         responses : array of shape (n_targets, n_images)
         permutations : array of shape (n_draws, n_images)
 
@@ -213,10 +296,29 @@ class AddedComponent:
             Mean over targets, in the squared unit of the responses; may be negative.
         null : array of shape (n_draws,)
         """
-        whitened = (responses - responses.mean(axis=1, keepdims=True)) @ self.root
-        products = whitened.T @ whitened / len(responses)
-        null = [np.vdot(self.form, products[np.ix_(order, order)]) for order in permutations]
-        return float(np.vdot(self.form, products)), np.array(null, dtype=np.float64)
+        form, products = self.form(signal), self.products(responses)
+        null = permuted_estimates([form], products, permutations)[:, 0]
+        return float(np.vdot(form, products)), null
+
+
+def permuted_estimates(
+    forms: Sequence[FLOATS], products: FLOATS, permutations: NDArray[np.intp]
+) -> FLOATS:
+    """Components of signals with the whitened responses of other images.
+
+    Parameters
+    ----------
+    forms : sequence of arrays of shape (n_images, n_images)
+    products : array of shape (n_images, n_images)
+        Mean over targets of the products of whitened responses.
+    permutations : array of shape (n_draws, n_images)
+
+    Returns
+    -------
+    array of shape (n_draws, n_forms)
+    """
+    flat = np.stack([form.ravel() for form in forms])
+    return np.stack([flat @ products[np.ix_(order, order)].ravel() for order in permutations])
 
 
 def whitened_surrogates(

@@ -12,7 +12,7 @@ from gradbrain.figures import layout, style
 from gradbrain.figures.inputs import FigureInputs, require_columns, require_rows
 from gradbrain.figures.intervals import with_bootstrap_interval
 from gradbrain.figures.names import Names
-from gradbrain.vocabulary.measures import UNIQUE_R2
+from gradbrain.vocabulary.measures import UNIQUE_VARIANCE
 from gradbrain.vocabulary.roles import CONTROL, LEARNING
 
 TITLE = "Unique variance of learning signals and their controls"
@@ -20,29 +20,28 @@ INPUTS = ("hierarchy", "hierarchy_draws")
 AXES = ("roi", "time")
 SPACES = ()
 
-COLUMNS = ["signal", "role", "quantity", "control", "subject", "unique_r2", "ci_low", "ci_high"]
+COLUMNS = ["signal", "role", "quantity", "control", "subject", "variance", "ci_low", "ci_high"]
 COLUMNS += ["margin"]
 # What is drawn of a signal -> what it is called in the label of the axis.
-QUANTITIES = {"unique": "", "beyond_reweighting": "C1", "beyond_control": "C2"}
+QUANTITIES = {"unique": "C1", "beyond_control": "C2"}
 # Statistic of the hierarchy tables -> what it is drawn as. Where a data set has one subject, places
 # are its own choice, and statistics say so in their names.
 STATISTICS = {
-    "score_at_peak": "unique",
-    "score_at_own_peak": "unique",
-    "beyond_reweighting": "beyond_reweighting",
-    "beyond_reweighting_at_own_peak": "beyond_reweighting",
+    "unique_variance": "unique",
+    "unique_variance_at_own_peak": "unique",
     "control_difference": "beyond_control",
     "control_difference_at_own_peak": "beyond_control",
 }
 
 
 def select(inputs: FigureInputs) -> pd.DataFrame:
-    """Unique R² per subject and signal, and what claims C1 and C2 are judged by.
+    """Unique variance per subject and signal, which claims C1 and C2 are judged by.
 
-    ``quantity`` is ``unique`` (learning signals and controls), ``beyond_reweighting`` (minus the
-    best layer's activation offered a second time, C1) or ``beyond_control`` (minus the control
-    that leaves the smallest difference, named in ``control``, C2). ``ci_low`` and ``ci_high`` are
-    the interval of the mean, NaN where the study has too few subjects.
+    ``quantity`` is ``unique`` (learning signals, C1, and controls) or ``beyond_control`` (minus
+    the control that leaves the smallest difference, named in ``control``, C2). ``variance`` is a
+    share of the responses' variance, and ``margin`` the share of it that must be exceeded.
+    ``ci_low`` and ``ci_high`` are the interval of the mean, NaN where the study has too few
+    subjects.
     """
     statistics = inputs.statistics()
     table = statistics.table
@@ -57,9 +56,16 @@ def select(inputs: FigureInputs) -> pd.DataFrame:
     keys = [*layout.SOURCE, "quantity"]
     rows = with_bootstrap_interval(rows, statistics.boot, keys, inputs.settings)
     data = rows[[*keys, "control", "subject", "ci_low", "ci_high"]].assign(
-        unique_r2=rows["value"], margin=inputs.settings.smallest_unique_r2
+        variance=rows["value"],
+        margin=inputs.settings.smallest_unique_share * _available(rows),
     )
     return data.sort_values([*keys, "subject"], ignore_index=True)
+
+
+def _available(rows: pd.DataFrame) -> pd.Series:
+    """Mean variance that can be explained in a data set, or is, where no ceiling is known."""
+    own = rows["explainable"].fillna(rows["explained"]).where(rows["role"] == LEARNING)
+    return own.groupby([rows["dataset"], rows["model"]]).transform("mean")
 
 
 def _with_best_control(rows: pd.DataFrame) -> pd.DataFrame:
@@ -88,15 +94,15 @@ def places_of(data: pd.DataFrame, names: Names) -> list[tuple[str, str]]:
 
 
 def plot_control_comparison(data: pd.DataFrame, *, ax: Axes, names: Names) -> Axes:
-    """Draw unique R² per signal: subjects as dots, mean and, with enough of them, its interval.
+    """Draw unique variance per signal: subjects as dots, their mean and its interval.
 
     Parameters
     ----------
     data
         One data set and model: ``signal``, ``role``, ``quantity``, ``control``, ``subject``,
-        ``unique_r2`` with the interval of its mean, ``margin``.
+        ``variance`` with the interval of its mean, ``margin``.
     ax
-        Where to draw. The contrasts of claims C1 and C2 must clear the dotted line.
+        Where to draw. What claims C1 and C2 are of must clear the dotted line.
     names
         Labels, colours and markers of signals.
     """
@@ -110,11 +116,11 @@ def plot_control_comparison(data: pd.DataFrame, *, ax: Axes, names: Names) -> Ax
         own = data[(data["signal"] == signal) & (data["quantity"] == quantity)]
         colour = names.colour("signal", signal)
         layout.draw_subjects(
-            place + layout.spread(len(own), 0.28), own["unique_r2"], ax=ax, colour=colour, size=12
+            place + layout.spread(len(own), 0.28), own["variance"], ax=ax, colour=colour, size=12
         )
         layout.draw_means(
             np.array([place]),
-            layout.means_by(own, "signal", "unique_r2"),
+            layout.means_by(own, "signal", "variance"),
             ax=ax,
             colour=colour,
             marker=names.marker(signal) if quantity == "unique" else "D",
@@ -126,7 +132,7 @@ def plot_control_comparison(data: pd.DataFrame, *, ax: Axes, names: Names) -> Ax
         range(len(places)), labels=labels, rotation=50, ha="right", rotation_mode="anchor"
     )
     ax.set_xlim(-0.6, len(places) - 0.4)
-    drawn = data[["unique_r2", "ci_low", "ci_high"]]
+    drawn = data[["variance", "ci_low", "ci_high"]]
     low, high = min(0.0, drawn.min().min()), max(2 * margin, drawn.max().max())
     ax.set_ylim(low - 0.05 * (high - low), high + 0.08 * (high - low))
     return ax
@@ -134,9 +140,8 @@ def plot_control_comparison(data: pd.DataFrame, *, ax: Axes, names: Names) -> Ax
 
 def _label(signal: str, quantity: str, names: Names) -> str:
     """Name of a signal, and of what is drawn of it."""
-    said = QUANTITIES[quantity]
     name = names.label("signal", signal)
-    return f"{said}: {name}" if said else name
+    return f"{QUANTITIES[quantity]}: {name}" if quantity == "beyond_control" else name
 
 
 def figure(data: pd.DataFrame, names: Names) -> Figure:
@@ -164,7 +169,7 @@ def figure(data: pd.DataFrame, names: Names) -> Figure:
             limits.append(ax.get_ylim())
         axes[i, 0].set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
         label = names.dataset_label(dataset, modality_of[dataset])
-        axes[i, 0].set_ylabel(f"{label.replace(', ', chr(10))}\n{UNIQUE_R2.label}")
+        axes[i, 0].set_ylabel(f"{label.replace(', ', chr(10))}\n{UNIQUE_VARIANCE.label}")
         for ax in axes[i, 1:]:
             ax.tick_params(labelleft=False)
     if all(set(block.data["signal"]) == set(data["signal"]) for block in items):

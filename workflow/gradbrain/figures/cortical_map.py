@@ -23,7 +23,7 @@ from gradbrain.figures.declarations import FigureError
 from gradbrain.figures.inputs import FigureInputs, require_columns, require_rows
 from gradbrain.figures.maps import DatasetMaps, SignalMap, dataset_maps
 from gradbrain.figures.names import Names
-from gradbrain.vocabulary.measures import VARIANTS, Variant
+from gradbrain.vocabulary.measures import SCORED, Variant
 
 TITLE = "Score and best layer on the cortical surface"
 INPUTS = ("maps",)
@@ -261,7 +261,7 @@ def _draw_quantity(panel: SubFigure, part: pd.DataFrame, variant: Variant) -> No
     axes = panel.subplots(2, len(VIEWS))
     # Where no layer predicts, neither line is coloured.
     part = part.assign(score=part["score"].where(part["score"] > 0))
-    measure = VARIANTS[variant].label
+    measure = SCORED[variant].label
     looks = [
         ("score", style.score_colours(), *score_range(part), f"{measure}\nof best layer"),
         ("best_layer", style.depth_colours(), 0.0, 1.0, "best layer\n(relative depth)"),

@@ -12,7 +12,7 @@ from gradbrain.figures import layout, style
 from gradbrain.figures.inputs import FigureInputs, require_columns, require_rows
 from gradbrain.figures.intervals import student_interval
 from gradbrain.figures.names import Names
-from gradbrain.vocabulary.measures import UNIQUE_R2, VARIANTS
+from gradbrain.vocabulary.measures import SCORED, UNIQUE_R2
 from gradbrain.vocabulary.roles import ROI
 
 TITLE = "Encoding score by region and layer"
@@ -156,7 +156,7 @@ def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
     # Regions are drawn at consecutive places even where ranks have gaps.
     ranks = {rank: place for place, rank in enumerate(sorted(set(block.data["roi_rank"])))}
     placed = block.data.assign(roi_rank=block.data["roi_rank"].map(ranks))
-    for variant, measure in VARIANTS.items():
+    for variant, measure in SCORED.items():
         columns = [i for i, quantity in enumerate(quantities) if quantity.variant == variant]
         if not columns:
             continue

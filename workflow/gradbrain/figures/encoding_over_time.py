@@ -10,7 +10,7 @@ from matplotlib.figure import Figure, SubFigure
 from gradbrain.figures import layout, style
 from gradbrain.figures.inputs import FigureInputs, require_columns, require_rows
 from gradbrain.figures.names import Names
-from gradbrain.vocabulary.measures import UNIQUE_R2, VARIANTS
+from gradbrain.vocabulary.measures import SCORED, UNIQUE_R2
 from gradbrain.vocabulary.roles import TIME
 
 TITLE = "Encoding score over time and layer"
@@ -92,7 +92,7 @@ def figure(data: pd.DataFrame, names: Names) -> Figure:
 def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
     quantities = layout.quantities(block.data, names)
     axes = row.subplots(1, len(quantities), squeeze=False)[0]
-    for variant, measure in VARIANTS.items():
+    for variant, measure in SCORED.items():
         columns = [i for i, quantity in enumerate(quantities) if quantity.variant == variant]
         if not columns:
             continue

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from gradbrain.config.schema import StatisticsSettings
+from gradbrain.store.intervals import CONFIDENCE, ImageSample, interval_of_mean
 
 #: However few subjects a study asks for, fewer than these have no interval.
 FEWEST_SUBJECTS = 4
-CONFIDENCE = 0.95
 
 
 def enough_subjects(n: int, settings: StatisticsSettings) -> bool:
@@ -29,25 +29,24 @@ def with_bootstrap_interval(
     *,
     within: tuple[float, float] = (-np.inf, np.inf),
 ) -> pd.DataFrame:
-    """Add ``ci_low`` and ``ci_high``: the 95 % bootstrap interval of the mean over subjects.
+    """Add ``ci_low`` and ``ci_high``: the 95 % interval of the mean over subjects.
 
-    It is the interval of ``claims.csv``: percentiles over replicates, each of which takes one
-    draw of images for all subjects, then subjects with replacement.
+    It is the interval of ``claims.csv`` (:func:`gradbrain.store.intervals.interval_of_mean`).
 
     Parameters
     ----------
     rows
-        Some rows of the table of statistics, one per subject and group, with ``value`` and
-        ``value_at_units``; their index is that of the whole table.
+        Some rows of the table of statistics, one per subject and group, with ``value``,
+        ``n_groups`` and ``n_folds``; their index is that of the whole table.
     boot
         Draws of the whole table, shape ``(n_rows, n_draws)``, as ``FigureInputs.statistics`` has
         them.
     by
         Columns that name a group, over whose rows the mean runs.
     settings
-        Replicates, seed and the smallest number of subjects.
+        The smallest number of subjects.
     within
-        Values that the statistic can take; draws are held to them.
+        Values that the statistic can take; ends are held to them.
 
     Returns
     -------
@@ -57,44 +56,16 @@ def with_bootstrap_interval(
     bounds = pd.DataFrame(np.nan, index=rows.index, columns=["ci_low", "ci_high"])
     for _, group in rows.groupby(list(by), sort=False):
         # Not everybody has a best layer or a peak: those who have one are the sample.
-        if enough_subjects(int(np.isfinite(group["value"]).sum()), settings):
-            bounds.loc[group.index] = bootstrap_interval(group, boot, settings, within=within)
+        known = group[np.isfinite(group["value"].to_numpy(dtype=float))]
+        if enough_subjects(len(known), settings):
+            bounds.loc[group.index] = interval_of_mean(
+                known["value"].to_numpy(dtype=float),
+                boot[known.index],
+                ImageSample.of_fewest(known),
+                population=True,
+                within=within,
+            )
     return rows.assign(**bounds)
-
-
-def bootstrap_interval(
-    rows: pd.DataFrame,
-    boot: NDArray[np.float64],
-    settings: StatisticsSettings,
-    *,
-    within: tuple[float, float],
-) -> tuple[float, float]:
-    """95 % percentile interval of the mean of ``value`` over the rows; NaN without draws.
-
-    Parameters
-    ----------
-    rows
-        One row per subject, as for :func:`with_bootstrap_interval`; they are taken by subject, as
-        the claims do: the seed gives the same replicates.
-    boot, settings, within
-        As for :func:`with_bootstrap_interval`.
-    """
-    known = rows[np.isfinite(rows["value"].to_numpy(dtype=float))].sort_values("subject")
-    n_draws = boot.shape[1]
-    if len(known) < 2 or not n_draws:
-        return np.nan, np.nan
-    # Draws are those of region or time means, the value may be that of targets.
-    shift = (known["value"] - known["value_at_units"]).to_numpy(dtype=float)
-    table = np.clip(boot[known.index] + shift[:, None], *within)
-    random = np.random.default_rng(settings.seed)
-    subjects = random.integers(len(table), size=(settings.n_boot, len(table)))
-    replicates = table[subjects, random.integers(n_draws, size=(settings.n_boot, 1))]
-    count = np.isfinite(replicates).sum(axis=1)
-    if not count.any():
-        return np.nan, np.nan
-    means = np.nansum(replicates[count > 0], axis=1) / count[count > 0]
-    low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return float(low), float(high)
 
 
 def student_interval(values: np.ndarray, settings: StatisticsSettings) -> tuple[float, float]:

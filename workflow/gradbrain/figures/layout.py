@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike
 
 from gradbrain.figures import style
 from gradbrain.figures.names import Names
-from gradbrain.vocabulary.measures import VARIANT_OF, VARIANTS, Variant
+from gradbrain.vocabulary.measures import SCORED, VARIANT_OF, Variant
 from gradbrain.vocabulary.roles import ACTIVATION, LEARNING, ROLES
 
 #: Columns that say which signal of which model on which data set a row is about.
@@ -98,7 +98,7 @@ def quantities(data: pd.DataFrame, names: Names, *, roles: Sequence[str] = SHOWN
     signals = names.order_signals(role_of, role_of)
     return [
         Quantity(signal, role_of[signal], variant)
-        for variant in VARIANTS
+        for variant in SCORED
         for signal in signals
         if (signal, variant) in pairs
     ]

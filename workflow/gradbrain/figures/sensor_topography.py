@@ -15,7 +15,7 @@ from gradbrain.figures import layout, style
 from gradbrain.figures.inputs import FigureInputs, require_columns, require_rows
 from gradbrain.figures.maps import DatasetMaps, SignalMap, dataset_maps
 from gradbrain.figures.names import Names
-from gradbrain.vocabulary.measures import VARIANTS
+from gradbrain.vocabulary.measures import SCORED
 
 TITLE = "Scores over sensors at each layer's peak"
 INPUTS = ("maps",)
@@ -156,7 +156,7 @@ def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
             fraction=0.05,
             extend="min",
         )
-        bar.set_label(VARIANTS[quantity.variant].label, fontsize=7)
+        bar.set_label(SCORED[quantity.variant].label, fontsize=7)
         bar.ax.tick_params(labelsize=6)
         bar.outline.set_visible(False)
     if block.data["onset_source"].any():

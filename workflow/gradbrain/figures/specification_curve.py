@@ -27,6 +27,7 @@ CHOICE = ("factor", "factor_label", "factor_order", "level", "level_label", "lev
 COLUMNS = [
     *CLAIM,
     *(
+        "axis",
         "role",
         "rule",
         "universe",
@@ -174,7 +175,8 @@ def _blocks(data: pd.DataFrame, names: Names) -> list[tuple[str, pd.DataFrame]]:
     """Heading and rows of every data set and model."""
     modality_of = dict(zip(data["dataset"], data["modality"], strict=True))
     found = []
-    for dataset in dict.fromkeys(data["dataset"]):
+    axis_of = dict(zip(data["dataset"], data["axis"], strict=True))
+    for dataset in names.order_datasets(axis_of):
         of_dataset = data[data["dataset"] == dataset]
         for model in names.order_models(of_dataset["model"]):
             head = (

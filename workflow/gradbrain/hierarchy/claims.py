@@ -9,8 +9,10 @@ Families
     the order C1, then the rest (Yekutieli 2008).
 Verdicts
     ``supported`` if q in the stated direction is at most alpha; ``contradicted`` if q of the
-    opposite one-sided test is; else ``undetermined``. For rows with a margin (C1, C2) the latter
-    says that the effect is smaller than the smallest effect of interest. ``descriptive`` rows are
+    opposite one-sided test is; else ``undetermined``. C1 and C2 are tests of a share of the
+    explainable variance against the smallest one of interest: ``contradicted`` says that a share
+    of that size would have been seen (:mod:`gradbrain.hierarchy.unique_share`); without a noise
+    ceiling that is above zero nothing is. ``descriptive`` rows are
     what the paper reads and carry no verdict: raw scores cannot tell a gradient from any other
     function of the image. Nor do untrained models where a prediction speaks of pretrained ones:
     they are controls for it, and no part of its family.
@@ -37,6 +39,7 @@ import pandas as pd
 
 from gradbrain.config.schema import ReliabilitySettings, StatisticsSettings
 from gradbrain.hierarchy.errors import HierarchyError
+from gradbrain.hierarchy.order import order_of_claim
 from gradbrain.hierarchy.predictions import (
     BY_NAME,
     PREDICTIONS,
@@ -48,19 +51,26 @@ from gradbrain.hierarchy.predictions import (
 from gradbrain.hierarchy.reliability import Reliabilities, Reliability, least_reliable
 from gradbrain.hierarchy.statistics import (
     TestResult,
-    bootstrap_interval,
     bootstrap_test,
+    common_maps,
     false_discovery_q,
     image_permutation_test,
     sign_flip_at_peaks,
     sign_flip_test,
     strictest,
 )
+from gradbrain.hierarchy.unique_share import GroupShare, PersonShare
+from gradbrain.hierarchy.unique_variance import MOMENTS
 from gradbrain.store import Statistics
+from gradbrain.store.intervals import FEW_GROUPS, FEW_GROUPS_NOTE, ImageSample, interval_of_mean
 from gradbrain.vocabulary.artefacts import columns_of
 from gradbrain.vocabulary.measures import Variant
 from gradbrain.vocabulary.reasons import (
+    FEW_PLACES,
+    NO_CEILING,
+    NO_LATENCY,
     NO_NULL,
+    NO_POWER,
     NOT_C1,
     TOO_FEW,
     UNDEFINED,
@@ -69,6 +79,12 @@ from gradbrain.vocabulary.reasons import (
 )
 
 Key = tuple[str, str, str]
+#: Statistics of peak times, and the share of subjects who must have one: a subject lacks it where
+#: scores are low, not by chance.
+LATENCIES = ("temporal_r", "peak_lag_ms")
+SHARE_WITH_LATENCY = 2 / 3
+#: Reasons for which a row has no verdict though it may have a p; it takes no part in its family.
+WITHOUT_VERDICT = (UNRELIABLE_SIGNAL.code, FEW_PLACES.code)
 # Columns of the statistics that say what a claim is about, and are the same in all its rows.
 ABOUT = ("dataset", "modality", "axis", "model", "signal", "role", "rule", "objective")
 
@@ -210,8 +226,8 @@ def _tests(statistics: Statistics, prediction: Prediction, context: _Context) ->
                 "n_subjects": own["subject"].nunique(),
             }
             margin = variant in prediction.margin
-            reference = settings.smallest_unique_r2 if margin else 0.0
-            asked = _Question(prediction, reference, row["n_subjects"], settings)
+            reference = settings.smallest_unique_share if margin else 0.0
+            asked = _Question(prediction, reference, row["n_subjects"], settings, margin)
             row |= _answer(statistics, chosen, asked)
             found = context.reliability(row, chosen)
             if found.is_below(context.thresholds, variant):
@@ -256,12 +272,15 @@ class _Question:
         Subjects of the data set, whether or not they have the statistic.
     settings
         Of the tests.
+    is_share
+        Whether it is asked of a share of the explainable variance.
     """
 
     prediction: Prediction
     reference: float
     n_subjects: int
     settings: StatisticsSettings
+    is_share: bool = False
 
     @property
     def population(self) -> bool:
@@ -305,24 +324,89 @@ def _test(statistics: Statistics, rows: pd.DataFrame, asked: _Question) -> dict:
         "control": rows["control"].iloc[0] if len(rows) else "",
         "ci_low": np.nan,
         "ci_high": np.nan,
+        "n_groups": int(rows["n_groups"].min()) if len(rows) else 0,
+        "interval_note": "",
         "p": np.nan,
         "p_min": np.nan,
         "p_opposite": np.nan,
+        "explainable": np.nan,
+        "explainable_source": "",
+        "lower_share": np.nan,
+        "upper_share": np.nan,
+        "detectable_share": np.nan,
         "reason": _too_little(rows, n, asked),
     }
     if len(rows):
         found["statistic"] = rows["statistic"].iloc[0]
     if found["reason"]:
         return found
-    low, high = _interval(statistics, known, asked.population, settings)
+    if found["n_groups"] < FEW_GROUPS:
+        found["interval_note"] = FEW_GROUPS_NOTE
+    if asked.is_share:
+        return found | _share(statistics, known, asked)
+    low, high = _interval(statistics, known, asked.population)
     result = _tested(statistics, known, asked)
+    reason = "" if np.isfinite(result.p) else NO_NULL.code
+    if asked.prediction.null == "order":
+        sign = 1.0 if asked.prediction.direction == "greater" else -1.0
+        ordered = order_of_claim(statistics, known, sign=sign, seed=settings.seed)
+        result = strictest([result, ordered])
+        reason = FEW_PLACES.code if ordered.p_min > settings.alpha else reason
     return found | {
         "ci_low": low,
         "ci_high": high,
         "p": result.p,
         "p_min": result.p_min,
         "p_opposite": result.p_opposite,
-        "reason": "" if np.isfinite(result.p) else NO_NULL.code,
+        "reason": reason,
+    }
+
+
+def _share(statistics: Statistics, known: pd.DataFrame, asked: _Question) -> dict:
+    """Estimate, bounds and test of a share of the explainable variance."""
+    ceilings = bool(np.isfinite(known["explainable"]).all())
+    explainable = known["explainable" if ceilings else "explained"].to_numpy(dtype=float)
+    source = {"explainable": float(explainable.mean()), "unit": "share of the explainable"}
+    source["explainable_source"] = "ceiling" if ceilings else "explained"
+    if not explainable.mean() > 0:
+        return source | {"estimate": np.nan, "reason": NO_CEILING.code}
+    people = [
+        PersonShare(
+            component=float(row["value"]),
+            null=statistics.null[place],
+            explainable=float(available),
+            **{name: (row[f"{name}_scaled"], row[f"{name}_flat"]) for name in MOMENTS},
+        )
+        for place, row, available in zip(
+            known.index, known.to_dict("records"), explainable, strict=True
+        )
+    ]
+    maps = [
+        (statistics.maps[place], statistics.expected[place])
+        for place in known.index
+        if place in statistics.expected
+    ]
+    group = GroupShare(people, asked.population, tuple(maps), seed=asked.settings.seed)
+    found = group.judge(asked.reference)
+    test, upper = found.test, float(known["upper_share"].iloc[0])
+    # Nothing is too small a share of what may not be there.
+    known_ceiling = ceilings and found.ceiling_low > 0
+    reason = ""
+    if not known_ceiling:
+        reason = NO_CEILING.code
+    elif found.lower <= asked.reference <= upper:
+        reason = NO_POWER.code
+    return source | {
+        "estimate": found.estimate,
+        "ci_low": found.low,
+        "ci_high": found.high,
+        "lower_share": found.lower,
+        "upper_share": upper if known_ceiling else np.nan,
+        "detectable_share": found.detectable if known_ceiling else np.nan,
+        "p": test.p if known_ceiling or not ceilings else np.nan,
+        "p_min": test.p_min,
+        "p_opposite": float(known["absent_p"].iloc[0]) if known_ceiling else np.nan,
+        "reason": reason,
     }
 
 
@@ -332,7 +416,10 @@ def _too_little(rows: pd.DataFrame, n: int, asked: _Question) -> str:
         return asked.prediction.absent.code
     if n == 0:
         return UNDEFINED.code
-    return TOO_FEW.code if n == 1 and asked.n_subjects > 1 else ""
+    if n == 1 and asked.n_subjects > 1:
+        return TOO_FEW.code
+    few = n < SHARE_WITH_LATENCY * asked.n_subjects
+    return NO_LATENCY.code if few and rows["statistic"].iloc[0] in LATENCIES else ""
 
 
 def _tested(statistics: Statistics, known: pd.DataFrame, asked: _Question) -> TestResult:
@@ -349,7 +436,7 @@ def _tested(statistics: Statistics, known: pd.DataFrame, asked: _Question) -> Te
         tests.append(_flipped(statistics, known, sign, reference, asked.settings.seed))
     if not population and prediction.null == "lag":
         # Permuted images predict nothing, and peak anywhere: no null for when signals peak.
-        boot = sign * statistics.boot[known.index].mean(axis=0)
+        boot = ImageSample.of_fewest(known).widen(sign * statistics.boot[known.index].mean(axis=0))
         tests.append(bootstrap_test(boot, sign * reference))
     elif not population or prediction.null == "nothing":
         # Permutations were made at the level of units, so the statistic is read there too.
@@ -366,27 +453,17 @@ def _flipped(
     found = [statistics.maps[row] for row in known.index if row in statistics.maps]
     if len(found) < len(known):
         return sign_flip_test(sign * (known["value"].to_numpy() - reference), seed=seed)
-    units = sorted({unit for one in found for unit in one["unit"].values})
-    maps = np.stack([one.reindex(unit=units).values for one in found])
-    # Units of other subjects of the data set, which none of these has.
-    maps = maps[..., np.isfinite(maps).any(axis=(0, 1))]
-    return sign_flip_at_peaks(sign * (maps - reference), seed=seed)
+    return sign_flip_at_peaks(sign * (common_maps(found) - reference), seed=seed)
 
 
-def _interval(
-    statistics: Statistics, known: pd.DataFrame, population: bool, settings: StatisticsSettings
-) -> tuple[float, float]:
-    values = known["value"].to_numpy()
-    shift = values - known["value_at_units"].to_numpy()
-    boot = statistics.boot[known.index] + shift[:, None]
-    if known["statistic"].iloc[0] in (SPATIAL_R, SPATIAL_RANK_R, "temporal_r"):
-        boot = np.clip(boot, -1.0, 1.0)
-    return bootstrap_interval(
-        values,
-        list(boot),
-        resample_subjects=population,
-        n_boot=settings.n_boot,
-        seed=settings.seed,
+def _interval(statistics: Statistics, known: pd.DataFrame, population: bool) -> tuple[float, float]:
+    correlation = known["statistic"].iloc[0] in (SPATIAL_R, SPATIAL_RANK_R, "temporal_r")
+    return interval_of_mean(
+        known["value"].to_numpy(),
+        statistics.boot[known.index],
+        ImageSample.of_fewest(known),
+        population=population,
+        within=(-1.0, 1.0) if correlation else (-np.inf, np.inf),
     )
 
 
@@ -424,7 +501,7 @@ def _judge_family(
     rows = claims[family]
     prediction, variant = BY_NAME[rows["prediction"].iloc[0]], rows["variant"].iloc[0]
     open_ = np.array([_key(row) in gate for row in rows.to_dict("records")])
-    reliable = (rows["reason"] != UNRELIABLE_SIGNAL.code).to_numpy()
+    reliable = ~rows["reason"].isin(WITHOUT_VERDICT).to_numpy()
     judged = reliable & (open_ | (variant not in prediction.gated))
     q, q_opposite = (
         false_discovery_q(np.where(judged, rows[column].to_numpy(dtype=float), np.nan))
@@ -449,6 +526,9 @@ def _judge_family(
         )
         for i in range(len(rows))
     ]
+    # What stands in the way of one verdict does not of the other.
+    decided = family & claims["verdict"].isin(["supported", "contradicted"])
+    claims.loc[decided, "reason"] = ""
     return claims
 
 

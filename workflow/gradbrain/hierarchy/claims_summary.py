@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
 from gradbrain.config.schema import StatisticsSettings
 from gradbrain.hierarchy.predictions import PREDICTIONS
-from gradbrain.vocabulary.measures import VARIANTS
+from gradbrain.store.intervals import FEW_GROUPS_NOTE, FEW_GROUPS_WORDS
+from gradbrain.vocabulary.measures import JUDGED
 from gradbrain.vocabulary.reasons import PART_OF_CORTEX, sentence, subjects
 from gradbrain.vocabulary.verdicts import VERDICTS
 
@@ -45,7 +49,8 @@ def summary_page(claims: pd.DataFrame, settings: StatisticsSettings, *, study: s
         HOW_TO_READ,
         f"Supported: q ≤ {settings.alpha:g} in the direction stated beforehand (one-sided); "
         f"contradicted: the same in the opposite direction. C1 and C2 must exceed "
-        f"{settings.smallest_unique_r2:g} R². Unique rows are judged only where C1 is supported. "
+        f"{settings.smallest_unique_share:.0%} of the explainable variance. Unique rows are judged "
+        "only where C1 is supported. "
         f"Population: sign flips over at least {settings.min_subjects} subjects, and permuted "
         "images where the question is whether anything is predicted (the larger p counts): it "
         "speaks of people, for these images and this model. These subjects: permuted or, for lags, "
@@ -57,7 +62,7 @@ def summary_page(claims: pd.DataFrame, settings: StatisticsSettings, *, study: s
         *(f"- **{p.name}** {p.sentence} ({p.source})" for p in PREDICTIONS),
     ]
     for (dataset, model), rows in claims.groupby(["dataset", "model"], sort=True):
-        parts += [f"## {dataset} × {model}", _table(rows), *_parts_of_cortex(rows)]
+        parts += [f"## {dataset} × {model}", _table(rows), *_parts_of_cortex(rows), *_seen(rows)]
     return "\n\n".join(_tightened(parts)) + "\n"
 
 
@@ -65,6 +70,37 @@ def _alone(claims: pd.DataFrame) -> list[str]:
     """Say what is different about data sets of one subject; nothing where there are none."""
     alone = claims.loc[claims["n_subjects"] == 1, "dataset"].unique()
     return [f"One subject ({', '.join(alone)}): {ONE_SUBJECT}"] if len(alone) else []
+
+
+def _seen(claims: pd.DataFrame) -> list[str]:
+    """Say of each signal what its unique part can be at most, and what would have been found."""
+    known = claims[(claims["prediction"] == "C1") & claims["upper_share"].notna()]
+    return [what_was_seen(row) for row in known.to_dict("records")]
+
+
+def what_was_seen(row: Mapping[Hashable, Any]) -> str:
+    """Sentence on the bounds of a unique share and the smallest one that would be found.
+
+    Parameters
+    ----------
+    row
+        A row of the claims of C1, with bounds.
+
+    Returns
+    -------
+    str
+    """
+    found = (
+        f"the smallest share that would be found with a probability of 80 % is "
+        f"{row['detectable_share']:.0%}"
+        if np.isfinite(row["detectable_share"])
+        else "no share would be found with a probability of 80 %"
+    )
+    return (
+        f"{row['signal']}: between {row['lower_share']:.0%} and {row['upper_share']:.0%} of the "
+        f"explainable variance (bounds of 95 %, one-sided each; explainable: "
+        f"{row['explainable']:.2g} of the responses' variance); {found}."
+    )
 
 
 def _counted(claims: pd.DataFrame) -> str:
@@ -98,7 +134,7 @@ def _table(rows: pd.DataFrame) -> str:
     for prediction in PREDICTIONS:
         about = rows[rows["prediction"] == prediction.name]
         for signal, own in about.groupby("signal", sort=True):
-            cells = [_cell(own[own["variant"] == variant]) for variant in VARIANTS]
+            cells = [_cell(own[own["variant"] == variant]) for variant in JUDGED]
             lines.append(f"| {prediction.name} | {signal} | {cells[0]} | {cells[1]} |")
     return "\n".join(lines)
 
@@ -134,7 +170,8 @@ def _cell(rows: pd.DataFrame) -> str:
     row = rows.iloc[0]
     unit = "" if row["unit"] == "depth" else f" {row['unit']}"
     estimate, low, high = (_number(row[name]) for name in ("estimate", "ci_low", "ci_high"))
-    number = f" {estimate}{unit} [{low}, {high}]" if np.isfinite(row["estimate"]) else ""
+    note = f", {FEW_GROUPS_WORDS}" if row["interval_note"] == FEW_GROUPS_NOTE else ""
+    number = f" {estimate}{unit} [{low}, {high}{note}]" if np.isfinite(row["estimate"]) else ""
     control = f", against {row['control']}" if row["control"] and number else ""
     who = f", n = {subjects(row['n'], row['n_subjects'])}"
     if row["reason"]:

@@ -14,7 +14,7 @@ ScoresOf = Callable[[SubjectScores], np.ndarray]
 #: beside permuted images, which choose for themselves as well.
 OWN_PEAK = {
     "score_at_peak": "score_at_own_peak",
-    "beyond_reweighting": "beyond_reweighting_at_own_peak",
+    "unique_variance": "unique_variance_at_own_peak",
     "control_difference": "control_difference_at_own_peak",
 }
 

@@ -45,7 +45,8 @@ class Prediction:
     gated
         Variants that are judged only where C1 is supported.
     margin
-        Variants whose reference is the smallest unique R² of interest and not zero.
+        Variants that are tested as shares of the explainable variance, against the smallest one
+        of interest (:mod:`gradbrain.hierarchy.unique_share`).
     figures
         Axis -> figure that shows it.
     null
@@ -181,7 +182,7 @@ PREDICTIONS: tuple[Prediction, ...] = (
     ),
     Prediction(
         name="C1",
-        statistics=_at_peak("beyond_reweighting"),
+        statistics=_at_peak("unique_variance"),
         role=LEARNING,
         direction="greater",
         variants=("unique",),
@@ -190,8 +191,7 @@ PREDICTIONS: tuple[Prediction, ...] = (
         over_cortex=True,
         source=OURS,
         sentence="The learning signal explains variance that the activations of all layers do "
-        "not, nor another weighting of them (the best layer offered a second time), by more than "
-        "the smallest unique R² of interest.",
+        "not: more than the smallest share of the explainable variance that is of interest.",
     ),
     Prediction(
         name="C2",

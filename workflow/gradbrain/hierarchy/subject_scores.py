@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +12,9 @@ import xarray as xr
 
 from gradbrain.config.schema import SignalSet
 from gradbrain.hierarchy.errors import HierarchyError
+from gradbrain.hierarchy.unique_variance import UniqueVariance, read_unique, unique_variance
 from gradbrain.store import open_store
-from gradbrain.vocabulary.measures import R2, R_NORMALISED, REWEIGHTING_R2, UNIQUE_R2, R, Variant
+from gradbrain.vocabulary.measures import R2, R_NORMALISED, UNIQUE_VARIANCE, R, Variant
 from gradbrain.vocabulary.roles import ACTIVATION, ROLES, TIME, Axis, Role
 
 # Coordinates of a store that say what signal a row is of.
@@ -76,6 +77,10 @@ class SubjectScores:
         (signal, measure) -> shape (layer, target); empty along time.
     onset_source
         What told when images came on, where a data set tells it twice.
+    n_groups, n_folds
+        Groups of images that are never split, and outer folds of the fits.
+    unique
+        Unique variance of the signals; None where there are none but the activation.
     """
 
     study: str
@@ -99,6 +104,9 @@ class SubjectScores:
     null: dict[tuple[str, str], np.ndarray]
     target_score: dict[tuple[str, str], np.ndarray]
     onset_source: str = ""
+    n_groups: int = 0
+    n_folds: int = 0
+    unique: UniqueVariance | None = None
 
     def variants(self, signal: str) -> list[Variant]:
         """Variants that exist for a signal: activations have no unique part."""
@@ -108,6 +116,10 @@ class SubjectScores:
     def has_poles(self) -> bool:
         """Whether the subject has a region at either end of the hierarchy."""
         return all(set(pole) & set(self.units) for pole in (self.early_rois, self.high_rois))
+
+    def pole_of(self, roi: str) -> str:
+        """``early`` or ``high`` where a region is contrasted, else ``""``."""
+        return "early" if roi in self.early_rois else "high" if roi in self.high_rois else ""
 
     @property
     def activation(self) -> str:
@@ -120,7 +132,9 @@ class SubjectScores:
         return self.unit_time > 0 if self.axis == TIME else np.ones(len(self.units), bool)
 
 
-def read_subjects(paths: Sequence[Path], signal_set: SignalSet) -> list[SubjectScores]:
+def read_subjects(
+    paths: Sequence[Path], signal_set: SignalSet, unique: Sequence[Path] = ()
+) -> list[SubjectScores]:
     """Read the encoding stores of one model, for any number of data sets and subjects.
 
     Parameters
@@ -129,6 +143,9 @@ def read_subjects(paths: Sequence[Path], signal_set: SignalSet) -> list[SubjectS
         One store per layer and subject.
     signal_set
         The signals of the stores, which says what controls what.
+    unique
+        Stores of ``measure_unique``, one per subject; none where the set has no other signal than
+        the activation.
 
     Returns
     -------
@@ -144,11 +161,14 @@ def read_subjects(paths: Sequence[Path], signal_set: SignalSet) -> list[SubjectS
     """
     if not paths:
         raise HierarchyError("no encoding store was given; give those of all layers and subjects")
-    return subject_scores([(path, open_store(path, kind="encoding")) for path in paths], signal_set)
+    fits = [(path, open_store(path, kind="encoding")) for path in paths]
+    return subject_scores(fits, signal_set, read_unique(unique))
 
 
 def subject_scores(
-    fits: Sequence[tuple[Path, xr.Dataset]], signal_set: SignalSet
+    fits: Sequence[tuple[Path, xr.Dataset]],
+    signal_set: SignalSet,
+    unique: Mapping[tuple[str, str], tuple[Path, xr.Dataset]],
 ) -> list[SubjectScores]:
     """Lay out the encoding results of one model, read from stores or just fitted.
 
@@ -158,6 +178,8 @@ def subject_scores(
         Content of an encoding store per layer and subject, with the path named in errors.
     signal_set
         The signals of the fits, which says what controls what.
+    unique
+        (data set, subject) -> path and content of the store of ``measure_unique``.
 
     Returns
     -------
@@ -178,7 +200,32 @@ def subject_scores(
         pairs.sort(key=lambda pair: (float(pair[1].attrs["depth"]), pair[1].attrs["layer"]))
     _check_complete(stores)
     _check_draws(stores)
-    return [_read_subject(stores[key], signals) for key in sorted(stores)]
+    others = [name for name, signal in signals.items() if signal.role != ACTIVATION]
+    missing = sorted(set(stores) - set(unique)) if others else []
+    if missing:
+        raise HierarchyError(
+            f"no store of unique variance was given for {missing[0][0]}, {missing[0][1]}; make it "
+            "(snakemake claims does) and give it with --unique"
+        )
+    found = [(key, _read_subject(stores[key], signals)) for key in sorted(stores)]
+    if not others:
+        return [subject for _, subject in found]
+    return [
+        _with_unique(subject, unique_variance(*unique[key], stores[key], others))
+        for key, subject in found
+    ]
+
+
+def _with_unique(subject: SubjectScores, unique: UniqueVariance) -> SubjectScores:
+    """Put unique variance beside the scores of the fits, as one more measure."""
+    names = {name: (name, UNIQUE_VARIANCE.name) for name in unique.component}
+    return replace(
+        subject,
+        unit_score=subject.unit_score | {key: unique.component[n] for n, key in names.items()},
+        boot=subject.boot | {key: unique.scattered(n) for n, key in names.items()},
+        null=subject.null | {key: unique.null[n] for n, key in names.items()},
+        unique=unique,
+    )
 
 
 def _signals_of(signal_set: SignalSet) -> dict[str, Signal]:
@@ -298,6 +345,8 @@ def _read_subject(
         null={key: null[:, i].astype(float) for i, key in enumerate(keys)},
         target_score={key: target[i].astype(float) for i, key in enumerate(keys)},
         onset_source=str(attrs.get("onset_source", "")),
+        n_groups=int(attrs["n_groups"]),
+        n_folds=int(attrs["settings"]["n_folds"]),
     )
 
 
@@ -341,8 +390,7 @@ def _wanted_rows(
     }
     activation = _activation(signals)
     wanted = [(name, R.name) for name in signals]
-    wanted += [(activation, R2.name), (activation, REWEIGHTING_R2.name)]
-    wanted += [(name, UNIQUE_R2.name) for name in signals if name != activation]
+    wanted.append((activation, R2.name))
     missing = [key for key in wanted if key not in found]
     if missing:
         raise HierarchyError(

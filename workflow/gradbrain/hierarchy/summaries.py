@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -13,6 +13,9 @@ import pandas as pd
 import xarray as xr
 
 from gradbrain.config.schema import StatisticsSettings
+from gradbrain.hierarchy.absence import absences
+from gradbrain.hierarchy.errors import HierarchyError
+from gradbrain.hierarchy.order import ALL_TIMES, draw_correlations
 from gradbrain.hierarchy.peak_units import OWN_PEAK, ScoresOf, mean_at_units, peak_units
 from gradbrain.hierarchy.predictions import SPATIAL_R, SPATIAL_RANK_R
 from gradbrain.hierarchy.spatial import (
@@ -32,16 +35,24 @@ from gradbrain.hierarchy.temporal import (
     peak_time,
     temporal_correlation,
 )
+from gradbrain.hierarchy.unique_variance import KERNELS, MOMENTS, UniqueVariance
 from gradbrain.store import Statistics
 from gradbrain.vocabulary.artefacts import columns_of
-from gradbrain.vocabulary.measures import R2, R_NORMALISED, REWEIGHTING_R2, VARIANTS, R, Variant
+from gradbrain.vocabulary.measures import (
+    JUDGED,
+    R2,
+    R_NORMALISED,
+    UNIQUE_VARIANCE,
+    R,
+    Variant,
+)
 from gradbrain.vocabulary.roles import ACTIVATION, LEARNING, ROI
 
 log = logging.getLogger(__name__)
 
 MILLISECONDS = 1000.0
 # Columns that are empty where a statistic is not of one layer, region, method or control.
-PARTS = ("layer", "roi", "best_layer", "control")
+PARTS = ("layer", "roi", "pole", "best_layer", "control")
 
 
 @dataclass(frozen=True)
@@ -56,16 +67,23 @@ class _Row:
         Shape (draw,).
     map
         (layer, unit), of statistics at peaks.
+    expected
+        (kernel, layer, unit), of unique variance: the map of a brain that holds nothing else.
     """
 
     columns: dict[str, Any]
     boot: np.ndarray
     null: np.ndarray
     map: xr.DataArray | None = None
+    expected: xr.DataArray | None = None
+
+    def with_map(self, map_: xr.DataArray) -> _Row:
+        """The same row with a map behind it."""
+        return replace(self, map=map_)
 
     def labelled(self, **labels: Any) -> _Row:
         """The same row with further columns."""
-        return _Row(labels | self.columns, self.boot, self.null, self.map)
+        return replace(self, columns=labels | self.columns)
 
 
 def summarise_all(subjects: Sequence[SubjectScores], settings: StatisticsSettings) -> Statistics:
@@ -84,6 +102,10 @@ def summarise_all(subjects: Sequence[SubjectScores], settings: StatisticsSetting
         As :func:`summarise` has them, subject by subject.
     """
     log_controls(subjects[0].signals)
+    bounds = {
+        dataset: absences([one for one in subjects if one.dataset == dataset], settings)
+        for dataset in dict.fromkeys(subject.dataset for subject in subjects)
+    }
     rows: list[_Row] = []
     for subject in subjects:
         peers = [
@@ -91,8 +113,20 @@ def summarise_all(subjects: Sequence[SubjectScores], settings: StatisticsSetting
             for peer in subjects
             if peer.dataset == subject.dataset and peer.subject != subject.subject
         ]
-        rows += _rows_of(subject, settings, peers)
+        rows += [
+            _with_bounds(row, bounds[subject.dataset]) for row in _rows_of(subject, settings, peers)
+        ]
     return _statistics(rows)
+
+
+def _with_bounds(row: _Row, bounds: Mapping[tuple[str, str], tuple[float, float]]) -> _Row:
+    """Add what is known of all subjects together to the statistics of unique variance."""
+    if "explainable" not in row.columns:
+        return row
+    absent, upper = bounds.get(
+        (row.columns["signal"], row.columns.get("control", "")), (np.nan, np.nan)
+    )
+    return row.labelled(absent_p=absent, upper_share=upper)
 
 
 def summarise(
@@ -171,10 +205,13 @@ def _rows_of(
                 "objective": signal.objective,
                 "variant": variant,
                 "onset_source": subject.onset_source,
+                "n_groups": subject.n_groups,
+                "n_folds": subject.n_folds,
             }
             for found in (
                 _score_rows(subject, name, variant, peers),
                 _control_rows(subject, name, variant, peers),
+                _unique_rows(subject, name, peers) if variant == "unique" else (),
                 specific(subject, name, variant, settings),
             ):
                 yield from (row.labelled(**labels) for row in found)
@@ -191,6 +228,9 @@ def _statistics(rows: Iterable[_Row]) -> Statistics:
         boot=np.stack([row.boot for row in rows]).astype(float),
         null=np.stack([row.null for row in rows]).astype(float),
         maps={place: row.map for place, row in enumerate(rows) if row.map is not None},
+        expected={
+            place: row.expected for place, row in enumerate(rows) if row.expected is not None
+        },
     )
 
 
@@ -243,10 +283,10 @@ class _Levels:
         )
 
     def beyond(self, other: _Levels) -> _Levels:
-        """Minus the best layer of `other` at the same region or time, draw by draw."""
+        """Minus `other` at the same layer and region or time, draw by draw."""
 
         def less(own: ScoresOf, theirs: ScoresOf) -> ScoresOf:
-            return lambda subject: own(subject) - theirs(subject).max(axis=-2, keepdims=True)
+            return lambda subject: own(subject) - theirs(subject)
 
         return _Levels(
             less(self.observed, other.observed),
@@ -263,45 +303,92 @@ def _levels(
     subject: SubjectScores, signal: str, variant: Variant
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Observed (layer, unit), boot and null (draw, layer, unit)."""
-    return _Levels.of(signal, VARIANTS[variant].name).read(subject)
+    return _Levels.of(signal, JUDGED[variant].name).read(subject)
 
 
 def _score_rows(
     subject: SubjectScores, signal: str, variant: Variant, peers: Sequence[SubjectScores]
 ) -> Iterator[_Row]:
-    """``score_mean`` over layers and units, ``score_at_peak`` over layers at their best unit.
-
-    Of learning signals also ``beyond_reweighting``: the unique part minus what the best layer's
-    own activation adds there when it is offered a second time.
-    """
+    """``score_mean`` over layers and units, ``score_at_peak`` over layers at their best unit."""
     used = subject.after_onset
-    levels = _Levels.of(signal, VARIANTS[variant].name)
+    levels = _Levels.of(signal, JUDGED[variant].name)
     yield _row(
         "score_mean",
         lambda scores: scores[..., used].mean(axis=(-2, -1)),
         levels.read(subject),
-        VARIANTS[variant].unit,
+        JUDGED[variant].unit,
         len(subject.layers) * int(used.sum()),
     )
-    yield _at_peak("score_at_peak", levels, subject, peers, VARIANTS[variant].unit)
-    if variant == "unique" and subject.signals[signal].role == LEARNING:
-        again = _Levels.of(subject.activation, REWEIGHTING_R2.name)
-        yield _at_peak(
-            "beyond_reweighting", levels.beyond(again), subject, peers, VARIANTS[variant].unit
+    yield _at_peak("score_at_peak", levels, subject, peers, JUDGED[variant].unit)
+
+
+def _variance(subject: SubjectScores) -> UniqueVariance:
+    if subject.unique is None:
+        raise HierarchyError(f"{subject.subject}: its unique variance was not read")
+    return subject.unique
+
+
+def _unique_rows(
+    subject: SubjectScores, signal: str, peers: Sequence[SubjectScores]
+) -> Iterator[_Row]:
+    """``unique_variance`` of a signal at its best units; of learning signals what it could be."""
+    levels = _Levels.of(signal, UNIQUE_VARIANCE.name)
+    row = _at_peak("unique_variance", levels, subject, peers, UNIQUE_VARIANCE.unit)
+    yield _with_plants(row, subject, signal, levels, peers)
+
+
+def _with_plants(
+    row: _Row,
+    subject: SubjectScores,
+    signal: str,
+    levels: _Levels,
+    peers: Sequence[SubjectScores],
+) -> _Row:
+    """Add what a brain would show that holds the signal, at the places that the row is read at."""
+    variance = _variance(subject)
+    places = peak_units(subject, peers or (subject,), levels.observed)
+    shape = variance.component[signal].shape
+    columns = {
+        name: float(mean_at_units(np.broadcast_to(values, shape), places))
+        for name, values in (
+            ("explainable", variance.explainable),
+            ("explained", variance.explained),
         )
+    }
+    for moment in MOMENTS:
+        for kernel, values in zip(KERNELS, variance.moments[moment, signal], strict=True):
+            # Spreads of layers add up as if one plant were in all of them.
+            power = 1.0 if moment == "held" else 0.5
+            mean = float(mean_at_units(np.maximum(values, 0.0) ** power, places))
+            columns[f"{moment}_{kernel}"] = mean if moment == "held" else mean**2
+    used = subject.after_onset
+    available = np.where(np.isnan(variance.explainable), variance.explained, variance.explainable)
+    expected = xr.DataArray(
+        (variance.moments["held", signal] * available)[..., used],
+        dims=("kernel", "layer", "unit"),
+        coords={
+            "kernel": list(KERNELS),
+            "layer": list(subject.layers),
+            "unit": np.array(subject.units)[used],
+        },
+    )
+    return replace(row.labelled(**columns), expected=expected)
 
 
 def _control_rows(
     subject: SubjectScores, signal: str, variant: Variant, peers: Sequence[SubjectScores]
 ) -> Iterator[_Row]:
-    """``control_difference``: the signal minus the best layer of each of its controls."""
+    """``control_difference``: the signal minus each of its controls, layer by layer."""
     if subject.signals[signal].role != LEARNING:
         return
-    own = _Levels.of(signal, VARIANTS[variant].name)
+    measure = JUDGED[variant]
+    own = _Levels.of(signal, measure.name)
     for control in subject.signals[signal].controls:
         # Draws are shared by all signals, so that differences are paired draw by draw.
-        levels = own.beyond(_Levels.of(control, VARIANTS[variant].name))
-        row = _at_peak("control_difference", levels, subject, peers, VARIANTS[variant].unit)
+        levels = own.beyond(_Levels.of(control, measure.name))
+        row = _at_peak("control_difference", levels, subject, peers, measure.unit)
+        if variant == "unique":
+            row = _with_plants(row, subject, signal, levels, peers)
         yield row.labelled(control=control)
 
 
@@ -349,7 +436,7 @@ def _spatial_rows(
     """``high_minus_early``, and per method the best layers of regions and their order."""
     levels = _levels(subject, signal, variant)
     names, early, high = subject.units, subject.early_rois, subject.high_rois
-    contrasted = {"high_minus_early": (levels, VARIANTS[variant].unit)} if subject.has_poles else {}
+    contrasted = {"high_minus_early": (levels, JUDGED[variant].unit)} if subject.has_poles else {}
     if contrasted and variant == "raw" and (signal, R_NORMALISED.name) in subject.unit_score:
         # Regions differ in how much of them can be predicted at all.
         normalised = _Levels.of(signal, R_NORMALISED.name).read(subject)
@@ -363,7 +450,7 @@ def _spatial_rows(
             len(set(names) & {*early, *high}),
         )
     for method in METHODS:
-        yield from _best_layer_rows(subject, (signal, VARIANTS[variant].name), levels, method)
+        yield from _best_layer_rows(subject, (signal, JUDGED[variant].name), levels, method)
 
 
 def _best_layer_rows(
@@ -376,14 +463,17 @@ def _best_layer_rows(
     # As in the predecessor: best layer per target, then the mean over the targets of a region. A
     # region has one only where its best score is above chance: the best of nothing is no layer.
     passed = regions_above_chance(levels[0], levels[2])
-    targets = best_layer_depth(subject.target_score[key], subject.depths, method)
-    regions = np.where(passed, mean_by_region(targets, subject.target_roi, names), np.nan)
-
     observed, boot, null = (
         np.where(passed, best_layer_depth(level, subject.depths, method), np.nan)
         for level in levels
     )
     depths_of_levels = (observed, boot, null)
+    alike = _alike_regions(subject, levels[2])
+    regions = observed
+    if key in subject.target_score:
+        # Unique variance is known of regions, and of no single target.
+        targets = best_layer_depth(subject.target_score[key], subject.depths, method)
+        regions = np.where(passed, mean_by_region(targets, subject.target_roi, names), np.nan)
     for place, roi in enumerate(names):
         yield _row(
             "best_layer_depth",
@@ -394,8 +484,9 @@ def _best_layer_rows(
             value=regions[place],
             roi=roi,
             distance_mm=distances.get(roi, np.nan),
+            pole=subject.pole_of(roi),
             best_layer=method,
-        )
+        ).with_map(alike[place])
     known = np.isfinite(regions)
     if has_distances(names, distances):
         for statistic, along in (
@@ -426,12 +517,31 @@ def _best_layer_rows(
     )
 
 
+def _alike_regions(subject: SubjectScores, null: np.ndarray) -> list[xr.DataArray]:
+    """Per region, how alike its null draws are to those of each region, at each layer."""
+    found = draw_correlations(null.swapaxes(0, 1))  # (layer, region, region)
+    coords = {"layer": list(subject.layers), "unit": np.array(subject.units)}
+    return [
+        xr.DataArray(found[:, place], dims=("layer", "unit"), coords=coords)
+        for place in range(len(subject.units))
+    ]
+
+
+def _alike_layers(subject: SubjectScores, null: np.ndarray) -> list[xr.DataArray]:
+    """Per layer, how alike its null draws are to those of each layer, over the times."""
+    over_times = draw_correlations(np.moveaxis(null[..., subject.after_onset], -1, 0)).mean(axis=0)
+    coords = {"layer": list(subject.layers), "unit": [ALL_TIMES]}
+    return [xr.DataArray(row[:, None], dims=("layer", "unit"), coords=coords) for row in over_times]
+
+
 def _temporal_rows(
     subject: SubjectScores, signal: str, variant: Variant, settings: StatisticsSettings
 ) -> Iterator[_Row]:
     """``peak_time`` of each layer, their order over layers, and the lag behind activations."""
     times, fraction = subject.unit_time, settings.peak_fraction
-    peaks = _peaks(_levels(subject, signal, variant), times, fraction)
+    levels = _levels(subject, signal, variant)
+    peaks = _peaks(levels, times, fraction)
+    alike = _alike_layers(subject, levels[2])
     for place, layer in enumerate(subject.layers):
         yield _row(
             "peak_time",
@@ -441,7 +551,7 @@ def _temporal_rows(
             int((times > 0).sum()),
             layer=layer,
             depth=float(subject.depths[place]),
-        )
+        ).with_map(alike[place])
     yield _row(
         "temporal_r",
         lambda values: temporal_correlation(values, subject.depths),

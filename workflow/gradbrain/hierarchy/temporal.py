@@ -7,6 +7,8 @@ import numpy as np
 from gradbrain.hierarchy.correlation import correlation_with
 
 NULL_PERCENTILE = 95
+#: Lags of fewer layers are of single ones.
+FEWEST_LAYERS = 3
 
 
 def peak_time(scores: np.ndarray, times: np.ndarray, fraction: float) -> np.ndarray:
@@ -44,9 +46,10 @@ def peak_time(scores: np.ndarray, times: np.ndarray, fraction: float) -> np.ndar
 def exceeds_null(scores: np.ndarray, null: np.ndarray, times: np.ndarray) -> np.ndarray:
     """Layers whose maximum over time is above chance.
 
-    A layer passes if its maximum after onset exceeds the 95th percentile, over permutations of
-    the images, of the maximum after onset: the maximum is compared with maxima, so that many
-    times give no layer a second chance.
+    The maximum after onset is compared with maxima on permuted images, so that many times give no
+    layer a second chance; and its distance from their mean, in their standard deviation, with the
+    95th percentile of the largest such distance of all layers, so that many layers give none
+    either (a maximum statistic, Nichols & Holmes 2002).
 
     Parameters
     ----------
@@ -65,8 +68,11 @@ def exceeds_null(scores: np.ndarray, null: np.ndarray, times: np.ndarray) -> np.
     after = times > 0
     if not after.any():
         return np.zeros(len(scores), dtype=bool)
-    chance = np.percentile(null[..., after].max(axis=-1), NULL_PERCENTILE, axis=0)
-    return scores[:, after].max(axis=-1) > chance
+    maxima = null[..., after].max(axis=-1)
+    centre, spread = maxima.mean(axis=0), maxima.std(axis=0)
+    spread = np.where(spread > 0, spread, 1.0)
+    chance = np.percentile(((maxima - centre) / spread).max(axis=-1), NULL_PERCENTILE)
+    return (scores[:, after].max(axis=-1) - centre) / spread > chance
 
 
 def temporal_correlation(peaks: np.ndarray, depths: np.ndarray) -> np.ndarray:
@@ -98,11 +104,14 @@ def peak_lag(signal_peaks: np.ndarray, activation_peaks: np.ndarray) -> np.ndarr
     Returns
     -------
     numpy.ndarray
-        Shape (...), s, over the layers where both are known; NaN if there is none.
+        Shape (...), s, over the layers where both are known; NaN if these are fewer than three, or
+        than all layers of a model that has fewer.
     """
     lag = signal_peaks - activation_peaks
     known = np.isfinite(lag)
     count = known.sum(axis=-1)
     return np.where(
-        count > 0, np.where(known, lag, 0.0).sum(axis=-1) / np.maximum(count, 1), np.nan
+        count >= min(FEWEST_LAYERS, lag.shape[-1]),
+        np.where(known, lag, 0.0).sum(axis=-1) / np.maximum(count, 1),
+        np.nan,
     )

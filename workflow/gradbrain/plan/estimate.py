@@ -37,6 +37,8 @@ CAVEATS = (
     "Disk is what is stored before compression. Memory of fits is what they ask for, of other jobs "
     "their largest arrays. Jobs of stimuli, responses, ceilings, RSA, tables and figures count "
     "with the time that a job takes to start.",
+    "Fits of a multiverse count as those of the study; people who saw the same images share "
+    "decompositions, which saves about a third (objects92) and is not counted.",
 )
 # Folds of the regression of signals on activations, each in two halves.
 N_RELIABILITY_FOLDS = 5
@@ -61,6 +63,9 @@ class Rates:
         Standardising the activations of 22 layers of 1,024 features for 8,000 images.
     fits_s, fits_ms_per_target
         Fits of one learning signal in one fold, apart from targets and per target.
+    small_fit_s
+        Of them in one fold, what does not grow with images, features or targets (objects92: 4.0 s
+        of one person, seven layers, seven signals, five folds).
     scores_s, scores_ms_per_target
         Their scores with 200 draws for 2,000 held-out images.
     process_gib
@@ -83,6 +88,7 @@ class Rates:
     standardise_s: float = 10.0
     fits_s: float = 20.0
     fits_ms_per_target: float = 2.9
+    small_fit_s: float = 0.018
     scores_s: float = 4.5
     scores_ms_per_target: float = 2.55
     process_gib: float = 0.9
@@ -179,12 +185,15 @@ def job_counts(plan: Plan) -> dict[str, int]:
         "collect_maps": len(models),
         "score_hierarchy": len(models),
         "test_claims": 1,
+        "fit_universe": len(plan.multiverse.fit_paths("universe_hierarchy")),
+        "test_universe": len(plan.multiverse.universes),
+        "collect_universes": bool(plan.multiverse.universes),
         "write_config": 1,
         "write_entries": 1,
         "plot_figure": len(plan.figures),
         "write_report": 1,
     }
-    return {rule: count for rule, count in counts.items() if count}
+    return {rule: int(count) for rule, count in counts.items() if count}
 
 
 def _extraction_jobs(plan: Plan) -> int:
@@ -214,7 +223,13 @@ def statistics_jobs(plan: Plan) -> set[tuple[str, str, str]]:
 def _extraction_job(
     plan: Plan, model: str, signal_set: str, layer: str, stimuli: str
 ) -> tuple[str, ...]:
-    """Name the job that extracts a layer: one for all layers of a model, or one for each."""
+    """Name the job that extracts a layer: one for all layers of a model, or one for each.
+
+    Sets of a multiverse that are read from the same passes have the job of the first of them.
+    """
+    for names in plan.multiverse.passes:
+        if signal_set in names:
+            return (model, names[0], stimuli)
     whole = (model, signal_set, stimuli)
     return whole if plan.is_fused(signal_set) else (*whole, layer)
 
@@ -435,7 +450,7 @@ def fit_seconds(size: FitSize, settings: EncodingSettings, rates: Rates) -> floa
     n_full = len(weights.with_fallback) if size.nuisance else settings.n_band_weights
     full = _half_fit_seconds(n_full, all_layers + size.width, n_train, size, rates)
     # Two joint fits per signal: with the layer's activation, and with those of all layers.
-    fits = joint + full
+    fits = _selection_factor(settings) * (rates.small_fit_s + joint + full)
     mixture = 0.0
     if size.nuisance:
         mixture = _half_fit_seconds(len(weights.base), all_layers, n_train, size, rates)
@@ -448,6 +463,18 @@ def fit_seconds(size: FitSize, settings: EncodingSettings, rates: Rates) -> floa
     return rates.start_s + size.splits(settings) * (
         standardise + mixture + signals * (fits + scores)
     )
+
+
+def _selection_factor(settings: EncodingSettings) -> float:
+    """Decompositions that a choice of penalties takes, as a multiple of that of all images.
+
+    Inner folds decompose each of them anew, at the cube of their share of the images. Under
+    `selection: auto` the closed form is taken, which images in groups do not have.
+    """
+    if settings.selection != "kfold":
+        return 1.0
+    k = settings.n_inner_folds
+    return 1.0 + k * (1.0 - 1.0 / k) ** 3
 
 
 def _half_fit_seconds(
@@ -569,6 +596,27 @@ def encoding_cost(
     )
 
 
+def universe_cost(plan: Plan, fits: Iterable[list[FitSize]], rates: Rates) -> StageCost:
+    """Cost of the fits of a multiverse: a job for each set of choices, model and data set."""
+    by_job: dict[tuple[str, str], list[FitSize]] = {}
+    subjects = [(model, subject) for model in plan.models for subject in plan.subjects]
+    for (model, subject), layers in zip(subjects, fits, strict=True):
+        by_job.setdefault((model, plan.study.subjects[subject].name), []).extend(layers)
+    seconds = [
+        rates.start_s
+        + sum(fit_seconds(size, universe.encoding, rates) - rates.start_s for size in sizes)
+        for universe in plan.multiverse.fits.values()
+        for sizes in by_job.values()
+    ]
+    return StageCost(
+        "fit_universe",
+        len(seconds),
+        memory_gib=max(fit_memory_gib(size) for sizes in by_job.values() for size in sizes),
+        cpu_hours=sum(seconds) / 3600,
+        longest_hours=max(seconds, default=0.0) / 3600,
+    )
+
+
 def subject_sizes(plan: Plan, given: Mapping[str, ExpectedSize]) -> dict[str, ExpectedSize]:
     """Size of the responses of one subject per data set.
 
@@ -644,6 +692,7 @@ def estimate(
         "image_statistics": statistics_cost(plan, costs, images, rates),
         "reduce_activations": reduction_cost(fits, settings, rates),
         "fit_encoding": encoding_cost(fits, settings, rates),
+        "fit_universe": universe_cost(plan, fits, rates),
     }
     responses = sum(
         4

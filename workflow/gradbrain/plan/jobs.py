@@ -31,6 +31,7 @@ from gradbrain.config.schema import (
     BASELINE_SETTINGS,
     CEILING_SETTINGS,
     MEASUREMENT_SETTINGS,
+    UNIQUE_SETTINGS,
     DatasetEntry,
     LayerLayout,
     ModelEntry,
@@ -413,6 +414,12 @@ class Plan:
             for subject in self.subjects
         ]
 
+    def unique(self, model: str) -> list[str]:
+        """Unique variance of the signals of a network, of all subjects."""
+        if len(self.taken_set(model, self.study.signal_set.name).signals) < 2:
+            return []
+        return [self.path("unique", model=model, subject=subject) for subject in self.subjects]
+
     @property
     def ceilings(self) -> list[str]:
         """Tables of how well subjects predict one another."""
@@ -627,6 +634,10 @@ class Plan:
     def baseline_settings(self) -> str:
         """Settings that the reduction of all layers' activations depends on, as JSON."""
         return self.study.settings.encoding.model_dump_json(include=set(BASELINE_SETTINGS))
+
+    def unique_settings(self) -> str:
+        """Settings that the unique variance of signals depends on, as JSON."""
+        return self.study.settings.encoding.model_dump_json(include=set(UNIQUE_SETTINGS))
 
     def measurement_settings(self) -> str:
         """Settings that the measurement of reliability depends on, as JSON; thresholds do not."""

@@ -155,33 +155,36 @@ class Multiverse:
             return []
         return [self._plan.path("universes"), self._plan.path("specification_curve")]
 
-    def records(self) -> list[dict[str, Any]]:
-        """Rows of the table of universes: one per universe and factor."""
-        rows = []
-        for universe in self.universes:
-            for order, factor in enumerate(self.settings().factors):
-                names = [level.name for level in factor.levels]
-                place = names.index(universe.levels[factor.name])
-                level = factor.levels[place]
-                rows.append(
-                    {
-                        "universe": universe.name,
-                        "kind": universe.kind,
-                        "factor": factor.name,
-                        "factor_label": factor.label or _spaced(factor.name),
-                        "factor_order": order,
-                        "level": level.name,
-                        "level_label": level.label or _spaced(level.name),
-                        "level_order": place,
-                        "fit": universe.fit,
-                        "signal_set": universe.signal_set.name,
-                    }
-                )
-        return rows
+    def described(self) -> str:
+        """Every universe with its claims and its choices, as JSON."""
+        found = [
+            {"name": universe.name, "claims": path, "choices": self._choices(universe)}
+            for universe, path in zip(self.universes, self.claims, strict=True)
+        ]
+        return json.dumps(found, ensure_ascii=False)
 
-    def records_json(self) -> str:
-        """The same as JSON."""
-        return json.dumps(self.records(), ensure_ascii=False)
+    def _choices(self, universe: Universe) -> list[dict[str, Any]]:
+        """Rows of the table of universes: one per factor."""
+        rows = []
+        for order, factor in enumerate(self.settings().factors):
+            names = [level.name for level in factor.levels]
+            place = names.index(universe.levels[factor.name])
+            level = factor.levels[place]
+            rows.append(
+                {
+                    "universe": universe.name,
+                    "kind": universe.kind,
+                    "factor": factor.name,
+                    "factor_label": factor.label or _spaced(factor.name),
+                    "factor_order": order,
+                    "level": level.name,
+                    "level_label": level.label or _spaced(level.name),
+                    "level_order": place,
+                    "fit": universe.fit,
+                    "signal_set": universe.signal_set.name,
+                }
+            )
+        return rows
 
     def check(self) -> None:
         """Refuse levels that give options to a signal whose rule has a fitted model.

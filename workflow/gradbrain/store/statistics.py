@@ -7,7 +7,7 @@ their draws and maps as labelled arrays. One stage writes them and others read t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -49,19 +49,26 @@ class Statistics:
         Shape (n_rows, n_draws): each statistic on resampled and on permuted images.
     maps
         Row -> (layer, unit) scores behind a statistic at peaks; NaN for units of others.
+    expected
+        Row -> (kernel, layer, unit): what the map of a statistic of unique variance becomes where
+        all explainable variance is the signal's.
     """
 
     table: pd.DataFrame
     boot: NDArray[np.float64]
     null: NDArray[np.float64]
     maps: Mapping[int, xr.DataArray]
+    expected: Mapping[int, xr.DataArray] = field(default_factory=dict)
 
     def of(self, rows: pd.DataFrame) -> Statistics:
         """Statistics of some rows of the table, in their order, counted from 0 again."""
         places = rows.index.to_numpy()
-        kept = {row: self.maps[place] for row, place in enumerate(places) if place in self.maps}
+        kept, expected = (
+            {row: items[place] for row, place in enumerate(places) if place in items}
+            for items in (self.maps, self.expected)
+        )
         table = rows.reset_index(drop=True)
-        return Statistics(table, self.boot[places], self.null[places], kept)
+        return Statistics(table, self.boot[places], self.null[places], kept, expected)
 
 
 def write_statistics(
@@ -117,6 +124,17 @@ def _group(statistics: Statistics, rows: pd.DataFrame) -> xr.Dataset:
             compat="override",
         )  # fmt: skip
         variables["map"] = (("map_row", "layer", "unit"), stacked.values, missing)
+        expected = [statistics.expected.get(place) for place in owners]
+        known = [item for item in expected if item is not None]
+        if known:
+            blank = xr.full_like(known[0], np.nan)
+            filled = xr.concat(
+                [(blank if item is None else item).reindex(unit=units) for item in expected],
+                dim="map_row", coords="minimal", compat="override",
+            )  # fmt: skip
+            dims = ("map_row", "kernel", "layer", "unit")
+            variables["expected"] = (dims, filled.transpose(*dims).values, missing)
+            coords["kernel"] = ("kernel", known[0]["kernel"].values.astype(str))
         coords |= {
             "map_of": ("map_row", np.array(owners)),
             "layer": ("layer", maps[0]["layer"].values.astype(str)),
@@ -152,15 +170,18 @@ def read_statistics(tables: Sequence[Path], draws: Sequence[Path]) -> Statistics
             "the same encoding.n_draws"
         )
     maps: dict[int, xr.DataArray] = {}
+    expected: dict[int, xr.DataArray] = {}
     start = 0
     for part in parts:
         maps |= {start + row: item for row, item in part.maps.items()}
+        expected |= {start + row: item for row, item in part.expected.items()}
         start += len(part.table)
     return Statistics(
         table=pd.concat([part.table for part in parts], ignore_index=True),
         boot=np.concatenate([part.boot for part in parts]),
         null=np.concatenate([part.null for part in parts]),
         maps=maps,
+        expected=expected,
     )
 
 
@@ -178,6 +199,7 @@ def _read(table_path: Path, draws_path: Path) -> Statistics:
     boot = np.full((n_rows, counts[0]), np.nan)
     null = np.full((n_rows, counts[0]), np.nan)
     maps: dict[int, xr.DataArray] = {}
+    expected: dict[int, xr.DataArray] = {}
     for group in groups:
         rows = group["row"].values
         boot[rows], null[rows] = group["boot"].values, group["null"].values
@@ -185,4 +207,10 @@ def _read(table_path: Path, draws_path: Path) -> Statistics:
             values = group["map"].load()
             for place, row in enumerate(group["map_of"].values):
                 maps[int(row)] = values.isel(map_row=place, drop=True)
-    return Statistics(table, boot, null, maps)
+        if "expected" in group:
+            values = group["expected"].load()
+            for place, row in enumerate(group["map_of"].values):
+                item = values.isel(map_row=place, drop=True)
+                if bool(np.isfinite(item).any()):
+                    expected[int(row)] = item
+    return Statistics(table, boot, null, maps, expected)

@@ -173,6 +173,9 @@ _ROI_RANK = Column("roi_rank", "place of the region from low to high, from 0; âˆ
 _DISTANCE = Column("distance_mm", "distance of the region's centroid from that of V1", "mm")
 _TIME = Column("time", "time in the recording; NaN for regions", "s")
 _ONSET = Column("onset_source", "what told when images came on, where a data set tells it twice")
+_N_GROUPS = Column(
+    "n_groups", "groups of images that are never split; below 20 intervals rest on few of them"
+)
 _SIGNAL_IDENTITY = (_SIGNAL, _ROLE, _RULE, _OBJECTIVE)
 
 _SCORES = (
@@ -193,8 +196,9 @@ _SCORES = (
     _TIME,
     _ONSET,
     Column("value", "score: mean over the targets of the unit and over outer folds"),
-    Column("boot_low", "2.5th percentile over bootstrap draws of images"),
-    Column("boot_high", "97.5th percentile over bootstrap draws of images"),
+    Column("boot_low", "lower end of the 95 % interval, from bootstrap draws of images"),
+    Column("boot_high", "upper end of it; both NaN where a fold holds one group of images"),
+    _N_GROUPS,
     Column("null_high", "95th percentile over permutations of images"),
     Column("n_targets", "reliable targets of the unit"),
     Column(
@@ -226,13 +230,29 @@ _HIERARCHY = (
     Column("value_at_units", "the same from means of units, as draws have it"),
     Column("unit", "unit of the value: `r`, `R2`, `depth`, `s`, `ms`"),
     Column("n", "layers, regions or targets behind it"),
+    _N_GROUPS,
+    Column("n_folds", "outer folds of the fits"),
     Column("layer", "of statistics of one layer; else empty"),
     Column("depth", "of that layer"),
     Column("roi", "of statistics of one region; else empty"),
     _DISTANCE,
+    Column("pole", "`early` or `high` of a region that is contrasted; else empty"),
     Column("best_layer", "how best layers were found; empty where none are"),
     Column("control", "signal that it is held against; else empty"),
     _ONSET,
+    Column("explainable", "of unique variance: mean noise ceiling there; NaN where not known"),
+    Column("explained", "of unique variance: what all activations explain there"),
+    Column("absent_p", "of unique variance: p that people hold the margin at any layer or place"),
+    Column("upper_share", "of unique variance: largest share that they may hold at any, 95 %"),
+    *(
+        Column(f"{name}_{kernel}", f"of unique variance, for {kernel} weights: {meaning}")
+        for kernel in ("scaled", "flat")
+        for name, meaning in (
+            ("held", "what it becomes where the signal is all"),
+            ("cross_variance", "of the term that is linear in what is planted"),
+            ("dose_variance", "of the term that is quadratic in it"),
+        )
+    ),
 )
 _CLAIMS = (
     Column("prediction", "A1, P1 to P5, C1, C2"),
@@ -247,6 +267,8 @@ _CLAIMS = (
     Column("unit", "of the estimate"),
     Column("ci_low", "lower end of the 95 % interval"),
     Column("ci_high", "upper end of the 95 % interval"),
+    Column("n_groups", "groups of images, of the subject who has the fewest"),
+    Column("interval_note", "`few_groups`: the interval rests on fewer than 20 of them"),
     Column("p", "one-sided, in the stated direction"),
     Column("p_min", "smallest p that the test could give"),
     Column("q", "Benjaminiâ€“Hochberg over the judged rows of the family"),
@@ -262,6 +284,14 @@ _CLAIMS = (
     Column("sentence", "what is said"),
     Column("reference", "what the estimate must exceed"),
     Column("control", "control that leaves the smallest difference (C2)"),
+    Column("explainable", "C1, C2: mean share of the responses' variance that `estimate` is of"),
+    Column(
+        "explainable_source",
+        "`ceiling`: noise ceilings; `explained`: what activations explain, where there are none",
+    ),
+    Column("lower_share", "C1, C2: lower 95 % bound, one-sided, by scaled weights"),
+    Column("upper_share", "C1, C2: upper 95 % bound, one-sided, by flat weights"),
+    Column("detectable_share", "C1, C2: smallest share that would be found, with power .8"),
     Column("p_opposite", "p in the opposite direction"),
     Column("q_opposite", "q in the opposite direction"),
     Column(
@@ -306,7 +336,15 @@ _HIERARCHY_DRAWS = (
     Variable(
         "<dataset>/map",
         ("map_row", "layer", "unit"),
-        "scores behind statistics at peaks; NaN where a subject lacks the unit",
+        "scores behind statistics at peaks; of the best layer of a region: how alike its null "
+        "draws and those of each region are, at each layer; of the peak time of a layer: its null "
+        "draws and those of each layer, over times (`all`); NaN where a subject lacks the unit",
+    ),
+    Variable(
+        "<dataset>/expected",
+        ("map_row", "kernel", "layer", "unit"),
+        "what a map of unique variance becomes where all explainable variance is the signal's",
+        optional=True,
     ),
     Variable("<dataset>/row", ("row",), "place of the row in the table, from 0"),
     Variable("<dataset>/subject", ("row",), "subject"),
@@ -433,6 +471,34 @@ _ALL = (
         ),
     ),
     Artefact(
+        kind="unique",
+        template="results/{study}/unique/{model}/{subject}.zarr",
+        rule="measure_unique",
+        version=1,
+        what="variance that each signal of each layer explains beside all activations, with null "
+        "draws and what is known of brains that would hold it; shares of the responses' variance",
+        variables=(
+            Variable("component", ("layer", "signal", "unit"), "estimate; unbiased at zero"),
+            Variable("null", ("draw", "layer", "signal", "unit"), "with permuted white responses"),
+            Variable(
+                "held",
+                ("kernel", "layer", "signal", "unit"),
+                "what the estimate becomes where all variance is the signal's; learning signals",
+            ),
+            Variable("cross_variance", ("kernel", "layer", "signal", "unit"), "see the module"),
+            Variable("dose_variance", ("kernel", "layer", "signal", "unit"), "see the module"),
+            Variable("new_share", ("layer", "signal"), "of the signal, beside all activations"),
+            Variable("explained", ("unit",), "by all activations and nuisance bands"),
+            Variable("explainable", ("unit",), "mean noise ceiling; NaN where not known"),
+            *_SIGNAL_COORDINATES,
+            Variable("layer", ("layer",), "modules of the network"),
+            Variable("depth", ("layer",), "their relative depths"),
+            Variable("kernel", ("kernel",), "how weights of a planted share are drawn"),
+            Variable("unit", ("unit",), "regions, or times as text"),
+            Variable("unit_time", ("unit",), "along time: the time itself", "s", optional=True),
+        ),
+    ),
+    Artefact(
         kind="encoding",
         template="results/{study}/encoding/{model}/{layer}/{subject}.zarr",
         rule="fit_encoding",
@@ -479,7 +545,7 @@ _ALL = (
         kind="fit_scores",
         template="results/{study}/encoding/{model}/{layer}/{subject}.parquet",
         rule="fit_encoding",
-        version=4,
+        version=5,
         what="encoding scores of one layer and subject per region or time",
         columns=_SCORES,
     ),
@@ -538,7 +604,7 @@ _ALL = (
         kind="scores",
         template="results/{study}/scores/{model}.parquet",
         rule="collect_scores",
-        version=4,
+        version=5,
         what="scores of all layers and subjects of a model, with ceilings and reliabilities beside",
         columns=(
             *_SCORES,
@@ -620,7 +686,7 @@ _ALL = (
         kind="hierarchy",
         template="results/{study}/hierarchy/{model}.parquet",
         rule="score_hierarchy",
-        version=4,
+        version=5,
         what="statistics of each subject: where and when layers show up",
         columns=_HIERARCHY,
     ),
@@ -628,7 +694,7 @@ _ALL = (
         kind="hierarchy_draws",
         template="results/{study}/hierarchy/{model}.zarr",
         rule="score_hierarchy",
-        version=4,
+        version=5,
         what="draws and maps behind the statistics, a group per data set; rows are those of the "
         "table, in its order",
         variables=_HIERARCHY_DRAWS,
@@ -637,7 +703,7 @@ _ALL = (
         kind="claims",
         template="results/{study}/claims.csv",
         rule="test_claims",
-        version=4,
+        version=5,
         what="every prediction with estimate, interval, tests and verdict",
         columns=_CLAIMS,
     ),
@@ -645,14 +711,14 @@ _ALL = (
         kind="claims_page",
         template="results/{study}/claims.md",
         rule="test_claims",
-        version=4,
+        version=5,
         what="the claims as a page for readers",
     ),
     Artefact(
         kind="universe_hierarchy",
         template="results/{study}/multiverse/fits/{fit}/{dataset}/{model}.parquet",
         rule="fit_universe",
-        version=1,
+        version=2,
         what="statistics of each subject under other choices, as in `hierarchy`; {fit} is a digest "
         "of the choices that fits follow from",
         columns=_HIERARCHY,
@@ -661,7 +727,7 @@ _ALL = (
         kind="universe_hierarchy_draws",
         template="results/{study}/multiverse/fits/{fit}/{dataset}/{model}.zarr",
         rule="fit_universe",
-        version=1,
+        version=2,
         what="draws and maps behind them, as in `hierarchy_draws`",
         variables=_HIERARCHY_DRAWS,
     ),
@@ -669,7 +735,7 @@ _ALL = (
         kind="universe_scores",
         template="results/{study}/multiverse/scores/{fit}/{dataset}/{model}.parquet",
         rule="fit_universe",
-        version=1,
+        version=2,
         what="encoding scores of all layers and subjects of these fits",
         columns=_SCORES,
     ),
@@ -677,7 +743,7 @@ _ALL = (
         kind="universe_claims",
         template="results/{study}/multiverse/claims/{universe}.csv",
         rule="test_universe",
-        version=1,
+        version=2,
         what="claims of one universe, as in `claims`",
         columns=_CLAIMS,
     ),
@@ -685,7 +751,7 @@ _ALL = (
         kind="universe_page",
         template="results/{study}/multiverse/claims/{universe}.md",
         rule="test_universe",
-        version=1,
+        version=2,
         what="the same as a page for readers",
     ),
     Artefact(

@@ -39,11 +39,12 @@ UNIQUE_R2 = Measure(
     "unique R²",
     "held-out R² of all layers' activations with the signal, minus that without it",
 )
-REWEIGHTING_R2 = Measure(
-    "reweighting_r2",
-    "R2",
-    "R² of another weighting",
-    "what the layer's own activation adds to those of all layers when offered a second time",
+UNIQUE_VARIANCE = Measure(
+    "unique_variance",
+    "share",
+    "unique variance",
+    "variance component of the signal beside those of all layers' activations, as a share of the "
+    "responses' variance",
 )
 R_NORMALISED = Measure(
     "r_normalised", "r / ceiling", "r / noise ceiling", "r over the square root of the ceiling"
@@ -56,10 +57,12 @@ INTERSUBJECT_R2 = Measure(
 )
 RHO = Measure("rho", "rho", "Spearman ρ", "Spearman correlation of two dissimilarity matrices")
 
-#: Variant -> the measure that it is read from.
-VARIANTS: dict[Variant, Measure] = {"raw": R, "unique": UNIQUE_R2}
+#: Variant -> the measure that statistics and claims read it from.
+JUDGED: dict[Variant, Measure] = {"raw": R, "unique": UNIQUE_VARIANCE}
+#: Variant -> the measure that figures of encoding scores show it by.
+SCORED: dict[Variant, Measure] = {"raw": R, "unique": UNIQUE_R2}
 #: Measure -> the variant that figures show it as.
-VARIANT_OF: dict[str, Variant] = {measure.name: name for name, measure in VARIANTS.items()}
+VARIANT_OF: dict[str, Variant] = {measure.name: name for name, measure in SCORED.items()}
 #: Measures that maps hold, in their order.
 MAP_MEASURES: tuple[Measure, ...] = (R, UNIQUE_R2)
 INTERSUBJECT_MEASURES: tuple[str, ...] = (INTERSUBJECT_R.name, INTERSUBJECT_R2.name)

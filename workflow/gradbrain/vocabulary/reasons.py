@@ -48,11 +48,34 @@ UNRELIABLE_SIGNAL = Reason(
     "its views, masks or perturbations",
 )
 
+FEW_PLACES = Reason(
+    "few_places",
+    "too few places",
+    "of so few regions or layers, or of such that are so alike, no order could be told from that "
+    "of an arbitrary map",
+)
+NO_LATENCY = Reason(
+    "no_latency",
+    "latency of too few",
+    "fewer than two thirds of the subjects have a latency, and who has one is no matter of chance",
+)
+NO_CEILING = Reason(
+    "no_ceiling",
+    "no ceiling",
+    "how much of the responses could be explained is not known, or not above zero, so that nothing "
+    "can be called too small",
+)
+NO_POWER = Reason(
+    "no_power",
+    "no power",
+    "a share as large as the margin could neither be found nor ruled out at this size",
+)
+
 REASONS: dict[str, Reason] = {
     reason.code: reason
     for reason in (
         *(NOT_C1, NO_CONTROL, NO_STATISTIC, TOO_FEW, UNDEFINED, NO_NULL),
-        *(UNTRAINED, UNRELIABLE_SIGNAL),
+        *(UNTRAINED, UNRELIABLE_SIGNAL, FEW_PLACES, NO_LATENCY, NO_CEILING, NO_POWER),
     )
 }
 

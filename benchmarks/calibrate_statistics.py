@@ -1,0 +1,343 @@
+"""Choose intervals, tests of order and marks of times on simulated data, where the truth is known.
+
+    python benchmarks/calibrate_statistics.py intervals --out results/calibration
+    python benchmarks/calibrate_statistics.py order --out results/calibration
+    python benchmarks/calibrate_statistics.py times --out results/calibration
+    python benchmarks/calibrate_statistics.py table --out results/calibration
+
+Every finished cell is a line of a file in the folder, and is not run again. `table` prints what is
+there as Markdown. Seeds of the data are those of the cell; nothing of the truth is read by a test.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
+
+import numpy as np
+from scipy import stats
+
+from gradbrain.encoding.draws import draw_images
+from gradbrain.encoding.splits import grouped_folds
+from gradbrain.hierarchy.spatial import best_layer_depth, spatial_correlation
+from gradbrain.hierarchy.temporal import peak_lag, peak_time, temporal_correlation
+
+N_FOLDS = 5
+N_LAYERS = 5
+N_FEATURES = 10
+DEPTHS = np.linspace(0.2, 1.0, N_LAYERS)
+PENALTY = 30.0
+N_DRAWS = 100
+
+
+# Intervals: repeated studies of one world.
+
+
+@dataclass(frozen=True)
+class IntervalCell:
+    """A kind of study that is repeated.
+
+    Attributes
+    ----------
+    axis
+        ``roi``: five regions of eight targets; ``time``: 16 times of four sensors.
+    n_groups, per_group
+        Groups of images, and images in each.
+    people
+        People, who see the same images.
+    population
+        Whether people are drawn anew in each study, or their weights stay.
+    explained
+        Share of a response's variance that the features explain.
+    """
+
+    axis: str
+    n_groups: int
+    per_group: int
+    people: int
+    population: bool
+    explained: float
+
+    @property
+    def n_units(self) -> int:
+        return 5 if self.axis == "roi" else 16
+
+    @property
+    def n_targets(self) -> int:
+        return 8 if self.axis == "roi" else 4
+
+
+INTERVAL_CELLS = [
+    IntervalCell(axis, groups, per, people, people > 2, explained)
+    for explained in (0.3, 0.1)
+    for axis in ("roi", "time")
+    for groups, per in ((18, 5), (92, 1), (250, 1))
+    for people in (6, 15, 2)
+]
+TIMES = 0.02 * np.arange(1, 17)
+
+
+class Study:
+    """One simulated study: images, people, responses; and what is computed of it."""
+
+    def __init__(self, cell: IntervalCell, seed: int):
+        self.cell = cell
+        random = np.random.default_rng([seed, 1])
+        people = np.random.default_rng([seed, 2]) if cell.population else np.random.default_rng(7)
+        n = cell.n_groups * cell.per_group
+        self.groups = np.repeat(np.arange(cell.n_groups), cell.per_group).astype(str)
+
+        def features() -> np.ndarray:
+            """Images of a group share half of their variance."""
+            shared = random.standard_normal((cell.n_groups, N_FEATURES))
+            own = random.standard_normal((n, N_FEATURES))
+            if cell.per_group == 1:
+                return own
+            return (np.repeat(shared, cell.per_group, axis=0) + own) / np.sqrt(2)
+
+        layers = [features()]
+        for _ in range(N_LAYERS - 1):
+            layers.append(0.7 * layers[-1] + 0.714 * features())
+        self.layers = layers
+        self.signals = [features() for _ in range(N_LAYERS)]
+        shape = (cell.people, cell.n_units, cell.n_targets)
+        gains = self._gains(people)
+        explained = np.zeros((n, *shape))
+        for place, sources in enumerate((self.layers, self.signals)):
+            for layer, values in enumerate(sources):
+                weights = people.standard_normal((N_FEATURES, *shape)) / np.sqrt(N_FEATURES)
+                scale = np.sqrt(gains[place][:, :, layer])[..., None]
+                explained += np.tensordot(values, weights, axes=1) * scale
+        # What no feature predicts but people share, and what is a person's own.
+        latent = np.tensordot(features(), people.standard_normal((N_FEATURES, *shape)), axes=1)
+        noise = np.sqrt(0.3 / N_FEATURES) * latent
+        noise += np.sqrt(0.7) * random.standard_normal((n, *shape))
+        responses = np.sqrt(cell.explained) * explained + np.sqrt(1 - cell.explained) * noise
+        self.responses = responses.reshape(n, -1)
+
+    def _gains(self, people: np.random.Generator) -> list[np.ndarray]:
+        """Share of activations and signals in the explained variance, (person, unit, layer)."""
+        cell = self.cell
+        jitter = 0.5 * people.standard_normal((cell.people, 1, 1))
+        order = np.arange(N_LAYERS)
+        if cell.axis == "roi":
+            place = np.arange(cell.n_units)[None, :, None]
+            own = np.exp(-((place - order + jitter) ** 2))
+            late = np.broadcast_to(place == 3, own.shape) * 0.3
+        else:
+            now = TIMES[None, :, None]
+            own = np.exp(-(((now - 0.08 - 0.02 * order - 0.01 * jitter) / 0.04) ** 2))
+            late = 0.5 * np.exp(-(((now - 0.14 - 0.02 * order - 0.01 * jitter) / 0.04) ** 2))
+        total = np.maximum((own + late).sum(-1, keepdims=True), 1.0)
+        return [own / total, np.broadcast_to(late, own.shape) / total]
+
+    def folds(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Scores of every fold: (fit, person, unit) itself and with a leading axis of draws.
+
+        Fits: every layer, every signal, all layers and, in the last place, all layers and the
+        third signal.
+        """
+        everything = np.concatenate(self.layers, axis=1)
+        sources = [*self.layers, *self.signals, everything]
+        sources.append(np.concatenate([everything, self.signals[3]], axis=1))
+        if self.cell.axis == "roi":
+            sources = [*self.layers, *sources[-2:]]
+        else:
+            sources = sources[: 2 * N_LAYERS]
+        fold = grouped_folds(self.groups, N_FOLDS, 0)
+        for number in range(N_FOLDS):
+            test, train = np.flatnonzero(fold == number), np.flatnonzero(fold != number)
+            counts = draw_images(self.groups[test], N_DRAWS, 0, number).counts
+            weights = np.concatenate([np.ones((1, len(test))), counts]).astype(float)
+            target = self.responses - self.responses[train].mean(0)
+            found = []
+            for place, values in enumerate(sources):
+                centred = values - values[train].mean(0)
+                kernel = centred[train].T @ centred[train]
+                kernel += PENALTY * np.eye(values.shape[1])
+                predicted = centred[test] @ np.linalg.solve(
+                    kernel, centred[train].T @ target[train]
+                )
+                both = self.cell.axis == "roi" and place >= N_LAYERS
+                found.append(self._by_unit(_scores(target[test], predicted, weights, r2=both)))
+            scores = np.stack(found, axis=1)
+            yield scores[0], scores[1:]
+
+    def _by_unit(self, scores: np.ndarray) -> np.ndarray:
+        cell = self.cell
+        return scores.reshape(-1, cell.people, cell.n_units, cell.n_targets).mean(-1)
+
+
+def _scores(y: np.ndarray, predicted: np.ndarray, weights: np.ndarray, *, r2: bool) -> np.ndarray:
+    """r, or R², of every target (last axis) under every row of weights."""
+    total = weights.sum(1, keepdims=True)
+    yy = weights @ y**2
+    if r2:
+        return 1 - (weights @ (y - predicted) ** 2) / yy
+    y_sum, p_sum = weights @ y, weights @ predicted
+    covariance = weights @ (y * predicted) - y_sum * p_sum / total
+    variances = (yy - y_sum**2 / total) * (weights @ predicted**2 - p_sum**2 / total)
+    return np.where(variances > 1e-12, covariance / np.sqrt(np.maximum(variances, 1e-12)), 0.0)
+
+
+def statistics_of(cell: IntervalCell, scores: np.ndarray) -> dict[str, np.ndarray]:
+    """Statistics of each person, shape (..., person), of scores (..., fit, person, unit)."""
+    by_person = np.moveaxis(scores, -3, -2)  # (..., person, fit, unit)
+    layers = by_person[..., :N_LAYERS, :]
+    if cell.axis == "roi":
+        names = [str(unit) for unit in range(cell.n_units)]
+        distances = {name: float(place) for place, name in enumerate(names)}
+        depth = best_layer_depth(layers, DEPTHS, "argmax")
+        mass = best_layer_depth(layers, DEPTHS, "centre_of_mass")
+        return {
+            "r": layers[..., 2, 2],
+            "unique R²": by_person[..., N_LAYERS + 1, 3] - by_person[..., N_LAYERS, 3],
+            "spatial_r, argmax": spatial_correlation(depth, names, distances),
+            "spatial_r, centre of mass": spatial_correlation(mass, names, distances),
+        }
+    before = peak_time(layers, TIMES, 0.95)
+    after = peak_time(by_person[..., N_LAYERS:, :], TIMES, 0.95)
+    return {
+        "temporal_r": temporal_correlation(before, DEPTHS),
+        "lag, ms": 1000 * peak_lag(after, before),
+    }
+
+
+def intervals_of(
+    cell: IntervalCell, values: np.ndarray, boot: np.ndarray, wide: np.ndarray, folds: np.ndarray
+) -> dict[str, tuple[float, float]]:
+    """Candidates: of (person,), (draw, person), the same from widened scores, (fold, person)."""
+    n = len(values)
+    centre = values.mean()
+    random = np.random.default_rng(0)
+    if cell.population:
+        people = random.integers(n, size=(1000, n))
+        means = boot[random.integers(len(boot), size=(1000, 1)), people].mean(1)
+        spread, degrees = values.var(ddof=1) / n, n - 1
+    else:
+        means = boot.mean(1)
+        spread, degrees = 0.0, cell.n_groups - 1
+    low, high = np.quantile(means, [0.025, 0.975])
+    images = boot.mean(1).var(ddof=1)
+    # What people share of it; the rest is in their spread already.
+    shared = images
+    if cell.population:
+        shared = max(0.0, (n * images - boot.var(axis=0, ddof=1).mean()) / (n - 1))
+    corrected = 2.0 * cell.n_groups / (cell.n_groups - N_FOLDS)
+    per_fold = folds.mean(1).var(ddof=1) * (1 / N_FOLDS + 1 / (N_FOLDS - 1))
+
+    def t(variance: float, df: int) -> tuple[float, float]:
+        half = stats.t.ppf(0.975, df) * np.sqrt(variance)
+        return centre - half, centre + half
+
+    return {
+        "percentile": (low, high),
+        "t, draws": t(spread + images, degrees),
+        "t, draws × √G/(G−K)": t(spread + images * corrected / 2, degrees),
+        "t, draws × √2G/(G−K)": t(spread + images * corrected, degrees),
+        "two-way t": t(spread + shared * corrected, degrees),
+        "t, widened scores": t(spread + wide.mean(1).var(ddof=1), degrees),
+        "t over folds": t(spread + per_fold, min(degrees, N_FOLDS - 1)),
+    }
+
+
+def run_intervals(cell: IntervalCell, n_seeds: int) -> dict[str, Any]:
+    """Repeat a study and count how often each interval holds the mean over studies."""
+    observed: dict[str, list[float]] = {}
+    bounds: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    factor = np.sqrt(2.0 * cell.n_groups / (cell.n_groups - N_FOLDS))
+    for seed in range(n_seeds):
+        points, draws = zip(*Study(cell, seed).folds(), strict=True)
+        point, draw = np.mean(points, axis=0), np.mean(draws, axis=0)
+        wide = draw.mean(0) + factor * (draw - draw.mean(0))
+        levels = [statistics_of(cell, level) for level in (point, draw, wide, np.stack(points))]
+        for name, values in levels[0].items():
+            if not np.isfinite(values).all():
+                continue
+            rest = [np.nan_to_num(level[name], nan=values.mean()) for level in levels[1:]]
+            observed.setdefault(name, []).append(values.mean())
+            for way, found in intervals_of(cell, values, *rest).items():
+                bounds.setdefault(name, {}).setdefault(way, []).append(found)
+    result: dict[str, Any] = {}
+    for name, seen in observed.items():
+        truth = np.mean(seen)
+        result[name] = {"truth": truth, "seeds": len(seen)}
+        for way, pairs in bounds[name].items():
+            low, high = np.array(pairs).T
+            result[name][way] = {
+                "coverage": float(np.mean((low <= truth) & (truth <= high))),
+                "width": float(np.median(high - low)),
+            }
+    return result
+
+
+# Cells.
+
+
+def run_cells(
+    path: Path, cells: list[Any], run: Callable[[Any, int], dict[str, Any]], n_seeds: int
+) -> None:
+    """Run the cells that the file does not hold, and add each to it when it is done."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    done = [row["cell"] for row in _rows(path)]
+    for cell in cells:
+        if asdict(cell) in done:
+            continue
+        start = time.process_time()
+        result = run(cell, n_seeds)
+        row = {"cell": asdict(cell), "result": result, "cpu_s": time.process_time() - start}
+        with path.open("a") as file:
+            file.write(json.dumps(row) + "\n")
+        print(f"{cell}: {row['cpu_s']:.0f} s of processor", file=sys.stderr)
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def interval_tables(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """Coverage and, in brackets, width relative to that of the percentile interval."""
+    ways = [way for way in rows[0]["result"]["r"] if way not in ("truth", "seeds")]
+    yield "| statistic | explained | groups × images | people | " + " | ".join(ways) + " |"
+    yield "|---|---|---|---|" + "---|" * len(ways)
+    for row in rows:
+        cell = row["cell"]
+        speaks = f"{cell['people']}{'' if cell['population'] else ', these'}"
+        images = f"{cell['n_groups']} × {cell['per_group']}"
+        for name, found in row["result"].items():
+            cells = [
+                f"{found[way]['coverage']:.3f} "
+                f"({found[way]['width'] / found['percentile']['width']:.2f})"
+                for way in ways
+            ]
+            head = f"| {name} | {cell['explained']} | {images} | {speaks} | "
+            yield head + " | ".join(cells) + " |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=("intervals", "table"))
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=500)
+    parser.add_argument("--cells", type=int, nargs="*", help="places of cells; else all")
+    arguments = parser.parse_args()
+    intervals = arguments.out / "intervals.jsonl"
+    if arguments.what == "table":
+        print("\n".join(interval_tables(_rows(intervals))))
+        return
+    cells = INTERVAL_CELLS
+    if arguments.cells:
+        cells = [cells[place] for place in arguments.cells]
+    run_cells(intervals, cells, run_intervals, arguments.seeds)
+
+
+if __name__ == "__main__":
+    main()
