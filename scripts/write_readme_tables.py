@@ -202,8 +202,7 @@ def worlds(results: Path) -> list[str]:
         "",
         f"![What was planted in three brains, and what was found](docs/figures/{WORLD_FIGURE}.png)",
         "",
-        "Table and figure are made by `make worlds` and "
-        "`python scripts/write_readme_tables.py worlds`.",
+        "Table and figure are made by `make worlds`.",
     ]
 
 

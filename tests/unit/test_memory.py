@@ -1,4 +1,4 @@
-"""Memory that a job has freed is there for its next array."""
+"""What allocator and garbage collector of a job are told."""
 
 import os
 import subprocess
@@ -42,3 +42,16 @@ def test_an_array_of_the_size_of_the_last_takes_no_new_pages():
     # A page of 4 KiB holds 512 numbers.
     assert page_faults(keep=False) >= 20 * 2**23 / 512
     assert page_faults(keep=True) < 100
+
+
+def test_garbage_is_collected_rarely_during_imports_and_as_usual_in_a_job():
+    code = (
+        "import gc, sys\n"
+        "usual = gc.get_threshold()\n"
+        f"sys.path.insert(0, {str(LIBRARY)!r})\n"
+        "from gradbrain.config import cli\n"
+        "importing = gc.get_threshold()\n"
+        "cli.run(lambda _: print(importing[0] > 100 * usual[0], gc.get_threshold() == usual))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["True", "True"]
