@@ -9,7 +9,7 @@ import pytest
 from gradbrain.figures import specification_curve as curve
 from gradbrain.figures.declarations import NothingToDraw
 from gradbrain.figures.inputs import FigureInputs
-from gradbrain.figures.names import Names
+from gradbrain.figures.names import Entry, Names
 from gradbrain.figures.sensitivity import sentence, sentences, stabilities
 from gradbrain.store import write_table
 from gradbrain.vocabulary.artefacts import columns_of
@@ -172,6 +172,42 @@ def test_a_panel_per_claim_that_carries_a_verdict(tmp_path):
     data = curve.select(written(tmp_path, table))
     assert list(dict.fromkeys(data["prediction"])) == ["P1", "C1"]
     assert len(curve.figure(data, Names()).axes) == 4
+
+
+def test_panels_stand_by_prediction_and_then_by_signal_in_the_order_of_the_entries(tmp_path):
+    table = pd.concat(
+        [
+            claims(same("supported"), prediction, signal=signal)
+            for signal in ("first", "second")
+            for prediction in ("C1", "P1")
+        ]
+    )
+    data = curve.select(written(tmp_path, table))
+
+    def panels(*signals: str) -> list[tuple[str, str]]:
+        entries = [
+            Entry("signal", name, order, role="learning") for order, name in enumerate(signals)
+        ]
+        titles = [
+            ax.get_title(loc)
+            for ax in curve.figure(data, Names(tuple(entries))).axes[::2]
+            for loc in ("left", "center")
+            if ax.get_title(loc)
+        ]
+        return [(title[:2], title.splitlines()[-1]) for title in titles]
+
+    assert panels("second", "first") == [
+        ("P1", "second"),
+        ("P1", "first"),
+        ("C1", "second"),
+        ("C1", "first"),
+    ]
+    assert panels("first", "second") == [
+        ("P1", "first"),
+        ("P1", "second"),
+        ("C1", "first"),
+        ("C1", "second"),
+    ]
 
 
 def test_claims_without_a_verdict_leave_nothing_to_draw(tmp_path):

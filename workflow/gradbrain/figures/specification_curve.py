@@ -140,8 +140,9 @@ def levels_of(data: pd.DataFrame) -> pd.DataFrame:
 def figure(data: pd.DataFrame, names: Names) -> Figure:
     """Draw the curves of all claims: a block per data set and model, a panel per claim."""
     require_columns(data, COLUMNS, figure="specification_curve")
-    blocks = [list(own.groupby(list(CLAIM), sort=False)) for _, own in _blocks(data, names)]
-    heads = [head for head, _ in _blocks(data, names)]
+    rows = _blocks(data, names)
+    blocks = [list(own.groupby(list(CLAIM), sort=False)) for _, own in rows]
+    heads = [head for head, _ in rows]
     matrix = LEVEL * len(levels_of(data))
     panel = CURVE + matrix + 0.75
     n_rows = [math.ceil(len(claims) / PANELS_PER_ROW) for claims in blocks]
@@ -172,10 +173,11 @@ def figure(data: pd.DataFrame, names: Names) -> Figure:
 
 
 def _blocks(data: pd.DataFrame, names: Names) -> list[tuple[str, pd.DataFrame]]:
-    """Heading and rows of every data set and model."""
+    """Heading and rows of every data set and model, claims in order of prediction and signal."""
+    data = _by_claim(data, names)
     modality_of = dict(zip(data["dataset"], data["modality"], strict=True))
-    found = []
     axis_of = dict(zip(data["dataset"], data["axis"], strict=True))
+    found = []
     for dataset in names.order_datasets(axis_of):
         of_dataset = data[data["dataset"] == dataset]
         for model in names.order_models(of_dataset["model"]):
@@ -185,6 +187,21 @@ def _blocks(data: pd.DataFrame, names: Names) -> list[tuple[str, pd.DataFrame]]:
             )
             found.append((head, of_dataset[of_dataset["model"] == model]))
     return found
+
+
+def _by_claim(data: pd.DataFrame, names: Names) -> pd.DataFrame:
+    """Rows by prediction, then by signal in the order of the entries."""
+    roles = dict(zip(data["signal"], data["role"], strict=True))
+    orders = {
+        "prediction": list(style.PREDICTIONS),
+        "signal": names.order_signals(roles, roles),
+    }
+    return data.sort_values(
+        list(orders),
+        key=lambda column: column.map(orders[str(column.name)].index),
+        kind="stable",
+        ignore_index=True,
+    )
 
 
 def _title(claim: dict[str, str], own: pd.DataFrame, names: Names) -> str:
