@@ -1,8 +1,7 @@
-"""Choose intervals, tests of order and marks of times on simulated data, where the truth is known.
+"""Choose intervals and tests of order on simulated data, where the truth is known.
 
     python benchmarks/calibrate_statistics.py intervals --out results/calibration
     python benchmarks/calibrate_statistics.py order --out results/calibration
-    python benchmarks/calibrate_statistics.py times --out results/calibration
     python benchmarks/calibrate_statistics.py table --out results/calibration
 
 Every finished cell is a line of a file in the folder, and is not run again. `table` prints what is
@@ -27,7 +26,10 @@ from scipy import stats
 
 from gradbrain.encoding.draws import draw_images
 from gradbrain.encoding.splits import grouped_folds
+from gradbrain.hierarchy.correlation import correlation_with
+from gradbrain.hierarchy.order import draw_correlations, order_test
 from gradbrain.hierarchy.spatial import best_layer_depth, spatial_correlation
+from gradbrain.hierarchy.statistics import TestResult, sign_flip_test, strictest
 from gradbrain.hierarchy.temporal import peak_lag, peak_time, temporal_correlation
 
 N_FOLDS = 5
@@ -68,10 +70,12 @@ class IntervalCell:
 
     @property
     def n_units(self) -> int:
+        """Regions or times."""
         return 5 if self.axis == "roi" else 16
 
     @property
     def n_targets(self) -> int:
+        """Targets of each."""
         return 8 if self.axis == "roi" else 4
 
 
@@ -279,6 +283,113 @@ def run_intervals(cell: IntervalCell, n_seeds: int) -> dict[str, Any]:
     return result
 
 
+# Orders: maps of best layers that six people share.
+
+
+@dataclass(frozen=True)
+class OrderCell:
+    """A kind of map.
+
+    Attributes
+    ----------
+    n_places
+        Regions.
+    length
+        Distance over which what regions have in common falls to 1/e, in steps from one to the
+        next; 0: they have nothing in common.
+    kind
+        ``free``: each region has a best layer of its own; ``smooth``: neighbours have similar
+        ones, as they have similar scores; ``planted``: it rises with distance.
+    """
+
+    n_places: int
+    length: float
+    kind: str
+
+
+ORDER_CELLS = [
+    OrderCell(n_places, length, kind)
+    for n_places in (4, 6, 8, 12)
+    for length, kind in (
+        *((0.0, "free"), (2.0, "free"), (2.0, "smooth")),
+        *((0.0, "planted"), (2.0, "planted")),
+    )
+]
+ORDER_DEPTHS = np.linspace(1 / 7, 1, 7)
+N_PEOPLE = 6
+
+
+def _mixing(n: int, length: float) -> np.ndarray:
+    """Factor of the covariance of neighbours."""
+    if not length:
+        return np.eye(n)
+    place = np.arange(n)
+    covariance = np.exp(-np.abs(place[:, None] - place) / length)
+    return np.linalg.cholesky(covariance + 1e-9 * np.eye(n))
+
+
+def run_order(cell: OrderCell, n_seeds: int) -> dict[str, Any]:
+    """Share of maps that pass people's signs alone, and with free and with smooth permutations."""
+    n, layers, regions = cell.n_places, _mixing(7, 2.0), _mixing(cell.n_places, cell.length)
+    found: dict[str, list[TestResult]] = {}
+
+    def along(values: np.ndarray) -> np.ndarray:
+        return correlation_with(np.arange(n, dtype=float), values)
+
+    for seed in range(n_seeds):
+        random = np.random.default_rng(seed)
+
+        def noise(*shape: int, random: np.random.Generator = random) -> np.ndarray:
+            return layers @ random.standard_normal((*shape, 7, n)) @ regions.T
+
+        if cell.kind == "free":
+            common = random.uniform(0.1, 1, n)
+        elif cell.kind == "smooth":
+            ranks = (regions @ random.standard_normal(n)).argsort().argsort()
+            common = 0.1 + 0.9 * ranks / (n - 1)
+        else:
+            common = np.linspace(0.2, 1, n) + 0.1 * random.standard_normal(n)
+        own = common + 0.08 * random.standard_normal((N_PEOPLE, n))
+        scores = np.exp(-(((ORDER_DEPTHS[:, None] - own[:, None]) / 0.3) ** 2))
+        scores += 0.15 * (noise(1) + noise(N_PEOPLE)) / np.sqrt(2)
+        null = 0.15 * (noise(200, 1) + noise(200, N_PEOPLE)) / np.sqrt(2)
+        maps = best_layer_depth(scores, ORDER_DEPTHS, "argmax")
+        # (person, layer, draw, region) -> how alike regions are.
+        alike = draw_correlations(null.transpose(1, 2, 0, 3)).mean(axis=(0, 1))
+        signs = sign_flip_test(along(maps))
+        free, smooth = (order_test(maps, along, matrix) for matrix in (np.eye(n), alike))
+        tests = {
+            "people": signs,
+            "people and free permutations": strictest([signs, free]),
+            "people and smooth permutations": strictest([signs, smooth]),
+        }
+        for name, result in tests.items():
+            found.setdefault(name, []).append(result)
+    return {
+        name: {
+            "supported": float(np.mean([result.p <= 0.05 for result in results])),
+            "contradicted": float(np.mean([result.p_opposite <= 0.05 for result in results])),
+            "p_min": float(np.median([result.p_min for result in results])),
+        }
+        for name, results in found.items()
+    }
+
+
+def order_tables(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """Shares of maps, and the smallest p that the test could give."""
+    ways = list(rows[0]["result"])
+    yield "| map | regions | neighbours | " + " | ".join(ways) + " |"
+    yield "|---|---|---|" + "---|" * len(ways)
+    for row in rows:
+        cell = row["cell"]
+        shares = [
+            f"{found['supported']:.3f}, {found['contradicted']:.3f} ({found['p_min']:.3f})"
+            for found in row["result"].values()
+        ]
+        alike = f"{np.exp(-1 / cell['length']):.2f}" if cell["length"] else "0"
+        yield f"| {cell['kind']} | {cell['n_places']} | {alike} | " + " | ".join(shares) + " |"
+
+
 # Cells.
 
 
@@ -324,19 +435,27 @@ def interval_tables(rows: list[dict[str, Any]]) -> Iterator[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("intervals", "table"))
+    parser.add_argument("what", choices=("intervals", "order", "table"))
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=500)
     parser.add_argument("--cells", type=int, nargs="*", help="places of cells; else all")
     arguments = parser.parse_args()
-    intervals = arguments.out / "intervals.jsonl"
+    parts = {
+        "intervals": (INTERVAL_CELLS, run_intervals, interval_tables),
+        "order": (ORDER_CELLS, run_order, order_tables),
+    }
+    files = {name: arguments.out / f"{name}.jsonl" for name in parts}
     if arguments.what == "table":
-        print("\n".join(interval_tables(_rows(intervals))))
+        for name, (_, _, tables) in parts.items():
+            rows = _rows(files[name])
+            if rows:
+                print(f"{len(rows)} cells, {sum(row['cpu_s'] for row in rows):.0f} s\n")
+                print("\n".join(tables(rows)), end="\n\n")
         return
-    cells = INTERVAL_CELLS
+    cells, run, _ = parts[arguments.what]
     if arguments.cells:
         cells = [cells[place] for place in arguments.cells]
-    run_cells(intervals, cells, run_intervals, arguments.seeds)
+    run_cells(files[arguments.what], cells, run, arguments.seeds)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ from gradbrain.config.cli import add_fit_options, fit_paths, json_argument, run
 from gradbrain.config.schema import SignalSet, StatisticsSettings
 from gradbrain.hierarchy.subject_scores import read_subjects
 from gradbrain.hierarchy.summaries import summarise_all
-from gradbrain.store import write_statistics
+from gradbrain.hierarchy.time_courses import time_courses
+from gradbrain.store import write_statistics, write_table
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -38,6 +39,9 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--draws", type=Path, required=True, help="store of its draws and maps to write (.zarr)"
     )
+    parser.add_argument(
+        "--times", type=Path, required=True, help="table of times above chance to write (.parquet)"
+    )
     arguments = parser.parse_args(argv)
     subjects = read_subjects(fit_paths(arguments, "zarr"), arguments.signal_set, arguments.unique)
     write_statistics(
@@ -47,6 +51,7 @@ def main(argv: list[str] | None = None) -> None:
         attrs={"study": subjects[0].study, "model": subjects[0].model},
         provenance={"settings": arguments.settings.model_dump()},
     )
+    write_table(arguments.times, time_courses(subjects, arguments.settings), kind="time_courses")
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 A share of the variance of each region is replaced by random read-outs of the network's own
 cross-entropy gradient (EVC of blocks.1, IT of blocks.5). The files are for research use and not
-part of this repository. They are read from ``../shared/data``, or from the folder that the environment
-variable ``GRADBRAIN_REAL_DATA`` names.
+part of this repository. They are read from ``../shared/data``, or from the folder that the
+environment variable ``GRADBRAIN_REAL_DATA`` names.
 """
 
 from __future__ import annotations

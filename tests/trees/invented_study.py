@@ -256,6 +256,21 @@ def statistics_of(scores: pd.DataFrame, invented: Invented) -> Statistics:
     return Statistics(table, boot, np.zeros_like(boot), {})
 
 
+def time_course_table(scores: pd.DataFrame) -> pd.DataFrame:
+    """Times after the image at which a score is high, of invented scores."""
+    rows = scores[(scores["axis"] == "time") & (scores["role"] != "baseline")]
+    rows = rows.assign(variant=rows["measure"].map(VARIANT_OF)).dropna(subset="variant")
+    rows = rows[rows["time"] > 0]
+    keys = ["study", "dataset", "modality", "model", "signal", "role", "rule", "objective"]
+    keys += ["variant", "layer", "depth", "time"]
+    mean = rows.groupby(keys, as_index=False).agg(
+        mean=("value", "mean"), n_subjects=("subject", "nunique")
+    )
+    high = mean["mean"] > mean["mean"].median()
+    found = mean.assign(p=np.where(high, 0.01, 0.5), p_min=0.005)
+    return found[list(columns_of("time_courses"))]
+
+
 def rsa_table(scores: pd.DataFrame) -> pd.DataFrame:
     """Similarities with the shape of invented scores."""
     raw = scores[(scores["measure"] == "r") & (scores["role"] != "baseline")]
@@ -522,12 +537,13 @@ def entries_table(invented: Invented) -> pd.DataFrame:
 
 def write_study(folder: Path, invented: Invented) -> dict[str, list[Path]]:
     """Write all results of an invented study; returns their files by kind."""
-    kinds = ["scores", "hierarchy", "hierarchy_draws", "rsa", "maps", "reliability"]
+    kinds = ["scores", "hierarchy", "hierarchy_draws", "time_courses", "rsa", "maps", "reliability"]
     files: dict[str, list[Path]] = {kind: [] for kind in kinds}
     for model in invented.models:
         scores = scores_table(model, invented)
         tables = {"scores": scores, "rsa": rsa_table(scores)}
         tables["reliability"] = reliability_table(model, invented)
+        tables["time_courses"] = time_course_table(scores)
         for kind, table in tables.items():
             files[kind].append(folder / kind / f"{model}.parquet")
             files[kind][-1].parent.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ rule score_hierarchy:
     output:
         table=plan.path("hierarchy"),
         draws=directory(plan.path("hierarchy_draws")),
+        times=plan.path("time_courses"),
     log:
         f"logs/{study.name}/hierarchy/{{model}}.log",
     benchmark:
@@ -23,13 +24,17 @@ rule score_hierarchy:
         subjects=plan.subjects,
         signal_set=judged_signals,
         settings=plan.as_json(study.settings.statistics),
-        format_version=(plan.version("hierarchy"), plan.version("hierarchy_draws")),
+        format_version=[
+            plan.version(kind)
+            for kind in ("hierarchy", "hierarchy_draws", "time_courses")
+        ],
     message:
         "Summarise where and when the layers of {wildcards.model} show up"
     shell:
         "python {input.script} --fits {params.fits:q} --layers {params.layers:q}"
         " --subjects {params.subjects:q} --signal-set {params.signal_set:q}"
-        " --unique {input.unique:q} --settings {params.settings:q} --output {output.table:q} --draws {output.draws:q}"
+        " --unique {input.unique:q} --settings {params.settings:q}"
+        " --output {output.table:q} --draws {output.draws:q} --times {output.times:q}"
         " > {log:q} 2>&1"
 
 

@@ -91,7 +91,7 @@ def claims(make_encoding_store, signal_set, tmp_path_factory):
     run_script(
         "score_hierarchy.py", "--fits", tmp_path, "--layers", *LAYERS, "--subjects", *subjects,
         "--signal-set", signal_set.model_dump_json(), "--settings", SETTINGS,
-        "--output", table, "--draws", draws,
+        "--output", table, "--draws", draws, "--times", table.with_name("times.parquet"),
     )  # fmt: skip
     output, summary = tmp_path / "claims.csv", tmp_path / "claims.md"
     arguments = ("--tables", table, "--draws", draws, "--settings", SETTINGS, "--study", "test")
@@ -144,6 +144,7 @@ def test_equal_stores_give_equal_tables(make_encoding_store, signal_set, tmp_pat
             "score_hierarchy.py", "--fits", tmp_path, "--layers", *layers, "--subjects", "s1",
             "--signal-set", signal_set.model_dump_json(),
             "--output", table, "--draws", table.with_suffix(".zarr"),
+            "--times", table.with_name(f"times_{table.name}"),
         )  # fmt: skip
     assert tables[0].read_bytes() == tables[1].read_bytes()
     stores = [open_tree(table.with_suffix(".zarr"), kind="hierarchy_draws") for table in tables]
@@ -158,7 +159,7 @@ def test_tables_hold_numbers_and_text_and_no_lists(make_encoding_store, signal_s
     run_script(
         "score_hierarchy.py", "--fits", tmp_path, "--layers", "blocks.0", "--subjects", "s1",
         "--signal-set", signal_set.model_dump_json(),
-        "--output", table, "--draws", tmp_path / "net.zarr",
+        "--output", table, "--draws", tmp_path / "net.zarr", "--times", tmp_path / "times.parquet",
     )  # fmt: skip
     types = pq.read_schema(table).types
     assert not any(pa.types.is_nested(kind) for kind in types)
@@ -184,7 +185,14 @@ def test_bad_input_ends_with_one_clear_line(signal_set, tmp_path):
     assert failed.stderr.startswith("error: ") and "lacks the column(s) dataset" in failed.stderr
     assert not (tmp_path / "c.csv").exists()
     fits = ("--fits", tmp_path, "--layers", "none", "--subjects", "s1", "--output", "x.parquet")
-    fits += ("--draws", "x.zarr", "--signal-set", signal_set.model_dump_json())
+    fits += (
+        "--draws",
+        "x.zarr",
+        "--times",
+        "t.parquet",
+        "--signal-set",
+        signal_set.model_dump_json(),
+    )
     failed = run_script("score_hierarchy.py", *fits, check=False)
     assert failed.returncode == 1
     assert f"{tmp_path}/none/s1.zarr: there is no such store" in failed.stderr

@@ -16,7 +16,7 @@ from gradbrain.vocabulary.roles import AXES, Axis
 
 #: Kinds of results that figures are drawn from.
 RESULTS = (
-    *("scores", "hierarchy", "hierarchy_draws", "maps", "rsa", "claims"),
+    *("scores", "hierarchy", "hierarchy_draws", "time_courses", "maps", "rsa", "claims"),
     *("reliability", "universes", "specification_curve"),
 )
 #: Declarations that are tuples of names, with an example for error messages.

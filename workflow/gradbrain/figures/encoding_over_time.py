@@ -14,21 +14,32 @@ from gradbrain.vocabulary.measures import SCORED, UNIQUE_R2
 from gradbrain.vocabulary.roles import TIME
 
 TITLE = "Encoding score over time and layer"
-INPUTS = ("scores",)
+INPUTS = ("scores", "time_courses")
 AXES = ("time",)
 SPACES = ()
 
+#: Family-wise level of the marks above the curves.
+LEVEL = 0.05
 #: Width of a panel in inches, without the gap to the next.
 PANEL = 2.2
 
-COLUMNS = ["subject", "layer", "depth", "time", "value", "null_high", "ceiling"]
+COLUMNS = ["subject", "layer", "depth", "time", "value", "null_high", "ceiling", "p", "p_min"]
 
 
 def select(inputs: FigureInputs) -> pd.DataFrame:
-    """Scores per subject, layer and time, averaged over sensors."""
+    """Scores per subject, layer and time, averaged over sensors, and whether they pass together."""
     scores = layout.with_ceiling(layout.with_variant(inputs.table("scores")))
     rows = scores[(scores["axis"] == TIME) & scores["role"].isin(layout.SHOWN)]
     require_rows(rows, figure="encoding_over_time", what="scores over time")
+    marks = inputs.table("time_courses")
+    about = ["dataset", "model", "signal", "variant", "layer", "time"]
+    # Times before the image are not tested.
+    rows = rows.assign(time=rows["time"].round(5)).merge(
+        marks.assign(time=marks["time"].round(5))[[*about, "p", "p_min"]],
+        on=about,
+        how="left",
+        validate="many_to_one",
+    )
     keys = [*layout.KEYS, "onset_source"]
     order = [*keys, "layer_index", "time", "subject"]
     return rows[[*keys, *COLUMNS, "layer_index"]].sort_values(order, ignore_index=True)
@@ -42,7 +53,8 @@ def plot_encoding_over_time(data: pd.DataFrame, *, ax: Axes) -> Axes:
     data
         One quantity of one data set and model: ``subject``, ``layer``, ``depth``, ``time`` (s),
         ``value``, ``null_high`` (95th percentile of the permuted score of a subject), ``ceiling``
-        (how well the other subjects predict a subject; NaN where that is not known).
+        (how well the other subjects predict a subject; NaN where that is not known), ``p``
+        (family-wise, of the mean over subjects; NaN where it is not tested), ``p_min``.
     ax
         Where to draw; times are shown in ms.
     """
@@ -69,11 +81,35 @@ def plot_encoding_over_time(data: pd.DataFrame, *, ax: Axes) -> Axes:
                 markeredgewidth=0.6,
                 zorder=4,
             )
+    _mark_times(data, ax)
     ax.set_xlim(times.min(), times.max())
     limits = ax.get_ylim()
     ax.fill_between(times, null, -1, color="#EEEEEE", linewidth=0, zorder=0)
     ax.set_ylim(limits)
     return ax
+
+
+def _mark_times(data: pd.DataFrame, ax: Axes) -> None:
+    """A row of marks above the curves per layer, first layer lowest, at times above chance."""
+    layers = data.groupby("depth")
+    for row, (depth, own) in enumerate(layers):
+        passed = own.loc[own["p"] <= LEVEL, "time"].unique()
+        ax.plot(
+            1000 * passed,
+            np.full(len(passed), 1.02 + 0.025 * row),
+            linestyle="none",
+            marker="s",
+            markersize=1.5,
+            color=layout.depth_colour(float(depth)),
+            transform=ax.get_xaxis_transform(),
+            clip_on=False,
+        )
+    smallest = data["p_min"].max()
+    if smallest > LEVEL:
+        ax.text(
+            0.98, 0.98, f"smallest possible p = {smallest:.2g}: no marks", ha="right", va="top",
+            transform=ax.transAxes, fontsize=6, color=style.MUTED,
+        )  # fmt: skip
 
 
 def figure(data: pd.DataFrame, names: Names) -> Figure:

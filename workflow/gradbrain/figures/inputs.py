@@ -33,7 +33,7 @@ class FigureInputs:
     ----------
     study
         Name of the study; rows of other studies are refused.
-    scores, hierarchy, rsa, claims, reliability, universes, specification_curve
+    scores, hierarchy, time_courses, rsa, claims, reliability, universes, specification_curve
         Files of the tidy tables; those of several models are joined.
     hierarchy_draws
         Stores of the draws behind `hierarchy`, in the same order.
@@ -49,6 +49,7 @@ class FigureInputs:
     scores: Sequence[Path] = ()
     hierarchy: Sequence[Path] = ()
     hierarchy_draws: Sequence[Path] = ()
+    time_courses: Sequence[Path] = ()
     rsa: Sequence[Path] = ()
     claims: Sequence[Path] = ()
     reliability: Sequence[Path] = ()
@@ -66,8 +67,8 @@ class FigureInputs:
         Parameters
         ----------
         kind
-            ``scores``, ``hierarchy``, ``rsa``, ``claims``, ``reliability``, ``universes`` or
-            ``specification_curve``.
+            ``scores``, ``hierarchy``, ``time_courses``, ``rsa``, ``claims``, ``reliability``,
+            ``universes`` or ``specification_curve``.
 
         Raises
         ------

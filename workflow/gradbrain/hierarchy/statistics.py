@@ -55,7 +55,7 @@ def sign_flip_test(values: np.ndarray, *, seed: int = 0) -> TestResult:
     TestResult
         ``p_min`` is 2^−n where all patterns are enumerated.
     """
-    patterns, spare = _sign_patterns(len(values), seed)
+    patterns, spare = sign_patterns(len(values), seed)
     means = patterns @ values / len(values)
     total = len(patterns) + spare
     observed = values.mean()
@@ -68,7 +68,7 @@ def sign_flip_test(values: np.ndarray, *, seed: int = 0) -> TestResult:
     )
 
 
-def _sign_patterns(n: int, seed: int) -> tuple[np.ndarray, int]:
+def sign_patterns(n: int, seed: int) -> tuple[np.ndarray, int]:
     """Signs of n subjects, (pattern, subject): all of them, or random ones beside the observed.
 
     The second value is 1 where the observed pattern is not among them and counts besides.
@@ -114,7 +114,7 @@ def sign_flip_at_peaks(maps: np.ndarray, *, below_zero: bool = False, seed: int 
     # Places that nobody else knows cannot be chosen, nor those that a subject itself lacks.
     others = known.sum(axis=0) - known
     allowed = known & (others > 0)
-    patterns, spare = _sign_patterns(n, seed)
+    patterns, spare = sign_patterns(n, seed)
     observed = _mean_at_peaks(values, others, allowed, np.ones((1, n)))[0]
     if below_zero:
         means = values.sum(axis=0) / np.maximum(known.sum(axis=0), 1)

@@ -837,7 +837,7 @@ class Plan:
         every = {
             **{
                 kind: self.per_model(kind)
-                for kind in ("scores", "hierarchy", "hierarchy_draws", "maps")
+                for kind in ("scores", "hierarchy", "hierarchy_draws", "time_courses", "maps")
             },
             "rsa": [path for model in self.models for path in self.rsa(model)],
             "claims": [self.path("claims")],

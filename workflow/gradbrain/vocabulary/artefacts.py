@@ -254,6 +254,25 @@ _HIERARCHY = (
         )
     ),
 )
+_TIME_COURSES = (
+    _STUDY,
+    _DATASET,
+    _MODALITY,
+    _MODEL,
+    *_SIGNAL_IDENTITY,
+    Column("variant", "`raw`: the signal alone; `unique`: beyond all layers' activations"),
+    _LAYER,
+    _DEPTH,
+    _TIME,
+    Column("mean", "score, mean over subjects"),
+    Column(
+        "p",
+        "family-wise over times and layers, by threshold-free cluster enhancement: a time that "
+        "passes is part of a stretch above chance, whose ends are not tested",
+    ),
+    Column("p_min", "smallest p that the test could give"),
+    Column("n_subjects", "subjects"),
+)
 _CLAIMS = (
     Column("prediction", "A1, P1 to P5, C1, C2"),
     _DATASET,
@@ -698,6 +717,14 @@ _ALL = (
         what="draws and maps behind the statistics, a group per data set; rows are those of the "
         "table, in its order",
         variables=_HIERARCHY_DRAWS,
+    ),
+    Artefact(
+        kind="time_courses",
+        template="results/{study}/time_courses/{model}.parquet",
+        rule="score_hierarchy",
+        version=1,
+        what="times at which each layer is above chance; empty without data along time",
+        columns=_TIME_COURSES,
     ),
     Artefact(
         kind="claims",
