@@ -202,7 +202,7 @@ def statistics_of(scores: pd.DataFrame, invented: Invented) -> Statistics:
     rows: list[dict] = []
     draws: list[np.ndarray] = []
     # Draws scatter about the value as images would have it, in the unit of the statistic.
-    scatter = {"r": 0.02, "R2": 0.004, "depth": 0.05, "s": 0.01}
+    scatter = {"r": 0.02, "share": 0.004, "depth": 0.05, "s": 0.01}
 
     def add(key: tuple, statistic: str, value: float, unit: str, **more: object) -> None:
         empty = dict.fromkeys(["layer", "roi", "pole", "best_layer", "control", "coverage"], "")
@@ -217,13 +217,17 @@ def statistics_of(scores: pd.DataFrame, invented: Invented) -> Statistics:
 
     for key, part in scores.groupby(keys):
         signal, role, variant = key[6], key[7], key[-1]
-        unit = "r" if variant == "raw" else "R2"
+        unit = "r" if variant == "raw" else "share"
+        # Nobody knows the ceiling of virtual voxels.
+        ceiling = np.nan if invented.places[key[1]].space == "virtual" else 0.4
+        available = {"explainable": ceiling, "explained": 0.3} if variant == "unique" else {}
         if role == "learning":
             for control, about in invented.signals.items():
                 if signal in about.control_of:
-                    add(key, "control_difference", 0.02, unit, control=control)
-            if variant == "unique":
-                add(key, "beyond_reweighting", 0.03, unit)
+                    add(key, "control_difference", 0.02, unit, control=control, **available)
+        if variant == "unique":
+            value = 0.03 if role == "learning" else 0.005
+            add(key, "unique_variance", value, unit, **available)
         if part["axis"].iloc[0] == "roi":
             add(key, "score_at_peak", part["value"].mean(), unit)
             best = part.loc[part.groupby("roi_rank")["value"].idxmax()]
@@ -252,7 +256,7 @@ def statistics_of(scores: pd.DataFrame, invented: Invented) -> Statistics:
             value = np.corrcoef(peaks["depth"], peaks["time"])[0, 1]
             add(key, "temporal_r", value, "r")
     boot = np.array(draws)
-    table = pd.DataFrame(rows)[list(columns_of("hierarchy"))]
+    table = pd.DataFrame(rows).reindex(columns=list(columns_of("hierarchy")))
     return Statistics(table, boot, np.zeros_like(boot), {})
 
 

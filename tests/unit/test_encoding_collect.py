@@ -28,7 +28,6 @@ IDENTITIES = {
 SIGNALS = ("activation", "gradient_dino", "gradient_feature_norm")
 ROWS = [
     *((name, measure) for name in IDENTITIES for measure in ("r", "r2")),
-    ("activation", "reweighting_r2"),
     *((name, "unique_r2") for name in SIGNALS[1:]),
 ]
 

@@ -236,7 +236,7 @@ def test_command_writes_the_store_and_table_of_the_contract(tmp_path, features, 
     main(["--features", *map(str, features), *flat])
     store = open_store(output, kind="encoding", verify=True)
     rows = list(zip(store["signal"].values, store["measure"].values, strict=True))
-    assert len(rows) == len(set(rows)) == 4 * 4 + 1 + 2 * len(PAIR_MEASURES)
+    assert len(rows) == len(set(rows)) == 4 * 4 + 2 * len(PAIR_MEASURES)
     assert store["score"].dims == ("score_row", "target")
     assert store["boot"].shape == store["null"].shape == (20, len(rows), 3)
     assert list(store["unit"].values) == list(ROIS)
@@ -1047,21 +1047,9 @@ def test_signals_must_exceed_the_nuisance_bands_too(tmp_path, features, fmri, ga
     assert bands[int(row(store, "gradient", "unique_r2", "row_fit"))] == (
         "all_activations", "gabor", "gradient",
     )  # fmt: skip
-    assert bands[int(row(store, "activation", "reweighting_r2", "row_fit"))] == (
-        "all_activations", "gabor", "activation",
-    )  # fmt: skip
     assert store.attrs["nuisance_digests"] == [open_store(gabor, kind="features").attrs["digest"]]
     write_store(tmp_path / "fit.zarr", store, kind="encoding")
     write_table(tmp_path / "fit.parquet", tidy_scores(store), kind="fit_scores")
-
-
-def test_the_layers_own_activation_gains_by_reweighting_beside_nuisance_bands_too(
-    features, fmri, gabor
-):
-    store = with_gabor(features, fmri, gabor)
-    gain = row(store, "activation", "reweighting_r2", "unit_score")
-    assert np.isfinite(gain).all()
-    assert np.abs(gain).mean() < 0.05
 
 
 def test_order_of_images_and_of_calls_does_not_matter_to_nuisance_bands(

@@ -628,13 +628,15 @@ def test_an_interval_counts_the_subjects_who_have_a_value(study, tmp_path):
 def test_what_the_claims_judge_stands_beside_unique_parts(figure_inputs, names):
     data = control_comparison.select(figure_inputs)
     for _, block in data.groupby(["dataset", "model"]):
-        assert control_comparison.places_of(block, names)[:3] == [
+        assert control_comparison.places_of(block, names)[:2] == [
             ("gradient_dino", "unique"),
-            ("gradient_dino", "beyond_reweighting"),
             ("gradient_dino", "beyond_control"),
         ]
-        judged = block[block["quantity"] == "beyond_reweighting"]
-        np.testing.assert_allclose(judged["unique_r2"], 0.03)
+        judged = block[(block["quantity"] == "unique") & (block["role"] == "learning")]
+        np.testing.assert_allclose(judged["variance"], 0.03)
+        # The margin is a share of what can be explained, or of what is where nobody knows.
+        available = 0.3 if block["dataset"].iloc[0] == PAIR else 0.4
+        np.testing.assert_allclose(block["margin"], 0.05 * available)
         assert set(block.loc[block["role"] == "control", "quantity"]) == {"unique"}
 
 
@@ -646,7 +648,7 @@ def test_the_control_shown_leaves_the_smallest_difference(study, tmp_path):
     data = control_comparison.select(with_changed_statistics(study, tmp_path, fixed_is_best))
     shown = data[data["quantity"] == "beyond_control"]
     assert set(shown["control"]) == {"gradient_fixed_cotangent"}
-    np.testing.assert_allclose(shown["unique_r2"], 0.001)
+    np.testing.assert_allclose(shown["variance"], 0.001)
 
 
 def test_topographies_are_taken_at_each_layers_own_peak(figure_inputs):

@@ -56,7 +56,7 @@ def results(tmp_path, claims, study):
     settings = {
         "study": "invented",
         "title": "An <invented> study",
-        "statistics": {"alpha": 0.05, "smallest_unique_r2": 0.01},
+        "statistics": {"alpha": 0.05, "smallest_unique_share": 0.05},
     }
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(settings), encoding="utf-8")
     return {

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 import xarray as xr
+from trees.unique_variance import write_unique
 
 from gradbrain.config.schema import Cotangents, SignalEntry, SignalSet
+from gradbrain.hierarchy.subject_scores import read_subjects
 from gradbrain.store import write_store
 from gradbrain.vocabulary.roles import ACTIVATION, BASELINE, CONTROL, LEARNING, ROI, TIME
 
@@ -43,7 +45,7 @@ def store_rows(signal_set):
     """Rows of a store: (signal, role, measure), all layers' activations among them."""
     activation = signal_set.activation
     rows = [(activation, ACTIVATION, "r"), (ALL_ACTIVATIONS, BASELINE, "r")]
-    rows += [(activation, ACTIVATION, measure) for measure in ("r2", "reweighting_r2")]
+    rows.append((activation, ACTIVATION, "r2"))
     for signal in signal_set.signals:
         if signal.role != ACTIVATION:
             measures = ("r", "joint_r2", "unique_r2")
@@ -158,6 +160,9 @@ def make_store(
             "layer": layer,
             "depth": depth,
             "signal_set": signal_set.name,
+            "stimuli": "pictures",
+            "features_digest": f"features of {model}, {layer}",
+            "responses_digest": f"responses of {subject}",
             "rotation_invariant": False,
             "n_groups": 100,
             "settings": {"n_folds": 5},
@@ -178,6 +183,16 @@ def make_encoding_store():
 def signal_set():
     """Signals of the stores that the other fixtures write."""
     return SIGNAL_SET
+
+
+@pytest.fixture(scope="session")
+def read_scores():
+    """Read encoding stores with the unique variance that belongs to them."""
+
+    def read(paths, signal_set=SIGNAL_SET, **facts):
+        return read_subjects(paths, signal_set, write_unique(paths, **facts))
+
+    return read
 
 
 @pytest.fixture

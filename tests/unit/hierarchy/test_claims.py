@@ -24,6 +24,11 @@ from gradbrain.vocabulary.reasons import REASONS
 SETTINGS = StatisticsSettings()
 THRESHOLDS = ReliabilitySettings()
 N_DRAWS = 199
+# What statistics of unique variance come with, and half of what they are of.
+EXPLAINABLE = 0.4
+MOMENTS = {"held_scaled": 1.0, "held_flat": 0.5}
+MOMENTS |= dict.fromkeys(["cross_variance_scaled", "cross_variance_flat"], 1e-6)
+MOMENTS |= dict.fromkeys(["dose_variance_scaled", "dose_variance_flat"], 1e-4)
 
 
 def rows(
@@ -44,7 +49,7 @@ def rows(
         "objective": "" if role == "activation" else "dino",
         "variant": variant,
         "statistic": statistic,
-        "unit": "R2" if variant == "unique" else "r",
+        "unit": "share" if variant == "unique" else "r",
         "n": n,
         "layer": "",
         "depth": np.nan,
@@ -56,6 +61,7 @@ def rows(
         "best_layer": "",
         "control": "",
         "onset_source": "",
+        **dict.fromkeys(["explainable", "explained", "absent_p", "upper_share", *MOMENTS], np.nan),
         "null": 0.00001 * np.arange(-99, 100),
         "map": None,
     }
@@ -98,6 +104,15 @@ def with_places(frame):
     return pd.concat([frame, pd.DataFrame(added)], ignore_index=True) if added else frame
 
 
+def shares(statistic, values, **labels):
+    """Rows of unique variance: a small one is ruled out, a large one is not."""
+    margin = SETTINGS.smallest_unique_share
+    is_small = np.mean(values) < margin * EXPLAINABLE
+    bounds = {"absent_p": 0.001, "upper_share": 0.5 * margin} if is_small else {}
+    facts = {"absent_p": 1.0, "upper_share": 1.0, "explainable": EXPLAINABLE, "explained": 0.3}
+    return rows(statistic, values, variant="unique", **(facts | MOMENTS | bounds | labels))
+
+
 def statistics(*tables):
     """Statistics of such rows, as they are read from files."""
     frame = with_places(pd.concat(tables, ignore_index=True))
@@ -125,7 +140,7 @@ def learning_table(unique=0.05, lag=100.0, n=6):
         [
             rows("score_at_peak", 0.3 * spread),
             rows("score_at_peak", unique * spread, variant="unique"),
-            rows("beyond_reweighting", unique * spread, variant="unique"),
+            shares("unique_variance", unique * spread),
             rows("peak_lag_ms", lag * spread, unit="ms"),
             rows("peak_lag_ms", lag * spread, variant="unique", unit="ms"),
         ],
@@ -182,7 +197,8 @@ def test_a_unique_part_above_the_margin_opens_the_gate():
     assert tuple(claims.columns) == columns_of("claims")
     assert claim(claims, "C1")["verdict"] == "supported"
     assert claim(claims, "C1")["p"] == claim(claims, "C1")["p_min"] == 1 / 64
-    assert claim(claims, "C1")["reference"] == 0.01
+    assert claim(claims, "C1")["reference"] == 0.05
+    assert claim(claims, "C1")["estimate"] == pytest.approx(0.05125 / EXPLAINABLE)
     assert claim(claims, "P3")["verdict"] == "supported"
     assert claim(claims, "P3", "raw")["verdict"] == "descriptive"
     assert claim(claims, "P1")["verdict"] == "supported"
@@ -216,12 +232,12 @@ def test_p4_asks_for_a_falling_latency():
 def test_c2_takes_the_best_control_and_the_margin():
     def against(control, difference):
         values = difference + 0.001 * np.arange(6)
-        return rows("control_difference", values, variant="unique", control=control)
+        return shares("control_difference", values, control=control)
 
-    strong = [learning_table(), against("norm", 0.02), against("fixed", 0.2)]
+    strong = [learning_table(), against("norm", 0.04), against("fixed", 0.2)]
     row = claim(judged(*strong), "C2")
     assert (row["control"], row["verdict"]) == ("norm", "supported")
-    assert row["estimate"] == pytest.approx(0.0225)
+    assert row["estimate"] == pytest.approx(0.0425 / EXPLAINABLE)
     near = [learning_table(), against("norm", 0.004), against("fixed", 0.2)]
     row = claim(judged(*near), "C2")
     assert (row["control"], row["verdict"]) == ("norm", "contradicted")
@@ -325,15 +341,59 @@ def test_a_claim_over_cortex_says_what_part_of_it_was_recorded():
     assert tuple(covered.columns) == columns_of("claims")
 
 
-def test_the_unique_part_must_exceed_another_weighting_of_the_layers():
-    """A function of activations gains what weighting its layer up is worth, and no more."""
+def test_without_a_ceiling_nothing_is_called_too_small():
+    """What activations explain stands in for it: a share of that can be found, and not missed."""
+    for unique, verdict_of_c1 in ((0.05, "supported"), (0.005, "undetermined")):
+        table = learning_table(unique=unique)
+        row = claim(judged(table.assign(explainable=np.nan)), "C1")
+        assert (row["verdict"], row["explainable_source"]) == (verdict_of_c1, "explained")
+        assert row["explainable"] == pytest.approx(0.3)
+        assert row["reason"] == ("" if verdict_of_c1 == "supported" else "no_ceiling")
+        assert row["estimate"] == pytest.approx(1.025 * unique / 0.3)
+        assert np.isnan(row["p_opposite"]) and np.isnan(row["upper_share"])
+    assert claim(judged(learning_table(unique=0.005)), "C1")["verdict"] == "contradicted"
+
+
+@pytest.mark.parametrize("unique", [0.05, 0.005])
+def test_ceilings_that_may_be_zero_leave_no_verdict(unique):
+    table = learning_table(unique=unique)
+    wide = table["subject"].map(dict(zip(sorted(set(table["subject"])), RAGGED, strict=True)))
+    table["explainable"] = wide.where(table["explainable"].notna())
+    row = claim(judged(table), "C1")
+    assert (row["verdict"], row["reason"]) == ("undetermined", "no_ceiling")
+    assert row["explainable_source"] == "ceiling"
+    assert row["explainable"] == pytest.approx(np.mean(RAGGED))
+    assert np.isnan(row[["p", "p_opposite", "q"]].astype(float)).all()
+
+
+RAGGED = (1.2, -0.9, 0.8, -0.7, 1.1, -0.2)
+
+
+def test_ceilings_of_which_the_mean_is_not_above_zero_give_no_share():
+    table = learning_table()
+    table["explainable"] = table["explainable"].where(table["explainable"].isna(), -0.1)
+    row = claim(judged(table), "C1")
+    assert (row["verdict"], row["reason"]) == ("undetermined", "no_ceiling")
+    assert np.isnan(row["estimate"]) and np.isnan(row["p"])
+
+
+def test_a_share_that_could_neither_be_found_nor_ruled_out_says_so():
+    unclear = learning_table(unique=0.02).assign(absent_p=0.6, upper_share=0.3)
+    row = claim(judged(unclear), "C1")
+    assert (row["verdict"], row["reason"]) == ("undetermined", "no_power")
+    assert row["lower_share"] <= row["reference"] <= row["upper_share"] == 0.3
+    assert row["p"] > 0.05
+    assert 0.05 < row["detectable_share"] < 0.15
+    page = summary_page(judged(unclear), SETTINGS, study="test")
+    assert REASONS["no_power"].sentence in page
+
+
+def test_a_margin_that_is_asked_for_moves_the_verdict():
     table = learning_table(unique=0.05)
-    again = table["statistic"] == "beyond_reweighting"
-    table.loc[again, ["value", "value_at_units"]] = 0.002
-    claims = judged(table)
-    assert claim(claims, "C1")["estimate"] == pytest.approx(0.002)
-    assert claim(claims, "C1")["verdict"] == "contradicted"
-    assert claim(claims, "P3")["verdict"] == "undetermined"
+    assert claim(judged(table), "C1")["verdict"] == "supported"
+    stricter = SETTINGS.model_copy(update={"smallest_unique_share": 0.2})
+    row = claim(judged(table, settings=stricter), "C1")
+    assert (row["verdict"], row["reference"]) == ("undetermined", 0.2)
 
 
 def test_what_shared_images_predict_by_chance_supports_nothing():
@@ -372,9 +432,9 @@ def test_the_choice_of_places_is_made_anew_under_every_flip():
 
 
 def test_c2_asks_for_more_than_every_control_and_not_than_the_one_with_the_smallest_mean():
-    steady = rows("control_difference", np.full(6, 0.02), variant="unique", control="steady")
+    steady = shares("control_difference", np.full(6, 0.05), control="steady")
     values = [0.2, 0.2, 0.2, 0.2, -0.2, -0.2]
-    unsteady = rows("control_difference", values, variant="unique", control="unsteady")
+    unsteady = shares("control_difference", values, control="unsteady")
     table = pd.concat([learning_table(), steady, unsteady])
     row = claim(judged(table), "C2")
     assert (row["control"], row["verdict"]) == ("steady", "undetermined")
@@ -437,8 +497,8 @@ def test_one_subject_is_tested_within_itself():
         [
             rows("score_at_own_peak", [0.3]),
             rows("score_at_own_peak", [0.05], variant="unique"),
-            rows("beyond_reweighting_at_own_peak", [0.05], variant="unique"),
-            rows("control_difference_at_own_peak", [0.04], variant="unique", control="norm"),
+            shares("unique_variance_at_own_peak", [0.05]),
+            shares("control_difference_at_own_peak", [0.04], control="norm"),
             rows("peak_lag_ms", [80.0], variant="unique", unit="ms"),
             rows("temporal_r", [np.nan], variant="unique"),
         ]
@@ -553,7 +613,7 @@ def test_controls_that_tie_are_shown_in_the_order_of_the_signal_set():
     for names in (("norm", "fixed"), ("fixed", "norm")):
         table = [learning_table()]
         table += [
-            rows("control_difference", np.full(6, 0.02), variant="unique", control=name)
+            shares("control_difference", np.full(6, 0.04), control=name)
             for name in names
         ]
         assert claim(judged(*table), "C2")["control"] == names[0]
@@ -591,9 +651,10 @@ def test_the_summary_has_a_table_per_data_set_and_model():
     assert page.count("## brain × ") == 2
     assert "Each cell gives" in page
     assert page.count("| P3 | gradient_dino | **descriptive** 102 ms") == 2
-    assert "**supported** 0.0512 R2" in page
+    assert "**supported** 0.0512 share" in page
     assert "**undetermined** (the signal set holds no control of this signal)" in page
-    assert page.endswith("|\n")
+    # What a share is of, and how small a one could have been found, stands below the tables.
+    assert "0.4 of the responses' variance" in page
 
 
 # --- reliability -----------------------------------------------------------------------------
@@ -602,7 +663,7 @@ def test_the_summary_has_a_table_per_data_set_and_model():
 def with_controls(**facts):
     """A signal with a unique part, and what it adds to two controls."""
     pairs = [
-        rows("control_difference", [0.05] * 6, variant="unique", control=control, **facts)
+        shares("control_difference", [0.05] * 6, control=control, **facts)
         for control in ("fixed", "shuffled")
     ]
     return pd.concat([learning_table(), *pairs], ignore_index=True)

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from trees.unique_variance import write_unique
 
 from gradbrain.config.schema import Cotangents, SignalEntry, SignalSet, StatisticsSettings
 from gradbrain.hierarchy.claims import judge
@@ -20,7 +21,7 @@ def truth(signal, measure, depth):
     profile = 0.3 - 0.1 * np.abs(np.linspace(0.2, 1.0, 5) - depth)
     if measure == "unique_r2":
         return 0.3 * profile if signal == "gradient_dino" else np.full(5, 0.004)
-    return np.full(5, 0.004) if measure == "reweighting_r2" else profile
+    return profile
 
 
 def along_time(signal, measure, depth):
@@ -70,7 +71,7 @@ def stores(make_encoding_store, two_rules, tmp_path_factory):
 
 def results(stores, signal_set, folder):
     """Statistics as they are read from files, and claims."""
-    subjects = read_subjects(stores, signal_set)
+    subjects = read_subjects(stores, signal_set, write_unique(stores))
     table, draws = folder / "net.parquet", folder / "net.zarr"
     write_statistics(table, draws, summarise_all(subjects, SETTINGS), attrs={"model": "net"})
     statistics = read_statistics([table], [draws])

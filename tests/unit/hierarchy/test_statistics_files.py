@@ -3,9 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 
 from gradbrain.config.schema import StatisticsSettings
-from gradbrain.hierarchy.subject_scores import read_subjects
 from gradbrain.hierarchy.summaries import summarise_all
 from gradbrain.store import StoreError, open_tree, read_statistics, write_statistics
 
@@ -17,7 +17,7 @@ def truth(signal, measure, depth):
 
 
 @pytest.fixture
-def write(make_subject_stores, signal_set, tmp_path):
+def write(make_subject_stores, read_scores, tmp_path):
     """Write the statistics of a model with two subjects; return them and both paths."""
 
     def make(model="net", n_draws=10, subjects=("s1", "s2"), **facts):
@@ -27,7 +27,7 @@ def write(make_subject_stores, signal_set, tmp_path):
             for seed, subject in enumerate(subjects)
             for path in make_subject_stores(subject, seed=seed, **facts)
         ]
-        statistics = summarise_all(read_subjects(paths, signal_set), SETTINGS)
+        statistics = summarise_all(read_scores(paths), SETTINGS)
         table, draws = tmp_path / f"{model}.parquet", tmp_path / f"{model}.zarr"
         write_statistics(table, draws, statistics, attrs={"study": "test", "model": model})
         return statistics, table, draws
@@ -46,6 +46,11 @@ def test_what_is_written_is_read_back(write):
         np.testing.assert_array_equal(found.maps[row], one)
         assert list(found.maps[row]["unit"].values) == list(one["unit"].values)
         assert list(found.maps[row]["layer"].values) == list(one["layer"].values)
+    # Nobody asks what a control could have been.
+    known = {row for row, one in statistics.expected.items() if one.notnull().any()}
+    assert set(found.expected) == known
+    for row in known:
+        xr.testing.assert_equal(found.expected[row], statistics.expected[row])
 
 
 def test_the_store_says_of_each_row_what_the_table_says(write):
@@ -72,6 +77,8 @@ def test_models_are_joined_with_their_draws_and_maps(write):
     np.testing.assert_array_equal(found.boot[n_rows:], parts[1][0].boot)
     row = next(iter(parts[1][0].maps))
     np.testing.assert_array_equal(found.maps[n_rows + row], parts[1][0].maps[row])
+    row = next(iter(parts[1][0].expected))
+    np.testing.assert_array_equal(found.expected[n_rows + row], parts[1][0].expected[row])
 
 
 def test_files_that_do_not_belong_together_are_refused(write):

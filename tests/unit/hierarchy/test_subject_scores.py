@@ -4,6 +4,14 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from trees.unique_variance import (
+    CROSS_VARIANCE,
+    DOSE_VARIANCE,
+    EXPLAINABLE,
+    EXPLAINED,
+    HELD,
+    write_unique,
+)
 
 from gradbrain.config.schema import SignalEntry, SignalSet, StatisticsSettings
 from gradbrain.hierarchy.correlation import correlation_with
@@ -12,6 +20,7 @@ from gradbrain.hierarchy.peak_units import mean_at_units, peak_units
 from gradbrain.hierarchy.spatial import regions_above_chance
 from gradbrain.hierarchy.subject_scores import read_subjects
 from gradbrain.hierarchy.summaries import log_controls, summarise
+from gradbrain.store import open_store, write_store
 from gradbrain.vocabulary.artefacts import columns_of
 
 LAYERS = ("blocks.0", "blocks.1", "blocks.2", "blocks.3", "blocks.4")
@@ -35,11 +44,11 @@ def latencies(signal, measure, depth):
 
 
 @pytest.fixture
-def statistics_of(signal_set):
+def statistics_of(read_scores):
     """Read the statistics of a subject; a twin stands for the others, so that peaks are known."""
 
     def read(paths, settings=SETTINGS):
-        (subject,) = read_subjects(paths, signal_set)
+        (subject,) = read_scores(paths)
         return summarise(subject, settings, peers=[subject]).table
 
     return read
@@ -162,8 +171,8 @@ def test_layers_at_chance_have_no_peak_and_no_order(make_subject_stores, statist
     assert np.isnan(value(table, "peak_lag_ms", "gradient_dino"))
 
 
-def test_draws_are_the_statistic_of_each_draw(make_subject_stores, signal_set):
-    (subject,) = read_subjects(make_subject_stores(truth=retinotopic, noise=0.1), signal_set)
+def test_draws_are_the_statistic_of_each_draw(make_subject_stores, read_scores):
+    (subject,) = read_scores(make_subject_stores(truth=retinotopic, noise=0.1))
     found = summarise(subject, SETTINGS, peers=[])
     table = found.table
     row = table[(table["statistic"] == "high_minus_early") & (table["signal"] == "activation")]
@@ -206,7 +215,7 @@ def test_stores_that_do_not_belong_together_are_refused(make_subject_stores, tmp
 
 
 def test_layers_with_other_draws_or_signals_are_refused(
-    make_subject_stores, make_encoding_store, signal_set
+    make_subject_stores, make_encoding_store, read_scores, signal_set
 ):
     good = make_subject_stores(truth=retinotopic)
     facts = {"truth": retinotopic, "layer": "blocks.4"}
@@ -216,12 +225,12 @@ def test_layers_with_other_draws_or_signals_are_refused(
     make_encoding_store(good[-1], rows=[("activation", "activation", "r")], **facts)
     with pytest.raises(HierarchyError, match="its signals are not those of the signal set"):
         read_subjects(good, signal_set)
-    (order,) = read_subjects(good[:-1], signal_set)
+    (order,) = read_scores(good[:-1])
     identities = [(name, signal.role) for name, signal in order.signals.items()]
     rows = [(name, role, m) for name, role in identities for m in ("r", "r2", "unique_r2")]
     make_encoding_store(good[-1], rows=rows, **facts)
     with pytest.raises(HierarchyError, match=r"its signals are not those of .*another layer"):
-        read_subjects(good, signal_set)
+        read_subjects(good, signal_set, write_unique(good[:-1]))
 
 
 def test_subjects_with_other_draws_are_refused(make_subject_stores, signal_set):
@@ -231,14 +240,80 @@ def test_subjects_with_other_draws_are_refused(make_subject_stores, signal_set):
         read_subjects(paths, signal_set)
 
 
-def test_a_store_without_the_unique_part_is_refused(make_encoding_store, tmp_path, signal_set):
+def test_a_store_without_the_scores_that_are_read_is_refused(
+    make_encoding_store, tmp_path, signal_set
+):
     few = signal_set.model_copy(update={"signals": signal_set.signals[:2]})
-    rows = [("activation", "activation", "r"), ("gradient_dino", "learning", "r")]
+    rows = [("activation", "activation", "r"), ("gradient_dino", "learning", "unique_r2")]
     path = make_encoding_store(
         tmp_path / "a.zarr", truth=retinotopic, layer="blocks.0", rows=rows, signal_set=few
     )
-    with pytest.raises(HierarchyError, match=r"lacks the score row\(s\).*unique_r2"):
-        read_subjects([path], few)
+    with pytest.raises(HierarchyError, match=r"lacks the score row\(s\) \[\('gradient_dino', 'r'\)"):
+        read_subjects([path], few, write_unique([path]))
+
+
+def test_unique_variance_that_is_missing_or_given_twice_is_refused(make_subject_stores, signal_set):
+    paths = make_subject_stores(truth=retinotopic)
+    with pytest.raises(HierarchyError, match=r"no store of unique variance .* brain, brain-s1;"):
+        read_subjects(paths, signal_set)
+    (unique,) = write_unique(paths)
+    with pytest.raises(HierarchyError, match=r"unique variance of subject 'brain-s1', as"):
+        read_subjects(paths, signal_set, [unique, unique])
+
+
+def test_unique_variance_of_other_stores_is_refused_by_name(make_subject_stores, signal_set):
+    paths = make_subject_stores(truth=retinotopic)
+    for change, text in (
+        ({"study": "other"}, "its study is 'other', that of .*blocks.0.* 'test'"),
+        ({"model": "other"}, "its model is 'other'"),
+        ({"signal_set": "other"}, "its signal_set is 'other'"),
+        ({"stimuli": "others"}, "its stimuli is 'others'"),
+        ({"responses_digest": "other"}, "its responses_digest is 'other'"),
+        ({"features_digests": {"blocks.0": "other"}}, "other features of layer 'blocks.0'"),
+    ):
+        unique = write_unique(paths, **change)
+        with pytest.raises(HierarchyError, match=text) as error:
+            read_subjects(paths, signal_set, unique)
+        assert f"rm -r {unique[0]} && snakemake {unique[0]}" in str(error.value)
+    few = write_unique(paths[:-1])
+    with pytest.raises(HierarchyError, match=r"of layer 'blocks.4' than .* or without them"):
+        read_subjects(paths, signal_set, few)
+
+
+def test_unique_variance_without_a_signal_or_with_other_draws_is_refused(
+    make_subject_stores, signal_set
+):
+    paths = make_subject_stores(truth=retinotopic)
+    (path,) = write_unique(paths)
+    whole = open_store(path, kind="unique").load()
+    whole.attrs.pop("digest")
+    write_store(path, whole.drop_sel(signal="gradient_fixed_cotangent"), kind="unique")
+    with pytest.raises(HierarchyError, match=r"lacks the signal\(s\) \['gradient_fixed_cotangent'"):
+        read_subjects(paths, signal_set, [path])
+    write_store(path, whole.drop_sel(unit="V4"), kind="unique")
+    with pytest.raises(HierarchyError, match=r"lacks the unit\(s\) \['V4'\]"):
+        read_subjects(paths, signal_set, [path])
+    write_store(path, whole.isel(draw=slice(7)), kind="unique")
+    with pytest.raises(HierarchyError, match=r"holds 7 draws, .* 100; .*same encoding\.n_draws"):
+        read_subjects(paths, signal_set, [path])
+
+
+def test_the_order_within_a_store_of_unique_variance_does_not_matter(
+    make_subject_stores, signal_set
+):
+    paths = make_subject_stores(truth=retinotopic)
+    (path,) = write_unique(paths)
+    (expected,) = read_subjects(paths, signal_set, [path])
+    whole = open_store(path, kind="unique").load()
+    whole.attrs.pop("digest")
+    turned = whole.isel(
+        {name: slice(None, None, -1) for name in ("layer", "signal", "unit", "kernel")}
+    )
+    write_store(path, turned, kind="unique")
+    (found,) = read_subjects(paths, signal_set, [path])
+    for name in ("component", "null", "moments"):
+        for key, values in getattr(expected.unique, name).items():
+            np.testing.assert_array_equal(getattr(found.unique, name)[key], values)
 
 
 def test_a_signal_set_without_activation_is_refused(make_encoding_store, tmp_path):
@@ -277,9 +352,9 @@ def test_stores_whose_signals_are_not_those_of_the_set_are_refused(make_subject_
 
 
 def test_signals_with_few_controls_are_warned_of_with_what_controls_there_are(
-    make_subject_stores, signal_set, caplog
+    make_subject_stores, read_scores, caplog
 ):
-    (subject,) = read_subjects(make_subject_stores(truth=retinotopic), signal_set)
+    (subject,) = read_scores(make_subject_stores(truth=retinotopic))
     caplog.set_level(logging.INFO)
     log_controls(subject.signals)
     (record,) = caplog.records
@@ -309,9 +384,9 @@ def scores_of(subject):
 
 
 def test_a_layer_is_scored_where_the_other_subjects_peak_and_not_where_it_peaks_itself(
-    make_subject_stores, signal_set
+    make_subject_stores, read_scores
 ):
-    (subject,) = read_subjects(make_subject_stores(truth=retinotopic, noise=0.0), signal_set)
+    (subject,) = read_scores(make_subject_stores(truth=retinotopic, noise=0.0))
     key = ("activation", "r")
     turned = replace(subject, unit_score={key: subject.unit_score[key][:, ::-1]})
     places = peak_units(subject, [turned], scores_of)
@@ -320,8 +395,8 @@ def test_a_layer_is_scored_where_the_other_subjects_peak_and_not_where_it_peaks_
     assert mean_at_units(subject.unit_score[key], places) == pytest.approx(expected)
 
 
-def test_pure_noise_at_the_peaks_of_others_is_zero_on_average(make_subject_stores, signal_set):
-    (subject,) = read_subjects(make_subject_stores(truth=retinotopic, noise=0.0), signal_set)
+def test_pure_noise_at_the_peaks_of_others_is_zero_on_average(make_subject_stores, read_scores):
+    (subject,) = read_scores(make_subject_stores(truth=retinotopic, noise=0.0))
     rng = np.random.default_rng(0)
     key = ("activation", "r")
     means, maxima = [], []
@@ -334,10 +409,10 @@ def test_pure_noise_at_the_peaks_of_others_is_zero_on_average(make_subject_store
     assert np.mean(maxima) > 1  # what a subject's own maximum would have claimed
 
 
-def test_each_permutation_of_images_chooses_its_own_places(make_subject_stores, signal_set):
+def test_each_permutation_of_images_chooses_its_own_places(make_subject_stores, read_scores):
     """Chance that subjects share through their images must be in the null as in the choice."""
     paths = [make_subject_stores(f"s{k}", truth=retinotopic, noise=0.1, seed=9) for k in (1, 2)]
-    first, second = read_subjects([path for own in paths for path in own], signal_set)
+    first, second = read_scores([path for own in paths for path in own])
     found = summarise(first, SETTINGS, peers=[second])
     table = found.table
     row = table[(table["statistic"] == "score_at_peak") & (table["signal"] == "activation")]
@@ -349,29 +424,79 @@ def test_each_permutation_of_images_chooses_its_own_places(make_subject_stores, 
     assert tuple(behind["layer"].values) == LAYERS and tuple(behind["unit"].values) == first.units
 
 
-def test_a_difference_is_taken_from_the_best_layer_of_the_other_at_the_same_place(
-    make_subject_stores, signal_set
-):
-    paths = [make_subject_stores(f"s{k}", truth=reweighted, noise=0.01, seed=k) for k in range(3)]
-    subjects = read_subjects([path for own in paths for path in own], signal_set)
+def test_a_difference_from_a_control_is_taken_layer_by_layer(make_subject_stores, read_scores):
+    """The best layer of a control is no control of another layer's signal."""
+    paths = [make_subject_stores(f"s{k}", truth=controlled, noise=0.01, seed=k) for k in range(3)]
+    subjects = read_scores([path for own in paths for path in own])
     found = summarise(subjects[0], SETTINGS, peers=subjects[1:])
-    table = found.table
-    own = subjects[0].unit_score["gradient_dino", "unique_r2"]
-    again = subjects[0].unit_score["activation", "reweighting_r2"]
-    row = table[(table["statistic"] == "beyond_reweighting") & (table["signal"] == "gradient_dino")]
-    np.testing.assert_array_equal(found.maps[row.index[0]], own - again.max(axis=0))
-    assert row["value"].iloc[0] == pytest.approx(0.1 - 0.06, abs=0.02)
+    table = found.table[
+        (found.table["statistic"] == "control_difference")
+        & (found.table["control"] == "gradient_feature_norm")
+    ]
+    for variant, measure in (("raw", "r"), ("unique", "unique_variance")):
+        (row,) = table.index[table["variant"] == variant]
+        scores = subjects[0].unit_score
+        difference = scores["gradient_dino", measure] - scores["gradient_feature_norm", measure]
+        np.testing.assert_array_equal(found.maps[row], difference)
+        # Higher by .04 in every layer; less than the best layer of the control in all but one.
+        assert table["value"][row] == pytest.approx(0.04, abs=0.02)
 
 
-def reweighted(signal, measure, depth):
-    """Of all layers the second, weighted up, explains most of what the signal explains."""
-    if measure == "reweighting_r2":
-        return np.full(5, 0.06 if depth == DEPTHS[1] else 0.0)
-    return np.full(5, 0.1)
+def controlled(signal, measure, depth):
+    """Scores grow from layer to layer, and a learning signal exceeds its controls by little."""
+    return np.full(5, 0.2 * depth + (0.04 if signal == "gradient_dino" else 0.0))
 
 
-def test_without_other_subjects_a_layer_is_scored_at_its_own_peak(make_subject_stores, signal_set):
-    (subject,) = read_subjects(make_subject_stores(truth=retinotopic, noise=0.01), signal_set)
+def test_a_signal_exceeds_itself_by_nothing(make_subject_stores, read_scores):
+    (subject,) = read_scores(make_subject_stores(truth=retinotopic, noise=0.1))
+    name = "gradient_dino"
+    against_itself = replace(subject.signals[name], controls=(name,))
+    subject = replace(subject, signals=subject.signals | {name: against_itself})
+    found = summarise(subject, SETTINGS, peers=[])
+    rows = found.table[found.table["statistic"] == "control_difference_at_own_peak"]
+    assert set(rows["variant"]) == {"raw", "unique"}
+    assert (rows["value"] == 0.0).all()
+    for row in rows.index:
+        assert not found.maps[row].values.any()
+        assert not found.null[row].any() and not found.boot[row].any()
+
+
+def test_unique_variance_comes_with_what_is_known_of_brains_that_hold_it(
+    make_subject_stores, read_scores
+):
+    (subject,) = read_scores(make_subject_stores(truth=retinotopic, noise=0.0))
+    found = summarise(subject, SETTINGS, peers=[subject])
+    table = found.table.reset_index().set_index(["statistic", "signal", "control"])
+    row = table.loc[("unique_variance", "gradient_dino", "")]
+    assert (row["value"], row["unit"]) == (pytest.approx(0.05), "share")
+    assert (row["explainable"], row["explained"]) == (EXPLAINABLE, EXPLAINED)
+    assert (row["held_scaled"], row["held_flat"]) == (HELD["scaled"], HELD["flat"])
+    for kernel in HELD:
+        assert row[f"cross_variance_{kernel}"] == pytest.approx(CROSS_VARIANCE)
+        assert row[f"dose_variance_{kernel}"] == pytest.approx(DOSE_VARIANCE)
+    expected = found.expected[row["index"]]
+    assert expected.dims == ("kernel", "layer", "unit")
+    np.testing.assert_allclose(expected.sel(kernel="flat"), EXPLAINABLE * HELD["flat"])
+    # Controls are estimated, but nobody asks what they could have been.
+    control = table.loc[("unique_variance", "gradient_feature_norm", "")]
+    assert control["value"] == pytest.approx(0.01)
+    assert np.isnan(control[["held_scaled", "held_flat"]].astype(float)).all()
+
+
+def test_what_activations_explain_stands_in_where_there_is_no_ceiling(
+    make_subject_stores, read_scores
+):
+    (subject,) = read_scores(make_subject_stores(truth=retinotopic, noise=0.0), explainable=np.nan)
+    found = summarise(subject, SETTINGS, peers=[subject])
+    rows = found.table[found.table["statistic"] == "unique_variance"]
+    rows = rows[rows["signal"] == "gradient_dino"]
+    assert rows["explainable"].isna().all()
+    expected = found.expected[rows.index[0]]
+    np.testing.assert_allclose(expected.sel(kernel="scaled"), EXPLAINED)
+
+
+def test_without_other_subjects_a_layer_is_scored_at_its_own_peak(make_subject_stores, read_scores):
+    (subject,) = read_scores(make_subject_stores(truth=retinotopic, noise=0.01))
     found = summarise(subject, SETTINGS, peers=[])
     assert "score_at_peak" not in set(found.table["statistic"])
     own = found.table[
@@ -386,7 +511,7 @@ def test_without_other_subjects_a_layer_is_scored_at_its_own_peak(make_subject_s
     best, layers = scores.argmax(axis=-1), np.arange(len(scores))
     boot = subject.boot["activation", "r"][:, layers, best]
     np.testing.assert_allclose(found.boot[row], boot.mean(axis=-1))
-    differences = {"beyond_reweighting_at_own_peak", "control_difference_at_own_peak"}
+    differences = {"unique_variance_at_own_peak", "control_difference_at_own_peak"}
     assert differences <= set(found.table["statistic"])
 
 
@@ -399,9 +524,8 @@ def test_without_other_subjects_a_layer_is_scored_at_its_own_peak(make_subject_s
         {"early_rois": ["LO"], "high_rois": []},
     ],
 )
-def test_no_region_is_contrasted_with_itself(make_subject_stores, signal_set, poles):
-    paths = make_subject_stores(truth=retinotopic, roi_distance={}, **poles)
-    (subject,) = read_subjects(paths, signal_set)
+def test_no_region_is_contrasted_with_itself(make_subject_stores, read_scores, poles):
+    (subject,) = read_scores(make_subject_stores(truth=retinotopic, roi_distance={}, **poles))
     assert not subject.has_poles
     statistics = set(summarise(subject, SETTINGS, peers=[]).table["statistic"])
     assert not {name for name in statistics if name.startswith(("high_minus", "spatial_"))}

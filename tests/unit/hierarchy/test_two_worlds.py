@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from trees.unique_variance import write_unique
 
 from gradbrain.store import open_tree, read_table, write_table
 
@@ -36,8 +37,6 @@ def spatial_truth(backprop):
     """Gradients inherit the order of activations in raw scores, in either world."""
 
     def truth(signal, measure, depth):
-        if measure == "reweighting_r2":
-            return np.full(5, 0.004)
         profile = 0.5 - 0.2 * np.abs(DEPTHS - depth) + 0.05 * DEPTHS
         if measure != "unique_r2":
             return profile if signal in ("activation", "all_activations") else 0.6 * profile
@@ -53,8 +52,6 @@ def temporal_truth(backprop):
         return height * np.exp(-(((TIMES - centre) / 0.06) ** 2)) * (TIMES > 0)
 
     def truth(signal, measure, depth):
-        if measure == "reweighting_r2":
-            return np.full(len(TIMES), 0.004)
         if measure == "unique_r2":
             if signal == "gradient_dino" and backprop:
                 return bump(0.7 - 0.3 * depth, 0.25)
