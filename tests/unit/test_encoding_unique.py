@@ -307,7 +307,9 @@ def test_stores_that_do_not_belong_together_are_refused_by_name(tmp_path, featur
         measure([features[0], other], planted)
     few = {name: values for name, values in signals(1).items() if name != "control"}
     fewer = write_features(tmp_path / "fewer.zarr", 1, few)
-    with pytest.raises(EncodingError, match=r"fewer\.zarr: holds the signals activation, gradient, c"):
+    with pytest.raises(
+        EncodingError, match=r"fewer\.zarr: holds the signals activation, gradient, c"
+    ):
         measure([features[0], fewer], planted)
     with pytest.raises(EncodingError, match="two feature stores of layer layer0 were given"):
         measure([features[0], features[0]], planted)
