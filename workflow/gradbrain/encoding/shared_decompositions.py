@@ -65,7 +65,7 @@ class SharedDecompositions:
         # Vectors are as large as the matrix, and a digest of what cannot be kept would be waste.
         if matrix.nbytes > self._max_bytes:
             return self._backend.eigh(matrix)
-        key = hashlib.blake2b(np.ascontiguousarray(matrix), digest_size=32).digest()
+        key = hashlib.blake2b(np.ascontiguousarray(matrix).data, digest_size=32).digest()
         if key in self._kept:
             self._kept.move_to_end(key)
             self.n_reused += 1
