@@ -2,9 +2,9 @@
 
 Brains are planted in features of a network and put through the test of C1 as the pipeline has it
 (`gradbrain.encoding.unique_part`, `gradbrain.hierarchy.unique_share`). One region follows one
-layer's activations; a share of its explainable variance is held by the part of that layer's gradient
-which a least-squares fit to all activations leaves over *all* images of the file. Weights and noise
-are drawn independently of the analysis.
+layer's activations; a share of its explainable variance is held by the part of that layer's
+gradient which a least-squares fit to all activations leaves over *all* images of the file. Weights
+and noise are drawn independently of the analysis.
 
     python benchmarks/extract_unique_features.py --photographs FOLDER --weights FILE --out F.npz
     python benchmarks/plan_unique_share.py run --features F.npz --out plan.jsonl

@@ -22,7 +22,7 @@ from gradbrain.config.study import load_study
 from gradbrain.encoding.band_weights import BandWeights
 from gradbrain.models.passes import forward_pass
 from gradbrain.plan import estimate
-from gradbrain.plan.estimate import FitSize, NetworkCost, Rates
+from gradbrain.plan.estimate import FitSize, NetworkCost, Rates, UniqueSize
 from gradbrain.plan.jobs import Plan
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,6 +45,35 @@ def test_components_are_taken_once_per_model_and_subject():
     assert estimate.reduction_seconds(MEG, PAPER, RATES) == pytest.approx(5 * 1204, rel=0.05)
     # 1,000 components of 10,000 images in each of five folds, float32.
     assert estimate.reduction_disk_gib(NSD, PAPER) == pytest.approx(4 * 5 * 1e7 / 2**30)
+
+
+def test_unique_variance_takes_what_was_measured():
+    size = UniqueSize(
+        images=900, units=1, layers=4, nuisance=0, signals=3, learning=1, all_widths=2048
+    )
+    # 4 layers, 12 signals of 900 images, one region: 17.3 s of signals and 5.6 s of the region.
+    assert estimate.unique_seconds(size, PAPER, RATES) == pytest.approx(2 + 17.3 + 5.6, rel=0.1)
+    # 0.57 GiB with an interpreter of 0.2.
+    needed = estimate.unique_memory_gib(size, PAPER, RATES) - RATES.process_gib
+    assert needed == pytest.approx(0.37, rel=0.1)
+
+
+def test_blocks_of_images_bound_the_time_and_memory_of_unique_variance():
+    size = UniqueSize(
+        images=1000, units=10, layers=8, nuisance=1, signals=6, learning=2, all_widths=8000
+    )
+    one, ten = (replace(size, images=n) for n in (1000, 10_000))
+
+    def seconds(size, **changes):
+        return estimate.unique_seconds(size, PAPER.model_copy(update=changes), RATES)
+
+    rest = RATES.start_s
+    assert seconds(ten) - rest == pytest.approx(10 * (seconds(one) - rest))
+    whole = seconds(ten, unique_images=10_000) - rest
+    assert 80 < whole / (seconds(ten) - rest) < 100
+    memory = [estimate.unique_memory_gib(each, PAPER, RATES) for each in (one, ten)]
+    # Activations of more images, and nothing else.
+    assert memory[1] - memory[0] == pytest.approx(4 * 9000 * 8000 / 2**30)
 
 
 def test_the_time_of_a_fit_is_linear_in_targets_and_signals():

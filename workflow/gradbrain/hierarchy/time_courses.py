@@ -21,7 +21,7 @@ from gradbrain.config.schema import StatisticsSettings
 from gradbrain.hierarchy.statistics import sign_patterns
 from gradbrain.hierarchy.subject_scores import SubjectScores
 from gradbrain.vocabulary.artefacts import columns_of
-from gradbrain.vocabulary.measures import VARIANTS, Variant
+from gradbrain.vocabulary.measures import JUDGED, Variant
 from gradbrain.vocabulary.roles import TIME
 
 #: Heights that the sum runs over, up to the largest value.
@@ -171,7 +171,7 @@ def _table(
     shared = [unit for unit in first.units if all(unit in person.units for person in people)]
     times = np.array([first.unit_time[first.units.index(unit)] for unit in shared])
     shared = [unit for unit, time in zip(shared, times, strict=True) if time > 0]
-    key = (signal, VARIANTS[variant].name)
+    key = (signal, JUDGED[variant].name)
     places = [[person.units.index(unit) for unit in shared] for person in people]
     pairs = list(zip(people, places, strict=True))
     scores = np.stack([person.unit_score[key][..., own] for person, own in pairs])

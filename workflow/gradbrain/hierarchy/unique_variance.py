@@ -160,6 +160,6 @@ def _check(
         )
     wanted = {"signal": signals, "unit": first["unit"].values.astype(str)}
     for name, values in wanted.items():
-        missing = sorted(set(values) - set(store[name].values.astype(str)))
+        missing = sorted(set(map(str, values)) - set(map(str, store[name].values)))
         if missing:
             raise HierarchyError(f"{path}: lacks the {name}(s) {missing}; {rebuild}")

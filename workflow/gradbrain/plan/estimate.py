@@ -7,7 +7,8 @@ not measured is named in `CAVEATS` and printed with every estimate.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -20,8 +21,9 @@ from gradbrain.config.schema import (
     SignalEntry,
 )
 from gradbrain.encoding.band_weights import BandWeights
+from gradbrain.encoding.variance_components import ITERATIONS
 from gradbrain.plan.jobs import DATA, FIT_BASE_MB, FIT_MB_PER_RESPONSE_MB, Plan
-from gradbrain.vocabulary.roles import ACTIVATION
+from gradbrain.vocabulary.roles import ACTIVATION, LEARNING
 
 GIB = 2.0**30
 # Sizes that the constants of a fit were measured at.
@@ -68,6 +70,11 @@ class Rates:
         of one person, seven layers, seven signals, five folds).
     scores_s, scores_ms_per_target
         Their scores with 200 draws for 2,000 held-out images.
+    unique_gflops
+        Products and decompositions of the unique variance of signals: 12 signals of 4 layers of
+        900 images take 21.5 CPU seconds of them with one region.
+    unique_null_ns
+        A product of two numbers in the null draws of these (200 draws: 1.3 s per region).
     process_gib
         What a small job holds (demo: .2 to .9 GiB, the most with torch).
     statistics_ms
@@ -91,6 +98,8 @@ class Rates:
     small_fit_s: float = 0.018
     scores_s: float = 4.5
     scores_ms_per_target: float = 2.55
+    unique_gflops: float = 40.0
+    unique_null_ns: float = 0.7
     process_gib: float = 0.9
     statistics_ms: float = 20.0
     core_pass_gflops: float = 68.0
@@ -180,6 +189,7 @@ def job_counts(plan: Plan) -> dict[str, int]:
         "image_statistics": len(statistics_jobs(plan)),
         "reduce_activations": len(models) * len(subjects) if reduced else 0,
         "fit_encoding": n_fits,
+        "measure_unique": sum(len(plan.unique(model)) for model in models),
         "compute_rsa": len(models) * len(subjects),
         "collect_scores": len(models),
         "collect_maps": len(models),
@@ -617,6 +627,114 @@ def universe_cost(plan: Plan, fits: Iterable[list[FitSize]], rates: Rates) -> St
     )
 
 
+@dataclass(frozen=True)
+class UniqueSize:
+    """What the unique variance of the signals of one model and subject is taken from.
+
+    Attributes
+    ----------
+    images, units
+        Images that are no test images; regions or times.
+    layers, nuisance
+        Of the model, and nuisance bands.
+    signals, learning
+        Of a layer, the activation left out, and how many of these are learning signals.
+    all_widths
+        Features of all activations.
+    """
+
+    images: int
+    units: int
+    layers: int
+    nuisance: int
+    signals: int
+    learning: int
+    all_widths: int
+
+    def block(self, settings: EncodingSettings) -> tuple[int, int]:
+        """Number of blocks and images of one."""
+        blocks = math.ceil(self.images / settings.unique_images)
+        return blocks, math.ceil(self.images / blocks)
+
+    @property
+    def plain(self) -> int:
+        """Kernels that signals are held against."""
+        return self.layers + self.nuisance
+
+    @property
+    def kernels(self) -> int:
+        """Kernels that responses are held against: those of leading components as well."""
+        return self.plain + self.layers
+
+
+def unique_seconds(size: UniqueSize, settings: EncodingSettings, rates: Rates) -> float:
+    """CPU seconds that the unique variance of all signals of a model takes in one subject.
+
+    A product of two matrices of n images counts 2 n³. Each estimate of components takes
+    `ITERATIONS` times two of them per kernel, and a signal's leading components as much as ten.
+    """
+    blocks, n = size.block(settings)
+    signals = size.layers * size.signals
+    per_signal = 2 * ITERATIONS * (size.plain + 1) + 10
+    # Components and covariance, forms of signals, two kinds of plants of learning signals.
+    per_unit = 2 * (ITERATIONS + 1) * (size.kernels + 1) + 2 * signals
+    per_unit += 8 * size.layers * size.learning
+    products = (signals * per_signal + size.units * per_unit) * 2 * n**3
+    null = size.units * settings.n_draws * signals * n**2
+    return rates.start_s + blocks * (
+        products / (rates.unique_gflops * 1e9) + null * rates.unique_null_ns * 1e-9
+    )
+
+
+def unique_memory_gib(size: UniqueSize, settings: EncodingSettings, rates: Rates) -> float:
+    """Memory of one job: kernels and forms of all signals at once, and the activations."""
+    _, n = size.block(settings)
+    matrices = 2 * size.kernels + size.layers * (3 * size.signals + size.learning)
+    return rates.process_gib + (8 * matrices * n**2 + 4 * size.images * size.all_widths) / GIB
+
+
+def _unique_sizes(
+    plan: Plan, costs: Mapping[str, NetworkCost], sizes: Mapping[str, ExpectedSize]
+) -> list[UniqueSize]:
+    found = []
+    for model in plan.models:
+        if not plan.unique(model):
+            continue
+        signals = plan.taken_set(model, plan.study.signal_set.name).signals
+        layers = plan.layers(model)
+        for subject in plan.subjects:
+            size = sizes[plan.study.subjects[subject].name]
+            found.append(
+                UniqueSize(
+                    images=size.n_images - size.test_images,
+                    units=size.n_units,
+                    layers=len(layers),
+                    nuisance=len(plan.nuisance),
+                    signals=sum(signal.role != ACTIVATION for signal in signals),
+                    learning=sum(signal.role == LEARNING for signal in signals),
+                    all_widths=sum(costs[model].widths[layer] for layer in layers),
+                )
+            )
+    return found
+
+
+def unique_cost(sizes: Sequence[UniqueSize], settings: EncodingSettings, rates: Rates) -> StageCost:
+    """Cost of the unique variance of all models and subjects on one core each."""
+    seconds = [unique_seconds(size, settings, rates) for size in sizes]
+    # Estimates, their null draws, three moments of two kinds of plants; float64.
+    numbers = [
+        size.layers * size.signals * size.units * (settings.n_draws + 1 + 6) for size in sizes
+    ]
+    return StageCost(
+        "measure_unique",
+        len(sizes),
+        8 * sum(numbers) / GIB,
+        max((unique_memory_gib(size, settings, rates) for size in sizes), default=0.0),
+        cpu_hours=sum(seconds) / 3600,
+        longest_hours=max(seconds, default=0.0) / 3600,
+    )
+
+
 def subject_sizes(plan: Plan, given: Mapping[str, ExpectedSize]) -> dict[str, ExpectedSize]:
     """Size of the responses of one subject per data set.
 
@@ -693,6 +811,7 @@ def estimate(
         "reduce_activations": reduction_cost(fits, settings, rates),
         "fit_encoding": encoding_cost(fits, settings, rates),
         "fit_universe": universe_cost(plan, fits, rates),
+        "measure_unique": unique_cost(_unique_sizes(plan, costs, sizes), settings, rates),
     }
     responses = sum(
         4

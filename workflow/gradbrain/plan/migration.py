@@ -375,6 +375,7 @@ def _migrate_encoding(
     path: Path, registries: Registries, digests: Mapping[str, str], dry_run: bool
 ) -> str:
     before, mark = _read(path)
+    before = _without_second_activation(before)
     attrs = dict(before.attrs)
     signals = _signals_of_fit(path, attrs.pop("roles"), attrs.pop("objectives"), registries)
     modality = registries.modality(str(attrs["modality"]), where=str(path))
@@ -417,6 +418,17 @@ def _migrate_encoding(
     _take_over_provenance(path, digest)
     write_table(table, tidy_scores(after), kind="fit_scores")
     return digest
+
+
+def _without_second_activation(before: xr.Dataset) -> xr.Dataset:
+    """Leave out the fit that offered a layer's activation a second time: there is none any more."""
+    roles = before.attrs["roles"]
+    activation = next(name for name, role in roles.items() if role == ACTIVATION)
+    gone = f"{ALL_ACTIVATIONS.name}+{activation}"
+    return before.isel(
+        fit=np.flatnonzero(before["fit"].values.astype(str) != gone),
+        score_row=np.flatnonzero(before["row_fit"].values.astype(str) != gone),
+    )
 
 
 def _signals_of_fit(

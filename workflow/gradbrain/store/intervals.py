@@ -45,7 +45,7 @@ class ImageSample:
     @classmethod
     def of_fewest(cls, rows: pd.DataFrame) -> ImageSample:
         """The images of whoever has the fewest groups, by ``n_groups`` and ``n_folds``."""
-        fewest = rows.loc[rows["n_groups"].idxmin()]
+        fewest = rows.iloc[int(rows["n_groups"].to_numpy().argmin())]
         return cls(int(fewest["n_groups"]), int(fewest["n_folds"]))
 
     @property
