@@ -318,5 +318,5 @@ def test_stores_that_do_not_belong_together_are_refused_by_name(tmp_path, featur
 def test_too_few_groups_are_refused(tmp_path, features):
     groups = np.resize(["a", "b"], N_IMAGES)
     path = write_responses(tmp_path / "pairs.zarr", mixture(), groups=groups)
-    with pytest.raises(EncodingError, match="made-s1: 2 groups of images; .* at least three"):
+    with pytest.raises(EncodingError, match=r"made-s1: 2 groups of images; .* at least three"):
         measure(features, path)

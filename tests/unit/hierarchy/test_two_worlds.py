@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from trees.unique_variance import write_unique
 
 from gradbrain.store import open_tree, read_table, write_table
 

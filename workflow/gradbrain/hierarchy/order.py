@@ -175,7 +175,7 @@ def order_test(
     total = 1 + len(values)
     above = (1 + np.sum(values >= observed - tie)) / total
     below = (1 + np.sum(values <= observed + tie)) / total
-    smallest = (1 + np.sum(values >= max(best, observed) - tie)) / total
+    smallest = (1 + np.sum(values >= max(best, float(observed)) - tie)) / total
     return TestResult(p=float(above), p_opposite=float(below), p_min=float(smallest))
 
 
