@@ -307,7 +307,9 @@ def test_stores_that_do_not_belong_together_are_refused_by_name(tmp_path, featur
         measure([features[0], other], planted)
     few = {name: values for name, values in signals(1).items() if name != "control"}
     fewer = write_features(tmp_path / "fewer.zarr", 1, few)
-    with pytest.raises(EncodingError, match=r"fewer\.zarr: holds the signals activation, gradient, c"):
+    with pytest.raises(
+        EncodingError, match=r"fewer\.zarr: holds the signals activation, gradient, c"
+    ):
         measure([features[0], fewer], planted)
     with pytest.raises(EncodingError, match="two feature stores of layer layer0 were given"):
         measure([features[0], features[0]], planted)
@@ -316,5 +318,5 @@ def test_stores_that_do_not_belong_together_are_refused_by_name(tmp_path, featur
 def test_too_few_groups_are_refused(tmp_path, features):
     groups = np.resize(["a", "b"], N_IMAGES)
     path = write_responses(tmp_path / "pairs.zarr", mixture(), groups=groups)
-    with pytest.raises(EncodingError, match="made-s1: 2 groups of images; .* at least three"):
+    with pytest.raises(EncodingError, match=r"made-s1: 2 groups of images; .* at least three"):
         measure(features, path)

@@ -539,10 +539,7 @@ def test_controls_that_tie_are_shown_in_the_order_of_the_signal_set():
     """A control's name decides nothing."""
     for names in (("norm", "fixed"), ("fixed", "norm")):
         table = [learning_table()]
-        table += [
-            shares("control_difference", np.full(6, 0.04), control=name)
-            for name in names
-        ]
+        table += [shares("control_difference", np.full(6, 0.04), control=name) for name in names]
         assert claim(judged(*table), "C2")["control"] == names[0]
 
 

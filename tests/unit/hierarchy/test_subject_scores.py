@@ -247,7 +247,9 @@ def test_a_store_without_the_scores_that_are_read_is_refused(
     path = make_encoding_store(
         tmp_path / "a.zarr", truth=retinotopic, layer="blocks.0", rows=rows, signal_set=few
     )
-    with pytest.raises(HierarchyError, match=r"lacks the score row\(s\) \[\('gradient_dino', 'r'\)"):
+    with pytest.raises(
+        HierarchyError, match=r"lacks the score row\(s\) \[\('gradient_dino', 'r'\)"
+    ):
         read_subjects([path], few, write_unique([path]))
 
 

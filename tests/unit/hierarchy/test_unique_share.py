@@ -38,7 +38,9 @@ def cells(people, *, population=True, shape=(1, 1)):
 
     return Cells(
         component=np.array([np.broadcast_to(one.component, shape) for one in people]),
-        null=np.array([np.broadcast_to(one.null[:, None, None], (N_DRAWS, *shape)) for one in people]),
+        null=np.array(
+            [np.broadcast_to(one.null[:, None, None], (N_DRAWS, *shape)) for one in people]
+        ),
         explainable=np.array([np.broadcast_to(one.explainable, shape[1:]) for one in people]),
         population=population,
         **{name: of_all(name) for name in ("held", "cross_variance", "dose_variance")},
@@ -113,9 +115,7 @@ def test_one_person_is_bounded_by_images_alone():
 def test_a_population_counts_the_spread_of_people():
     alike = people_at(np.full(6, 0.1) + 0.001 * np.arange(6))
     apart = people_at(np.array([0.35, 0.3, 0.15, -0.05, -0.05, -0.085]))
-    assert sum(one.component for one in alike) == pytest.approx(
-        sum(one.component for one in apart)
-    )
+    assert sum(one.component for one in alike) == pytest.approx(sum(one.component for one in apart))
     of_images = [GroupShare(people, False) for people in (alike, apart)]
     assert of_images[0].lower() == of_images[1].lower()
     of_people = [GroupShare(people, True) for people in (alike, apart)]

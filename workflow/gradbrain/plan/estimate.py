@@ -622,9 +622,7 @@ def _unique_sizes(
     return found
 
 
-def unique_cost(
-    sizes: Sequence[UniqueSize], settings: EncodingSettings, rates: Rates
-) -> StageCost:
+def unique_cost(sizes: Sequence[UniqueSize], settings: EncodingSettings, rates: Rates) -> StageCost:
     """Cost of the unique variance of all models and subjects on one core each."""
     seconds = [unique_seconds(size, settings, rates) for size in sizes]
     # Estimates, their null draws, three moments of two kinds of plants; float64.
