@@ -419,7 +419,8 @@ def test_an_added_model_and_its_replaced_weights_leave_the_others_as_they_are(fi
     finished.edit(STUDY, "models:", "models:\n  - {name: tiny_c, layers: [blocks.2]}")
     write_weights(finished, seed=0)
     own = {"extract_features": 3, "measure_reliability": 3, "fit_encoding": 4, "compute_rsa": 4,
-           "measure_unique": 4, "collect_scores": 1, "collect_maps": 1, "score_hierarchy": 1}  # fmt: skip
+           "measure_unique": 4, "collect_scores": 1, "collect_maps": 1,
+           "score_hierarchy": 1}  # fmt: skip
     jobs = finished.planned()
     assert own.items() <= jobs.items()
     assert set(jobs) - set(own) == {
