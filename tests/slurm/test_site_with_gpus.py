@@ -17,6 +17,7 @@ JOBS = {
     "measure_reliability": 1,
     "prepare_responses": 2,
     "fit_encoding": 4,
+    "measure_unique": 2,
     "compute_ceilings": 1,
     "compute_rsa": 2,
     "collect_scores": 1,

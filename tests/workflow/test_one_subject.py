@@ -111,7 +111,7 @@ def test_figures_and_report_are_made_in_any_case(alone):
     drawn = {path.stem for path in (results / "figures").glob("*.png")}
     assert {"control_comparison", "encoding_by_region", "encoding_over_time"} <= drawn
     shown = pd.read_csv(results / "figures" / "control_comparison.csv")
-    assert set(shown["quantity"]) == {"unique", "beyond_reweighting", "beyond_control"}
+    assert set(shown["quantity"]) == {"unique", "beyond_control"}
     assert set(shown["dataset"]) == {"brain_data", "meg_data", "zarr_data"}
     page = (results / "report.html").read_text()
     assert "chooses itself where each layer is scored" in page

@@ -48,6 +48,8 @@ def test_the_plan_of_the_paper_holds_every_job(plan):
     n_levels, n_models = 4, n_networks + 1
     assert jobs["fit_encoding"] == (n_networks * n_layers + n_levels) * n_subjects == 2160
     assert jobs["reduce_activations"] == n_models * n_subjects
+    # Image statistics have no signal but themselves.
+    assert jobs["measure_unique"] == n_networks * n_subjects
     # Two planting layers stand in for what prepares real responses.
     assert jobs["extract_features"] == n_networks * n_layers * n_stimuli + 2 * n_stimuli
     # Views of each image, once for all layers of a model, the planting one among them.
@@ -59,7 +61,8 @@ def test_the_plan_of_the_paper_holds_every_job(plan):
     # The people who saw images of their own are no ceiling of one another.
     assert jobs["compute_ceilings"] == 1
     assert jobs["measure_reliability"] == n_networks * n_stimuli
-    assert sum(jobs.values()) == 4050 + (2 * n_networks + 1) * n_stimuli + 1
+    targets, measured = (n_networks + 1) * n_stimuli, n_networks * (n_stimuli + n_subjects)
+    assert sum(jobs.values()) == 4050 + targets + measured + 1
 
 
 def commands_of(printed):
@@ -148,7 +151,8 @@ def test_the_paper_is_planned_on_the_data_as_they_are_downloaded(
     assert jobs["fit_encoding"] == 2160
     assert jobs["extract_features"] == 8 * 22 * 9
     assert jobs["compute_objective_targets"] == jobs["measure_reliability"] == 8 * 9
-    assert sum(jobs.values()) == 4032 + 2 * 72 + 1
+    assert jobs["measure_unique"] == 8 * 12
+    assert sum(jobs.values()) == 4032 + 2 * 72 + 8 * 12 + 1
     monkeypatch.chdir(ROOT)
     assert estimated(capsys, ROOT / "config/paper.yaml") == jobs
 

@@ -19,6 +19,8 @@ FRESH = {
     "measure_reliability": 2 * 3,
     "prepare_responses": 4,
     "fit_encoding": 3 * 4,
+    # Each model for each subject.
+    "measure_unique": 2 * 4,
     # Of the two data sets one is of subjects who share images and targets.
     "compute_ceilings": 1,
     "compute_rsa": 2 * 4,
@@ -424,7 +426,8 @@ def test_an_added_model_and_its_replaced_weights_leave_the_others_as_they_are(fi
     write_weights(finished, seed=0)
     features = {"compute_objective_targets": 3, "extract_features": 3}
     own = {**features, "measure_reliability": 3, "fit_encoding": 4, "compute_rsa": 4,
-           "collect_scores": 1, "collect_maps": 1, "score_hierarchy": 1}  # fmt: skip
+           "measure_unique": 4, "collect_scores": 1, "collect_maps": 1,
+           "score_hierarchy": 1}  # fmt: skip
     jobs = finished.planned()
     assert own.items() <= jobs.items()
     assert set(jobs) - set(own) == {
