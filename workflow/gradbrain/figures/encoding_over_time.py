@@ -91,8 +91,8 @@ def plot_encoding_over_time(data: pd.DataFrame, *, ax: Axes) -> Axes:
 
 def _mark_times(data: pd.DataFrame, ax: Axes) -> None:
     """A row of marks above the curves per layer, first layer lowest, at times above chance."""
-    layers = data.groupby("depth")
-    for row, (depth, own) in enumerate(layers):
+    for row, depth in enumerate(np.unique(data["depth"])):
+        own = data[data["depth"] == depth]
         passed = own.loc[own["p"] <= LEVEL, "time"].unique()
         ax.plot(
             1000 * passed,

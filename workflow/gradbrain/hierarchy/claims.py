@@ -304,6 +304,7 @@ def _test(statistics: Statistics, rows: pd.DataFrame, asked: _Question) -> dict:
     """Estimate, interval and one-sided test of one statistic over subjects."""
     known = rows[np.isfinite(rows["value"])]
     n, settings = len(known), asked.settings
+    n_groups = int(rows["n_groups"].min()) if len(rows) else 0
     speaks_for_people = asked.population and n >= settings.min_subjects
     found = {
         "estimate": float(known["value"].mean()) if n else np.nan,
@@ -314,7 +315,7 @@ def _test(statistics: Statistics, rows: pd.DataFrame, asked: _Question) -> dict:
         "control": rows["control"].iloc[0] if len(rows) else "",
         "ci_low": np.nan,
         "ci_high": np.nan,
-        "n_groups": int(rows["n_groups"].min()) if len(rows) else 0,
+        "n_groups": n_groups,
         "interval_note": "",
         "p": np.nan,
         "p_min": np.nan,
@@ -336,7 +337,7 @@ def _test(statistics: Statistics, rows: pd.DataFrame, asked: _Question) -> dict:
     return found | {
         "ci_low": low,
         "ci_high": high,
-        "interval_note": FEW_GROUPS_NOTE if found["n_groups"] < FEW_GROUPS else "",
+        "interval_note": FEW_GROUPS_NOTE if n_groups < FEW_GROUPS else "",
         "p": result.p,
         "p_min": result.p_min,
         "p_opposite": result.p_opposite,

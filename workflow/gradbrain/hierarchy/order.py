@@ -99,7 +99,8 @@ def _order(own: pd.DataFrame, places: list[str], statistic: str) -> Order:
         return lambda values: high_minus_early(values, places, early, high)
     along = own["depth" if statistic == "temporal_r" else "distance_mm"].dropna()
     if statistic == "spatial_rank_r":
-        along = pd.Series(distance_ranks(along.to_dict()))
+        mm = {str(roi): float(distance) for roi, distance in along.items()}
+        along = pd.Series(distance_ranks(mm), dtype=float)
     position = along.reindex(places).to_numpy(dtype=float)
     return lambda values: correlation_with(position, values)
 
@@ -174,7 +175,7 @@ def order_test(
     total = 1 + len(values)
     above = (1 + np.sum(values >= observed - tie)) / total
     below = (1 + np.sum(values <= observed + tie)) / total
-    smallest = (1 + np.sum(values >= max(best, observed) - tie)) / total
+    smallest = (1 + np.sum(values >= max(best, float(observed)) - tie)) / total
     return TestResult(p=float(above), p_opposite=float(below), p_min=float(smallest))
 
 
