@@ -270,7 +270,8 @@ def time_course_table(scores: pd.DataFrame) -> pd.DataFrame:
     mean = rows.groupby(keys, as_index=False).agg(
         mean=("value", "mean"), n_subjects=("subject", "nunique")
     )
-    high = mean["mean"] > mean["mean"].median()
+    own = mean.groupby(["dataset", "model", "signal", "variant"])["mean"]
+    high = mean["mean"] > own.transform("median")
     found = mean.assign(p=np.where(high, 0.01, 0.5), p_min=0.005)
     return found[list(columns_of("time_courses"))]
 

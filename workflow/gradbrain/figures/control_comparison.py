@@ -185,10 +185,7 @@ def _add_legend(whole: Figure, *, has_interval: bool) -> None:
     handles = [
         layout.subject_handle(),
         layout.mean_handle(has_interval=has_interval, joined=False),
-        Line2D([], [], color=style.MUTED, linestyle=":", label="smallest R² of interest"),
-        Line2D(
-            [], [], color=style.INK, linestyle="", marker="D", label="C1: beyond another weighting"
-        ),
+        Line2D([], [], color=style.MUTED, linestyle=":", label="smallest share of interest"),
         Line2D([], [], color=style.INK, linestyle="", marker="D", label="C2: beyond best control"),
     ]
     ncols = 1 if whole.get_figwidth() < 5 else 2

@@ -35,6 +35,7 @@ from gradbrain.figures.inputs import with_text
 from gradbrain.figures.names import Names
 from gradbrain.figures.sensitivity import sentences
 from gradbrain.store import open_store, read_table
+from gradbrain.store.intervals import FEW_GROUPS_WORDS
 from gradbrain.vocabulary import reasons
 
 FOLDER = Path(__file__).resolve().parent
@@ -165,6 +166,7 @@ def render_report(
     page = _environment(names).get_template("report.html.jinja")
     return page.render(
         study=study,
+        few_groups=FEW_GROUPS_WORDS,
         title=settings.get("title") or "",
         counts=table["verdict"]
         .value_counts()

@@ -314,6 +314,7 @@ def _test(statistics: Statistics, rows: pd.DataFrame, asked: _Question) -> dict:
     """Estimate, interval and one-sided test of one statistic over subjects."""
     known = rows[np.isfinite(rows["value"])]
     n, settings = len(known), asked.settings
+    n_groups = int(rows["n_groups"].min()) if len(rows) else 0
     speaks_for_people = asked.population and n >= settings.min_subjects
     found = {
         "estimate": float(known["value"].mean()) if n else np.nan,
@@ -324,7 +325,7 @@ def _test(statistics: Statistics, rows: pd.DataFrame, asked: _Question) -> dict:
         "control": rows["control"].iloc[0] if len(rows) else "",
         "ci_low": np.nan,
         "ci_high": np.nan,
-        "n_groups": int(rows["n_groups"].min()) if len(rows) else 0,
+        "n_groups": n_groups,
         "interval_note": "",
         "p": np.nan,
         "p_min": np.nan,

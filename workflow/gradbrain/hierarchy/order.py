@@ -99,8 +99,8 @@ def _order(own: pd.DataFrame, places: list[str], statistic: str) -> Order:
         return lambda values: high_minus_early(values, places, early, high)
     along = own["depth" if statistic == "temporal_r" else "distance_mm"].dropna()
     if statistic == "spatial_rank_r":
-        ranks = distance_ranks({str(place): float(mm) for place, mm in along.items()})
-        along = pd.Series(list(ranks.values()), index=list(ranks))
+        mm = {str(roi): float(distance) for roi, distance in along.items()}
+        along = pd.Series(distance_ranks(mm), dtype=float)
     position = along.reindex(places).to_numpy(dtype=float)
     return lambda values: correlation_with(position, values)
 

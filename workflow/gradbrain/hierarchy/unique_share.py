@@ -336,7 +336,8 @@ class Cells:
         enough = count > 1
         mean = np.nansum(beyond, axis=0) / np.maximum(count, 1)
         squares = np.nansum((beyond - mean) ** 2, axis=0) / np.maximum(count - 1, 1)
-        error = np.sqrt(np.where(enough, squares, 1.0) / np.maximum(count, 1))
+        squares = np.where(enough, np.maximum(squares, np.finfo(float).tiny), 1.0)
+        error = np.sqrt(squares / np.maximum(count, 1))
         below = stats.t.cdf(mean / error, np.maximum(count - 1, 1))
         return np.where(enough, below, np.nan)
 

@@ -45,8 +45,8 @@ class ImageSample:
     @classmethod
     def of_fewest(cls, rows: pd.DataFrame) -> ImageSample:
         """The images of whoever has the fewest groups, by ``n_groups`` and ``n_folds``."""
-        fewest = rows.iloc[int(rows["n_groups"].to_numpy().argmin())]
-        return cls(int(fewest["n_groups"]), int(fewest["n_folds"]))
+        fewest = int(np.argmin(rows["n_groups"].to_numpy()))
+        return cls(*(int(rows[name].iloc[fewest]) for name in ("n_groups", "n_folds")))
 
     @property
     def variance_factor(self) -> float:

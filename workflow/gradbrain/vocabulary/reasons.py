@@ -56,7 +56,7 @@ FEW_PLACES = Reason(
 )
 NO_LATENCY = Reason(
     "no_latency",
-    "latency of too few",
+    "few latencies",
     "fewer than two thirds of the subjects have a latency, and who has one is no matter of chance",
 )
 NO_CEILING = Reason(
