@@ -124,16 +124,20 @@ def whiten(kernels: Sequence[FLOATS], covariance_weights: FLOATS) -> Whitened:
     """
     n = len(kernels[0])
     centring = np.eye(n) - 1.0 / n
-    # V has the mean as an axis of its own, so that it can be inverted.
-    covariance = covariance_weights[-1] * np.eye(n)
-    for weight, kernel in zip(covariance_weights[:-1], kernels, strict=True):
-        if weight:
-            covariance = covariance + weight * kernel
-    eigenvalues, vectors = np.linalg.eigh(covariance)
+    eigenvalues, vectors = np.linalg.eigh(_covariance(kernels, covariance_weights))
     root = (vectors / np.sqrt(eigenvalues)) @ vectors.T
     forms = [root @ kernel @ root for kernel in (*kernels, centring)]
     information = np.array([[np.vdot(left, right) for right in forms] for left in forms])
     return Whitened(root, forms, information)
+
+
+def _covariance(kernels: Sequence[FLOATS], weights: FLOATS) -> FLOATS:
+    """Weighted sum of kernels and the identity, which has the mean as an axis of its own."""
+    covariance = weights[-1] * np.eye(len(kernels[0]))
+    for weight, kernel in zip(weights[:-1], kernels, strict=True):
+        if weight:
+            covariance += weight * kernel
+    return covariance
 
 
 def estimate_components(kernels: Sequence[FLOATS], responses: FLOATS) -> FLOATS:
@@ -152,14 +156,21 @@ def estimate_components(kernels: Sequence[FLOATS], responses: FLOATS) -> FLOATS:
         weights of a covariance.
     """
     centred = responses - responses.mean(axis=1, keepdims=True)
+    products = centred.T @ centred / len(centred)
+    n = len(products)
+    centring = np.eye(n) - 1.0 / n
     weights = np.full(len(kernels) + 1, 0.5 / len(kernels))
     weights[-1] = 0.5
     for _ in range(ITERATIONS):
-        seen = whiten(kernels, weights)
-        whitened = centred @ seen.root
-        squares = [np.vdot(whitened @ form, whitened) / len(centred) for form in seen.forms]
+        inverse = np.linalg.inv(_covariance(kernels, weights))
+        # F_ij = tr(V⁻¹ K_i V⁻¹ K_j) and q_i = tr(V⁻¹ Z V⁻¹ K_i), by one product for each kernel.
+        seen = [inverse @ kernel for kernel in (*kernels, centring)]
+        turned = [np.ascontiguousarray(one.T) for one in seen]
+        information = np.array([[np.vdot(one, other) for other in turned] for one in seen])
+        of_products = inverse @ products
+        squares = np.array([np.vdot(of_products, other) for other in turned])
         # Layers of a deep network may be all but the same kernel: only their sum is then known.
-        weights = np.maximum(np.linalg.lstsq(seen.information, squares, rcond=None)[0], 0.0)
+        weights = np.maximum(np.linalg.lstsq(information, squares, rcond=None)[0], 0.0)
         weights[-1] = max(weights[-1], LEAST_NOISE * max(weights.sum(), np.finfo(float).tiny))
     return weights
 
@@ -186,10 +197,7 @@ def novel_part(baseline: Sequence[FLOATS], signal: FLOATS, weights: FLOATS | Non
     centred = signal - signal.mean(axis=0, dtype=np.float64)
     if weights is None:
         weights = estimate_components(baseline, centred.T)
-    covariance = weights[-1] * np.eye(len(centred))
-    for weight, kernel in zip(weights[:-1], baseline, strict=True):
-        covariance += weight * kernel
-    return weights[-1] * np.linalg.solve(covariance, centred)
+    return weights[-1] * np.linalg.solve(_covariance(baseline, weights), centred)
 
 
 @dataclass(frozen=True)
