@@ -176,6 +176,7 @@ def encoding(features_digest, **settings):
             "layer": "blocks.1",
             "depth": 0.3,
             "layer_index": 0,
+            "n_groups": 40,
             "n_unit_targets": [3, 3],
             "edge_share": 0.25,
             "roi_order": [],
