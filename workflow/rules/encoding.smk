@@ -96,7 +96,7 @@ rule measure_unique:
     threads: 1
     resources:
         mem_mb=memory(8000),
-        runtime=2880,
+        runtime=1440,
     params:
         settings=plan.unique_settings(),
         study=study.name,
