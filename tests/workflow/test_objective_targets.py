@@ -65,6 +65,9 @@ def test_a_second_run_has_nothing_to_do_and_a_lost_layer_passes_no_view(by_layer
     assert checkout.run("--", *FEATURES) == {"extract_features": 1}
     after = open_store(checkout.folder / TARGETS, kind="objective_targets").attrs["digest"]
     assert before == after
+    # A further layer is handed the views that were passed for the others.
+    further = FEATURES[0].replace("blocks.1", "blocks.3")
+    assert checkout.planned("--", further) == {"extract_features": 1}
     # Once the features are there nothing misses the targets.
     (checkout.folder / TARGETS).rename(checkout.folder / "aside")
     assert checkout.planned("--", *FEATURES) == {}

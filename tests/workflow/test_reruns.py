@@ -395,6 +395,7 @@ def test_a_subset_of_subjects_and_layers_runs_their_fits_alone(checkout):
     )
     assert jobs == {
         "prepare_stimuli": 2,
+        "compute_objective_targets": 1,
         "extract_features": 4,
         "prepare_responses": 1,
         "fit_encoding": 1,
