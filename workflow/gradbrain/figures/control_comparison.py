@@ -63,9 +63,10 @@ def select(inputs: FigureInputs) -> pd.DataFrame:
 
 
 def _available(rows: pd.DataFrame) -> pd.Series:
-    """Mean variance that can be explained in a data set, or is, where no ceiling is known."""
-    own = rows["explainable"].fillna(rows["explained"]).where(rows["role"] == LEARNING)
-    return own.groupby([rows["dataset"], rows["model"]]).transform("mean")
+    """Mean variance that can be explained where a signal is read, or is, without a ceiling."""
+    own = rows["explainable"].fillna(rows["explained"])
+    keys = ["dataset", "model", "signal", "quantity"]
+    return own.groupby([rows[key] for key in keys]).transform("mean")
 
 
 def _with_best_control(rows: pd.DataFrame) -> pd.DataFrame:
@@ -108,13 +109,13 @@ def plot_control_comparison(data: pd.DataFrame, *, ax: Axes, names: Names) -> Ax
     """
     require_columns(data, COLUMNS, figure="control_comparison")
     places = places_of(data, names)
-    margin = float(data["margin"].iloc[0])
-    ax.axhspan(-1, margin, color="#F2F2F2", linewidth=0, zorder=0)
     ax.axhline(0, color=style.FAINT, linewidth=0.8, zorder=0)
-    ax.axhline(margin, color=style.MUTED, linewidth=0.9, linestyle=":", zorder=1)
     for place, (signal, quantity) in enumerate(places):
         own = data[(data["signal"] == signal) & (data["quantity"] == quantity)]
-        colour = names.colour("signal", signal)
+        colour, ends = names.colour("signal", signal), [place - 0.5, place + 0.5]
+        margin = float(own["margin"].iloc[0])
+        ax.fill_between(ends, -1, margin, color="#F2F2F2", linewidth=0, zorder=0)
+        ax.plot(ends, [margin, margin], color=style.MUTED, linewidth=0.9, linestyle=":", zorder=1)
         layout.draw_subjects(
             place + layout.spread(len(own), 0.28), own["variance"], ax=ax, colour=colour, size=12
         )
@@ -133,7 +134,7 @@ def plot_control_comparison(data: pd.DataFrame, *, ax: Axes, names: Names) -> Ax
     )
     ax.set_xlim(-0.6, len(places) - 0.4)
     drawn = data[["variance", "ci_low", "ci_high"]]
-    low, high = min(0.0, drawn.min().min()), max(2 * margin, drawn.max().max())
+    low, high = min(0.0, drawn.min().min()), max(2 * data["margin"].max(), drawn.max().max())
     ax.set_ylim(low - 0.05 * (high - low), high + 0.08 * (high - low))
     return ax
 
