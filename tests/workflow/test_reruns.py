@@ -211,16 +211,16 @@ def test_a_changed_plotting_module_redraws_its_figure_and_the_report_alone(finis
 def test_a_renamed_column_of_the_claims_reruns_claims_and_what_reads_them_alone(finished):
     declarations = "workflow/gradbrain/vocabulary/artefacts.py"
     claims = 'template="results/{study}/claims.csv",\n        rule="test_claims",\n        version='
-    finished.edit(declarations, f"{claims}4", f"{claims}5")
+    finished.edit(declarations, f"{claims}5", f"{claims}6")
     finished.edit(declarations, 'Column("estimate", ', 'Column("effect", ')
-    # Of the figures two are drawn from the claims.
-    assert finished.planned() == {"test_claims": 1, "plot_figure": 2, "write_report": 1}
+    # Of the figures three are drawn from the claims.
+    assert finished.planned() == {"test_claims": 1, "plot_figure": 3, "write_report": 1}
 
 
 def test_a_changed_threshold_of_reliability_judges_again_and_measures_nothing(finished):
     finished.append(STUDY, "reliability: {threshold: 0.2}\n")
     assert finished.planned() == {
-        "write_config": 1, "test_claims": 1, "plot_figure": 2, "write_report": 1
+        "write_config": 1, "test_claims": 1, "plot_figure": 3, "write_report": 1
     }  # fmt: skip
 
 
