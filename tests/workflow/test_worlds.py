@@ -29,10 +29,9 @@ EXPECTED = {
     ("P5", "unique"): (UNDETERMINED, SUPPORTED, CONTRADICTED),
 }
 MODALITIES = {"P3": 1, "P4": 1, "P5": 1}
-# Where C1 is true and not found (p = .125, estimate .16), probably by its test: gradients are in
-# higher regions alone here; in early ones another weighting of the activations does better than any
-# gradient, and with its sign turned a person's map takes that for an effect. What C1 opens is shut.
-MISSED = "world_fmri_paper"
+# Of four layers whose scores rise and fall together no order in time can be told from that of an
+# arbitrary map (the smallest p is .06): such rows have estimates, and no verdict.
+ORDER_IN_TIME = ("A1", "P4")
 
 
 @pytest.fixture(scope="module")
@@ -49,9 +48,11 @@ def test_the_verdicts_are_those_of_the_world_that_was_planted(claims, prediction
         found = rows[rows["dataset"].str.endswith(world)]
         # One row per modality that the prediction speaks of.
         assert len(found) == MODALITIES.get(prediction, 2)
-        missed = (found["dataset"] == MISSED) & (variant == "unique")
-        assert set(found["verdict"][missed]) <= UNDETERMINED
-        assert set(found["verdict"][~missed]) <= allowed, found[["dataset", "estimate", "verdict"]]
+        judged = allowed != DESCRIPTIVE
+        few = (found["axis"] == "time") & (prediction in ORDER_IN_TIME) & judged
+        assert set(found["verdict"][few]) <= UNDETERMINED
+        assert set(found["reason"][few]) <= {"few_places", "undefined"}
+        assert set(found["verdict"][~few]) <= allowed, found[["dataset", "estimate", "verdict"]]
         assert set(found["n"]) == {6} or world == "feedforward"
         assert set(found["inference"]) == {"population"} or world == "feedforward"
 
