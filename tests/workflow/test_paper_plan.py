@@ -62,7 +62,7 @@ def test_the_plan_of_the_paper_holds_every_job(plan):
     assert jobs["compute_ceilings"] == 1
     assert jobs["measure_reliability"] == n_networks * n_stimuli
     targets, measured = (n_networks + 1) * n_stimuli, n_networks * (n_stimuli + n_subjects)
-    assert sum(jobs.values()) == 4050 + targets + measured + 1
+    assert sum(jobs.values()) == 4051 + targets + measured + 1
 
 
 def commands_of(printed):
@@ -152,7 +152,7 @@ def test_the_paper_is_planned_on_the_data_as_they_are_downloaded(
     assert jobs["extract_features"] == 8 * 22 * 9
     assert jobs["compute_objective_targets"] == jobs["measure_reliability"] == 8 * 9
     assert jobs["measure_unique"] == 8 * 12
-    assert sum(jobs.values()) == 4032 + 2 * 72 + 8 * 12 + 1
+    assert sum(jobs.values()) == 4033 + 2 * 72 + 8 * 12 + 1
     monkeypatch.chdir(ROOT)
     assert estimated(capsys, ROOT / "config/paper.yaml") == jobs
 
