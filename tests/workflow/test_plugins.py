@@ -126,9 +126,12 @@ def test_signals_of_a_second_rule_change_no_row_of_the_others(study):
     drawn = {file.name for file in (one / "figures").glob("*.csv")}
     assert len(drawn) >= 4
     for name in drawn:
-        pd.testing.assert_frame_equal(
-            rows(one, f"figures/{name}"), rows(two, f"figures/{name}"), check_exact=True
-        )
+        before, after = rows(one, f"figures/{name}"), rows(two, f"figures/{name}")
+        if "signal" in after and "signal" not in before:
+            # Nothing could be drawn of these signals, and with the others there is nothing either.
+            assert after.empty
+            continue
+        pd.testing.assert_frame_equal(before, after, check_exact=True)
     draws = [
         read_statistics([folder / "hierarchy/foreign_net.parquet"],
                         [folder / "hierarchy/foreign_net.zarr"])
