@@ -104,7 +104,7 @@ def peak_of_fit(folder: Path, settings: EncodingSettings) -> float:
     )
     command = [
         *(sys.executable, "-c", measured, str(ROOT / "scripts" / "fit_encoding.py")),
-        *("--features", str(folder / "features.zarr"), "--layer", "layer0"),
+        *("--features", str(folder / "features.zarr"), "--layers", "layer0"),
         *("--responses", str(folder / "responses.zarr"), "--study", "random"),
         *("--settings", settings.model_dump_json()),
         *("--output", str(folder / "fit.zarr"), "--table", str(folder / "fit.parquet")),

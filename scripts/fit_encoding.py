@@ -1,4 +1,7 @@
-"""Fit the encoding models of one layer of one model to one subject."""
+"""Fit the encoding models of one model to one subject: of one layer, or of several in one process.
+
+Several layers start once, and share what their fits have in common.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,27 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
+from gradbrain.config import GradbrainError
 from gradbrain.config.cli import json_argument, run
 from gradbrain.config.schema import EncodingSettings
+from gradbrain.encoding.backend import Backend, make_backend
 from gradbrain.encoding.fit import fit_encoding
+from gradbrain.encoding.shared_decompositions import SharedDecompositions
 from gradbrain.encoding.tables import tidy_scores
 from gradbrain.store import write_store, write_table
+
+
+def check_numbers(arguments: argparse.Namespace) -> None:
+    """Refuse lists that do not go with the layers."""
+    layers = arguments.layers
+    lists = {"--output": arguments.output, "--table": arguments.table}
+    if arguments.baseline:
+        lists["--features"] = arguments.features
+    for option, values in lists.items():
+        if len(values) != len(layers):
+            raise GradbrainError(
+                f"{option}: {len(values)} paths for {len(layers)} layers ({', '.join(layers)})"
+            )
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -22,8 +41,8 @@ def main(argv: list[str] | None = None) -> None:
         nargs="+",
         type=Path,
         required=True,
-        help="feature stores of all layers of the model, in depth order; with --baseline, that of "
-        "the layer is enough",
+        help="feature stores of all layers of the model, in depth order; with --baseline, those of "
+        "the layers that are fitted, in the order of --layers",
     )
     parser.add_argument(
         "--baseline",
@@ -38,7 +57,9 @@ def main(argv: list[str] | None = None) -> None:
         default=[],
         help="feature stores of the bands that the settings name under nuisance, in their order",
     )
-    parser.add_argument("--layer", required=True, help="layer whose signals are fitted")
+    parser.add_argument(
+        "--layers", nargs="+", required=True, help="layers whose signals are fitted"
+    )
     parser.add_argument("--responses", type=Path, required=True, help="response store")
     parser.add_argument(
         "--settings",
@@ -52,23 +73,38 @@ def main(argv: list[str] | None = None) -> None:
         help="of the torch backend, in the place of that of the settings",
     )
     parser.add_argument("--study", required=True)
-    parser.add_argument("--output", type=Path, required=True, help="encoding store (.zarr)")
-    parser.add_argument("--table", type=Path, required=True, help="scores per unit (.parquet)")
+    parser.add_argument(
+        "--output",
+        nargs="+",
+        type=Path,
+        required=True,
+        help="encoding stores (.zarr), one per layer",
+    )
+    parser.add_argument(
+        "--table", nargs="+", type=Path, required=True, help="scores per unit (.parquet), likewise"
+    )
     arguments = parser.parse_args(argv)
+    check_numbers(arguments)
     settings = arguments.settings
     if arguments.device is not None:
         settings = settings.model_copy(update={"device": arguments.device})
-    store = fit_encoding(
-        features=arguments.features,
-        layer=arguments.layer,
-        responses=arguments.responses,
-        settings=settings,
-        study=arguments.study,
-        baseline=arguments.baseline,
-        nuisance=arguments.nuisance,
-    )
-    write_store(arguments.output, store, kind="encoding", provenance={})
-    write_table(arguments.table, tidy_scores(store), kind="fit_scores")
+    backend: Backend = make_backend(settings.backend, settings.device)
+    if len(arguments.layers) > 1:
+        backend = SharedDecompositions(backend)
+    for place, layer in enumerate(arguments.layers):
+        own = [arguments.features[place]] if arguments.baseline else arguments.features
+        store = fit_encoding(
+            features=own,
+            layer=layer,
+            responses=arguments.responses,
+            settings=settings,
+            study=arguments.study,
+            baseline=arguments.baseline,
+            nuisance=arguments.nuisance,
+            backend=backend,
+        )
+        write_store(arguments.output[place], store, kind="encoding", provenance={})
+        write_table(arguments.table[place], tidy_scores(store), kind="fit_scores")
 
 
 if __name__ == "__main__":

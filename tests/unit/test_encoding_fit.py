@@ -10,6 +10,7 @@ import xarray as xr
 from fit_encoding import main
 from sklearn.linear_model import RidgeCV
 
+from gradbrain.config import GradbrainError
 from gradbrain.config.schema import EncodingSettings
 from gradbrain.encoding.averages import Averages
 from gradbrain.encoding.bands import principal_components
@@ -222,10 +223,44 @@ def fmri(tmp_path, latent):
     return write_fmri(tmp_path / "fmri.zarr", fmri_values(latent))
 
 
+def test_layers_of_one_process_are_those_of_a_process_each(tmp_path, features, fmri):
+    layers = [open_store(path, kind="features").attrs["layer"] for path in features]
+    assert len(layers) > 1
+    common = ["--responses", str(fmri), "--settings", SETTINGS.model_dump_json(), "--study", "test"]
+    common += ["--features", *map(str, features)]
+
+    def paths(folder, suffix, names):
+        return [str(tmp_path / folder / f"{name}.{suffix}") for name in names]
+
+    def fit(folder, names):
+        stores, tables = paths(folder, "zarr", names), paths(folder, "parquet", names)
+        main([*common, "--layers", *names, "--output", *stores, "--table", *tables])
+
+    fit("whole", layers)
+    for layer in layers:
+        fit("single", [layer])
+    for layer in layers:
+        whole, single = (
+            open_store(tmp_path / folder / f"{layer}.zarr", kind="encoding", verify=True)
+            for folder in ("whole", "single")
+        )
+        assert single.attrs["layer"] == layer
+        xr.testing.assert_identical(whole.load(), single.load())
+        one, other = (
+            read_table(tmp_path / folder / f"{layer}.parquet", kind="fit_scores")
+            for folder in ("whole", "single")
+        )
+        assert one.equals(other)
+    with pytest.raises(GradbrainError, match="--output: 1 paths for"):
+        main([*common, "--layers", *layers, "--output", *paths("short", "zarr", layers[:1]),
+              "--table", *paths("short", "parquet", layers)])  # fmt: skip
+    assert not (tmp_path / "short").exists()
+
+
 def test_command_writes_the_store_and_table_of_the_contract(tmp_path, features, fmri):
     output, table = tmp_path / "out" / "fit.zarr", tmp_path / "out" / "fit.parquet"
     arguments = {
-        "--layer": "layer1",
+        "--layers": "layer1",
         "--responses": str(fmri),
         "--settings": SETTINGS.model_dump_json(),
         "--study": "test",
@@ -1162,7 +1197,7 @@ def test_command_takes_nuisance_stores_in_the_order_of_the_settings(
 ):
     settings = SETTINGS.model_dump(mode="json") | {"n_simplex_draws": 6, "nuisance": [NUISANCE]}
     output, table = tmp_path / "out.zarr", tmp_path / "out.parquet"
-    main(["--features", *map(str, features), "--nuisance", str(gabor), "--layer", "layer1",
+    main(["--features", *map(str, features), "--nuisance", str(gabor), "--layers", "layer1",
           "--responses", str(fmri), "--settings", json.dumps(settings), "--study", "test",
           "--output", str(output), "--table", str(table)])  # fmt: skip
     scores = read_table(table, kind="fit_scores")

@@ -362,3 +362,27 @@ def test_numbers_of_cores_and_gpus_that_cannot_be_are_refused(option, message, c
     with pytest.raises(SystemExit):
         estimate_study.main([str(ROOT / "config" / "config.yaml"), *option])
     assert message in capsys.readouterr().err
+
+
+def test_fits_of_a_model_in_one_job_start_once(demo):
+    rates = RATES
+    sizes = {
+        name: ExpectedSize(n_images=320, n_targets=100, n_units=4) for name in demo.study.datasets
+    }
+    layers = {model: demo.layers(model) for model in demo.models}
+    layers |= {model: planted for (model, _), planted in demo.planting_models.items()}
+    costs = {model: NetworkCost(1e9, dict.fromkeys(names, 100)) for model, names in layers.items()}
+    found = {}
+    for unit in ("layer", "model"):
+        encoding = demo.study.settings.encoding.model_copy(update={"unit": unit})
+        settings = demo.study.settings.model_copy(update={"encoding": encoding})
+        plan = Plan(replace(demo.study, settings=settings), ROOT)
+        stages = estimate.estimate(plan, costs, sizes, rates, gpu=False)
+        found[unit] = next(row for row in stages if row.rule == "fit_encoding")
+    n_layers = sum(len(demo.layers(model)) for model in demo.models)
+    n_models, n_subjects = len(demo.models), len(demo.subjects)
+    assert found["layer"].jobs == n_layers * n_subjects
+    assert found["model"].jobs == n_models * n_subjects
+    saved = found["layer"].cpu_hours - found["model"].cpu_hours
+    assert saved == pytest.approx((n_layers - n_models) * n_subjects * rates.start_s / 3600)
+    assert found["model"].longest_hours > found["layer"].longest_hours

@@ -467,6 +467,24 @@ def test_one_job_per_model_writes_the_same_features_as_one_per_layer(finished, c
             ].all(), (store, name)
 
 
+def test_one_job_of_fits_per_model_writes_what_one_per_layer_writes(finished):
+    stores = "tiny/encoding/**/*"
+    before = finished.contents(stores)
+    finished.edit(STUDY, "  n_folds: 3", "  unit: model\n  n_folds: 3")
+    assert finished.planned() == {}
+    shutil.rmtree(finished.folder / "results/tiny/encoding/tiny_a/blocks.5")
+    jobs = finished.run("encoding")
+    # Both layers of the model, for each of four subjects.
+    assert jobs == {"fit_encoding_tiny_a": 4}
+    after = finished.contents(stores)
+    written = {path for path in after if after[path][0] != before[path][0]}
+    assert {path.parts[4] for path in written} == {"blocks.1", "blocks.5"}
+    data = [path for path in before if "c" in path.parts or path.suffix == ".parquet"]
+    assert data and all(before[path][1] == after[path][1] for path in data)
+    finished.run()
+    assert finished.planned() == {}
+
+
 def test_studies_that_take_other_layers_in_one_pass_do_not_remake_each_others(checkout):
     checkout.edit(STUDY, "unit: layer", "unit: model")
     other = "tests/workflow/tiny/other.yaml"

@@ -41,41 +41,97 @@ if ENCODING.baseline_components is not None:
             " --settings {params.settings:q} --output {output:q} > {log:q} 2>&1"
 
 
-rule fit_encoding:
-    input:
-        script=plan.script("fit_encoding"),
-        code=ENCODING_CODE,
-        features=features_of_fit,
-        baseline=baseline_of_fit,
-        nuisance=nuisance_of_fit,
-        responses=plan.path("responses"),
-    output:
-        store=directory(plan.path("encoding")),
-        table=plan.path("fit_scores"),
-    log:
-        f"logs/{study.name}/encoding/{{model}}/{{layer}}/{{subject}}.log",
-    benchmark:
-        f"logs/{study.name}/encoding/{{model}}/{{layer}}/{{subject}}.benchmark.tsv"
-    conda:
-        "../../envs/environment.yaml"
-    threads: 1
-    resources:
-        mem_mb=fit_memory,
-        runtime=240,
-        gpu=1 if ENCODING.backend == "torch" and ENCODING.device != "cpu" else 0,
-        device=ENCODING.device,
-    params:
-        settings=plan.as_json(ENCODING, without=("device",)),
-        baseline=baseline_option,
-        study=study.name,
-        format_version=(plan.version("encoding"), plan.version("fit_scores")),
-    message:
-        "Fit the responses of {wildcards.subject} to layer {wildcards.layer} of {wildcards.model}"
-    shell:
-        "python {input.script} --features {input.features:q} --layer {wildcards.layer:q}"
-        " --responses {input.responses:q} {params.baseline} --nuisance {input.nuisance:q}"
-        " --settings {params.settings:q} --study {params.study:q} --device {resources.device}"
-        " --output {output.store:q} --table {output.table:q} > {log:q} 2>&1"
+FITS = (
+    "python {input.script} --features {input.features:q} --layers {params.layers:q}"
+    " --responses {input.responses:q} {params.baseline} --nuisance {input.nuisance:q}"
+    " --settings {params.settings:q} --study {params.study:q} --device {resources.device}"
+    " --output {output.stores:q} --table {output.tables:q} > {log:q} 2>&1"
+)
+FIT_GPUS = 1 if ENCODING.backend == "torch" and ENCODING.device != "cpu" else 0
+
+
+if ENCODING.unit == "layer":
+
+    rule fit_encoding:
+        input:
+            script=plan.script("fit_encoding"),
+            code=ENCODING_CODE,
+            features=features_of_fit,
+            baseline=baseline_of_fit,
+            nuisance=nuisance_of_fit,
+            responses=plan.path("responses"),
+        output:
+            stores=directory(plan.path("encoding")),
+            tables=plan.path("fit_scores"),
+        log:
+            f"logs/{study.name}/encoding/{{model}}/{{layer}}/{{subject}}.log",
+        benchmark:
+            f"logs/{study.name}/encoding/{{model}}/{{layer}}/{{subject}}.benchmark.tsv"
+        conda:
+            "../../envs/environment.yaml"
+        threads: 1
+        resources:
+            mem_mb=fit_memory,
+            runtime=240,
+            gpu=FIT_GPUS,
+            device=ENCODING.device,
+        params:
+            layers=layers_of_fits,
+            settings=plan.as_json(ENCODING, without=RESOURCE_SETTINGS),
+            baseline=baseline_option,
+            study=study.name,
+            format_version=(plan.version("encoding"), plan.version("fit_scores")),
+        message:
+            "Fit the responses of {wildcards.subject} to layer {wildcards.layer} of {wildcards.model}"
+        shell:
+            FITS
+
+
+# One job for all layers of a model. Layer lists differ between models, and outputs of a rule cannot
+# depend on a wildcard.
+for model in plan.models_fitted_whole:
+
+    rule:
+        name:
+            f"fit_encoding_{model}".replace("-", "_").replace(".", "_")
+        input:
+            script=plan.script("fit_encoding"),
+            code=ENCODING_CODE,
+            features=features_of(model),
+            baseline=baseline_of(model),
+            nuisance=nuisance_of_fit,
+            responses=plan.path("responses"),
+        output:
+            stores=[
+                directory(plan.path("encoding", model=model, layer=layer))
+                for layer in plan.layers(model)
+            ],
+            tables=[
+                plan.path("fit_scores", model=model, layer=layer)
+                for layer in plan.layers(model)
+            ],
+        log:
+            f"logs/{study.name}/encoding/{model}/{{subject}}.log",
+        benchmark:
+            f"logs/{study.name}/encoding/{model}/{{subject}}.benchmark.tsv"
+        conda:
+            "../../envs/environment.yaml"
+        threads: 1
+        resources:
+            mem_mb=fit_memory,
+            runtime=480,
+            gpu=FIT_GPUS,
+            device=ENCODING.device,
+        params:
+            layers=layers_of_fits,
+            settings=plan.as_json(ENCODING, without=RESOURCE_SETTINGS),
+            baseline=baseline_option,
+            study=study.name,
+            format_version=(plan.version("encoding"), plan.version("fit_scores")),
+        message:
+            f"Fit the responses of {{wildcards.subject}} to all layers of {model}"
+        shell:
+            FITS
 
 
 rule measure_unique:

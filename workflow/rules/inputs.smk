@@ -95,6 +95,10 @@ def layers_of_stores(wildcards, output):
     return [plan.keys_of("features", store)["layer"] for store in output]
 
 
+def layers_of_fits(wildcards, output):
+    return [plan.keys_of("encoding", store)["layer"] for store in output.stores]
+
+
 def depths_of_stores(wildcards, output):
     keys = (plan.keys_of("features", store) for store in output)
     return [plan.layer(key["model"], key["layer"]).depth for key in keys]
@@ -212,6 +216,21 @@ def features_of_fit(wildcards):
 
 def baseline_of_fit(wildcards):
     return plan.baseline(wildcards.model, wildcards.subject)
+
+
+# For rules of one model, made in a loop: a function that looks the model up in it would find the last.
+def features_of(model):
+    def found(wildcards):
+        return plan.features_for_subject(model, wildcards.subject)
+
+    return found
+
+
+def baseline_of(model):
+    def found(wildcards):
+        return plan.baseline(model, wildcards.subject)
+
+    return found
 
 
 def nuisance_of_fit(wildcards):

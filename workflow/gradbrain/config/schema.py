@@ -412,6 +412,8 @@ class FeatureSettings(StrictModel):
     )
 
 
+# Settings of the section encoding that no result depends on: how jobs are cut, and where they run.
+RESOURCE_SETTINGS = ("unit", "device")
 # Settings of the section encoding that the reduction of all layers' activations depends on.
 BASELINE_SETTINGS = ("baseline_components", "n_folds", "seed", "dtype")
 # Settings of the section encoding that the unique part of signals depends on.
@@ -440,6 +442,11 @@ class NuisanceBand(StrictModel):
 class EncodingSettings(StrictModel):
     """Section ``encoding``: the nested cross-validated banded ridge regression."""
 
+    unit: Literal["layer", "model"] = Field(
+        "layer",
+        description="One job of fits per layer, or one for all layers of a model, which starts "
+        "once and shares decompositions; results are the same.",
+    )
     n_folds: int = Field(5, ge=2, description="Outer folds; groups of images are never split.")
     log10_penalty_min: float = Field(0.0, ge=-12, le=15, description="Smallest penalty.")
     log10_penalty_max: float = Field(8.0, ge=-12, le=15, description="Largest penalty.")

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from gradbrain.config.errors import GradbrainError
 from gradbrain.config.faults import describe
 from gradbrain.config.schema import (
+    RESOURCE_SETTINGS,
     EncodingSettings,
     Factor,
     Level,
@@ -38,7 +39,11 @@ DIGITS = 8
 # Of an entry of signals.yaml, what a level may change: who a signal is stays as it is.
 SIGNAL_KEYS = ("rule_options", "options")
 # Of sections, what names results or machines and is no choice of analysis.
-FIXED = {"signal_set": ("name", "signals"), "encoding": ("device", "nuisance"), "statistics": ()}
+FIXED = {
+    "signal_set": ("name", "signals"),
+    "encoding": (*RESOURCE_SETTINGS, "nuisance"),
+    "statistics": (),
+}
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ class Universe:
         judged = self.signal_set.model_dump(
             mode="json", exclude={"signals": {"__all__": {"label", "colour"}}}
         )
-        encoding = self.encoding.model_dump(mode="json", exclude={"device"})
+        encoding = self.encoding.model_dump(mode="json", exclude=set(RESOURCE_SETTINGS))
         return _digest({"signal_set": judged, "encoding": encoding})
 
     @property

@@ -169,7 +169,9 @@ def job_counts(plan: Plan) -> dict[str, int]:
         for model, name, _, _ in plan.all_features()
         if model in plan.networks
     }
-    n_fits = sum(len(plan.layers(model)) for model in models) * len(subjects)
+    n_fits = len(subjects) * sum(
+        1 if model in plan.models_fitted_whole else len(plan.layers(model)) for model in models
+    )
     reduced = plan.study.settings.encoding.baseline_components is not None
     counts = {
         "prepare_stimuli": len(stimuli | calibration),
@@ -594,16 +596,25 @@ def encoding_cost(
     fits: Iterable[list[FitSize]], settings: EncodingSettings, rates: Rates
 ) -> StageCost:
     """Cost of all encoding jobs on one core each."""
-    sizes = [size for layers in fits for size in layers]
-    seconds = [fit_seconds(size, settings, rates) for size in sizes]
+    by_model = [list(layers) for layers in fits]
+    sizes = [size for layers in by_model for size in layers]
+    jobs = by_model if settings.unit == "model" else [[size] for size in sizes]
+    seconds = [_seconds_in_one_process(job, settings, rates) for job in jobs]
     return StageCost(
         "fit_encoding",
-        len(sizes),
+        len(jobs),
         sum(fit_disk_gib(size, settings) for size in sizes),
         max(map(fit_memory_gib, sizes)),
         cpu_hours=sum(seconds) / 3600,
         longest_hours=max(seconds) / 3600,
     )
+
+
+def _seconds_in_one_process(
+    sizes: Iterable[FitSize], settings: EncodingSettings, rates: Rates
+) -> float:
+    """Fits one after the other, which start once."""
+    return rates.start_s + sum(fit_seconds(size, settings, rates) - rates.start_s for size in sizes)
 
 
 def universe_cost(plan: Plan, fits: Iterable[list[FitSize]], rates: Rates) -> StageCost:
@@ -613,8 +624,7 @@ def universe_cost(plan: Plan, fits: Iterable[list[FitSize]], rates: Rates) -> St
     for (model, subject), layers in zip(subjects, fits, strict=True):
         by_job.setdefault((model, plan.study.subjects[subject].name), []).extend(layers)
     seconds = [
-        rates.start_s
-        + sum(fit_seconds(size, universe.encoding, rates) - rates.start_s for size in sizes)
+        _seconds_in_one_process(sizes, universe.encoding, rates)
         for universe in plan.multiverse.fits.values()
         for sizes in by_job.values()
     ]

@@ -392,6 +392,12 @@ class Plan:
             return []
         return [self.path("baseline", model=model, subject=subject)]
 
+    @property
+    def models_fitted_whole(self) -> list[str]:
+        """Models of which one job fits all layers, as the study asks."""
+        whole = self.study.settings.encoding.unit == "model"
+        return list(self.study.models) if whole else []
+
     def fits(self, model: str) -> str:
         """Folder of the encoding results of a model."""
         return str(Path(self.path("encoding", model=model)).parents[1])
