@@ -223,6 +223,25 @@ def fmri(tmp_path, latent):
     return write_fmri(tmp_path / "fmri.zarr", fmri_values(latent))
 
 
+def test_fits_without_pairs_are_those_of_the_single_bands(features, fmri):
+    asked = {
+        "features": features, "layer": "layer1", "responses": fmri, "settings": SETTINGS,
+        "study": "test",
+    }  # fmt: skip
+    whole, alone = fit_encoding(**asked), fit_encoding(**asked, beside_activations=False)
+    names = [str(name) for name in alone["fit"].values]
+    assert names and not any("+" in name for name in names)
+    assert set(names) < {str(name) for name in whole["fit"].values}
+    rows = list(zip(alone["signal"].values, alone["measure"].values, strict=True))
+    assert {measure for _, measure in rows} == {"r", "r2", "r_normalised", "r2_normalised"}
+    assert len(rows) == len(set(rows)) == 4 * 4
+    for variable in ("score", "unit_score", "boot", "null"):
+        for signal, measure in rows:
+            np.testing.assert_array_equal(
+                row(alone, signal, measure, variable), row(whole, signal, measure, variable)
+            )
+
+
 def test_layers_of_one_process_are_those_of_a_process_each(tmp_path, features, fmri):
     layers = [open_store(path, kind="features").attrs["layer"] for path in features]
     assert len(layers) > 1

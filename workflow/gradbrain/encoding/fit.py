@@ -401,6 +401,7 @@ def fit_encoding(
     baseline: Path | None = None,
     nuisance: Sequence[Path] = (),
     backend: Backend | None = None,
+    beside_activations: bool = True,
 ) -> xr.Dataset:
     """Fit the encoding models of one layer and subject.
 
@@ -419,6 +420,10 @@ def fit_encoding(
         Feature stores of the bands of `settings.nuisance`, in their order.
     backend : Backend, optional
         In the place of the one that the settings name, for fits that share decompositions.
+    beside_activations : bool
+        Whether signals are fitted beside activations as well, and not only alone. Claims read
+        nothing of the former: what a signal explains beside activations is estimated by
+        `unique_part`.
 
     Returns
     -------
@@ -430,6 +435,7 @@ def fit_encoding(
     layer_features = read_nuisance(
         nuisance, settings.nuisance, layer_features, brain.image_ids, responses
     )
+    layer_features = replace(layer_features, beside_activations=beside_activations)
     components = None
     if baseline is not None:
         components = read_baseline(

@@ -63,7 +63,7 @@ class FoldModels:
         self._saved = np.empty(0, dtype=np.intp) if saved is None else saved
 
     def run(self) -> tuple[Scores, Fits]:
-        """Fit and score every band alone, and every signal with activations.
+        """Fit and score every band alone, and signals with activations where the layer says so.
 
         Returns
         -------
@@ -76,8 +76,9 @@ class FoldModels:
         activation, baseline = self._references(scores, fits)
         for signal in self._layer.others:
             self._score_alone(signal, scores, fits)
-            self._score_joint(signal, activation, scores, fits)
-            self._score_full(signal, baseline, scores, fits)
+            if signal in self._layer.paired:
+                self._score_joint(signal, activation, scores, fits)
+                self._score_full(signal, baseline, scores, fits)
             self._regression.forget(signal)
         return scores, fits
 
@@ -94,7 +95,8 @@ class FoldModels:
         _, baseline = self._references(scores, fits)
         for signal in self._layer.others:
             self._score_alone(signal, scores, fits)
-            self._score_full(signal, baseline, scores, fits)
+            if signal in self._layer.paired:
+                self._score_full(signal, baseline, scores, fits)
             self._regression.forget(signal)
         return {(signal, TEST_MEASURE[name]): score for (signal, name), score in scores.items()}
 

@@ -49,6 +49,8 @@ class LayerFeatures:
         Nuisance bands, in the order of the settings.
     nuisance_digests : list of str
         Digests of their stores.
+    beside_activations : bool
+        Whether signals are fitted beside activations as well, and not only alone.
     """
 
     signals: dict[SignalIdentity, FLOATS]
@@ -57,12 +59,13 @@ class LayerFeatures:
     attrs: dict[str, Any]
     nuisance: dict[SignalIdentity, FLOATS] = field(default_factory=dict)
     nuisance_digests: list[str] = field(default_factory=list)
+    beside_activations: bool = True
 
     @property
     def fits(self) -> LayerFits:
         """Which of the bands are fitted together."""
         activation, *others = self.signals
-        return LayerFits(activation, tuple(others), tuple(self.nuisance))
+        return LayerFits(activation, tuple(others), tuple(self.nuisance), self.beside_activations)
 
     @property
     def layer(self) -> str:

@@ -64,11 +64,19 @@ class LayerFits:
         The other signals of the layer.
     nuisance : tuple of SignalIdentity
         Bands that stand beside all layers' activations in the baseline.
+    beside_activations : bool
+        Whether signals are fitted beside activations as well, and not only alone.
     """
 
     activation: SignalIdentity
     others: tuple[SignalIdentity, ...]
     nuisance: tuple[SignalIdentity, ...] = ()
+    beside_activations: bool = True
+
+    @property
+    def paired(self) -> tuple[SignalIdentity, ...]:
+        """Signals that are fitted beside activations."""
+        return self.others if self.beside_activations else ()
 
     @property
     def baseline(self) -> Fit:
@@ -95,7 +103,7 @@ class LayerFits:
     @property
     def fits(self) -> list[Fit]:
         """Bands of all fits, in the order of the store."""
-        pairs = [fit for name in self.others for fit in (self.joint(name), self.full(name))]
+        pairs = [fit for name in self.paired for fit in (self.joint(name), self.full(name))]
         return [*map(self.alone, self.singles), *pairs]
 
     def rows(self, *, normalised: bool = False, test_images: bool = False) -> list[ScoreRow]:
@@ -113,7 +121,7 @@ class LayerFits:
         list of ScoreRow
         """
         rows = self._alone(RAW_MEASURES)
-        for signal in self.others:
+        for signal in self.paired:
             rows += [
                 ScoreRow(
                     signal,
@@ -139,7 +147,7 @@ class LayerFits:
         rows = self._alone(RAW_MEASURES + (NORMALISED_MEASURES if normalised else ()))
         rows += [
             ScoreRow(signal, measure, self.full(signal))
-            for signal in self.others
+            for signal in self.paired
             for measure in FULL_MEASURES
         ]
         return [ScoreRow(row.signal, TEST_MEASURE[row.measure], row.fit, True) for row in rows]
@@ -154,10 +162,10 @@ class LayerFits:
         Returns
         -------
         list of (fit, measure)
-            Those in which a learning signal or control stands beside activations; of all others
-            their own.
+            Those in which a learning signal or control stands beside activations; its own where
+            there are none, and of all others.
         """
-        if signal in self.others:
+        if signal in self.paired:
             return [(self.joint(signal), JOINT_MEASURES[0]), (self.full(signal), FULL_MEASURES[0])]
         return [(self.alone(signal), R.name)]
 
