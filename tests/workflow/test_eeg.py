@@ -22,7 +22,7 @@ roots: {eeg_data: brain_data}
 datasets: [{name: eeg_data}]
 models: [{name: mobilenetv2_050_untrained, layers: [blocks.1, blocks.4]}]
 features: {signal_set: demo, unit: model, device: cpu}
-encoding: {n_draws: 50, n_folds: 3, selection: gcv}
+encoding: {unit: model, n_draws: 50, n_folds: 3, selection: gcv}
 rsa: {n_draws: 50}
 """
 

@@ -30,7 +30,7 @@ STUDY = {
     ],
     "models": [{"name": "mobilenetv2_050_untrained", "layers": ["blocks.1", "blocks.4"]}],
     "features": {"signal_set": "demo", "unit": "model", "device": "cpu"},
-    "encoding": {"n_draws": 30, "n_folds": 3, "selection": "gcv"},
+    "encoding": {"unit": "model", "n_draws": 30, "n_folds": 3, "selection": "gcv"},
     "rsa": {"n_draws": 20},
 }
 
