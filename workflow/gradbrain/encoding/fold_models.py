@@ -73,6 +73,9 @@ class FoldModels:
         """
         scores: Scores = {}
         fits: Fits = {}
+        if not self._layer.paired:
+            self._score_singles(scores, fits)
+            return scores, fits
         activation, baseline = self._references(scores, fits)
         for signal in self._layer.others:
             self._score_alone(signal, scores, fits)
@@ -91,12 +94,21 @@ class FoldModels:
         """
         scores: Scores = {}
         fits: Fits = {}
-        _, baseline = self._references(scores, fits)
-        for signal in self._layer.others:
-            self._score_alone(signal, scores, fits)
-            self._score_full(signal, baseline, scores, fits)
-            self._regression.forget(signal)
+        if self._layer.paired:
+            _, baseline = self._references(scores, fits)
+            for signal in self._layer.others:
+                self._score_alone(signal, scores, fits)
+                self._score_full(signal, baseline, scores, fits)
+                self._regression.forget(signal)
+        else:
+            self._score_singles(scores, fits)
         return {(signal, TEST_MEASURE[name]): score for (signal, name), score in scores.items()}
+
+    def _score_singles(self, scores: Scores, fits: Fits) -> None:
+        """Every signal alone, and nothing else."""
+        for signal in self._layer.singles:
+            self._score_alone(signal, scores, fits)
+            self._regression.forget(signal)
 
     def _references(self, scores: Scores, fits: Fits) -> tuple[FLOATS, FLOATS]:
         """Predictions of what signals are compared with: the layer's activation, the baseline."""

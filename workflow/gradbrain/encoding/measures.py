@@ -64,11 +64,15 @@ class LayerFits:
         The other signals of the layer.
     nuisance : tuple of SignalIdentity
         Bands that stand beside all layers' activations in the baseline.
+    paired : bool
+        Whether signals are fitted beside activations as well. Without, every signal is fitted
+        alone, which is all that claims read.
     """
 
     activation: SignalIdentity
     others: tuple[SignalIdentity, ...]
     nuisance: tuple[SignalIdentity, ...] = ()
+    paired: bool = True
 
     @property
     def baseline(self) -> Fit:
@@ -90,12 +94,15 @@ class LayerFits:
     @property
     def singles(self) -> tuple[SignalIdentity, ...]:
         """Signals that are scored alone, in the order of the store."""
+        if not self.paired:
+            return (self.activation, *self.others)
         return (self.activation, ALL_ACTIVATIONS, *self.nuisance, *self.others)
 
     @property
     def fits(self) -> list[Fit]:
         """Bands of all fits, in the order of the store."""
-        pairs = [fit for name in self.others for fit in (self.joint(name), self.full(name))]
+        paired = self.others if self.paired else ()
+        pairs = [fit for name in paired for fit in (self.joint(name), self.full(name))]
         return [*map(self.alone, self.singles), *pairs]
 
     def rows(self, *, normalised: bool = False, test_images: bool = False) -> list[ScoreRow]:
@@ -113,7 +120,7 @@ class LayerFits:
         list of ScoreRow
         """
         rows = self._alone(RAW_MEASURES)
-        for signal in self.others:
+        for signal in self.others if self.paired else ():
             rows += [
                 ScoreRow(
                     signal,
@@ -139,7 +146,7 @@ class LayerFits:
         rows = self._alone(RAW_MEASURES + (NORMALISED_MEASURES if normalised else ()))
         rows += [
             ScoreRow(signal, measure, self.full(signal))
-            for signal in self.others
+            for signal in (self.others if self.paired else ())
             for measure in FULL_MEASURES
         ]
         return [ScoreRow(row.signal, TEST_MEASURE[row.measure], row.fit, True) for row in rows]
@@ -157,7 +164,7 @@ class LayerFits:
             Those in which a learning signal or control stands beside activations; of all others
             their own.
         """
-        if signal in self.others:
+        if signal in self.others and self.paired:
             return [(self.joint(signal), JOINT_MEASURES[0]), (self.full(signal), FULL_MEASURES[0])]
         return [(self.alone(signal), R.name)]
 
