@@ -87,12 +87,11 @@ class Design:
         values /= values.std(axis=1, keepdims=True)
         kernels = self.baseline.all
         covariance = BaselineCovariance.of(kernels, estimate_components(kernels, values))
-        products = covariance.products(values)
-        form = covariance.form(self.signal.new)
-        moments = [
-            dose_moments(form, covariance.seen(kernel), products, N_TARGETS)
-            for kernel in (self.signal.new, self.signal.flat)
-        ]
+        root = covariance.products_root(values)
+        products = root.T @ root
+        seen = [covariance.seen_root(kernel) for kernel in (self.signal.new, self.signal.flat)]
+        form = covariance.forms(seen[:1])[0]
+        moments = [dose_moments(form, kernel, root, N_TARGETS) for kernel in seen]
         return PersonShare(
             component=float(np.vdot(form, products)),
             null=permuted_estimates([form], products, self.permutations)[:, 0],

@@ -107,7 +107,7 @@ def fits_of(
             nuisance=stores[len(layers) :],
             backend=backend,
             # By far the dearest fits, of which claims take nothing.
-            beside_activations=False,
+            paired=False,
         )
     return [
         (subject[0], found[place, layer])

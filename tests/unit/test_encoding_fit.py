@@ -228,13 +228,14 @@ def test_fits_without_pairs_are_those_of_the_single_bands(features, fmri):
         "features": features, "layer": "layer1", "responses": fmri, "settings": SETTINGS,
         "study": "test",
     }  # fmt: skip
-    whole, alone = fit_encoding(**asked), fit_encoding(**asked, beside_activations=False)
+    whole, alone = fit_encoding(**asked), fit_encoding(**asked, paired=False)
     names = [str(name) for name in alone["fit"].values]
     assert names and not any("+" in name for name in names)
     assert set(names) < {str(name) for name in whole["fit"].values}
     rows = list(zip(alone["signal"].values, alone["measure"].values, strict=True))
     assert {measure for _, measure in rows} == {"r", "r2", "r_normalised", "r2_normalised"}
-    assert len(rows) == len(set(rows)) == 4 * 4
+    # An activation and two signals; baselines are asked for by pairs alone.
+    assert len(rows) == len(set(rows)) == 3 * 4
     for variable in ("score", "unit_score", "boot", "null"):
         for signal, measure in rows:
             np.testing.assert_array_equal(

@@ -273,7 +273,21 @@ def responses(
     DatasetError
         A feature store is missing, superfluous, of other images, or lacks a planted signal.
     """
-    planted = read_planted(entry, options, stimuli, features)
+    return simulate(
+        entry, options, subject, stimuli, read_planted(entry, options, stimuli, features)
+    )
+
+
+def simulate(
+    entry: DatasetEntry, options: Options, subject: str, stimuli: pd.DataFrame, planted: Planted
+) -> xr.Dataset:
+    """Simulate one subject from planted signals that were read before.
+
+    Raises
+    ------
+    DatasetError
+        The data set has no axis.
+    """
     if entry.axis == ROI:
         return _along_regions(entry, options, subject, stimuli, planted)
     if entry.axis == TIME:

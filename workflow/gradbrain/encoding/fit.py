@@ -258,6 +258,9 @@ class SplitFits:
         Components of all layers' activations.
     backend : Backend, optional
         In the place of the one that the settings name.
+    bands : dict of int to bands, optional
+        Bands of every split, kept here for fits of the same layer to others who saw the same
+        images.
     """
 
     def __init__(
@@ -267,7 +270,9 @@ class SplitFits:
         settings: EncodingSettings,
         baseline: Baseline | None = None,
         backend: Backend | None = None,
+        bands: dict[int, dict[SignalIdentity, Band]] | None = None,
     ):
+        self._bands = bands
         self._features = features
         self._responses = responses
         self._settings = settings
@@ -337,7 +342,11 @@ class SplitFits:
             dtype=np.dtype(settings.dtype),
         )
         search = make_search(settings, self._layout, groups[split.train])
-        bands = make_bands(features, split, settings, self._baseline)
+        bands = None if self._bands is None else self._bands.get(split.number)
+        if bands is None:
+            bands = make_bands(features, split, settings, self._baseline)
+        if self._bands is not None:
+            self._bands[split.number] = bands
         regression = make_regression(bands, train_responses, search, settings, self._backend)
         draws = draw_images(groups[split.held_out], settings.n_draws, settings.seed, split.number)
         variance = np.einsum("ij,ij->i", train_responses, train_responses) / len(split.train)
@@ -401,7 +410,7 @@ def fit_encoding(
     baseline: Path | None = None,
     nuisance: Sequence[Path] = (),
     backend: Backend | None = None,
-    beside_activations: bool = True,
+    paired: bool = True,
 ) -> xr.Dataset:
     """Fit the encoding models of one layer and subject.
 
@@ -420,10 +429,8 @@ def fit_encoding(
         Feature stores of the bands of `settings.nuisance`, in their order.
     backend : Backend, optional
         In the place of the one that the settings name, for fits that share decompositions.
-    beside_activations : bool
-        Whether signals are fitted beside activations as well, and not only alone. Claims read
-        nothing of the former: what a signal explains beside activations is estimated by
-        `unique_part`.
+    paired : bool
+        Whether signals are fitted beside activations as well; claims read none of these fits.
 
     Returns
     -------
@@ -435,7 +442,6 @@ def fit_encoding(
     layer_features = read_nuisance(
         nuisance, settings.nuisance, layer_features, brain.image_ids, responses
     )
-    layer_features = replace(layer_features, beside_activations=beside_activations)
     components = None
     if baseline is not None:
         components = read_baseline(
@@ -446,9 +452,41 @@ def fit_encoding(
             settings=settings,
         )
         layer_features = replace(layer_features, layers=components.layers)
-    averages = SplitFits(layer_features, brain, settings, components, backend).run()
+    layer_features = replace(layer_features, paired=paired)
+    return fit_layer(layer_features, brain, settings, study, baseline=components, backend=backend)
+
+
+def fit_layer(
+    features: LayerFeatures,
+    brain: Responses,
+    settings: EncodingSettings,
+    study: str,
+    *,
+    baseline: Baseline | None = None,
+    backend: Backend | None = None,
+    bands: dict[int, dict[SignalIdentity, Band]] | None = None,
+) -> xr.Dataset:
+    """Fit the encoding models of one layer and subject, as `fit_encoding` does, to what was read.
+
+    Parameters
+    ----------
+    features : LayerFeatures
+        Without pairs (`paired`), signals are fitted alone.
+    brain : Responses
+    settings : EncodingSettings
+    study : str
+    baseline, backend, bands
+        As for `SplitFits`.
+
+    Returns
+    -------
+    xarray.Dataset
+        Content of the encoding store.
+    """
+    layer = features.layer
+    averages = SplitFits(features, brain, settings, baseline, backend, bands).run()
     warn_of_masked_targets(averages, str(brain.attrs["subject"]))
-    edge_share = averages.edge_share(layer_features.fits.others)
+    edge_share = averages.edge_share(features.fits.others)
     if edge_share > EDGE_SHARE_WARNING:
         logger.warning(
             "%s, %s: %.0f %% of the penalties of targets predicted above zero lie on the edge of "
@@ -459,4 +497,4 @@ def fit_encoding(
             settings.log10_penalty_min,
             settings.log10_penalty_max,
         )
-    return assemble_store(averages, layer_features, brain, settings, study)
+    return assemble_store(averages, features, brain, settings, study)

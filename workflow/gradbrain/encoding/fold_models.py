@@ -63,7 +63,7 @@ class FoldModels:
         self._saved = np.empty(0, dtype=np.intp) if saved is None else saved
 
     def run(self) -> tuple[Scores, Fits]:
-        """Fit and score every band alone, and signals with activations where the layer says so.
+        """Fit and score every band alone, and every signal with activations.
 
         Returns
         -------
@@ -73,12 +73,14 @@ class FoldModels:
         """
         scores: Scores = {}
         fits: Fits = {}
+        if not self._layer.paired:
+            self._score_singles(scores, fits)
+            return scores, fits
         activation, baseline = self._references(scores, fits)
         for signal in self._layer.others:
             self._score_alone(signal, scores, fits)
-            if signal in self._layer.paired:
-                self._score_joint(signal, activation, scores, fits)
-                self._score_full(signal, baseline, scores, fits)
+            self._score_joint(signal, activation, scores, fits)
+            self._score_full(signal, baseline, scores, fits)
             self._regression.forget(signal)
         return scores, fits
 
@@ -92,13 +94,21 @@ class FoldModels:
         """
         scores: Scores = {}
         fits: Fits = {}
-        _, baseline = self._references(scores, fits)
-        for signal in self._layer.others:
-            self._score_alone(signal, scores, fits)
-            if signal in self._layer.paired:
+        if self._layer.paired:
+            _, baseline = self._references(scores, fits)
+            for signal in self._layer.others:
+                self._score_alone(signal, scores, fits)
                 self._score_full(signal, baseline, scores, fits)
-            self._regression.forget(signal)
+                self._regression.forget(signal)
+        else:
+            self._score_singles(scores, fits)
         return {(signal, TEST_MEASURE[name]): score for (signal, name), score in scores.items()}
+
+    def _score_singles(self, scores: Scores, fits: Fits) -> None:
+        """Every signal alone, and nothing else."""
+        for signal in self._layer.singles:
+            self._score_alone(signal, scores, fits)
+            self._regression.forget(signal)
 
     def _references(self, scores: Scores, fits: Fits) -> tuple[FLOATS, FLOATS]:
         """Predictions of what signals are compared with: the layer's activation, the baseline."""

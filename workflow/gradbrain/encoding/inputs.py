@@ -49,8 +49,8 @@ class LayerFeatures:
         Nuisance bands, in the order of the settings.
     nuisance_digests : list of str
         Digests of their stores.
-    beside_activations : bool
-        Whether signals are fitted beside activations as well, and not only alone.
+    paired : bool
+        Whether signals are fitted beside activations as well; claims read none of these fits.
     """
 
     signals: dict[SignalIdentity, FLOATS]
@@ -59,13 +59,13 @@ class LayerFeatures:
     attrs: dict[str, Any]
     nuisance: dict[SignalIdentity, FLOATS] = field(default_factory=dict)
     nuisance_digests: list[str] = field(default_factory=list)
-    beside_activations: bool = True
+    paired: bool = True
 
     @property
     def fits(self) -> LayerFits:
         """Which of the bands are fitted together."""
         activation, *others = self.signals
-        return LayerFits(activation, tuple(others), tuple(self.nuisance), self.beside_activations)
+        return LayerFits(activation, tuple(others), tuple(self.nuisance), self.paired)
 
     @property
     def layer(self) -> str:
@@ -283,6 +283,35 @@ def read_responses(
         If image ids repeat.
     """
     store = open_store(path, kind="responses")
+    return lay_out_responses(path, store, min_noise_ceiling, ceiling_floor)
+
+
+def lay_out_responses(
+    path: Path,
+    store: xr.Dataset,
+    min_noise_ceiling: float | None = None,
+    ceiling_floor: float = 0.1,
+) -> Responses:
+    """Lay the responses of a subject out by unit, as `read_responses` does.
+
+    Parameters
+    ----------
+    path : Path
+        Named in errors.
+    store : xarray.Dataset
+        Content of a response store, with its digest.
+    min_noise_ceiling, ceiling_floor
+        As for `read_responses`.
+
+    Returns
+    -------
+    Responses
+
+    Raises
+    ------
+    EncodingError, StoreError
+        As for `read_responses`.
+    """
     images = _image_groups(path, store)
     response = store["response"].values
     _check_finite(path, "response", response)

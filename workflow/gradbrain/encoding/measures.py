@@ -64,19 +64,15 @@ class LayerFits:
         The other signals of the layer.
     nuisance : tuple of SignalIdentity
         Bands that stand beside all layers' activations in the baseline.
-    beside_activations : bool
-        Whether signals are fitted beside activations as well, and not only alone.
+    paired : bool
+        Whether signals are fitted beside activations as well. Without, every signal is fitted
+        alone, which is all that claims read.
     """
 
     activation: SignalIdentity
     others: tuple[SignalIdentity, ...]
     nuisance: tuple[SignalIdentity, ...] = ()
-    beside_activations: bool = True
-
-    @property
-    def paired(self) -> tuple[SignalIdentity, ...]:
-        """Signals that are fitted beside activations."""
-        return self.others if self.beside_activations else ()
+    paired: bool = True
 
     @property
     def baseline(self) -> Fit:
@@ -98,12 +94,15 @@ class LayerFits:
     @property
     def singles(self) -> tuple[SignalIdentity, ...]:
         """Signals that are scored alone, in the order of the store."""
+        if not self.paired:
+            return (self.activation, *self.others)
         return (self.activation, ALL_ACTIVATIONS, *self.nuisance, *self.others)
 
     @property
     def fits(self) -> list[Fit]:
         """Bands of all fits, in the order of the store."""
-        pairs = [fit for name in self.paired for fit in (self.joint(name), self.full(name))]
+        paired = self.others if self.paired else ()
+        pairs = [fit for name in paired for fit in (self.joint(name), self.full(name))]
         return [*map(self.alone, self.singles), *pairs]
 
     def rows(self, *, normalised: bool = False, test_images: bool = False) -> list[ScoreRow]:
@@ -121,7 +120,7 @@ class LayerFits:
         list of ScoreRow
         """
         rows = self._alone(RAW_MEASURES)
-        for signal in self.paired:
+        for signal in self.others if self.paired else ():
             rows += [
                 ScoreRow(
                     signal,
@@ -147,7 +146,7 @@ class LayerFits:
         rows = self._alone(RAW_MEASURES + (NORMALISED_MEASURES if normalised else ()))
         rows += [
             ScoreRow(signal, measure, self.full(signal))
-            for signal in self.paired
+            for signal in (self.others if self.paired else ())
             for measure in FULL_MEASURES
         ]
         return [ScoreRow(row.signal, TEST_MEASURE[row.measure], row.fit, True) for row in rows]
@@ -162,10 +161,10 @@ class LayerFits:
         Returns
         -------
         list of (fit, measure)
-            Those in which a learning signal or control stands beside activations; its own where
-            there are none, and of all others.
+            Those in which a learning signal or control stands beside activations; of all others
+            their own.
         """
-        if signal in self.paired:
+        if signal in self.others and self.paired:
             return [(self.joint(signal), JOINT_MEASURES[0]), (self.full(signal), FULL_MEASURES[0])]
         return [(self.alone(signal), R.name)]
 

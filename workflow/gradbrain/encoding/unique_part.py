@@ -42,14 +42,15 @@ from gradbrain.encoding.inputs import (
 )
 from gradbrain.encoding.variance_components import (
     BaselineCovariance,
+    Kernels,
     centred_kernel,
     estimate_components,
     flat_kernel,
+    kernel_root,
     leading_kernel,
     novel_part,
     permuted_estimates,
 )
-from gradbrain.store import SignalIdentity
 from gradbrain.vocabulary.roles import LEARNING
 
 logger = logging.getLogger(__name__)
@@ -70,9 +71,9 @@ class SignalKernels:
 
     Attributes
     ----------
-    new : array of shape (n_images, n_images)
-        Kernel of the part that activations do not account for.
-    flat : array of shape (n_images, n_images) or None
+    new : array of shape (n_images, rank)
+        Root of the kernel of the part that activations do not account for.
+    flat : array of shape (n_images, rank) or None
         The same of its principal components, all as large; of learning signals alone, whose power
         is asked for.
     new_share : float
@@ -84,12 +85,12 @@ class SignalKernels:
     new_share: float
 
     @classmethod
-    def of(cls, baseline: Sequence[FLOATS], values: FLOATS, *, learning: bool) -> SignalKernels:
+    def of(cls, baseline: Kernels, values: FLOATS, *, learning: bool) -> SignalKernels:
         """Take the new part of a signal.
 
         Parameters
         ----------
-        baseline : sequence of arrays of shape (n_images, n_images)
+        baseline : Kernels
         values : array of shape (n_images, n_features)
         learning : bool
             Of a learning signal.
@@ -101,13 +102,13 @@ class SignalKernels:
         """
         standardised = _standardised(values)
         if not standardised.any():
-            zeros = np.zeros((len(values), len(values)))
+            zeros = np.zeros((len(values), 1))
             return cls(zeros, zeros if learning else None, 0.0)
         weights = estimate_components(baseline, standardised.T)
         new = novel_part(baseline, standardised, weights)
         return cls(
-            centred_kernel(new),
-            flat_kernel(new) if learning else None,
+            kernel_root(centred_kernel(new)),
+            kernel_root(flat_kernel(new)) if learning else None,
             float(weights[-1] / weights.sum()),
         )
 
@@ -148,21 +149,16 @@ class BaselineKernels:
 
     Attributes
     ----------
-    plain : list of arrays of shape (n_images, n_images)
+    plain : Kernels
         One for the activations of each layer and for each nuisance band.
-    further : list of arrays of shape (n_images, n_images)
-        One for the ten leading components of each layer, since weights that favour these are no
-        isotropic ones, and one for groups, where many images are in one: these may share what no
-        feature explains.
+    all : Kernels
+        Those that the covariance of responses is made of: beside these one for the ten leading
+        components of each layer, since weights that favour them are no isotropic ones, and one for
+        groups, where many images are in one: these may share what no feature explains.
     """
 
-    plain: list[FLOATS]
-    further: list[FLOATS]
-
-    @property
-    def all(self) -> list[FLOATS]:
-        """Kernels that the covariance of responses is made of."""
-        return [*self.plain, *self.further]
+    plain: Kernels
+    all: Kernels
 
     @classmethod
     def of(
@@ -185,7 +181,8 @@ class BaselineKernels:
         if sizes[sizes > 1].sum() > FEW_IN_GROUPS * len(groups):
             further.append(centred_kernel(np.eye(len(sizes))[place]))
         bands = [_standardised(values) for values in nuisance]
-        return cls([centred_kernel(values) for values in (*layers, *bands)], further)
+        plain = [centred_kernel(values) for values in (*layers, *bands)]
+        return cls(Kernels.of(plain), Kernels.of([*plain, *further]))
 
 
 def unique_of_stores(
@@ -227,7 +224,11 @@ def unique_of_stores(
 
 
 def measure_unique(
-    features: ModelFeatures, responses: Responses, settings: EncodingSettings, study: str
+    features: ModelFeatures,
+    responses: Responses,
+    settings: EncodingSettings,
+    study: str,
+    kernels: dict[int, BlockKernels] | None = None,
 ) -> xr.Dataset:
     """Estimate the unique share of every signal of every layer, in every region or at every time.
 
@@ -240,6 +241,8 @@ def measure_unique(
     settings : EncodingSettings
         Number of draws, seed, largest block of images.
     study : str
+    kernels : dict of int to BlockKernels, optional
+        Kernels of every block, kept here for others who saw the same images.
 
     Returns
     -------
@@ -266,10 +269,16 @@ def measure_unique(
     ]
     if len(blocks) > 1:
         logger.info("%d images in %d blocks", len(used), len(blocks))
-    rows = [(layer, signal) for layer in features.layers for signal in features.signals]
     sums: dict[str, FLOATS] = {}
+    kept = {} if kernels is None else kernels
     for number, images in enumerate(blocks):
-        found = _measure_block(features, rows, responses, images, settings, number)
+        seen = kept.get(number)
+        if seen is None:
+            groups = responses.groups[images]
+            seen = BlockKernels.of(features, images, groups, settings, number)
+        if kernels is not None:
+            kernels[number] = seen
+        found = _measure_block(seen, responses, images)
         for name, values in found.items():
             sums[name] = sums.get(name, 0.0) + values
         logger.info("block %d of %d: %d images", number + 1, len(blocks), len(images))
@@ -280,34 +289,75 @@ def measure_unique(
     return _assemble(sums, features, responses, settings, study, len(used))
 
 
+@dataclass(frozen=True)
+class BlockKernels:
+    """What a block of images is looked at through: the same for all people who saw them.
+
+    Attributes
+    ----------
+    baseline : BaselineKernels
+    signals : list of SignalKernels
+        One for each signal of each layer.
+    permutations : array of shape (n_draws, n_images)
+    """
+
+    baseline: BaselineKernels
+    signals: list[SignalKernels]
+    permutations: NDArray[np.intp]
+
+    @classmethod
+    def of(
+        cls,
+        features: ModelFeatures,
+        images: NDArray[np.intp],
+        groups: NDArray[np.str_],
+        settings: EncodingSettings,
+        number: int,
+    ) -> BlockKernels:
+        """Take the kernels of one block.
+
+        Parameters
+        ----------
+        features : ModelFeatures
+        images : array of int
+            Images of the block.
+        groups : array of str
+            Their groups.
+        settings : EncodingSettings
+        number : int
+            Of the block.
+
+        Returns
+        -------
+        BlockKernels
+        """
+        baseline = BaselineKernels.of(
+            [features.activations[layer][images] for layer in features.layers],
+            [values[images] for values in features.nuisance.values()],
+            groups,
+        )
+        signals = [
+            SignalKernels.of(
+                baseline.plain,
+                features.values(layer, signal)[images],
+                learning=signal.role == LEARNING,
+            )
+            for layer in features.layers
+            for signal in features.signals
+        ]
+        permutations = draw_images(
+            groups, settings.n_draws, settings.seed, ALL_IMAGES + number
+        ).permutations
+        return cls(baseline, signals, permutations)
+
+
 def _measure_block(
-    features: ModelFeatures,
-    rows: Sequence[tuple[str, SignalIdentity]],
-    responses: Responses,
-    images: NDArray[np.intp],
-    settings: EncodingSettings,
-    number: int,
+    kernels: BlockKernels, responses: Responses, images: NDArray[np.intp]
 ) -> dict[str, FLOATS]:
     """Estimates, null draws and moments of all signals in the images of one block."""
-    groups = responses.groups[images]
-    baseline = BaselineKernels.of(
-        [features.activations[layer][images] for layer in features.layers],
-        [values[images] for values in features.nuisance.values()],
-        groups,
-    )
-    signals = [
-        SignalKernels.of(
-            baseline.plain,
-            features.values(layer, signal)[images],
-            learning=signal.role == LEARNING,
-        )
-        for layer, signal in rows
-    ]
-    permutations = draw_images(
-        groups, settings.n_draws, settings.seed, ALL_IMAGES + number
-    ).permutations
+    signals, baseline = kernels.signals, kernels.baseline.all
     units = responses.layout.slices
-    n_rows, n_units, n_draws = len(rows), len(units), len(permutations)
+    n_rows, n_units, n_draws = len(signals), len(units), len(kernels.permutations)
     found = {
         "component": np.zeros((n_rows, n_units)),
         "null": np.zeros((n_draws, n_rows, n_units)),
@@ -319,34 +369,35 @@ def _measure_block(
     }
     for place, targets in enumerate(units):
         values = _unit_responses(responses, targets, images)
-        weights = estimate_components(baseline.all, values)
-        covariance = BaselineCovariance.of(baseline.all, weights)
-        products = covariance.products(values)
+        covariance = BaselineCovariance.of(baseline, estimate_components(baseline, values))
+        root = covariance.products_root(values)
+        products = root.T @ root
         found["explained"][place] = covariance.explained(products)
-        forms = [covariance.form(signal.new) for signal in signals]
-        found["component"][:, place] = [np.vdot(form, products) for form in forms]
-        found["null"][:, :, place] = permuted_estimates(forms, products, permutations)
+        seen = [covariance.seen_root(signal.new) for signal in signals]
+        forms = covariance.forms(seen)
+        found["component"][:, place] = forms.reshape(n_rows, -1) @ products.ravel()
+        found["null"][:, :, place] = permuted_estimates(forms, products, kernels.permutations)
         for row, (form, signal) in enumerate(zip(forms, signals, strict=True)):
             if signal.flat is None:
                 continue
-            for kind, kernel in enumerate((signal.new, signal.flat)):
-                moments = dose_moments(form, covariance.seen(kernel), products, len(values))
+            for kind, kernel in enumerate((seen[row], covariance.seen_root(signal.flat))):
+                moments = dose_moments(form, kernel, root, len(values))
                 for name, value in moments.items():
                     found[name][kind, row, place] = value
     return found
 
 
-def dose_moments(form: FLOATS, seen: FLOATS, products: FLOATS, n_targets: int) -> dict[str, float]:
+def dose_moments(form: FLOATS, seen: FLOATS, root: FLOATS, n_targets: int) -> dict[str, float]:
     """What the estimate of a signal becomes where responses hold draws with a kernel.
 
     Parameters
     ----------
     form : array of shape (n_images, n_images)
         Q.
-    seen : array of shape (n_images, n_images)
-        W K W.
-    products : array of shape (n_images, n_images)
-        Mean product of whitened responses.
+    seen : array of shape (n_images, rank)
+        W X, where X Xᵀ = K.
+    root : array of shape (n_rows, n_images)
+        Y, where YᵀY = Z, the mean product of whitened responses.
     n_targets : int
 
     Returns
@@ -355,11 +406,12 @@ def dose_moments(form: FLOATS, seen: FLOATS, products: FLOATS, n_targets: int) -
         ``held`` = tr(Q W K W); ``dose_variance`` = 2 tr((Q W K W)²) / n_targets;
         ``cross_variance`` = ⟨Q W K W Q, Z⟩ / n_targets.
     """
-    product = form @ seen
+    turned = form @ seen
+    product = seen.T @ turned
     return {
         "held": float(np.trace(product)),
         "dose_variance": 2.0 * float(np.sum(product * product.T)) / n_targets,
-        "cross_variance": float(np.vdot(product @ form, products)) / n_targets,
+        "cross_variance": float(np.square(root @ turned).sum()) / n_targets,
     }
 
 

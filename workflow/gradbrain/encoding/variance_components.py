@@ -32,6 +32,10 @@ ITERATIONS = 3
 SAME = 1e-9
 # Principal components of a layer that have a kernel of their own.
 N_LEADING = 10
+# Permutations that are looked at together: 16 MB of 320 images.
+DRAWS_AT_ONCE = 20
+# Signals whose forms are subtracted from together; bounds memory.
+SIGNALS_AT_ONCE = 16
 # Of features, in the components that a flat kernel makes equal.
 FLAT_VARIANCE = 0.99
 
@@ -89,6 +93,76 @@ def flat_kernel(features: FLOATS) -> FLOATS:
     return centred_kernel(left[:, : int(np.searchsorted(held, FLAT_VARIANCE)) + 1])
 
 
+def kernel_root(kernel: FLOATS) -> FLOATS:
+    """Split a kernel into a matrix times its transpose.
+
+    Products with the root of a kernel of few features cost as many columns as these span, not as
+    many as there are images.
+
+    Parameters
+    ----------
+    kernel : array of shape (n_images, n_images)
+        Positive semidefinite.
+
+    Returns
+    -------
+    array of shape (n_images, rank)
+    """
+    eigenvalues, vectors = np.linalg.eigh(kernel)
+    smallest = len(kernel) * np.finfo(float).eps * max(eigenvalues[-1], 0.0)
+    kept = eigenvalues > smallest
+    return np.ascontiguousarray(vectors[:, kept] * np.sqrt(eigenvalues[kept]))
+
+
+@dataclass(frozen=True)
+class Kernels:
+    """Kernels of a baseline, and their roots side by side: what many regions have in common.
+
+    Attributes
+    ----------
+    each : list of arrays of shape (n_images, n_images)
+        Centred, mean diagonal 1.
+    roots : array of shape (n_images, n_columns)
+    starts : array of shape (n_kernels,), int
+        First column of the root of every kernel; each has one.
+    """
+
+    each: list[FLOATS]
+    roots: FLOATS
+    starts: NDArray[np.intp]
+
+    @classmethod
+    def of(cls, kernels: Sequence[FLOATS]) -> Kernels:
+        """Take the roots of kernels.
+
+        Parameters
+        ----------
+        kernels : sequence of arrays of shape (n_images, n_images)
+
+        Returns
+        -------
+        Kernels
+        """
+        roots = [kernel_root(kernel) for kernel in kernels]
+        # Of a feature that is the same for all images.
+        roots = [root if root.shape[1] else np.zeros((len(root), 1)) for root in roots]
+        starts = np.cumsum([0, *(root.shape[1] for root in roots)])[:-1]
+        return cls(list(kernels), np.concatenate(roots, axis=1), starts.astype(np.intp))
+
+    @classmethod
+    def known(cls, kernels: Kernels | Sequence[FLOATS]) -> Kernels:
+        """Kernels whose roots are known; those of others are taken."""
+        return kernels if isinstance(kernels, Kernels) else cls.of(kernels)
+
+    def by_kernel(self, values: FLOATS, axis: int = -1) -> FLOATS:
+        """Sum over the columns of the root of every kernel."""
+        return np.add.reduceat(values, self.starts, axis=axis)
+
+    def covariance(self, weights: FLOATS) -> FLOATS:
+        """Weighted sum of kernels and the identity, which has the mean as an axis of its own."""
+        return _covariance(self.each, weights)
+
+
 @dataclass(frozen=True)
 class Whitened:
     """Kernels seen through the root of a covariance.
@@ -97,23 +171,23 @@ class Whitened:
     ----------
     root : array of shape (n_images, n_images)
         W = V^-½.
-    forms : list of arrays of shape (n_images, n_images)
-        M_j = W K_j W, the identity's last.
+    forms : array of shape (n_components, n_images²)
+        M_j = W K_j W, the identity's last; rows of a matrix one after the other.
     information : array of shape (n_components, n_components)
         F_ij = tr(M_i M_j).
     """
 
     root: FLOATS
-    forms: list[FLOATS]
+    forms: FLOATS
     information: FLOATS
 
 
-def whiten(kernels: Sequence[FLOATS], covariance_weights: FLOATS) -> Whitened:
+def whiten(kernels: Kernels | Sequence[FLOATS], covariance_weights: FLOATS) -> Whitened:
     """Look at kernels through the root of a weighted sum of them and the identity.
 
     Parameters
     ----------
-    kernels : sequence of arrays of shape (n_images, n_images)
+    kernels : Kernels or sequence of arrays of shape (n_images, n_images)
         Centred.
     covariance_weights : array of shape (n_kernels + 1,)
         Of V, the identity's last and positive.
@@ -122,13 +196,19 @@ def whiten(kernels: Sequence[FLOATS], covariance_weights: FLOATS) -> Whitened:
     -------
     Whitened
     """
-    n = len(kernels[0])
-    centring = np.eye(n) - 1.0 / n
-    eigenvalues, vectors = np.linalg.eigh(_covariance(kernels, covariance_weights))
+    kernels = Kernels.known(kernels)
+    n = len(kernels.roots)
+    eigenvalues, vectors = np.linalg.eigh(kernels.covariance(covariance_weights))
     root = (vectors / np.sqrt(eigenvalues)) @ vectors.T
-    forms = [root @ kernel @ root for kernel in (*kernels, centring)]
-    information = np.array([[np.vdot(left, right) for right in forms] for left in forms])
-    return Whitened(root, forms, information)
+    seen = root @ kernels.roots
+    forms = np.empty((len(kernels.each) + 1, n, n))
+    for place, own in enumerate(np.split(seen, kernels.starts[1:], axis=1)):
+        np.matmul(own, own.T, out=forms[place])
+    # W C W = V⁻¹ without the mean, which is an axis of its own.
+    np.matmul(root, root, out=forms[-1])
+    forms[-1] -= 1.0 / (n * covariance_weights[-1])
+    flat = forms.reshape(len(forms), -1)
+    return Whitened(root, flat, flat @ flat.T)
 
 
 def _covariance(kernels: Sequence[FLOATS], weights: FLOATS) -> FLOATS:
@@ -140,12 +220,12 @@ def _covariance(kernels: Sequence[FLOATS], weights: FLOATS) -> FLOATS:
     return covariance
 
 
-def estimate_components(kernels: Sequence[FLOATS], responses: FLOATS) -> FLOATS:
+def estimate_components(kernels: Kernels | Sequence[FLOATS], responses: FLOATS) -> FLOATS:
     """Variance that each kernel explains, pooled over targets, by iterated MINQUE.
 
     Parameters
     ----------
-    kernels : sequence of arrays of shape (n_images, n_images)
+    kernels : Kernels or sequence of arrays of shape (n_images, n_images)
         Centred, mean diagonal 1.
     responses : array of shape (n_targets, n_images)
 
@@ -155,27 +235,52 @@ def estimate_components(kernels: Sequence[FLOATS], responses: FLOATS) -> FLOATS:
         Of the last round, not negative, the noise's last and at least `LEAST_NOISE` of the sum:
         weights of a covariance.
     """
-    centred = responses - responses.mean(axis=1, keepdims=True)
-    products = centred.T @ centred / len(centred)
-    n = len(products)
-    centring = np.eye(n) - 1.0 / n
-    weights = np.full(len(kernels) + 1, 0.5 / len(kernels))
+    kernels = Kernels.known(kernels)
+    centred = products_root(responses - responses.mean(axis=1, keepdims=True))
+    n, last = len(kernels.roots), len(kernels.each)
+    weights = np.full(last + 1, 0.5 / last)
     weights[-1] = 0.5
+    information, squares = np.empty((last + 1, last + 1)), np.empty(last + 1)
     for _ in range(ITERATIONS):
-        inverse = np.linalg.inv(_covariance(kernels, weights))
-        # F_ij = tr(V⁻¹ K_i V⁻¹ K_j) and q_i = tr(V⁻¹ Z V⁻¹ K_i), by one product for each kernel.
-        seen = [inverse @ kernel for kernel in (*kernels, centring)]
-        turned = [np.ascontiguousarray(one.T) for one in seen]
-        information = np.array([[np.vdot(one, other) for other in turned] for one in seen])
-        of_products = inverse @ products
-        squares = np.array([np.vdot(of_products, other) for other in turned])
+        inverse = np.linalg.inv(kernels.covariance(weights))
+        seen = inverse @ kernels.roots
+        # F_ij = tr(V⁻¹ K_i V⁻¹ K_j) = |X_iᵀ V⁻¹ X_j|² with K = X Xᵀ.
+        cross = np.square(kernels.roots.T @ seen)
+        information[:last, :last] = kernels.by_kernel(kernels.by_kernel(cross), axis=0)
+        information[last, :last] = kernels.by_kernel(np.square(seen).sum(axis=0))
+        information[:last, last] = information[last, :last]
+        # V⁻¹ without the mean, which is an axis of its own.
+        inverse -= 1.0 / (n * weights[-1])
+        information[last, last] = np.vdot(inverse, inverse)
+        # q_i = tr(V⁻¹ Z V⁻¹ K_i) = |Y V⁻¹ X_i|² with Z = Yᵀ Y.
+        squares[:last] = kernels.by_kernel(np.square(centred @ seen).sum(axis=0))
+        squares[last] = np.square(centred @ inverse).sum()
         # Layers of a deep network may be all but the same kernel: only their sum is then known.
         weights = np.maximum(np.linalg.lstsq(information, squares, rcond=None)[0], 0.0)
         weights[-1] = max(weights[-1], LEAST_NOISE * max(weights.sum(), np.finfo(float).tiny))
     return weights
 
 
-def novel_part(baseline: Sequence[FLOATS], signal: FLOATS, weights: FLOATS | None = None) -> FLOATS:
+def products_root(responses: FLOATS) -> FLOATS:
+    """A matrix Y of few rows whose YᵀY is the mean product of responses.
+
+    Parameters
+    ----------
+    responses : array of shape (n_targets, n_images)
+
+    Returns
+    -------
+    array of shape (min(n_targets, n_images), n_images)
+    """
+    n_targets, n_images = responses.shape
+    if n_targets <= n_images:
+        return responses / np.sqrt(n_targets)
+    return kernel_root(responses.T @ responses / n_targets).T
+
+
+def novel_part(
+    baseline: Kernels | Sequence[FLOATS], signal: FLOATS, weights: FLOATS | None = None
+) -> FLOATS:
     """Part of a signal that a baseline does not account for: σ² V⁻¹ S.
 
     The best linear prediction of S's independent part when its columns have covariance
@@ -184,8 +289,8 @@ def novel_part(baseline: Sequence[FLOATS], signal: FLOATS, weights: FLOATS | Non
 
     Parameters
     ----------
-    baseline : sequence of arrays of shape (n_images, n_images)
-        Kernels, centred, mean diagonal 1.
+    baseline : Kernels or sequence of arrays of shape (n_images, n_images)
+        Centred, mean diagonal 1.
     signal : array of shape (n_images, n_features)
     weights : array of shape (n_kernels + 1,), optional
         Components of the signal, as `estimate_components` gives them; estimated where left out.
@@ -194,10 +299,11 @@ def novel_part(baseline: Sequence[FLOATS], signal: FLOATS, weights: FLOATS | Non
     -------
     array of shape (n_images, n_features)
     """
+    baseline = Kernels.known(baseline)
     centred = signal - signal.mean(axis=0, dtype=np.float64)
     if weights is None:
         weights = estimate_components(baseline, centred.T)
-    return weights[-1] * np.linalg.solve(_covariance(baseline, weights), centred)
+    return weights[-1] * np.linalg.solve(baseline.covariance(weights), centred)
 
 
 @dataclass(frozen=True)
@@ -213,13 +319,13 @@ class BaselineCovariance:
     whitened: Whitened
 
     @classmethod
-    def of(cls, baseline: Sequence[FLOATS], weights: FLOATS) -> BaselineCovariance:
+    def of(cls, baseline: Kernels | Sequence[FLOATS], weights: FLOATS) -> BaselineCovariance:
         """Whiten by the covariance that the weights give.
 
         Parameters
         ----------
-        baseline : sequence of arrays of shape (n_images, n_images)
-            Kernels, centred, mean diagonal 1.
+        baseline : Kernels or sequence of arrays of shape (n_images, n_images)
+        Centred, mean diagonal 1.
         weights : array of shape (n_kernels + 1,)
             As `estimate_components` gives them.
 
@@ -233,6 +339,10 @@ class BaselineCovariance:
         """W K W of a kernel, shape (n_images, n_images)."""
         return self.whitened.root @ kernel @ self.whitened.root
 
+    def seen_root(self, root: FLOATS) -> FLOATS:
+        """W X of the root X of a kernel, shape (n_images, rank)."""
+        return self.whitened.root @ root
+
     def products(self, responses: FLOATS) -> FLOATS:
         """Mean over targets of the products of whitened responses.
 
@@ -244,8 +354,18 @@ class BaselineCovariance:
         -------
         array of shape (n_images, n_images)
         """
-        whitened = (responses - responses.mean(axis=1, keepdims=True)) @ self.whitened.root
-        return whitened.T @ whitened / len(responses)
+        root = self.products_root(responses)
+        return root.T @ root
+
+    def products_root(self, responses: FLOATS) -> FLOATS:
+        """A matrix Y of few rows whose YᵀY is `products`, shape (n_rows, n_images).
+
+        Parameters
+        ----------
+        responses : array of shape (n_targets, n_images)
+        """
+        centred = responses - responses.mean(axis=1, keepdims=True)
+        return products_root(centred) @ self.whitened.root
 
     def explained(self, products: FLOATS) -> float:
         """Variance that the baseline explains, in the squared unit of the responses; unbiased.
@@ -255,12 +375,44 @@ class BaselineCovariance:
         products : array of shape (n_images, n_images)
             As `products` gives them.
         """
-        squares = [np.vdot(form, products) for form in self.whitened.forms]
+        squares = self.whitened.forms @ products.ravel()
         components = np.linalg.lstsq(self.whitened.information, squares, rcond=None)[0]
         return float(components[:-1].sum())
 
+    def forms(self, signals: Sequence[FLOATS]) -> FLOATS:
+        """Matrices Q whose products with the whitened responses' are the components of signals.
+
+        Parameters
+        ----------
+        signals : sequence of arrays of shape (n_images, rank)
+            W X of the roots X of the signals' kernels, as `seen_root` gives them.
+
+        Returns
+        -------
+        array of shape (n_signals, n_images, n_images)
+            Estimate = ⟨Q, `products`⟩, in the squared unit of the responses; may be negative.
+            Zeros for a signal that the baseline has already, whose component cannot be told.
+        """
+        n = len(self.whitened.root)
+        seen = np.empty((len(signals), n, n))
+        for place, own in enumerate(signals):
+            np.matmul(own, own.T, out=seen[place])
+        flat, forms = seen.reshape(len(seen), -1), self.whitened.forms
+        shared = forms @ flat.T
+        # The signal less its regression on the baseline's forms: Q ∝ M_s − Σ c_j M_j, which no
+        # component of the baseline moves.
+        weights = np.linalg.lstsq(self.whitened.information, shared, rcond=None)[0]
+        whole = np.einsum("ij,ij->i", flat, flat)
+        own = whole - np.einsum("ji,ji->i", weights, shared)
+        known = own > SAME * whole
+        for start in range(0, len(flat), SIGNALS_AT_ONCE):
+            rows = slice(start, start + SIGNALS_AT_ONCE)
+            flat[rows] -= weights.T[rows] @ forms
+        flat *= np.where(known, 1.0 / np.where(known, own, 1.0), 0.0)[:, None]
+        return seen
+
     def form(self, signal: FLOATS) -> FLOATS:
-        """Matrix Q whose product with the whitened responses' is the component of a signal.
+        """The form of one signal, from its kernel.
 
         Parameters
         ----------
@@ -270,21 +422,9 @@ class BaselineCovariance:
         Returns
         -------
         array of shape (n_images, n_images)
-            Estimate = ⟨Q, `products`⟩, in the squared unit of the responses; may be negative.
-            Zeros for a signal that the baseline has already, whose component cannot be told.
+            As `forms` has it.
         """
-        seen = self.seen(signal)
-        forms = self.whitened.forms
-        shared = np.array([np.vdot(form, seen) for form in forms])
-        # The signal less its regression on the baseline's forms: Q ∝ M_s − Σ c_j M_j, which no
-        # component of the baseline moves.
-        weights = np.linalg.lstsq(self.whitened.information, shared, rcond=None)[0]
-        own = float(np.vdot(seen, seen) - weights @ shared)
-        if own <= SAME * np.vdot(seen, seen):
-            return np.zeros_like(seen)
-        for weight, form in zip(weights, forms, strict=True):
-            seen = seen - weight * form
-        return seen / own
+        return self.forms([self.seen_root(kernel_root(signal))])[0]
 
     def test(
         self, signal: FLOATS, responses: FLOATS, permutations: NDArray[np.intp]
@@ -325,12 +465,19 @@ def permuted_estimates(
     -------
     array of shape (n_draws, n_forms)
     """
-    flat = np.stack([form.ravel() for form in forms])
-    return np.stack([flat @ products[np.ix_(order, order)].ravel() for order in permutations])
+    flat = np.asarray(forms).reshape(len(forms), -1)
+    found = np.empty((len(permutations), len(flat)))
+    for start in range(0, len(permutations), DRAWS_AT_ONCE):
+        orders = permutations[start : start + DRAWS_AT_ONCE]
+        moved = np.empty((len(orders), *products.shape))
+        for place, order in enumerate(orders):
+            products[order].take(order, axis=1, out=moved[place])
+        found[start : start + len(orders)] = moved.reshape(len(orders), -1) @ flat.T
+    return found
 
 
 def whitened_surrogates(
-    baseline: Sequence[FLOATS],
+    baseline: Kernels | Sequence[FLOATS],
     weights: FLOATS,
     responses: FLOATS,
     permutations: NDArray[np.intp],
@@ -343,8 +490,8 @@ def whitened_surrogates(
 
     Parameters
     ----------
-    baseline : sequence of arrays of shape (n_images, n_images)
-        Kernels, centred, mean diagonal 1.
+    baseline : Kernels or sequence of arrays of shape (n_images, n_images)
+        Centred, mean diagonal 1.
     weights : array of shape (n_kernels + 1,)
         As `estimate_components` gives them.
     responses : array of shape (n_targets, n_images)
