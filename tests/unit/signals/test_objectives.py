@@ -18,6 +18,7 @@ from gradbrain.config.schema import TextTower
 from gradbrain.models.build import VisionModel
 from gradbrain.objectives import ObjectiveError, build_objective
 from gradbrain.objectives.base import ImageBatch
+from gradbrain.objectives.calibration import CalibrationBank
 from gradbrain.objectives.dino import Options as DinoOptions
 from gradbrain.objectives.softmax_cross_entropy import softmax_cross_entropy
 from gradbrain.objectives.standardise import fit_standardisation
@@ -128,6 +129,46 @@ def test_an_objective_is_fitted_once_per_calibration_bank(tiny_model, bank):
     assert shuffled is build("shuffled_cotangent", tiny_model, bank)
 
 
+def gradients_of(model, objective, batch):
+    leaf = output_of(model, objective, batch).detach().requires_grad_()
+    return torch.autograd.grad(objective.loss(leaf, batch).sum(), leaf)[0]
+
+
+def test_a_shuffled_cotangent_is_a_mean_over_draws_of_the_views_of_donors(tiny_model, bank):
+    views = {"views": {"n_views": 2}}
+    chosen = {"objective": "dino", "options": views, "n_donors": 4, "n_draws": 3}
+    shuffled = load("shuffled_cotangent", tiny_model, chosen, bank, seed=4)
+    inner = load("dino", tiny_model, views, bank, seed=4)
+    # Of ten images in batches of seven and three, every third: at most four.
+    whole = list(bank.batches())
+    donors = [whole[0].part(slice(place, place + 1)) for place in (0, 3, 6)]
+    donors.append(whole[1].part(slice(2, 3)))
+    expected = [
+        torch.stack([gradients_of(tiny_model, inner.redrawn(k), donor) for k in range(3)]).mean(0)
+        for donor in donors
+    ]
+    found = shuffled.state["gradients"]
+    torch.testing.assert_close(found, torch.cat(expected), rtol=1e-10, atol=1e-12)
+    # Draws differ, and another replicate of the signal shares none of them.
+    assert not torch.allclose(gradients_of(tiny_model, inner.redrawn(1), donors[0]), found[:1])
+    use = LIBRARY_PLUGINS.resolve(PluginUse("objectives", "shuffled_cotangent", chosen), where="t")
+    again = build_objective(
+        use, tiny_model, CalibrationBank(tiny_model, bank.batches), seed=4, replicate=1
+    )
+    other = torch.stack(
+        [gradients_of(tiny_model, again.inner[0].redrawn(k), donors[0]) for k in (3, 4, 5)]
+    )
+    torch.testing.assert_close(again.state["gradients"][:1], other.mean(0), rtol=1e-10, atol=1e-12)
+
+
+def test_every_calibration_image_is_a_donor_where_nothing_is_drawn(tiny_model, bank):
+    shuffled = load("shuffled_cotangent", tiny_model, {"objective": "entropy", "n_donors": 4}, bank)
+    assert len(shuffled.state["gradients"]) == 10
+    inner = load("entropy", tiny_model, {}, bank)
+    expected = torch.cat([gradients_of(tiny_model, inner, images) for images in bank.batches()])
+    torch.testing.assert_close(shuffled.state["gradients"], expected, rtol=1e-10, atol=1e-12)
+
+
 def test_an_unknown_objective_lists_those_there_are(tiny_model, bank):
     with pytest.raises(GradbrainError, match=r"no objective 'dyno'. Did you mean 'dino'\? .*dino"):
         load("dyno", tiny_model, {}, bank)
@@ -188,7 +229,7 @@ def test_a_fixed_cotangent_is_the_same_for_every_image(tiny_model, bank, batch):
 
 
 def test_a_shuffled_cotangent_is_the_gradient_of_a_calibration_image(tiny_model, bank, batch):
-    shuffled = build("shuffled_cotangent", tiny_model, bank)
+    shuffled = build("shuffled_cotangent", tiny_model, bank, n_draws=1)
     output = output_of(tiny_model, shuffled, batch).requires_grad_()
     (found,) = torch.autograd.grad(shuffled.loss(output, batch).sum(), output)
     dino, possible = build("dino", tiny_model, bank), []

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import torch
 
@@ -45,7 +46,7 @@ class ImageBatch:
         return len(self.image_ids)
 
     def part(self, rows: slice) -> ImageBatch:
-        """Batch of some of the images."""
+        """Batch of some of the images; a slice may have a step."""
         return ImageBatch(
             self.image_ids[rows], self.raw[rows], self.labels[rows], self.captions[rows]
         )
@@ -173,6 +174,17 @@ class BaseObjective(ABC):
         return seed_of_source(
             self.options.randomness, source, seed=self.seed, replicate=self.replicate
         )
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether it depends on Monte-Carlo randomness, such as augmented views."""
+        return "monte_carlo" in self.options.randomness.values()
+
+    def redrawn(self, replicate: int) -> Self:
+        """Return the same objective, with what it fitted, under another draw of its randomness."""
+        other = copy(self)
+        other.replicate = replicate
+        return other
 
     def fitted(self) -> CalibrationBank:
         """Calibration bank of an objective that needs one."""

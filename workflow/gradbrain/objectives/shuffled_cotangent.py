@@ -9,12 +9,13 @@ r"""An objective's output gradient, taken from another image: a control.
 
 What it stands for: a cotangent with the statistics of the objective's own, without the image's.
 What it does not: a strong control by itself. A cotangent that differs from image to image without
-relation to it predicts next to nothing, so that beating it is cheap.
+relation relation to it predicts next to nothing, so that beating it is cheap.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -33,6 +34,19 @@ class Options(PluginOptions):
 
     objective: str = Field(description="Objective whose output gradients are shuffled.")
     options: dict[str, Any] = Field({}, description="Its options.")
+    n_donors: int = Field(
+        32,
+        ge=2,
+        description="Calibration images, at most, whose output gradients are taken; all of them "
+        "where the objective draws nothing at random.",
+    )
+    n_draws: int = Field(
+        4,
+        ge=1,
+        description="Draws of the objective's views or masks that such a gradient is averaged "
+        "over. One draw for all of 128 images takes as long, and the control then repeats itself "
+        "less well than its signal.",
+    )
 
     @field_validator("objective")
     @classmethod
@@ -63,16 +77,22 @@ class Objective(BaseObjective):
         self.output = inner.output
 
     def fit(self) -> dict[str, torch.Tensor]:
-        """Take the objective's output gradient of every calibration image, (n, D)."""
+        """Take the objective's output gradient of the donors, (n, D).
+
+        Donors are spread evenly over the bank: neighbours may be crops of one photograph.
+        """
         bank, (inner,) = self.fitted(), self.inner
-        gradients = []
-        for batch in bank.batches():
-            with torch.no_grad():
-                output = self.model.outputs(batch.raw, (self.output,))[self.output]
-            with torch.enable_grad():
-                leaf = output.detach().requires_grad_()
-                (gradient,) = torch.autograd.grad(inner.loss(leaf, batch).sum(), leaf)
-            gradients.append(gradient)
+        outputs, options = bank.outputs(self.output), self.options
+        step = math.ceil(len(outputs) / options.n_donors) if inner.is_drawn else 1
+        n_draws = options.n_draws if inner.is_drawn else 1
+        draws = [inner.redrawn(inner.replicate * n_draws + draw) for draw in range(n_draws)]
+        gradients, start = [], 0
+        for whole in bank.batches():
+            donors = slice(-start % step, None, step)
+            batch, leaf = whole.part(donors), outputs[start : start + len(whole)][donors].clone()
+            start += len(whole)
+            if len(batch):
+                gradients.append(_mean_gradient(draws, leaf.requires_grad_(), batch))
         return {"gradients": torch.cat(gradients)}
 
     def evaluate(
@@ -89,3 +109,13 @@ class Objective(BaseObjective):
     def report(self) -> dict[str, Any]:
         """Size of the bank and what was shuffled."""
         return {"objective": self.options.objective, "n_bank": len(self.state["gradients"])}
+
+
+def _mean_gradient(
+    draws: Sequence[BaseObjective], output: torch.Tensor, batch: ImageBatch
+) -> torch.Tensor:
+    """Gradient of each image's objective with its output, mean over draws, (B, D)."""
+    with torch.enable_grad():
+        losses = torch.stack([draw.loss(output, batch).sum() for draw in draws])
+        (gradient,) = torch.autograd.grad(losses.mean(), output)
+    return gradient
