@@ -140,7 +140,7 @@ def objects92_claims(results: Path) -> list[str]:
         *claims_table(wanted),
         "",
         "Made by the command above and `python scripts/write_readme_tables.py objects92`; all "
-        "scores stand in [docs/results.md](docs/results.md).",
+        "scores stand in [docs/results.md](docs/results.md#real-fmri).",
     ]
 
 
@@ -167,12 +167,29 @@ def objects92_scores(results: Path) -> list[str]:
     ]
 
 
-def worlds(results: Path) -> list[str]:
+def worlds_figure(results: Path) -> list[str]:
+    """The figure of the three brains, and how many verdicts are as planted."""
+    data, models, names = _worlds(results)
+    copied = ROOT / "docs" / "figures" / f"{WORLD_FIGURE}.png"
+    copied.parent.mkdir(exist_ok=True)
+    shutil.copyfile(results / "figures" / copied.name, copied)
+    found = data[data["model"] == models[0]]
+    wrong = found["verdict"].isin(["supported", "contradicted"]) & ~found["as_planted"]
+    return [
+        f"![What was planted in three brains, and what was found](docs/figures/{WORLD_FIGURE}.png)",
+        "",
+        f"Seen through {names.label('model', models[0])}: of {len(found)} verdicts "
+        f"{int(found['as_planted'].sum())} are what was planted, {int(wrong.sum())} say something "
+        f"else, and {int((~found['as_planted'] & ~wrong).sum())} are undetermined where something "
+        "was planted ([table](docs/results.md#three-simulated-brains)). Figure and table are made "
+        "by `make worlds`.",
+    ]
+
+
+def worlds_table(results: Path) -> list[str]:
     """Verdicts on the simulated brains side by side, beside what was planted in each."""
-    figures = results / "figures"
-    data = pd.read_csv(figures / f"{WORLD_FIGURE}.csv", keep_default_na=False, na_values=[""])
-    names = Names.read(results / "entries.csv")
-    models, brains = names.order_models(data["model"]), list(dict.fromkeys(data["brain"]))
+    data, models, names = _worlds(results)
+    brains = list(dict.fromkeys(data["brain"]))
     lines = [
         "| prediction | data | " + " | ".join(brains) + " |",
         "|---|---|" + "---|" * len(brains),
@@ -186,35 +203,33 @@ def worlds(results: Path) -> list[str]:
             cells.append(_world_cell(own, models) if len(own) else "–")
         kind = "fMRI" if axis == ROI else "MEG"
         lines.append(f"| {prediction} {variant} | {kind} | {' | '.join(cells)} |")
-    copied = ROOT / "docs" / "figures" / f"{WORLD_FIGURE}.png"
-    copied.parent.mkdir(exist_ok=True)
-    shutil.copyfile(figures / f"{WORLD_FIGURE}.png", copied)
-    found = data[data["model"] == models[0]]["as_planted"]
-    seen = f"Seen through {names.label('model', models[0])}"
-    if models[1:]:
-        seen += "; in brackets through " + ", ".join(
-            names.label("model", model) for model in models[1:]
-        )
+    others = ", ".join(names.label("model", model) for model in models[1:])
     return [
-        f"{seen}. Of the {len(found)} verdicts {int(found.sum())} are what was planted:",
+        f"Verdicts seen through {names.label('model', models[0])}, and, where they are no silence, "
+        f"in brackets those seen through {others}. **Bold**: not what was planted.",
         "",
         *lines,
-        "",
-        f"![What was planted in three brains, and what was found](docs/figures/{WORLD_FIGURE}.png)",
-        "",
-        "Table and figure are made by `make worlds`.",
     ]
 
 
+def _worlds(results: Path) -> tuple[pd.DataFrame, list[str], Names]:
+    """Numbers behind the figure of the three brains, its models in their order, and names."""
+    path = results / "figures" / f"{WORLD_FIGURE}.csv"
+    data = pd.read_csv(path, keep_default_na=False, na_values=[""])
+    names = Names.read(results / "entries.csv")
+    return data, names.order_models(data["model"]), names
+
+
 def _world_cell(claims: pd.DataFrame, models: list[str]) -> str:
-    """Planted, then the verdict by the first model with its estimate, then those by the others."""
+    """The verdict by the first model with its estimate, what was planted, others' verdicts."""
     first = claims.loc[models[0]]
     number = f"{first['estimate']:+.3f} {first['unit']}"
     estimate = number if np.isfinite(first["estimate"]) else REASONS[first["reason"]].short
-    found = f"{first['verdict']} ({estimate})"
+    verdict = first["verdict"] if first["as_planted"] else f"**{first['verdict']}**"
     others = [claims.loc[model, "verdict"] for model in models[1:] if model in claims.index]
-    words = f" [{', '.join(others)}]" if others else ""
-    return f"planted: {first['planted']}; {found}{words}"
+    spoken = [verdict for verdict in others if verdict in ("supported", "contradicted")]
+    words = f" [{', '.join(spoken)}]" if spoken else ""
+    return f"{verdict} ({estimate}); planted: {first['planted']}{words}"
 
 
 def objective_cells(scores: pd.DataFrame, signal: str) -> list[str]:
@@ -267,7 +282,7 @@ def objects92_objectives(results: Path) -> list[str]:
 #: Study -> pages that show its results, with what makes their section.
 SECTIONS: dict[str, dict[str, Callable[[Path], list[str]]]] = {
     "objects92": {"README.md": objects92_claims, "docs/results.md": objects92_scores},
-    "worlds": {"README.md": worlds},
+    "worlds": {"README.md": worlds_figure, "docs/results.md": worlds_table},
     "objects92_objectives": {"docs/objectives.md": objects92_objectives},
     "objects92_dino": {"docs/objectives.md": objects92_objectives},
 }
