@@ -51,7 +51,6 @@ from gradbrain.encoding.variance_components import (
     novel_part,
     permuted_estimates,
 )
-from gradbrain.store import SignalIdentity
 from gradbrain.vocabulary.roles import LEARNING
 
 logger = logging.getLogger(__name__)

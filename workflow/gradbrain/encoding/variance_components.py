@@ -235,6 +235,9 @@ def estimate_components(kernels: Kernels | Sequence[FLOATS], responses: FLOATS) 
         Of the last round, not negative, the noise's last and at least `LEAST_NOISE` of the sum:
         weights of a covariance.
     """
+    # scipy takes a while to import, and no module that names this one needs it.
+    from scipy.linalg import solve_triangular
+
     kernels = Kernels.known(kernels)
     centred = products_root(responses - responses.mean(axis=1, keepdims=True))
     n, last = len(kernels.roots), len(kernels.each)
@@ -242,19 +245,26 @@ def estimate_components(kernels: Kernels | Sequence[FLOATS], responses: FLOATS) 
     weights[-1] = 0.5
     information, squares = np.empty((last + 1, last + 1)), np.empty(last + 1)
     for _ in range(ITERATIONS):
-        inverse = np.linalg.inv(kernels.covariance(weights))
-        seen = inverse @ kernels.roots
+        # V = L Lᵀ, and every trace with V⁻¹ is a product of columns that L⁻¹ has turned.
+        lower = np.linalg.cholesky(kernels.covariance(weights))
+        seen = solve_triangular(lower, kernels.roots, lower=True, check_finite=False)
+        turned = solve_triangular(lower, centred.T, lower=True, check_finite=False)
+        cross = seen.T @ seen
         # F_ij = tr(V⁻¹ K_i V⁻¹ K_j) = |X_iᵀ V⁻¹ X_j|² with K = X Xᵀ.
-        cross = np.square(kernels.roots.T @ seen)
+        traces = kernels.by_kernel(cross.diagonal())
+        np.square(cross, out=cross)
+        own, noise = weights[:last], weights[last]
         information[:last, :last] = kernels.by_kernel(kernels.by_kernel(cross), axis=0)
-        information[last, :last] = kernels.by_kernel(np.square(seen).sum(axis=0))
+        # Since V is the weighted sum itself: tr(V⁻¹ K_i V⁻¹ V) = tr(V⁻¹ K_i), and likewise for the
+        # identity without the mean, whose V⁻¹ V has n − 1 axes.
+        information[last, :last] = (traces - information[:last, :last] @ own) / noise
         information[:last, last] = information[last, :last]
-        # V⁻¹ without the mean, which is an axis of its own.
-        inverse -= 1.0 / (n * weights[-1])
-        information[last, last] = np.vdot(inverse, inverse)
+        trace = (n - 1 - own @ traces) / noise
+        information[last, last] = (trace - information[last, :last] @ own) / noise
         # q_i = tr(V⁻¹ Z V⁻¹ K_i) = |Y V⁻¹ X_i|² with Z = Yᵀ Y.
-        squares[:last] = kernels.by_kernel(np.square(centred @ seen).sum(axis=0))
-        squares[last] = np.square(centred @ inverse).sum()
+        squares[:last] = kernels.by_kernel(np.square(turned.T @ seen).sum(axis=0))
+        whole = solve_triangular(lower, turned, lower=True, trans="T", check_finite=False)
+        squares[last] = np.square(whole).sum()
         # Layers of a deep network may be all but the same kernel: only their sum is then known.
         weights = np.maximum(np.linalg.lstsq(information, squares, rcond=None)[0], 0.0)
         weights[-1] = max(weights[-1], LEAST_NOISE * max(weights.sum(), np.finfo(float).tiny))
@@ -467,11 +477,13 @@ def permuted_estimates(
     """
     flat = np.asarray(forms).reshape(len(forms), -1)
     found = np.empty((len(permutations), len(flat)))
+    buffer = np.empty((min(DRAWS_AT_ONCE, len(permutations)), *products.shape))
     for start in range(0, len(permutations), DRAWS_AT_ONCE):
         orders = permutations[start : start + DRAWS_AT_ONCE]
-        moved = np.empty((len(orders), *products.shape))
+        moved = buffer[: len(orders)]
         for place, order in enumerate(orders):
-            products[order].take(order, axis=1, out=moved[place])
+            # Of indices that are known to be in range; checking them takes as long as the rest.
+            products[order].take(order, axis=1, out=moved[place], mode="clip")
         found[start : start + len(orders)] = moved.reshape(len(orders), -1) @ flat.T
     return found
 
