@@ -10,6 +10,10 @@ alone: bands, decompositions, kernels. Signals are fitted alone, since claims re
     python benchmarks/calibrate_claims.py run --out results/calibration/claims --seeds 300 --jobs 2
     python benchmarks/calibrate_claims.py tables --out results/calibration/claims
 
+Positive controls are the same with `--config benchmarks/positive_controls/study.yaml` and another
+folder, which `tables` takes with `--controls`; other shares of signal or layers (`--explainable`,
+`--layers`) with `--others`.
+
 Every finished block of seeds of a brain is a file in the folder and is not run again; `tables`
 writes the tables of what is there between two marks of docs/calibration.md. What was planted makes
 data and is the head of a table; no test reads it.
@@ -72,10 +76,37 @@ KEPT = (
 )
 
 
-def read_plan(config: str, root: Path) -> Plan:
-    """Plan of a study whose features and stimuli lie below a folder."""
-    study = load_study(read_yaml(ROOT / config), root=ROOT, where=config)
-    return Plan(study, root)
+@dataclass(frozen=True)
+class Design:
+    """Which study is drawn again, and what is otherwise than in its config.
+
+    Attributes
+    ----------
+    config : str
+        File of the study, below the checkout.
+    layers : tuple of str
+        Layers of the network that brains are seen through; none: as in the study.
+    explainable : tuple of (axis, share)
+        Share of signal in the responses, in the place of that of the data sets.
+    """
+
+    config: str = CONFIG
+    layers: tuple[str, ...] = ()
+    explainable: tuple[tuple[str, float], ...] = ()
+
+    def plan(self, root: Path) -> Plan:
+        """Plan of the study, whose features and stimuli lie below a folder."""
+        config = read_yaml(ROOT / self.config)
+        if self.layers:
+            config["models"] = [{"name": MODEL, "layers": list(self.layers)}]
+        return Plan(load_study(config, root=ROOT, where=self.config), root)
+
+    def options(self, entry: DatasetEntry, options: simulated.Options) -> simulated.Options:
+        """Options of a data set."""
+        share = dict(self.explainable).get(str(entry.axis))
+        if share is None:
+            return options
+        return options.model_copy(update={"explainable_variance": share})
 
 
 def worlds_of(plan: Plan) -> dict[str, list[str]]:
@@ -91,7 +122,7 @@ class Brains:
 
     Parameters
     ----------
-    plan : Plan
+    design : Design
     world : str
     root : Path
         Folder below which ``results/`` has features and stimuli.
@@ -99,8 +130,9 @@ class Brains:
         Network that they are seen through; the family of tests is its rows alone.
     """
 
-    def __init__(self, plan: Plan, world: str, root: Path, model: str = MODEL) -> None:
-        self.plan, self.root, self.model = plan, root, model
+    def __init__(self, design: Design, world: str, root: Path, model: str = MODEL) -> None:
+        self.design, self.root, self.model = design, root, model
+        plan = self.plan = design.plan(root)
         self.settings = plan.study.settings
         self.entries = [plan.study.datasets[name] for name in worlds_of(plan)[world]]
         self.stimulus_set = str(self.entries[0].stimuli)
@@ -126,7 +158,7 @@ class Brains:
             self._planted[entry.name] = simulated.read_planted(
                 entry, options, self.stimuli, features
             )
-        drawn = options.model_copy(update={"seed": seed})
+        drawn = self.design.options(entry, options).model_copy(update={"seed": seed})
         store = simulated.simulate(
             entry, drawn, subject, self.stimuli, self._planted[entry.name]
         ).assign_attrs(digest=f"{subject}/{seed}")
@@ -235,12 +267,12 @@ class Block:
 _BRAINS: dict[str, Brains] = {}
 
 
-def run_block(block: Block, folder: Path, config: str, root: Path) -> str:
+def run_block(block: Block, folder: Path, design: Design, root: Path) -> str:
     """Judge the claims of all seeds of a block and write them, in one step."""
     logging.getLogger("gradbrain").setLevel(logging.ERROR)
     if block.world not in _BRAINS:
         _BRAINS.clear()
-        _BRAINS[block.world] = Brains(read_plan(config, root), block.world, root)
+        _BRAINS[block.world] = Brains(design, block.world, root)
     tables = []
     for seed in range(block.start, block.stop):
         start = time.process_time()
@@ -255,8 +287,13 @@ def run_block(block: Block, folder: Path, config: str, root: Path) -> str:
 def run(arguments: argparse.Namespace) -> None:
     """Run the blocks that the folder does not hold."""
     folder, root = arguments.out, arguments.root.resolve()
-    plan = read_plan(arguments.config, root)
-    check_settings(folder, plan)
+    design = Design(
+        arguments.config,
+        tuple(arguments.layers),
+        tuple((axis, float(value)) for axis, value in arguments.explainable),
+    )
+    plan = design.plan(root)
+    check_settings(folder, design, plan)
     blocks = [
         Block(world, start, min(start + arguments.block, arguments.seeds + 1))
         # Seed 0 is the study that was looked at. Worlds take turns, so that a run that is cut
@@ -267,23 +304,25 @@ def run(arguments: argparse.Namespace) -> None:
     wanted = [block for block in blocks if not block.path(folder).exists()]
     print(f"{len(wanted)} of {len(blocks)} blocks are to be run", file=sys.stderr)
     with ProcessPoolExecutor(arguments.jobs) as pool:
-        jobs = [pool.submit(run_block, block, folder, arguments.config, root) for block in wanted]
+        jobs = [pool.submit(run_block, block, folder, design, root) for block in wanted]
         for job in jobs:
             print(job.result(), file=sys.stderr, flush=True)
 
 
-def check_settings(folder: Path, plan: Plan) -> None:
+def check_settings(folder: Path, design: Design, plan: Plan) -> None:
     """Note the settings of a run beside its blocks; refuse blocks of other settings."""
     settings = plan.study.settings
     said = {
         "model": MODEL,
+        "layers": list(plan.layers(MODEL)),
         "signals": [signal.name for signal in plan.study.signal_set.signals],
         **{
             name: getattr(settings, name).model_dump(mode="json")
             for name in ("encoding", "statistics", "reliability")
         },
+        "axes": {name: str(entry.axis) for name, entry in plan.study.datasets.items()},
         "brains": {
-            name: plan.adapter(entry)[1].model_dump(mode="json")
+            name: design.options(entry, plan.adapter(entry)[1]).model_dump(mode="json")
             for name, entry in plan.study.datasets.items()
         },
     }
@@ -345,7 +384,7 @@ def read_blocks(folder: Path) -> pd.DataFrame:
     if not paths:
         raise SystemExit(f"{folder}: holds no block yet; run some first")
     found = pd.concat([pd.read_csv(path) for path in paths], ignore_index=True)
-    return found.drop_duplicates(["world", "seed", *ROW], ignore_index=True)
+    return found.drop_duplicates(["dataset", "seed", *ROW], ignore_index=True)
 
 
 def holm(p: Sequence[float]) -> list[float]:
@@ -410,23 +449,19 @@ def planted_table(claims: pd.DataFrame) -> Iterator[str]:
         "| brain | claim | variant | modality | planted | as planted | aim | opposite | reasons |"
     )
     yield "|---|---|---|---|---|---|---|---|---|"
-    for world, axes in PLANTED.items():
-        for axis, rows in axes.items():
-            for (name, variant), planted in sorted(rows.items()):
-                own = claims[
-                    (claims["world"] == world) & (claims[ROW] == [axis, name, variant]).all(axis=1)
-                ]
-                if own.empty:
-                    continue
-                hits = int((own["verdict"] == planted).sum())
-                other = int(own["verdict"].isin({"supported", "contradicted"} - {planted}).sum())
-                aim = AIMS.get((name, variant), AIM)
-                met = "met" if hits / len(own) >= aim else "**missed**"
-                yield (
-                    f"| {world} | {name} | {variant} | {MODALITY[axis]} | {planted} "
-                    f"| {share(hits, len(own))} | {aim:.1f}: {met} | {other} of {len(own)} "
-                    f"| {reasons(own)} |"
-                )
+    for world, axis, name, variant, planted in planted_rows():
+        own = _rows(claims, world, axis, name, variant)
+        if own.empty:
+            continue
+        hits = int((own["verdict"] == planted).sum())
+        other = int(own["verdict"].isin({"supported", "contradicted"} - {planted}).sum())
+        aim = AIMS.get((name, variant), AIM)
+        met = "met" if hits / len(own) >= aim else "**missed**"
+        yield (
+            f"| {world} | {name} | {variant} | {MODALITY[axis]} | {planted} "
+            f"| {share(hits, len(own))} | {aim:.1f}: {met} | {other} of {len(own)} "
+            f"| {reasons(own)} |"
+        )
 
 
 def other_table(claims: pd.DataFrame) -> Iterator[str]:
@@ -458,6 +493,70 @@ def size_table(claims: pd.DataFrame) -> Iterator[str]:
         yield f"| {world} | {MODALITY[str(axis)]} | {' | '.join(cells)} |"
 
 
+def control_table(claims: pd.DataFrame) -> Iterator[str]:
+    """Verdicts on A1, P1, C1 and C2 of the positive controls, data set by data set."""
+    yield (
+        "| brain | claim | seeds | supported | contradicted | undetermined | estimate "
+        "| upper bound |"
+    )
+    yield "|---|---|---|---|---|---|---|---|"
+    asked = claims[
+        claims["prediction"].isin(["A1", "P1", "C1", "C2"]) & (claims["verdict"] != "descriptive")
+    ]
+    for (dataset, name, variant), own in asked.groupby(["dataset", "prediction", "variant"]):
+        counts = " | ".join(share(int((own["verdict"] == one).sum()), len(own)) for one in VERDICTS)
+        bound = f"{own['upper_share'].median():.3f}" if own["upper_share"].notna().any() else "–"
+        yield (
+            f"| {dataset} | {name}, {variant} | {len(own)} | {counts} "
+            f"| {own['estimate'].median():.3f} | {bound} |"
+        )
+
+
+def design_table(folders: Sequence[Path]) -> Iterator[str]:
+    """Rows that the study's own size cannot tell, under other designs."""
+    yield (
+        "| layers | signal, fMRI | signal, MEG | brain | claim | modality | as planted | opposite "
+        "| seeds | reasons |"
+    )
+    yield "|---|---|---|---|---|---|---|---|---|---|"
+    for folder in folders:
+        said = json.loads((folder / "settings.json").read_text())
+        shares = {axis: _explainable(said, axis) for axis in MODALITY}
+        claims = read_blocks(folder)
+        for world, axis, name, variant, planted in planted_rows():
+            own = _rows(claims, world, axis, name, variant)
+            if own.empty:
+                continue
+            hits = int((own["verdict"] == planted).sum())
+            other = int(own["verdict"].isin({"supported", "contradicted"} - {planted}).sum())
+            yield (
+                f"| {len(said['layers'])} | {shares['roi']} | {shares['time']} | {world} "
+                f"| {name}, {variant} | {MODALITY[axis]} | {share(hits, len(own))} | {other} "
+                f"| {len(own)} | {reasons(own)} |"
+            )
+
+
+def _explainable(said: dict, axis: str) -> float:
+    """Share of signal of the brains of a run, along an axis."""
+    for name, options in said["brains"].items():
+        if said["axes"][name] == axis and options["explainable_variance"] is not None:
+            return float(options["explainable_variance"])
+    return simulated.EXPLAINABLE_VARIANCE[axis]
+
+
+def planted_rows() -> Iterator[tuple[str, str, str, str, str]]:
+    """World, axis, prediction, variant and verdict of all that is planted."""
+    for world, axes in PLANTED.items():
+        for axis, rows in axes.items():
+            for (name, variant), planted in sorted(rows.items()):
+                yield world, axis, name, variant, planted
+
+
+def _rows(claims: pd.DataFrame, world: str, axis: str, name: str, variant: str) -> pd.DataFrame:
+    own = claims[claims["world"] == world]
+    return own[(own[ROW] == [axis, name, variant]).all(axis=1)]
+
+
 def tables(arguments: argparse.Namespace) -> None:
     """Write the tables of all blocks between the marks of the documentation."""
     claims = read_blocks(arguments.out)
@@ -477,6 +576,11 @@ def tables(arguments: argparse.Namespace) -> None:
         "C1, in shares of the explainable variance; medians and, in brackets, 5 and 95 % of seeds:",
         "\n".join(size_table(claims)),
     ]
+    if arguments.others:
+        parts += ["Other designs:", "\n".join(design_table(arguments.others))]
+    if arguments.controls:
+        controls = "\n".join(control_table(read_blocks(arguments.controls)))
+        parts += ["Positive controls:", controls]
     page = DOCS.read_text()
     start, stop = (page.index(mark) for mark in MARKS)
     page = page[: start + len(MARKS[0])] + "\n\n" + "\n\n".join(parts) + "\n\n" + page[stop:]
@@ -492,6 +596,21 @@ def main() -> None:
     parser.add_argument("--config", default=CONFIG, help="study of simulated brains")
     parser.add_argument(
         "--root", type=Path, default=ROOT, help="folder whose results/ has features and stimuli"
+    )
+    parser.add_argument(
+        "--layers", nargs="+", default=[], help="layers of the network; else those of the study"
+    )
+    parser.add_argument(
+        "--explainable",
+        nargs="+",
+        default=[],
+        type=lambda text: tuple(text.split("=")),
+        metavar="AXIS=SHARE",
+        help="share of signal along roi or time, in the place of that of the data sets",
+    )
+    parser.add_argument("--controls", type=Path, help="folder of positive controls, for tables")
+    parser.add_argument(
+        "--others", type=Path, nargs="*", default=[], help="folders of other designs, for tables"
     )
     parser.add_argument("--worlds", nargs="+", help="some of the worlds; else all")
     parser.add_argument("--seeds", type=int, default=300, help="seeds of each world")

@@ -93,9 +93,9 @@ def test_the_benchmark_judges_the_seed_of_the_study_as_the_pipeline_does(
     claims, folder, monkeypatch, world
 ):
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
-    from calibrate_claims import Brains, read_plan
+    from calibrate_claims import Brains, Design
 
-    brains = Brains(read_plan(STUDY, folder), world, folder, model="world_network")
+    brains = Brains(Design(STUDY), world, folder, model="world_network")
     found = brains.claims(seed=0)
     expected = claims[claims["dataset"].isin(found["dataset"])].reset_index(drop=True)
     assert len(found) == len(expected) == 20
