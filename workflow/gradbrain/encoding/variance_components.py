@@ -154,6 +154,12 @@ class Kernels:
         """Kernels whose roots are known; those of others are taken."""
         return kernels if isinstance(kernels, Kernels) else cls.of(kernels)
 
+    @property
+    def are_narrow(self) -> bool:
+        """Whether products of all roots cost less than one product of images for each kernel."""
+        n_images, n_columns = self.roots.shape
+        return n_columns * (n_images + n_columns) < 2 * (len(self.each) + 1) * n_images**2
+
     def by_kernel(self, values: FLOATS, axis: int = -1) -> FLOATS:
         """Sum over the columns of the root of every kernel."""
         return np.add.reduceat(values, self.starts, axis=axis)
@@ -235,40 +241,59 @@ def estimate_components(kernels: Kernels | Sequence[FLOATS], responses: FLOATS) 
         Of the last round, not negative, the noise's last and at least `LEAST_NOISE` of the sum:
         weights of a covariance.
     """
-    # scipy takes a while to import, and no module that names this one needs it.
-    from scipy.linalg import solve_triangular
-
     kernels = Kernels.known(kernels)
     centred = products_root(responses - responses.mean(axis=1, keepdims=True))
-    n, last = len(kernels.roots), len(kernels.each)
-    weights = np.full(last + 1, 0.5 / last)
+    moments = _moments_by_roots if kernels.are_narrow else _moments_by_products
+    weights = np.full(len(kernels.each) + 1, 0.5 / len(kernels.each))
     weights[-1] = 0.5
-    information, squares = np.empty((last + 1, last + 1)), np.empty(last + 1)
     for _ in range(ITERATIONS):
-        # V = L Lᵀ, and every trace with V⁻¹ is a product of columns that L⁻¹ has turned.
-        lower = np.linalg.cholesky(kernels.covariance(weights))
-        seen = solve_triangular(lower, kernels.roots, lower=True, check_finite=False)
-        turned = solve_triangular(lower, centred.T, lower=True, check_finite=False)
-        cross = seen.T @ seen
-        # F_ij = tr(V⁻¹ K_i V⁻¹ K_j) = |X_iᵀ V⁻¹ X_j|² with K = X Xᵀ.
-        traces = kernels.by_kernel(cross.diagonal())
-        np.square(cross, out=cross)
-        own, noise = weights[:last], weights[last]
-        information[:last, :last] = kernels.by_kernel(kernels.by_kernel(cross), axis=0)
-        # Since V is the weighted sum itself: tr(V⁻¹ K_i V⁻¹ V) = tr(V⁻¹ K_i), and likewise for the
-        # identity without the mean, whose V⁻¹ V has n − 1 axes.
-        information[last, :last] = (traces - information[:last, :last] @ own) / noise
-        information[:last, last] = information[last, :last]
-        trace = (n - 1 - own @ traces) / noise
-        information[last, last] = (trace - information[last, :last] @ own) / noise
-        # q_i = tr(V⁻¹ Z V⁻¹ K_i) = |Y V⁻¹ X_i|² with Z = Yᵀ Y.
-        squares[:last] = kernels.by_kernel(np.square(turned.T @ seen).sum(axis=0))
-        whole = solve_triangular(lower, turned, lower=True, trans="T", check_finite=False)
-        squares[last] = np.square(whole).sum()
+        information, squares = moments(kernels, weights, centred)
         # Layers of a deep network may be all but the same kernel: only their sum is then known.
         weights = np.maximum(np.linalg.lstsq(information, squares, rcond=None)[0], 0.0)
         weights[-1] = max(weights[-1], LEAST_NOISE * max(weights.sum(), np.finfo(float).tiny))
     return weights
+
+
+def _moments_by_products(
+    kernels: Kernels, weights: FLOATS, centred: FLOATS
+) -> tuple[FLOATS, FLOATS]:
+    """F_ij = tr(V⁻¹ K_i V⁻¹ K_j) and q_i = tr(V⁻¹ YᵀY V⁻¹ K_i), by one product for each kernel."""
+    n = len(kernels.roots)
+    centring = np.eye(n) - 1.0 / n
+    inverse = np.linalg.inv(kernels.covariance(weights))
+    seen = np.stack([inverse @ kernel for kernel in (*kernels.each, centring)])
+    turned = np.ascontiguousarray(seen.swapaxes(1, 2)).reshape(len(seen), -1)
+    of_products = (inverse @ centred.T) @ centred
+    return seen.reshape(len(seen), -1) @ turned.T, turned @ of_products.ravel()
+
+
+def _moments_by_roots(kernels: Kernels, weights: FLOATS, centred: FLOATS) -> tuple[FLOATS, FLOATS]:
+    """The same, by products of the roots of kernels: V = L Lᵀ, and L⁻¹ turns their columns."""
+    # scipy takes a while to import, and no module that names this one needs it.
+    from scipy.linalg import solve_triangular
+
+    n, last = len(kernels.roots), len(kernels.each)
+    information, squares = np.empty((last + 1, last + 1)), np.empty(last + 1)
+    lower = np.linalg.cholesky(kernels.covariance(weights))
+    seen = solve_triangular(lower, kernels.roots, lower=True, check_finite=False)
+    turned = solve_triangular(lower, centred.T, lower=True, check_finite=False)
+    cross = seen.T @ seen
+    # F_ij = |X_iᵀ V⁻¹ X_j|² with K = X Xᵀ.
+    traces = kernels.by_kernel(cross.diagonal())
+    np.square(cross, out=cross)
+    own, noise = weights[:last], weights[last]
+    information[:last, :last] = kernels.by_kernel(kernels.by_kernel(cross), axis=0)
+    # Since V is the weighted sum itself: tr(V⁻¹ K_i V⁻¹ V) = tr(V⁻¹ K_i), and likewise for the
+    # identity without the mean, whose V⁻¹ V has n − 1 axes.
+    information[last, :last] = (traces - information[:last, :last] @ own) / noise
+    information[:last, last] = information[last, :last]
+    trace = (n - 1 - own @ traces) / noise
+    information[last, last] = (trace - information[last, :last] @ own) / noise
+    # q_i = |Y V⁻¹ X_i|².
+    squares[:last] = kernels.by_kernel(np.square(turned.T @ seen).sum(axis=0))
+    whole = solve_triangular(lower, turned, lower=True, trans="T", check_finite=False)
+    squares[last] = np.square(whole).sum()
+    return information, squares
 
 
 def products_root(responses: FLOATS) -> FLOATS:
@@ -460,7 +485,7 @@ class BaselineCovariance:
 
 
 def permuted_estimates(
-    forms: Sequence[FLOATS], products: FLOATS, permutations: NDArray[np.intp]
+    forms: FLOATS | Sequence[FLOATS], products: FLOATS, permutations: NDArray[np.intp]
 ) -> FLOATS:
     """Components of signals with the whitened responses of other images.
 
