@@ -88,11 +88,17 @@ class Design:
         Layers of the network that brains are seen through; none: as in the study.
     explainable : tuple of (axis, share)
         Share of signal in the responses, in the place of that of the data sets.
+    people : int or None
+        Only so many of each data set, the first.
+    vertices : int or None
+        Vertices per region and hemisphere, in the place of those of the data sets.
     """
 
     config: str = CONFIG
     layers: tuple[str, ...] = ()
     explainable: tuple[tuple[str, float], ...] = ()
+    people: int | None = None
+    vertices: int | None = None
 
     def plan(self, root: Path) -> Plan:
         """Plan of the study, whose features and stimuli lie below a folder."""
@@ -103,10 +109,12 @@ class Design:
 
     def options(self, entry: DatasetEntry, options: simulated.Options) -> simulated.Options:
         """Options of a data set."""
-        share = dict(self.explainable).get(str(entry.axis))
-        if share is None:
-            return options
-        return options.model_copy(update={"explainable_variance": share})
+        changed = {
+            "explainable_variance": dict(self.explainable).get(str(entry.axis)),
+            "vertices_per_region": self.vertices,
+        }
+        said = {name: value for name, value in changed.items() if value is not None}
+        return options.model_copy(update=said)
 
 
 def worlds_of(plan: Plan) -> dict[str, list[str]]:
@@ -208,7 +216,7 @@ class Brains:
         """Judge all claims about the people of one seed."""
         fits, unique = [], {}
         for entry in self.entries:
-            for subject in entry.subjects:
+            for subject in entry.subjects[: self.design.people]:
                 path, brain = self.responses(entry, subject, seed)
                 fits += self.fits(path, brain)
                 unique[entry.name, subject] = (path, self.unique(brain))
@@ -291,6 +299,8 @@ def run(arguments: argparse.Namespace) -> None:
         arguments.config,
         tuple(arguments.layers),
         tuple((axis, float(value)) for axis, value in arguments.explainable),
+        arguments.people,
+        arguments.vertices,
     )
     plan = design.plan(root)
     check_settings(folder, design, plan)
@@ -315,6 +325,7 @@ def check_settings(folder: Path, design: Design, plan: Plan) -> None:
     said = {
         "model": MODEL,
         "layers": list(plan.layers(MODEL)),
+        "people": design.people,
         "signals": [signal.name for signal in plan.study.signal_set.signals],
         **{
             name: getattr(settings, name).model_dump(mode="json")
@@ -580,6 +591,15 @@ def tables(arguments: argparse.Namespace) -> None:
         "C1, in shares of the explainable variance; medians and, in brackets, 5 and 95 % of seeds:",
         "\n".join(size_table(claims)),
     ]
+    for folder in arguments.nulls:
+        said = json.loads((folder / "settings.json").read_text())
+        found = read_blocks(folder)
+        n_vertices = next(iter(said["brains"].values()))["vertices_per_region"]
+        head = (
+            f"The same of {said['people'] or 6} people and {2 * n_vertices} voxels per region, "
+            f"{found['seed'].nunique()} seeds:"
+        )
+        parts += [head, "\n".join(null_table(found))]
     if arguments.others:
         parts += ["Other designs:", "\n".join(design_table(arguments.others))]
     if arguments.controls:
@@ -611,6 +631,15 @@ def main() -> None:
         type=lambda text: tuple(text.split("=")),
         metavar="AXIS=SHARE",
         help="share of signal along roi or time, in the place of that of the data sets",
+    )
+    parser.add_argument("--people", type=int, help="only the first so many of each data set")
+    parser.add_argument("--vertices", type=int, help="vertices per region and hemisphere")
+    parser.add_argument(
+        "--nulls",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="folders of feedforward brains, for tables",
     )
     parser.add_argument("--controls", type=Path, help="folder of positive controls, for tables")
     parser.add_argument(

@@ -99,6 +99,7 @@ def test_the_benchmark_judges_the_seed_of_the_study_as_the_pipeline_does(
     found = brains.claims(seed=0)
     expected = claims[claims["dataset"].isin(found["dataset"])].reset_index(drop=True)
     assert len(found) == len(expected) == 20
+    expected["reason"] = expected["reason"].fillna("")
     for name in ("prediction", "dataset", "variant", "statistic", "verdict", "reason", "n"):
         assert found[name].tolist() == expected[name].tolist(), name
     for name in ("estimate", "p", "p_min", "q", "lower_share", "upper_share", "ci_low", "ci_high"):
