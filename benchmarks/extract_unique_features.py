@@ -2,12 +2,15 @@
 
     python benchmarks/extract_unique_features.py --photographs FOLDER --weights FILE \
         --out results/unique/features.npz
+    python benchmarks/extract_unique_features.py --package-crops 640 \
+        --model efficientnet_lite0_128px --layers blocks.0 blocks.2 blocks.4 --out FILE
 
 FOLDER holds photographs (a sample of ImageNet in docs/unique_part.md), FILE the weights of
 `mobilenetv2_100_imagenet1k` in config/models.yaml. Each photograph gives `--crops` images: the
 whole one, then random crops of 30 to 80 % of its area. Signals are those of the study's own
 extraction: cross-entropy against the network's own prediction, and the feature norm, averaged over
-positions and of unit length per image.
+positions and of unit length per image. Without a folder the images are crops of the photographs
+that installed packages carry, as the simulated brains see them.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ from PIL import Image
 
 from gradbrain.config.schema import ModelEntry, SignalEntry, SignalSet
 from gradbrain.datasets.images import content_sha256
+from gradbrain.datasets.photographs import Options, crops
 from gradbrain.models.build import build_model
 from gradbrain.signals.extraction import SignalExtractor
 from gradbrain.signals.image_stream import StimulusImages
@@ -84,26 +88,41 @@ def write_crops(photographs: Path, folder: Path, n_crops: int) -> pd.DataFrame:
     return pd.DataFrame(rows).astype({"label": "Int64"})
 
 
+def read_model(name: str, weights: Path | None) -> ModelEntry:
+    """Entry of the registry, with weights from a file where one is given."""
+    entry = yaml.safe_load((ROOT / "config/models.yaml").read_text())["models"][name]
+    if weights is not None:
+        entry["weights"] = {"source": "file", "path": str(weights.resolve())}
+    return ModelEntry(name=name, **entry)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--photographs", type=Path, required=True)
-    parser.add_argument("--weights", type=Path, required=True)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--photographs", type=Path)
+    source.add_argument("--package-crops", type=int, metavar="N", help="N crops in all")
+    parser.add_argument("--weights", type=Path, help="in the place of those of the registry")
+    parser.add_argument("--model", default=MODEL)
+    parser.add_argument("--layers", nargs="+", default=list(LAYERS))
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--crops", type=int, default=8, help="images per photograph")
     arguments = parser.parse_args()
-    entry = yaml.safe_load((ROOT / "config/models.yaml").read_text())["models"][MODEL]
-    entry["weights"] = {"source": "file", "path": str(arguments.weights.resolve())}
-    model = build_model(ModelEntry(name=MODEL, **entry), device=torch.device("cpu"))
-    extractor = SignalExtractor(model, LAYERS, SIGNALS, calibration=None)
+    model = build_model(read_model(arguments.model, arguments.weights), device=torch.device("cpu"))
+    layers = tuple(arguments.layers)
+    extractor = SignalExtractor(model, layers, SIGNALS, calibration=None)
     found: dict[str, list[np.ndarray]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        table = write_crops(arguments.photographs, Path(folder), arguments.crops)
+        if arguments.photographs is None:
+            table = crops(Options(n_images=arguments.package_crops), name="crops")
+            table = table.assign(photograph=table["group"])
+        else:
+            table = write_crops(arguments.photographs, Path(folder), arguments.crops)
         images = StimulusImages(table, model.entry, "crops")
         for batch in images.batches(25, torch.device("cpu")):
             for layer, signals in extractor.take(batch).items():
                 for name, rows in signals.features.items():
                     found.setdefault(f"{layer}/{name}", []).append(rows)
-            print(f"{sum(map(len, found[f'{LAYERS[0]}/activation']))} of {len(table)}", flush=True)
+            print(f"{sum(map(len, found[f'{layers[0]}/activation']))} of {len(table)}", flush=True)
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     np.savez(
         arguments.out,

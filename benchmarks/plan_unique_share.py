@@ -8,7 +8,10 @@ and noise are drawn independently of the analysis.
 
     python benchmarks/extract_unique_features.py --photographs FOLDER --weights FILE --out F.npz
     python benchmarks/plan_unique_share.py run --features F.npz --out plan.jsonl
+    python benchmarks/plan_unique_share.py run --features F.npz --plant OTHER.npz --out other.jsonl
     python benchmarks/plan_unique_share.py table --out plan.jsonl
+
+With `--plant` brains hold the gradient of another network, taken of the same images.
 
 A run that was interrupted goes on where it stopped.
 """
@@ -40,8 +43,6 @@ from gradbrain.encoding.variance_components import (
 )
 from gradbrain.hierarchy.unique_share import FLAT, Cells, GroupShare, PersonShare
 
-LAYERS = ("blocks.1", "blocks.3", "blocks.5")
-FOLLOWED = "blocks.3"
 N_TARGETS, N_DRAWS, MARGIN = 30, 199, 0.05
 
 
@@ -55,7 +56,13 @@ def read_out(features: np.ndarray, random: np.random.Generator) -> np.ndarray:
 class Design:
     """Images of one study, as its brains and its analysis see them."""
 
-    def __init__(self, features: dict[str, np.ndarray], n_images: int, seed: int) -> None:
+    def __init__(
+        self,
+        features: dict[str, np.ndarray],
+        n_images: int,
+        seed: int,
+        plant: dict[str, np.ndarray] | None = None,
+    ) -> None:
         photographs = features["photograph"]
         each = max(1, n_images // len(np.unique(photographs)))
         rows = np.concatenate(
@@ -64,13 +71,15 @@ class Design:
         random = np.random.default_rng([seed, n_images])
         self.rows = np.sort(random.choice(rows, min(n_images, len(rows)), replace=False))
         groups = photographs[self.rows]
-        activations = {name: features[f"{name}/activation"] for name in LAYERS}
+        activations = {name: features[f"{name}/activation"] for name in layers_of(features)}
+        followed = middle_layer(features)
         every = np.concatenate([values - values.mean(axis=0) for values in activations.values()], 1)
-        gradient = features[f"{FOLLOWED}/{signal_of(features)}"]
-        centred = gradient - gradient.mean(axis=0)
+        gradient = features[f"{followed}/{signal_of(features)}"]
+        planted = gradient if plant is None else plant[f"{middle_layer(plant)}/{signal_of(plant)}"]
+        centred = planted - planted.mean(axis=0)
         # What no linear read-out of activations gives, known from all images of the file.
         self.new = (centred - every @ np.linalg.lstsq(every, centred, rcond=None)[0])[self.rows]
-        self.activation = activations[FOLLOWED][self.rows]
+        self.activation = activations[followed][self.rows]
         self.baseline = BaselineKernels.of(
             [values[self.rows] for values in activations.values()], [], groups
         )
@@ -103,6 +112,17 @@ class Design:
         )
 
 
+def layers_of(features: dict[str, np.ndarray]) -> list[str]:
+    """Layers of the file, from the first to the last."""
+    return sorted({name.partition("/")[0] for name in features if "/" in name})
+
+
+def middle_layer(features: dict[str, np.ndarray]) -> str:
+    """The layer that the region follows, and whose gradient is planted and tested."""
+    layers = layers_of(features)
+    return layers[len(layers) // 2]
+
+
 def signal_of(features: dict[str, np.ndarray]) -> str:
     """Name of the signal in the file that is no activation."""
     names = {name.partition("/")[2] for name in features} - {"", "activation"}
@@ -112,10 +132,13 @@ def signal_of(features: dict[str, np.ndarray]) -> str:
 def run(arguments: argparse.Namespace) -> None:
     """Simulate what is not yet in the file."""
     features = dict(np.load(arguments.features))
+    plant = None if arguments.plant is None else dict(np.load(arguments.plant))
+    if plant is not None and not np.array_equal(plant["photograph"], features["photograph"]):
+        raise SystemExit(f"{arguments.plant}: is of other images than {arguments.features}")
     lines = arguments.out.read_text().splitlines() if arguments.out.exists() else []
     done = {tuple(json.loads(line)["cell"]) for line in lines}
     for n_images in arguments.images:
-        designs = [Design(features, n_images, seed) for seed in range(arguments.designs)]
+        designs = [Design(features, n_images, seed, plant) for seed in range(arguments.designs)]
         for ceiling in arguments.ceilings:
             for share in arguments.shares:
                 cell = (n_images, ceiling, share)
@@ -210,6 +233,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("command", choices=("run", "table"))
     parser.add_argument("--features", type=Path)
+    parser.add_argument(
+        "--plant", type=Path, help="features of another network, whose gradient is planted"
+    )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--images", type=int, nargs="+", default=[125, 250, 500, 1000])
     parser.add_argument("--ceilings", type=float, nargs="+", default=[0.1, 0.3])

@@ -16,7 +16,13 @@ from gradbrain.encoding.averages import Averages
 from gradbrain.encoding.bands import principal_components
 from gradbrain.encoding.baseline import reduce_activations
 from gradbrain.encoding.errors import EncodingError
-from gradbrain.encoding.fit import SplitFits, choose_selection, fit_encoding, make_bands
+from gradbrain.encoding.fit import (
+    SplitFits,
+    choose_selection,
+    fit_encoding,
+    fit_layer,
+    make_bands,
+)
 from gradbrain.encoding.inputs import read_features, read_responses
 from gradbrain.encoding.measures import PAIR_MEASURES
 from gradbrain.encoding.regression import BandFit
@@ -323,6 +329,23 @@ def test_command_writes_the_store_and_table_of_the_contract(tmp_path, features, 
     assert (one.objective == "dino").all()
     assert (one.axis == "roi").all()
     assert (scores.boot_low <= scores.boot_high).all()
+
+
+def test_signals_that_are_fitted_alone_have_the_scores_that_they_have_beside_others(features, fmri):
+    whole = fit_encoding(
+        features=features, layer="layer1", responses=fmri, settings=SETTINGS, study="study"
+    )
+    brain = read_responses(fmri)
+    layer = replace(read_features(features, "layer1", brain.image_ids, fmri), paired=False)
+    bands = {}
+    alone = fit_layer(layer, brain, SETTINGS, "study", bands=bands)
+    assert len(bands) == SETTINGS.n_folds
+    # Bands that were kept give the same once more.
+    xr.testing.assert_identical(fit_layer(layer, brain, SETTINGS, "study", bands=bands), alone)
+    wanted = whole["measure"].isin(["r", "r2", "r_normalised", "r2_normalised"])
+    kept = whole.isel(score_row=np.flatnonzero(wanted & (whole["role"] != "baseline")))
+    for name in ("signal", "measure", "score", "unit_score", "boot", "null"):
+        np.testing.assert_array_equal(alone[name].values, kept[name].values, err_msg=name)
 
 
 def test_scores_are_consistent_with_each_other(features, fmri):

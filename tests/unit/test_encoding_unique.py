@@ -7,7 +7,8 @@ from measure_unique import main
 
 from gradbrain.config.schema import EncodingSettings
 from gradbrain.encoding.errors import EncodingError
-from gradbrain.encoding.unique_part import image_blocks, unique_of_stores
+from gradbrain.encoding.inputs import read_model_features, read_responses
+from gradbrain.encoding.unique_part import image_blocks, measure_unique, unique_of_stores
 from gradbrain.store import open_store, write_store, write_tree
 
 N_IMAGES, N_LAYERS, WIDTH, N_TARGETS = 90, 2, 30, 200
@@ -274,6 +275,17 @@ def test_pooled_responses_give_the_same_when_they_are_rotated(tmp_path, features
     ]
     for name in ("component", "null", "held", "explained"):
         np.testing.assert_allclose(stores[1][name], stores[0][name], atol=1e-5)
+
+
+def test_people_who_saw_the_same_images_share_kernels(tmp_path, features, planted):
+    other = write_responses(tmp_path / "other.zarr", mixture(0.1))
+    kernels = {}
+    for path in (planted, other):
+        brain = read_responses(path)
+        model = read_model_features(features, brain.image_ids, path)
+        shared = measure_unique(model, brain, SETTINGS, "study", kernels)
+        xr.testing.assert_identical(shared, measure_unique(model, brain, SETTINGS, "study"))
+    assert len(kernels) == 1
 
 
 def test_settings_of_fits_do_not_enter(features, planted):

@@ -5,9 +5,12 @@ import pytest
 
 from gradbrain.encoding.variance_components import (
     BaselineCovariance,
+    Kernels,
     centred_kernel,
     estimate_components,
+    kernel_root,
     novel_part,
+    permuted_estimates,
     whiten,
     whitened_surrogates,
 )
@@ -135,3 +138,48 @@ def test_surrogates_follow_the_activations_as_much_as_the_responses_do(features)
     # The activations' part stays, what the signal had beside them is gone.
     assert found[0] == pytest.approx(weights[0], abs=0.05)
     assert found[1] < 0.05 < estimate_components(kernels, responses)[1]
+
+
+def test_the_root_of_a_kernel_has_as_many_columns_as_the_features_span():
+    few = np.random.default_rng(2).standard_normal((N_IMAGES, 3))
+    kernel = centred_kernel(few[:, [0, 1, 2, 2]])
+    root = kernel_root(kernel)
+    assert root.shape == (N_IMAGES, 3)
+    np.testing.assert_allclose(root @ root.T, kernel, atol=1e-12)
+
+
+@pytest.mark.parametrize("n_targets", [7, 3 * N_IMAGES])
+def test_components_are_the_same_by_roots_and_by_products_of_images(
+    features, n_targets, monkeypatch
+):
+    kernels = Kernels.of([centred_kernel(values[:, :5]) for values in features])
+    assert kernels.are_narrow
+    responses = read_out(features[0][:, :5], n_targets, 3) + noise(n_targets, 4)
+    by_roots = estimate_components(kernels, responses)
+    monkeypatch.setattr(Kernels, "are_narrow", False)
+    np.testing.assert_allclose(estimate_components(kernels, responses), by_roots, rtol=1e-9)
+
+
+def test_kernels_of_many_features_are_not_looked_at_by_their_roots(features):
+    whole = [centred_kernel(features[0] ** power) for power in (1, 2, 3, 4, 5, 6)]
+    assert not Kernels.of(whole).are_narrow
+
+
+def test_forms_of_signals_are_those_of_each_alone_and_zero_for_what_the_baseline_has(features):
+    kernels = [centred_kernel(features[0])]
+    null = BaselineCovariance.of(kernels, np.array([0.4, 0.6]))
+    signals = [centred_kernel(features[1]), kernels[0]]
+    forms = null.forms([null.seen_root(kernel_root(signal)) for signal in signals])
+    np.testing.assert_allclose(forms[0], null.form(signals[0]), atol=1e-12)
+    assert not forms[1].any()
+
+
+def test_permuted_estimates_are_products_with_permuted_rows_and_columns(features):
+    random = np.random.default_rng(5)
+    forms = [random.standard_normal((N_IMAGES, N_IMAGES)) for _ in range(2)]
+    products = random.standard_normal((N_IMAGES, N_IMAGES))
+    orders = np.stack([random.permutation(N_IMAGES) for _ in range(45)])
+    expected = [
+        [np.vdot(form, products[np.ix_(order, order)]) for form in forms] for order in orders
+    ]
+    np.testing.assert_allclose(permuted_estimates(forms, products, orders), expected)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 
 from gradbrain.store import read_table
+
+ROOT = Path(__file__).resolve().parents[2]
 
 SUPPORTED, DESCRIPTIVE = {"supported"}, {"descriptive"}
 # What an undetermined or contradicted verdict has in common.
@@ -34,11 +39,19 @@ MODALITIES = {"P3": 1, "P4": 1, "P5": 1}
 ORDER_IN_TIME = ("A1", "P4")
 
 
+STUDY = "tests/workflow/worlds/study.yaml"
+
+
 @pytest.fixture(scope="module")
-def claims(fresh_checkout):
+def folder(fresh_checkout):
     checkout = fresh_checkout("worlds")
-    checkout.snakemake("claims", "--configfile", "tests/workflow/worlds/study.yaml")
-    return read_table(checkout.folder / "results" / "worlds_small" / "claims.csv")
+    checkout.snakemake("claims", "--configfile", STUDY)
+    return checkout.folder
+
+
+@pytest.fixture(scope="module")
+def claims(folder):
+    return read_table(folder / "results" / "worlds_small" / "claims.csv")
 
 
 @pytest.mark.parametrize(("prediction", "variant"), EXPECTED)
@@ -73,3 +86,29 @@ def test_the_unique_part_separates_the_worlds_by_far_more_than_the_margin(claims
         assert unique[f"world_{modality}_feedforward"] < 0.005
         for world in ("backprop", "paper"):
             assert unique[f"world_{modality}_{world}"] > 0.05
+
+
+@pytest.mark.parametrize("world", ["feedforward", "backprop", "paper_pattern"])
+def test_the_benchmark_judges_the_seed_of_the_study_as_the_pipeline_does(
+    claims, folder, monkeypatch, world
+):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    from calibrate_claims import Brains, Design
+
+    brains = Brains(Design(STUDY), world, folder, model="world_network")
+    found = brains.claims(seed=0)
+    expected = claims[claims["dataset"].isin(found["dataset"])].reset_index(drop=True)
+    assert len(found) == len(expected) == 20
+    expected["reason"] = expected["reason"].fillna("")
+    for name in ("prediction", "dataset", "variant", "statistic", "verdict", "reason", "n"):
+        assert found[name].tolist() == expected[name].tolist(), name
+    for name in ("estimate", "p", "p_min", "q", "lower_share", "upper_share", "ci_low", "ci_high"):
+        np.testing.assert_allclose(
+            found[name].to_numpy(dtype=float),
+            expected[name].to_numpy(dtype=float),
+            rtol=1e-5,
+            atol=1e-7,
+            err_msg=name,
+        )
+    other = brains.claims(seed=1)
+    assert not np.allclose(other["estimate"], found["estimate"], equal_nan=True)

@@ -154,6 +154,12 @@ class Kernels:
         """Kernels whose roots are known; those of others are taken."""
         return kernels if isinstance(kernels, Kernels) else cls.of(kernels)
 
+    @property
+    def are_narrow(self) -> bool:
+        """Whether products of all roots cost less than one product of images for each kernel."""
+        n_images, n_columns = self.roots.shape
+        return n_columns * (n_images + n_columns) < 2 * (len(self.each) + 1) * n_images**2
+
     def by_kernel(self, values: FLOATS, axis: int = -1) -> FLOATS:
         """Sum over the columns of the root of every kernel."""
         return np.add.reduceat(values, self.starts, axis=axis)
@@ -237,28 +243,57 @@ def estimate_components(kernels: Kernels | Sequence[FLOATS], responses: FLOATS) 
     """
     kernels = Kernels.known(kernels)
     centred = products_root(responses - responses.mean(axis=1, keepdims=True))
-    n, last = len(kernels.roots), len(kernels.each)
-    weights = np.full(last + 1, 0.5 / last)
+    moments = _moments_by_roots if kernels.are_narrow else _moments_by_products
+    weights = np.full(len(kernels.each) + 1, 0.5 / len(kernels.each))
     weights[-1] = 0.5
-    information, squares = np.empty((last + 1, last + 1)), np.empty(last + 1)
     for _ in range(ITERATIONS):
-        inverse = np.linalg.inv(kernels.covariance(weights))
-        seen = inverse @ kernels.roots
-        # F_ij = tr(V⁻¹ K_i V⁻¹ K_j) = |X_iᵀ V⁻¹ X_j|² with K = X Xᵀ.
-        cross = np.square(kernels.roots.T @ seen)
-        information[:last, :last] = kernels.by_kernel(kernels.by_kernel(cross), axis=0)
-        information[last, :last] = kernels.by_kernel(np.square(seen).sum(axis=0))
-        information[:last, last] = information[last, :last]
-        # V⁻¹ without the mean, which is an axis of its own.
-        inverse -= 1.0 / (n * weights[-1])
-        information[last, last] = np.vdot(inverse, inverse)
-        # q_i = tr(V⁻¹ Z V⁻¹ K_i) = |Y V⁻¹ X_i|² with Z = Yᵀ Y.
-        squares[:last] = kernels.by_kernel(np.square(centred @ seen).sum(axis=0))
-        squares[last] = np.square(centred @ inverse).sum()
+        information, squares = moments(kernels, weights, centred)
         # Layers of a deep network may be all but the same kernel: only their sum is then known.
         weights = np.maximum(np.linalg.lstsq(information, squares, rcond=None)[0], 0.0)
         weights[-1] = max(weights[-1], LEAST_NOISE * max(weights.sum(), np.finfo(float).tiny))
     return weights
+
+
+def _moments_by_products(
+    kernels: Kernels, weights: FLOATS, centred: FLOATS
+) -> tuple[FLOATS, FLOATS]:
+    """F_ij = tr(V⁻¹ K_i V⁻¹ K_j) and q_i = tr(V⁻¹ YᵀY V⁻¹ K_i), by one product for each kernel."""
+    n = len(kernels.roots)
+    centring = np.eye(n) - 1.0 / n
+    inverse = np.linalg.inv(kernels.covariance(weights))
+    seen = np.stack([inverse @ kernel for kernel in (*kernels.each, centring)])
+    turned = np.ascontiguousarray(seen.swapaxes(1, 2)).reshape(len(seen), -1)
+    of_products = (inverse @ centred.T) @ centred
+    return seen.reshape(len(seen), -1) @ turned.T, turned @ of_products.ravel()
+
+
+def _moments_by_roots(kernels: Kernels, weights: FLOATS, centred: FLOATS) -> tuple[FLOATS, FLOATS]:
+    """The same, by products of the roots of kernels: V = L Lᵀ, and L⁻¹ turns their columns."""
+    # scipy takes a while to import, and no module that names this one needs it.
+    from scipy.linalg import solve_triangular
+
+    n, last = len(kernels.roots), len(kernels.each)
+    information, squares = np.empty((last + 1, last + 1)), np.empty(last + 1)
+    lower = np.linalg.cholesky(kernels.covariance(weights))
+    seen = solve_triangular(lower, kernels.roots, lower=True, check_finite=False)
+    turned = solve_triangular(lower, centred.T, lower=True, check_finite=False)
+    cross = seen.T @ seen
+    # F_ij = |X_iᵀ V⁻¹ X_j|² with K = X Xᵀ.
+    traces = kernels.by_kernel(cross.diagonal())
+    np.square(cross, out=cross)
+    own, noise = weights[:last], weights[last]
+    information[:last, :last] = kernels.by_kernel(kernels.by_kernel(cross), axis=0)
+    # Since V is the weighted sum itself: tr(V⁻¹ K_i V⁻¹ V) = tr(V⁻¹ K_i), and likewise for the
+    # identity without the mean, whose V⁻¹ V has n − 1 axes.
+    information[last, :last] = (traces - information[:last, :last] @ own) / noise
+    information[:last, last] = information[last, :last]
+    trace = (n - 1 - own @ traces) / noise
+    information[last, last] = (trace - information[last, :last] @ own) / noise
+    # q_i = |Y V⁻¹ X_i|².
+    squares[:last] = kernels.by_kernel(np.square(turned.T @ seen).sum(axis=0))
+    whole = solve_triangular(lower, turned, lower=True, trans="T", check_finite=False)
+    squares[last] = np.square(whole).sum()
+    return information, squares
 
 
 def products_root(responses: FLOATS) -> FLOATS:
@@ -450,7 +485,7 @@ class BaselineCovariance:
 
 
 def permuted_estimates(
-    forms: Sequence[FLOATS], products: FLOATS, permutations: NDArray[np.intp]
+    forms: FLOATS | Sequence[FLOATS], products: FLOATS, permutations: NDArray[np.intp]
 ) -> FLOATS:
     """Components of signals with the whitened responses of other images.
 
@@ -467,11 +502,13 @@ def permuted_estimates(
     """
     flat = np.asarray(forms).reshape(len(forms), -1)
     found = np.empty((len(permutations), len(flat)))
+    buffer = np.empty((min(DRAWS_AT_ONCE, len(permutations)), *products.shape))
     for start in range(0, len(permutations), DRAWS_AT_ONCE):
         orders = permutations[start : start + DRAWS_AT_ONCE]
-        moved = np.empty((len(orders), *products.shape))
+        moved = buffer[: len(orders)]
         for place, order in enumerate(orders):
-            products[order].take(order, axis=1, out=moved[place])
+            # Of indices that are known to be in range; checking them takes as long as the rest.
+            products[order].take(order, axis=1, out=moved[place], mode="clip")
         found[start : start + len(orders)] = moved.reshape(len(orders), -1) @ flat.T
     return found
 

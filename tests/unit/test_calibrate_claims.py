@@ -1,0 +1,71 @@
+"""The tables of the calibration of claims, on claims that are made up."""
+
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+
+import calibrate_claims as benchmark
+
+N_SEEDS = 40
+
+
+def claims(**verdicts):
+    """Feedforward brains whose rows (prediction -> verdicts that are not undetermined)."""
+    rows = [
+        {
+            "world": "feedforward",
+            "dataset": "brain",
+            "axis": "roi",
+            "prediction": name,
+            "variant": "unique",
+            "verdict": given[seed] if seed < len(given) else "undetermined",
+            "reason": None,
+            "p": 0.5,
+            "seed": seed,
+        }
+        for name, given in verdicts.items()
+        for seed in range(N_SEEDS)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_holm_multiplies_by_the_rows_that_are_left():
+    assert benchmark.holm([0.03, 0.01, 0.5]) == pytest.approx([0.06, 0.03, 0.5])
+    assert benchmark.holm([0.04, 0.04]) == pytest.approx([0.08, 0.08])
+
+
+def test_a_share_that_is_called_too_small_is_right_where_there_is_none():
+    made = claims(C1=["contradicted", "supported"], P5=["contradicted", "supported"])
+    wrong = benchmark.is_wrong(made)
+    assert wrong[made["prediction"] == "C1"].sum() == 1
+    assert wrong[made["prediction"] == "P5"].sum() == 2
+
+
+def test_rates_above_the_level_are_told_from_chance_and_pooled():
+    made = claims(C1=["supported"] * 10, P2=["supported"], P5=[])
+    *rows, pooled = benchmark.null_table(made)
+    cells = {row.split(" | ")[0].strip("| "): row.split(" | ") for row in rows[2:]}
+    assert float(cells["C1"][4]) < 0.01
+    assert float(cells["P2"][4]) == 1.0
+    assert "11 of 120 (0.092)" in pooled
+    assert "any wrong verdict: 0.25" in pooled
+
+
+def test_every_world_of_the_study_has_a_plant():
+    design = benchmark.Design()
+    worlds = benchmark.worlds_of(design.plan(benchmark.ROOT))
+    assert set(worlds) == set(benchmark.PLANTED)
+    assert all(len(datasets) == 2 for datasets in worlds.values())
+
+
+def test_blocks_of_other_settings_are_refused(tmp_path):
+    plan = benchmark.Design().plan(benchmark.ROOT)
+    benchmark.check_settings(tmp_path, benchmark.Design(), plan)
+    benchmark.check_settings(tmp_path, benchmark.Design(), plan)
+    other = benchmark.Design(explainable=(("time", 0.3),))
+    with pytest.raises(SystemExit, match="other settings"):
+        benchmark.check_settings(tmp_path, other, plan)
