@@ -302,7 +302,7 @@ def test_a_magnitude_that_is_a_feature_is_compared_too(job):
         signal = store.signal(row.signal)
         used = store.values(signal)[sample.images]
         assert used.shape[1] > store.directions(signal).shape[1]
-        # Without noise the second draw is the first one; with it, it is neither that nor chance.
+        # The second draw is neither the first one nor another signal.
         assert 0 < row.split_half < 0.999
         assert np.isfinite(row.unique_split_half)
 
