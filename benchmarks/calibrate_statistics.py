@@ -2,6 +2,8 @@
 
     python benchmarks/calibrate_statistics.py intervals --out results/calibration
     python benchmarks/calibrate_statistics.py order --out results/calibration
+    python benchmarks/calibrate_statistics.py magnitude --out results/calibration --seeds 4
+    python benchmarks/calibrate_statistics.py models --out results/calibration --seeds 2000
     python benchmarks/calibrate_statistics.py table --out results/calibration
 
 Every finished cell is a line of a file in the folder, and is not run again. `table` prints what is
@@ -23,7 +25,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
 import numpy as np
 from scipy import stats
+from sklearn.linear_model import RidgeCV
 
+from gradbrain.encoding.bands import make_band
 from gradbrain.encoding.draws import draw_images
 from gradbrain.encoding.splits import grouped_folds
 from gradbrain.hierarchy.correlation import correlation_with
@@ -390,6 +394,158 @@ def order_tables(rows: list[dict[str, Any]]) -> Iterator[str]:
         yield f"| {cell['kind']} | {cell['n_places']} | {alike} | " + " | ".join(shares) + " |"
 
 
+# Magnitude: how much of a band's variance its logarithm has.
+
+
+@dataclass(frozen=True)
+class MagnitudeCell:
+    """Responses that follow direction and magnitude of a signal.
+
+    Attributes
+    ----------
+    n_train
+        Training images.
+    n_features
+        Features of the direction.
+    of_magnitude
+        Share of what is predictable that follows the log magnitude; the rest follows the direction.
+    """
+
+    n_train: int
+    n_features: int
+    of_magnitude: float
+
+
+MAGNITUDE_CELLS = [
+    MagnitudeCell(n_train, n_features, of_magnitude)
+    for n_train in (74, 250, 1000)
+    for n_features in (48, 1024)
+    for of_magnitude in (0.0, 0.1, 0.5, 1.0)
+]
+EXPLAINED = 0.3
+# Share of the band's variance; 0: one column like the others; None: no such column.
+MAGNITUDE_SHARES = (None, 0.0, 0.02, 0.05, 0.1, 0.2, 0.5)
+
+
+def run_magnitude(cell: MagnitudeCell, n_seeds: int) -> dict[str, Any]:
+    """Held-out R² by the share of the band's variance that the log magnitude has."""
+    found: dict[str, list[float]] = {}
+    n_train, n_images, n_targets = cell.n_train, cell.n_train + 1000, 100
+    for seed in range(n_seeds):
+        random = np.random.default_rng(seed)
+        latents = random.standard_normal((n_images, min(cell.n_features, 400)))
+        # Spectrum of the covariance 1/k.
+        latents *= np.arange(1, latents.shape[1] + 1) ** -0.5
+        direction = latents @ random.standard_normal((latents.shape[1], cell.n_features))
+        direction = stats.zscore(direction)
+        log_magnitude = random.standard_normal((n_images, 1))
+        driven = stats.zscore(direction @ random.standard_normal((cell.n_features, n_targets)))
+        driven = np.sqrt(1 - cell.of_magnitude) * driven
+        driven += np.sqrt(cell.of_magnitude) * log_magnitude
+        noise = random.standard_normal((n_images, n_targets))
+        responses = np.sqrt(EXPLAINED) * driven + np.sqrt(1 - EXPLAINED) * noise
+        for share in MAGNITUDE_SHARES:
+            count = 0
+            if share is not None:
+                count = max(1, round(cell.n_features * share / (1 - share)))
+            values = np.concatenate([direction, np.repeat(log_magnitude, count, axis=1)], axis=1)
+            band = make_band(values[:n_train], values[n_train:])
+            ridge = RidgeCV(np.logspace(0, 8, 17), alpha_per_target=True)
+            ridge.fit(band.train, responses[:n_train])
+            name = {None: "direction alone", 0.0: "one column"}.get(share, f"{share}")
+            found.setdefault(name, []).append(ridge.score(band.test, responses[n_train:]))
+    return {name: float(np.mean(scores)) for name, scores in found.items()}
+
+
+def magnitude_tables(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """Held-out R² by the share of the band's variance."""
+    ways = list(rows[0]["result"])
+    yield "| images | features | follows magnitude | " + " | ".join(ways) + " |"
+    yield "|---|---|---|" + "---|" * len(ways)
+    for row in rows:
+        scores = " | ".join(f"{score:.3f}" for score in row["result"].values())
+        yield "| " + " | ".join(str(value) for value in row["cell"].values()) + f" | {scores} |"
+
+
+# Models: tests of a mean over people and models.
+
+
+@dataclass(frozen=True)
+class ModelsCell:
+    """People and models without any effect on average.
+
+    Attributes
+    ----------
+    people, models
+        How many of each; every person is predicted from every model.
+    of_people, of_models, of_both
+        Standard deviation of what a person has with all models, a model with all people, and a
+        person with a model.
+    """
+
+    people: int
+    models: int
+    of_people: float
+    of_models: float
+    of_both: float
+
+
+MODELS_CELLS = [
+    ModelsCell(people, models, *spread)
+    for people in (6, 15)
+    for models in (5, 8)
+    for spread in ((0.0, 0.0, 1.0), (1.0, 0.0, 0.5), (0.0, 1.0, 0.5), (1.0, 1.0, 0.5))
+]
+
+
+def crossed_p(values: np.ndarray) -> float:
+    """One-sided p of the mean over people and models that are both random and crossed.
+
+    Student's t with the variances of the means of people and of models, the degrees of freedom of
+    the fewer (*ours*). The variance of a person with a model is counted in both, so that the test
+    is conservative where there is nothing else.
+
+    Parameters
+    ----------
+    values
+        Shape (person, model).
+    """
+    variance = sum(values.mean(axis=1 - axis).var(ddof=1) / values.shape[axis] for axis in (0, 1))
+    return float(stats.t.sf(values.mean() / np.sqrt(variance), min(values.shape) - 1))
+
+
+def run_models(cell: ModelsCell, n_seeds: int) -> dict[str, Any]:
+    """Share of studies at p ≤ .05 though there is no effect."""
+    found: dict[str, list[bool]] = {}
+    for seed in range(n_seeds):
+        random = np.random.default_rng(seed)
+        values = (
+            cell.of_people * random.standard_normal((cell.people, 1))
+            + cell.of_models * random.standard_normal((1, cell.models))
+            + cell.of_both * random.standard_normal((cell.people, cell.models))
+        )
+        people, models = (sign_flip_test(values.mean(axis=axis)) for axis in (1, 0))
+        tests = {
+            "flips of people": people.p,
+            "flips of models": models.p,
+            "stricter of both": strictest([people, models]).p,
+            "crossed t": crossed_p(values),
+        }
+        for name, p in tests.items():
+            found.setdefault(name, []).append(p <= 0.05)
+    return {name: float(np.mean(passed)) for name, passed in found.items()}
+
+
+def models_tables(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """Share of studies without effect at p ≤ .05."""
+    ways = list(rows[0]["result"])
+    yield "| people | models | sd of people | of models | of both | " + " | ".join(ways) + " |"
+    yield "|---|---|---|---|---|" + "---|" * len(ways)
+    for row in rows:
+        shares = " | ".join(f"{share:.3f}" for share in row["result"].values())
+        yield "| " + " | ".join(str(value) for value in row["cell"].values()) + f" | {shares} |"
+
+
 # Cells.
 
 
@@ -435,7 +591,8 @@ def interval_tables(rows: list[dict[str, Any]]) -> Iterator[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("intervals", "order", "table"))
+    kinds = ("intervals", "order", "magnitude", "models", "table")
+    parser.add_argument("what", choices=kinds)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=500)
     parser.add_argument("--cells", type=int, nargs="*", help="places of cells; else all")
@@ -443,6 +600,8 @@ def main() -> None:
     parts = {
         "intervals": (INTERVAL_CELLS, run_intervals, interval_tables),
         "order": (ORDER_CELLS, run_order, order_tables),
+        "magnitude": (MAGNITUDE_CELLS, run_magnitude, magnitude_tables),
+        "models": (MODELS_CELLS, run_models, models_tables),
     }
     files = {name: arguments.out / f"{name}.jsonl" for name in parts}
     if arguments.what == "table":

@@ -5,8 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
+from sklearn.linear_model import RidgeCV
 
+from gradbrain.encoding.bands import make_band
 from gradbrain.store import SignalIdentity, StoreError, StreamingStore, open_features, write_tree
+from gradbrain.store.magnitude import MagnitudeColumns
 
 IDS = np.array(["c", "a", "b", "d"])
 SIGNALS = (
@@ -107,3 +110,68 @@ def test_what_cannot_be_read_is_named(path):
     match = r"2 signals have the role 'activation' \(signal, x\), expected one"
     with pytest.raises(StoreError, match=match):
         _ = open_features(path).activation
+
+
+def with_magnitude(lengths):
+    """A tree whose learning signals have unit length and the lengths given beside them."""
+    made = tree()
+    root = made.to_dataset(inherit=False)
+    root["magnitude"] = root["magnitude"] + np.asarray(lengths, np.float32)[:, None]
+    root.attrs["signal_set_entry"] = {"normalise": "unit_and_magnitude"}
+    return xr.DataTree.from_dict({"/": root, "/signals": made["signals"].to_dataset(inherit=False)})
+
+
+def test_log_magnitude_is_the_last_of_the_features_of_signals_and_not_of_activations(path):
+    lengths = np.array([1e-6, 1e-3, 1.0, 1e3])
+    write_tree(path, with_magnitude(lengths), kind="features")
+    store = open_features(path)
+    np.testing.assert_array_equal(store.values(SIGNALS[1]), values_of(SIGNALS[1]))
+    for signal in (SIGNALS[0], SIGNALS[2]):
+        values, directions = store.values(signal), store.directions(signal)
+        np.testing.assert_array_equal(directions, values_of(signal))
+        np.testing.assert_array_equal(values[:, : directions.shape[1]], directions)
+        added = values[:, directions.shape[1] :]
+        assert added.shape[1] == 1
+        assert np.corrcoef(added[:, 0], np.log(lengths))[0, 1] == pytest.approx(1.0)
+
+
+def test_a_zero_signal_has_the_smallest_log_magnitude():
+    random = np.random.default_rng(0)
+    directions, lengths = random.standard_normal((5, 90)), np.array([0.0, 2.0, 8.0, 4.0, 0.0])
+    columns = MagnitudeColumns.of(directions, lengths)
+    added = columns.beside(directions, lengths)[:, 90:]
+    # A tenth of the variance of standardised features.
+    assert added.shape[1] == 10
+    np.testing.assert_allclose(added, np.repeat(added[:, :1], 10, axis=1))
+    np.testing.assert_allclose(added[[0, 4], 0], added[1, 0])
+    np.testing.assert_allclose(added[2, 0] - added[3, 0], added[3, 0] - added[1, 0])
+    np.testing.assert_allclose(added[:, 0].var(), directions.var(axis=0).mean())
+
+
+@pytest.mark.parametrize("lengths", [np.zeros(5), np.full(5, 3.0), 1.0 + 1e-7 * np.arange(5)])
+def test_magnitudes_that_do_not_differ_give_constant_columns(lengths):
+    directions = np.random.default_rng(0).standard_normal((5, 20)).astype(np.float32)
+    added = MagnitudeColumns.of(directions, lengths).beside(directions, lengths)[:, 20:]
+    assert np.isfinite(added).all()
+    assert (added == added[0]).all()
+
+
+def test_ridge_finds_a_response_that_follows_the_magnitude_alone():
+    """One of 1,000 standardised columns is out of its reach; the repeated ones are not."""
+    random = np.random.default_rng(1)
+    n_train, n_images, n_features = 200, 1000, 1000
+    directions = random.standard_normal((n_images, n_features))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    lengths = np.exp(3.0 * random.standard_normal(n_images))
+    log = np.log(lengths) - np.log(lengths)[:n_train].mean()
+    response = log + 3.0 * random.standard_normal(n_images)
+    columns = MagnitudeColumns.of(directions, lengths)
+    alone = np.concatenate([directions, np.log(lengths)[:, None]], axis=1)
+    found = {}
+    for name, values in (("one", alone), ("repeated", columns.beside(directions, lengths))):
+        band = make_band(values[:n_train], values[n_train:])
+        ridge = RidgeCV(np.logspace(0, 8, 17)).fit(band.train, response[:n_train])
+        found[name] = ridge.score(band.test, response[n_train:])
+    # Half of the variance is the magnitude's.
+    assert found["repeated"] > 0.3
+    assert found["one"] < 0.1

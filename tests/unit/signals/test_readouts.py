@@ -10,7 +10,7 @@ from extract_features import main
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.schema import ModelEntry, Pooling, Projection, SignalSet
-from gradbrain.store import open_tree
+from gradbrain.store import open_features, open_tree
 
 LAYERS, DEPTHS = ["layer1.0", "layer4.0"], ["0.25", "1.0"]
 ENTRY = ModelEntry(
@@ -60,6 +60,7 @@ def sets(study) -> list[SignalSet]:
     return [
         study.read_as("grid", pooling=Pooling(kind="grid", size=2)),
         study.read_as("magnitude", normalise="none"),
+        study.read_as("both", normalise="unit_and_magnitude"),
         study.read_as("few", projection=Projection(n_components=3)),
     ]
 
@@ -114,3 +115,23 @@ def test_as_many_outputs_as_sets_times_layers_are_asked_for(study, sets):
                 *("--calibration", str(study.calibration), "--output", "a.zarr", "b.zarr"),
             ]
         )
+
+
+def test_a_log_magnitude_leaves_direction_and_activation_as_they_are(study):
+    unit, both = (study.read_as(name, normalise=name) for name in ("unit", "unit_and_magnitude"))
+    study.extract(unit, both, run="features")
+    for layer in LAYERS:
+        stores = [open_features(study.output(found, layer, "features")) for found in (unit, both)]
+        for signal in stores[0].signals:
+            plain, joined = (store.values(signal) for store in stores)
+            np.testing.assert_array_equal(joined[:, : plain.shape[1]], plain)
+            added = joined[:, plain.shape[1] :]
+            if signal.role == "activation":
+                assert added.shape[1] == 0
+            else:
+                logs = np.log(stores[1].magnitude(signal))
+                # A fixed cotangent behind the last nonlinearity is the same for all images.
+                if signal.name == "gradient_dino" or logs.std() > 1e-4:
+                    np.testing.assert_allclose(np.corrcoef(added[:, 0], logs)[0, 1], 1.0, rtol=1e-5)
+                else:
+                    assert not added.any()

@@ -27,7 +27,7 @@ from gradbrain.signals.reliability import (
     spearman_brown,
     spread_over_groups,
 )
-from gradbrain.store import StoreError, read_table
+from gradbrain.store import StoreError, open_features, read_table
 
 ENTRY = ModelEntry(
     name="small",
@@ -219,8 +219,9 @@ def test_signals_that_depend_on_chance_are_known_from_their_plugins(tools):
 
 
 @pytest.fixture
-def job(tmp_path, tools):
+def job(request, tmp_path, tools):
     """Features of two layers, and the command line that measures them."""
+    normalise = getattr(request, "param", "unit")
     shuffled = SignalEntry(
         name="shuffled",
         role="control",
@@ -229,7 +230,10 @@ def job(tmp_path, tools):
         options={"objective": "dino"},
     )
     signal_set = tools["signal_set"](
-        tools["backprop"]("dino"), tools["backprop"]("feature_norm", "control"), shuffled
+        tools["backprop"]("dino"),
+        tools["backprop"]("feature_norm", "control"),
+        shuffled,
+        normalise=normalise,
     )
     stimuli = tools["stimuli"](tmp_path, "seen", 24, 0)
     calibration = tools["stimuli"](tmp_path, "other", 6, 1)
@@ -282,6 +286,25 @@ def test_what_depends_on_chance_is_drawn_again_and_nothing_else(job):
     for row in table.itertuples():
         first, second = (one[row.layer].features[row.signal][rows] for one in drawn)
         assert row.split_half == pytest.approx(centred_cosine(first, second), abs=1e-5)
+
+
+@pytest.mark.parametrize("job", ["unit_and_magnitude"], indirect=True)
+def test_a_magnitude_that_is_a_feature_is_compared_too(job):
+    arguments, output, _, stimuli, _ = job
+    measure(arguments)
+    images = StimulusImages.read(stimuli, ENTRY)
+    sample = Sample.draw(images.table["group"], n_images=15, max_training_images=4000, seed=0)
+    stores = map(open_features, arguments[arguments.index("--features") + 1 :])
+    by_layer = {store.layer: store for store in stores}
+    table = read_table(output, kind="reliability")
+    for row in table.itertuples():
+        store = by_layer[row.layer]
+        signal = store.signal(row.signal)
+        used = store.values(signal)[sample.images]
+        assert used.shape[1] > store.directions(signal).shape[1]
+        # The second draw is neither the first one nor another signal.
+        assert 0 < row.split_half < 0.999
+        assert np.isfinite(row.unique_split_half)
 
 
 def test_the_table_is_the_same_bytes_and_does_not_depend_on_the_size_of_batches(job):

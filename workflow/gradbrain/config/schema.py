@@ -240,8 +240,10 @@ class SignalSet(StrictModel):
     )
     pooling: Pooling = Field(Pooling(), description="The same for activations and signals.")
     projection: Projection | None = Field(None, description="After pooling, if given.")
-    normalise: Literal["unit", "none"] = Field(
-        "unit", description="Per-image scaling of learning signals and controls."
+    normalise: Literal["unit", "unit_and_magnitude", "none"] = Field(
+        "unit",
+        description="Per-image scaling of learning signals and controls: to unit length; the same "
+        "with the logarithm of the length beside it as a feature; or none.",
     )
     calibration: str = Field(
         "calibration", description="Stimulus set that whatever must be fitted is fitted on."

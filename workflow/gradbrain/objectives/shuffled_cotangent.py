@@ -35,17 +35,17 @@ class Options(PluginOptions):
     objective: str = Field(description="Objective whose output gradients are shuffled.")
     options: dict[str, Any] = Field({}, description="Its options.")
     n_donors: int = Field(
-        32,
+        24,
         ge=2,
         description="Calibration images, at most, whose output gradients are taken; all of them "
         "where the objective draws nothing at random.",
     )
     n_draws: int = Field(
-        4,
+        6,
         ge=1,
         description="Draws of the objective's views or masks that such a gradient is averaged "
         "over. One draw for all of 128 images takes as long, and the control then repeats itself "
-        "less well than its signal.",
+        "less well than its signal (docs/reliability.md).",
     )
 
     @field_validator("objective")

@@ -189,7 +189,7 @@ def _model_ranks(
     for index, store in enumerate(stores):
         rows = store.rows(image_ids, responses)
         for signal in store.signals:
-            patterns = store.values(signal)[rows]
+            patterns = store.directions(signal)[rows]
             if patterns.shape[1] < 2:
                 raise RsaError(
                     f"{store.path}: signal {signal.name!r} has {patterns.shape[1]} feature(s); a "

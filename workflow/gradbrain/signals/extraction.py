@@ -35,7 +35,6 @@ from gradbrain.signals.feedback import (
 from gradbrain.signals.image_stream import StimulusImages, StoredImages, check_disjoint
 from gradbrain.signals.layer_stores import (
     KIND,
-    MAGNITUDE,
     OBJECTIVE_VALUE,
     LayerRequest,
     LayerStores,
@@ -55,6 +54,7 @@ from gradbrain.signals.rounding import N_IMAGES, check_rounding, disturbed, rela
 from gradbrain.signals.rule import Rule, RuleContext
 from gradbrain.signals.tape import Taken, Tape, TapeRecorder
 from gradbrain.store import remove_store
+from gradbrain.store.feature_signals import MAGNITUDE
 from gradbrain.vocabulary.roles import ACTIVATION
 
 log = logging.getLogger(__name__)
@@ -264,7 +264,7 @@ class SignalExtractor:
         device = self.model.device
         pooled = int(pool(torch.zeros(shape, device=device)).shape[1])
         projection = RandomProjection(signal_set.projection, pooled, device)
-        unit = signal_set.normalise == "unit"
+        unit = signal_set.normalise != "none"
         return _LayerReader(pool, projection, projection.width, unit)
 
     @property

@@ -24,13 +24,13 @@ from gradbrain.store import (
     read_definition,
     remove_store,
 )
+from gradbrain.store.feature_signals import MAGNITUDE
 from gradbrain.vocabulary.artefacts import SIGNALS
 
 log = logging.getLogger(__name__)
 
 KIND = "features"
 OBJECTIVE_VALUE = "objective_value"
-MAGNITUDE = "magnitude"
 
 
 @dataclass(frozen=True)

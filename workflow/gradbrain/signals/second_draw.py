@@ -218,16 +218,34 @@ def _second_draw(
     parts: dict[str, dict[str, list[FLOATS]]] = {
         store.layer: {signal.name: [] for signal in signals} for store in stores
     }
+    lengths: dict[str, list[FLOATS]] = {store.layer: [] for store in stores}
     with Progress(total=len(chosen), name=job.entry.name, device=compute.device) as progress:
         for batch in chosen.batches(job.batch_size, compute.device):
             for layer, taken in extractor.take(batch).items():
+                lengths[layer].append(taken.magnitude)
                 for name, values in taken.features.items():
                     parts[layer][name].append(values)
             progress.update(len(batch))
     return {
-        layer: {name: np.concatenate(rows) for name, rows in of_layer.items()}
-        for layer, of_layer in parts.items()
+        store.layer: {
+            signal.name: _as_stored(
+                store,
+                signal,
+                np.concatenate(parts[store.layer][signal.name]),
+                np.concatenate(lengths[store.layer])[:, place],
+            )
+            for place, signal in enumerate(signals)
+        }
+        for store in stores
     }
+
+
+def _as_stored(
+    store: FeatureStore, signal: SignalEntry, directions: FLOATS, lengths: FLOATS
+) -> FLOATS:
+    """Put the log magnitude beside directions as the first draw has it, where it does."""
+    columns = store.magnitude_columns(store.signal(signal.name))
+    return directions if columns is None else columns.beside(directions, lengths)
 
 
 def _extractor(

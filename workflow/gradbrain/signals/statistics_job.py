@@ -18,7 +18,6 @@ from gradbrain.models.crop import square_crop
 from gradbrain.signals import SignalError
 from gradbrain.signals.image_statistics import WIDTHS, image_statistics
 from gradbrain.signals.layer_stores import (
-    MAGNITUDE,
     OBJECTIVE_VALUE,
     LayerRequest,
     LayerStores,
@@ -29,6 +28,7 @@ from gradbrain.signals.layer_stores import (
 )
 from gradbrain.signals.stimulus_files import checked_image
 from gradbrain.store import read_table, remove_store
+from gradbrain.store.feature_signals import MAGNITUDE
 
 log = logging.getLogger(__name__)
 

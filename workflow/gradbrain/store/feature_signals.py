@@ -15,11 +15,15 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from gradbrain.store.errors import StoreError, rebuild_hint
+from gradbrain.store.magnitude import MagnitudeColumns
 from gradbrain.store.zarr_store import open_tree
 from gradbrain.vocabulary.artefacts import SIGNALS
 from gradbrain.vocabulary.roles import ACTIVATION
 
 KIND = "features"
+MAGNITUDE = "magnitude"
+#: Normalisation of a signal set whose signals have their magnitude as a feature.
+WITH_MAGNITUDE = "unit_and_magnitude"
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,7 @@ class FeatureStore:
     image_ids: NDArray[np.str_]
     signals: tuple[SignalIdentity, ...]
     _arrays: xr.Dataset
+    _lengths: xr.DataArray
 
     @property
     def layer(self) -> str:
@@ -109,6 +114,34 @@ class FeatureStore:
 
     def values(self, signal: SignalIdentity) -> NDArray[np.floating]:
         """Features of a signal, shape (n_images, n_features).
+
+        With `normalise: unit_and_magnitude` the columns of the log magnitude are the last ones of
+        all signals but the activation.
+
+        Raises
+        ------
+        StoreError
+            As for :meth:`directions`.
+        """
+        directions = self.directions(signal)
+        columns = self.magnitude_columns(signal)
+        if columns is None:
+            return directions
+        return columns.beside(directions, self.magnitude(signal))
+
+    def magnitude(self, signal: SignalIdentity) -> NDArray[np.floating]:
+        """Length of a signal before normalisation and projection, shape (n_images,)."""
+        return self._lengths.sel(signal=signal.name).values
+
+    def magnitude_columns(self, signal: SignalIdentity) -> MagnitudeColumns | None:
+        """How the log magnitude of a signal stands beside its direction; None where it does not."""
+        entry = self.attrs.get("signal_set_entry") or {}
+        if signal.role == ACTIVATION or entry.get("normalise") != WITH_MAGNITUDE:
+            return None
+        return MagnitudeColumns.of(self.directions(signal), self.magnitude(signal))
+
+    def directions(self, signal: SignalIdentity) -> NDArray[np.floating]:
+        """Features of a signal without its magnitude, shape (n_images, n_features).
 
         Raises
         ------
@@ -167,6 +200,7 @@ def open_features(path: str | os.PathLike[str]) -> FeatureStore:
         signals=tuple(SignalIdentity(*map(str, label)) for label in zip(*labels, strict=True)),
         # Without the coordinates of the root, so that a signal may have the name of one.
         _arrays=tree.children[SIGNALS].to_dataset(inherit=False),
+        _lengths=root[MAGNITUDE].assign_coords(signal=root["signal"].values.astype(str)),
     )
 
 
