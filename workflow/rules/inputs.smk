@@ -96,7 +96,9 @@ def layers_of_stores(wildcards, output):
 
 
 def layers_of_fits(wildcards, output):
-    return [plan.keys_of("encoding", store)["layer"] for store in output.stores]
+    # What is one file, Snakemake gives as a text.
+    stores = [output.stores] if isinstance(output.stores, str) else output.stores
+    return [plan.keys_of("encoding", store)["layer"] for store in stores]
 
 
 def depths_of_stores(wildcards, output):
