@@ -63,7 +63,7 @@ from gradbrain.hierarchy.reliability import Reliability
 from gradbrain.hierarchy.subject_scores import subject_scores
 from gradbrain.hierarchy.summaries import summarise_all
 from gradbrain.plan.jobs import Plan
-from gradbrain.store import SignalIdentity, read_table, write_text
+from gradbrain.store import SignalIdentity, open_features, read_table, write_text
 
 CONFIG = "config/worlds.yaml"
 MODEL = "efficientnet_lite0_128px"
@@ -319,6 +319,17 @@ def run(arguments: argparse.Namespace) -> None:
             print(job.result(), file=sys.stderr, flush=True)
 
 
+def feature_digests(plan: Plan) -> dict[str, str]:
+    """Digests of the network's feature stores that are there."""
+    stimuli = str(next(iter(plan.study.datasets.values())).stimuli)
+    paths = plan.features_of_model(MODEL, stimuli)
+    return {
+        path: str(open_features(plan.root / path).attrs["digest"])
+        for path in paths
+        if (plan.root / path).exists()
+    }
+
+
 def check_settings(folder: Path, design: Design, plan: Plan) -> None:
     """Note the settings of a run beside its blocks; refuse blocks of other settings."""
     settings = plan.study.settings
@@ -331,6 +342,8 @@ def check_settings(folder: Path, design: Design, plan: Plan) -> None:
             name: getattr(settings, name).model_dump(mode="json")
             for name in ("encoding", "statistics", "reliability")
         },
+        # Of the features themselves: an objective may change and keep its name.
+        "features": feature_digests(plan),
         "axes": {name: str(entry.axis) for name, entry in plan.study.datasets.items()},
         "brains": {
             name: design.options(entry, plan.adapter(entry)[1]).model_dump(mode="json")
