@@ -452,8 +452,13 @@ class FitSize:
         return settings.n_folds + self.test_images
 
 
-def fit_seconds(size: FitSize, settings: EncodingSettings, rates: Rates) -> float:
-    """CPU seconds of one encoding job on one core, the reduced baseline given."""
+def fit_seconds(
+    size: FitSize, settings: EncodingSettings, rates: Rates, *, paired: bool = True
+) -> float:
+    """CPU seconds of one encoding job on one core, the reduced baseline given.
+
+    Without pairs, signals are fitted alone: one decomposition each, in the place of two lines.
+    """
     n_test = size.images / settings.n_folds
     n_train = size.images - n_test
     weights = BandWeights.of(1 + len(size.nuisance), settings)
@@ -462,9 +467,12 @@ def fit_seconds(size: FitSize, settings: EncodingSettings, rates: Rates) -> floa
     n_full = len(weights.with_fallback) if size.nuisance else settings.n_band_weights
     full = _half_fit_seconds(n_full, all_layers + size.width, n_train, size, rates)
     # Two joint fits per signal: with the layer's activation, and with those of all layers.
-    fits = _selection_factor(settings) * (rates.small_fit_s + joint + full)
+    both = rates.small_fit_s + joint + full
+    alone = rates.small_fit_s / (settings.n_band_weights + n_full)
+    alone += _half_fit_seconds(1, size.width, n_train, size, rates)
+    fits = _selection_factor(settings) * (both if paired else alone)
     mixture = 0.0
-    if size.nuisance:
+    if size.nuisance and paired:
         mixture = _half_fit_seconds(len(weights.base), all_layers, n_train, size, rates)
     held_out = (n_test / N_TEST) ** 2 * settings.n_draws / N_DRAWS
     scores = held_out * (rates.scores_s + rates.scores_ms_per_target * 1e-3 * size.targets)
@@ -611,10 +619,11 @@ def encoding_cost(
 
 
 def _seconds_in_one_process(
-    sizes: Iterable[FitSize], settings: EncodingSettings, rates: Rates
+    sizes: Iterable[FitSize], settings: EncodingSettings, rates: Rates, *, paired: bool = True
 ) -> float:
     """Fits one after the other, which start once."""
-    return rates.start_s + sum(fit_seconds(size, settings, rates) - rates.start_s for size in sizes)
+    each = (fit_seconds(size, settings, rates, paired=paired) for size in sizes)
+    return rates.start_s + sum(seconds - rates.start_s for seconds in each)
 
 
 def universe_cost(plan: Plan, fits: Iterable[list[FitSize]], rates: Rates) -> StageCost:
@@ -624,7 +633,7 @@ def universe_cost(plan: Plan, fits: Iterable[list[FitSize]], rates: Rates) -> St
     for (model, subject), layers in zip(subjects, fits, strict=True):
         by_job.setdefault((model, plan.study.subjects[subject].name), []).extend(layers)
     seconds = [
-        _seconds_in_one_process(sizes, universe.encoding, rates)
+        _seconds_in_one_process(sizes, universe.encoding, rates, paired=False)
         for universe in plan.multiverse.fits.values()
         for sizes in by_job.values()
     ]
