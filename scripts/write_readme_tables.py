@@ -205,8 +205,8 @@ def worlds_table(results: Path) -> list[str]:
         lines.append(f"| {prediction} {variant} | {kind} | {' | '.join(cells)} |")
     others = ", ".join(names.label("model", model) for model in models[1:])
     return [
-        f"Verdicts seen through {names.label('model', models[0])}, and, where they are no silence, "
-        f"in brackets those seen through {others}. **Bold**: not what was planted.",
+        f"Verdicts seen through {names.label('model', models[0])}; in brackets those of {others}, "
+        "where one is supported or contradicted. **Bold**: not what was planted.",
         "",
         *lines,
     ]
