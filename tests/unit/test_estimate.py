@@ -168,7 +168,11 @@ def test_a_multiverse_costs_its_passes_its_fits_and_its_joins():
         estimate.fit_seconds(size, study.settings.encoding, rates, paired=False) - rates.start_s
         for size in layers
     )
-    found = stages["fit_universe"].cpu_hours * 3600 - 28 * rates.start_s
+    # And 28 times the unique variance of the study itself, apart from its starts.
+    unique = alone["measure_unique"]
+    unique_s = unique.cpu_hours * 3600 - unique.jobs * rates.start_s
+    found = stages["fit_universe"].cpu_hours * 3600 - 28 * (rates.start_s + unique_s)
+    assert unique_s > 0
     assert found == pytest.approx((15 + 13 * 3.56) * alone_s * len(plan.subjects), rel=0.02)
     paired = sum(
         estimate.fit_seconds(size, study.settings.encoding, rates) - rates.start_s

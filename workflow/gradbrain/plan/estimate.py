@@ -626,26 +626,6 @@ def _seconds_in_one_process(
     return rates.start_s + sum(seconds - rates.start_s for seconds in each)
 
 
-def universe_cost(plan: Plan, fits: Iterable[list[FitSize]], rates: Rates) -> StageCost:
-    """Cost of the fits of a multiverse: a job for each set of choices, model and data set."""
-    by_job: dict[tuple[str, str], list[FitSize]] = {}
-    subjects = [(model, subject) for model in plan.models for subject in plan.subjects]
-    for (model, subject), layers in zip(subjects, fits, strict=True):
-        by_job.setdefault((model, plan.study.subjects[subject].name), []).extend(layers)
-    seconds = [
-        _seconds_in_one_process(sizes, universe.encoding, rates, paired=False)
-        for universe in plan.multiverse.fits.values()
-        for sizes in by_job.values()
-    ]
-    return StageCost(
-        "fit_universe",
-        len(seconds),
-        memory_gib=max(fit_memory_gib(size) for sizes in by_job.values() for size in sizes),
-        cpu_hours=sum(seconds) / 3600,
-        longest_hours=max(seconds, default=0.0) / 3600,
-    )
-
-
 @dataclass(frozen=True)
 class UniqueSize:
     """What the unique variance of the signals of one model and subject is taken from.
@@ -714,8 +694,9 @@ def unique_memory_gib(size: UniqueSize, settings: EncodingSettings, rates: Rates
 
 def _unique_sizes(
     plan: Plan, costs: Mapping[str, NetworkCost], sizes: Mapping[str, ExpectedSize]
-) -> list[UniqueSize]:
-    found = []
+) -> dict[tuple[str, str], UniqueSize]:
+    """(model, subject) -> what unique variance is taken from, where there is any."""
+    found = {}
     for model in plan.models:
         if not plan.unique(model):
             continue
@@ -723,18 +704,51 @@ def _unique_sizes(
         layers = plan.layers(model)
         for subject in plan.subjects:
             size = sizes[plan.study.subjects[subject].name]
-            found.append(
-                UniqueSize(
-                    images=size.n_images - size.test_images,
-                    units=size.n_units,
-                    layers=len(layers),
-                    nuisance=len(plan.nuisance),
-                    signals=sum(signal.role != ACTIVATION for signal in signals),
-                    learning=sum(signal.role == LEARNING for signal in signals),
-                    all_widths=sum(costs[model].widths[layer] for layer in layers),
-                )
+            found[model, subject] = UniqueSize(
+                images=size.n_images - size.test_images,
+                units=size.n_units,
+                layers=len(layers),
+                nuisance=len(plan.nuisance),
+                signals=sum(signal.role != ACTIVATION for signal in signals),
+                learning=sum(signal.role == LEARNING for signal in signals),
+                all_widths=sum(costs[model].widths[layer] for layer in layers),
             )
     return found
+
+
+def universe_cost(
+    plan: Plan,
+    fits: Iterable[list[FitSize]],
+    unique: Mapping[tuple[str, str], UniqueSize],
+    rates: Rates,
+) -> StageCost:
+    """Cost of a multiverse: a job for each set of choices, model and data set.
+
+    Fits of signals alone, and the unique variance of these signals.
+    """
+    by_job: dict[tuple[str, str], list[FitSize]] = {}
+    unique_of_job: dict[tuple[str, str], float] = {}
+    settings = plan.study.settings.encoding
+    for (model, subject), size in unique.items():
+        key = (model, plan.study.subjects[subject].name)
+        seconds_of_subject = unique_seconds(size, settings, rates) - rates.start_s
+        unique_of_job[key] = unique_of_job.get(key, 0.0) + seconds_of_subject
+    subjects = [(model, subject) for model in plan.models for subject in plan.subjects]
+    for (model, subject), layers in zip(subjects, fits, strict=True):
+        by_job.setdefault((model, plan.study.subjects[subject].name), []).extend(layers)
+    seconds = [
+        _seconds_in_one_process(sizes, universe.encoding, rates, paired=False)
+        + unique_of_job.get(job, 0.0)
+        for universe in plan.multiverse.fits.values()
+        for job, sizes in by_job.items()
+    ]
+    return StageCost(
+        "fit_universe",
+        len(seconds),
+        memory_gib=max(fit_memory_gib(size) for sizes in by_job.values() for size in sizes),
+        cpu_hours=sum(seconds) / 3600,
+        longest_hours=max(seconds, default=0.0) / 3600,
+    )
 
 
 def unique_cost(sizes: Sequence[UniqueSize], settings: EncodingSettings, rates: Rates) -> StageCost:
@@ -822,6 +836,7 @@ def estimate(
         for subject, entry in plan.study.subjects.items()
     }
     settings, fits = plan.study.settings.encoding, _fit_sizes(plan, costs, sizes)
+    unique = _unique_sizes(plan, costs, sizes)
     known = {
         "compute_objective_targets": targets_cost(plan, costs, images, rates, gpu=gpu),
         "extract_features": extraction_cost(plan, costs, images, rates, gpu=gpu),
@@ -829,8 +844,8 @@ def estimate(
         "image_statistics": statistics_cost(plan, costs, images, rates),
         "reduce_activations": reduction_cost(fits, settings, rates),
         "fit_encoding": encoding_cost(fits, settings, rates),
-        "fit_universe": universe_cost(plan, fits, rates),
-        "measure_unique": unique_cost(_unique_sizes(plan, costs, sizes), settings, rates),
+        "fit_universe": universe_cost(plan, fits, unique, rates),
+        "measure_unique": unique_cost(list(unique.values()), settings, rates),
     }
     responses = sum(
         4
