@@ -136,10 +136,10 @@ def gradients_of(model, objective, batch):
 
 def test_a_shuffled_cotangent_is_a_mean_over_draws_of_the_views_of_donors(tiny_model, bank):
     views = {"views": {"n_views": 2}}
-    chosen = {"objective": "dino", "options": views, "n_donors": 4, "n_draws": 3}
+    chosen = {"objective": "dino", "options": views, "n_donors": 4}
     shuffled = load("shuffled_cotangent", tiny_model, chosen, bank, seed=4)
     inner = load("dino", tiny_model, views, bank, seed=4)
-    # Of ten images in batches of seven and three, every third: at most four.
+    # Of ten images in batches of seven and three, every third, at most four; so three draws.
     whole = list(bank.batches())
     donors = [whole[0].part(slice(place, place + 1)) for place in (0, 3, 6)]
     donors.append(whole[1].part(slice(2, 3)))
@@ -229,7 +229,7 @@ def test_a_fixed_cotangent_is_the_same_for_every_image(tiny_model, bank, batch):
 
 
 def test_a_shuffled_cotangent_is_the_gradient_of_a_calibration_image(tiny_model, bank, batch):
-    shuffled = build("shuffled_cotangent", tiny_model, bank, n_draws=1)
+    shuffled = build("shuffled_cotangent", tiny_model, bank)
     output = output_of(tiny_model, shuffled, batch).requires_grad_()
     (found,) = torch.autograd.grad(shuffled.loss(output, batch).sum(), output)
     dino, possible = build("dino", tiny_model, bank), []

@@ -37,15 +37,9 @@ class Options(PluginOptions):
     n_donors: int = Field(
         24,
         ge=2,
-        description="Calibration images, at most, whose output gradients are taken; all of them "
-        "where the objective draws nothing at random.",
-    )
-    n_draws: int = Field(
-        6,
-        ge=1,
-        description="Draws of the objective's views or masks that such a gradient is averaged "
-        "over. One draw for all of 128 images takes as long, and the control then repeats itself "
-        "less well than its signal (docs/reliability.md).",
+        description="Calibration images, at most, whose output gradients are taken where the "
+        "objective draws views or masks, each a mean over so many draws that all together cost "
+        "one draw for every calibration image; where nothing is drawn, all images are donors.",
     )
 
     @field_validator("objective")
@@ -79,13 +73,14 @@ class Objective(BaseObjective):
     def fit(self) -> dict[str, torch.Tensor]:
         """Take the objective's output gradient of the donors, (n, D).
 
-        Donors are spread evenly over the bank: neighbours may be crops of one photograph.
+        Donors are spread evenly over the bank: neighbours may be crops of one photograph. One draw
+        of each calibration image would repeat itself less well than the signal that is controlled
+        for; of every k-th image k draws are averaged.
         """
         bank, (inner,) = self.fitted(), self.inner
-        outputs, options = bank.outputs(self.output), self.options
-        step = math.ceil(len(outputs) / options.n_donors) if inner.is_drawn else 1
-        n_draws = options.n_draws if inner.is_drawn else 1
-        draws = [inner.redrawn(inner.replicate * n_draws + draw) for draw in range(n_draws)]
+        outputs = bank.outputs(self.output)
+        step = math.ceil(len(outputs) / self.options.n_donors) if inner.is_drawn else 1
+        draws = [inner.redrawn(inner.replicate * step + draw) for draw in range(step)]
         gradients, start = [], 0
         for whole in bank.batches():
             donors = slice(-start % step, None, step)
