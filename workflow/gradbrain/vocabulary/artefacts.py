@@ -539,6 +539,23 @@ _ALL = (
                 optional=True,
             ),
             Variable("unit_band_weight", ("fit", "unit"), "mean weight of the first band"),
+            Variable(
+                "rdm_score",
+                ("rdm_row", "unit"),
+                "correlation of squared distances between images, predicted and measured: mean "
+                "over outer folds; where `rsa.encoding` asks for it",
+                optional=True,
+            ),
+            *(
+                Variable(
+                    f"rdm_{name}", ("draw", "rdm_row", "unit"), f"on {drawn} images", optional=True
+                )
+                for name, drawn in (("boot", "resampled"), ("null", "permuted"))
+            ),
+            *(
+                Variable(f"rdm_{name}", ("rdm_row",), f"{name} of the row", optional=True)
+                for name in ("signal", "role", "rule", "objective", "measure")
+            ),
             Variable("signal", ("score_row",), "signal of the row"),
             Variable(
                 "role",

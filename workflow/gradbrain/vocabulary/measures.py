@@ -55,6 +55,24 @@ INTERSUBJECT_R = Measure(
 INTERSUBJECT_R2 = Measure(
     "intersubject_r2", "R2", "R² between subjects", "the share that the other subjects explain"
 )
+RDM_R = Measure(
+    "rdm_r",
+    "r",
+    "RDM correlation",
+    "Pearson r of squared distances between images, of held-out predictions and of responses",
+)
+FULL_RDM_R = Measure(
+    "full_rdm_r",
+    "r",
+    "RDM correlation",
+    "the same of all layers' activations with the signal",
+)
+UNIQUE_RDM_R = Measure(
+    "unique_rdm_r",
+    "r",
+    "partial RDM correlation",
+    "the same, partial: given the squared distances that all layers' activations predict",
+)
 RHO = Measure("rho", "rho", "Spearman ρ", "Spearman correlation of two dissimilarity matrices")
 
 #: Variant -> the measure that statistics and claims read it from.
