@@ -543,6 +543,10 @@ class EncodingSettings(StrictModel):
         return self
 
 
+# Settings of the section rsa that dissimilarities of predictions depend on.
+PREDICTION_SETTINGS = ("encoding", "max_images")
+
+
 class RsaSettings(StrictModel):
     """Section ``rsa``: representational similarity, of features and of held-out predictions."""
 

@@ -203,6 +203,8 @@ def _attributes(
         "features_digest": layer["digest"],
         "responses_digest": brain["digest"],
     }
+    if averages.rdms is not None:
+        attrs["n_rdm_groups"] = averages.rdms.n_groups
     if features.nuisance:
         attrs["nuisance_digests"] = list(features.nuisance_digests)
     if "roi_distance" in brain:

@@ -323,7 +323,7 @@ class SplitFits:
         )
         scores, fits = models.run()
         if averages.rdms is not None and rdms is not None:
-            averages.rdms.add(rdms.scores(self._layer.baseline))
+            averages.rdms.add(rdms, self._layer.baseline)
         share = 1.0 / self._settings.n_folds
         averages.masked_folds += scorer.masked
         for place, row in enumerate(self._rows):

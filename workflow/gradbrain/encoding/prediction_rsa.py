@@ -40,6 +40,8 @@ from gradbrain.vocabulary.measures import FULL_RDM_R, RDM_R, UNIQUE_RDM_R
 logger = logging.getLogger(__name__)
 
 FLOATS = NDArray[np.floating]
+# First and second image of every pair.
+Pairs = tuple[NDArray[np.intp], NDArray[np.intp]]
 # Fewer pairs than three have no correlation that could be below one.
 MIN_IMAGES = 4
 # Of distances of length 1: what is left of a fit beside another that it equals but for rounding.
@@ -116,7 +118,7 @@ def images_compared(
     return np.flatnonzero(np.isin(place, taken))
 
 
-def squared_distances(patterns: FLOATS, pairs: tuple[FLOATS, FLOATS]) -> FLOATS:
+def squared_distances(patterns: FLOATS, pairs: Pairs) -> FLOATS:
     """Squared Euclidean distances between images, over the targets of a unit.
 
     Parameters
@@ -137,9 +139,7 @@ def squared_distances(patterns: FLOATS, pairs: tuple[FLOATS, FLOATS]) -> FLOATS:
     return power[first] + power[second] - 2.0 * gram[first, second]
 
 
-def noise_of_pairs(
-    noise_variance: FLOATS, n_repeats: NDArray[np.int64], pairs: tuple[FLOATS, FLOATS]
-) -> FLOATS:
+def noise_of_pairs(noise_variance: FLOATS, n_repeats: NDArray[np.int64], pairs: Pairs) -> FLOATS:
     """Expected squared distance between the noise of two images.
 
     The noise of a mean over n repeats has a variance in proportion to 1/n, and on average over
@@ -168,7 +168,7 @@ def measured_distances(
     scale: FLOATS,
     responses: Responses,
     images: NDArray[np.intp],
-    pairs: tuple[FLOATS, FLOATS],
+    pairs: Pairs,
 ) -> FLOATS:
     """Dissimilarities of measured responses in every unit, without the noise where it is known.
 
@@ -192,8 +192,8 @@ def measured_distances(
         distances = squared_distances(values[targets].astype(np.float64), pairs)
         ceiling = None if responses.noise_ceiling is None else responses.noise_ceiling[targets]
         repeats = responses.images.n_repeats
-        known = ceiling is not None and bool(np.isfinite(ceiling).all())
-        if known and np.ptp(repeats) and not responses.layout.pooled:
+        unequal = bool(np.ptp(repeats)) and not responses.layout.pooled
+        if unequal and ceiling is not None and np.isfinite(ceiling).all():
             variance = responses.values[targets].var(axis=1, dtype=np.float64)
             noise = (1.0 - np.clip(ceiling, 0.0, 1.0)) * variance / scale[targets, 0] ** 2
             first, second = pairs
@@ -217,9 +217,9 @@ class Comparison:
         Pair that is matched with every pair in every null draw.
     """
 
-    pairs: tuple[NDArray[np.intp], NDArray[np.intp]]
+    pairs: Pairs
     weights: FLOATS
-    permuted: NDArray[np.intp]
+    permuted: NDArray[np.int32]
 
     @classmethod
     def of(cls, draws: ImageDraws) -> Comparison:
@@ -357,6 +357,11 @@ class FoldRdms:
     rows : sequence of RdmRow
         What is scored.
     max_images, n_draws, seed : int
+
+    Attributes
+    ----------
+    n_groups : int
+        Groups of the images that are compared; 0 where they are too few.
     """
 
     def __init__(
@@ -378,6 +383,7 @@ class FoldRdms:
         own = groups[self._images]
         self._usable = len(own) >= MIN_IMAGES and len(np.unique(own)) > 1
         self._found: dict[Fit, FLOATS] = {}
+        self.n_groups = 0
         if not self._usable:
             logger.warning(
                 "outer fold %d: %d images of %d groups are too few for dissimilarities (groups of "
@@ -388,6 +394,7 @@ class FoldRdms:
                 max_images,
             )
             return
+        self.n_groups = len(np.unique(own))
         self._comparison = Comparison.of(draw_images(own, n_draws, seed, split.number))
         self._measured = measured_distances(
             values[:, self._images],
@@ -447,6 +454,8 @@ class RdmAverages:
     rows : list of RdmRow
     score : array of shape (n_rows, n_units)
     boot, null : arrays of shape (n_draws, n_rows, n_units)
+    n_groups : int
+        Groups of the images that were compared, over all folds.
     """
 
     rows: list[RdmRow]
@@ -454,6 +463,7 @@ class RdmAverages:
     boot: FLOATS
     null: FLOATS
     _known: FLOATS
+    n_groups: int = 0
 
     @classmethod
     def zeros(cls, rows: list[RdmRow], n_draws: int, n_units: int) -> RdmAverages:
@@ -462,10 +472,12 @@ class RdmAverages:
         draws = (n_draws, *shape)
         return cls(rows, np.zeros(shape), np.zeros(draws), np.zeros(draws), np.zeros(shape))
 
-    def add(self, found: tuple[FLOATS, FLOATS, FLOATS] | None) -> None:
+    def add(self, fold: FoldRdms, baseline: Fit) -> None:
         """Add a fold; units that have no score in it have the mean of the other folds."""
+        found = fold.scores(baseline)
         if found is None:
             return
+        self.n_groups += fold.n_groups
         known = np.isfinite(found[0])
         self._known += known
         for total, values in zip((self.score, self.boot, self.null), found, strict=True):

@@ -30,7 +30,7 @@ Reliability
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,6 +97,7 @@ def judge(
     untrained: Collection[str] = (),
     reliabilities: Reliabilities | None = None,
     thresholds: ReliabilitySettings | None = None,
+    predictions: Sequence[Prediction] = PREDICTIONS,
 ) -> pd.DataFrame:
     """Test every prediction on every data set, model and signal.
 
@@ -114,6 +115,8 @@ def judge(
         How well signals that depend on chance repeat themselves; others are taken as reliable.
     thresholds
         Reliabilities below which signals are not judged; the defaults where left out.
+    predictions
+        What is predicted; all of it, by whatever statistics can answer.
 
     Returns
     -------
@@ -128,7 +131,7 @@ def judge(
     """
     _check(statistics.table, study)
     context = _Context(settings, thresholds or ReliabilitySettings(), reliabilities or {})
-    rows = [row for prediction in PREDICTIONS for row in _tests(statistics, prediction, context)]
+    rows = [row for prediction in predictions for row in _tests(statistics, prediction, context)]
     claims = pd.DataFrame.from_records(rows)
     if claims.empty:
         raise HierarchyError(
@@ -229,6 +232,8 @@ def _tests(statistics: Statistics, prediction: Prediction, context: _Context) ->
             reference = settings.smallest_unique_share if margin else 0.0
             asked = _Question(prediction, reference, row["n_subjects"], settings, margin)
             row |= _answer(statistics, chosen, asked)
+            if not prediction.refutable:
+                row["p_opposite"] = np.nan
             found = context.reliability(row, chosen)
             if found.is_below(context.thresholds, variant):
                 row["reason"] = UNRELIABLE_SIGNAL.code

@@ -165,9 +165,17 @@ def decisive_q(row: pd.Series) -> str:
 
 
 def _cell(rows: pd.DataFrame) -> str:
-    if rows.empty:
-        return ""
-    row = rows.iloc[0]
+    return "" if rows.empty else cell_of(rows.iloc[0])
+
+
+def cell_of(row: pd.Series) -> str:
+    """Verdict, estimate, interval and q of a claim, in Markdown.
+
+    Parameters
+    ----------
+    row
+        Of ``claims.csv``.
+    """
     unit = "" if row["unit"] == "depth" else f" {row['unit']}"
     estimate, low, high = (_number(row[name]) for name in ("estimate", "ci_low", "ci_high"))
     note = f", {FEW_GROUPS_WORDS}" if row["interval_note"] == FEW_GROUPS_NOTE else ""

@@ -39,11 +39,8 @@ from gradbrain.hierarchy.unique_variance import KERNELS, MOMENTS, UniqueVariance
 from gradbrain.store import Statistics
 from gradbrain.vocabulary.artefacts import columns_of
 from gradbrain.vocabulary.measures import (
-    JUDGED,
-    R2,
     R_NORMALISED,
     UNIQUE_VARIANCE,
-    R,
     Variant,
 )
 from gradbrain.vocabulary.roles import ACTIVATION, LEARNING, ROI
@@ -211,7 +208,9 @@ def _rows_of(
             for found in (
                 _score_rows(subject, name, variant, peers),
                 _control_rows(subject, name, variant, peers),
-                _unique_rows(subject, name, peers) if variant == "unique" else (),
+                _unique_rows(subject, name, peers)
+                if variant == "unique" and subject.unique
+                else (),
                 specific(subject, name, variant, settings),
             ):
                 yield from (row.labelled(**labels) for row in found)
@@ -303,7 +302,7 @@ def _levels(
     subject: SubjectScores, signal: str, variant: Variant
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Observed (layer, unit), boot and null (draw, layer, unit)."""
-    return _Levels.of(signal, JUDGED[variant].name).read(subject)
+    return _Levels.of(signal, subject.reading.judged[variant].name).read(subject)
 
 
 def _score_rows(
@@ -311,15 +310,15 @@ def _score_rows(
 ) -> Iterator[_Row]:
     """``score_mean`` over layers and units, ``score_at_peak`` over layers at their best unit."""
     used = subject.after_onset
-    levels = _Levels.of(signal, JUDGED[variant].name)
+    levels = _Levels.of(signal, subject.reading.judged[variant].name)
     yield _row(
         "score_mean",
         lambda scores: scores[..., used].mean(axis=(-2, -1)),
         levels.read(subject),
-        JUDGED[variant].unit,
+        subject.reading.judged[variant].unit,
         len(subject.layers) * int(used.sum()),
     )
-    yield _at_peak("score_at_peak", levels, subject, peers, JUDGED[variant].unit)
+    yield _at_peak("score_at_peak", levels, subject, peers, subject.reading.judged[variant].unit)
 
 
 def _variance(subject: SubjectScores) -> UniqueVariance:
@@ -381,13 +380,13 @@ def _control_rows(
     """``control_difference``: the signal minus each of its controls, layer by layer."""
     if subject.signals[signal].role != LEARNING:
         return
-    measure = JUDGED[variant]
+    measure = subject.reading.judged[variant]
     own = _Levels.of(signal, measure.name)
     for control in subject.signals[signal].controls:
         # Draws are shared by all signals, so that differences are paired draw by draw.
         levels = own.beyond(_Levels.of(control, measure.name))
         row = _at_peak("control_difference", levels, subject, peers, measure.unit)
-        if variant == "unique":
+        if variant == "unique" and subject.unique is not None:
             row = _with_plants(row, subject, signal, levels, peers)
         yield row.labelled(control=control)
 
@@ -436,7 +435,11 @@ def _spatial_rows(
     """``high_minus_early``, and per method the best layers of regions and their order."""
     levels = _levels(subject, signal, variant)
     names, early, high = subject.units, subject.early_rois, subject.high_rois
-    contrasted = {"high_minus_early": (levels, JUDGED[variant].unit)} if subject.has_poles else {}
+    contrasted = (
+        {"high_minus_early": (levels, subject.reading.judged[variant].unit)}
+        if subject.has_poles
+        else {}
+    )
     if contrasted and variant == "raw" and (signal, R_NORMALISED.name) in subject.unit_score:
         # Regions differ in how much of them can be predicted at all.
         normalised = _Levels.of(signal, R_NORMALISED.name).read(subject)
@@ -450,7 +453,9 @@ def _spatial_rows(
             len(set(names) & {*early, *high}),
         )
     for method in METHODS:
-        yield from _best_layer_rows(subject, (signal, JUDGED[variant].name), levels, method)
+        yield from _best_layer_rows(
+            subject, (signal, subject.reading.judged[variant].name), levels, method
+        )
 
 
 def _best_layer_rows(
@@ -561,9 +566,7 @@ def _temporal_rows(
     )
     if subject.signals[signal].role == ACTIVATION:
         return
-    # The same measure on both sides: 95 % of the largest R² is reached for a shorter time than 95 %
-    # of the largest r.
-    measure = R if variant == "raw" else R2
+    measure = subject.reading.activation[variant]
     before = _peaks(_Levels.of(subject.activation, measure.name).read(subject), times, fraction)
     lags = [peak_lag(own, other) * MILLISECONDS for own, other in zip(peaks, before, strict=True)]
     columns = {
