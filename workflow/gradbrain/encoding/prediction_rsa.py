@@ -136,7 +136,7 @@ def squared_distances(patterns: FLOATS, pairs: Pairs) -> FLOATS:
     gram = centred.T @ centred
     power = np.diag(gram)
     first, second = pairs
-    return power[first] + power[second] - 2.0 * gram[first, second]
+    return power[first] + power[second] - 2.0 * gram.ravel()[first * len(gram) + second]
 
 
 def noise_of_pairs(noise_variance: FLOATS, n_repeats: NDArray[np.int64], pairs: Pairs) -> FLOATS:
@@ -219,7 +219,7 @@ class Comparison:
 
     pairs: Pairs
     weights: FLOATS
-    permuted: NDArray[np.int32]
+    permuted: NDArray[np.intp]
 
     @classmethod
     def of(cls, draws: ImageDraws) -> Comparison:
@@ -235,7 +235,7 @@ class Comparison:
         """
         n_images = draws.counts.shape[1]
         first, second = np.triu_indices(n_images, 1)
-        pair_of = np.zeros((n_images, n_images), dtype=np.int32)
+        pair_of = np.zeros((n_images, n_images), dtype=np.intp)
         pair_of[first, second] = pair_of[second, first] = np.arange(len(first))
         moved = draws.permutations
         return cls(
@@ -275,9 +275,9 @@ class Comparison:
         )
         rest = _left(brain, base)
         point = np.where(beside, left @ rest, rows @ brain)
-        null = brain[self.permuted] @ rows.T
+        null = brain.take(self.permuted) @ rows.T
         if beside.any():
-            moved = rest[self.permuted]
+            moved = rest.take(self.permuted)
             known = np.sqrt(np.maximum(1.0 - (moved @ base) ** 2, ROUNDING))
             null[:, beside] = (moved @ left[beside].T) / known[:, None]
         return point, self._resampled(rows, base, beside, brain), null
@@ -287,44 +287,31 @@ class Comparison:
     ) -> FLOATS:
         """Correlations of resampled images, shape (n_draws, n_rows)."""
         # Lengths are 1: in units of the root mean square, sums of squares keep their digits.
-        unit = np.sqrt(len(brain))
-        rows, base, brain = rows * unit, base * unit, brain * unit
-        weights = self.weights
-        total = np.maximum(weights.sum(axis=1), 1.0)
-        of_brain, of_base = (_Moments.of(one[None], weights, total) for one in (brain, base))
-        of_rows = _Moments.of(rows, weights, total)
-        with_brain = of_rows.correlation(of_brain, weights @ (rows * brain).T, total)
-        if not beside.any():
-            return with_brain
-        with_base = of_rows.correlation(of_base, weights @ (rows * base).T, total)
-        between = of_base.correlation(of_brain, weights @ (base * brain)[:, None], total)
-        spread = np.sqrt(np.maximum((1.0 - with_base**2) * (1.0 - between**2), 0.0))
-        partial = np.divide(
-            with_brain - with_base * between,
-            spread,
-            out=np.zeros_like(with_brain),
-            where=spread > ROUNDING,
+        scaled = np.sqrt(np.float32(len(brain))) * np.vstack([brain, base, rows])
+        partners = [scaled[0] * scaled]
+        if beside.any():
+            partners.append(scaled[1] * scaled)
+        # One product for all moments: draws are many, and rows few.
+        moments = np.vstack([scaled, np.square(scaled), *partners])
+        total = np.maximum(self.weights.sum(axis=1), 1.0)[:, None]
+        sums = self.weights @ moments.T / total
+        mean, square, *products = np.split(sums, len(moments) // len(scaled), axis=1)
+        spread = np.sqrt(np.maximum(square - mean**2, 0.0))
+        with_brain, *with_base = (
+            _divided(product - mean * mean[:, [place]], spread * spread[:, [place]])
+            for place, product in enumerate(products)
         )
-        return np.where(beside, partial, with_brain)
+        if not with_base:
+            return with_brain[:, 2:]
+        between, given = with_brain[:, [1]], with_base[0]
+        rest = np.sqrt(np.maximum((1.0 - given**2) * (1.0 - between**2), 0.0))
+        partial = _divided(with_brain - given * between, rest)
+        return np.where(beside, partial[:, 2:], with_brain[:, 2:])
 
 
-@dataclass(frozen=True)
-class _Moments:
-    """Weighted means and standard deviations of dissimilarities, shape (n_draws, n_rows)."""
-
-    mean: FLOATS
-    spread: FLOATS
-
-    @classmethod
-    def of(cls, rows: FLOATS, weights: FLOATS, total: FLOATS) -> _Moments:
-        mean = weights @ rows.T / total[:, None]
-        square = weights @ np.square(rows).T / total[:, None]
-        return cls(mean, np.sqrt(np.maximum(square - mean**2, 0.0)))
-
-    def correlation(self, other: _Moments, products: FLOATS, total: FLOATS) -> FLOATS:
-        spread = self.spread * other.spread
-        covariance = products / total[:, None] - self.mean * other.mean
-        return np.divide(covariance, spread, out=np.zeros_like(covariance), where=spread > ROUNDING)
+def _divided(values: FLOATS, by: FLOATS) -> FLOATS:
+    """A ratio; 0 where what it divides by is rounding."""
+    return np.divide(values, by, out=np.zeros_like(values), where=by > ROUNDING)
 
 
 def _unit(distances: FLOATS) -> FLOATS:
