@@ -326,6 +326,7 @@ def test_an_added_signal_leaves_the_features_of_other_signals_as_they_are(finish
             "  tiny_more:\n"
             "    signals: [activation, gradient_dino, gradient_entropy]\n"
             "    pooling: {kind: mean}\n"
+            "    calibration: few_crops\n"
         )
     before = finished.contents("features/**/*")
     finished.edit(STUDY, "signal_set: tiny", "signal_set: tiny_more")
