@@ -92,11 +92,13 @@ def test_a_command_of_more_layers_grows_by_their_names_and_not_by_their_fits(pla
         assert 0 < len(all_layers) - len(few) < 26 * 20
 
 
-def fused_as_one(jobs):
-    """Jobs of each rule, those of fused extraction as one rule: there is one for each model."""
-    fused = sum(count for rule, count in jobs.items() if rule.startswith("extract_features"))
-    others = {rule: n for rule, n in jobs.items() if not rule.startswith("extract_features")}
-    return {**others, "extract_features": fused}
+def one_rule_for_all_models(jobs):
+    """Jobs of each rule, a model's own rules (fused extraction, fits of all layers) as one."""
+    counted: dict[str, int] = {}
+    for rule, count in jobs.items():
+        (name,) = [n for n in ("extract_features", "fit_encoding") if rule.startswith(n)] or [rule]
+        counted[name] = counted.get(name, 0) + count
+    return counted
 
 
 @pytest.mark.parametrize("config", ["config/config.yaml", "tests/workflow/tiny/study.yaml"])
@@ -105,7 +107,7 @@ def test_the_estimate_counts_the_jobs_that_snakemake_plans(
 ):
     monkeypatch.chdir(ROOT)  # registries of a study are named from where Snakemake runs
     _, jobs = fresh_checkout("estimated").dry_run(config)
-    assert estimated(capsys, ROOT / config) == fused_as_one(jobs)
+    assert estimated(capsys, ROOT / config) == one_rule_for_all_models(jobs)
 
 
 def test_the_estimate_counts_the_jobs_of_the_paper(plan, capsys, monkeypatch):
@@ -146,7 +148,7 @@ def test_the_paper_is_planned_on_the_data_as_they_are_downloaded(
     roots = ", ".join(f"{name}: {downloads / name}" for name in ("nsd", "things_meg"))
     checkout = fresh_checkout("real_paper")
     _, jobs = checkout.dry_run("config/paper.yaml", "--config", f"roots={{{roots}}}")
-    jobs = fused_as_one(jobs)
+    jobs = one_rule_for_all_models(jobs)
     assert jobs["prepare_responses"] == 12
     assert jobs["fit_encoding"] == 2160
     assert jobs["extract_features"] == 8 * 22 * 9
