@@ -23,6 +23,7 @@ from gradbrain.encoding.baseline import Baseline, read_baseline
 from gradbrain.encoding.draws import draw_images
 from gradbrain.encoding.fold_models import FoldModels
 from gradbrain.encoding.grid_edge import EDGE_SHARE_WARNING
+from gradbrain.encoding.errors import EncodingError
 from gradbrain.encoding.inputs import (
     LayerFeatures,
     Responses,
@@ -276,6 +277,11 @@ class SplitFits:
         bands: dict[int, dict[SignalIdentity, Band]] | None = None,
         rsa: RsaSettings | None = None,
     ):
+        if rsa is not None and not features.paired:
+            raise EncodingError(
+                "dissimilarities are compared beside those that all layers' activations predict, "
+                "and these fits are of signals alone: fit pairs, or give no section rsa"
+            )
         self._bands = bands
         self._rsa = rsa
         self._features = features

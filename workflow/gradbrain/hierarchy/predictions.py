@@ -58,8 +58,6 @@ class Prediction:
         was recorded.
     pretrained
         Whether it speaks of pretrained models only, for which untrained ones are controls.
-    refutable
-        Whether the opposite of what is predicted contradicts it.
     absent
         Why a signal may have none of the statistics.
     source, sentence
@@ -80,7 +78,6 @@ class Prediction:
     null: Literal["nothing", "order", "lag"] = "nothing"
     over_cortex: bool = False
     pretrained: bool = False
-    refutable: bool = True
     absent: Reason = NO_STATISTIC
 
 
