@@ -16,7 +16,7 @@ rule compute_rsa:
         mem_mb=memory(8000),
         runtime=120,
     params:
-        settings=plan.as_json(study.settings.rsa),
+        settings=plan.as_json(study.settings.rsa, without=PREDICTION_SETTINGS),
         study=study.name,
         format_version=plan.version("rsa"),
     message:

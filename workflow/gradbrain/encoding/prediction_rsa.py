@@ -6,10 +6,10 @@ predictions are compared with those of the measured responses to the same images
 are taken between images of one outer fold only, whose predictions come from one model; pairs across
 folds would compare two.
 
-Dissimilarities are squared Euclidean distances over the targets of a unit, which a rotation of the
-targets leaves as they are, and which add up over independent parts of a response; so they are
-compared by Pearson correlation (*ours*; a rank correlation would undo the sum). Distances between
-noisy means over repeats are too large by the noise of both images. Where noise ceilings are known,
+They compare 1 − r of patterns by Pearson correlation. Dissimilarities here are squared Euclidean
+distances over the targets of a unit (*ours*), which a rotation of the targets leaves as they are, and
+which add up over independent parts of a response; the comparison is theirs (a rank correlation would
+undo the sum). Distances between noisy means over repeats are too large by the noise of both images. Where noise ceilings are known,
 that expectation is subtracted, as cross-validation over repeats would do (Walther et al. 2016,
 *NeuroImage* 137:188); with as many repeats of every image it is one constant, which no correlation
 sees.
@@ -116,6 +116,17 @@ def images_compared(
             taken.append(group)
             total += sizes[group]
     return np.flatnonzero(np.isin(place, taken))
+
+
+def can_be_compared(groups: NDArray[np.str_]) -> bool:
+    """Whether dissimilarities of some images can be scored and permuted.
+
+    Parameters
+    ----------
+    groups : array of shape (n_images,)
+        Of the images that :func:`images_compared` has chosen.
+    """
+    return len(groups) >= MIN_IMAGES and len(np.unique(groups)) > 1
 
 
 def squared_distances(patterns: FLOATS, pairs: Pairs) -> FLOATS:
@@ -368,7 +379,7 @@ class FoldRdms:
         self._rows = rows
         self._images = images_compared(groups, max_images, seed, split.number)
         own = groups[self._images]
-        self._usable = len(own) >= MIN_IMAGES and len(np.unique(own)) > 1
+        self._usable = can_be_compared(own)
         self._found: dict[Fit, FLOATS] = {}
         self.n_groups = 0
         if not self._usable:

@@ -23,7 +23,11 @@ from gradbrain.config.schema import EncodingSettings, RsaSettings
 from gradbrain.encoding.errors import EncodingError
 from gradbrain.encoding.fit import scale_responses
 from gradbrain.encoding.inputs import Responses, read_responses
-from gradbrain.encoding.prediction_rsa import images_compared, measured_distances
+from gradbrain.encoding.prediction_rsa import (
+    can_be_compared,
+    images_compared,
+    measured_distances,
+)
 from gradbrain.encoding.splits import outer_splits
 from gradbrain.vocabulary.artefacts import columns_of
 from gradbrain.vocabulary.roles import TIME
@@ -73,28 +77,27 @@ def rdm_ceilings(
     Returns
     -------
     pandas.DataFrame
-        Columns of the kind ``rdm_ceilings``; no rows where fewer than two subjects saw the same
-        images.
+        Columns of the kind ``rdm_ceilings``; no rows of a subject who saw images of its own.
 
     Raises
     ------
     EncodingError
-        If fewer than two subjects were given.
+        Fewer than two subjects were given.
     """
     if len(paths) < 2:
         raise EncodingError(
             f"responses of {len(paths)} subject(s) were given; a ceiling takes two or more"
         )
     people = [_rdms_of(path, settings, rsa) for path in paths]
-    alike = [person for person in people if person.images == people[0].images]
-    if len(alike) < len(people):
-        logger.warning(
-            "%d of %d subjects saw the same images as %s; the others have no part in the ceiling",
-            len(alike),
-            len(people),
-            people[0].attrs["subject"],
-        )
-    rows = [row for person in alike for row in _rows_of(person, alike, study)]
+    rows = []
+    for person in people:
+        alike = [other for other in people if other.images == person.images]
+        if len(alike) < 2:
+            logger.warning(
+                "%s saw other images than all others, and has no ceiling", person.attrs["subject"]
+            )
+            continue
+        rows += _rows_of(person, alike, study)
     return pd.DataFrame.from_records(rows, columns=list(columns_of("rdm_ceilings")))
 
 
@@ -110,7 +113,7 @@ def _rdms_of(path: Path, settings: EncodingSettings, rsa: RsaSettings) -> Person
         groups = brain.groups[split.held_out]
         own = images_compared(groups, rsa.max_images, settings.seed, split.number)
         images += [*brain.image_ids[split.held_out[own]], ""]
-        if len(own) < 3:
+        if not can_be_compared(groups[own]):
             continue
         for name, distances in zip(
             names, _fold_distances(brain, split.train, split.held_out[own]), strict=True

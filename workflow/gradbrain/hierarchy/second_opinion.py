@@ -22,7 +22,7 @@ import pandas as pd
 
 from gradbrain.config.schema import ReliabilitySettings, StatisticsSettings
 from gradbrain.hierarchy.claims import judge
-from gradbrain.hierarchy.claims_summary import cell_of
+from gradbrain.hierarchy.claims_summary import cell_of, estimate_of
 from gradbrain.hierarchy.errors import HierarchyError
 from gradbrain.hierarchy.predictions import BY_NAME, PREDICTIONS, Prediction
 from gradbrain.hierarchy.reliability import Reliabilities
@@ -186,9 +186,10 @@ def second_page(opinions: pd.DataFrame, *, study: str) -> str:
         table = ["| | signal | variant | first | second | |", "|---|---|---|---|---|---|"]
         for place in rows.index:
             row = rows.loc[place]
+            tested = (row["prediction"], row["variant"]) in TESTED
             table.append(
                 f"| {row['prediction']} | {row['signal']} | {row['variant']} "
-                f"| {row['first_verdict']} | {cell_of(row)} "
+                f"| {row['first_verdict']} | {(cell_of if tested else estimate_of)(row)} "
                 f"| {row['agreement'].replace('_', ' ')} |"
             )
         lines += [f"## {dataset} × {model}", "\n".join(table)]

@@ -839,6 +839,12 @@ class Plan:
             where = f"{self.study.source('figures', 'names')}: figures.names"
             for name in wanted:
                 choose(name, known, what="figure", where=where)
+                if PREDICTION_RSA & set(declared[name].inputs) and not self.second_opinions:
+                    raise GradbrainError(
+                        f"{where}: figure {name!r} shows dissimilarities of held-out predictions, "
+                        "which this study does not compare; add them (rsa: {encoding: true}) or "
+                        "leave the figure out"
+                    )
             return {name: declared[name] for name in wanted}
         spaces = [(entry.axis, self.space(entry)) for entry in self.study.datasets.values()]
         return {
