@@ -77,9 +77,7 @@ KINDS = {
     "arbitrary": "brain that follows layers in an arbitrary order, the same in all people",
 }
 DESIGNS = [
-    (kind, people, images)
-    for people, images in ((6, 100), (2, 100), (6, 250))
-    for kind in KINDS
+    (kind, people, images) for people, images in ((6, 100), (2, 100), (6, 250)) for kind in KINDS
 ]
 # Rows that are shown, in their order.
 ROWS = [("A1", "raw"), ("P1", "raw"), ("P2", "raw"), ("C1", "unique")]
@@ -210,9 +208,7 @@ def study(kind: str, people: int, images: int, seed: int) -> pd.DataFrame:
             stores.append((Path(subject) / layer, store))
     settings = StatisticsSettings()
     statistics = summarise_all(rdm_scores(stores, SIGNAL_SET), settings)
-    return judge(
-        statistics, settings, study="simulated", predictions=PREDICTIONS_BY_DISSIMILARITY
-    )
+    return judge(statistics, settings, study="simulated", predictions=PREDICTIONS_BY_DISSIMILARITY)
 
 
 def run(file: Path, designs: Iterable[tuple[str, int, int]], n_seeds: int) -> None:

@@ -21,9 +21,9 @@ from gradbrain.encoding.band_weights import BandWeights
 from gradbrain.encoding.bands import Band, make_band
 from gradbrain.encoding.baseline import Baseline, read_baseline
 from gradbrain.encoding.draws import draw_images
+from gradbrain.encoding.errors import EncodingError
 from gradbrain.encoding.fold_models import FoldModels
 from gradbrain.encoding.grid_edge import EDGE_SHARE_WARNING
-from gradbrain.encoding.errors import EncodingError
 from gradbrain.encoding.inputs import (
     LayerFeatures,
     Responses,

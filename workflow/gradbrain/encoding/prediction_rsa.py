@@ -7,12 +7,12 @@ are taken between images of one outer fold only, whose predictions come from one
 folds would compare two.
 
 They compare 1 − r of patterns by Pearson correlation. Dissimilarities here are squared Euclidean
-distances over the targets of a unit (*ours*), which a rotation of the targets leaves as they are, and
-which add up over independent parts of a response; the comparison is theirs (a rank correlation would
-undo the sum). Distances between noisy means over repeats are too large by the noise of both images. Where noise ceilings are known,
-that expectation is subtracted, as cross-validation over repeats would do (Walther et al. 2016,
-*NeuroImage* 137:188); with as many repeats of every image it is one constant, which no correlation
-sees.
+distances over the targets of a unit (*ours*), which a rotation of the targets leaves as they are,
+and which add up over independent parts of a response; the comparison is theirs (a rank correlation
+would undo the sum). Distances between noisy means over repeats are too large by the noise of both
+images. Where noise ceilings are known, that expectation is subtracted, as cross-validation over
+repeats would do (Walther et al. 2016, *NeuroImage* 137:188); with as many repeats of every image it
+is one constant, which no correlation sees.
 
 What a signal adds is the partial correlation of the measured dissimilarities with those of the full
 fit, given those of the baseline. Its null permutes the residual of the measured dissimilarities on

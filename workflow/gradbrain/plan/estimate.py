@@ -613,9 +613,7 @@ def rdm_rows_of(size: FitSize) -> int:
     return 2 + 3 * size.signals
 
 
-def rdm_seconds(
-    size: FitSize, settings: EncodingSettings, rsa: RsaSettings, rates: Rates
-) -> float:
+def rdm_seconds(size: FitSize, settings: EncodingSettings, rsa: RsaSettings, rates: Rates) -> float:
     """CPU seconds that dissimilarities of the predictions of one encoding job take."""
     images = min(size.images / settings.n_folds, rsa.max_images)
     drawn = settings.n_folds * settings.n_draws * images * (images - 1) / 2
