@@ -573,9 +573,12 @@ def test_partial_correlations_and_data_without_a_ceiling_have_none(figure_inputs
         panel = one_panel(data, dataset, "gradient_dino", variant)
         ax = rsa_of_predictions.plot_prediction_rsa(panel, ax=new_axes())
         assert len(layer_lines(ax)) == 5 and ceiling_of_dissimilarities(ax) is None
+        # Nor have partial correlations a chance level.
+        (null,) = (line for line in ax.lines if line.get_color() == style.MUTED)
+        assert np.isfinite(null.get_ydata()).all() == (variant == "raw")
     drawn = rsa_of_predictions.figure(data[data["dataset"] == MEG], names)
     labels = [ax.get_ylabel() for ax in drawn.findobj(Axes) if ax.get_ylabel()]
-    assert labels.count("RDM correlation (r)") == labels.count("partial RDM correlation (r)") == 2
+    assert labels.count("RDM correlation (r)") == labels.count("partial RDM\ncorrelation (r)") == 2
 
 
 def test_regions_without_distances_stand_side_by_side(figure_inputs, names):

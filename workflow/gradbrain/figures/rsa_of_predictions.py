@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -49,12 +51,15 @@ def plot_prediction_rsa(data: pd.DataFrame, *, ax: Axes) -> Axes:
         Where to draw.
     """
     require_columns(data, COLUMNS, figure="rsa_of_predictions")
-    rsa_summary.plot_rsa(data.rename(columns={"value": "rho"}), ax=ax)
+    raw = data["variant"].iloc[0] == "raw"
+    # Permuted images are no chance level of a partial correlation (docs/calibration.md).
+    null = data["null_high"] if raw else np.nan
+    rsa_summary.plot_rsa(data.rename(columns={"value": "rho"}).assign(null_high=null), ax=ax)
     over_time = data["axis"].iloc[0] == TIME
     unit = "time" if over_time else "roi_rank"
     ceiling = data.groupby(unit)[["ceiling_low", "ceiling_high"]].mean()
     # What dissimilarities have in common bounds no partial correlation.
-    if data["variant"].iloc[0] == "raw" and ceiling.notna().all().all():
+    if raw and ceiling.notna().all().all():
         place = 1000 * ceiling.index.to_numpy() if over_time else np.arange(len(ceiling))
         ax.fill_between(
             place,
@@ -88,11 +93,9 @@ def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
     for ax, quantity in zip(axes, quantities, strict=True):
         plot_prediction_rsa(layout.of_quantity(block.data, quantity), ax=ax)
         ax.set_title(quantity.title(names, rsa_summary.PANEL))
-    raw = [ax for ax, one in zip(axes, quantities, strict=True) if one.variant == "raw"]
-    unique = [ax for ax, one in zip(axes, quantities, strict=True) if one.variant == "unique"]
-    for own in (raw, unique):
+    for variant, measure in BY_DISSIMILARITY.judged.items():
+        own = [ax for ax, one in zip(axes, quantities, strict=True) if one.variant == variant]
         if own:
             layout.share_limits(own)
-            measure = BY_DISSIMILARITY.judged["raw" if own is raw else "unique"]
-            own[0].set_ylabel(f"{measure.label} (r)")
+            own[0].set_ylabel(textwrap.fill(f"{measure.label} (r)", 20))
     layout.depth_colourbar(row, axes)
