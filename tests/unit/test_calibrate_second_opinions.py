@@ -11,17 +11,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 import calibrate_second_opinions as benchmark
 
 
-def row(claims, prediction, variant="raw"):
+def row(claims, prediction, variant="raw", by="RDM"):
     (found,) = claims[
-        (claims["prediction"] == prediction) & (claims["variant"] == variant)
+        (claims["prediction"] == prediction) & (claims["variant"] == variant) & (claims["by"] == by)
     ].to_dict("records")
     return found
 
 
 def test_a_signal_that_the_brain_holds_passes_p1_and_activations_pass_a1():
     claims = benchmark.study("held", 6, 100, seed=1)
-    for prediction in ("A1", "P1"):
-        found = row(claims, prediction)
+    for prediction, by in (("A1", "RDM"), ("P1", "RDM"), ("P1", "r")):
+        found = row(claims, prediction, by=by)
         assert found["verdict"] == "supported" and found["p"] <= 0.05, found
 
 
@@ -54,8 +54,8 @@ def test_finished_studies_are_not_run_again(tmp_path, monkeypatch):
 def test_the_table_counts_what_passes_in_either_direction():
     def one(p, opposite):
         return [
-            {"prediction": name, "variant": variant, "p": p, "p_opposite": opposite}
-            for name, variant in benchmark.ROWS
+            {"by": by, "prediction": name, "variant": variant, "p": p, "p_opposite": opposite}
+            for by, name, variant in benchmark.ROWS
         ]
 
     studies = [one(0.01, 1.0), one(0.05, 1.0), one(0.9, 0.02), one(np.nan, np.nan)]
