@@ -2,12 +2,14 @@
 
     python benchmarks/calibrate_second_opinions.py run --out results/calibration --seeds 100
     python benchmarks/calibrate_second_opinions.py table --out results/calibration
+    python benchmarks/calibrate_second_opinions.py layer --seeds 150
 
 Four layers, of which each is a random function of the one before, predict eight regions that follow
 the layers in order, in people who saw the same images. Each study is drawn anew: images, weights,
 noise. Fits, dissimilarities, statistics and tests are those of a study; the unique rows are tested
 here, as they are nowhere else, to see what such a test would say. Every finished study is a line of
-a file in the folder, and is not run again. `table` prints what is there as Markdown.
+a file in the folder, and is not run again. `table` prints what is there as Markdown. `layer` prints
+how often one layer of one person passes.
 """
 
 from __future__ import annotations
@@ -46,7 +48,7 @@ from gradbrain.hierarchy.second_opinion import PREDICTIONS_BY_DISSIMILARITY
 from gradbrain.hierarchy.subject_scores import SubjectScores, fits_by_subject
 from gradbrain.hierarchy.summaries import summarise_all
 from gradbrain.store import SignalIdentity
-from gradbrain.vocabulary.measures import RDM_R, R
+from gradbrain.vocabulary.measures import RDM_R, UNIQUE_RDM_R, R
 
 FLOATS = np.ndarray
 ACTIVATION = SignalIdentity("activation", "activation", "activation")
@@ -66,6 +68,8 @@ LAYERS = [f"layer{number}" for number in range(4)]
 DEPTHS = [0.25, 0.5, 0.75, 1.0]
 REGIONS = tuple(f"R{number}" for number in range(8))
 WIDTH, N_LATENT, N_TARGETS = 40, 16, 12
+# Where one layer alone is looked at: features that drive, and targets.
+LAYER_WIDTH = 30
 # Of a response's variance.
 EXPLAINED, HELD = 0.4, 0.5
 #: What the signal is, and what the brain holds beside activations.
@@ -106,9 +110,9 @@ def signal_of(kind: str, layers: list[FLOATS], place: int, random: np.random.Gen
     return random.standard_normal((len(layers[place]), WIDTH))
 
 
-def _read_out(features: FLOATS, random: np.random.Generator) -> FLOATS:
-    """Targets of variance 1 that read features, shape (n_images, N_TARGETS)."""
-    targets = features @ random.standard_normal((features.shape[1], N_TARGETS))
+def _read_out(features: FLOATS, random: np.random.Generator, n_targets: int = N_TARGETS) -> FLOATS:
+    """Targets of variance 1 that read features, shape (n_images, n_targets)."""
+    targets = features @ random.standard_normal((features.shape[1], n_targets))
     return (targets - targets.mean(axis=0)) / targets.std(axis=0)
 
 
@@ -117,7 +121,7 @@ def responses_of(
 ) -> Responses:
     """Responses of one person in all regions."""
     random = np.random.default_rng(seed)
-    n_images, parts = len(layers[0]), []
+    parts = []
     for region, place in enumerate(order):
         signal = _read_out(layers[place], random)
         high = region >= len(REGIONS) / 2
@@ -129,22 +133,29 @@ def responses_of(
             explained /= 2
         noise = random.standard_normal(signal.shape)
         parts.append(np.sqrt(explained) * signal + np.sqrt(1.0 - explained) * noise)
-    values = np.concatenate(parts, axis=1).T
-    stops = N_TARGETS * np.arange(1, len(REGIONS) + 1)
+    ids = np.array([f"image{number:03d}" for number in range(len(layers[0]))])
+    return _measured(np.concatenate(parts, axis=1).T, REGIONS, ids, subject)
+
+
+def _measured(
+    values: FLOATS, regions: tuple[str, ...], groups: np.ndarray, subject: str
+) -> Responses:
+    """Responses of shape (n_targets, n_images) of some regions of as many targets each."""
+    n_images, n_targets = values.shape[1], len(values) // len(regions)
     ids = np.array([f"image{number:03d}" for number in range(n_images)])
     return Responses(
         values=values.astype(np.float32),
         images=ImageGroups(
             image_ids=ids,
-            groups=ids,
+            groups=groups,
             test_images=None,
             n_repeats=np.ones(n_images, dtype=np.int64),
             order=np.arange(n_images),
             digest="",
         ),
-        layout=UnitLayout(REGIONS, stops, len(values), False),
+        layout=UnitLayout(regions, n_targets * np.arange(1, len(regions) + 1), len(values), False),
         target_order=np.arange(len(values)),
-        target_coords={"roi": np.repeat(REGIONS, N_TARGETS)},
+        target_coords={"roi": np.repeat(regions, n_targets)},
         unit_time=None,
         n_unreliable=0,
         reliable=np.ones(len(values), dtype=bool),
@@ -159,14 +170,98 @@ def responses_of(
             "sensors": "voxels",
             "space": "virtual",
             "rotation_invariant": False,
-            "roi_order": list(REGIONS),
-            "early_rois": list(REGIONS[:4]),
-            "high_rois": list(REGIONS[4:]),
-            "roi_distance": {name: 10.0 * rank for rank, name in enumerate(REGIONS)},
+            "roi_order": list(regions),
+            "early_rois": list(regions[: len(regions) // 2]),
+            "high_rois": list(regions[len(regions) // 2 :]),
+            "roi_distance": {name: 10.0 * rank for rank, name in enumerate(regions)},
             "onset_s": 0.0,
             "digest": "",
         },
     )
+
+
+def _attrs(layer: str, depth: float) -> dict[str, Any]:
+    """Attributes of a layer's features."""
+    return {
+        "model": "simulated",
+        "layer": layer,
+        "depth": depth,
+        "signal_set": SIGNAL_SET.name,
+        "stimuli": "simulated",
+        "digest": "",
+    }
+
+
+def one_layer(kind: str, images: int, per_group: int, seed: int) -> dict[str, float]:
+    """Test a signal of one layer in one region of one person, as no study does it.
+
+    Half of the layer's features drive the region, the others are nonlinear.
+
+    Parameters
+    ----------
+    kind
+        ``noise`` or ``mix``: what the signal is, the latter of the features that drive.
+    images, per_group
+        Number of images, and of those that share half of their variance.
+    seed
+        Of everything that is drawn.
+
+    Returns
+    -------
+    dict
+        Measure -> p by permuted images, of the signal alone and beside the activation.
+    """
+    random = np.random.default_rng([seed, 3, images])
+    latent = random.standard_normal((images, N_LATENT))
+    group = np.arange(images) // per_group
+    if per_group > 1:
+        latent = (latent + random.standard_normal((images, N_LATENT))[group]) / np.sqrt(2.0)
+    half = (N_LATENT, LAYER_WIDTH)
+    driving, other = latent @ random.standard_normal(half), latent @ random.standard_normal(half)
+    signal = (
+        driving @ random.standard_normal((LAYER_WIDTH, LAYER_WIDTH))
+        if kind == "mix"
+        else random.standard_normal(driving.shape)
+    )
+    activation = np.concatenate([driving, np.tanh(other)], axis=1)
+    targets = _read_out(driving, random, LAYER_WIDTH)
+    targets = np.sqrt(EXPLAINED) * targets + np.sqrt(1.0 - EXPLAINED) * random.standard_normal(
+        targets.shape
+    )
+    features = LayerFeatures(
+        signals={ACTIVATION: activation, GRADIENT: signal},
+        activations={"layer": activation},
+        layers=["layer"],
+        attrs=_attrs("layer", 1.0),
+    )
+    groups = np.array([f"group{number:03d}" for number in group])
+    brain = _measured(targets.T, ("R",), groups, "simulated-s0")
+    store = fit_layer(features, brain, ENCODING, "simulated", rsa=RSA)
+    own = store["rdm_signal"].values == GRADIENT.name
+    return {
+        str(measure): float((1 + (null >= score).sum()) / (1 + len(null)))
+        for measure, score, null in zip(
+            store["rdm_measure"].values[own],
+            store["rdm_score"].values[own, 0],
+            store["rdm_null"].values[:, own, 0].T,
+            strict=True,
+        )
+    }
+
+
+def layer_table(n_seeds: int, alpha: float = 0.05) -> list[str]:
+    """Lines of a Markdown table: how often `one_layer` passes."""
+    lines = ["| signal | images | alone | partial (*not in use*) |", "|---|---|---|---|"]
+    for kind in ("noise", "mix"):
+        for images, per_group in ((75, 1), (200, 5)):
+            found = [one_layer(kind, images, per_group, seed) for seed in range(n_seeds)]
+            cells = [
+                share(sum(p[measure.name] <= alpha for p in found), n_seeds)
+                for measure in (RDM_R, UNIQUE_RDM_R)
+            ]
+            sizes = f"{images // per_group} × {per_group}"
+            lines.append(f"| {KINDS[kind]} | {sizes} | {' | '.join(cells)} |")
+    return lines
 
 
 def study(kind: str, people: int, images: int, seed: int) -> pd.DataFrame:
@@ -208,14 +303,7 @@ def study(kind: str, people: int, images: int, seed: int) -> pd.DataFrame:
                 signals={ACTIVATION: layers[place], GRADIENT: signals[place]},
                 activations=dict(zip(LAYERS, layers, strict=True)),
                 layers=LAYERS,
-                attrs={
-                    "model": "simulated",
-                    "layer": layer,
-                    "depth": DEPTHS[place],
-                    "signal_set": SIGNAL_SET.name,
-                    "stimuli": "simulated",
-                    "digest": "",
-                },
+                attrs=_attrs(layer, DEPTHS[place]),
             )
             store = fit_layer(features, brain, ENCODING, "simulated", backend=backend, rsa=RSA)
             stores.append((Path(subject) / layer, store))
@@ -309,12 +397,15 @@ def table(rows: list[dict[str, Any]], alpha: float = 0.05) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("run", "table"))
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("what", choices=("layer", "run", "table"))
+    parser.add_argument("--out", type=Path, default=Path("results/calibration"))
     parser.add_argument("--seeds", type=int, default=100)
     parser.add_argument("--designs", type=int, nargs="*", help="places of designs; else all")
     arguments = parser.parse_args()
     logging.disable(logging.WARNING)
+    if arguments.what == "layer":
+        print("\n".join(layer_table(arguments.seeds)))
+        return
     file = arguments.out / "second_opinions.jsonl"
     if arguments.what == "run":
         chosen = DESIGNS if arguments.designs is None else [DESIGNS[k] for k in arguments.designs]
