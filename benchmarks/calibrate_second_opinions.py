@@ -365,11 +365,11 @@ def share(hits: int, n: int) -> str:
 
 
 def table(rows: list[dict[str, Any]], alpha: float = 0.05) -> list[str]:
-    """Lines of a Markdown table: how often each row passes, in both directions."""
+    """Lines of a Markdown table: how often each row passes; in the opposite direction."""
     head = ["brain", "people", "images", "studies"]
     for by, name, variant in ROWS:
         tested = "" if variant == "raw" else " (*not in use*)"
-        head += [f"{name} {variant}, {by}{tested}", "opposite"]
+        head.append(f"{name} {variant}, {by}{tested}")
     lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
     for kind, people, images in DESIGNS:
         own = [
@@ -387,10 +387,11 @@ def table(rows: list[dict[str, Any]], alpha: float = 0.05) -> list[str]:
                 for claim in claims
                 if (claim["by"], claim["prediction"], claim["variant"]) == place
             ]
-            for column in ("p", "p_opposite"):
-                # NaN, of what could not be tested, passes nothing.
-                hits = sum(claim[column] <= alpha for claim in found)
-                cells.append(share(hits, len(found)))
+            # NaN, of what could not be tested, passes nothing.
+            hits, against = (
+                sum(claim[column] <= alpha for claim in found) for column in ("p", "p_opposite")
+            )
+            cells.append(f"{share(hits, len(found))}; {against / len(found):.2f}")
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 
