@@ -290,7 +290,7 @@ def test_an_order_of_too_few_places_is_not_judged_though_people_agree():
 def test_an_order_is_of_no_account_where_arbitrary_maps_have_it_as_well():
     """Everybody shows the same map, and it is no better ordered than many."""
     table = statistics(rows("temporal_r", [0.3] * 6, signal="activation", role="activation"))
-    places = table.table["statistic"] == "peak_time"
+    places = table.table["statistic"] == PLACES_OF["temporal_r"][0]
     arbitrary = dict(zip(PLACES, [2.0, 0.0, 3.0, 1.0, 5.0, 4.0], strict=True))
     table.table.loc[places, "value"] = table.table.loc[places, "layer"].map(arbitrary)
     row = claim(judge(table, SETTINGS, study="test"), "A1", "raw")
@@ -298,12 +298,10 @@ def test_an_order_is_of_no_account_where_arbitrary_maps_have_it_as_well():
     assert row["p"] > 0.05 > row["p_min"]
 
 
-def test_who_lacks_a_latency_is_not_missing_by_chance():
-    claims = judged(
-        rows("temporal_r", [0.5, 0.6, 0.7, *[np.nan] * 3], signal="activation", role="activation")
-    )
+def test_without_latencies_there_is_no_order_and_the_row_says_why():
+    claims = judged(rows("temporal_r", [np.nan] * 6, signal="activation", role="activation"))
     row = claim(claims, "A1", "raw")
-    assert (row["n"], row["n_subjects"], row["reason"]) == (3, 6, "no_latency")
+    assert (row["n"], row["n_subjects"], row["reason"]) == (0, 6, "no_latency")
     assert row["verdict"] == "undetermined" and np.isnan(row["p"])
 
 
@@ -454,6 +452,19 @@ def test_a_lag_of_few_subjects_is_tested_by_resampled_images():
     assert row["p"] == row["p_min"] == 1 / 200
 
 
+def test_a_lag_that_people_agree_on_must_stand_on_resampled_images_as_well():
+    """People who share their images share by chance when these peak."""
+    table = learning_table(n=6)
+    lag = table["statistic"] == "peak_lag_ms"
+    table["boot"] = [
+        np.linspace(-60, 240, N_DRAWS) if flag else boot
+        for flag, boot in zip(lag, table["boot"], strict=True)
+    ]
+    row = claim(judged(table), "P3")
+    assert (row["inference"], row["verdict"]) == ("population", "undetermined")
+    assert row["p"] == pytest.approx(0.25, abs=0.05)
+
+
 def test_fewer_subjects_are_judged_by_image_permutation():
     table = learning_table(n=4)
     row = claim(judged(table), "P1", "raw")
@@ -508,7 +519,7 @@ def test_one_subject_is_tested_within_itself():
         row = claim(claims, name)
         assert (row["n"], row["inference"], row["reason"]) == (1, "these_subjects", "")
         assert row["verdict"] == "supported" and row["ci_low"] <= row["estimate"] <= row["ci_high"]
-    assert claim(claims, "P4")["reason"] == "undefined"
+    assert claim(claims, "P4")["reason"] == "no_latency"
     page = summary_page(claims, SETTINGS, study="test")
     assert "One subject (brain): nobody else says where a layer is to be scored" in page
     assert "One subject" not in summary_page(judged(learning_table()), SETTINGS, study="test")
