@@ -37,6 +37,7 @@ from gradbrain.hierarchy.spatial import best_layer_depth, spatial_correlation
 from gradbrain.hierarchy.statistics import (
     TestResult,
     bootstrap_test,
+    crossed_mean,
     sign_flip_test,
     strictest,
 )
@@ -510,22 +511,6 @@ MODELS_CELLS = [
 ]
 
 
-def crossed_p(values: np.ndarray) -> float:
-    """One-sided p of the mean over people and models that are both random and crossed.
-
-    Student's t with the variances of the means of people and of models, the degrees of freedom of
-    the fewer (*ours*). The variance of a person with a model is counted in both, so that the test
-    is conservative where there is nothing else.
-
-    Parameters
-    ----------
-    values
-        Shape (person, model).
-    """
-    variance = sum(values.mean(axis=1 - axis).var(ddof=1) / values.shape[axis] for axis in (0, 1))
-    return float(stats.t.sf(values.mean() / np.sqrt(variance), min(values.shape) - 1))
-
-
 def run_models(cell: ModelsCell, n_seeds: int) -> dict[str, Any]:
     """Share of studies at p ≤ .05 though there is no effect."""
     found: dict[str, list[bool]] = {}
@@ -541,7 +526,7 @@ def run_models(cell: ModelsCell, n_seeds: int) -> dict[str, Any]:
             "flips of people": people.p,
             "flips of models": models.p,
             "stricter of both": strictest([people, models]).p,
-            "crossed t": crossed_p(values),
+            "crossed t": crossed_mean(values).test.p,
         }
         for name, p in tests.items():
             found.setdefault(name, []).append(p <= 0.05)

@@ -210,7 +210,7 @@ def _tests(statistics: Statistics, prediction: Prediction, context: _Context) ->
         axis = own["axis"].iloc[0]
         for variant in prediction.variants if axis in prediction.statistics else ():
             names = statistics_of(prediction, axis, settings.distance)
-            chosen = _statistic_rows(own[own["variant"] == variant], names, settings)
+            chosen = statistic_rows(own[own["variant"] == variant], names, settings)
             row = {
                 "prediction": prediction.name,
                 **own.iloc[0][list(ABOUT)].to_dict(),
@@ -242,10 +242,25 @@ def _tests(statistics: Statistics, prediction: Prediction, context: _Context) ->
     return rows
 
 
-def _statistic_rows(
+def statistic_rows(
     own: pd.DataFrame, statistics: tuple[str, ...], settings: StatisticsSettings
 ) -> pd.DataFrame:
-    """One row per subject, and control: the statistic that answers, by the primary method."""
+    """Choose the statistic that answers, by the primary method.
+
+    Parameters
+    ----------
+    own
+        Statistics of one data set, model, signal and variant.
+    statistics
+        Names of those that can answer; the first present is taken.
+    settings
+        Definition of best layers.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per subject, and control; empty where none is present.
+    """
     present = [name for name in statistics if (own["statistic"] == name).any()]
     if not present:
         return own.iloc[:0]

@@ -323,6 +323,30 @@ _CLAIMS = (
     Column("reliability_threshold", "no verdict below it"),
 )
 
+_CLAIMS_OVER_MODELS = (
+    Column("prediction", "A1, P1 to P5, C1, C2"),
+    _DATASET,
+    _MODALITY,
+    _AXIS,
+    *_SIGNAL_IDENTITY,
+    Column("variant", "`raw` or `unique`"),
+    Column("statistic", "statistic of the hierarchy table that answers"),
+    Column("control", "control that is exceeded least (C2)"),
+    Column("direction", "`greater` or `less` than the reference, stated beforehand"),
+    Column("n_models", "trained models that all of these subjects are predicted from"),
+    Column("models", "their names"),
+    Column("n_subjects", "subjects who have the statistic in all of them"),
+    Column("estimate", "mean over subjects and models"),
+    Column("unit", "of the estimate"),
+    Column("ci_low", "lower end of the 95 % interval for other people and other models"),
+    Column("ci_high", "upper end of it"),
+    Column("reference", "what the estimate must exceed"),
+    Column("p", "one-sided, in the stated direction"),
+    Column("p_opposite", "p in the opposite direction"),
+    Column("q", "Benjamini–Hochberg over the rows of the same prediction, variant and rule"),
+    Column("q_opposite", "q in the opposite direction"),
+)
+
 # Image coordinates of stores.
 _IMAGE_ID = Variable("image_id", ("image",), "identity of the image in its stimulus set")
 _SIGNAL_COORDINATES = (
@@ -733,6 +757,14 @@ _ALL = (
         version=5,
         what="every prediction with estimate, interval, tests and verdict",
         columns=_CLAIMS,
+    ),
+    Artefact(
+        kind="claims_over_models",
+        template="results/{study}/claims_over_models.csv",
+        rule="test_claims",
+        version=1,
+        what="the predictions over all trained models; empty of fewer than three",
+        columns=_CLAIMS_OVER_MODELS,
     ),
     Artefact(
         kind="claims_page",
