@@ -13,7 +13,7 @@ sys.path.insert(0, str(ROOT / "workflow"))
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.memory import collect_rarely
-from gradbrain.config.schema import RESOURCE_SETTINGS
+from gradbrain.config.schema import PREDICTION_SETTINGS, RESOURCE_SETTINGS
 from gradbrain.config.study import load_study
 from gradbrain.plan.command_line import check_config_option
 from gradbrain.plan.interpreter import shell_prefix

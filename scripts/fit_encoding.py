@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.cli import json_argument, run
-from gradbrain.config.schema import EncodingSettings
+from gradbrain.config.schema import EncodingSettings, RsaSettings
 from gradbrain.encoding.backend import Backend, make_backend
 from gradbrain.encoding.fit import fit_encoding
 from gradbrain.encoding.shared_decompositions import SharedDecompositions
@@ -72,6 +72,12 @@ def main(argv: list[str] | None = None) -> None:
         choices=("auto", "cpu", "cuda"),
         help="of the torch backend, in the place of that of the settings",
     )
+    parser.add_argument(
+        "--rsa",
+        type=json_argument(RsaSettings),
+        help="section rsa of the config, as JSON: dissimilarities of held-out predictions are "
+        "compared with measured ones; not where left out",
+    )
     parser.add_argument("--study", required=True)
     parser.add_argument(
         "--output",
@@ -102,6 +108,7 @@ def main(argv: list[str] | None = None) -> None:
             baseline=arguments.baseline,
             nuisance=arguments.nuisance,
             backend=backend,
+            rsa=arguments.rsa,
         )
         write_store(arguments.output[place], store, kind="encoding", provenance={})
         write_table(arguments.table[place], tidy_scores(store), kind="fit_scores")

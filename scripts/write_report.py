@@ -42,6 +42,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     for kind in ("universes", "specification-curve"):
         parser.add_argument(f"--{kind}", type=Path, help=f"{kind} of a multiverse (.csv)")
     parser.add_argument(
+        "--second-opinions", type=Path, help="claims by dissimilarities of predictions (.csv)"
+    )
+    parser.add_argument(
         "--plugins", nargs="*", type=Path, default=[], help="modules of figures of one's own"
     )
     parser.add_argument("--output", required=True, type=Path, help="page to write (.html)")

@@ -283,6 +283,37 @@ def rsa_table(scores: pd.DataFrame) -> pd.DataFrame:
     return raw.assign(rho=raw["value"] / 2, p=0.01, n_images=92)[list(columns_of("rsa"))]
 
 
+# What measures of scores are called among dissimilarities.
+RDM_MEASURES = {"r": "rdm_r", "unique_r2": "unique_rdm_r"}
+
+
+def prediction_rsa_table(scores: pd.DataFrame) -> pd.DataFrame:
+    """Dissimilarities of predictions with the shape of invented scores, baseline included."""
+    rows = scores.assign(
+        measure=scores["measure"].map(RDM_MEASURES),
+        value=1.5 * scores["value"],
+        ceiling_low=scores["intersubject_r"],
+        ceiling_high=scores["intersubject_r"] + 0.1,
+    )
+    return rows[list(columns_of("prediction_rsa"))]
+
+
+def second_opinions_table(invented: Invented) -> pd.DataFrame:
+    """Second opinions on the invented claims: P2 is undetermined, unique parts are described."""
+    claims = claims_table(invented)
+    described = (claims["variant"] == "unique") | (claims["verdict"] == "descriptive")
+    verdict = claims["verdict"].mask(claims["prediction"] == "P2", "undetermined")
+    verdict = verdict.mask(described, "descriptive")
+    agreement = pd.Series("agrees", claims.index).mask(verdict == "undetermined", "first_only")
+    found = claims.assign(
+        first_verdict=claims["verdict"],
+        verdict=verdict,
+        reason=np.where(claims["variant"] == "unique", "reweighting", ""),
+        agreement=agreement.mask(described, ""),
+    )
+    return found[list(columns_of("second_opinions"))]
+
+
 def reliability_table(model: str, invented: Invented) -> pd.DataFrame:
     """Reliabilities of one model: of all signals that are sent back, and nothing at the last layer.
 
@@ -544,10 +575,12 @@ def entries_table(invented: Invented) -> pd.DataFrame:
 def write_study(folder: Path, invented: Invented) -> dict[str, list[Path]]:
     """Write all results of an invented study; returns their files by kind."""
     kinds = ["scores", "hierarchy", "hierarchy_draws", "time_courses", "rsa", "maps", "reliability"]
+    kinds.append("prediction_rsa")
     files: dict[str, list[Path]] = {kind: [] for kind in kinds}
     for model in invented.models:
         scores = scores_table(model, invented)
         tables = {"scores": scores, "rsa": rsa_table(scores)}
+        tables["prediction_rsa"] = prediction_rsa_table(scores)
         tables["reliability"] = reliability_table(model, invented)
         tables["time_courses"] = time_course_table(scores)
         for kind, table in tables.items():
@@ -566,7 +599,9 @@ def write_study(folder: Path, invented: Invented) -> dict[str, list[Path]]:
     universes, curve = folder / "universes.csv", folder / "specification_curve.csv"
     write_table(universes, universes_table(), kind="universes")
     write_table(curve, specification_table(invented), kind="specification_curve")
-    own = {"claims": [claims], "entries": [entries]}
+    second = folder / "second_opinions.csv"
+    write_table(second, second_opinions_table(invented), kind="second_opinions")
+    own = {"claims": [claims], "entries": [entries], "second_opinions": [second]}
     return files | own | {"universes": [universes], "specification_curve": [curve]}
 
 

@@ -17,6 +17,7 @@ from gradbrain.config.schema import (
     ExpectedSize,
     NuisanceBand,
     ReliabilitySettings,
+    RsaSettings,
 )
 from gradbrain.config.study import load_study
 from gradbrain.encoding.band_weights import BandWeights
@@ -300,6 +301,47 @@ def test_a_second_draw_costs_the_passes_of_what_depends_on_chance_and_a_regressi
     # The regression is bounded by its own setting, however many images there are.
     assert cost(images=10**5).cpu_hours == cost(images=10**6).cpu_hours
     assert cost(images=10**5, max_training_images=500).memory_gib < cost(images=10**5).memory_gib
+
+
+def test_second_opinions_cost_jobs_time_and_disk(demo):
+    sizes = {
+        name: ExpectedSize(n_images=320, n_targets=100, n_units=4) for name in demo.study.datasets
+    }
+    names = {model: demo.layers(model) for model in demo.models}
+    names |= {model: planted for (model, _), planted in demo.planting_models.items()}
+    costs = {model: NetworkCost(1e9, dict.fromkeys(layers, 100)) for model, layers in names.items()}
+    found = {}
+    for asked in (False, True):
+        rsa = demo.study.settings.rsa.model_copy(update={"encoding": asked})
+        settings = demo.study.settings.model_copy(update={"rsa": rsa})
+        plan = Plan(replace(demo.study, settings=settings), ROOT)
+        stages = estimate.estimate(plan, costs, sizes, RATES, gpu=False)
+        found[asked] = {row.rule: row for row in stages}
+    more = {rule: row.jobs - (found[False][rule].jobs if rule in found[False] else 0)
+            for rule, row in found[True].items()}  # fmt: skip
+    shared = len([e for e in demo.study.datasets.values() if e.stimuli is not None])
+    assert {rule: jobs for rule, jobs in more.items() if jobs} == {
+        "compute_rdm_ceilings": shared, "score_rdms": len(demo.models), "test_second_opinions": 1,
+        "plot_figure": 1,
+    }  # fmt: skip
+    plain, asked = (found[key]["fit_encoding"] for key in (False, True))
+    assert plain.cpu_hours < asked.cpu_hours and plain.disk_gib < asked.disk_gib
+    assert plain.memory_gib == asked.memory_gib
+
+
+def test_time_of_dissimilarities_grows_with_pairs_rows_and_units_up_to_the_bound():
+    settings = EncodingSettings(n_folds=5, n_draws=100)
+
+    def seconds(size, **rsa):
+        return estimate.rdm_seconds(size, settings, RsaSettings(encoding=True, **rsa), RATES)
+
+    size = replace(NSD, images=500, units=10, signals=4)
+    # Five folds of 100 images; 14 rows: two of activations, three of each signal.
+    pairs = 5 * 100 * 99 / 2
+    assert seconds(size) == pytest.approx(pairs * 100 * 14 * 10 * RATES.rdm_ns * 1e-9)
+    assert seconds(replace(size, units=20)) == pytest.approx(2 * seconds(size))
+    assert seconds(replace(size, images=10**4)) == seconds(replace(size, images=10**5))
+    assert seconds(replace(size, images=10**4), max_images=100) == pytest.approx(seconds(size))
 
 
 def test_extraction_by_layer_costs_more_than_in_one_pass(demo):

@@ -247,6 +247,38 @@ def test_ceilings_between_subjects_speak_of_all_of_them():
         plan_of("tiny_meg", only_subjects=["tiny_meg-s1"]).responses_of("tiny_meg")
 
 
+def test_second_opinions_are_planned_where_they_are_asked_for():
+    kinds = ("prediction_rsa", "rdm_hierarchy", "rdm_hierarchy_draws")
+    plans = [plan_of("tiny_meg", rsa={"encoding": asked}) for asked in (False, True)]
+    for asked, plan in zip((False, True), plans, strict=True):
+        assert plan.second_opinions == ["results/tiny/second_opinions.csv"] * asked
+        assert plan.rdm_ceilings == ["results/tiny/rdm_ceilings/tiny_meg.parquet"] * asked
+        assert ("rsa_of_predictions" in plan.figures) == asked
+        made = {path for kind in kinds[1:] for path in plan.per_model(kind)}
+        assert made <= set(plan.targets()) if asked else not made & set(plan.targets())
+    tables = plans[1].per_model("prediction_rsa")
+    assert plans[1].figure_inputs("rsa_of_predictions") == {"prediction_rsa": tables}
+    # Draws are those of the fits; the section's own are of similarities of features.
+    assert set(json.loads(plans[1].prediction_settings())) == {"encoding", "max_images"}
+
+
+def test_dissimilarities_are_compared_between_people_who_saw_the_same_images():
+    names = ["tiny_fmri", "tiny_meg", "objects92", "nsd", "things_fmri", "things_meg"]
+    found = plan_of(*names, rsa={"encoding": True}).rdm_ceilings
+    # No places in common are needed (objects92), and images of one's own are none (nsd).
+    assert [Path(path).stem for path in found] == [
+        "tiny_meg", "objects92", "things_fmri", "things_meg"
+    ]  # fmt: skip
+    alone = [{"name": "tiny_meg", "subjects": ["tiny_meg-s1"]}]
+    assert plan_of(chosen=alone, rsa={"encoding": True}).rdm_ceilings == []
+
+
+def test_a_figure_of_second_opinions_that_is_named_without_them_is_refused():
+    plan = plan_of("tiny_meg", figures={"names": ["rsa_of_predictions"]})
+    with pytest.raises(GradbrainError, match=r"rsa_of_predictions.*rsa: \{encoding: true\}"):
+        _ = plan.figures
+
+
 def test_ceilings_depend_on_folds_and_on_which_targets_are_reliable_and_on_no_other_setting():
     settings = json.loads(plan_of().ceiling_settings())
     assert set(settings) == {"n_folds", "seed", "min_noise_ceiling"}

@@ -31,7 +31,7 @@ STUDY = {
     "models": [{"name": "mobilenetv2_050_untrained", "layers": ["blocks.1", "blocks.4"]}],
     "features": {"signal_set": "demo", "unit": "model", "device": "cpu"},
     "encoding": {"unit": "model", "n_draws": 30, "n_folds": 3, "selection": "gcv"},
-    "rsa": {"n_draws": 20},
+    "rsa": {"n_draws": 20, "encoding": True},
 }
 
 
@@ -104,6 +104,25 @@ def test_one_subject_is_tested_within_itself_along_regions_and_along_time(alone)
     # Regions without positions, and two of them: they are contrasted.
     contrasts = claims[(claims["prediction"] == "P2") & (claims["dataset"] == "zarr_data")]
     assert np.isfinite(contrasts["p"]).all() and (contrasts["estimate"] != 0).all()
+
+
+def test_one_subject_has_a_second_opinion_by_its_own_dissimilarities(alone):
+    results = alone[0]
+    opinions = read_table(results / "second_opinions.csv", kind="second_opinions")
+    claims = read_table(results / "claims.csv", kind="claims")
+    assert opinions["first_verdict"].tolist() == claims["verdict"].tolist()
+    raw = opinions[(opinions["prediction"] == "P1") & (opinions["variant"] == "raw")]
+    assert len(raw) == 3 and np.isfinite(raw["p"]).all()
+    assert raw["statistic"].str.endswith("_own_peak").all()
+    unique = opinions[opinions["variant"] == "unique"]
+    assert set(unique["verdict"]) == {"descriptive"} and unique["p"].isna().all()
+    (path,) = (results / "prediction_rsa").glob("*.parquet")
+    scores = read_table(path, kind="prediction_rsa")
+    # Nobody else saw the images.
+    assert scores["ceiling_low"].isna().all() and scores["value"].notna().all()
+    assert not (results / "rdm_ceilings").exists()
+    assert (results / "figures" / "rsa_of_predictions.png").exists()
+    assert 'id="second"' in (results / "report.html").read_text()
 
 
 def test_figures_and_report_are_made_in_any_case(alone):

@@ -38,7 +38,7 @@ def test_the_planned_study_has_the_shape_of_the_papers():
     for *networks, last in (paper["models"], shape["models"]):
         assert all(entry["layers"] == {"count": 22} for entry in networks)
         assert last == {"name": "image_statistics"}
-    for section in ("features", "encoding"):
+    for section in ("features", "encoding", "rsa"):
         assert {key: paper[section][key] for key in shape[section]} == shape[section]
 
 
@@ -61,8 +61,11 @@ def test_the_plan_of_the_paper_holds_every_job(plan):
     # The people who saw images of their own are no ceiling of one another.
     assert jobs["compute_ceilings"] == 1
     assert jobs["measure_reliability"] == n_networks * n_stimuli
+    # Second opinions: of the people who saw the same images one ceiling, and a figure.
+    assert (jobs["compute_rdm_ceilings"], jobs["score_rdms"]) == (1, n_models)
+    assert jobs["test_second_opinions"] == 1
     targets, measured = (n_networks + 1) * n_stimuli, n_networks * (n_stimuli + n_subjects)
-    assert sum(jobs.values()) == 4051 + targets + measured + 1
+    assert sum(jobs.values()) == 4051 + targets + measured + 1 + (1 + n_models + 1 + 1)
 
 
 def commands_of(printed):
@@ -154,7 +157,7 @@ def test_the_paper_is_planned_on_the_data_as_they_are_downloaded(
     assert jobs["extract_features"] == 8 * 22 * 9
     assert jobs["compute_objective_targets"] == jobs["measure_reliability"] == 8 * 9
     assert jobs["measure_unique"] == 8 * 12
-    assert sum(jobs.values()) == 4033 + 2 * 72 + 8 * 12 + 1
+    assert sum(jobs.values()) == 4033 + 2 * 72 + 8 * 12 + 1 + (1 + 9 + 1 + 1)
     monkeypatch.chdir(ROOT)
     assert estimated(capsys, ROOT / "config/paper.yaml") == jobs
 

@@ -309,6 +309,28 @@ def test_a_changed_encoding_setting_leaves_extraction_untouched(finished):
     assert before == finished.contents("features/**/*")
 
 
+def test_second_opinions_take_new_fits_and_leave_features_and_their_rsa_untouched(finished):
+    finished.edit(STUDY, "rsa:\n  n_draws: 10", "rsa:\n  n_draws: 10\n  encoding: true")
+    jobs = finished.planned()
+    assert jobs["fit_encoding"] == 12
+    added = ("compute_rdm_ceilings", "score_rdms", "test_second_opinions")
+    # Of the two data sets one is of subjects who saw the same images.
+    assert [jobs[rule] for rule in added] == [1, 2, 1]
+    for rule in ("extract_features", "prepare_responses", "compute_rsa", "compute_ceilings"):
+        assert rule not in jobs
+    targets = [f"results/tiny/{kind}/tiny_b.parquet" for kind in ("prediction_rsa", "scores")]
+    jobs = finished.run("--", *targets)
+    assert jobs == {
+        "compute_rdm_ceilings": 1, "fit_encoding": 4, "score_rdms": 1, "collect_scores": 1
+    }  # fmt: skip
+    scores = read_table(finished.folder / targets[0], kind="prediction_rsa")
+    assert set(scores.loc[scores["ceiling_low"].notna(), "dataset"]) == {"tiny_meg"}
+    assert set(scores["measure"]) == {"rdm_r", "full_rdm_r", "unique_rdm_r"}
+    # The number of permutations is one of similarities of features alone.
+    finished.edit(STUDY, "rsa:\n  n_draws: 10", "rsa:\n  n_draws: 11")
+    assert finished.planned("--", *targets) == {}
+
+
 def test_an_upgraded_package_reruns_nothing_by_itself(finished):
     for lock in ("envs/requirements.txt", "envs/packages.txt", "envs/environment.yaml"):
         finished.append(lock, "\n# upgraded\n")

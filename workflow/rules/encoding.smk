@@ -44,8 +44,14 @@ if ENCODING.baseline_components is not None:
 FITS = (
     "python {input.script} --features {input.features:q} --layers {params.layers:q}"
     " --responses {input.responses:q} {params.baseline} --nuisance {input.nuisance:q}"
-    " --settings {params.settings:q} --study {params.study:q} --device {resources.device}"
-    " --output {output.stores:q} --table {output.tables:q} > {log:q} 2>&1"
+    " --settings {params.settings:q} {params.rsa} --study {params.study:q}"
+    " --device {resources.device} --output {output.stores:q} --table {output.tables:q} > {log:q} 2>&1"
+)
+# A section that fits know nothing of where it is not asked for.
+RSA_OF_FITS = (
+    f"--rsa {shlex.quote(plan.prediction_settings())}"
+    if study.settings.rsa.encoding
+    else ""
 )
 FIT_GPUS = 1 if ENCODING.backend == "torch" and ENCODING.device != "cpu" else 0
 
@@ -79,6 +85,7 @@ if ENCODING.unit == "layer":
             layers=layers_of_fits,
             settings=plan.as_json(ENCODING, without=RESOURCE_SETTINGS),
             baseline=baseline_option,
+            rsa=RSA_OF_FITS,
             study=study.name,
             format_version=(plan.version("encoding"), plan.version("fit_scores")),
         message:
@@ -126,6 +133,7 @@ for model in plan.models_fitted_whole:
             layers=layers_of_fits,
             settings=plan.as_json(ENCODING, without=RESOURCE_SETTINGS),
             baseline=baseline_option,
+            rsa=RSA_OF_FITS,
             study=study.name,
             format_version=(plan.version("encoding"), plan.version("fit_scores")),
         message:

@@ -294,6 +294,22 @@ def hierarchy_draws(wildcards):
     ]
 
 
+def rdm_tables(wildcards):
+    return plan.whole_study(*plan.per_model("rdm_hierarchy"))
+
+
+# As above: the tables hold the digests of the draws.
+def rdm_draws(wildcards):
+    stores = plan.whole_study(*plan.per_model("rdm_hierarchy_draws"))
+    return [ancient(path) for path in stores]
+
+
+def ceiling_memory(wildcards, attempt):
+    """Subjects are read one after the other, as a fit reads one."""
+    subjects = plan.subjects_of(wildcards.dataset)
+    return attempt * max(map(plan.fit_memory, subjects))
+
+
 def memory(mem_mb):
     """Ask for more memory at every attempt: the executor may kill what takes too much."""
 
@@ -373,6 +389,10 @@ def universe_draws(wildcards):
 
 def universe_statistics(wildcards):
     return plan.multiverse.universe_settings(wildcards.universe)
+
+
+def second_option(wildcards, input):
+    return f"--second-opinions {shlex.quote(input.second[0])}" if input.second else ""
 
 
 def multiverse_options(wildcards, input):

@@ -55,6 +55,7 @@ rule write_report:
         responses=plan.responses,
         scores=plan.per_model("scores"),
         multiverse=plan.multiverse.results,
+        second=plan.second_opinions,
         figures=[
             plan.path("figure", figure=figure, ending="png") for figure in plan.figures
         ],
@@ -72,6 +73,7 @@ rule write_report:
     params:
         study=study.name,
         multiverse=multiverse_options,
+        second=second_option,
         format_version=plan.version("report"),
     message:
         "Write the report"
@@ -79,5 +81,5 @@ rule write_report:
         "python {input.script} --study {params.study:q} --config {input.config:q}"
         " --claims {input.claims:q} --figures {input.figures:q} --captions {input.captions:q}"
         " --responses {input.responses:q} --scores {input.scores:q}"
-        " {params.multiverse} --entries {input.entries:q} --plugins {input.plugins:q} --output {output:q}"
+        " {params.multiverse} {params.second} --entries {input.entries:q} --plugins {input.plugins:q} --output {output:q}"
         " > {log:q} 2>&1"

@@ -16,6 +16,7 @@ import pandas as pd
 import plot_figure
 import pytest
 import xarray as xr
+from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PathCollection
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
@@ -35,6 +36,7 @@ from gradbrain.figures import (
     intervals,
     layout,
     peak_time_by_depth,
+    rsa_of_predictions,
     rsa_summary,
     sensor_topography,
     signal_reliability,
@@ -76,6 +78,7 @@ def test_the_figures_of_the_design_exist():
         "control_comparison",
         "unique_share",
         "rsa_summary",
+        "rsa_of_predictions",
         "signal_reliability",
         "claims_overview",
         "specification_curve",
@@ -190,6 +193,7 @@ NEEDED = {
     "scores": "value",
     "hierarchy": "value",
     "rsa": "rho",
+    "prediction_rsa": "ceiling_low",
     "claims": "verdict",
     "reliability": "reliability",
     "universes": "level_label",
@@ -520,7 +524,8 @@ def test_unique_parts_and_data_sets_without_shared_targets_have_no_ceiling(figur
 
 
 @pytest.mark.parametrize(
-    "module", [encoding_over_time, peak_time_by_depth, rsa_summary, sensor_topography]
+    "module",
+    [encoding_over_time, peak_time_by_depth, rsa_summary, rsa_of_predictions, sensor_topography],
 )
 def test_figures_of_latencies_name_what_told_the_onset(module, figure_inputs, names):
     data = module.select(figure_inputs)
@@ -530,6 +535,50 @@ def test_figures_of_latencies_name_what_told_the_onset(module, figure_inputs, na
         drawn = module.figure(data.assign(onset_source=source), names)
         texts = [text.get_text() for text in drawn.findobj(Text)]
         assert any("onset: UPPT001" in text for text in texts) == named
+
+
+def layer_lines(ax):
+    """Lines of layers, without that of the null, of zero and of the image's onset."""
+    return [line for line in ax.lines if line.get_linestyle() == "-" and line.get_zorder() >= 2]
+
+
+def ceiling_of_dissimilarities(ax):
+    """Vertices of the band of the noise ceiling; None where it is not drawn."""
+    bands = [
+        band for band in ax.collections if to_hex(band.get_edgecolor()[0]) == style.CEILING.lower()
+    ]
+    assert len(bands) <= 1
+    return bands[0].get_paths()[0].vertices if bands else None
+
+
+def test_dissimilarities_of_predictions_are_means_over_subjects_below_their_ceiling(figure_inputs):
+    data = rsa_of_predictions.select(figure_inputs)
+    assert set(data["role"]) == {"activation", "learning"}
+    panel = one_panel(data, FMRI, "gradient_dino", "raw")
+    ax = rsa_of_predictions.plot_prediction_rsa(panel, ax=new_axes())
+    lines = layer_lines(ax)
+    assert len(lines) == panel["depth"].nunique() == 5
+    for line, (_, layer) in zip(lines, panel.groupby("depth"), strict=True):
+        np.testing.assert_allclose(line.get_ydata(), layer.groupby("roi_rank")["value"].mean())
+    assert [text.get_text() for text in ax.get_xticklabels()] == ["V1", "V2", "V3", "V4", "LO",
+                                                                  "PHC"]  # fmt: skip
+    band, ceiling = ceiling_of_dissimilarities(ax), panel.groupby("roi_rank")
+    assert band[:, 1].min() == pytest.approx(ceiling["ceiling_low"].mean().min())
+    assert band[:, 1].max() == pytest.approx(ceiling["ceiling_high"].mean().max())
+
+
+def test_partial_correlations_and_data_without_a_ceiling_have_none(figure_inputs, names):
+    data = rsa_of_predictions.select(figure_inputs)
+    for dataset, variant in ((FMRI, "unique"), (PAIR, "raw")):
+        panel = one_panel(data, dataset, "gradient_dino", variant)
+        ax = rsa_of_predictions.plot_prediction_rsa(panel, ax=new_axes())
+        assert len(layer_lines(ax)) == 5 and ceiling_of_dissimilarities(ax) is None
+        # Nor have partial correlations a chance level.
+        (null,) = (line for line in ax.lines if line.get_color() == style.MUTED)
+        assert np.isfinite(null.get_ydata()).all() == (variant == "raw")
+    drawn = rsa_of_predictions.figure(data[data["dataset"] == MEG], names)
+    labels = [ax.get_ylabel() for ax in drawn.findobj(Axes) if ax.get_ylabel()]
+    assert labels.count("RDM correlation (r)") == labels.count("partial RDM\ncorrelation (r)") == 2
 
 
 def test_regions_without_distances_stand_side_by_side(figure_inputs, names):

@@ -15,7 +15,8 @@ import yaml
 
 from gradbrain.figures import report, style
 from gradbrain.figures.declarations import FigureError, figure_names
-from gradbrain.store import write_table
+from gradbrain.figures.inputs import with_text
+from gradbrain.store import read_table, write_table
 
 CAPTIONS = Path(report.__file__).parents[2] / "report"
 PIXEL = base64.b64decode(
@@ -269,6 +270,30 @@ def test_halves_of_a_conclusion_are_joined_as_they_relate(claims, names, verdict
     rows = rows[[key in verdicts for key in keys]].copy()
     rows["verdict"] = [verdicts[key] for key in keys if key in verdicts]
     assert [row["sentence"] for row in report.conclusions(rows, names)] == [sentence]
+
+
+def test_second_opinions_are_told_beside_the_first_and_change_nothing(results, study, names):
+    plain = report.render_report(**results)
+    text = report.render_report(**results, second_opinions=study["second_opinions"][0])
+    assert 'id="second"' not in plain and "A second opinion" in text
+    opinions = with_text(read_table(study["second_opinions"][0], kind="second_opinions"))
+    lines = report.second_opinion_lines(opinions, names)
+    (line,) = [
+        line
+        for line in lines
+        if line["dataset"] == "objects92" and line["model"] == "mobilenetv2_100_imagenet1k"
+    ]
+    said = {part["name"]: part["claims"] for part in line["parts"]}
+    assert said == {
+        "agrees": ["A1 (raw: supported, supported)", "P1 (raw: supported, supported)"],
+        "first only": ["P2 (raw: supported, undetermined)"],
+    }
+    assert "P2 (raw: supported, undetermined)" in text
+    # Cells and counts are those of the claims.
+    cells = [re.findall(r'class="cell \w+"', page) for page in (plain, text)]
+    assert cells[0] == cells[1]
+    page = Page(text)
+    assert page.open == [] and len(page.ids) == len(set(page.ids))
 
 
 def test_the_report_says_how_well_a_signal_repeats_itself(results, claims, names):

@@ -549,11 +549,26 @@ class EncodingSettings(StrictModel):
         return self
 
 
+# Settings of the section rsa that dissimilarities of predictions depend on.
+PREDICTION_SETTINGS = ("encoding", "max_images")
+
+
 class RsaSettings(StrictModel):
-    """Section ``rsa``: classical representational similarity analysis."""
+    """Section ``rsa``: representational similarity, of features and of held-out predictions."""
 
     n_draws: int = Field(200, ge=1, description="Permutations of the images.")
     seed: int = Field(0, ge=0, description="Seed of the permutations.")
+    encoding: bool = Field(
+        False,
+        description="Whether dissimilarities of the held-out predictions of the fits are compared "
+        "with measured ones as well, and every claim that can be put so gets a second opinion.",
+    )
+    max_images: int = Field(
+        200,
+        ge=4,
+        description="Images of an outer fold that dissimilarities of predictions are taken "
+        "between; of more, groups are drawn.",
+    )
 
 
 # Settings of the section reliability that the measurement depends on.

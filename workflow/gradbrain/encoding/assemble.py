@@ -88,6 +88,12 @@ def assemble_store(
     }
     if responses.unit_time is not None:
         coords["unit_time"] = ("unit", responses.unit_time)
+    if averages.rdms is not None:
+        coords |= averages.rdms.coords
+        for name in ("score", "boot", "null"):
+            values = getattr(averages.rdms, name).astype(np.float32)
+            dims = ("rdm_row", "unit") if name == "score" else ("draw", "rdm_row", "unit")
+            variables[f"rdm_{name}"] = (dims, values, _missing_allowed(values))
     saved = saved_targets(layout, settings.save_predictions)
     if len(saved):
         variables["prediction"] = (
@@ -197,6 +203,8 @@ def _attributes(
         "features_digest": layer["digest"],
         "responses_digest": brain["digest"],
     }
+    if averages.rdms is not None:
+        attrs["n_rdm_groups"] = averages.rdms.n_groups
     if features.nuisance:
         attrs["nuisance_digests"] = list(features.nuisance_digests)
     if "roi_distance" in brain:

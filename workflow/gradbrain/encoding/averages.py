@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from gradbrain.encoding.prediction_rsa import RdmAverages
 from gradbrain.encoding.regression import BandFit
 from gradbrain.encoding.scores import FoldScorer, Score, UnitLayout
 from gradbrain.store import SignalIdentity
@@ -32,6 +33,8 @@ class Averages:
     predictions : array of shape (n_fits, n_images, n_saved)
     masked_folds : array of shape (n_scored,), int
         Outer folds in which a target does not vary, so that it has no score there.
+    rdms : RdmAverages or None
+        Scores of dissimilarities, where they are asked for.
     """
 
     score: FLOATS
@@ -43,6 +46,7 @@ class Averages:
     edge_total: Counter[SignalIdentity] = field(default_factory=Counter)
     predictions: FLOATS = field(default_factory=lambda: np.empty((0, 0, 0)))
     masked_folds: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    rdms: RdmAverages | None = None
     # Share of the folds that have no score, (n_rows, n_scored) and (n_rows, n_units).
     _lacking: FLOATS = field(default_factory=lambda: np.empty((0, 0)))
     _unit_lacking: FLOATS = field(default_factory=lambda: np.empty((0, 0)))

@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from gradbrain.config.schema import EncodingSettings
+from gradbrain.config.schema import EncodingSettings, RsaSettings
 from gradbrain.encoding.assemble import assemble_store
 from gradbrain.encoding.averages import Averages, saved_targets
 from gradbrain.encoding.backend import Backend, make_backend
@@ -21,6 +21,7 @@ from gradbrain.encoding.band_weights import BandWeights
 from gradbrain.encoding.bands import Band, make_band
 from gradbrain.encoding.baseline import Baseline, read_baseline
 from gradbrain.encoding.draws import draw_images
+from gradbrain.encoding.errors import EncodingError
 from gradbrain.encoding.fold_models import FoldModels
 from gradbrain.encoding.grid_edge import EDGE_SHARE_WARNING
 from gradbrain.encoding.inputs import (
@@ -31,6 +32,7 @@ from gradbrain.encoding.inputs import (
     read_responses,
 )
 from gradbrain.encoding.measures import ALL_ACTIVATIONS
+from gradbrain.encoding.prediction_rsa import FoldRdms, RdmAverages, rdm_rows
 from gradbrain.encoding.regression import ClosedFormRegression, FoldRegression
 from gradbrain.encoding.scores import FoldScorer, UnitLayout
 from gradbrain.encoding.solver import Search, Selection, penalty_grid
@@ -261,6 +263,8 @@ class SplitFits:
     bands : dict of int to bands, optional
         Bands of every split, kept here for fits of the same layer to others who saw the same
         images.
+    rsa : RsaSettings, optional
+        How dissimilarities of held-out predictions are compared; they are not where left out.
     """
 
     def __init__(
@@ -271,8 +275,15 @@ class SplitFits:
         baseline: Baseline | None = None,
         backend: Backend | None = None,
         bands: dict[int, dict[SignalIdentity, Band]] | None = None,
+        rsa: RsaSettings | None = None,
     ):
+        if rsa is not None and not features.paired:
+            raise EncodingError(
+                "dissimilarities are compared beside those that all layers' activations predict, "
+                "and these fits are of signals alone: fit pairs, or give no section rsa"
+            )
         self._bands = bands
+        self._rsa = rsa
         self._features = features
         self._responses = responses
         self._settings = settings
@@ -293,6 +304,10 @@ class SplitFits:
         n_fits = len(self._layer.fits)
         averages = Averages.zeros(len(self._rows), n_fits, settings.n_draws, self._layout)
         averages.predictions = np.zeros((n_fits, len(groups), len(self._saved)))
+        if self._rsa is not None:
+            averages.rdms = RdmAverages.zeros(
+                rdm_rows(self._layer), settings.n_draws, len(self._layout.names)
+            )
         splits = outer_splits(groups, settings.n_folds, settings.seed, self._responses.test_images)
         warn_of_lone_groups(groups, splits)
         for split in splits:
@@ -301,14 +316,20 @@ class SplitFits:
             else:
                 self._score_fold(split, averages)
         averages.divide_by_known()
+        if averages.rdms is not None:
+            averages.rdms.divide_by_known()
         averages.count_shared_pairs(
             [place for place, row in enumerate(self._rows) if not row.of_test_images]
         )
         return averages
 
     def _score_fold(self, split: OuterSplit, averages: Averages) -> None:
-        models, scorer, mean, scale = self._models(split, self._responses.ceiling)
+        models, scorer, mean, scale, rdms = self._models(
+            split, self._responses.ceiling, averages.rdms
+        )
         scores, fits = models.run()
+        if averages.rdms is not None and rdms is not None:
+            averages.rdms.add(rdms, self._layer.baseline)
         share = 1.0 / self._settings.n_folds
         averages.masked_folds += scorer.masked
         for place, row in enumerate(self._rows):
@@ -323,16 +344,16 @@ class SplitFits:
                 averages.count_edges(signal, fits[bands], scores[signal, measure], self._layout)
 
     def _score_test_images(self, split: OuterSplit, averages: Averages) -> None:
-        models, scorer, _, _ = self._models(split, self._responses.test_ceiling)
+        models, scorer, *_ = self._models(split, self._responses.test_ceiling)
         scores = models.run_test_images()
         for place, row in enumerate(self._rows):
             if row.of_test_images:
                 averages.add_score(place, scores[row.signal, row.measure], scorer, 1.0)
 
     def _models(
-        self, split: OuterSplit, ceiling: FLOATS | None
-    ) -> tuple[FoldModels, FoldScorer, FLOATS, FLOATS]:
-        """Models of a split, their scorer, and mean and scale of its training responses."""
+        self, split: OuterSplit, ceiling: FLOATS | None, compared: RdmAverages | None = None
+    ) -> tuple[FoldModels, FoldScorer, FLOATS, FLOATS, FoldRdms | None]:
+        """Models of a split, their scorer, mean and scale of its training responses, its RDMs."""
         settings, features, groups = self._settings, self._features, self._responses.groups
         train_responses, test_responses, mean, scale = scale_responses(
             self._responses.values,
@@ -351,6 +372,18 @@ class SplitFits:
         draws = draw_images(groups[split.held_out], settings.n_draws, settings.seed, split.number)
         variance = np.einsum("ij,ij->i", train_responses, train_responses) / len(split.train)
         scorer = FoldScorer(test_responses, self._layout, draws, ceiling, variance)
+        rdms = None
+        if compared is not None and self._rsa is not None:
+            rdms = FoldRdms(
+                self._responses,
+                split,
+                test_responses,
+                scale,
+                rows=compared.rows,
+                max_images=self._rsa.max_images,
+                n_draws=settings.n_draws,
+                seed=settings.seed,
+            )
         models = FoldModels(
             regression,
             scorer,
@@ -358,8 +391,9 @@ class SplitFits:
             self._weights,
             normalised=self._normalised,
             saved=self._saved,
+            rdms=rdms,
         )
-        return models, scorer, mean, scale
+        return models, scorer, mean, scale, rdms
 
 
 def warn_of_lone_groups(groups: NDArray[np.str_], splits: list[OuterSplit]) -> None:
@@ -411,6 +445,7 @@ def fit_encoding(
     nuisance: Sequence[Path] = (),
     backend: Backend | None = None,
     paired: bool = True,
+    rsa: RsaSettings | None = None,
 ) -> xr.Dataset:
     """Fit the encoding models of one layer and subject.
 
@@ -431,6 +466,9 @@ def fit_encoding(
         In the place of the one that the settings name, for fits that share decompositions.
     paired : bool
         Whether signals are fitted beside activations as well; claims read none of these fits.
+    rsa : RsaSettings, optional
+        How dissimilarities of held-out predictions are compared, which takes pairs; they are not
+        where left out.
 
     Returns
     -------
@@ -453,7 +491,9 @@ def fit_encoding(
         )
         layer_features = replace(layer_features, layers=components.layers)
     layer_features = replace(layer_features, paired=paired)
-    return fit_layer(layer_features, brain, settings, study, baseline=components, backend=backend)
+    return fit_layer(
+        layer_features, brain, settings, study, baseline=components, backend=backend, rsa=rsa
+    )
 
 
 def fit_layer(
@@ -465,6 +505,7 @@ def fit_layer(
     baseline: Baseline | None = None,
     backend: Backend | None = None,
     bands: dict[int, dict[SignalIdentity, Band]] | None = None,
+    rsa: RsaSettings | None = None,
 ) -> xr.Dataset:
     """Fit the encoding models of one layer and subject, as `fit_encoding` does, to what was read.
 
@@ -475,7 +516,7 @@ def fit_layer(
     brain : Responses
     settings : EncodingSettings
     study : str
-    baseline, backend, bands
+    baseline, backend, bands, rsa
         As for `SplitFits`.
 
     Returns
@@ -484,7 +525,7 @@ def fit_layer(
         Content of the encoding store.
     """
     layer = features.layer
-    averages = SplitFits(features, brain, settings, baseline, backend, bands).run()
+    averages = SplitFits(features, brain, settings, baseline, backend, bands, rsa).run()
     warn_of_masked_targets(averages, str(brain.attrs["subject"]))
     edge_share = averages.edge_share(features.fits.others)
     if edge_share > EDGE_SHARE_WARNING:

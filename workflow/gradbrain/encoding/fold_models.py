@@ -17,6 +17,7 @@ from gradbrain.encoding.measures import (
     Fit,
     LayerFits,
 )
+from gradbrain.encoding.prediction_rsa import FoldRdms
 from gradbrain.encoding.regression import BandFit, FoldRegression
 from gradbrain.encoding.scores import FoldScorer, Score
 from gradbrain.store import SignalIdentity
@@ -43,6 +44,8 @@ class FoldModels:
     saved : array of int, optional
         Targets whose predictions are kept; those of all others are given up as soon as they are
         scored.
+    rdms : FoldRdms, optional
+        Takes the dissimilarities of predictions.
     """
 
     def __init__(
@@ -54,12 +57,14 @@ class FoldModels:
         *,
         normalised: bool = False,
         saved: NDArray[np.intp] | None = None,
+        rdms: FoldRdms | None = None,
     ):
         self._regression = regression
         self._scorer = scorer
         self._layer = layer
         self._weights = weights
         self._normalised = normalised
+        self._rdms = rdms
         self._saved = np.empty(0, dtype=np.intp) if saved is None else saved
 
     def run(self) -> tuple[Scores, Fits]:
@@ -124,7 +129,7 @@ class FoldModels:
             fit = self._regression.single(signal)
         else:
             fit = self._regression.mixture(bands, self._weights.base)
-        fits[bands] = fit.predicting(self._saved)
+        self._take(bands, fit, fits)
         measures: tuple[str, ...] = RAW_MEASURES
         found: tuple[Score, ...]
         if self._normalised:
@@ -135,6 +140,12 @@ class FoldModels:
         for measure, score in zip(measures, found, strict=True):
             scores[signal, measure] = score
         return fit.prediction
+
+    def _take(self, bands: Fit, fit: BandFit, fits: Fits) -> None:
+        """Keep what is stored of a fit, and the dissimilarities of its predictions."""
+        fits[bands] = fit.predicting(self._saved)
+        if self._rdms is not None:
+            self._rdms.add(bands, fit.prediction)
 
     def _fit_full(self, signal: SignalIdentity) -> BandFit:
         """The baseline with a signal; its bands on their own are within reach of the search."""
@@ -148,7 +159,7 @@ class FoldModels:
     ) -> None:
         """The baseline with the signal: full scores and the unique part."""
         fit = self._fit_full(signal)
-        fits[self._layer.full(signal)] = fit.predicting(self._saved)
+        self._take(self._layer.full(signal), fit, fits)
         self._score_gain(signal, fit, FULL_MEASURES, (ALL_ACTIVATIONS, baseline), scores)
 
     def _score_joint(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import xarray as xr
+from numpy.typing import NDArray
 
 from gradbrain.store.intervals import ImageSample, score_interval
 from gradbrain.vocabulary.artefacts import columns_of
@@ -38,21 +41,10 @@ def tidy_scores(store: xr.Dataset) -> pd.DataFrame:
         penalty lies on the edge of the grid.
     """
     attrs = store.attrs
-    units = store["unit"].values.astype(str)
-    n_rows, n_units = store.sizes["score_row"], len(units)
+    n_rows, n_units = store.sizes["score_row"], store.sizes["unit"]
     images = ImageSample(attrs["n_groups"], attrs["settings"]["n_folds"])
     low, high = score_interval(store["unit_score"].values, store["boot"].values, images)
-    by_time = attrs["axis"] == TIME
-    rank = {str(name): index for index, name in enumerate(attrs["roi_order"])}
-    distance = attrs.get("roi_distance", {})
-    per_unit = {
-        "roi": np.where(by_time, "", units),
-        "roi_rank": np.array([-1 if by_time else rank[name] for name in units]),
-        "distance_mm": np.array([float(distance.get(name, np.nan)) for name in units]),
-        "time": store["unit_time"].values if by_time else np.full(n_units, np.nan),
-        "n_targets": np.asarray(attrs["n_unit_targets"]),
-        "n_masked": np.asarray(attrs["n_unit_masked"]),
-    }
+    per_unit = columns_of_units(store)
     table = {
         **{key: attrs[key] for key in JOB_COLUMNS},
         **{name: np.repeat(store[name].values, n_units) for name in ROW_COLUMNS},
@@ -65,3 +57,31 @@ def tidy_scores(store: xr.Dataset) -> pd.DataFrame:
         "band_weight": store["unit_band_weight"].values[store["row_fit"].values].ravel(),
     }
     return pd.DataFrame(table, columns=list(columns_of("fit_scores")))
+
+
+def columns_of_units(store: xr.Dataset) -> dict[str, NDArray[Any]]:
+    """What tables say of every unit.
+
+    Parameters
+    ----------
+    store : xarray.Dataset
+        Content of an encoding store.
+
+    Returns
+    -------
+    dict of str to array of shape (n_units,)
+        Column -> values.
+    """
+    attrs = store.attrs
+    units = store["unit"].values.astype(str)
+    by_time = attrs["axis"] == TIME
+    rank = {str(name): index for index, name in enumerate(attrs["roi_order"])}
+    distance = attrs.get("roi_distance", {})
+    return {
+        "roi": np.where(by_time, "", units),
+        "roi_rank": np.array([-1 if by_time else rank[name] for name in units]),
+        "distance_mm": np.array([float(distance.get(name, np.nan)) for name in units]),
+        "time": store["unit_time"].values if by_time else np.full(len(units), np.nan),
+        "n_targets": np.asarray(attrs["n_unit_targets"]),
+        "n_masked": np.asarray(attrs["n_unit_masked"]),
+    }

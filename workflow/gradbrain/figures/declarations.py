@@ -17,7 +17,7 @@ from gradbrain.vocabulary.roles import AXES, Axis
 #: Kinds of results that figures are drawn from.
 RESULTS = (
     *("scores", "hierarchy", "hierarchy_draws", "time_courses", "maps", "rsa", "claims"),
-    *("reliability", "universes", "specification_curve"),
+    *("reliability", "universes", "specification_curve", "prediction_rsa", "second_opinions"),
 )
 #: Declarations that are tuples of names, with an example for error messages.
 _TUPLES = {"INPUTS": '("scores",)', "AXES": '("roi",)', "SPACES": '("fsaverage5",)'}

@@ -21,7 +21,7 @@ TEXT = (
     *("roi", "onset_source", "best_layer", "control", "coverage"),
     *("prediction", "inference", "verdict", "reason", "direction", "figure", "source", "sentence"),
     *("universe", "kind", "factor", "factor_label", "level", "level_label", "fit"),
-    *("least_reliable", "stimuli", "signal_set"),
+    *("least_reliable", "stimuli", "signal_set", "first_verdict", "agreement"),
 )
 
 
@@ -33,7 +33,8 @@ class FigureInputs:
     ----------
     study
         Name of the study; rows of other studies are refused.
-    scores, hierarchy, time_courses, rsa, claims, reliability, universes, specification_curve
+    scores, hierarchy, time_courses, rsa, claims, reliability, universes, specification_curve,
+    prediction_rsa, second_opinions
         Files of the tidy tables; those of several models are joined.
     hierarchy_draws
         Stores of the draws behind `hierarchy`, in the same order.
@@ -56,6 +57,8 @@ class FigureInputs:
     maps: Sequence[Path] = ()
     universes: Sequence[Path] = ()
     specification_curve: Sequence[Path] = ()
+    prediction_rsa: Sequence[Path] = ()
+    second_opinions: Sequence[Path] = ()
     names: Names = field(default_factory=Names)
     settings: StatisticsSettings = field(
         default_factory=lambda: StatisticsSettings.model_validate({})
@@ -68,7 +71,7 @@ class FigureInputs:
         ----------
         kind
             ``scores``, ``hierarchy``, ``time_courses``, ``rsa``, ``claims``, ``reliability``,
-            ``universes`` or ``specification_curve``.
+            ``universes``, ``specification_curve``, ``prediction_rsa`` or ``second_opinions``.
 
         Raises
         ------

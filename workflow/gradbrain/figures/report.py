@@ -37,6 +37,8 @@ from gradbrain.figures.sensitivity import sentences
 from gradbrain.store import open_store, read_table
 from gradbrain.store.intervals import FEW_GROUPS_WORDS
 from gradbrain.vocabulary import reasons
+from gradbrain.vocabulary.roles import ACTIVATION
+from gradbrain.vocabulary.verdicts import AGREEMENTS
 
 FOLDER = Path(__file__).resolve().parent
 
@@ -52,6 +54,7 @@ FIGURE_ORDER = (
     "unique_share",
     "signal_reliability",
     "rsa_summary",
+    "rsa_of_predictions",
     "claims_overview",
     "specification_curve",
 )
@@ -119,6 +122,7 @@ def render_report(
     scores: Sequence[Path] = (),
     universes: Path | None = None,
     specification_curve: Path | None = None,
+    second_opinions: Path | None = None,
 ) -> str:
     """Write the page of a study.
 
@@ -147,6 +151,8 @@ def render_report(
         ceiling between subjects.
     universes, specification_curve
         Choices and claims of a multiverse, for the sentences on what verdicts hang on.
+    second_opinions
+        The claims by dissimilarities of held-out predictions.
 
     Returns
     -------
@@ -178,6 +184,7 @@ def render_report(
         reliabilities=reliability_lines(table, names),
         matrix=verdict_matrix(table, names),
         sensitivity=_sensitivity(universes, specification_curve, names),
+        second=_second(second_opinions, names),
         predictions=_predictions(table),
         statistics=settings.get("statistics", {}),
         figures=_report_figures(figures, captions, output, Plugins(files=plugins)),
@@ -201,6 +208,59 @@ def _sensitivity(
         return []
     claims = with_text(read_table(specification_curve, kind="specification_curve"))
     return sentences(claims, with_text(read_table(universes, kind="universes")), names)
+
+
+def _second(path: Path | None, names: Names) -> list[dict[str, Any]]:
+    """Agreement of second opinions; none where none were asked for."""
+    if path is None:
+        return []
+    return second_opinion_lines(with_text(read_table(path, kind="second_opinions")), names)
+
+
+def second_opinion_lines(opinions: pd.DataFrame, names: Names) -> list[dict[str, Any]]:
+    """Say per data set, model and signal which claims a second opinion shares.
+
+    Parameters
+    ----------
+    opinions
+        The table of second opinions.
+    names
+        The order of data sets, models and signals.
+
+    Returns
+    -------
+    list of dict
+        ``dataset``, ``modality``, ``model``, ``signal``, ``parts``: agreement,
+        its meaning and the claims, the activation's among them.
+    """
+    found = []
+    for dataset, model, signal in overview_rows(opinions, names):
+        own = opinions[(opinions["dataset"] == dataset) & (opinions["model"] == model)]
+        own = own[(own["signal"] == signal) | (own["role"] == ACTIVATION)]
+        said = {
+            name: [
+                f"{row['prediction']} ({row['variant']}: {row['first_verdict']}, {row['verdict']})"
+                for row in own[own["agreement"] == name].to_dict("records")
+            ]
+            for name in AGREEMENTS
+        }
+        parts = [
+            {"name": name.replace("_", " "), "meaning": AGREEMENTS[name], "claims": claims}
+            for name, claims in said.items()
+            if claims
+        ]
+        if parts:
+            modality = own["modality"].iloc[0]
+            found.append(
+                {
+                    "dataset": dataset,
+                    "modality": modality,
+                    "model": model,
+                    "signal": signal,
+                    "parts": parts,
+                }
+            )
+    return found
 
 
 def _environment(names: Names) -> Environment:

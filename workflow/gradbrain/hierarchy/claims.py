@@ -30,7 +30,7 @@ Reliability
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,7 +41,6 @@ from gradbrain.config.schema import ReliabilitySettings, StatisticsSettings
 from gradbrain.hierarchy.errors import HierarchyError
 from gradbrain.hierarchy.order import order_of_claim
 from gradbrain.hierarchy.predictions import (
-    BY_NAME,
     PREDICTIONS,
     SPATIAL_R,
     SPATIAL_RANK_R,
@@ -95,6 +94,7 @@ def judge(
     untrained: Collection[str] = (),
     reliabilities: Reliabilities | None = None,
     thresholds: ReliabilitySettings | None = None,
+    predictions: Sequence[Prediction] = PREDICTIONS,
 ) -> pd.DataFrame:
     """Test every prediction on every data set, model and signal.
 
@@ -112,6 +112,8 @@ def judge(
         How well signals that depend on chance repeat themselves; others are taken as reliable.
     thresholds
         Reliabilities below which signals are not judged; the defaults where left out.
+    predictions
+        What is predicted; all of it, by whatever statistics can answer.
 
     Returns
     -------
@@ -126,14 +128,14 @@ def judge(
     """
     _check(statistics.table, study)
     context = _Context(settings, thresholds or ReliabilitySettings(), reliabilities or {})
-    rows = [row for prediction in PREDICTIONS for row in _tests(statistics, prediction, context)]
+    rows = [row for prediction in predictions for row in _tests(statistics, prediction, context)]
     claims = pd.DataFrame.from_records(rows)
     if claims.empty:
         raise HierarchyError(
             f"study {study!r}: its hierarchy tables hold no statistic that any prediction reads; "
             f"they have {sorted(statistics.table['statistic'].unique())}"
         )
-    claims = _with_verdicts(claims, settings.alpha, untrained)
+    claims = _with_verdicts(claims, predictions, settings.alpha, untrained)
     order = [prediction.name for prediction in PREDICTIONS]
     rank = claims["prediction"].map(order.index)
     keys = ["dataset", "model", "rank", "signal", "variant"]
@@ -479,23 +481,28 @@ def _interval(statistics: Statistics, known: pd.DataFrame, population: bool) -> 
     )
 
 
-def _with_verdicts(claims: pd.DataFrame, alpha: float, untrained: Collection[str]) -> pd.DataFrame:
+def _with_verdicts(
+    claims: pd.DataFrame,
+    predictions: Sequence[Prediction],
+    alpha: float,
+    untrained: Collection[str],
+) -> pd.DataFrame:
     """Add q and verdicts: C1 first, since it opens the rows that are gated."""
     claims = claims.assign(q=np.nan, q_opposite=np.nan, verdict="")
     gate: set[Key] = set()
-    names = ["C1", *(name for name in BY_NAME if name != "C1")]
-    for name in names:
-        asked = claims["prediction"] == name
-        if BY_NAME[name].pretrained:
+    for prediction in sorted(predictions, key=lambda one: one.name != "C1"):
+        asked = claims["prediction"] == prediction.name
+        if prediction.pretrained:
             controls = asked & claims["model"].isin(list(untrained))
             claims.loc[controls, "verdict"] = "descriptive"
             claims.loc[controls & (claims["reason"] == ""), "reason"] = UNTRAINED.code
             asked = asked & ~controls
-        for variant in BY_NAME[name].variants:
+        for variant in prediction.variants:
             own = asked & (claims["variant"] == variant)
             for _, family in claims[own].groupby(["dataset", "rule"], sort=True):
-                claims = _judge_family(claims, claims.index.isin(family.index), gate, alpha)
-        if name == "C1":
+                rows = claims.index.isin(family.index)
+                claims = _judge_family(claims, rows, prediction, gate, alpha)
+        if prediction.name == "C1":
             supported = claims[(claims["prediction"] == "C1") & (claims["verdict"] == "supported")]
             gate = set(map(_key, supported.to_dict("records")))
     return claims
@@ -507,11 +514,11 @@ def _coverage(own: pd.DataFrame) -> str:
 
 
 def _judge_family(
-    claims: pd.DataFrame, family: np.ndarray, gate: set[Key], alpha: float
+    claims: pd.DataFrame, family: np.ndarray, prediction: Prediction, gate: set[Key], alpha: float
 ) -> pd.DataFrame:
     """Fill q, q_opposite, verdict and reason of the rows of one family."""
     rows = claims[family]
-    prediction, variant = BY_NAME[rows["prediction"].iloc[0]], rows["variant"].iloc[0]
+    variant = rows["variant"].iloc[0]
     open_ = np.array([_key(row) in gate for row in rows.to_dict("records")])
     reliable = ~rows["reason"].isin(WITHOUT_VERDICT).to_numpy()
     judged = reliable & (open_ | (variant not in prediction.gated))

@@ -199,16 +199,35 @@ def decisive_q(row: pd.Series) -> str:
 
 
 def _cell(rows: pd.DataFrame) -> str:
-    if rows.empty:
-        return ""
-    row = rows.iloc[0]
+    return "" if rows.empty else cell_of(rows.iloc[0])
+
+
+def cell_of(row: pd.Series) -> str:
+    """Verdict, estimate, interval and q of a claim, in Markdown.
+
+    Parameters
+    ----------
+    row
+        Of ``claims.csv``.
+    """
+    who = f", n = {subjects(row['n'], row['n_subjects'])}"
+    if row["reason"]:
+        return f"{estimate_of(row)} ({sentence(row['reason'])}){who}"
+    speaks = row["inference"].replace("_", " ")
+    return f"{estimate_of(row)}, {decisive_q(row)}{who}, {speaks}"
+
+
+def estimate_of(row: pd.Series) -> str:
+    """Verdict, estimate, interval and control of a claim, in Markdown.
+
+    Parameters
+    ----------
+    row
+        Of ``claims.csv``.
+    """
     unit = "" if row["unit"] == "depth" else f" {row['unit']}"
     estimate, low, high = (_number(row[name]) for name in ("estimate", "ci_low", "ci_high"))
     note = f", {FEW_GROUPS_WORDS}" if row["interval_note"] == FEW_GROUPS_NOTE else ""
     number = f" {estimate}{unit} [{low}, {high}{note}]" if np.isfinite(row["estimate"]) else ""
     control = f", against {row['control']}" if row["control"] and number else ""
-    who = f", n = {subjects(row['n'], row['n_subjects'])}"
-    if row["reason"]:
-        return f"**{row['verdict']}**{number}{control} ({sentence(row['reason'])}){who}"
-    speaks = row["inference"].replace("_", " ")
-    return f"**{row['verdict']}**{number}{control}, {decisive_q(row)}{who}, {speaks}"
+    return f"**{row['verdict']}**{number}{control}"

@@ -16,7 +16,7 @@ from gradbrain.hierarchy.temporal import (
     peak_time,
     temporal_correlation,
 )
-from gradbrain.vocabulary.measures import JUDGED, R2, R, Variant
+from gradbrain.vocabulary.measures import Variant
 from gradbrain.vocabulary.roles import ACTIVATION
 
 MILLISECONDS = 1000.0
@@ -90,11 +90,11 @@ def latencies(
     found: dict[tuple[str, str, Variant], Latencies] = {}
     for signal in first.signals:
         for variant in first.variants(signal):
-            own = peaks[signal, JUDGED[variant].name]
+            own = peaks[signal, first.reading.judged[variant].name]
             orders = Levels(*(temporal_correlation(level, first.depths) for level in own))
             lags, n_lags = None, 0
             if first.signals[signal].role != ACTIVATION:
-                before = peaks[first.activation, _measure_of_activation(variant)]
+                before = peaks[first.activation, first.reading.activation[variant].name]
                 pairs = list(zip(own, before, strict=True))
                 lags = Levels(*(MILLISECONDS * peak_lag(*pair) for pair in pairs))
                 n_lags = int(np.isfinite(own.observed[0] - before.observed[0]).sum())
@@ -109,21 +109,14 @@ def latencies(
     return found
 
 
-def _measure_of_activation(variant: Variant) -> str:
-    """The same measure on both sides of a lag.
-
-    95 % of the largest R² is reached for a shorter time than 95 % of the largest r.
-    """
-    return R.name if variant == "raw" else R2.name
-
-
 def _needed(subject: SubjectScores) -> set[tuple[str, str]]:
     """(signal, measure) whose peaks are read."""
-    needed = {(subject.activation, measure.name) for measure in (R, R2)}
-    return needed | {
-        (signal, JUDGED[variant].name)
-        for signal in subject.signals
-        for variant in subject.variants(signal)
+    reading = subject.reading
+    pairs = [(name, variant) for name in subject.signals for variant in subject.variants(name)]
+    return {(name, reading.judged[variant].name) for name, variant in pairs} | {
+        (subject.activation, reading.activation[variant].name)
+        for name, variant in pairs
+        if name != subject.activation
     }
 
 

@@ -14,7 +14,15 @@ from gradbrain.config.schema import SignalSet
 from gradbrain.hierarchy.errors import HierarchyError
 from gradbrain.hierarchy.unique_variance import UniqueVariance, read_unique, unique_variance
 from gradbrain.store import open_store
-from gradbrain.vocabulary.measures import R2, R_NORMALISED, UNIQUE_VARIANCE, R, Variant
+from gradbrain.vocabulary.measures import (
+    BY_SCORE,
+    R2,
+    R_NORMALISED,
+    UNIQUE_VARIANCE,
+    R,
+    Reading,
+    Variant,
+)
 from gradbrain.vocabulary.roles import ACTIVATION, ROLES, TIME, Axis, Role
 
 # Coordinates of a store that say what signal a row is of.
@@ -80,7 +88,10 @@ class SubjectScores:
     n_groups, n_folds
         Groups of images that are never split, and outer folds of the fits.
     unique
-        Unique variance of the signals; None where there are none but the activation.
+        Unique variance of the signals; None where there are none but the activation, or where
+        scores are not read by it.
+    reading
+        Measures that statistics are read from.
     """
 
     study: str
@@ -107,6 +118,7 @@ class SubjectScores:
     n_groups: int = 0
     n_folds: int = 0
     unique: UniqueVariance | None = None
+    reading: Reading = BY_SCORE
 
     def variants(self, signal: str) -> list[Variant]:
         """Variants that exist for a signal: activations have no unique part."""
@@ -191,6 +203,45 @@ def subject_scores(
     HierarchyError
         As for :func:`read_subjects`.
     """
+    found = fits_by_subject(fits, signal_set)
+    others = [name for name, one in found[0][0].signals.items() if one.role != ACTIVATION]
+    keys = [(subject.dataset, subject.subject) for subject, _ in found]
+    missing = sorted(set(keys) - set(unique)) if others else []
+    if missing:
+        raise HierarchyError(
+            f"no store of unique variance was given for {missing[0][0]}, {missing[0][1]}; make it "
+            "(snakemake claims does) and give it with --unique"
+        )
+    if not others:
+        return [subject for subject, _ in found]
+    return [
+        _with_unique(subject, unique_variance(*unique[key], stores, others))
+        for key, (subject, stores) in zip(keys, found, strict=True)
+    ]
+
+
+def fits_by_subject(
+    fits: Sequence[tuple[Path, xr.Dataset]], signal_set: SignalSet
+) -> list[tuple[SubjectScores, list[tuple[Path, xr.Dataset]]]]:
+    """Lay out the encoding scores of one model without its unique variance.
+
+    Parameters
+    ----------
+    fits
+        Content of an encoding store per layer and subject, with the path named in errors.
+    signal_set
+        The signals of the fits, which says what controls what.
+
+    Returns
+    -------
+    list of (SubjectScores, fits of the subject in the order of depth)
+        Sorted by data set and subject.
+
+    Raises
+    ------
+    HierarchyError
+        As for :func:`read_subjects`.
+    """
     signals = _signals_of(signal_set)
     stores: dict[tuple[str, str], list[tuple[Path, xr.Dataset]]] = defaultdict(list)
     for path, store in fits:
@@ -200,20 +251,7 @@ def subject_scores(
         pairs.sort(key=lambda pair: (float(pair[1].attrs["depth"]), pair[1].attrs["layer"]))
     _check_complete(stores)
     _check_draws(stores)
-    others = [name for name, signal in signals.items() if signal.role != ACTIVATION]
-    missing = sorted(set(stores) - set(unique)) if others else []
-    if missing:
-        raise HierarchyError(
-            f"no store of unique variance was given for {missing[0][0]}, {missing[0][1]}; make it "
-            "(snakemake claims does) and give it with --unique"
-        )
-    found = [(key, _read_subject(stores[key], signals)) for key in sorted(stores)]
-    if not others:
-        return [subject for _, subject in found]
-    return [
-        _with_unique(subject, unique_variance(*unique[key], stores[key], others))
-        for key, subject in found
-    ]
+    return [(_read_subject(stores[key], signals), stores[key]) for key in sorted(stores)]
 
 
 def _with_unique(subject: SubjectScores, unique: UniqueVariance) -> SubjectScores:

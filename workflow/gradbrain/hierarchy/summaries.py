@@ -35,7 +35,6 @@ from gradbrain.hierarchy.unique_variance import KERNELS, MOMENTS, UniqueVariance
 from gradbrain.store import Statistics
 from gradbrain.vocabulary.artefacts import columns_of
 from gradbrain.vocabulary.measures import (
-    JUDGED,
     R_NORMALISED,
     UNIQUE_VARIANCE,
     Variant,
@@ -209,7 +208,9 @@ def _rows_of(
             for rows in (
                 _score_rows(subject, name, variant, peers),
                 _control_rows(subject, name, variant, peers),
-                _unique_rows(subject, name, peers) if variant == "unique" else (),
+                _unique_rows(subject, name, peers)
+                if variant == "unique" and subject.unique
+                else (),
                 _spatial_rows(subject, name, variant, settings)
                 if subject.axis == ROI
                 else _temporal_rows(subject, name, variant, settings, found),
@@ -303,7 +304,7 @@ def _levels(
     subject: SubjectScores, signal: str, variant: Variant
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Observed (layer, unit), boot and null (draw, layer, unit)."""
-    return _Levels.of(signal, JUDGED[variant].name).read(subject)
+    return _Levels.of(signal, subject.reading.judged[variant].name).read(subject)
 
 
 def _score_rows(
@@ -311,15 +312,15 @@ def _score_rows(
 ) -> Iterator[_Row]:
     """``score_mean`` over layers and units, ``score_at_peak`` over layers at their best unit."""
     used = subject.after_onset
-    levels = _Levels.of(signal, JUDGED[variant].name)
+    levels = _Levels.of(signal, subject.reading.judged[variant].name)
     yield _row(
         "score_mean",
         lambda scores: scores[..., used].mean(axis=(-2, -1)),
         levels.read(subject),
-        JUDGED[variant].unit,
+        subject.reading.judged[variant].unit,
         len(subject.layers) * int(used.sum()),
     )
-    yield _at_peak("score_at_peak", levels, subject, peers, JUDGED[variant].unit)
+    yield _at_peak("score_at_peak", levels, subject, peers, subject.reading.judged[variant].unit)
 
 
 def _variance(subject: SubjectScores) -> UniqueVariance:
@@ -381,13 +382,13 @@ def _control_rows(
     """``control_difference``: the signal minus each of its controls, layer by layer."""
     if subject.signals[signal].role != LEARNING:
         return
-    measure = JUDGED[variant]
+    measure = subject.reading.judged[variant]
     own = _Levels.of(signal, measure.name)
     for control in subject.signals[signal].controls:
         # Draws are shared by all signals, so that differences are paired draw by draw.
         levels = own.beyond(_Levels.of(control, measure.name))
         row = _at_peak("control_difference", levels, subject, peers, measure.unit)
-        if variant == "unique":
+        if variant == "unique" and subject.unique is not None:
             row = _with_plants(row, subject, signal, levels, peers)
         yield row.labelled(control=control)
 
@@ -436,7 +437,11 @@ def _spatial_rows(
     """``high_minus_early``, and per method the best layers of regions and their order."""
     levels = _levels(subject, signal, variant)
     names, early, high = subject.units, subject.early_rois, subject.high_rois
-    contrasted = {"high_minus_early": (levels, JUDGED[variant].unit)} if subject.has_poles else {}
+    contrasted = (
+        {"high_minus_early": (levels, subject.reading.judged[variant].unit)}
+        if subject.has_poles
+        else {}
+    )
     if contrasted and variant == "raw" and (signal, R_NORMALISED.name) in subject.unit_score:
         # Regions differ in how much of them can be predicted at all.
         normalised = _Levels.of(signal, R_NORMALISED.name).read(subject)
@@ -450,7 +455,9 @@ def _spatial_rows(
             len(set(names) & {*early, *high}),
         )
     for method in METHODS:
-        yield from _best_layer_rows(subject, (signal, JUDGED[variant].name), levels, method)
+        yield from _best_layer_rows(
+            subject, (signal, subject.reading.judged[variant].name), levels, method
+        )
 
 
 def _best_layer_rows(

@@ -18,6 +18,7 @@ from gradbrain.config.schema import (
     DatasetEntry,
     EncodingSettings,
     ExpectedSize,
+    RsaSettings,
     SignalEntry,
 )
 from gradbrain.encoding.band_weights import BandWeights
@@ -75,6 +76,10 @@ class Rates:
         900 images take 21.5 CPU seconds of them with one region.
     unique_null_ns
         A product of two numbers in the null draws of these (200 draws: 1.3 s per region).
+    rdm_ns
+        A pair of images in a draw of one row of dissimilarities of predictions, in one region or
+        time (200 draws, 14 rows: 1.0 ns with 200 held-out images; 100 draws with 64: 0.7; 200
+        draws, 20 rows with 18: 1.9).
     process_gib
         What a small job holds (demo: .2 to .9 GiB, the most with torch).
     statistics_ms
@@ -100,6 +105,7 @@ class Rates:
     scores_ms_per_target: float = 2.55
     unique_gflops: float = 40.0
     unique_null_ns: float = 0.7
+    rdm_ns: float = 1.0
     process_gib: float = 0.9
     statistics_ms: float = 20.0
     core_pass_gflops: float = 68.0
@@ -193,6 +199,9 @@ def job_counts(plan: Plan) -> dict[str, int]:
         "fit_encoding": n_fits,
         "measure_unique": sum(len(plan.unique(model)) for model in models),
         "compute_rsa": len(models) * len(subjects),
+        "compute_rdm_ceilings": len(plan.rdm_ceilings),
+        "score_rdms": len(models) if plan.second_opinions else 0,
+        "test_second_opinions": len(plan.second_opinions),
         "collect_scores": len(models),
         "collect_maps": len(models),
         "score_hierarchy": len(models),
@@ -600,18 +609,42 @@ def reduction_cost(
     )
 
 
+def rdm_rows_of(size: FitSize) -> int:
+    """Rows of dissimilarities of one fit: two of activations, three of every other signal."""
+    return 2 + 3 * size.signals
+
+
+def rdm_seconds(size: FitSize, settings: EncodingSettings, rsa: RsaSettings, rates: Rates) -> float:
+    """CPU seconds that dissimilarities of the predictions of one encoding job take."""
+    images = min(size.images / settings.n_folds, rsa.max_images)
+    drawn = settings.n_folds * settings.n_draws * images * (images - 1) / 2
+    return drawn * rdm_rows_of(size) * size.units * rates.rdm_ns * 1e-9
+
+
+def rdm_disk_gib(size: FitSize, settings: EncodingSettings) -> float:
+    """Size of the scores of dissimilarities in one encoding store, and of their draws."""
+    return 4 * (1 + 2 * settings.n_draws) * rdm_rows_of(size) * size.units / GIB
+
+
 def encoding_cost(
-    fits: Iterable[list[FitSize]], settings: EncodingSettings, rates: Rates
+    fits: Iterable[list[FitSize]], settings: EncodingSettings, rsa: RsaSettings, rates: Rates
 ) -> StageCost:
     """Cost of all encoding jobs on one core each."""
     by_model = [list(layers) for layers in fits]
     sizes = [size for layers in by_model for size in layers]
     jobs = by_model if settings.unit == "model" else [[size] for size in sizes]
     seconds = [_seconds_in_one_process(job, settings, rates) for job in jobs]
+    disk = sum(fit_disk_gib(size, settings) for size in sizes)
+    if rsa.encoding:
+        seconds = [
+            total + sum(rdm_seconds(size, settings, rsa, rates) for size in job)
+            for total, job in zip(seconds, jobs, strict=True)
+        ]
+        disk += sum(rdm_disk_gib(size, settings) for size in sizes)
     return StageCost(
         "fit_encoding",
         len(jobs),
-        sum(fit_disk_gib(size, settings) for size in sizes),
+        disk,
         max(map(fit_memory_gib, sizes)),
         cpu_hours=sum(seconds) / 3600,
         longest_hours=max(seconds) / 3600,
@@ -843,7 +876,7 @@ def estimate(
         "measure_reliability": reliability_cost(plan, costs, images, rates, gpu=gpu),
         "image_statistics": statistics_cost(plan, costs, images, rates),
         "reduce_activations": reduction_cost(fits, settings, rates),
-        "fit_encoding": encoding_cost(fits, settings, rates),
+        "fit_encoding": encoding_cost(fits, settings, plan.study.settings.rsa, rates),
         "fit_universe": universe_cost(plan, fits, unique, rates),
         "measure_unique": unique_cost(list(unique.values()), settings, rates),
     }

@@ -31,6 +31,7 @@ from gradbrain.config.schema import (
     BASELINE_SETTINGS,
     CEILING_SETTINGS,
     MEASUREMENT_SETTINGS,
+    PREDICTION_SETTINGS,
     UNIQUE_SETTINGS,
     DatasetEntry,
     LayerLayout,
@@ -62,6 +63,8 @@ REDUCTION_MB = 16000
 DATA = "data"
 # Results that only a study with varied choices has.
 MULTIVERSE = frozenset({"universes", "specification_curve"})
+# Results that only a study has which compares dissimilarities of predictions.
+PREDICTION_RSA = frozenset({"prediction_rsa", "second_opinions"})
 
 
 # Model, signal set, and the attributes of a feature store.
@@ -431,6 +434,22 @@ class Plan:
         """Tables of how well subjects predict one another."""
         return [self.path("ceilings", dataset=dataset) for dataset in self.shared_datasets]
 
+    @property
+    def rdm_ceilings(self) -> list[str]:
+        """Tables of how alike the dissimilarities of subjects are, who saw the same images."""
+        if not self.study.settings.rsa.encoding:
+            return []
+        return [
+            self.path("rdm_ceilings", dataset=name)
+            for name, entry in self.study.datasets.items()
+            if entry.stimuli is not None and len(self.subjects_of(name)) > 1
+        ]
+
+    @property
+    def second_opinions(self) -> list[str]:
+        """Table of second opinions, where dissimilarities of predictions are compared."""
+        return [self.path("second_opinions")] if self.study.settings.rsa.encoding else []
+
     @cached_property
     def uncertain_signals(self) -> tuple[SignalEntry, ...]:
         """Signals of the study that depend on chance: their reliability is measured."""
@@ -645,6 +664,10 @@ class Plan:
         """Settings that the unique variance of signals depends on, as JSON."""
         return self.study.settings.encoding.model_dump_json(include=set(UNIQUE_SETTINGS))
 
+    def prediction_settings(self) -> str:
+        """Settings that dissimilarities of predictions depend on, as JSON."""
+        return self.study.settings.rsa.model_dump_json(include=set(PREDICTION_SETTINGS))
+
     def measurement_settings(self) -> str:
         """Settings that the measurement of reliability depends on, as JSON; thresholds do not."""
         return self.study.settings.reliability.model_dump_json(include=set(MEASUREMENT_SETTINGS))
@@ -816,6 +839,12 @@ class Plan:
             where = f"{self.study.source('figures', 'names')}: figures.names"
             for name in wanted:
                 choose(name, known, what="figure", where=where)
+                if PREDICTION_RSA & set(declared[name].inputs) and not self.second_opinions:
+                    raise GradbrainError(
+                        f"{where}: figure {name!r} shows dissimilarities of held-out predictions, "
+                        "which this study does not compare; add them (rsa: {encoding: true}) or "
+                        "leave the figure out"
+                    )
             return {name: declared[name] for name in wanted}
         spaces = [(entry.axis, self.space(entry)) for entry in self.study.datasets.values()]
         return {
@@ -824,6 +853,7 @@ class Plan:
             if any(figure.applies_to(axis, space) for axis, space in spaces)
             and (self.multiverse.universes or not MULTIVERSE & set(figure.inputs))
             and ("reliability" not in figure.inputs or self.reliabilities)
+            and (self.second_opinions or not PREDICTION_RSA & set(figure.inputs))
         }
 
     def figure_plugins(self, *names: str) -> list[Plugin]:
@@ -845,6 +875,8 @@ class Plan:
                 kind: self.per_model(kind)
                 for kind in ("scores", "hierarchy", "hierarchy_draws", "time_courses", "maps")
             },
+            "prediction_rsa": self.per_model("prediction_rsa"),
+            "second_opinions": self.second_opinions,
             "rsa": [path for model in self.models for path in self.rsa(model)],
             "claims": [self.path("claims")],
             **{kind: [self.path(kind)] for kind in MULTIVERSE},
@@ -944,6 +976,12 @@ class Plan:
             *self.per_model("hierarchy"),
             *self.per_model("hierarchy_draws"),
             *(path for model in self.models for path in self.rsa(model)),
+            *(
+                path
+                for kind in ("rdm_hierarchy", "rdm_hierarchy_draws")
+                if self.second_opinions
+                for path in self.per_model(kind)
+            ),
         ]
 
     def targets(self) -> list[str]:

@@ -214,6 +214,11 @@ _SCORES = (
     Column("band_weight", "mean weight of the first band over the unit's targets"),
 )
 
+_PREDICTION_RSA = (
+    *("study", "dataset", "subject", "modality", "model", "layer", "depth", "layer_index"),
+    *("signal", "role", "rule", "objective", "measure", "axis", "roi", "roi_rank", "time"),
+    *("onset_source", "value", "boot_low", "boot_high", "n_groups", "null_high"),
+)
 _UNIVERSE = Column("universe", "`base`, or a digest of its choices")
 _HIERARCHY = (
     _STUDY,
@@ -321,6 +326,20 @@ _CLAIMS = (
     Column("unique_reliability", "the same of what is left after all layers' activations"),
     Column("least_reliable", "signal that `reliability` is of"),
     Column("reliability_threshold", "no verdict below it"),
+)
+# Of a second opinion: what dissimilarities have none of is left out.
+_SECOND_OPINIONS = (
+    *(
+        column
+        for column in _CLAIMS
+        if not column.name.startswith(("explainable", "lower_", "upper_", "detectable_"))
+    ),
+    Column("first_verdict", "of the claim, which the second opinion does not change"),
+    Column(
+        "agreement",
+        "`agrees`, `disagrees` (supported and contradicted), `first_only` or `second_only` (the "
+        "other is undetermined), `neither`; empty where the claim carries no verdict",
+    ),
 )
 
 _CLAIMS_OVER_MODELS = (
@@ -563,6 +582,23 @@ _ALL = (
                 optional=True,
             ),
             Variable("unit_band_weight", ("fit", "unit"), "mean weight of the first band"),
+            Variable(
+                "rdm_score",
+                ("rdm_row", "unit"),
+                "correlation of squared distances between images, predicted and measured: mean "
+                "over outer folds; where `rsa.encoding` asks for it",
+                optional=True,
+            ),
+            *(
+                Variable(
+                    f"rdm_{name}", ("draw", "rdm_row", "unit"), f"on {drawn} images", optional=True
+                )
+                for name, drawn in (("boot", "resampled"), ("null", "permuted"))
+            ),
+            *(
+                Variable(f"rdm_{name}", ("rdm_row",), f"{name} of the row", optional=True)
+                for name in ("signal", "role", "rule", "objective", "measure")
+            ),
             Variable("signal", ("score_row",), "signal of the row"),
             Variable(
                 "role",
@@ -724,6 +760,73 @@ _ALL = (
             Column("p", "of the permutation test, one-sided"),
             Column("n_images", "images compared"),
         ),
+    ),
+    Artefact(
+        kind="rdm_ceilings",
+        template="results/{study}/rdm_ceilings/{dataset}.parquet",
+        rule="compute_rdm_ceilings",
+        version=1,
+        what="how alike the dissimilarities of subjects who saw the same images are",
+        columns=(
+            _STUDY,
+            _DATASET,
+            _SUBJECT,
+            _MODALITY,
+            _AXIS,
+            _ROI,
+            _ROI_RANK,
+            _TIME,
+            Column("ceiling_low", "r with the mean of the other subjects' dissimilarities"),
+            Column("ceiling_high", "r with the mean of all subjects' dissimilarities"),
+            Column("n_other_subjects", "subjects in that mean"),
+        ),
+    ),
+    Artefact(
+        kind="prediction_rsa",
+        template="results/{study}/prediction_rsa/{model}.parquet",
+        rule="score_rdms",
+        version=1,
+        what="how well dissimilarities of held-out predictions are those of responses, per layer, "
+        "signal and region or time",
+        columns=(
+            *(column for column in _SCORES if column.name in _PREDICTION_RSA),
+            Column(
+                "ceiling_low", "lower bound of the noise ceiling, between subjects; NaN if none"
+            ),
+            Column("ceiling_high", "upper bound of it"),
+        ),
+    ),
+    Artefact(
+        kind="rdm_hierarchy",
+        template="results/{study}/rdm_hierarchy/{model}.parquet",
+        rule="score_rdms",
+        version=1,
+        what="statistics of each subject by dissimilarities of held-out predictions, as in "
+        "`hierarchy`",
+        columns=_HIERARCHY,
+    ),
+    Artefact(
+        kind="rdm_hierarchy_draws",
+        template="results/{study}/rdm_hierarchy/{model}.zarr",
+        rule="score_rdms",
+        version=1,
+        what="draws and maps behind them, as in `hierarchy_draws`",
+        variables=_HIERARCHY_DRAWS,
+    ),
+    Artefact(
+        kind="second_opinions",
+        template="results/{study}/second_opinions.csv",
+        rule="test_second_opinions",
+        version=1,
+        what="every claim as dissimilarities of held-out predictions see it; changes no verdict",
+        columns=_SECOND_OPINIONS,
+    ),
+    Artefact(
+        kind="second_page",
+        template="results/{study}/second_opinions.md",
+        rule="test_second_opinions",
+        version=1,
+        what="the same as a page for readers",
     ),
     Artefact(
         kind="hierarchy",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -55,10 +56,51 @@ INTERSUBJECT_R = Measure(
 INTERSUBJECT_R2 = Measure(
     "intersubject_r2", "R2", "R² between subjects", "the share that the other subjects explain"
 )
+RDM_R = Measure(
+    "rdm_r",
+    "r",
+    "RDM correlation",
+    "Pearson r of squared distances between images, of held-out predictions and of responses",
+)
+FULL_RDM_R = Measure(
+    "full_rdm_r",
+    "r",
+    "RDM correlation",
+    "the same of all layers' activations with the signal",
+)
+UNIQUE_RDM_R = Measure(
+    "unique_rdm_r",
+    "r",
+    "partial RDM correlation",
+    "the same, partial: given the squared distances that all layers' activations predict",
+)
 RHO = Measure("rho", "rho", "Spearman ρ", "Spearman correlation of two dissimilarity matrices")
 
 #: Variant -> the measure that statistics and claims read it from.
 JUDGED: dict[Variant, Measure] = {"raw": R, "unique": UNIQUE_VARIANCE}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Which measures statistics are read from.
+
+    Attributes
+    ----------
+    judged
+        Variant -> the measure of a signal.
+    activation
+        Variant -> the measure of the activation that a signal's peak is compared with: 95 % of the
+        largest R² is reached for a shorter time than 95 % of the largest r.
+    """
+
+    judged: Mapping[Variant, Measure]
+    activation: Mapping[Variant, Measure]
+
+
+#: By how well responses are predicted, and by which images they tell apart.
+BY_SCORE = Reading(JUDGED, {"raw": R, "unique": R2})
+BY_DISSIMILARITY = Reading({"raw": RDM_R, "unique": UNIQUE_RDM_R}, {"raw": RDM_R, "unique": RDM_R})
+
 #: Variant -> the measure that figures of encoding scores show it by.
 SCORED: dict[Variant, Measure] = {"raw": R, "unique": UNIQUE_R2}
 #: Measure -> the variant that figures show it as.

@@ -71,11 +71,19 @@ NO_POWER = Reason(
     "a share as large as the margin could neither be found nor ruled out at this size",
 )
 
+REWEIGHTING = Reason(
+    "reweighting",
+    "reweighting",
+    "of second opinions: a fit that weights activations otherwise shows as much in a brain without "
+    "the signal, so that dissimilarities have no test of unique parts",
+)
+
 REASONS: dict[str, Reason] = {
     reason.code: reason
     for reason in (
         *(NOT_C1, NO_CONTROL, NO_STATISTIC, TOO_FEW, UNDEFINED, NO_NULL),
         *(UNTRAINED, UNRELIABLE_SIGNAL, FEW_PLACES, NO_LATENCY, NO_CEILING, NO_POWER),
+        REWEIGHTING,
     )
 }
 

@@ -1,0 +1,101 @@
+"""Representational similarity of held-out predictions to the brain, layer by layer."""
+
+from __future__ import annotations
+
+import textwrap
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+
+from gradbrain.figures import layout, rsa_summary, style
+from gradbrain.figures.inputs import FigureInputs, require_columns, require_rows
+from gradbrain.figures.names import Names
+from gradbrain.vocabulary.measures import BY_DISSIMILARITY
+from gradbrain.vocabulary.roles import TIME
+
+TITLE = "Representational similarity of held-out predictions"
+INPUTS = ("prediction_rsa",)
+AXES = ("roi", "time")
+SPACES = ()
+
+COLUMNS = ["subject", "depth", "axis", "roi", "roi_rank", "time", "value", "null_high"]
+COLUMNS += ["onset_source", "variant", "ceiling_low", "ceiling_high"]
+
+
+def select(inputs: FigureInputs) -> pd.DataFrame:
+    """RDM correlation per subject, layer and unit: signals alone, and beside all activations."""
+    table = inputs.table("prediction_rsa")
+    variant_of = {measure.name: name for name, measure in BY_DISSIMILARITY.judged.items()}
+    shown = table["role"].isin(layout.SHOWN) & table["measure"].isin(variant_of)
+    rows = table[shown & table["value"].notna()]
+    require_rows(rows, figure="rsa_of_predictions", what="dissimilarities of held-out predictions")
+    rows = rows.assign(variant=rows["measure"].map(variant_of))
+    order = [*layout.KEYS, "layer_index", "roi_rank", "time", "subject"]
+    said = [name for name in COLUMNS if name not in layout.KEYS]
+    columns = [*layout.KEYS, "layer", "layer_index", *said]
+    return rows[columns].sort_values(order, ignore_index=True)
+
+
+def plot_prediction_rsa(data: pd.DataFrame, *, ax: Axes) -> Axes:
+    """Draw the mean correlation over subjects, one line per layer, over regions or over time.
+
+    Parameters
+    ----------
+    data
+        One signal and variant of one data set and model: ``subject``, ``depth``, ``axis``,
+        ``roi``, ``roi_rank``, ``time`` (s), ``value``, ``null_high``, ``ceiling_low``,
+        ``ceiling_high``, ``variant``, ``onset_source``.
+    ax
+        Where to draw.
+    """
+    require_columns(data, COLUMNS, figure="rsa_of_predictions")
+    raw = data["variant"].iloc[0] == "raw"
+    # Permuted images are no chance level of a partial correlation (docs/calibration.md).
+    null = data["null_high"] if raw else np.nan
+    rsa_summary.plot_rsa(data.rename(columns={"value": "rho"}).assign(null_high=null), ax=ax)
+    over_time = data["axis"].iloc[0] == TIME
+    unit = "time" if over_time else "roi_rank"
+    ceiling = data.groupby(unit)[["ceiling_low", "ceiling_high"]].mean()
+    # What dissimilarities have in common bounds no partial correlation.
+    if raw and ceiling.notna().all().all():
+        place = 1000 * ceiling.index.to_numpy() if over_time else np.arange(len(ceiling))
+        ax.fill_between(
+            place,
+            ceiling["ceiling_low"],
+            ceiling["ceiling_high"],
+            color=style.CEILING_BAND,
+            edgecolor=style.CEILING,
+            linewidth=0.5,
+            zorder=0,
+        )
+    ax.axhline(0, color=style.FAINT, linewidth=0.8, zorder=0)
+    return ax
+
+
+def figure(data: pd.DataFrame, names: Names) -> Figure:
+    """Arrange a row per data set and model, a column per signal and variant."""
+    require_columns(data, COLUMNS, figure="rsa_of_predictions")
+    n_columns = len(layout.quantities(data, names))
+    return layout.figure_of_blocks(
+        layout.blocks(data, names),
+        _draw_block,
+        names,
+        width=1.4 + (rsa_summary.PANEL + 0.2) * n_columns,
+        height=2.2,
+    )
+
+
+def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
+    quantities = layout.quantities(block.data, names)
+    axes = row.subplots(1, len(quantities), squeeze=False)[0]
+    for ax, quantity in zip(axes, quantities, strict=True):
+        plot_prediction_rsa(layout.of_quantity(block.data, quantity), ax=ax)
+        ax.set_title(quantity.title(names, rsa_summary.PANEL))
+    for variant, measure in BY_DISSIMILARITY.judged.items():
+        own = [ax for ax, one in zip(axes, quantities, strict=True) if one.variant == variant]
+        if own:
+            layout.share_limits(own)
+            own[0].set_ylabel(textwrap.fill(f"{measure.label} (r)", 20))
+    layout.depth_colourbar(row, axes)
