@@ -4,6 +4,7 @@
     python benchmarks/calibrate_statistics.py order --out results/calibration
     python benchmarks/calibrate_statistics.py magnitude --out results/calibration --seeds 4
     python benchmarks/calibrate_statistics.py models --out results/calibration --seeds 2000
+    python benchmarks/calibrate_statistics.py latencies --out results/calibration --seeds 300
     python benchmarks/calibrate_statistics.py table --out results/calibration
 
 Every finished cell is a line of a file in the folder, and is not run again. `table` prints what is
@@ -33,8 +34,20 @@ from gradbrain.encoding.splits import grouped_folds
 from gradbrain.hierarchy.correlation import correlation_with
 from gradbrain.hierarchy.order import draw_correlations, order_test
 from gradbrain.hierarchy.spatial import best_layer_depth, spatial_correlation
-from gradbrain.hierarchy.statistics import TestResult, sign_flip_test, strictest
-from gradbrain.hierarchy.temporal import peak_lag, peak_time, temporal_correlation
+from gradbrain.hierarchy.statistics import (
+    TestResult,
+    bootstrap_test,
+    crossed_mean,
+    sign_flip_test,
+    strictest,
+)
+from gradbrain.hierarchy.temporal import (
+    exceeds_null,
+    jackknifed,
+    peak_lag,
+    peak_time,
+    temporal_correlation,
+)
 
 N_FOLDS = 5
 N_LAYERS = 5
@@ -498,22 +511,6 @@ MODELS_CELLS = [
 ]
 
 
-def crossed_p(values: np.ndarray) -> float:
-    """One-sided p of the mean over people and models that are both random and crossed.
-
-    Student's t with the variances of the means of people and of models, the degrees of freedom of
-    the fewer (*ours*). The variance of a person with a model is counted in both, so that the test
-    is conservative where there is nothing else.
-
-    Parameters
-    ----------
-    values
-        Shape (person, model).
-    """
-    variance = sum(values.mean(axis=1 - axis).var(ddof=1) / values.shape[axis] for axis in (0, 1))
-    return float(stats.t.sf(values.mean() / np.sqrt(variance), min(values.shape) - 1))
-
-
 def run_models(cell: ModelsCell, n_seeds: int) -> dict[str, Any]:
     """Share of studies at p ≤ .05 though there is no effect."""
     found: dict[str, list[bool]] = {}
@@ -529,7 +526,7 @@ def run_models(cell: ModelsCell, n_seeds: int) -> dict[str, Any]:
             "flips of people": people.p,
             "flips of models": models.p,
             "stricter of both": strictest([people, models]).p,
-            "crossed t": crossed_p(values),
+            "crossed t": crossed_mean(values).test.p,
         }
         for name, p in tests.items():
             found.setdefault(name, []).append(p <= 0.05)
@@ -541,6 +538,190 @@ def models_tables(rows: list[dict[str, Any]]) -> Iterator[str]:
     ways = list(rows[0]["result"])
     yield "| people | models | sd of people | of models | of both | " + " | ".join(ways) + " |"
     yield "|---|---|---|---|---|" + "---|" * len(ways)
+    for row in rows:
+        shares = " | ".join(f"{share:.3f}" for share in row["result"].values())
+        yield "| " + " | ".join(str(value) for value in row["cell"].values()) + f" | {shares} |"
+
+
+# Latencies: lags and orders of peaks in time courses with noise.
+
+
+@dataclass(frozen=True)
+class LatencyCell:
+    """Time courses of a signal and of its activation, in six layers.
+
+    Attributes
+    ----------
+    people
+        Who see the same images.
+    noise
+        Standard deviation of a time course's noise, in units of the mean height of peaks.
+    lag
+        s by which signals follow activations, on average; a person's own has a standard deviation
+        of 20 ms. The time courses of activations have one of their own as well.
+    kind
+        ``rising``: later layers peak later; ``arbitrary``: in an order that people share.
+    """
+
+    people: int
+    noise: float
+    lag: float
+    kind: str
+
+
+LATENCY_CELLS = [
+    LatencyCell(people, noise, lag, kind)
+    for people in (6, 15)
+    for noise in (0.1, 0.2, 0.4, 0.8)
+    for lag, kind in ((0.0, "arbitrary"), (0.02, "rising"), (0.04, "rising"))
+]
+LATENCY_TIMES = 0.02 * np.arange(1, 31)
+LATENCY_LAYERS = 6
+FRACTION = 0.95
+
+
+def _courses(
+    cell: LatencyCell, random: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Scores of activation and signal: observed, and draws of resampled and of permuted images.
+
+    Shapes (2, person, layer, time) and (2, person, draw, layer, time). Half of the noise is that of
+    the images, which all people share.
+    """
+    depth = np.arange(LATENCY_LAYERS, dtype=float)
+    peak = 0.12 + 0.03 * (depth if cell.kind == "rising" else random.permutation(depth))
+    own = 0.02 * random.standard_normal((cell.people, 1, 1))
+    height = np.exp(0.4 * random.standard_normal((cell.people, 1, 1)) - 0.08)
+    lag = cell.lag + 0.02 * random.standard_normal((cell.people, 1, 1))
+    distance = LATENCY_TIMES - peak[:, None] - own
+    courses = height * np.exp(-np.square(np.stack([distance, distance - lag]) / 0.1) / 2)
+    kernel = np.exp(-np.square(np.arange(-4, 5) / 2) / 2)
+    kernel /= np.linalg.norm(kernel)
+
+    def noise(*draws: int) -> np.ndarray:
+        shared = random.standard_normal((2, 1, *draws, LATENCY_LAYERS, len(LATENCY_TIMES) + 8))
+        alone = random.standard_normal((2, cell.people, *shared.shape[2:]))
+        both = (shared + alone) / np.sqrt(2)
+        return cell.noise * sum(
+            weight * both[..., start : start + len(LATENCY_TIMES)]
+            for start, weight in enumerate(kernel)
+        )
+
+    observed = courses + noise()
+    return observed, observed[:, :, None] + noise(N_DRAWS), noise(N_DRAWS)
+
+
+def _alone(courses: np.ndarray, null: np.ndarray) -> np.ndarray:
+    """Peak times (person, layer) of each person; NaN for layers that are not above chance."""
+    passed = [
+        exceeds_null(own, chance, LATENCY_TIMES) for own, chance in zip(courses, null, strict=True)
+    ]
+    return np.where(passed, peak_time(courses, LATENCY_TIMES, FRACTION), np.nan)
+
+
+def _without_each(courses: np.ndarray) -> np.ndarray:
+    """Peak times of averages over all people but one, for each of them, first axis."""
+    others = (courses.sum(axis=0) - courses) / (len(courses) - 1)
+    return peak_time(others, LATENCY_TIMES, FRACTION)
+
+
+NO_TEST = TestResult(np.nan, np.nan, np.nan)
+
+
+def _enough(cell: LatencyCell, known: np.ndarray) -> bool:
+    return len(known) >= max(6, 2 / 3 * cell.people)
+
+
+def _jackknife_tests(
+    values: np.ndarray, draws: np.ndarray, *besides: TestResult
+) -> dict[str, TestResult]:
+    """Tests of what people have of averages (person,), and its draws (person, draw)."""
+    if not np.isfinite(values).all():
+        return dict.fromkeys(("jackknife, t", "jackknife", "jackknife and images"), NO_TEST)
+    spread = max(values.std(ddof=1) / np.sqrt(len(values)), 1e-12)
+    p = float(stats.t.sf(values.mean() / spread, len(values) - 1))
+    signs, images = sign_flip_test(values), bootstrap_test(draws.mean(axis=0), 0.0)
+    return {
+        "jackknife, t": strictest([TestResult(p, 1 - p, 0.0), *besides]),
+        "jackknife": strictest([signs, *besides]),
+        "jackknife and images": strictest([signs, images, *besides]),
+    }
+
+
+def _lag_tests(
+    cell: LatencyCell,
+    alone: list[np.ndarray],
+    others: list[np.ndarray],
+    draws: list[np.ndarray],
+) -> dict[str, TestResult]:
+    """Of peaks (person, layer) of activation and signal; of people, of averages and on draws."""
+    known = peak_lag(alone[1], alone[0])
+    known = known[np.isfinite(known)]
+    values, drawn = (jackknifed(peak_lag(peaks[1], peaks[0])) for peaks in (others, draws))
+    return {
+        "people": sign_flip_test(known) if _enough(cell, known) else NO_TEST,
+        **_jackknife_tests(values, drawn),
+    }
+
+
+def _order_tests(
+    cell: LatencyCell, alone: np.ndarray, others: np.ndarray, draws: np.ndarray
+) -> dict[str, TestResult]:
+    """Of peaks of the activation; all with layers permuted besides."""
+    depths = np.linspace(1 / LATENCY_LAYERS, 1.0, LATENCY_LAYERS)
+
+    def order(peaks: np.ndarray) -> np.ndarray:
+        return temporal_correlation(peaks, depths)
+
+    def layers(maps: np.ndarray) -> TestResult:
+        return order_test(maps, order, np.eye(LATENCY_LAYERS))
+
+    own = order(alone)
+    known = np.isfinite(own)
+    people = NO_TEST
+    if _enough(cell, own[known]):
+        people = strictest([sign_flip_test(own[known]), layers(alone[known])])
+    values, drawn = jackknifed(order(others)), jackknifed(order(draws))
+    permuted = layers(others) if np.isfinite(values).all() else NO_TEST
+    return {"people": people, **_jackknife_tests(values, drawn, permuted)}
+
+
+def run_latencies(cell: LatencyCell, n_seeds: int) -> dict[str, Any]:
+    """Share of studies at p ≤ .05, by peaks of each person and by those of averages."""
+    passed: dict[str, list[bool]] = {}
+    for seed in range(n_seeds):
+        courses, boot, null = _courses(cell, np.random.default_rng([seed, 3]))
+        alone = [_alone(*one) for one in zip(courses, null, strict=True)]
+        # Layers are those in which the average over all is above chance.
+        masks = [
+            exceeds_null(own.mean(axis=0), chance.mean(axis=0), LATENCY_TIMES)
+            for own, chance in zip(courses, null, strict=True)
+        ]
+        others, draws = (
+            [
+                np.where(mask, _without_each(own), np.nan)
+                for mask, own in zip(masks, values, strict=True)
+            ]
+            for values in (courses, boot)
+        )
+        tests = {
+            f"{name}: {way}": found
+            for name, ways in (
+                ("lag", _lag_tests(cell, alone, others, draws)),
+                ("order", _order_tests(cell, alone[0], others[0], draws[0])),
+            )
+            for way, found in ways.items()
+        }
+        for name, test in tests.items():
+            passed.setdefault(name, []).append(bool(np.isfinite(test.p) and test.p <= 0.05))
+    return {name: float(np.mean(found)) for name, found in passed.items()}
+
+
+def latency_tables(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """Share of studies at p ≤ .05."""
+    ways = list(rows[0]["result"])
+    yield "| people | noise | lag (s) | peaks | " + " | ".join(ways) + " |"
+    yield "|---|---|---|---|" + "---|" * len(ways)
     for row in rows:
         shares = " | ".join(f"{share:.3f}" for share in row["result"].values())
         yield "| " + " | ".join(str(value) for value in row["cell"].values()) + f" | {shares} |"
@@ -591,7 +772,7 @@ def interval_tables(rows: list[dict[str, Any]]) -> Iterator[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    kinds = ("intervals", "order", "magnitude", "models", "table")
+    kinds = ("intervals", "order", "magnitude", "models", "latencies", "table")
     parser.add_argument("what", choices=kinds)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=500)
@@ -602,6 +783,7 @@ def main() -> None:
         "order": (ORDER_CELLS, run_order, order_tables),
         "magnitude": (MAGNITUDE_CELLS, run_magnitude, magnitude_tables),
         "models": (MODELS_CELLS, run_models, models_tables),
+        "latencies": (LATENCY_CELLS, run_latencies, latency_tables),
     }
     files = {name: arguments.out / f"{name}.jsonl" for name in parts}
     if arguments.what == "table":

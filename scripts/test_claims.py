@@ -12,6 +12,7 @@ from gradbrain.config.cli import json_argument, run
 from gradbrain.config.schema import ReliabilitySettings, StatisticsSettings
 from gradbrain.hierarchy.claims import judge
 from gradbrain.hierarchy.claims_summary import summary_page
+from gradbrain.hierarchy.over_models import over_models
 from gradbrain.hierarchy.reliability import read_reliabilities
 from gradbrain.store import read_statistics, write_table, write_text
 
@@ -42,6 +43,9 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--output", type=Path, required=True, help="claims to write (.csv)")
     parser.add_argument("--summary", type=Path, required=True, help="page to write (.md)")
+    parser.add_argument(
+        "--over-models", type=Path, help="table over all trained models to write (.csv)"
+    )
     arguments = parser.parse_args(argv)
     statistics = read_statistics(arguments.tables, arguments.draws)
     claims = judge(
@@ -52,9 +56,12 @@ def main(argv: list[str] | None = None) -> None:
         thresholds=arguments.reliability,
         untrained=arguments.untrained,
     )
-    page = summary_page(claims, arguments.settings, study=arguments.study)
+    of_all = over_models(statistics, claims, arguments.settings, untrained=arguments.untrained)
+    page = summary_page(claims, arguments.settings, study=arguments.study, over_models=of_all)
     provenance = {"settings": arguments.settings.model_dump()}
     write_table(arguments.output, claims, kind="claims", provenance=provenance)
+    if arguments.over_models:
+        write_table(arguments.over_models, of_all, kind="claims_over_models", provenance=provenance)
     write_text(arguments.summary, page)
 
 

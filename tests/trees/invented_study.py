@@ -252,7 +252,8 @@ def statistics_of(scores: pd.DataFrame, invented: Invented) -> Statistics:
             add(key, "score_at_peak", part.loc[part["time"] > 0, "value"].mean(), unit)
             peaks = part.loc[part.groupby("layer")["value"].idxmax()]
             for row in peaks.itertuples():
-                add(key, "peak_time", row.time, "s", layer=row.layer, depth=row.depth)
+                for statistic in ("peak_time", "peak_time_jackknifed"):
+                    add(key, statistic, row.time, "s", layer=row.layer, depth=row.depth)
             value = np.corrcoef(peaks["depth"], peaks["time"])[0, 1]
             add(key, "temporal_r", value, "r")
     boot = np.array(draws)

@@ -55,6 +55,9 @@ def test_without_draws_groups_or_people_there_is_no_interval():
 def test_widened_draws_keep_their_mean_and_gaps():
     draws = np.array([1.0, np.nan, 2.0, 3.0])
     np.testing.assert_allclose(ImageSample(10, 5).widen(draws), [2.0 - 2.0, np.nan, 2.0, 2.0 + 2.0])
+    # Of a population only what few groups lack: the square root of 10 / 5.
+    wide = np.sqrt(2.0) * np.array([-1.0, np.nan, 0.0, 1.0])
+    np.testing.assert_allclose(ImageSample(10, 5).widen(draws, population=True), 2.0 + wide)
 
 
 def _mean_over_folds(random, n_groups, n_draws):

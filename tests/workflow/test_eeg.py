@@ -21,7 +21,7 @@ registries: [my_eeg]
 roots: {eeg_data: brain_data}
 datasets: [{name: eeg_data}]
 models: [{name: mobilenetv2_050_untrained, layers: [blocks.1, blocks.4]}]
-features: {signal_set: demo, unit: model, device: cpu}
+features: {signal_set: demo, unit: model, device: cpu, threads: 1}
 encoding: {unit: model, n_draws: 50, n_folds: 3, selection: gcv}
 rsa: {n_draws: 50}
 """

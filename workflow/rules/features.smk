@@ -28,7 +28,7 @@ rule fit_feedback:
         "logs/feedback/{model}/{signal}/{calibration}.benchmark.tsv"
     conda:
         "../../envs/environment.yaml"
-    threads: 2
+    threads: FEATURES.threads
     resources:
         mem_mb=memory(16000),
         runtime=240,
@@ -72,7 +72,7 @@ if plan.statistics_models:
             model="|".join(map(re.escape, plan.statistics_models)),
         conda:
             "../../envs/environment.yaml"
-        threads: 2
+        threads: FEATURES.threads
         resources:
             mem_mb=memory(2000),
             runtime=240,
@@ -114,7 +114,7 @@ if plan.viewing_sets:
             signal_set="|".join(map(re.escape, plan.viewing_sets)),
         conda:
             "../../envs/environment.yaml"
-        threads: 2
+        threads: FEATURES.threads
         resources:
             mem_mb=memory(8000),
             runtime=480,
@@ -160,7 +160,7 @@ if plan.layerwise_sets:
             signal_set="|".join(map(re.escape, plan.layerwise_sets)),
         conda:
             "../../envs/environment.yaml"
-        threads: 2
+        threads: FEATURES.threads
         resources:
             mem_mb=memory(8000),
             runtime=240,
@@ -210,7 +210,7 @@ for model, signal_set, layers in plan.fused_extractions():
             f"logs/features/{model}/{signal_set}/{{stimuli}}.benchmark.tsv"
         conda:
             "../../envs/environment.yaml"
-        threads: 2
+        threads: FEATURES.threads
         resources:
             mem_mb=memory(16000),
             runtime=480,
@@ -256,7 +256,7 @@ if plan.uncertain_signals:
             f"logs/{study.name}/reliability/{{model}}/{{stimuli}}.benchmark.tsv"
         conda:
             "../../envs/environment.yaml"
-        threads: 2
+        threads: FEATURES.threads
         resources:
             mem_mb=memory(16000),
             runtime=240,
@@ -315,7 +315,7 @@ for model, signal_sets, layers in plan.shared_extractions():
             f"logs/features/{model}/{signal_sets[0]}/{{stimuli}}.benchmark.tsv"
         conda:
             "../../envs/environment.yaml"
-        threads: 2
+        threads: FEATURES.threads
         resources:
             mem_mb=memory(16000),
             runtime=480,

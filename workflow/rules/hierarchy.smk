@@ -48,6 +48,7 @@ rule test_claims:
     output:
         table=plan.path("claims"),
         summary=plan.path("claims_page"),
+        over_models=plan.path("claims_over_models"),
     log:
         f"logs/{study.name}/claims.log",
     benchmark:
@@ -62,7 +63,11 @@ rule test_claims:
         reliability=plan.thresholds(),
         study=study.name,
         untrained=plan.untrained,
-        format_version=(plan.version("claims"), plan.version("claims_page")),
+        format_version=(
+            plan.version("claims"),
+            plan.version("claims_page"),
+            plan.version("claims_over_models"),
+        ),
     message:
         "Test the predictions"
     shell:
@@ -71,4 +76,5 @@ rule test_claims:
         " --reliability {params.reliability:q} --study {params.study:q}"
         " --untrained {params.untrained:q}"
         " --output {output.table:q} --summary {output.summary:q}"
+        " --over-models {output.over_models:q}"
         " > {log:q} 2>&1"

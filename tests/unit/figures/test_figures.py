@@ -433,7 +433,7 @@ def test_best_layers_have_intervals_within_depth(figure_inputs, names):
 
 def test_two_layers_are_points_and_their_want_of_r_is_told_once(study, names, tmp_path):
     def two_layers(table):
-        peaks = table["statistic"] == "peak_time"
+        peaks = table["statistic"].isin(["peak_time", "peak_time_jackknifed"])
         table.loc[table["statistic"] == "temporal_r", "value"] = np.nan
         return table[~peaks | table["layer"].isin(["blocks.0", "blocks.4"])]
 
@@ -612,9 +612,12 @@ def test_the_axis_of_peak_times_ends_where_peaks_do_and_not_where_intervals_do(
     subjects = data["subject"].unique()
     few = data[data["subject"].isin(subjects[:2])].copy()
     far = few["subject"] == subjects[1]
-    few.loc[far, "peak_time_ms"] += 300.0
+    few.loc[far, "own_peak_time_ms"] += 300.0
+    # What a subject has of an average may lie anywhere, and is not drawn.
+    few.loc[far, "peak_time_ms"] += 3000.0
+    few.loc[~far, "peak_time_ms"] -= 3000.0
     drawn = peak_time_by_depth.figure(few, names)
-    peaks = few["peak_time_ms"]
+    peaks = few["own_peak_time_ms"]
     for ax in drawn.axes:
         low, high = ax.get_ylim()
         assert low > peaks.min() - 0.25 * np.ptp(peaks)
@@ -623,7 +626,7 @@ def test_the_axis_of_peak_times_ends_where_peaks_do_and_not_where_intervals_do(
 
 def test_peak_times_are_in_milliseconds_and_other_units_are_refused(study, tmp_path):
     def in_samples(table):
-        table.loc[table["statistic"] == "peak_time", "unit"] = "samples"
+        table.loc[table["statistic"] == "peak_time_jackknifed", "unit"] = "samples"
         return table
 
     table = read_table(study["hierarchy"][0], kind="hierarchy")
@@ -638,12 +641,18 @@ def test_peak_times_are_in_milliseconds_and_other_units_are_refused(study, tmp_p
 
 def test_a_layer_without_a_peak_has_no_row(study, tmp_path):
     def one_less(table):
-        gone = (table["statistic"] == "peak_time") & (table["layer"] == "blocks.2")
+        of_layer = table["layer"] == "blocks.2"
+        gone = (table["statistic"] == "peak_time_jackknifed") & of_layer
+        # Nobody's own peak of another layer is above chance.
+        gone |= (table["statistic"] == "peak_time") & (table["layer"] == "blocks.4")
         table.loc[gone, "value"] = np.nan
         return table
 
     data = peak_time_by_depth.select(with_changed_statistics(study, tmp_path, one_less))
     assert "blocks.2" not in set(data["layer"])
+    alone = data[data["layer"] == "blocks.4"]
+    assert len(alone) and alone["own_peak_time_ms"].isna().all()
+    assert alone["peak_time_ms"].notna().all()
 
 
 @pytest.mark.parametrize("nobody", [False, True])

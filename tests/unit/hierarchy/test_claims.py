@@ -4,12 +4,21 @@ import pytest
 import xarray as xr
 from scipy import stats
 from scipy.stats import false_discovery_control
+from trees.claim_rows import (
+    EXPLAINABLE,
+    N_DRAWS,
+    PLACES,
+    SETTINGS,
+    rows,
+    shares,
+    statistics,
+)
 
 from gradbrain.config.schema import ReliabilitySettings, StatisticsSettings
 from gradbrain.hierarchy.claims import judge, verdict
 from gradbrain.hierarchy.claims_summary import summary_page
 from gradbrain.hierarchy.errors import HierarchyError
-from gradbrain.hierarchy.order import ALL_TIMES, PLACES_OF
+from gradbrain.hierarchy.order import PLACES_OF
 from gradbrain.hierarchy.predictions import BY_NAME, PREDICTIONS
 from gradbrain.hierarchy.reliability import Reliability, read_reliabilities
 from gradbrain.hierarchy.statistics import (
@@ -17,111 +26,11 @@ from gradbrain.hierarchy.statistics import (
     sign_flip_at_peaks,
     strictest,
 )
-from gradbrain.store import Statistics, write_table
+from gradbrain.store import write_table
 from gradbrain.vocabulary.artefacts import columns_of
 from gradbrain.vocabulary.reasons import REASONS
 
-SETTINGS = StatisticsSettings()
 THRESHOLDS = ReliabilitySettings()
-N_DRAWS = 199
-# What statistics of unique variance come with, and half of what they are of.
-EXPLAINABLE = 0.4
-MOMENTS = {"held_scaled": 1.0, "held_flat": 0.5}
-MOMENTS |= dict.fromkeys(["cross_variance_scaled", "cross_variance_flat"], 1e-6)
-MOMENTS |= dict.fromkeys(["dose_variance_scaled", "dose_variance_flat"], 1e-4)
-
-
-def rows(
-    statistic, values, *, signal="gradient_dino", variant="raw", modality="meg", n=5, **labels
-):
-    """Rows of statistics: one per subject, image draws without noise."""
-    role = labels.get("role", "learning")
-    facts = {
-        "study": "test",
-        "dataset": "brain",
-        "modality": modality,
-        "axis": {"fmri": "roi", "meg": "time"}[modality],
-        "coverage": "",
-        "model": "net",
-        "signal": signal,
-        "role": role,
-        "rule": "activation" if role == "activation" else "backprop",
-        "objective": "" if role == "activation" else "dino",
-        "variant": variant,
-        "statistic": statistic,
-        "unit": "share" if variant == "unique" else "r",
-        "n": n,
-        "layer": "",
-        "depth": np.nan,
-        "roi": "",
-        "distance_mm": np.nan,
-        "n_groups": 100,
-        "n_folds": 5,
-        "pole": "",
-        "best_layer": "",
-        "control": "",
-        "onset_source": "",
-        **dict.fromkeys(["explainable", "explained", "absent_p", "upper_share", *MOMENTS], np.nan),
-        "null": 0.00001 * np.arange(-99, 100),
-        "map": None,
-    }
-    return pd.DataFrame(
-        [
-            facts
-            | {
-                "subject": f"s{k:02d}",
-                "value": value,
-                "value_at_units": value,
-                "boot": np.full(N_DRAWS, value),
-            }
-            | labels
-            for k, value in enumerate(values)
-        ]
-    )
-
-
-PLACES = [f"place{number}" for number in range(6)]
-
-
-def with_places(frame):
-    """Add what an order is of: six regions or layers that are not alike, in order or against it."""
-    added = []
-    for row in frame[frame["statistic"].isin(PLACES_OF)].to_dict("records"):
-        statistic, column = PLACES_OF[row["statistic"]]
-        for number, place in enumerate(PLACES):
-            dims = {"layer": ["any"], "unit": PLACES}
-            if column == "layer":
-                dims = {"layer": PLACES, "unit": [ALL_TIMES]}
-            alike = xr.DataArray(
-                (np.arange(6) == number).reshape(*map(len, dims.values())).astype(float),
-                dims=tuple(dims),
-                coords=dims,
-            )
-            value = np.nan if np.isnan(row["value"]) else np.sign(row["value"]) * number
-            facts = {"statistic": statistic, column: place, "value": value, "map": alike}
-            position = {"depth" if column == "layer" else "distance_mm": float(number)}
-            added.append(row | facts | position)
-    return pd.concat([frame, pd.DataFrame(added)], ignore_index=True) if added else frame
-
-
-def shares(statistic, values, **labels):
-    """Rows of unique variance: a small one is ruled out, a large one is not."""
-    margin = SETTINGS.smallest_unique_share
-    is_small = np.mean(values) < margin * EXPLAINABLE
-    bounds = {"absent_p": 0.001, "upper_share": 0.5 * margin} if is_small else {}
-    facts = {"absent_p": 1.0, "upper_share": 1.0, "explainable": EXPLAINABLE, "explained": 0.3}
-    return rows(statistic, values, variant="unique", **(facts | MOMENTS | bounds | labels))
-
-
-def statistics(*tables):
-    """Statistics of such rows, as they are read from files."""
-    frame = with_places(pd.concat(tables, ignore_index=True))
-    return Statistics(
-        table=frame[list(columns_of("hierarchy"))],
-        boot=np.stack(frame["boot"]),
-        null=np.stack(frame["null"]),
-        maps={row: one for row, one in frame["map"].items() if one is not None},
-    )
 
 
 def judged(*tables, settings=SETTINGS):
@@ -290,7 +199,7 @@ def test_an_order_of_too_few_places_is_not_judged_though_people_agree():
 def test_an_order_is_of_no_account_where_arbitrary_maps_have_it_as_well():
     """Everybody shows the same map, and it is no better ordered than many."""
     table = statistics(rows("temporal_r", [0.3] * 6, signal="activation", role="activation"))
-    places = table.table["statistic"] == "peak_time"
+    places = table.table["statistic"] == PLACES_OF["temporal_r"][0]
     arbitrary = dict(zip(PLACES, [2.0, 0.0, 3.0, 1.0, 5.0, 4.0], strict=True))
     table.table.loc[places, "value"] = table.table.loc[places, "layer"].map(arbitrary)
     row = claim(judge(table, SETTINGS, study="test"), "A1", "raw")
@@ -298,12 +207,10 @@ def test_an_order_is_of_no_account_where_arbitrary_maps_have_it_as_well():
     assert row["p"] > 0.05 > row["p_min"]
 
 
-def test_who_lacks_a_latency_is_not_missing_by_chance():
-    claims = judged(
-        rows("temporal_r", [0.5, 0.6, 0.7, *[np.nan] * 3], signal="activation", role="activation")
-    )
+def test_without_latencies_there_is_no_order_and_the_row_says_why():
+    claims = judged(rows("temporal_r", [np.nan] * 6, signal="activation", role="activation"))
     row = claim(claims, "A1", "raw")
-    assert (row["n"], row["n_subjects"], row["reason"]) == (3, 6, "no_latency")
+    assert (row["n"], row["n_subjects"], row["reason"]) == (0, 6, "no_latency")
     assert row["verdict"] == "undetermined" and np.isnan(row["p"])
 
 
@@ -454,6 +361,19 @@ def test_a_lag_of_few_subjects_is_tested_by_resampled_images():
     assert row["p"] == row["p_min"] == 1 / 200
 
 
+def test_a_lag_that_people_agree_on_must_stand_on_resampled_images_as_well():
+    """People who share their images share by chance when these peak."""
+    table = learning_table(n=6)
+    lag = table["statistic"] == "peak_lag_ms"
+    table["boot"] = [
+        np.linspace(-60, 240, N_DRAWS) if flag else boot
+        for flag, boot in zip(lag, table["boot"], strict=True)
+    ]
+    row = claim(judged(table), "P3")
+    assert (row["inference"], row["verdict"]) == ("population", "undetermined")
+    assert row["p"] == pytest.approx(0.25, abs=0.05)
+
+
 def test_fewer_subjects_are_judged_by_image_permutation():
     table = learning_table(n=4)
     row = claim(judged(table), "P1", "raw")
@@ -508,7 +428,7 @@ def test_one_subject_is_tested_within_itself():
         row = claim(claims, name)
         assert (row["n"], row["inference"], row["reason"]) == (1, "these_subjects", "")
         assert row["verdict"] == "supported" and row["ci_low"] <= row["estimate"] <= row["ci_high"]
-    assert claim(claims, "P4")["reason"] == "undefined"
+    assert claim(claims, "P4")["reason"] == "no_latency"
     page = summary_page(claims, SETTINGS, study="test")
     assert "One subject (brain): nobody else says where a layer is to be scored" in page
     assert "One subject" not in summary_page(judged(learning_table()), SETTINGS, study="test")

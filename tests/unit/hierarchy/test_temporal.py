@@ -4,9 +4,11 @@ from scipy.stats import pearsonr
 
 from gradbrain.hierarchy.temporal import (
     exceeds_null,
+    jackknifed,
     peak_lag,
     peak_time,
     temporal_correlation,
+    without_each,
 )
 
 TIMES = np.array([-0.1, 0.0, 0.1, 0.2, 0.3, 0.4])
@@ -66,6 +68,30 @@ def test_temporal_correlation_is_pearson_over_the_layers_that_passed():
     expected = pearsonr([0.1, 0.7, 1.0], [0.1, 0.2, 0.15]).statistic
     assert temporal_correlation(peaks, depths) == pytest.approx(expected)
     assert np.isnan(temporal_correlation(np.array([0.1, np.nan, 0.2, np.nan]), depths))
+
+
+def test_what_subjects_have_of_averages_has_the_mean_and_the_error_of_the_jackknife():
+    values = np.random.default_rng(0).standard_normal((7, 3))
+    others = (values.sum(axis=0) - values) / 6
+    # Of a mean, every subject has its own value.
+    np.testing.assert_allclose(jackknifed(others), values)
+    latencies = others**3
+    found = jackknifed(latencies)
+    centre = latencies.mean(axis=0)
+    np.testing.assert_allclose(found.mean(axis=0), centre)
+    error = np.sqrt(6 / 7 * np.square(latencies - centre).sum(axis=0))
+    np.testing.assert_allclose(found.std(axis=0, ddof=1) / np.sqrt(7), error)
+    np.testing.assert_allclose(without_each(found), latencies)
+
+
+def test_a_lone_subject_has_its_own_latency_and_two_have_each_others():
+    np.testing.assert_allclose(jackknifed(np.array([[0.1, 0.2]])), [[0.1, 0.2]])
+    np.testing.assert_allclose(without_each(np.array([[0.1, 0.2]])), [[0.1, 0.2]])
+    np.testing.assert_allclose(jackknifed(np.array([0.1, 0.3])), [0.3, 0.1])
+
+
+def test_one_missing_latency_is_one_of_all():
+    assert np.isnan(jackknifed(np.array([0.1, np.nan, 0.2]))).all()
 
 
 def test_lag_is_taken_within_layers_where_both_are_known():

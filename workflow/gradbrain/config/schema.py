@@ -412,6 +412,12 @@ class FeatureSettings(StrictModel):
     precision: Literal["fp32", "tf32", "bf16", "fp16"] = Field(
         "fp32", description="Number format of the network's passes."
     )
+    threads: int = Field(
+        2,
+        ge=1,
+        description="Processor threads of a job of extraction. Two small networks side by side, of "
+        "one thread each, take less time than one after the other with two.",
+    )
 
 
 # Settings of the section encoding that no result depends on: how jobs are cut, and where they run.

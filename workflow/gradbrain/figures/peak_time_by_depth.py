@@ -19,8 +19,10 @@ INPUTS = ("hierarchy", "hierarchy_draws")
 AXES = ("time",)
 SPACES = ()
 
-COLUMNS = ["subject", "layer", "depth", "peak_time_ms", "ci_low", "ci_high", "temporal_r"]
-COLUMNS += ["r_low", "r_high"]
+COLUMNS = ["subject", "layer", "depth", "peak_time_ms", "ci_low", "ci_high", "own_peak_time_ms"]
+COLUMNS += ["temporal_r", "r_low", "r_high"]
+#: Peak times of averages over subjects, and those of a subject alone.
+OF_GROUP, OWN = "peak_time_jackknifed", "peak_time"
 #: Peak times of fewer layers have no order to speak of: no line joins them, and they have no r.
 FEWEST_LAYERS = 3
 
@@ -28,7 +30,9 @@ FEWEST_LAYERS = 3
 def select(inputs: FigureInputs) -> pd.DataFrame:
     """Peak time (ms) per subject and layer, with the subject's temporal score.
 
-    Layers whose score never exceeds chance have no peak time and no row. ``ci_low`` and
+    Layers whose average score never exceeds chance have no peak time and no row. ``peak_time_ms``
+    and ``temporal_r`` are what a subject has of the latencies of averages, ``own_peak_time_ms`` is
+    the peak of the subject's own scores, NaN where these do not exceed chance. ``ci_low`` and
     ``ci_high`` are the interval of the mean over subjects, ``r_low`` and ``r_high`` that of the
     temporal score, the one that its claim has; NaN where the study has too few subjects.
     """
@@ -36,7 +40,7 @@ def select(inputs: FigureInputs) -> pd.DataFrame:
     table, boot = statistics.table, statistics.boot
     keys = [*layout.KEYS, "onset_source"]
     shown = table["role"].isin(layout.SHOWN)
-    peaks = table[shown & (table["statistic"] == "peak_time") & table["value"].notna()]
+    peaks = table[shown & (table["statistic"] == OF_GROUP) & table["value"].notna()]
     require_rows(peaks, figure="peak_time_by_depth", what="peak times of layers")
     peaks = with_bootstrap_interval(peaks, boot, [*keys, "layer"], inputs.settings)
     temporal = with_bootstrap_interval(
@@ -52,7 +56,14 @@ def select(inputs: FigureInputs) -> pd.DataFrame:
         ci_low=factor * peaks["ci_low"],
         ci_high=factor * peaks["ci_high"],
     )
+    own = table[shown & (table["statistic"] == OWN)]
+    own = own.assign(own_peak_time_ms=_milliseconds(own) * own["value"])
     data = data.merge(
+        own[[*keys, "subject", "layer", "own_peak_time_ms"]],
+        on=[*keys, "subject", "layer"],
+        how="left",
+        validate="one_to_one",
+    ).merge(
         temporal[[*keys, "subject", "temporal_r", "r_low", "r_high"]],
         on=[*keys, "subject"],
         how="left",
@@ -66,19 +77,20 @@ def _milliseconds(peaks: pd.DataFrame) -> pd.Series:
     factor = peaks["unit"].map({"s": 1000.0, "ms": 1.0})
     if factor.isna().any():
         found = sorted(set(peaks.loc[factor.isna(), "unit"].astype(str)))
-        raise FigureError(f"hierarchy table: peak_time has unit {found}; expected 's' or 'ms'")
+        name = peaks["statistic"].iloc[0]
+        raise FigureError(f"hierarchy table: {name} has unit {found}; expected 's' or 'ms'")
     return factor
 
 
 def plot_peak_time_by_depth(data: pd.DataFrame, *, ax: Axes, names: Names) -> Axes:
-    """Draw peak time over depth: subjects as dots, their mean as a line.
+    """Draw peak time over depth: subjects alone as dots, that of their averages as a line.
 
     Parameters
     ----------
     data
         Some quantities of one data set and model: ``signal``, ``role``, ``variant``,
-        ``subject``, ``depth``, ``peak_time_ms`` with the interval of its mean, ``temporal_r``
-        with that of its own.
+        ``subject``, ``depth``, ``peak_time_ms`` with the interval of its mean,
+        ``own_peak_time_ms``, ``temporal_r`` with its interval.
     ax
         Where to draw. The raw score of a learning signal is dashed with open marks, its unique
         part solid with filled ones. Fewer than three layers are not joined by lines.
@@ -97,12 +109,12 @@ def plot_peak_time_by_depth(data: pd.DataFrame, *, ax: Axes, names: Names) -> Ax
         joined = len(means) >= FEWEST_LAYERS
         for _, line in part.groupby("subject"):
             layout.draw_subjects(
-                line["depth"] + shift, line["peak_time_ms"], ax=ax, colour=colour, size=5
+                line["depth"] + shift, line["own_peak_time_ms"], ax=ax, colour=colour, size=5
             )
             if joined:
                 ax.plot(
                     line["depth"] + shift,
-                    line["peak_time_ms"],
+                    line["own_peak_time_ms"],
                     color=colour,
                     alpha=0.18,
                     linewidth=0.7,
@@ -171,8 +183,10 @@ def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
         ax.set_xlabel("relative depth of layer")
         _add_legend(panel, ax=ax)
     axes[0].set_ylabel(layout.time_label(block.data, of="peak time"))
-    drawn = block.data[["peak_time_ms", "ci_low", "ci_high"]]
-    earliest, latest = float(drawn.min().min()), float(drawn.max().max())
+    means = block.data.groupby(["signal", "variant", "layer"])["peak_time_ms"].mean()
+    drawn = block.data[["own_peak_time_ms", "ci_low", "ci_high"]]
+    earliest = float(min(means.min(), drawn.min().min()))
+    latest = float(max(means.max(), drawn.max().max()))
     margin = max(20.0, 0.1 * (latest - earliest))
     # Peaks are sought after image onset.
     axes[0].set_ylim(max(0.0, earliest - margin), latest + margin)

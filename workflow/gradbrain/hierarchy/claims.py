@@ -78,10 +78,8 @@ from gradbrain.vocabulary.reasons import (
 )
 
 Key = tuple[str, str, str]
-#: Statistics of peak times, and the share of subjects who must have one: a subject lacks it where
-#: scores are low, not by chance.
+#: Statistics of peak times, which exist where layers are above chance on average over subjects.
 LATENCIES = ("temporal_r", "peak_lag_ms")
-SHARE_WITH_LATENCY = 2 / 3
 #: Reasons for which a row has no verdict though it may have a p; it takes no part in its family.
 WITHOUT_VERDICT = (UNRELIABLE_SIGNAL.code, FEW_PLACES.code)
 # Columns of the statistics that say what a claim is about, and are the same in all its rows.
@@ -214,7 +212,7 @@ def _tests(statistics: Statistics, prediction: Prediction, context: _Context) ->
         axis = own["axis"].iloc[0]
         for variant in prediction.variants if axis in prediction.statistics else ():
             names = statistics_of(prediction, axis, settings.distance)
-            chosen = _statistic_rows(own[own["variant"] == variant], names, settings)
+            chosen = statistic_rows(own[own["variant"] == variant], names, settings)
             row = {
                 "prediction": prediction.name,
                 **own.iloc[0][list(ABOUT)].to_dict(),
@@ -246,10 +244,25 @@ def _tests(statistics: Statistics, prediction: Prediction, context: _Context) ->
     return rows
 
 
-def _statistic_rows(
+def statistic_rows(
     own: pd.DataFrame, statistics: tuple[str, ...], settings: StatisticsSettings
 ) -> pd.DataFrame:
-    """One row per subject, and control: the statistic that answers, by the primary method."""
+    """Choose the statistic that answers, by the primary method.
+
+    Parameters
+    ----------
+    own
+        Statistics of one data set, model, signal and variant.
+    statistics
+        Names of those that can answer; the first present is taken.
+    settings
+        Definition of best layers.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per subject, and control; empty where none is present.
+    """
     present = [name for name in statistics if (own["statistic"] == name).any()]
     if not present:
         return own.iloc[:0]
@@ -418,11 +431,8 @@ def _too_little(rows: pd.DataFrame, n: int, asked: _Question) -> str:
     if not len(rows):
         return asked.prediction.absent.code
     if n == 0:
-        return UNDEFINED.code
-    if n == 1 and asked.n_subjects > 1:
-        return TOO_FEW.code
-    few = n < SHARE_WITH_LATENCY * asked.n_subjects
-    return NO_LATENCY.code if few and rows["statistic"].iloc[0] in LATENCIES else ""
+        return NO_LATENCY.code if rows["statistic"].iloc[0] in LATENCIES else UNDEFINED.code
+    return TOO_FEW.code if n == 1 and asked.n_subjects > 1 else ""
 
 
 def _tested(statistics: Statistics, known: pd.DataFrame, asked: _Question) -> TestResult:
@@ -430,16 +440,17 @@ def _tested(statistics: Statistics, known: pd.DataFrame, asked: _Question) -> Te
 
     Subjects who saw the same images share what these predict by chance, and their signs do not
     know it: a prediction whose null hypothesis is that nothing is predicted must also exceed
-    permuted images.
+    permuted images, and a lag must stand on resampled ones.
     """
     prediction, reference, population = asked.prediction, asked.reference, asked.population
     sign = 1.0 if prediction.direction == "greater" else -1.0
     tests = []
     if population:
         tests.append(_flipped(statistics, known, sign, reference, asked.settings.seed))
-    if not population and prediction.null == "lag":
+    if prediction.null == "lag":
         # Permuted images predict nothing, and peak anywhere: no null for when signals peak.
-        boot = ImageSample.of_fewest(known).widen(sign * statistics.boot[known.index].mean(axis=0))
+        boot = sign * statistics.boot[known.index].mean(axis=0)
+        boot = ImageSample.of_fewest(known).widen(boot, population=population)
         tests.append(bootstrap_test(boot, sign * reference))
     elif not population or prediction.null == "nothing":
         # Permutations were made at the level of units, so the statistic is read there too.

@@ -20,6 +20,12 @@ HOW_TO_READ = (
     "alone, `unique` what it adds to the activations of all layers, and only the latter can tell a "
     "gradient from any other function of the image."
 )
+OVER_MODELS = (
+    "Each trained model predicts each person. Estimate and interval are of other people *and* "
+    "other models, as far as these are a sample of them; p must hold over both (Student's t with "
+    "the variance of either, and flips of people where they choose each other's places). Rows are "
+    "not gated by C1, and have no verdict."
+)
 ONE_SUBJECT = (
     "nobody else says where a layer is to be scored, so that each is scored at its own best region "
     "or time. Such estimates are above zero whatever there is; permuted images, which choose for "
@@ -27,7 +33,13 @@ ONE_SUBJECT = (
 )
 
 
-def summary_page(claims: pd.DataFrame, settings: StatisticsSettings, *, study: str) -> str:
+def summary_page(
+    claims: pd.DataFrame,
+    settings: StatisticsSettings,
+    *,
+    study: str,
+    over_models: pd.DataFrame | None = None,
+) -> str:
     """Write the claims of a study as Markdown.
 
     Parameters
@@ -38,6 +50,8 @@ def summary_page(claims: pd.DataFrame, settings: StatisticsSettings, *, study: s
         The settings that it was made with.
     study
         Name of the study.
+    over_models
+        Table of :func:`gradbrain.hierarchy.over_models.over_models`; shown where it has rows.
 
     Returns
     -------
@@ -63,6 +77,8 @@ def summary_page(claims: pd.DataFrame, settings: StatisticsSettings, *, study: s
     ]
     for (dataset, model), rows in claims.groupby(["dataset", "model"], sort=True):
         parts += [f"## {dataset} × {model}", _table(rows), *_parts_of_cortex(rows), *_seen(rows)]
+    if over_models is not None and len(over_models):
+        parts += ["## Over models", OVER_MODELS, _table_over_models(over_models)]
     return "\n\n".join(_tightened(parts)) + "\n"
 
 
@@ -136,6 +152,24 @@ def _table(rows: pd.DataFrame) -> str:
         for signal, own in about.groupby("signal", sort=True):
             cells = [_cell(own[own["variant"] == variant]) for variant in JUDGED]
             lines.append(f"| {prediction.name} | {signal} | {cells[0]} | {cells[1]} |")
+    return "\n".join(lines)
+
+
+def _table_over_models(rows: pd.DataFrame) -> str:
+    """Estimate, interval and q of each row, data sets and predictions in order."""
+    lines = [
+        "| data | | signal | variant | estimate | q | q of the opposite | people × models |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows.sort_values("dataset", kind="stable").to_dict("records"):
+        low, middle, high = (_number(row[name]) for name in ("ci_low", "estimate", "ci_high"))
+        unit = "" if row["unit"] == "depth" else f" {row['unit']}"
+        against = f", against {row['control']}" if row["control"] else ""
+        lines.append(
+            f"| {row['dataset']} | {row['prediction']} | {row['signal']}{against} | "
+            f"{row['variant']} | {middle}{unit} [{low}, {high}] | {row['q']:.2g} | "
+            f"{row['q_opposite']:.2g} | {row['n_subjects']} × {row['n_models']} |"
+        )
     return "\n".join(lines)
 
 

@@ -23,17 +23,20 @@ import pandas as pd
 from gradbrain.hierarchy.correlation import correlation_with
 from gradbrain.hierarchy.spatial import distance_ranks, high_minus_early
 from gradbrain.hierarchy.statistics import TestResult
+from gradbrain.hierarchy.temporal import without_each
 from gradbrain.store import Statistics
 
 N_MAPS = 10_000
 #: Unit of the maps behind peak times.
 ALL_TIMES = "all"
+#: Peak times of averages over people, of which each has a part.
+PEAK_OF_GROUP = "peak_time_jackknifed"
 #: Statistic of an order -> statistic of its places, and the column that names these.
 PLACES_OF = {
     "spatial_r": ("best_layer_depth", "roi"),
     "spatial_rank_r": ("best_layer_depth", "roi"),
     "spatial_difference": ("best_layer_depth", "roi"),
-    "temporal_r": ("peak_time", "layer"),
+    "temporal_r": (PEAK_OF_GROUP, "layer"),
 }
 Order = Callable[[np.ndarray], np.ndarray]
 
@@ -83,6 +86,8 @@ def order_of_claim(
     places = list(dict.fromkeys(rows[column]))
     people = [own.set_index(column) for _, own in rows.groupby("subject", sort=True)]
     maps = np.stack([own["value"].reindex(places).to_numpy(dtype=float) for own in people])
+    if statistic == PEAK_OF_GROUP:
+        maps = without_each(maps)
     orders = [_order(own, places, first["statistic"]) for own in people]
 
     def order(values: np.ndarray) -> np.ndarray:

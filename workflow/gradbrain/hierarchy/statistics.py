@@ -8,6 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 from scipy.stats import false_discovery_control
+from scipy.stats import t as student_t
+
+from gradbrain.store.intervals import CONFIDENCE
 
 #: All 2^n sign patterns are enumerated up to this many subjects.
 EXACT_UP_TO = 14
@@ -66,6 +69,51 @@ def sign_flip_test(values: np.ndarray, *, seed: int = 0) -> TestResult:
         p_opposite=float((spare + np.sum(means <= observed + tie)) / total),
         p_min=1.0 / total,
     )
+
+
+@dataclass(frozen=True)
+class CrossedMean:
+    """Mean over people and models, both a sample.
+
+    Attributes
+    ----------
+    estimate
+        The mean.
+    low, high
+        Its 95 % interval.
+    test
+        That it lies above zero.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    test: TestResult
+
+
+def crossed_mean(values: np.ndarray) -> CrossedMean:
+    """Mean over people and models that are both random and crossed (*ours*).
+
+    Student's t with the variance of the means of people plus that of the means of models, and the
+    degrees of freedom of the fewer. The variance of a person with a model is counted in both, so
+    that the test is conservative where there is nothing else.
+
+    Parameters
+    ----------
+    values
+        Shape (person, model), at least two of each, finite.
+    """
+    variance = sum(values.mean(axis=1 - axis).var(ddof=1) / values.shape[axis] for axis in (0, 1))
+    error, degrees = float(np.sqrt(variance)), min(values.shape) - 1
+    mean = float(values.mean())
+    statistic = mean / error if error > 0 else float(np.sign(mean)) * np.inf
+    half = float(student_t.ppf((1 + CONFIDENCE) / 2, degrees)) * error
+    test = TestResult(
+        p=float(student_t.sf(statistic, degrees)),
+        p_opposite=float(student_t.cdf(statistic, degrees)),
+        p_min=0.0,
+    )
+    return CrossedMean(mean, mean - half, mean + half, test)
 
 
 def sign_patterns(n: int, seed: int) -> tuple[np.ndarray, int]:

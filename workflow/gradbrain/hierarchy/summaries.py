@@ -15,7 +15,8 @@ import xarray as xr
 from gradbrain.config.schema import StatisticsSettings
 from gradbrain.hierarchy.absence import absences
 from gradbrain.hierarchy.errors import HierarchyError
-from gradbrain.hierarchy.order import ALL_TIMES, draw_correlations
+from gradbrain.hierarchy.latencies import Latencies, Levels, latencies
+from gradbrain.hierarchy.order import ALL_TIMES, PEAK_OF_GROUP, draw_correlations
 from gradbrain.hierarchy.peak_units import OWN_PEAK, ScoresOf, mean_at_units, peak_units
 from gradbrain.hierarchy.predictions import SPATIAL_R, SPATIAL_RANK_R
 from gradbrain.hierarchy.spatial import (
@@ -29,12 +30,7 @@ from gradbrain.hierarchy.spatial import (
     spatial_correlation,
 )
 from gradbrain.hierarchy.subject_scores import Signal, SubjectScores
-from gradbrain.hierarchy.temporal import (
-    exceeds_null,
-    peak_lag,
-    peak_time,
-    temporal_correlation,
-)
+from gradbrain.hierarchy.temporal import exceeds_null, peak_time
 from gradbrain.hierarchy.unique_variance import KERNELS, MOMENTS, UniqueVariance
 from gradbrain.store import Statistics
 from gradbrain.vocabulary.artefacts import columns_of
@@ -43,11 +39,13 @@ from gradbrain.vocabulary.measures import (
     UNIQUE_VARIANCE,
     Variant,
 )
-from gradbrain.vocabulary.roles import ACTIVATION, LEARNING, ROI
+from gradbrain.vocabulary.roles import LEARNING, ROI
 
 log = logging.getLogger(__name__)
 
-MILLISECONDS = 1000.0
+# (subject, signal, variant) -> latencies of the subjects of a data set.
+_Found = Mapping[tuple[str, str, Variant], Latencies]
+
 # Columns that are empty where a statistic is not of one layer, region, method or control.
 PARTS = ("layer", "roi", "pole", "best_layer", "control")
 
@@ -99,21 +97,19 @@ def summarise_all(subjects: Sequence[SubjectScores], settings: StatisticsSetting
         As :func:`summarise` has them, subject by subject.
     """
     log_controls(subjects[0].signals)
-    bounds = {
-        dataset: absences([one for one in subjects if one.dataset == dataset], settings)
-        for dataset in dict.fromkeys(subject.dataset for subject in subjects)
-    }
     rows: list[_Row] = []
-    for subject in subjects:
-        peers = [
-            peer
-            for peer in subjects
-            if peer.dataset == subject.dataset and peer.subject != subject.subject
-        ]
-        rows += [
-            _with_bounds(row, bounds[subject.dataset]) for row in _rows_of(subject, settings, peers)
-        ]
+    for dataset in dict.fromkeys(subject.dataset for subject in subjects):
+        group = [subject for subject in subjects if subject.dataset == dataset]
+        bounds, found = absences(group, settings), _latencies(group, settings)
+        for subject in group:
+            peers = [peer for peer in group if peer.subject != subject.subject]
+            rows += [_with_bounds(row, bounds) for row in _rows_of(subject, settings, peers, found)]
     return _statistics(rows)
+
+
+def _latencies(group: Sequence[SubjectScores], settings: StatisticsSettings) -> _Found:
+    """Latencies of the subjects of one data set; none where scores have no time."""
+    return {} if group[0].axis == ROI else latencies(group, settings.peak_fraction)
 
 
 def _with_bounds(row: _Row, bounds: Mapping[tuple[str, str], tuple[float, float]]) -> _Row:
@@ -138,8 +134,9 @@ def summarise(
     settings
         Share of the maximum for peak times.
     peers
-        The other subjects of the data set: they say where the subject's layers are scored. The
-        only subject says so itself, and its statistics have names of their own (`OWN_PEAK`).
+        The other subjects of the data set: they say where the subject's layers are scored, and
+        are averaged with it for latencies. The only subject says so itself, and its statistics
+        have names of their own (`OWN_PEAK`).
 
     Returns
     -------
@@ -150,7 +147,8 @@ def summarise(
         level, which differs from ``value`` where best layers are found per target. ``maps`` are
         the scores of each layer and unit behind statistics at peaks.
     """
-    return _statistics(_rows_of(subject, settings, peers))
+    found = _latencies([subject, *peers], settings)
+    return _statistics(_rows_of(subject, settings, peers, found))
 
 
 def log_controls(signals: dict[str, Signal]) -> None:
@@ -183,9 +181,11 @@ def _kind(signal: Signal) -> str:
 
 
 def _rows_of(
-    subject: SubjectScores, settings: StatisticsSettings, peers: Sequence[SubjectScores]
+    subject: SubjectScores,
+    settings: StatisticsSettings,
+    peers: Sequence[SubjectScores],
+    found: _Found,
 ) -> Iterator[_Row]:
-    specific = _spatial_rows if subject.axis == ROI else _temporal_rows
     for name, signal in subject.signals.items():
         for variant in subject.variants(name):
             labels = {
@@ -205,15 +205,17 @@ def _rows_of(
                 "n_groups": subject.n_groups,
                 "n_folds": subject.n_folds,
             }
-            for found in (
+            for rows in (
                 _score_rows(subject, name, variant, peers),
                 _control_rows(subject, name, variant, peers),
                 _unique_rows(subject, name, peers)
                 if variant == "unique" and subject.unique
                 else (),
-                specific(subject, name, variant, settings),
+                _spatial_rows(subject, name, variant, settings)
+                if subject.axis == ROI
+                else _temporal_rows(subject, name, variant, settings, found),
             ):
-                yield from (row.labelled(**labels) for row in found)
+                yield from (row.labelled(**labels) for row in rows)
 
 
 def _statistics(rows: Iterable[_Row]) -> Statistics:
@@ -540,54 +542,50 @@ def _alike_layers(subject: SubjectScores, null: np.ndarray) -> list[xr.DataArray
 
 
 def _temporal_rows(
-    subject: SubjectScores, signal: str, variant: Variant, settings: StatisticsSettings
+    subject: SubjectScores,
+    signal: str,
+    variant: Variant,
+    settings: StatisticsSettings,
+    found: _Found,
 ) -> Iterator[_Row]:
-    """``peak_time`` of each layer, their order over layers, and the lag behind activations."""
-    times, fraction = subject.unit_time, settings.peak_fraction
-    levels = _levels(subject, signal, variant)
-    peaks = _peaks(levels, times, fraction)
-    alike = _alike_layers(subject, levels[2])
+    """``peak_time`` of each layer in the subject alone, where above chance; those of the group."""
+    times, levels = subject.unit_time, _levels(subject, signal, variant)
+    passed = exceeds_null(levels[0], levels[2], times)
+    peaks = tuple(
+        np.where(passed, peak_time(level, times, settings.peak_fraction), np.nan)
+        for level in levels
+    )
+    yield from _peak_rows("peak_time", subject, peaks)
+    yield from _latency_rows(subject, signal, variant, found[subject.subject, signal, variant])
+
+
+def _peak_rows(
+    statistic: str, subject: SubjectScores, peaks: tuple[np.ndarray, ...]
+) -> Iterator[_Row]:
+    """One row per layer of peak times (..., layer), observed and on draws."""
     for place, layer in enumerate(subject.layers):
         yield _row(
-            "peak_time",
+            statistic,
             partial(np.take, indices=place, axis=-1),
-            peaks,
+            (peaks[0], peaks[1], peaks[2]),
             "s",
-            int((times > 0).sum()),
+            int(subject.after_onset.sum()),
             layer=layer,
             depth=float(subject.depths[place]),
-        ).with_map(alike[place])
-    yield _row(
-        "temporal_r",
-        lambda values: temporal_correlation(values, subject.depths),
-        peaks,
-        "r",
-        int(np.isfinite(peaks[0]).sum()),
-    )
-    if subject.signals[signal].role == ACTIVATION:
-        return
-    measure = subject.reading.activation[variant]
-    before = _peaks(_Levels.of(subject.activation, measure.name).read(subject), times, fraction)
-    lags = [peak_lag(own, other) * MILLISECONDS for own, other in zip(peaks, before, strict=True)]
-    columns = {
-        "statistic": "peak_lag_ms",
-        "value": float(lags[0]),
-        "value_at_units": float(lags[0]),
-        "unit": "ms",
-        "n": int(np.isfinite(peaks[0] - before[0]).sum()),
-    }
-    yield _Row(columns, boot=lags[1], null=lags[2])
+        )
 
 
-def _peaks(
-    levels: tuple[np.ndarray, np.ndarray, np.ndarray], times: np.ndarray, fraction: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Peak times of the layers above chance; the same layers on the draws. (..., layer), s."""
-    observed, _, null = levels
-    passed = exceeds_null(observed, null, times)
-    # Draws use the layers that passed in the data: asking each permutation to pass as well would
-    # leave next to none, and no chance level.
-    peaks, boot, chance = (
-        np.where(passed, peak_time(level, times, fraction), np.nan) for level in levels
-    )
-    return peaks, boot, chance
+def _latency_rows(
+    subject: SubjectScores, signal: str, variant: Variant, found: Latencies
+) -> Iterator[_Row]:
+    """``peak_time_jackknifed`` of each layer, their order over layers, and the lag of a signal."""
+    alike = _alike_layers(subject, _levels(subject, signal, variant)[2])
+    for row, map_ in zip(_peak_rows(PEAK_OF_GROUP, subject, found.peaks), alike, strict=True):
+        yield row.with_map(map_)
+    yield _as_row("temporal_r", found.order, "r", found.n_layers)
+    if found.lag is not None:
+        yield _as_row("peak_lag_ms", found.lag, "ms", found.n_lag_layers)
+
+
+def _as_row(statistic: str, levels: Levels, unit: str, n: int) -> _Row:
+    return _row(statistic, np.asarray, levels, unit, n)

@@ -75,6 +75,47 @@ def exceeds_null(scores: np.ndarray, null: np.ndarray, times: np.ndarray) -> np.
     return (scores[:, after].max(axis=-1) - centre) / spread > chance
 
 
+def jackknifed(of_others: np.ndarray) -> np.ndarray:
+    """What each subject has of a latency that is read off averages without that subject.
+
+    A peak of one noisy time course may be anywhere; that of an average over people is defined
+    where most people have none, and the spread of such latencies over the subject who is left out
+    tells how far to trust it (Miller, Patterson & Ulrich 1998, *Psychophysiology* 35:99). Subject
+    i is given n J̄ − (n − 1) J_i, with J_i the latency of the others (Smulders 2010,
+    *Psychophysiology* 47:387): the mean of these is J̄, and their standard error that of the
+    jackknife, so that they enter tests as any values of subjects.
+
+    Parameters
+    ----------
+    of_others
+        Shape (subject, ...): the latency, or any function of latencies, without each subject.
+
+    Returns
+    -------
+    numpy.ndarray
+        The same shape; NaN for all subjects where one has none.
+    """
+    n = len(of_others)
+    return n * of_others.mean(axis=0) - (n - 1) * of_others
+
+
+def without_each(values: np.ndarray) -> np.ndarray:
+    """Latencies of the others again, from what :func:`jackknifed` gave each subject.
+
+    Parameters
+    ----------
+    values
+        Shape (subject, ...).
+
+    Returns
+    -------
+    numpy.ndarray
+        The same shape; a lone subject's own.
+    """
+    mean = values.mean(axis=0)
+    return mean - (values - mean) / max(len(values) - 1, 1)
+
+
 def temporal_correlation(peaks: np.ndarray, depths: np.ndarray) -> np.ndarray:
     """Pearson correlation over layers of depth and peak time (Raugel et al. 2025).
 

@@ -60,14 +60,20 @@ class ImageSample:
             return np.inf
         return self.n_groups / (self.n_groups - self.n_folds)
 
-    def widen(self, draws: NDArray[np.floating]) -> NDArray[np.floating]:
-        """Draws (..., draw) with the spread that they should have about their mean."""
+    def widen(
+        self, draws: NDArray[np.floating], *, population: bool = False
+    ) -> NDArray[np.floating]:
+        """Draws (..., draw) with the spread that they should have about their mean.
+
+        Where people are a sample, and tested as one besides, pairs need not count twice.
+        """
+        factor = self.few_groups_factor if population else self.variance_factor
         known = np.isfinite(draws)
         count = np.maximum(known.sum(axis=-1, keepdims=True), 1)
         centre = np.where(known, draws, 0.0).sum(axis=-1, keepdims=True) / count
-        if not np.isfinite(self.variance_factor):
+        if not np.isfinite(factor):
             return np.full_like(draws, np.nan)
-        return centre + np.sqrt(self.variance_factor) * (draws - centre)
+        return centre + np.sqrt(factor) * (draws - centre)
 
 
 def interval_of_mean(

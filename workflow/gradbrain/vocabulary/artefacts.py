@@ -342,6 +342,30 @@ _SECOND_OPINIONS = (
     ),
 )
 
+_CLAIMS_OVER_MODELS = (
+    Column("prediction", "A1, P1 to P5, C1, C2"),
+    _DATASET,
+    _MODALITY,
+    _AXIS,
+    *_SIGNAL_IDENTITY,
+    Column("variant", "`raw` or `unique`"),
+    Column("statistic", "statistic of the hierarchy table that answers"),
+    Column("control", "control that is exceeded least (C2)"),
+    Column("direction", "`greater` or `less` than the reference, stated beforehand"),
+    Column("n_models", "trained models that all of these subjects are predicted from"),
+    Column("models", "their names"),
+    Column("n_subjects", "subjects who have the statistic in all of them"),
+    Column("estimate", "mean over subjects and models"),
+    Column("unit", "of the estimate"),
+    Column("ci_low", "lower end of the 95 % interval for other people and other models"),
+    Column("ci_high", "upper end of it"),
+    Column("reference", "what the estimate must exceed"),
+    Column("p", "one-sided, in the stated direction"),
+    Column("p_opposite", "p in the opposite direction"),
+    Column("q", "Benjamini–Hochberg over the rows of the same prediction, variant and rule"),
+    Column("q_opposite", "q in the opposite direction"),
+)
+
 # Image coordinates of stores.
 _IMAGE_ID = Variable("image_id", ("image",), "identity of the image in its stimulus set")
 _SIGNAL_COORDINATES = (
@@ -808,7 +832,7 @@ _ALL = (
         kind="hierarchy",
         template="results/{study}/hierarchy/{model}.parquet",
         rule="score_hierarchy",
-        version=5,
+        version=6,
         what="statistics of each subject: where and when layers show up",
         columns=_HIERARCHY,
     ),
@@ -816,7 +840,7 @@ _ALL = (
         kind="hierarchy_draws",
         template="results/{study}/hierarchy/{model}.zarr",
         rule="score_hierarchy",
-        version=5,
+        version=6,
         what="draws and maps behind the statistics, a group per data set; rows are those of the "
         "table, in its order",
         variables=_HIERARCHY_DRAWS,
@@ -838,6 +862,14 @@ _ALL = (
         columns=_CLAIMS,
     ),
     Artefact(
+        kind="claims_over_models",
+        template="results/{study}/claims_over_models.csv",
+        rule="test_claims",
+        version=1,
+        what="the predictions over all trained models; empty of fewer than three",
+        columns=_CLAIMS_OVER_MODELS,
+    ),
+    Artefact(
         kind="claims_page",
         template="results/{study}/claims.md",
         rule="test_claims",
@@ -848,7 +880,7 @@ _ALL = (
         kind="universe_hierarchy",
         template="results/{study}/multiverse/fits/{fit}/{dataset}/{model}.parquet",
         rule="fit_universe",
-        version=2,
+        version=3,
         what="statistics of each subject under other choices, as in `hierarchy`; {fit} is a digest "
         "of the choices that fits follow from",
         columns=_HIERARCHY,
@@ -857,7 +889,7 @@ _ALL = (
         kind="universe_hierarchy_draws",
         template="results/{study}/multiverse/fits/{fit}/{dataset}/{model}.zarr",
         rule="fit_universe",
-        version=2,
+        version=3,
         what="draws and maps behind them, as in `hierarchy_draws`",
         variables=_HIERARCHY_DRAWS,
     ),

@@ -56,8 +56,8 @@ FEW_PLACES = Reason(
 )
 NO_LATENCY = Reason(
     "no_latency",
-    "few latencies",
-    "fewer than two thirds of the subjects have a latency, and who has one is no matter of chance",
+    "no latency",
+    "too few layers are above chance on average over subjects for an order or a lag of peaks",
 )
 NO_CEILING = Reason(
     "no_ceiling",
