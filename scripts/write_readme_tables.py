@@ -22,6 +22,7 @@ from gradbrain.store import read_table, write_text
 from gradbrain.vocabulary.measures import R_NORMALISED, UNIQUE_R2, R
 from gradbrain.vocabulary.reasons import REASONS
 from gradbrain.vocabulary.roles import ACTIVATION, ROI, ROLES
+from gradbrain.vocabulary.verdicts import AGREEMENTS
 
 ROOT = Path(__file__).resolve().parents[1]
 # Figure of the three brains that the README shows; the table is made of the numbers behind it.
@@ -173,7 +174,7 @@ def objects92_scores(results: Path) -> list[str]:
 def second_opinions_of(results: Path) -> list[str]:
     """The claims that are tested twice, and what the second test says."""
     opinions = read_table(results / "second_opinions.csv", kind="second_opinions")
-    tested = opinions[opinions["agreement"] != ""]
+    tested = opinions[opinions["agreement"].isin(list(AGREEMENTS))]
     rows = [
         f"| {row.prediction} | {row.model} | `{row.signal}` | {row.variant} | {row.first_verdict} "
         f"| {row.verdict} | {row.estimate:.3f} [{row.ci_low:.3f}, {row.ci_high:.3f}] |"
