@@ -17,10 +17,12 @@ from scipy import stats
 from gradbrain.config import GradbrainError, cli
 from gradbrain.figures.inputs import with_text
 from gradbrain.figures.names import Names
+from gradbrain.hierarchy.second_opinion import counted
 from gradbrain.store import read_table, write_text
 from gradbrain.vocabulary.measures import R_NORMALISED, UNIQUE_R2, R
 from gradbrain.vocabulary.reasons import REASONS
 from gradbrain.vocabulary.roles import ACTIVATION, ROI, ROLES
+from gradbrain.vocabulary.verdicts import AGREEMENTS
 
 ROOT = Path(__file__).resolve().parents[1]
 # Figure of the three brains that the README shows; the table is made of the numbers behind it.
@@ -164,6 +166,26 @@ def objects92_scores(results: Path) -> list[str]:
         "All claims:",
         "",
         *claims_table(claims[claims["estimate"].notna()]),
+        "",
+        *second_opinions_of(results),
+    ]
+
+
+def second_opinions_of(results: Path) -> list[str]:
+    """The claims that are tested twice, and what the second test says."""
+    opinions = read_table(results / "second_opinions.csv", kind="second_opinions")
+    tested = opinions[opinions["agreement"].isin(list(AGREEMENTS))]
+    rows = [
+        f"| {row.prediction} | {row.model} | `{row.signal}` | {row.variant} | {row.first_verdict} "
+        f"| {row.verdict} | {row.estimate:.3f} [{row.ci_low:.3f}, {row.ci_high:.3f}] |"
+        for row in tested.itertuples()
+    ]
+    return [
+        f"Second opinions, by the dissimilarities of held-out predictions: {counted(tested)}.",
+        "",
+        "| prediction | model | signal | variant | first | second | r, or order |",
+        "|---|---|---|---|---|---|---|",
+        *rows,
     ]
 
 
