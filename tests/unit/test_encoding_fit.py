@@ -11,7 +11,7 @@ from fit_encoding import main
 from sklearn.linear_model import RidgeCV
 
 from gradbrain.config import GradbrainError
-from gradbrain.config.schema import EncodingSettings
+from gradbrain.config.schema import EncodingSettings, RsaSettings
 from gradbrain.encoding.averages import Averages
 from gradbrain.encoding.bands import principal_components
 from gradbrain.encoding.baseline import reduce_activations
@@ -247,6 +247,14 @@ def test_fits_without_pairs_are_those_of_the_single_bands(features, fmri):
             np.testing.assert_array_equal(
                 row(alone, signal, measure, variable), row(whole, signal, measure, variable)
             )
+
+
+def test_signals_alone_have_no_dissimilarities_beside_a_baseline(features, fmri):
+    with pytest.raises(EncodingError, match="these fits are of signals alone"):
+        fit_encoding(
+            features=features, layer="layer1", responses=fmri, settings=SETTINGS, study="test",
+            paired=False, rsa=RsaSettings(encoding=True),
+        )  # fmt: skip
 
 
 def test_layers_of_one_process_are_those_of_a_process_each(tmp_path, features, fmri):
