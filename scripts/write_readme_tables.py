@@ -17,6 +17,7 @@ from scipy import stats
 from gradbrain.config import GradbrainError, cli
 from gradbrain.figures.inputs import with_text
 from gradbrain.figures.names import Names
+from gradbrain.figures.sensitivity import sentences
 from gradbrain.hierarchy.second_opinion import counted
 from gradbrain.store import read_table, write_text
 from gradbrain.vocabulary.measures import R_NORMALISED, UNIQUE_R2, R
@@ -189,12 +190,33 @@ def second_opinions_of(results: Path) -> list[str]:
     ]
 
 
+def other_choices(results: Path) -> list[str]:
+    """The specification curve of a study, and which choice moves which verdict."""
+    claims, universes = (
+        with_text(read_table(results / "multiverse" / f"{name}.csv", kind=kind))
+        for name, kind in (("claims", "specification_curve"), ("universes", "universes"))
+    )
+    copied = _copied(results, "specification_curve", results.name)
+    found = sentences(claims, universes, Names.read(results / "entries.csv"))
+    return [
+        f"![Every verdict under other choices](figures/{copied.name})",
+        "",
+        *(f"- {group['subject']}: {' '.join(group['sentences'])}" for group in found),
+    ]
+
+
+def _copied(results: Path, figure: str, name: str) -> Path:
+    """Put a figure of a study among those that the pages show."""
+    copied = ROOT / "docs" / "figures" / f"{name}.png"
+    copied.parent.mkdir(exist_ok=True)
+    shutil.copyfile(results / "figures" / f"{figure}.png", copied)
+    return copied
+
+
 def worlds_figure(results: Path) -> list[str]:
     """The figure of the three brains, and how many verdicts are as planted."""
     data, models, names = _worlds(results)
-    copied = ROOT / "docs" / "figures" / f"{WORLD_FIGURE}.png"
-    copied.parent.mkdir(exist_ok=True)
-    shutil.copyfile(results / "figures" / copied.name, copied)
+    _copied(results, WORLD_FIGURE, WORLD_FIGURE)
     found = data[data["model"] == models[0]]
     wrong = found["verdict"].isin(["supported", "contradicted"]) & ~found["as_planted"]
     return [
@@ -304,6 +326,7 @@ def objects92_objectives(results: Path) -> list[str]:
 #: Study -> pages that show its results, with what makes their section.
 SECTIONS: dict[str, dict[str, Callable[[Path], list[str]]]] = {
     "objects92": {"README.md": objects92_claims, "docs/results.md": objects92_scores},
+    "objects92_sensitivity": {"docs/results.md": other_choices},
     "worlds": {"README.md": worlds_figure, "docs/results.md": worlds_table},
     "objects92_objectives": {"docs/objectives.md": objects92_objectives},
     "objects92_dino": {"docs/objectives.md": objects92_objectives},

@@ -205,7 +205,9 @@ def _by_claim(data: pd.DataFrame, names: Names) -> pd.DataFrame:
 
 
 def _title(claim: dict[str, str], own: pd.DataFrame, names: Names) -> str:
-    unit = {"R2": "R²"}.get(own["unit"].iloc[0], own["unit"].iloc[0])
+    # Titles are as wide as their panel; the caption says what shares are of.
+    short = {"R2": "R²", "share of the explainable": "share"}
+    unit = short.get(own["unit"].iloc[0], own["unit"].iloc[0])
     what = style.PREDICTIONS[claim["prediction"]].replace("\n", " ")
     variant = style.VARIANT_LABELS[claim["variant"]]
     signal = names.label("signal", claim["signal"])
