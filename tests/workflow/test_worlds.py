@@ -64,7 +64,7 @@ def test_the_verdicts_are_those_of_the_world_that_was_planted(claims, prediction
         judged = allowed != DESCRIPTIVE
         few = (found["axis"] == "time") & (prediction in ORDER_IN_TIME) & judged
         assert set(found["verdict"][few]) <= UNDETERMINED
-        assert set(found["reason"][few]) <= {"few_places", "undefined"}
+        assert set(found["reason"][few]) <= {"few_places", "no_latency"}
         assert set(found["verdict"][~few]) <= allowed, found[["dataset", "estimate", "verdict"]]
         assert set(found["n"]) == {6} or world == "feedforward"
         assert set(found["inference"]) == {"population"} or world == "feedforward"

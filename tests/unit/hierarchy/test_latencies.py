@@ -135,3 +135,19 @@ def test_the_table_has_both_peaks_of_a_person_and_the_maps_behind_those_of_the_g
     of_group = own[own["statistic"] == "peak_time_jackknifed"]
     assert of_group["value"].notna().all() and set(of_group.index) <= set(found.maps)
     assert not set(own.index[own["statistic"] == "peak_time"]) & set(found.maps)
+
+
+def test_unique_parts_are_compared_with_the_square_of_the_activations_r(group):
+    """A held-out R² may be negative in layers whose r is far above chance."""
+    for one in group:
+        one.unit_score["activation", "r2"] = np.full_like(one.unit_score[KEY], -0.1)
+    found = latencies(group, FRACTION)
+    scores = np.array([one.unit_score[KEY] for one in group])
+    squares = scores * np.abs(scores)
+    others = (squares.sum(axis=0) - squares) / 5
+    before = peak_time(others, group[0].unit_time, FRACTION)
+    values = np.array([one.unit_score["gradient_dino", "unique_variance"] for one in group])
+    after = peak_time((values.sum(axis=0) - values) / 5, group[0].unit_time, FRACTION)
+    lags = jackknifed(1000 * peak_lag(after, before))
+    for place, name in enumerate(NAMES):
+        assert found[name, "gradient_dino", "unique"].lag.observed == pytest.approx(lags[place])

@@ -38,6 +38,14 @@ class Levels(NamedTuple):
     null: np.ndarray
 
 
+class _Scores(NamedTuple):
+    """Scores whose peaks are read: of a signal, by a measure, or its square with its sign."""
+
+    signal: str
+    measure: str
+    squared: bool = False
+
+
 @dataclass(frozen=True)
 class Latencies:
     """What one subject has of the latencies of its group.
@@ -86,15 +94,23 @@ def latencies(
         (subject, signal, variant) -> its latencies.
     """
     first, names = subjects[0], [subject.subject for subject in subjects]
-    peaks = {key: _peaks(subjects, key, fraction) for key in sorted(_needed(first))}
+    reading = first.reading
+    peaks: dict[_Scores, Levels] = {}
+
+    def peaks_of(scores: _Scores) -> Levels:
+        if scores not in peaks:
+            peaks[scores] = _peaks(subjects, scores, fraction)
+        return peaks[scores]
+
     found: dict[tuple[str, str, Variant], Latencies] = {}
     for signal in first.signals:
         for variant in first.variants(signal):
-            own = peaks[signal, first.reading.judged[variant].name]
+            own = peaks_of(_Scores(signal, reading.judged[variant].name))
             orders = Levels(*(temporal_correlation(level, first.depths) for level in own))
             lags, n_lags = None, 0
             if first.signals[signal].role != ACTIVATION:
-                before = peaks[first.activation, first.reading.activation[variant].name]
+                measure, squared = reading.judged["raw"].name, variant in reading.squared
+                before = peaks_of(_Scores(first.activation, measure, squared))
                 pairs = list(zip(own, before, strict=True))
                 lags = Levels(*(MILLISECONDS * peak_lag(*pair) for pair in pairs))
                 n_lags = int(np.isfinite(own.observed[0] - before.observed[0]).sum())
@@ -109,23 +125,12 @@ def latencies(
     return found
 
 
-def _needed(subject: SubjectScores) -> set[tuple[str, str]]:
-    """(signal, measure) whose peaks are read."""
-    reading = subject.reading
-    pairs = [(name, variant) for name in subject.signals for variant in subject.variants(name)]
-    return {(name, reading.judged[variant].name) for name, variant in pairs} | {
-        (subject.activation, reading.activation[variant].name)
-        for name, variant in pairs
-        if name != subject.activation
-    }
-
-
 def _given_to(place: int, of_others: Levels) -> Levels:
     """What a subject has of latencies (subject, ...) without each subject."""
     return Levels(*(jackknifed(level)[place] for level in of_others))
 
 
-def _peaks(subjects: Sequence[SubjectScores], key: tuple[str, str], fraction: float) -> Levels:
+def _peaks(subjects: Sequence[SubjectScores], asked: _Scores, fraction: float) -> Levels:
     """Peak times of averages without each subject, shape (subject, ..., layer)."""
     common = set.intersection(*(set(subject.units) for subject in subjects))
     chosen = [[unit in common for unit in subject.units] for subject in subjects]
@@ -134,8 +139,9 @@ def _peaks(subjects: Sequence[SubjectScores], key: tuple[str, str], fraction: fl
 
     def scores(level: int) -> Iterator[np.ndarray]:
         for subject, units in zip(subjects, chosen, strict=True):
-            stored = (subject.unit_score, subject.boot, subject.null)[level][key]
-            yield stored[..., units]
+            stored = (subject.unit_score, subject.boot, subject.null)[level]
+            values = stored[asked.signal, asked.measure][..., units]
+            yield values * np.abs(values) if asked.squared else values
 
     observed, _, null = (_total(scores(level)) for level in range(3))
     passed = exceeds_null(observed.mean(), null.mean(), times)

@@ -200,7 +200,10 @@ def common_maps(maps: Sequence[xr.DataArray]) -> np.ndarray:
         Shape (subject, layer, unit): units that any of them has; NaN where a subject lacks one.
     """
     units = sorted({unit for one in maps for unit in one["unit"].values})
-    joined = np.stack([one.reindex(unit=units).values for one in maps])
+    place = {unit: index for index, unit in enumerate(units)}
+    joined = np.full((len(maps), maps[0].sizes["layer"], len(units)), np.nan)
+    for own, one in zip(joined, maps, strict=True):
+        own[:, [place[unit] for unit in one["unit"].values]] = one.values
     return joined[..., np.isfinite(joined).any(axis=(0, 1))]
 
 

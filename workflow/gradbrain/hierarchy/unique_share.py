@@ -224,21 +224,29 @@ class GroupShare:
             reach = max(reach, by_people)
         return (total - reach) / explainable, (total + reach) / explainable
 
-    def power(self, share: float, margin: float) -> float:
-        """Probability that a share is found to exceed the margin at 5 %, by scaled plants."""
-        critical = np.quantile(self.draws(margin, SCALED).sum(axis=0), CONFIDENCE)
+    def power(self, share: float, margin: float, critical: float | None = None) -> float:
+        """Probability that a share is found to exceed the margin at 5 %, by scaled plants.
+
+        `critical`, the estimate that a share of the margin exceeds in 5 %, may be known already.
+        """
+        critical = self.critical(margin) if critical is None else critical
         drawn = self.draws(share, SCALED)
         found = drawn.sum(axis=0) > critical
         if self.population:
             expected = margin * np.array([person.explainable for person in self.people])
             beyond = drawn - expected[:, None]
-            reach = _t(len(drawn)) * stats.sem(beyond, axis=0)
+            reach = _t(len(drawn)) * beyond.std(axis=0, ddof=1) / np.sqrt(len(beyond))
             found &= beyond.mean(axis=0) > reach
         return float(found.mean())
 
+    def critical(self, margin: float) -> float:
+        """Sum of estimates that people who hold a share of the margin exceed in 5 % of draws."""
+        return float(np.quantile(self.draws(margin, SCALED).sum(axis=0), CONFIDENCE))
+
     def detectable(self, margin: float) -> float:
         """Smallest share that is found with a probability of 80 %; NaN if none is."""
-        power = np.array([self.power(share, margin) for share in SHARES])
+        critical = self.critical(margin)
+        power = np.array([self.power(share, margin, critical) for share in SHARES])
         enough = np.flatnonzero(power < POWER)
         first = enough[-1] + 1 if len(enough) else 0
         return float(SHARES[first]) if first < len(SHARES) else np.nan

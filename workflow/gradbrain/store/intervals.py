@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import stats
+from scipy.special import stdtrit
 
 CONFIDENCE = 0.95
 #: Below so many groups of images an interval rests on few.
@@ -116,7 +116,7 @@ def interval_of_mean(
         degrees = n - 1
     else:
         variance, degrees = images.variance_factor * of_images, images.n_groups - 1
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, degrees) * np.sqrt(variance))
+    half = float(stdtrit(degrees, (1 + CONFIDENCE) / 2) * np.sqrt(variance))
     low, high = np.clip((values.mean() - half, values.mean() + half), *within)
     return float(low), float(high)
 
@@ -138,7 +138,7 @@ def score_interval(
     factor = images.variance_factor
     if not np.isfinite(factor) or len(draws) < 2:
         return np.full_like(value, np.nan), np.full_like(value, np.nan)
-    quantile = stats.t.ppf((1 + CONFIDENCE) / 2, images.n_groups - 1)
+    quantile = stdtrit(images.n_groups - 1, (1 + CONFIDENCE) / 2)
     half = quantile * np.sqrt(factor) * draws.std(axis=0, ddof=1)
     return value - half, value + half
 

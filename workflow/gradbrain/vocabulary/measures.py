@@ -88,18 +88,19 @@ class Reading:
     ----------
     judged
         Variant -> the measure of a signal.
-    activation
-        Variant -> the measure of the activation that a signal's peak is compared with: 95 % of the
-        largest R² is reached for a shorter time than 95 % of the largest r.
+    squared
+        Variants whose measure is a share of variance, so that the activation's r is squared (and
+        keeps its sign) where peaks of both are compared: 95 % of the largest square is reached for
+        a shorter time than 95 % of the largest r. (A held-out R² may be negative where r is not.)
     """
 
     judged: Mapping[Variant, Measure]
-    activation: Mapping[Variant, Measure]
+    squared: frozenset[Variant] = frozenset()
 
 
 #: By how well responses are predicted, and by which images they tell apart.
-BY_SCORE = Reading(JUDGED, {"raw": R, "unique": R2})
-BY_DISSIMILARITY = Reading({"raw": RDM_R, "unique": UNIQUE_RDM_R}, {"raw": RDM_R, "unique": RDM_R})
+BY_SCORE = Reading(JUDGED, frozenset({"unique"}))
+BY_DISSIMILARITY = Reading({"raw": RDM_R, "unique": UNIQUE_RDM_R})
 
 #: Variant -> the measure that figures of encoding scores show it by.
 SCORED: dict[Variant, Measure] = {"raw": R, "unique": UNIQUE_R2}
