@@ -53,11 +53,17 @@ def test_nothing_limits_how_many_jobs_are_ready_at_once_where_arrays_are_used():
 
 
 def test_every_rule_asks_for_memory_that_grows_with_the_attempt():
-    for file in (ROOT / "workflow" / "rules").glob("*.smk"):
+    rules = ROOT / "workflow" / "rules"
+    inputs = (rules / "inputs.smk").read_text()
+    # Whatever a function is called, it multiplies with the attempt.
+    functions = re.findall(r"def (\w+_memory)\(wildcards, attempt\):", inputs)
+    bodies = re.findall(r"def \w+_memory\(wildcards, attempt\):(.*?)\n\n", inputs, re.DOTALL)
+    assert len(functions) == len(bodies) >= 3
+    assert all("return attempt * " in body for body in bodies)
+    for file in rules.glob("*.smk"):
         text = file.read_text()
-        assert text.count("shell:") == len(
-            re.findall(r"mem_mb=(memory\(\d+\)|fit_memory|reduction_memory),", text)
-        ), file.name
+        asked = re.findall(rf"mem_mb=(memory\(\d+\)|{'|'.join(functions)}),", text)
+        assert text.count("shell:") == len(asked), file.name
         assert text.count("shell:") == len(re.findall(r"runtime=\d+,", text)), file.name
 
 
