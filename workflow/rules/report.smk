@@ -56,11 +56,15 @@ rule write_report:
         scores=plan.per_model("scores"),
         multiverse=plan.multiverse.results,
         second=plan.second_opinions,
-        figures=[
-            plan.path("figure", figure=figure, ending="png") for figure in plan.figures
-        ],
+        figures=reported_figures("png"),
+        beside=[reported_figures("pdf"), reported_figures("csv")],
     output:
-        report(plan.path("report"), category="Report"),
+        report(
+            plan.path("report"),
+            caption="../report/study/report.rst",
+            category="Report",
+            labels={"page": "Report of the study", "file": "HTML"},
+        ),
     log:
         f"logs/{study.name}/report.log",
     benchmark:

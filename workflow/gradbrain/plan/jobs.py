@@ -993,14 +993,6 @@ class Plan:
             return self.model_targets()
         return [self.path("report"), *self.model_targets()]
 
-    def figure_targets(self) -> list[str]:
-        """Files of all figures."""
-        return [
-            self.path("figure", figure=name, ending=ending)
-            for name in self.figures
-            for ending in ("pdf", "png", "csv")
-        ]
-
     # --- checks before any job ---------------------------------------------------------------
 
     def check_roots(self) -> None:
