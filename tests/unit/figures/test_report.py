@@ -13,12 +13,26 @@ import pytest
 import write_report
 import yaml
 
-from gradbrain.figures import report, style
+from gradbrain.figures import style
 from gradbrain.figures.declarations import FigureError, figure_names
 from gradbrain.figures.inputs import with_text
+from gradbrain.figures.report import (
+    conclusions as said_by,
+)
+from gradbrain.figures.report import (
+    data_counts,
+    embedded,
+    numbers,
+)
+from gradbrain.figures.report import (
+    page as report,
+)
+from gradbrain.figures.report import (
+    verdict_matrix as matrices,
+)
 from gradbrain.store import read_table, write_table
 
-CAPTIONS = Path(report.__file__).parents[2] / "report"
+CAPTIONS = Path(report.__file__).parents[3] / "report"
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
@@ -159,10 +173,10 @@ def test_counts_of_verdicts_are_those_of_the_table(results, claims):
 
 
 def test_a_claim_on_the_activation_is_one_cell_beside_all_learning_signals(claims, names):
-    matrix = report.verdict_matrix(claims, names)
+    matrix = matrices.verdict_matrix(claims, names)
     place = [column["name"] for column in matrix["columns"]].index("A1")
     column = [row["cells"][place] for row in matrix["rows"]]
-    cells = [cell for cell in column if cell != report.SPANNED]
+    cells = [cell for cell in column if cell != matrices.SPANNED]
     assert len(cells) == (claims["prediction"] == "A1").sum()
     assert sum(cell.n_rows for cell in cells) == len(matrix["rows"])
 
@@ -225,7 +239,7 @@ def test_conclusions_follow_from_the_verdicts(claims, names, verdicts, said, uns
     rows = rows[(rows["prediction"] == "P1") | rows["prediction"].isin(verdicts)].copy()
     unique = (rows["variant"] == "unique") & rows["prediction"].isin(verdicts)
     rows.loc[unique, "verdict"] = rows.loc[unique, "prediction"].map(verdicts)
-    (only,) = report.conclusions(rows, names)
+    (only,) = said_by.conclusions(rows, names)
     assert said in only["sentence"]
     assert unsaid not in only["sentence"]
     assert only["sentence"].startswith("predicts responses above chance")
@@ -269,7 +283,7 @@ def test_halves_of_a_conclusion_are_joined_as_they_relate(claims, names, verdict
     keys = list(zip(rows["prediction"], rows["variant"], strict=True))
     rows = rows[[key in verdicts for key in keys]].copy()
     rows["verdict"] = [verdicts[key] for key in keys if key in verdicts]
-    assert [row["sentence"] for row in report.conclusions(rows, names)] == [sentence]
+    assert [row["sentence"] for row in said_by.conclusions(rows, names)] == [sentence]
 
 
 def test_second_opinions_are_told_beside_the_first_and_change_nothing(results, study, names):
@@ -277,7 +291,7 @@ def test_second_opinions_are_told_beside_the_first_and_change_nothing(results, s
     text = report.render_report(**results, second_opinions=study["second_opinions"][0])
     assert 'id="second"' not in plain and "A second opinion" in text
     opinions = with_text(read_table(study["second_opinions"][0], kind="second_opinions"))
-    lines = report.second_opinion_lines(opinions, names)
+    lines = said_by.second_opinion_lines(opinions, names)
     (line,) = [
         line
         for line in lines
@@ -297,14 +311,14 @@ def test_second_opinions_are_told_beside_the_first_and_change_nothing(results, s
 
 
 def test_the_report_says_how_well_a_signal_repeats_itself(results, claims, names):
-    lines = report.reliability_lines(claims, names)
+    lines = said_by.reliability_lines(claims, names)
     # One line for all data sets of which the same is to be said.
     assert [len(line["datasets"]) for line in lines] == [3, 3]
     expected = "repeats itself with .93 (.80 in what activations do not predict)"
     assert {line["sentence"] for line in lines} == {expected}
     assert expected in report.render_report(**results)
     none = claims.assign(reliability=np.nan, unique_reliability=np.nan, least_reliable="")
-    assert report.reliability_lines(none, names) == []
+    assert said_by.reliability_lines(none, names) == []
 
 
 def test_the_report_says_what_is_not_judged_and_why(claims, names):
@@ -313,7 +327,7 @@ def test_the_report_says_what_is_not_judged_and_why(claims, names):
     c2 = rows["prediction"] == "C2"
     rows.loc[c2, ["control", "least_reliable"]] = "gradient_shuffled_dino"
     rows.loc[c2, ["reliability", "reason"]] = [0.31, "unreliable_signal"]
-    (line,) = report.reliability_lines(rows, names)
+    (line,) = said_by.reliability_lines(rows, names)
     assert line["sentence"] == (
         "repeats itself with .93 (.80 in what activations do not predict); its control shuffled "
         "cotangent (DINO) repeats itself with .31 (.80 in what activations do not predict): C2 "
@@ -321,11 +335,11 @@ def test_the_report_says_what_is_not_judged_and_why(claims, names):
     )
     own = rows["role"] == "learning"
     rows.loc[own & ~c2, ["reliability", "reason"]] = [0.36, "unreliable_signal"]
-    assert report.reliability_lines(rows, names)[0]["sentence"].startswith(
+    assert said_by.reliability_lines(rows, names)[0]["sentence"].startswith(
         "repeats itself with .36 (.80 in what activations do not predict): P1, P2, P5 and C1 not "
         "judged; its control"
     )
-    assert report.conclusions(rows, names)[0]["sentence"] == (
+    assert said_by.conclusions(rows, names)[0]["sentence"] == (
         "does not repeat itself between two draws of its views, and is not judged: draw more of "
         "them"
     )
@@ -333,7 +347,7 @@ def test_the_report_says_what_is_not_judged_and_why(claims, names):
 
 def test_data_are_counted_per_subject(results, count_stores):
     responses, scores = count_stores
-    (row,) = report.data_counts(responses, scores)
+    (row,) = data_counts.data_counts(responses, scores)
     assert (row["subjects"], row["images"], row["targets"], row["masked"]) == (2, "4", "7–9", "3")
     assert (row["fits"], row["edge_fits"], row["edge_share"]) == (3, 1, 0.134)
     page = report.render_report(**results, responses=responses, scores=scores)
@@ -347,7 +361,7 @@ def test_the_ceiling_between_subjects_is_told_or_that_there_is_none(
     results, count_stores, tmp_path
 ):
     responses, (first, *_) = count_stores
-    assert report.data_counts(responses, [first])[0]["ceiling"] is None
+    assert data_counts.data_counts(responses, [first])[0]["ceiling"] is None
     assert '<td class="number">none</td>' in report.render_report(
         **results, responses=responses, scores=[first]
     )
@@ -359,7 +373,7 @@ def test_the_ceiling_between_subjects_is_told_or_that_there_is_none(
     )  # fmt: skip
     write_table(tmp_path / "scores.parquet", table)
     scores = [tmp_path / "scores.parquet"]
-    assert report.data_counts(responses, scores)[0]["ceiling"] == pytest.approx(0.3)
+    assert data_counts.data_counts(responses, scores)[0]["ceiling"] == pytest.approx(0.3)
     assert '<td class="number">0.30</td>' in report.render_report(
         **results, responses=responses, scores=scores
     )
@@ -392,7 +406,7 @@ def test_the_config_of_another_study_is_refused(results):
 @pytest.mark.parametrize("name", figure_names())
 def test_every_figure_has_a_caption_of_at_least_four_sentences(name):
     text = (CAPTIONS / f"{name}.rst").read_text(encoding="utf-8")
-    html = report.caption_html(text)
+    html = embedded.caption_html(text)
     assert "system-message" not in html
     assert len([line for line in text.splitlines() if line.endswith(".") or "**" in line]) >= 4
 
@@ -402,10 +416,10 @@ def test_no_caption_is_left_over():
 
 
 def test_numbers_have_three_digits_and_a_real_minus():
-    assert report.number(-0.01234) == "−0.0123"
-    assert report.number(np.float64(212.34)) == "212"
-    assert report.number(float("nan")) == "–"
+    assert numbers.number(-0.01234) == "−0.0123"
+    assert numbers.number(np.float64(212.34)) == "212"
+    assert numbers.number(float("nan")) == "–"
     assert style.signed(-0.0004) == "0.00"
     assert style.signed(-0.126) == "−0.13"
-    assert report.share(0.0004) == "< 0.001"
-    assert report.share(0.0156) == "0.016"
+    assert numbers.share(0.0004) == "< 0.001"
+    assert numbers.share(0.0156) == "0.016"

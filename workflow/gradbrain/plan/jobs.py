@@ -631,6 +631,11 @@ class Plan:
         """Path of a file of the library that is not code."""
         return str(self.root / "workflow" / path)
 
+    def report_assets(self) -> list[str]:
+        """Template, style and script of the report."""
+        names = ("report.html.jinja", "report.css", "report.js")
+        return [self.asset(f"gradbrain/figures/report/{name}") for name in names]
+
     def captions(self) -> list[str]:
         """Captions of the study's figures; those of the library as other code is named."""
         return [
