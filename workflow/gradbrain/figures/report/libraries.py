@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from importlib import metadata, resources
 
 from markupsafe import Markup
@@ -31,11 +32,13 @@ class Library:
     licence: str
 
 
+@cache
 def plotly() -> Library:
     """Plots that zoom and turn (plotly.js, MIT)."""
     return _library("plotly", "package_data/plotly.min.js")
 
 
+@cache
 def datatables() -> Library:
     """Tables that sort and filter (DataTables, MIT), as the package itables bundles them."""
     return _library("itables", "html/dt_bundle.js", "html/dt_bundle.css")
