@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+import unicodedata
 
 import pytest
 from browser.conftest import AXE, errors_of, show
@@ -15,8 +16,15 @@ from selenium.webdriver.common.by import By
 
 
 def squeezed(text: str) -> str:
-    """Text without white space, which breaks of lines add."""
-    return re.sub(r"[\s\u00ad]+", "", text)
+    """Text without white space, which breaks of lines add, and without ligatures."""
+    return re.sub(r"[\s\u00ad]+", "", unicodedata.normalize("NFKC", text))
+
+
+def to_the_middle(browser, element):
+    """Scroll at once: what is still on its way cannot be clicked."""
+    browser.execute_script(
+        "arguments[0].scrollIntoView({ block: 'center', behavior: 'instant' });", element
+    )
 
 
 def visible_rows(browser, table):
@@ -71,7 +79,7 @@ def test_a_table_sorts_by_number_where_its_header_is_clicked(opened):
 
     before = estimates()
     header = opened.find_elements(By.CSS_SELECTOR, "table[data-name=claims] thead th")[6]
-    opened.execute_script("arguments[0].scrollIntoView({block: 'center'})", header)
+    to_the_middle(opened, header)
     header.click()
     assert estimates() == sorted(before)
     assert header.get_attribute("aria-sort") == "ascending"
@@ -102,10 +110,10 @@ def test_a_table_shows_the_rows_that_hold_what_is_typed(opened, table):
 
 def test_a_figure_zooms(opened):
     button = opened.find_element(By.CSS_SELECTOR, "button[data-zoom]")
-    opened.execute_script("arguments[0].scrollIntoView({block: 'center'})", button)
+    to_the_middle(opened, button)
     button.click()
     plot = opened.find_element(By.ID, "zoom-plot")
-    assert plot.is_displayed() and plot.find_elements(By.CSS_SELECTOR, "image")
+    wait_for(opened, lambda: plot.is_displayed() and plot.find_elements(By.CSS_SELECTOR, "image"))
     axis = "return document.getElementById('zoom-plot')._fullLayout.xaxis.range.slice();"
     low, high = opened.execute_script(axis)
     plot.find_element(By.CSS_SELECTOR, "[data-title='Zoom in']").click()
@@ -128,7 +136,7 @@ def wait_for(browser, condition):
 
 def test_a_value_is_shown_where_one_points(opened):
     plot = opened.find_element(By.CSS_SELECTOR, ".heat-map")
-    opened.execute_script("arguments[0].scrollIntoView({block: 'center'})", plot)
+    to_the_middle(opened, plot)
     area = plot.find_element(By.CSS_SELECTOR, ".nsewdrag")
     ActionChains(opened).move_to_element(area).move_by_offset(3, 3).perform()
     wait_for(opened, lambda: plot.find_elements(By.CSS_SELECTOR, ".hovertext"))
@@ -137,7 +145,7 @@ def test_a_value_is_shown_where_one_points(opened):
 
 def test_the_surface_is_drawn_and_follows_what_is_chosen(opened):
     plot = opened.find_element(By.ID, "surface-plot")
-    opened.execute_script("arguments[0].scrollIntoView({block: 'center'})", plot)
+    to_the_middle(opened, plot)
     wait_for(opened, lambda: len(colours(plot)) > 50)
     said = opened.find_element(By.ID, "surface-said").text
     assert re.search(r": [1-9]\d* vertices with a score", said)

@@ -54,7 +54,7 @@ rule write_report:
         claims=plan.path("claims"),
         responses=plan.responses,
         scores=plan.per_model("scores"),
-        maps=plan.per_model("maps"),
+        maps=plan.report_maps(),
         multiverse=plan.multiverse.results,
         second=plan.second_opinions,
         figures=reported_figures("png"),

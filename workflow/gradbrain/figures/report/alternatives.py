@@ -43,10 +43,11 @@ def alternative(table: Path, names: Names) -> str:
         return f"{len(data)} values; see the data."
     by_variant = ["variant"] if "variant" in data else []
     said = []
-    for (signal, *variant), part in data.groupby(["signal", *by_variant], sort=False):
+    for key, part in data.groupby(["signal", *by_variant], sort=False):
+        signal, *variant = map(str, key)
         values = part[column].dropna()
         if len(values):
-            label = names.label("signal", str(signal))
+            label = names.label("signal", signal)
             label += f" ({style.VARIANT_LABELS.get(variant[0], variant[0])})" if variant else ""
             low, middle, high = (
                 f"{value:.3g}".replace("-", "−") for value in values.quantile([0, 0.5, 1])

@@ -61,7 +61,7 @@ def score_rows(scores: pd.DataFrame, names: Names) -> list[dict[str, Any]]:
     """
     rows = []
     for _, part in scores.groupby([*PANEL, "layer"], sort=False):
-        best = part.loc[part["value"].idxmax()]
+        best = part.sort_values("value").iloc[-1]
         rows.append(
             {
                 "dataset": names.dataset_label(best["dataset"], best["modality"]),
@@ -93,7 +93,8 @@ def heat_maps(scores: pd.DataFrame, names: Names) -> list[dict[str, Any]]:
         of plotly.
     """
     found = []
-    for (dataset, modality, model, measure), part in scores.groupby(PANEL[:4], sort=False):
+    for key, part in scores.groupby(PANEL[:4], sort=False):
+        dataset, modality, model, measure = map(str, key)
         title = (
             f"{names.dataset_label(dataset, modality)}, {names.label('model', model)}: "
             f"{MEASURES[measure].label}"
@@ -107,7 +108,7 @@ def heat_maps(scores: pd.DataFrame, names: Names) -> list[dict[str, Any]]:
             }
             for signal in names.order_signals(role_of, role_of)
         ]
-        best = part.loc[part["value"].idxmax()]
+        best = part.sort_values("value").iloc[-1]
         alt = (
             f"Heat map of {MEASURES[measure].label}, layers by "
             f"{'regions' if best['roi'] else 'times'}; of all signals the highest is "
