@@ -81,12 +81,12 @@ def test_a_table_sorts_by_number_where_its_header_is_clicked(opened):
     header = opened.find_elements(By.CSS_SELECTOR, "table[data-name=claims] thead th")[6]
     to_the_middle(opened, header)
     header.click()
-    assert estimates() == sorted(before)
+    wait_for(opened, lambda: estimates() == sorted(before))
     assert header.get_attribute("aria-sort") == "ascending"
     header.click()
-    assert estimates() == sorted(before, reverse=True)
+    wait_for(opened, lambda: estimates() == sorted(before, reverse=True))
     header.click()
-    assert estimates() == before
+    wait_for(opened, lambda: estimates() == before)
 
 
 @pytest.mark.parametrize("table", ["claims", "scores"])
@@ -101,10 +101,10 @@ def test_a_table_shows_the_rows_that_hold_what_is_typed(opened, table):
     words = word.lower().split()
     expected = [row for row in every if all(w in " ".join(row).lower() for w in words)]
     assert 0 < len(expected) < len(every)
-    assert visible_rows(opened, table) == expected
+    wait_for(opened, lambda: visible_rows(opened, table) == expected)
     box.clear()
     box.send_keys(" \b")
-    assert visible_rows(opened, table) == every
+    wait_for(opened, lambda: visible_rows(opened, table) == every)
     assert container.find_element(By.XPATH, ".//button[contains(., 'Save rows')]").is_displayed()
 
 
@@ -239,6 +239,19 @@ def test_on_paper_everything_is_there_whatever_is_closed_or_filtered(opened):
     assert missing == set()
     images = sum(len(sheet.images) for sheet in reader.pages)
     assert images >= len(opened.find_elements(By.CSS_SELECTOR, "figure img"))
+
+
+def test_no_table_is_wider_than_the_paper(opened):
+    # A4, landscape, less two margins of 12 mm, at 96 pixels an inch.
+    show(opened, width=1031)
+    opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    wide = opened.execute_script(
+        "return [...document.querySelectorAll('main table, main img, main pre')]"
+        ".filter((one) => one.getBoundingClientRect().right > 1032)"
+        ".map((one) => [one.outerHTML.slice(0, 80), one.getBoundingClientRect().right]);"
+    )
+    opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    assert wide == []
 
 
 def test_all_that_was_done_here_wrote_no_error(opened):
