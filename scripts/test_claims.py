@@ -62,7 +62,7 @@ def main(argv: list[str] | None = None) -> None:
     write_table(arguments.output, claims, kind="claims", provenance=provenance)
     if arguments.over_models:
         write_table(arguments.over_models, of_all, kind="claims_over_models", provenance=provenance)
-    write_text(arguments.summary, page)
+    write_text(arguments.summary, page, digested=True)
 
 
 if __name__ == "__main__":

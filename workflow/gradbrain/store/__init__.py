@@ -6,6 +6,7 @@ from gradbrain.store.errors import StoreError
 from gradbrain.store.feature_signals import FeatureStore, SignalIdentity, open_features
 from gradbrain.store.provenance import write_provenance
 from gradbrain.store.statistics import Statistics, read_statistics, write_statistics
+from gradbrain.store.stimuli_identity import stimuli_digests
 from gradbrain.store.tables import read_table, write_table
 from gradbrain.store.zarr_store import (
     StreamingStore,
@@ -36,6 +37,7 @@ __all__ = [
     "read_statistics",
     "read_table",
     "remove_store",
+    "stimuli_digests",
     "write_provenance",
     "write_statistics",
     "write_store",

@@ -32,6 +32,25 @@ class StoreError(GradbrainError):
     """A result cannot be trusted, or not be written: says which, why, and what to do."""
 
 
+class DamageError(StoreError):
+    """A result is not what was written, or not what belongs there, and is to be made again.
+
+    Attributes
+    ----------
+    path
+        The result.
+    what
+        What is wrong with it, without its name and without a full stop.
+    """
+
+    def __init__(self, path: Path, what: str) -> None:
+        super().__init__(f"{path}: {what}. {rebuild_hint(path)}")
+        self.path, self.what = path, what
+
+    def __reduce__(self) -> tuple[type[DamageError], tuple[Path, str]]:
+        return type(self), (self.path, self.what)
+
+
 def config_of(study: str, folder: Path = Path()) -> str | None:
     """Find the config file of a study among those in ``config/``; None where none names it."""
     for file in sorted((folder / "config").glob("*.yaml")):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from gradbrain.store.errors import StoreError, rebuild_hint
+from gradbrain.store.errors import DamageError
 
 
 def digest_path(path: Path) -> Path:
@@ -56,12 +56,9 @@ def read_checked(path: Path) -> bytes:
         content = path.read_bytes()
         recorded = recorded_digest(path)
     except OSError as error:
-        raise StoreError(f"{path}: cannot be read ({error.strerror}). {rebuild_hint(path)}") from (
-            error
-        )
+        raise DamageError(path, f"cannot be read ({error.strerror})") from (error)
     if recorded is not None and hashlib.sha256(content).hexdigest() != recorded:
-        raise StoreError(
-            f"{path}: was changed or damaged: it is not what {digest_path(path).name} says. "
-            f"{rebuild_hint(path)}"
+        raise DamageError(
+            path, f"was changed or damaged: it is not what {digest_path(path).name} says"
         )
     return content

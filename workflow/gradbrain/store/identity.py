@@ -55,11 +55,6 @@ def _place(declared: Artefact, path: Path) -> Place | None:
     return Place(declared.kind, keys, found["target_"])
 
 
-def place_of(path: Path, kind: str) -> Place | None:
-    """Keys of a result of some kind at a path; None where results of this kind do not lie so."""
-    return _place(ARTEFACTS[kind], path)
-
-
 def artefact_at(path: Path) -> Place | None:
     """Kind and keys of whatever lies at a path; None where no result lies so.
 
@@ -73,19 +68,17 @@ def artefact_at(path: Path) -> Place | None:
     return max(found, key=lambda pair: pair[0])[1] if found else None
 
 
-def misplaced(path: Path, kind: str, found: Mapping[str, Iterable[Any]]) -> str:
+def misplaced(path: Path, found: Mapping[str, Iterable[Any]]) -> str:
     """Say what a result is of, where that is not what its path says; empty where it is.
 
     Parameters
     ----------
     path
         The result.
-    kind
-        Its kind.
     found
         Key -> values that the result has for it: attributes of a store, columns of a table.
     """
-    place = place_of(path, kind)
+    place = artefact_at(path)
     if place is None:
         return ""
     wrong = []

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from gradbrain.store.atomic import atomic_path
-from gradbrain.store.errors import StoreError, rebuild_hint
+from gradbrain.store.errors import DamageError, StoreError
 from gradbrain.store.file_digests import read_checked
 from gradbrain.store.identity import misplaced
 from gradbrain.store.provenance import write_provenance
@@ -20,6 +20,8 @@ from gradbrain.vocabulary.artefacts import artefact, columns_of
 
 # Key of the metadata of Parquet under which a table says more of itself than its rows.
 FACTS = "gradbrain"
+#: Columns that say whose a table is, where its path does too.
+PATH_KEYS = ("study", "dataset", "subject", "model", "layer", "signal_set", "stimuli")
 
 
 def write_table(
@@ -99,7 +101,7 @@ def table_facts(path: str | os.PathLike[str]) -> dict[str, str]:
 
 def _unreadable(path: Path, error: Exception) -> StoreError:
     told = " ".join(str(error).split())
-    return StoreError(f"{path}: cannot be read ({told}). {rebuild_hint(path)}")
+    return DamageError(path, f"cannot be read ({told})")
 
 
 def _check_columns(path: Path, kind: str, frame: pd.DataFrame) -> None:
@@ -143,20 +145,17 @@ def read_table(
         raise _unreadable(path, error) from error
     missing = [column for column in columns if column not in frame.columns]
     if missing:
-        raise StoreError(
-            f"{path}: lacks the column(s) {', '.join(missing)}; it has "
-            f"{', '.join(map(str, frame.columns))}. {rebuild_hint(path)}"
+        raise DamageError(
+            path,
+            f"lacks the column(s) {', '.join(missing)}; it has "
+            f"{', '.join(map(str, frame.columns))}",
         )
     if kind is not None:
-        wrong = misplaced(path, kind, {key: frame[key].unique() for key in _keys(kind, frame)})
+        keys = [key for key in PATH_KEYS if key in frame.columns]
+        wrong = misplaced(path, {key: frame[key].unique() for key in keys})
         if wrong:
-            raise StoreError(f"{path}: holds rows of {wrong}. {rebuild_hint(path)}")
+            raise DamageError(path, f"holds rows of {wrong}")
     return frame
-
-
-def _keys(kind: str, frame: pd.DataFrame) -> list[str]:
-    """Keys of the path of a table that it has columns for."""
-    return [key for key in artefact(kind).keys if key in frame.columns]
 
 
 def _read_csv(content: io.BytesIO, kind: str | None) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from zarr.core.buffer.core import default_buffer_prototype
 from zarr.storage import LocalStore
 from zarr.storage._local import _get
 
-from gradbrain.store.errors import StoreError, rebuild_hint
+from gradbrain.store.errors import DamageError, StoreError
 from gradbrain.store.file_digests import sha256_of
 
 ROOT = "zarr.json"
@@ -100,7 +100,7 @@ class VerifiedFiles(LocalStore):
         return self._refused(f"its file {key} was changed or damaged")
 
     def _refused(self, what: str) -> StoreError:
-        return StoreError(f"{self.root}: {what}. {rebuild_hint(self.root)}")
+        return DamageError(self.root, f"{what}")
 
     async def get(
         self,

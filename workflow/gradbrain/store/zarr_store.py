@@ -28,7 +28,7 @@ import zarr
 from zarr.codecs import ZstdCodec
 
 from gradbrain.store.atomic import Draft, drafting, remove, replace
-from gradbrain.store.errors import StoreError, rebuild_hint, writing
+from gradbrain.store.errors import DamageError, StoreError, writing
 from gradbrain.store.file_digests import sha256_of
 from gradbrain.store.identity import misplaced
 from gradbrain.store.provenance import provenance_path, write_provenance
@@ -442,23 +442,23 @@ def read_made_from(path: str | os.PathLike[str]) -> dict[str, Any]:
 def _check_complete(path: Path, kind: str) -> tuple[bytes, dict[str, Any]]:
     """Root metadata of a store, and its mark, once both are as they were written."""
     if not path.is_dir():
-        raise StoreError(f"{path}: there is no such store. {rebuild_hint(path)}")
+        raise DamageError(path, "there is no such store")
     content, metadata = _root_metadata(path)
     attributes = metadata.get("attributes")
-    mark = attributes.get(MARK) if isinstance(attributes, dict) else None
+    attributes = attributes if isinstance(attributes, dict) else {}
+    mark = attributes.get(MARK)
     if not isinstance(mark, dict) or mark.get("complete") is not True:
-        raise StoreError(
-            f"{path}: is not marked complete: it was cut short or was not written by gradbrain. "
-            f"{rebuild_hint(path)}"
+        raise DamageError(
+            path, "is not marked complete: it was cut short or was not written by gradbrain"
         )
     if not mark.keys() <= _MARK_KEYS or mark.get(SEAL, mark_seal(mark)) != mark_seal(mark):
-        raise StoreError(f"{path}: the mark in its zarr.json was changed or damaged. {rebuild_hint(path)}")
+        raise DamageError(path, "the mark in its zarr.json was changed or damaged")
     if mark["kind"] != kind:
-        raise StoreError(f"{path}: holds {mark['kind']!r}, expected {kind!r}")
+        raise DamageError(path, f"holds {mark['kind']!r}, expected {kind!r}")
     if mark.get("version") != artefact(kind).version:
-        raise StoreError(other_version(path, kind, mark.get("version")))
+        raise _other_version(path, kind, mark.get("version"))
     if metadata_sha256(metadata) != mark["metadata_sha256"]:
-        raise StoreError(f"{path}: its metadata zarr.json was changed or damaged. {rebuild_hint(path)}")
+        raise DamageError(path, "its metadata zarr.json was changed or damaged")
     for relative, about in mark["files"].items():
         file = path / relative
         found = file.stat().st_size if file.exists() else None
@@ -466,10 +466,10 @@ def _check_complete(path: Path, kind: str) -> tuple[bytes, dict[str, Any]]:
             state = (
                 "is missing" if found is None else f"has {found} bytes, expected {about['size']}"
             )
-            raise StoreError(f"{path}: its file {relative} {state}. {rebuild_hint(path)}")
-    wrong = misplaced(path, kind, {key: [value] for key, value in attributes.items()})
+            raise DamageError(path, f"its file {relative} {state}")
+    wrong = misplaced(path, {key: [value] for key, value in attributes.items()})
     if wrong:
-        raise StoreError(f"{path}: holds {kind} of {wrong}. {rebuild_hint(path)}")
+        raise DamageError(path, f"holds {kind} of {wrong}")
     return content, mark
 
 
@@ -481,20 +481,19 @@ def _root_metadata(path: Path) -> tuple[bytes, dict[str, Any]]:
     except FileNotFoundError:
         return b"", {}
     except OSError as error:
-        raise StoreError(
-            f"{path}: its file zarr.json cannot be read ({error.strerror}). {rebuild_hint(path)}"
-        ) from error
+        raise DamageError(path, f"its file zarr.json cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError):
         return b"", {}
     return content, metadata if isinstance(metadata, dict) else {}
 
 
-def other_version(path: Path, kind: str, version: int | None) -> str:
+def _other_version(path: Path, kind: str, version: int | None) -> DamageError:
     """Say that a store is of another version of its kind, and what to do."""
     found = "an earlier layout of results" if version is None else f"version {version} of its kind"
-    return (
-        f"{path}: {kind} of {found}, expected version {artefact(kind).version}. To keep what can "
-        f"be kept: python scripts/migrate_results.py results. {rebuild_hint(path)}"
+    return DamageError(
+        path,
+        f"{kind} of {found}, expected version {artefact(kind).version}. To keep what can be kept: "
+        "python scripts/migrate_results.py results",
     )
 
 
@@ -502,15 +501,12 @@ def _verify_files(path: Path, mark: Mapping[str, Any]) -> None:
     """Compare every file with its SHA-256; the root metadata were compared already."""
     for relative, about in mark["files"].items():
         if sha256_of(path / relative) != about["sha256"]:
-            raise StoreError(
-                f"{path}: its file {relative} was changed or damaged. {rebuild_hint(path)}"
-            )
+            raise DamageError(path, f"its file {relative} was changed or damaged")
     listed = {path / relative for relative in mark["files"]}
     foreign = [file for file in _paths(path) if file not in listed]
     if foreign:
-        raise StoreError(
-            f"{path}: holds the file {foreign[0].relative_to(path)}, which its mark does not "
-            f"list. {rebuild_hint(path)}"
+        raise DamageError(
+            path, f"holds the file {foreign[0].relative_to(path)}, which its mark does not list"
         )
 
 
@@ -590,7 +586,7 @@ def _open(path: Path, kind: str, *, verify: bool, groups: bool) -> dict[str, xr.
         raise
     except Exception as error:  # zarr, xarray and numcodecs raise a dozen kinds
         told = " ".join(str(error).split())
-        raise StoreError(f"{path}: cannot be read ({told}). {rebuild_hint(path)}") from error
+        raise DamageError(path, f"cannot be read ({told})") from error
     nodes[""].attrs.pop(MARK)
     if verify:
         _verify_content(path, mark, nodes)
@@ -611,9 +607,10 @@ def _verify_content(path: Path, mark: Mapping[str, Any], nodes: Mapping[str, xr.
     groups = {name: about for name, about in attrs.items() if name}
     found = _digest_arrays(arrays, attrs[""], mark.get("columns", {}), groups)
     if found != mark["digest"]:
-        raise StoreError(
-            f"{path}: its content has digest {found[:12]}, marked {mark['digest'][:12]}: "
-            f"it was changed or damaged. {rebuild_hint(path)}"
+        raise DamageError(
+            path,
+            f"its content has digest {found[:12]}, marked {mark['digest'][:12]}: "
+            f"it was changed or damaged",
         )
 
 
