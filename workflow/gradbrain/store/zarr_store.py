@@ -510,6 +510,28 @@ def _verify_files(path: Path, mark: Mapping[str, Any]) -> None:
         )
 
 
+def check_files(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], int]:
+    """Compare every file of a store with its SHA-256, without decoding any.
+
+    Returns
+    -------
+    mark, n_bytes
+        Mark of the store, and the size of its files.
+
+    Raises
+    ------
+    StoreError
+        As for :func:`open_store`.
+    """
+    path = Path(path)
+    try:
+        _, mark = _check_complete(path, kind)
+        _verify_files(path, mark)
+    except OSError as error:
+        raise DamageError(path, f"cannot be read ({error.strerror}: {error.filename})") from error
+    return mark, sum(about["size"] for about in mark["files"].values())
+
+
 def _open_group(source: Path | VerifiedFiles, group: str) -> xr.Dataset:
     dataset = xr.open_zarr(
         source,
