@@ -268,9 +268,6 @@ def writer(tmp_path):
 def test_a_second_writer_is_refused_by_name_and_the_first_is_left_alone(tmp_path, writer):
     path = tmp_path / "a.zarr"
     before = sorted(tmp_path.rglob("*"))
-    text = (
-        refused(lambda: write_store(path, encoding(), kind="feedback"), str(path)) if False else ""
-    )
     with pytest.raises(StoreError, match=f"process {writer.pid} on .* is writing it") as error:
         write_store(path, encoding(), kind="feedback")
     assert f"kill {writer.pid}" in str(error.value) and "\n" not in str(error.value)
