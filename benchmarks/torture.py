@@ -479,17 +479,26 @@ with ColumnStore({path!r}, kind="feedback", name="response", dims=("image", "tar
     for start in range(0, 60, 10):
         store.append(values[:, start:start + 10])
         print(start, flush=True)
+        if start == 20 and {waits}:
+            sys.stdin.readline()
         time.sleep({pause})
     store.finish(xr.Dataset(attrs={{"subject": "s1"}}))
 print("done", flush=True)
 """
 
 
-def start_writer(path: Path, pause: float) -> subprocess.Popen[str]:
-    """Start a process that writes a store column by column."""
-    code = _WRITER.format(library=str(ROOT / "workflow"), path=str(path), pause=pause)
+def start_writer(path: Path, *, pause: float = 0.0, waits: bool = False) -> subprocess.Popen[str]:
+    """Start a process that writes a store column by column.
+
+    It waits so many seconds after each block, and in the middle until it is told to go on.
+    """
+    code = _WRITER.format(library=str(ROOT / "workflow"), path=str(path), pause=pause, waits=waits)
     return subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -498,20 +507,20 @@ def writers(seed: int, folder: Path) -> dict[str, Any]:
     rng = np.random.default_rng([seed, 2])
     path = folder / f"{seed}.zarr"
     killed = bool(rng.integers(2))
-    first = start_writer(path, 0.05 if killed else 0.3)
+    first = start_writer(path, pause=0.05, waits=not killed)
     assert first.stdout is not None
     first.stdout.readline()
     if killed:
         time.sleep(float(rng.random() * 0.4))
         first.send_signal(signal.SIGKILL)
         first.wait()
-    second = start_writer(path, 0.0)
+    second = start_writer(path)
     _, told = second.communicate()
     if killed:
         ended = "written" if second.returncode == 0 else told
     else:
         ended = "refused by name" if f"process {first.pid} on" in told else f"not refused: {told}"
-        first.communicate()
+        first.communicate("\n")
     left = [file.name for file in folder.glob(f".{path.name}*")]
     whole = fingerprint_of_store(path, "feedback")
     fault = "writer killed, then another" if killed else "a second writer while the first is alive"
@@ -529,7 +538,7 @@ def writers(seed: int, folder: Path) -> dict[str, Any]:
 def _whole_columns(folder: Path) -> str:
     path = folder / "undisturbed.zarr"
     if not path.exists():
-        process = start_writer(path, 0.0)
+        process = start_writer(path)
         process.communicate()
     return fingerprint_of_store(path, "feedback")
 
