@@ -685,6 +685,8 @@ def main() -> None:
     without = "" if arguments.digests == "on" else ", digests off"
     campaign = f"{arguments.campaign}{without}"
     done = {row["seed"] for row in log if row["campaign"] == campaign}
+    # Without a last line that was cut short.
+    arguments.out.write_text("".join(json.dumps(row) + "\n" for row in log), encoding="utf-8")
     bad = 0
     with arguments.out.open("a", encoding="utf-8") as out:
         for row in attacks_of(arguments, done):

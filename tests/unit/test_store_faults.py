@@ -161,6 +161,27 @@ def test_an_array_or_a_chunk_that_nobody_wrote_is_never_read(tmp_path):
     read_all(path)
 
 
+def test_several_damaged_files_at_once_are_told_in_one_line_and_nothing_else(tmp_path):
+    path = tmp_path / "a.zarr"
+    write_store(path, encoding(), kind="feedback")
+    for file in path.rglob("zarr.json"):
+        if file.parent != path:
+            content = bytearray(file.read_bytes())
+            content[5] ^= 1
+            file.write_bytes(content)
+    for name in ("p1", "p2"):
+        shutil.copytree(path / "score", path / name)
+    code = (
+        f"import sys; sys.path.insert(0, {str(ROOT / 'workflow')!r})\n"
+        "from gradbrain.config.cli import run\n"
+        "from gradbrain.store import open_store\n"
+        f"run(lambda _: open_store({str(path)!r}, kind='feedback'))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ") and done.stderr.count("\n") == 1
+
+
 def test_zeros_are_written_so_that_a_chunk_of_them_cannot_be_lost_or_planted(tmp_path):
     path = tmp_path / "a.zarr"
     write_store(path, xr.Dataset({"a": ("row", np.zeros(50))}), kind="feedback")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +35,24 @@ class VerifiedFiles(LocalStore):
     files
         Relative path -> ``{"size": …, "sha256": …}``, from the mark of the store.
     metadata
-        Root metadata, which holds the mark and was compared already.
+        Root metadata, which hold the mark and were compared already.
+
+    Raises
+    ------
+    StoreError
+        Metadata of an array or group are not what was written. They are read and compared at once,
+        all of them, as they say how everything else is read.
     """
 
     def __init__(
         self, root: Path, *, files: Mapping[str, Mapping[str, Any]], metadata: bytes
     ) -> None:
         super().__init__(root, read_only=True)
-        self._files, self._metadata = files, metadata
+        self._files = files
+        self._metadata = {ROOT: metadata}
+        for key in files:
+            if key.endswith(f"/{ROOT}"):
+                self._metadata[key] = self._read_whole(key)
         self._seen: set[str] = set()
         self._hashing = threading.Lock()
 
@@ -49,7 +60,7 @@ class VerifiedFiles(LocalStore):
         """Files of the same store; they are never written."""
         if not read_only:
             raise StoreError(f"{self.root}: is opened for reading")
-        return type(self)(self.root, files=self._files, metadata=self._metadata)
+        return self
 
     def get_sync(
         self,
@@ -66,38 +77,46 @@ class VerifiedFiles(LocalStore):
             It is not what was written, or cannot be read.
         """
         prototype = prototype or default_buffer_prototype()
-        if key == ROOT:
-            return prototype.buffer.from_bytes(self._metadata)
-        path = self.root / key
+        if key in self._metadata:
+            return prototype.buffer.from_bytes(self._metadata[key])
+        if key not in self._files:
+            self._refuse_foreign(key)
+            return None
+        if byte_range is None:
+            return prototype.buffer.from_bytes(self._read_whole(key))
+        return self._read_part(key, prototype, byte_range)
+
+    def _read_whole(self, key: str) -> bytes:
+        with self._telling(key):
+            content = (self.root / key).read_bytes()
+        self._compare(key, hashlib.sha256(content).hexdigest())
+        return content
+
+    def _read_part(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest) -> Buffer:
+        with self._telling(key):
+            with self._hashing:
+                if key not in self._seen:
+                    self._compare(key, sha256_of(self.root / key))
+                    self._seen.add(key)
+            return _get(self.root / key, prototype, byte_range)
+
+    @contextmanager
+    def _telling(self, key: str) -> Iterator[None]:
+        """Name the file that the operating system does not give."""
         try:
-            return self._read(key, path, prototype, byte_range)
+            yield
         except FileNotFoundError:
             raise self._refused(f"its file {key} is missing") from None
         except OSError as error:
             raise self._refused(f"its file {key} cannot be read ({error.strerror})") from error
 
-    def _read(
-        self, key: str, path: Path, prototype: BufferPrototype, byte_range: ByteRequest | None
-    ) -> Buffer | None:
-        if key not in self._files:
-            if path.is_file():
-                raise self._refused(f"holds the file {key}, which its mark does not list")
-            return None
-        expected = self._files[key]["sha256"]
-        if byte_range is None:
-            content = path.read_bytes()
-            if hashlib.sha256(content).hexdigest() != expected:
-                raise self._changed(key)
-            return prototype.buffer.from_bytes(content)
-        with self._hashing:
-            if key not in self._seen:
-                if sha256_of(path) != expected:
-                    raise self._changed(key)
-                self._seen.add(key)
-        return _get(path, prototype, byte_range)
+    def _compare(self, key: str, digest: str) -> None:
+        if digest != self._files[key]["sha256"]:
+            raise self._refused(f"its file {key} was changed or damaged")
 
-    def _changed(self, key: str) -> StoreError:
-        return self._refused(f"its file {key} was changed or damaged")
+    def _refuse_foreign(self, key: str) -> None:
+        if key not in self._files and (self.root / key).is_file():
+            raise self._refused(f"holds the file {key}, which its mark does not list")
 
     def _refused(self, what: str) -> StoreError:
         return DamageError(self.root, f"{what}")
@@ -112,6 +131,12 @@ class VerifiedFiles(LocalStore):
         return await asyncio.to_thread(
             self.get_sync, key, prototype=prototype, byte_range=byte_range
         )
+
+    async def list_dir(self, prefix: str) -> AsyncIterator[str]:
+        """List a folder; an array that nobody wrote is refused here."""
+        async for name in super().list_dir(prefix):
+            self._refuse_foreign("/".join(filter(None, [prefix.strip("/"), name, ROOT])))
+            yield name
 
     async def get_partial_values(
         self,

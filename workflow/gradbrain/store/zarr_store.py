@@ -597,8 +597,8 @@ def _open(path: Path, kind: str, *, verify: bool, groups: bool) -> dict[str, xr.
     names = ["", *mark.get("groups", [])] if groups else [""]
     if verify:
         _verify_files(path, mark)
-    files = VerifiedFiles(path, files=mark["files"], metadata=metadata)
     try:
+        files = VerifiedFiles(path, files=mark["files"], metadata=metadata)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             nodes = {name: _open_group(files, name) for name in names}
