@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
 from gradbrain.config import GradbrainError
-from gradbrain.config.cli import json_argument, run
+from gradbrain.config.cli import json_argument, learnt, run
 from gradbrain.config.plugins import Plugins
 from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets.registry import adapter, read_options
@@ -18,8 +17,6 @@ from gradbrain.datasets.responses import TargetBlocks, check_responses, write_ta
 from gradbrain.datasets.stimuli import read_stimuli
 from gradbrain.store import stimuli_digests, write_store
 from gradbrain.store.stimuli_identity import DIGESTS
-
-logger = logging.getLogger("prepare_responses")
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -82,7 +79,8 @@ def main(argv: list[str] | None = None) -> None:
         write_store(output, made, kind="responses", provenance=facts, made_from=origin)
         shape = {str(name): size for name, size in made["response"].sizes.items()}
         n_masked = made.attrs["n_masked_targets"]
-    logger.info("%s: %s, %d masked", output, shape, n_masked)
+    sizes = " × ".join(f"{size} {name}s" for name, size in shape.items())
+    learnt(f"{sizes}, {n_masked} targets masked")
 
 
 if __name__ == "__main__":
