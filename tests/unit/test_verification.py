@@ -14,6 +14,7 @@ import xarray as xr
 from gradbrain.datasets.stimuli import Stimulus, stimuli_table
 from gradbrain.plan.verification import commands, verify
 from gradbrain.store import stimuli_digests, write_store, write_table, write_text, write_tree
+from gradbrain.store.atomic import drafting
 from gradbrain.store.errors import snakemake_command
 from gradbrain.store.file_digests import digest_path
 from gradbrain.vocabulary.artefacts import ARTEFACTS, columns_of
@@ -189,6 +190,14 @@ def test_results_of_before_and_what_killed_writers_left_are_notes_and_no_faults(
     assert not found.faults
     assert len(found.undigested) == 2 and len(found.left_over) == 2
     assert [path.name for path in found.foreign] == ["notes.txt"]
+
+
+def test_what_is_being_written_is_no_leftover(folder):
+    with drafting(folder / "results/demo/rsa/n/s9.zarr") as draft:
+        draft.mkdir()
+        assert not verify(folder / "results").left_over
+    draft.mkdir()
+    assert verify(folder / "results").left_over == [draft]
 
 
 def test_the_command_rebuilds_everything_of_a_study_at_once(folder):

@@ -20,7 +20,7 @@ from gradbrain.store.identity import Place, artefact_at
 from gradbrain.store.statistics import DRAWS_DIGEST
 from gradbrain.store.stimuli_identity import DIGEST, check_same_pictures
 from gradbrain.store.tables import table_facts
-from gradbrain.store.write_lock import LOCK
+from gradbrain.store.write_lock import LOCK, is_held
 from gradbrain.store.zarr_store import SEAL, check_files, open_tree
 from gradbrain.vocabulary.artefacts import ARTEFACTS, artefact
 
@@ -97,7 +97,8 @@ def verify(results: Path, *, content: bool = False) -> Verification:
     for path in _entries(results):
         place = artefact_at(path.resolve())
         if TEMPORARY in path.name or path.name.endswith(LOCK):
-            found.left_over.append(path)
+            if not _is_being_written(path):
+                found.left_over.append(path)
         elif path.name.startswith(".") or path.name.endswith(_COMPANIONS):
             continue
         elif place is None:
@@ -119,6 +120,14 @@ def _entries(folder: Path) -> Iterator[Path]:
             yield from _entries(path)
         else:
             yield path
+
+
+def _is_being_written(path: Path) -> bool:
+    """Whether a draft, or a lock, is that of a writer that is alive."""
+    locks = path.parent.glob(f".*{LOCK}")
+    return any(
+        path.name.startswith(lock.name.removesuffix(LOCK)) and is_held(lock) for lock in locks
+    )
 
 
 def _what(error: StoreError) -> str:

@@ -33,6 +33,21 @@ def lock_path(path: Path) -> Path:
     return path.parent / f".{path.name}{LOCK}"
 
 
+def is_held(lock: Path) -> bool:
+    """Tell whether some process holds a lock, by its file."""
+    try:
+        file = os.open(lock, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError as error:
+        return error.errno in _HELD_ELSEWHERE
+    finally:
+        os.close(file)
+    return False
+
+
 class WriteLock:
     """Held from its making until :meth:`release`, or until the process ends, however it ends.
 
