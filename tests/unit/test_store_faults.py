@@ -259,15 +259,18 @@ def test_tables_that_people_may_edit_carry_no_digest(tmp_path):
 WRITER = """
     import sys, time
     sys.path.insert(0, {library!r})
-    import numpy as np
+    import numpy as np, xarray as xr
     from gradbrain.store import ColumnStore
     from gradbrain.store import column_store
     column_store.COLUMN_CHUNK_BYTES = 4 * 10 * 5
     with ColumnStore({path!r}, kind="feedback", name="a", dims=("row", "column"), n_rows=10,
                      max_columns=15) as store:
         store.append(np.ones((10, 5), dtype="float32"))
+        store._wait()
         print("writing", flush=True)
         sys.stdin.readline()
+        store.append(np.ones((10, 10), dtype="float32"))
+        store.finish(xr.Dataset())
 """
 
 
@@ -293,6 +296,9 @@ def test_a_second_writer_is_refused_by_name_and_the_first_is_left_alone(tmp_path
         write_store(path, encoding(), kind="feedback")
     assert f"kill {writer.pid}" in str(error.value) and "\n" not in str(error.value)
     assert sorted(tmp_path.rglob("*")) == before
+    writer.communicate("go on\n")
+    assert [file.name for file in tmp_path.iterdir()] == ["a.zarr"]
+    assert (open_store(path, kind="feedback", verify=True).a.values == 1).all()
 
 
 def test_the_lock_of_a_writer_dies_with_it_and_what_it_left_is_swept(tmp_path, writer):
