@@ -222,6 +222,7 @@ class ColumnStore:
         """
         with writing(self.path):
             digest = self._complete(rest, made_from)
+        self._draft.discard()
         if provenance is not None:
             write_provenance(self.path, digest=digest, **provenance)
         return digest

@@ -783,6 +783,8 @@ class StreamingStore:
         final = destination or self.path
         with writing(self.path):
             digest = self._complete(final)
+        # Not only at the end of the block: a job may finish many stores one after the other.
+        self._draft.discard()
         if provenance is not None:
             write_provenance(final, digest=digest, **provenance)
         return digest
