@@ -14,7 +14,6 @@ from zarr.abc.store import ByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.core.buffer.core import default_buffer_prototype
 from zarr.storage import LocalStore
-from zarr.storage._local import _get
 
 from gradbrain.store.errors import DamageError, StoreError
 from gradbrain.store.file_digests import sha256_of
@@ -92,13 +91,18 @@ class VerifiedFiles(LocalStore):
         self._compare(key, hashlib.sha256(content).hexdigest())
         return content
 
-    def _read_part(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest) -> Buffer:
+    def _read_part(
+        self, key: str, prototype: BufferPrototype, byte_range: ByteRequest
+    ) -> Buffer | None:
         with self._telling(key):
             with self._hashing:
                 if key not in self._seen:
                     self._compare(key, sha256_of(self.root / key))
                     self._seen.add(key)
-            return _get(self.root / key, prototype, byte_range)
+            found = super().get_sync(key, prototype=prototype, byte_range=byte_range)
+        if found is None:
+            raise self._refused(f"its file {key} is missing")
+        return found
 
     @contextmanager
     def _telling(self, key: str) -> Iterator[None]:
@@ -119,7 +123,7 @@ class VerifiedFiles(LocalStore):
             raise self._refused(f"holds the file {key}, which its mark does not list")
 
     def _refused(self, what: str) -> StoreError:
-        return DamageError(self.root, f"{what}")
+        return DamageError(self.root, what)
 
     async def get(
         self,
