@@ -53,7 +53,7 @@ from gradbrain.datasets.things_meg_preprocessed import (
     preprocessed_trials,
 )
 from gradbrain.datasets.things_meg_raw import Onset, RawOptions, find_runs, raw_trials
-from gradbrain.datasets.things_meg_trials import Trials, average_trials
+from gradbrain.datasets.trials import Trials, average_trials
 from gradbrain.vocabulary.roles import TIME
 
 TABLE_COLUMNS = (

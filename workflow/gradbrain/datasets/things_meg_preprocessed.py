@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from gradbrain.datasets.errors import DatasetError
-from gradbrain.datasets.things_meg_trials import Trials, meg_sensors, same_cells
+from gradbrain.datasets.trials import Trials, meg_sensors, same_cells
 
 if TYPE_CHECKING:
     import mne
