@@ -17,9 +17,14 @@ help:
 
 env: $(VENV)/.complete
 
-$(VENV)/.complete: envs/requirements.txt
+PIP_INSTALL := $(PYTHON) -m pip install --quiet --disable-pip-version-check
+SHIM := envs/torchvision_operators
+
+$(VENV)/.complete: envs/requirements.txt pyproject.toml $(SHIM)/pyproject.toml $(SHIM)/torchvision_operators.py
 	python3 -m venv $(VENV)
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check --requirement envs/requirements.txt
+	$(PIP_INSTALL) --requirement envs/requirements.txt
+	@# Lets timm be imported where the index has no torchvision for its build of torch; and us.
+	$(PIP_INSTALL) --no-deps --force-reinstall ./$(SHIM) --editable .
 	touch $@
 
 demo: env

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-import textwrap
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
@@ -14,9 +13,9 @@ from gradbrain.config.cli import json_argument, run
 from gradbrain.config.plugins import Plugins
 from gradbrain.config.schema import StatisticsSettings
 from gradbrain.figures import style
-from gradbrain.figures.declarations import RESULTS, NothingToDraw, declaration
+from gradbrain.figures.declarations import RESULTS, declaration
+from gradbrain.figures.drawing import draw_declared
 from gradbrain.figures.inputs import FigureInputs
-from gradbrain.figures.layout import empty_figure
 from gradbrain.figures.names import Names
 from gradbrain.figures.save import save_figure
 
@@ -62,22 +61,14 @@ def main(argv: list[str] | None = None) -> None:
     """Select the data behind the figure, draw it, write three files."""
     arguments = parse(argv)
     what = declaration(arguments.figure, Plugins(files=arguments.plugins), where="--figure")
-    module = what.plugin.load()
     inputs = FigureInputs(
         study=arguments.study,
         settings=arguments.settings,
         names=Names.read(arguments.entries),
         **{kind: tuple(getattr(arguments, kind)) for kind in what.inputs},
     )
+    drawn, data = draw_declared(what, inputs, may_be_empty=arguments.may_be_empty)
     with style.applied():
-        try:
-            data = module.select(inputs)
-            drawn = module.figure(data, inputs.names.including(data))
-        except NothingToDraw as error:
-            if not arguments.may_be_empty:
-                raise
-            LOGGER.warning("%s", error)
-            drawn, data = empty_figure(textwrap.fill(str(error), 90))
         written = save_figure(drawn, data, arguments.output_stem)
     LOGGER.info("%s: %d rows drawn into %s", what.name, len(data), ", ".join(map(str, written)))
 

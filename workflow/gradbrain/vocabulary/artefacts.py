@@ -425,6 +425,17 @@ _HIERARCHY_DRAWS = (
 #: Names of coordinates that say where a target is: along regions, and along time.
 TARGET_COORDINATES = tuple(variable.name for variable in _TARGET_COORDINATES)
 SENSOR_COORDINATES = tuple(variable.name for variable in _SENSOR_COORDINATES)
+#: Columns of text, of whatever table: a file without any text in one is read as if it held numbers.
+TEXT = (
+    *("study", "dataset", "subject", "modality", "axis", "model", "layer"),
+    *("signal", "role", "rule", "objective", "measure", "variant", "statistic", "unit"),
+    *("roi", "pole", "onset_source", "best_layer", "control", "coverage"),
+    *("prediction", "inference", "verdict", "reason", "direction", "figure", "source", "sentence"),
+    *("universe", "kind", "factor", "factor_label", "level", "level_label", "fit"),
+    *("least_reliable", "stimuli", "signal_set", "first_verdict", "agreement"),
+    *("interval_note", "explainable_source", "models", "name", "label", "colour", "group"),
+    "control_of",
+)
 #: Group of a feature store that holds one array per signal: a signal may be called anything.
 SIGNALS = "signals"
 #: Column of the stimulus table where any image has a caption.

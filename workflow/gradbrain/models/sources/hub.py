@@ -9,7 +9,7 @@ from torch import nn
 
 from gradbrain.config.plugins import WeightsOptions
 from gradbrain.config.schema import ModelEntry
-from gradbrain.models import timm_compat, weights
+from gradbrain.models import weights
 from gradbrain.models.errors import ModelError, WeightsError
 from gradbrain.models.network import create_network
 
@@ -38,7 +38,8 @@ class Options(WeightsOptions):
 
 
 def _timm_repository(entry: ModelEntry, name: str) -> str:
-    timm = timm_compat.import_timm()
+    import timm
+
     known = timm.list_pretrained(f"{entry.architecture}.*")
     if name not in known:
         raise ModelError(
