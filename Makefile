@@ -24,7 +24,7 @@ $(VENV)/.complete: envs/requirements.txt pyproject.toml $(SHIM)/pyproject.toml $
 	python3 -m venv $(VENV)
 	$(PIP_INSTALL) --requirement envs/requirements.txt
 	@# Lets timm be imported where the index has no torchvision for its build of torch; and us.
-	$(PIP_INSTALL) --no-deps --force-reinstall ./$(SHIM) --editable .
+	$(PIP_INSTALL) --no-build-isolation --no-deps --force-reinstall ./$(SHIM) --editable .
 	touch $@
 
 demo: env

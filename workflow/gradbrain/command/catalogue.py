@@ -37,7 +37,7 @@ ONE_OF: Mapping[str, str] = {
     "signals": "signal",
     "signal-sets": "signal set",
     "artefacts": "kind of result",
-    **NAMES,
+    **cast(Mapping[str, str], NAMES),
 }
 Row = dict[str, Any]
 
@@ -170,19 +170,12 @@ class Catalogue:
 
     def _plugin_details(self, plugin: Plugin) -> Row:
         options = plugin.options_class
-        properties = options.model_json_schema().get("properties", {})
-        required = options.model_json_schema().get("required", [])
+        schema = options.model_json_schema()
         return {
             "name": plugin.name,
             "file": str(plugin.path),
             "what": _docstring(plugin),
-            "options": {
-                key: {
-                    "meaning": field.get("description", ""),
-                    **({} if key in required else {"default": field.get("default")}),
-                }
-                for key, field in properties.items()
-            },
+            "options": _options(schema, schema.get("$defs", {})),
             "requires": sorted(options.requires),
             "randomness": dict(options.randomness),
         }
@@ -207,6 +200,20 @@ class Catalogue:
     def _artefact_row(name: str) -> Row:
         item = ARTEFACTS[name]
         return {"rule": item.rule, "path": item.template}
+
+
+def _options(schema: Mapping[str, Any], sections: Mapping[str, Any]) -> Row:
+    """Meaning and default of each option; those of a section stand below it."""
+    found = {}
+    for key, field in schema.get("properties", {}).items():
+        section = sections.get(field.get("$ref", "").rpartition("/")[2], {})
+        about = field.get("description") or section.get("description", "").partition("\n")[0]
+        found[key] = {"meaning": about}
+        if section.get("properties"):
+            found[key]["options"] = _options(section, sections)
+        elif key not in schema.get("required", []):
+            found[key]["default"] = field.get("default")
+    return found
 
 
 def _docstring(plugin: Plugin) -> str:

@@ -127,7 +127,7 @@ def _layers_of(architecture: str) -> dict[str, str]:
             f"{', '.join(near) or 'none'}"
         )
     with torch.device("meta"):
-        module = timm.create_model(architecture).eval()
+        module: Any = timm.create_model(architecture).eval()
         names = block_names(module)
         try:
             return layer_layouts(module, names, module.default_cfg["input_size"])

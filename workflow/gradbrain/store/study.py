@@ -300,14 +300,20 @@ class Study:
             found = [file for file in found if self._names(file)]
         return _having(kind, found, keys, str(self.folder)) if keys else found
 
+    @cached_property
+    def _scored_names(self) -> tuple[frozenset[str], dict[str, frozenset[str]]]:
+        """Subjects, and layers by model, that the joined scores hold."""
+        layers = self._scored.groupby("model")["layer"].agg(frozenset).to_dict()
+        return frozenset(self._scored["subject"]), layers
+
     def _names(self, file: ResultFile) -> bool:
         """Whether the study names the subject and the layer of a file, as far as is known."""
-        scored = self._scored
-        subject, layer, model = (file.keys.get(key) for key in ("subject", "layer", "model"))
-        if subject is not None and len(scored) and subject not in set(scored["subject"]):
-            return False
-        of_model = set(scored.loc[scored["model"] == model, "layer"])
-        return layer is None or not of_model or layer in of_model
+        subjects, layers = self._scored_names
+        subject, layer = file.keys.get("subject"), file.keys.get("layer")
+        of_model = layers.get(file.keys.get("model", ""), frozenset())
+        return (subject is None or not subjects or subject in subjects) and (
+            layer is None or not of_model or layer in of_model
+        )
 
     def paths(self, kind: str, **keys: str | Iterable[str]) -> list[Path]:
         """Paths of :meth:`files`."""
@@ -316,13 +322,11 @@ class Study:
     @property
     def left_out(self) -> list[Path]:
         """Files of the study's folder that it named once and names no more."""
-        of_study = [kind for kind, item in ARTEFACTS.items() if "study" in item.keys]
-        return [
-            file.path
-            for kind in of_study
-            for file in self._all(kind)
-            if file.path not in self.paths(kind)
-        ]
+        found: list[Path] = []
+        for kind in (kind for kind, item in ARTEFACTS.items() if "study" in item.keys):
+            named = set(self.paths(kind))
+            found += [file.path for file in self._all(kind) if file.path not in named]
+        return found
 
     @property
     def kinds(self) -> dict[str, int]:

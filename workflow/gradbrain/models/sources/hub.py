@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from pydantic import Field
 from torch import nn
@@ -46,7 +47,8 @@ def _timm_repository(entry: ModelEntry, name: str) -> str:
             f"model {entry.name!r}: timm {timm.__version__} knows no weights {name!r}; it has "
             f"{', '.join(known) or 'none'}"
         )
-    return str(timm.get_pretrained_cfg(name).hf_hub_id)
+    config: Any = timm.get_pretrained_cfg(name)
+    return str(config.hf_hub_id)
 
 
 def load(entry: ModelEntry, options: Options, data: Path) -> tuple[nn.Module, str]:
