@@ -3,7 +3,7 @@ PYTHON := $(VENV)/bin/python
 SNAKEMAKE := $(VENV)/bin/snakemake
 CORES ?= all
 
-.PHONY: demo worlds test test-slurm lint format env lock schema bench clean help
+.PHONY: demo worlds test test-slurm lint format env lock schema docs bench clean help
 
 help:
 	@echo "make demo    run the default study: a simulated brain, from images to claims and figures"
@@ -11,6 +11,8 @@ help:
 	@echo "make test    run the tests"
 	@echo "make test-slurm  start a Slurm on this machine, as root, and run tests/slurm on it"
 	@echo "make lint    ruff, snakefmt, snakemake --lint, types"
+	@echo "make docs    the docs as a site, in site/; fails on a broken link"
+	@echo "make schema  write schemas and reference pages anew"
 	@echo "make env     create $(VENV) from the lock in envs/"
 	@echo "make bench   run the benchmarks; each prints one JSON line"
 	@echo "make lock    freeze the packages of envs/packages.txt anew"
@@ -57,6 +59,10 @@ format: env
 
 schema: env
 	$(PYTHON) scripts/write_schema.py
+	$(PYTHON) scripts/write_reference.py
+
+docs: env
+	$(VENV)/bin/mkdocs build --strict
 
 lock:
 	rm -rf $(VENV)

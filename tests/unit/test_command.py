@@ -13,13 +13,13 @@ import psutil
 import pytest
 import yaml
 
+from gradbrain import __version__
 from gradbrain.command import doctor, entry
 from gradbrain.command.catalogue import KINDS, Catalogue
 from gradbrain.config import GradbrainError, cli
 from gradbrain.config.plugins import LIBRARY_PLUGINS
 from gradbrain.config.registries import Registries
 from gradbrain.config.study import load_study
-from gradbrain.version import __version__
 from gradbrain.vocabulary.artefacts import ARTEFACTS
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from gradbrain.version import __version__
+from gradbrain import __version__
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIM = ROOT / "envs" / "torchvision_operators"

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gradbrain.version import __version__
-
 if TYPE_CHECKING:
     from gradbrain.store.study import Study, open_study
+
+#: CHANGELOG.md says what changed in which.
+__version__ = "0.2.0"
 
 __all__ = ["Study", "__version__", "open_study"]
 

@@ -301,3 +301,18 @@ def test_the_command_that_lists_layers_says_what_it_wrote_and_where(tmp_path):
     assert f"wrote {n_layers} layers of resnet10t to {output}" in done.stderr
     told = subprocess.run([*command, "--help"], capture_output=True, text=True).stdout
     assert "config/layers.csv" in "".join(told.split())
+
+
+@pytest.mark.parametrize(
+    ("asked", "near"),
+    [("resnet5", "resnet50"), ("ResNet-50", "resnet50"), ("vit_base_patch16_dino3", "dinov3")],
+)
+def test_an_unknown_architecture_is_answered_with_near_ones(asked, near, tmp_path):
+    command = [sys.executable, str(ROOT / "scripts" / "list_layers.py"), asked]
+    done = subprocess.run(
+        [*command, "--output", str(tmp_path / "layers.csv")], capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: no architecture matches {asked!r}; did you mean ")
+    assert near in done.stderr
+    assert not (tmp_path / "layers.csv").exists()

@@ -24,6 +24,7 @@ import numpy as np
 import psutil
 import xarray as xr
 
+from gradbrain import __version__
 from gradbrain.command.catalogue import Catalogue
 from gradbrain.config import GradbrainError
 from gradbrain.config.plugins import weights_use
@@ -33,7 +34,6 @@ from gradbrain.datasets.inventory import take_inventory
 from gradbrain.datasets.registry import adapter, read_options
 from gradbrain.store import open_store, write_store
 from gradbrain.store.zarr_store import file_sha256
-from gradbrain.version import __version__
 
 State = Literal["ok", "note", "fault"]
 OK: State = "ok"

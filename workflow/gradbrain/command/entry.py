@@ -10,12 +10,12 @@ from typing import Any
 
 import yaml
 
+from gradbrain import __version__
 from gradbrain.command.catalogue import KINDS, Catalogue
 from gradbrain.config import GradbrainError
 from gradbrain.config.cli import run
 from gradbrain.config.plugins import LIBRARY, Plugins
 from gradbrain.config.registries import Registries, read_yaml
-from gradbrain.version import __version__
 
 EPILOG = """\
 gradbrain models               list all models

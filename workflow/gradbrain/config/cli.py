@@ -11,9 +11,9 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from gradbrain import __version__
 from gradbrain.config.errors import GradbrainError
 from gradbrain.config.memory import collect_as_usual, collect_rarely, keep_freed_memory
-from gradbrain.version import __version__
 
 # What a shell reports of a process that Ctrl-C ended: 128 and the number of SIGINT.
 INTERRUPTED = 130

@@ -303,7 +303,9 @@ class Study:
     @cached_property
     def _scored_names(self) -> tuple[frozenset[str], dict[str, frozenset[str]]]:
         """Subjects, and layers by model, that the joined scores hold."""
-        layers = self._scored.groupby("model")["layer"].agg(frozenset).to_dict()
+        layers = {
+            str(model): frozenset(rows["layer"]) for model, rows in self._scored.groupby("model")
+        }
         return frozenset(self._scored["subject"]), layers
 
     def _names(self, file: ResultFile) -> bool:
