@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
-from gradbrain.config.cli import json_argument, run
+from gradbrain.config.cli import json_argument, learnt, run
 from gradbrain.config.plugins import Plugins
 from gradbrain.config.schema import StatisticsSettings
 from gradbrain.figures import style
@@ -70,7 +70,7 @@ def main(argv: list[str] | None = None) -> None:
     drawn, data = draw_declared(what, inputs, may_be_empty=arguments.may_be_empty)
     with style.applied():
         written = save_figure(drawn, data, arguments.output_stem)
-    LOGGER.info("%s: %d rows drawn into %s", what.name, len(data), ", ".join(map(str, written)))
+    learnt(f"{len(data)} rows drawn into {', '.join(map(str, written))}")
 
 
 if __name__ == "__main__":
