@@ -66,7 +66,7 @@ schema: env
 	$(PYTHON) scripts/write_reference.py
 
 docs: env
-	$(VENV)/bin/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
 
 lock:
 	rm -rf $(VENV)

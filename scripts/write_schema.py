@@ -121,7 +121,8 @@ version of its own. A raised version makes that kind anew, and what reads it, an
 mark in the root of a store names its kind, its version and the SHA-256 of each of its files.
 `scripts/migrate_results.py` brings results of the layout before (version 2) to this one.
 
-Tables are Parquet or CSV. Stores are Zarr (format 3); where a name has a `/`, its first part is a
+[`gradbrain.open_study`](open_study.md) opens all of them; `gradbrain artefacts` lists them. Tables
+are Parquet or CSV. Stores are Zarr (format 3); where a name has a `/`, its first part is a
 group. `gradbrain.store.open_store` and `open_tree` refuse what is incomplete, damaged or of another
 version.
 """

@@ -100,6 +100,16 @@ def test_every_script_ends_in_the_same_way_and_says_its_version(capsys):
     assert said == f"gradbrain {__version__}\n"
 
 
+def test_its_page_names_every_kind_and_every_group():
+    page = (ROOT / "docs" / "command.md").read_text()
+    for kind in KINDS:
+        assert f"`{kind}`" in page
+    for command in ("study", "doctor"):
+        assert f"    gradbrain {command}" in page
+    for group in ("environment", "gpu", "weights", "data", "disk", "memory"):
+        assert f"\n| {group} |" in page
+
+
 # --- doctor --------------------------------------------------------------------------------------
 
 

@@ -234,6 +234,18 @@ def test_a_figure_of_the_library_is_drawn_anew(study):
     assert figure.axes
 
 
+def test_a_figure_is_drawn_from_a_folder_by_the_command_of_its_rule(made, tmp_path):
+    command = [sys.executable, str(ROOT / "scripts" / "plot_figure.py"), "--figure"]
+    command += ["encoding_by_region", "--output-stem", str(tmp_path / "mine")]
+    folder = str(made / "results" / "demo")
+    subprocess.run([*command, "--results", folder], check=True, capture_output=True)
+    study = gradbrain.open_study(folder)
+    assert len(pd.read_csv(tmp_path / "mine.csv")) == len(draw(study, "encoding_by_region")[1])
+    lacking = subprocess.run(command, capture_output=True, text=True)
+    assert lacking.returncode == 1
+    assert "both are needed where there is no --results" in lacking.stderr
+
+
 def test_the_page_that_shows_it_runs_and_draws(made, tmp_path, monkeypatch):
     page = (ROOT / "docs" / "open_study.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
