@@ -71,6 +71,30 @@ def test_an_unknown_name_is_answered_with_near_ones(capsys):
     assert "models" in capsys.readouterr().err
 
 
+def test_results_are_explained_where_there_is_no_project(capsys, monkeypatch):
+    def no_project():
+        raise GradbrainError("no project")
+
+    monkeypatch.setattr(entry, "project", no_project)
+    assert yaml.safe_load(output_of(capsys, "artefacts", "claims"))["rule"] == "test_claims"
+    with pytest.raises(GradbrainError, match="no project"):
+        entry.command(["models"])
+
+
+def test_reading_the_command_line_imports_nothing_heavy():
+    code = (
+        "import sys, gradbrain.command.entry; print({'torch', 'pandas', 'zarr'} & {*sys.modules})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONPATH": str(ROOT / "workflow")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "set()"
+
+
 def test_entries_and_plugins_of_a_study_are_listed_too(capsys, tmp_path):
     (tmp_path / "mine" / "objectives").mkdir(parents=True)
     source = (ROOT / "workflow" / "gradbrain" / "objectives" / "entropy.py").read_text()

@@ -92,12 +92,13 @@ def parser() -> argparse.ArgumentParser:
     return whole
 
 
-def catalogue(arguments: argparse.Namespace, root: Path) -> Catalogue:
+def catalogue(arguments: argparse.Namespace, root: Path | None) -> Catalogue:
     """Registries and plug-ins of the project, of a study, and of one's own."""
     content: dict[str, Any] = read_yaml(arguments.configfile) if arguments.configfile else {}
     registries = [*map(Path, content.get("registries") or []), *arguments.registry]
+    own = [root / "config"] if root is not None else []
     plugins = Plugins([*(content.get("plugins") or []), *arguments.plugins])
-    return Catalogue(Registries([root / "config", *registries], plugins), plugins)
+    return Catalogue(Registries([*own, *registries], plugins), plugins)
 
 
 def print_rows(rows: list[dict[str, Any]]) -> None:
@@ -110,7 +111,9 @@ def print_rows(rows: list[dict[str, Any]]) -> None:
 
 def list_or_show(arguments: argparse.Namespace) -> None:
     """Print all of a kind, or one in detail."""
-    known = catalogue(arguments, project())
+    # Kinds of results are known without a project.
+    root = project() if arguments.command != "artefacts" else None
+    known = catalogue(arguments, root)
     if arguments.name is None:
         rows = known.rows(arguments.command)
         if arguments.json:
