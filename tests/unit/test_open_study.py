@@ -87,7 +87,8 @@ def write_as_study(path: Path) -> None:
         return  # its store names its digest
     frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
     if "study" in frame:
-        write_table(path, frame.assign(study="demo"))
+        kind = path.parent.name if path.suffix == ".parquet" else path.stem
+        write_table(path, frame.assign(study="demo"), kind=kind)
 
 
 @pytest.fixture
@@ -159,7 +160,7 @@ def test_what_the_study_names_no_more_is_left_out_and_said(made, tmp_path):
     shutil.copytree(made / "results" / "demo", tmp_path / "demo")
     old = tmp_path / "demo" / "scores" / "a_former_model.parquet"
     first = gradbrain.open_study(tmp_path / "demo").paths("scores")[0]
-    write_table(old, pd.read_parquet(first).assign(model="a_former_model"))
+    write_table(old, pd.read_parquet(first).assign(model="a_former_model"), kind="scores")
     person = tmp_path / "demo" / "responses" / "somebody.zarr"
     shutil.copytree(next((tmp_path / "demo" / "responses").glob("*.zarr")), person)
     found = gradbrain.open_study(tmp_path / "demo")
@@ -222,7 +223,7 @@ def test_keys_that_a_table_has_no_column_for_come_first(made, tmp_path):
     folder = tmp_path / "demo" / "multiverse" / "claims"
     folder.mkdir(parents=True)
     for universe in ("base", "0a1b"):
-        write_table(folder / f"{universe}.csv", claims)
+        write_table(folder / f"{universe}.csv", claims, kind="universe_claims")
     found = gradbrain.open_study(tmp_path / "demo").table("universe_claims")
     assert found.columns[0] == "universe"
     assert set(found["universe"]) == {"base", "0a1b"}
