@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 import yaml
+from trees import invented_study
 from trees.invented_study import LAYERS, MODELS, ROIS, TIMES, Invented, Place, write_study
 
 import gradbrain
@@ -68,27 +69,17 @@ def made(tmp_path_factory) -> Path:
     """Folder with results/demo, as a finished study leaves it."""
     home = tmp_path_factory.mktemp("opened")
     folder = home / "results" / "demo"
-    write_study(folder, Invented(places=PLACES))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(invented_study, "STUDY", "demo")
+        write_study(folder, Invented(places=PLACES))
     config = {"study": "demo", "title": "A title", "statistics": {}}
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    for table in (*folder.glob("*/*.parquet"), *folder.glob("*.csv")):
-        write_as_study(table)
     figure = folder / "figures" / "encoding_by_region"
     figure.parent.mkdir()
     figure.with_suffix(".csv").write_text("roi,value\nV1,0.5\n")
     figure.with_suffix(".png").write_bytes(b"\x89PNG")
     write_stores(home / "results", "demo")
     return home
-
-
-def write_as_study(path: Path) -> None:
-    """Rows of the invented study become those of this one."""
-    if path.suffix == ".parquet" and path.with_suffix(".zarr").exists():
-        return  # its store names its digest
-    frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
-    if "study" in frame:
-        kind = path.parent.name if path.suffix == ".parquet" else path.stem
-        write_table(path, frame.assign(study="demo"), kind=kind)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ GPU, reads all weights and the headers of data sets, and writes a store where re
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import re
@@ -33,7 +34,6 @@ from gradbrain.config.study import ResolvedStudy
 from gradbrain.datasets.inventory import take_inventory
 from gradbrain.datasets.registry import adapter, read_options
 from gradbrain.store import open_store, write_store
-from gradbrain.store.zarr_store import file_sha256
 
 State = Literal["ok", "note", "fault"]
 OK: State = "ok"
@@ -260,7 +260,9 @@ def _weights(
     if full and not files and entry.weights.source == "package":
         yield _loaded(entry, catalogue)
     elif full and digest and len(files) == 1:
-        if file_sha256(files[0]) == digest:
+        with files[0].open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found == digest:
             yield Finding(OK, "weights", entry.name, f"{files[0]}, SHA-256 as pinned")
         else:
             yield Finding(
