@@ -10,7 +10,8 @@ import pandas as pd
 import torch
 from torch import nn
 
-from gradbrain.models import owlvit, timm_compat
+from gradbrain.config.suggestions import near_names
+from gradbrain.models import owlvit
 from gradbrain.models.errors import LayerError, ModelError
 from gradbrain.models.layout import find_layout
 from gradbrain.vocabulary.image_statistics import ARCHITECTURE, LEVELS
@@ -117,11 +118,16 @@ def _layers_of(architecture: str) -> dict[str, str]:
     if architecture in owlvit.ARCHITECTURES:
         # Known from the settings alone, so that transformers need not be there.
         return dict.fromkeys(owlvit.block_names(architecture), "class_and_patches")
-    timm = timm_compat.import_timm()
+    import timm
+
     if not timm.is_model(architecture):
-        raise ModelError(f"timm {timm.__version__} has no architecture {architecture!r}")
+        near = near_names(architecture, timm.list_models())
+        raise ModelError(
+            f"timm {timm.__version__} has no architecture {architecture!r}; near are: "
+            f"{', '.join(near) or 'none'}"
+        )
     with torch.device("meta"):
-        module = timm.create_model(architecture).eval()
+        module: Any = timm.create_model(architecture).eval()
         names = block_names(module)
         try:
             return layer_layouts(module, names, module.default_cfg["input_size"])
