@@ -56,7 +56,7 @@ ONCE = {
 }
 STEPPED = {
     "gauss_newton_target": ("iterations", 2),
-    "predictive_coding_inference": ("steps", 4),
+    "predictive_coding_inference": ("steps", 12),
     "node_perturbation": ("n_draws", 16),
 }
 WITHOUT_OBJECTIVE = {"predictive_coding_generative", "hebbian"}

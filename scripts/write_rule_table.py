@@ -232,9 +232,16 @@ def simpler_than(signal: SignalEntry, network: Network, found: Mapping[str, torc
         others.insert(0, signal.model_copy(update={"rule": BACKPROP, "rule_options": {}}))
     for other in others:
         same = network.signals(other)
-        if all(bool((cosine(found[name], same[name]).abs() > SAME).all()) for name in found):
+        if all(is_same(found[name], same[name], signal) for name in found):
             return other.rule
     return ""
+
+
+def is_same(first: torch.Tensor, second: torch.Tensor, signal: SignalEntry) -> bool:
+    """Whether two signals are one but for a factor, of each image or, as length counts, of all."""
+    if signal.normalise == "none":
+        first, second = first[None], second[None]
+    return bool((cosine(first, second).abs() > SAME).all())
 
 
 def is_one_number(tensor: torch.Tensor) -> bool:

@@ -86,5 +86,5 @@ def _before(tensor: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
     node = _nonlinearity(tensor)
     if node is None:
         return gradient
-    found = node(gradient.to(tensor.dtype))
+    found = node(gradient.to(tensor.dtype))  # type: ignore[operator]
     return (found[0] if isinstance(found, tuple) else found).detach()

@@ -120,9 +120,11 @@ class InverseModel:
     def from_dataset(cls, found: xr.Dataset, like: torch.Tensor) -> InverseModel:
         """Read a model to the type and device of a tensor."""
         names = ("mean", "scale", "mixing", "shift", "weights")
-        arrays = (torch.from_numpy(found[name].values).to(like) for name in names)
+        mean, scale, mixing, shift, weights = (
+            torch.from_numpy(found[name].values).to(like) for name in names
+        )
         rows, columns = (int(edge) for edge in found["block"].values)
-        return cls(*arrays, block=(rows, columns))
+        return cls(mean, scale, mixing, shift, weights, (rows, columns))
 
 
 def fold_blocks(
@@ -196,10 +198,14 @@ class _Fit:
         shift = random.standard_normal(self.hidden)
         block = block_of(above, below, self.name)
         width = block[0] * block[1] * below.shape[-1]
-        drawn = (torch.from_numpy(mixing), torch.from_numpy(shift))
-        empty = torch.zeros(1 + n_channels + self.hidden, width)
-        parts = [part.to(above) for part in (mean, scale, *drawn, empty)]
-        return InverseModel(*parts, block=block)
+        return InverseModel(
+            mean=mean.to(above),
+            scale=scale.to(above),
+            mixing=torch.from_numpy(mixing).to(above),
+            shift=torch.from_numpy(shift).to(above),
+            weights=torch.zeros(1 + n_channels + self.hidden, width).to(above),
+            block=block,
+        )
 
     def add(self, above: torch.Tensor, below: torch.Tensor) -> None:
         """Add images to the products of features."""

@@ -1,12 +1,17 @@
 r"""Predictive coding, forward predictions: activities settle while the objective nudges the output.
 
-.. math:: E(z) = \sum_k \tfrac12 \lVert z_k - p_k(z) \rVert^2 + \beta L(y(z)), \quad
-    \delta_k = p_k - z_k \;\text{ after } T \text{ steps of descent on } E
+.. math:: E(z) = \sum_k \frac{\lVert z_k - p_k(z) \rVert^2}{2 s_k} + \beta L(y(z)), \quad
+    \delta_k = \frac{p_k - z_k}{s_k} \;\text{ after } T \text{ steps of descent on } E, \quad
+    \beta = \mathtt{nudge} \, \frac{\lVert y \rVert}{s_y \lVert e \rVert}
 
-:math:`p_k(z)` is what layer :math:`k` would give, given the values :math:`z` of the layers before
-it, and :math:`y(z)` the output. Values start at those of the forward pass. Source: Whittington &
-Bogacz 2017 (Neural Computation 29, 1229), with the output nudged by the objective and not clamped
-(as Scellier & Bengio 2017 do), so that any objective will do.
+:math:`p_k(z)` is what layer :math:`k` would give, given the values :math:`z` of those before
+it, :math:`y(z)` the output, :math:`e` the gradient of :math:`L` there, and :math:`s` the mean square
+of a layer or of the output, the last two in the forward pass, where the values start. Source:
+Whittington & Bogacz 2017 (Neural Computation 29, 1229), with errors weighted by the precision of
+their layer, their variances :math:`\Sigma` set to :math:`s_k`, and the output nudged by the
+objective and not clamped (as Scellier & Bengio 2017 do), so that any objective will do. The nudge
+is relative to the output (*ours*): one that moves activities by less than float32 resolves would
+leave errors of rounding.
 
 At rest :math:`\delta_k = \sum_j (\partial p_j / \partial z_k)^\top \delta_j`, which is
 backpropagation at the values that were settled on; as :math:`\beta` falls to 0 these are those of
@@ -14,9 +19,10 @@ the forward pass, and the signal is collinear with the gradient (so is the varia
 predictions, which is therefore no signal here).
 
 What is approximated: T steps, not rest. A step that would raise the energy of an image is taken
-back and halved, others lengthen. The error moves down one layer per step, so that T must be at
-least the number of layers. How far an image came, :math:`\lVert \partial E \rVert` relative to its
-start, is stored beside the signal. Blocks of several operations count as one layer.
+back and halved, others lengthen. An error moves down one layer per step that is taken, so that T
+must be at least the number of layers, and an image with fewer is counted as one without a signal.
+How far an image came, :math:`\lVert \partial E \rVert` relative to its start, is stored beside the
+signal. Blocks of several operations count as one layer.
 
 What a brain would need: neurons for values and for errors in every area, and feedback weights equal
 to the forward ones between neighbours; no separate phase for errors.
@@ -36,7 +42,7 @@ from gradbrain.objectives.base import BoundObjective
 from gradbrain.signals.clamped import ClampedNetwork
 from gradbrain.signals.rule import RuleContext
 from gradbrain.signals.tape import Taken, Tape
-from gradbrain.signals.top_error import per_image
+from gradbrain.signals.top_error import per_image, top_error
 
 # After a step that lowered the energy, and after one that did not.
 LONGER, SHORTER = 1.2, 0.5
@@ -48,9 +54,11 @@ class Options(PluginOptions):
     requires: ClassVar[frozenset[Requirement]] = frozenset({"objective", "chain"})
     gives_residual: ClassVar[bool] = True
 
-    steps: int = Field(32, ge=1, description="Steps of descent, T.")
-    nudge: float = Field(1.0, gt=0, description="Weight of the objective in the energy, β.")
-    rate: float = Field(0.3, gt=0, description="Length of the first step.")
+    steps: int = Field(64, ge=1, description="Steps of descent, T.")
+    nudge: float = Field(
+        0.1, gt=0, description="Weight of the objective: its slope, by the length of the output."
+    )
+    rate: float = Field(0.1, gt=0, description="Length of the first step.")
 
     def refusal(self, case: RuleCase) -> str:
         """Refuse what cannot reach the first layer, and reduced precision."""
@@ -76,6 +84,26 @@ class Options(PluginOptions):
         return self.steps + 1.0
 
 
+@dataclass(frozen=True)
+class _Energy:
+    """What the energy of a batch is made of.
+
+    Attributes
+    ----------
+    tape, objective
+        The images, and the objective with them.
+    nudge
+        (B,) weight of the objective.
+    squares
+        Layer -> (B,) mean square of the layer, its variance in the energy.
+    """
+
+    tape: Tape
+    objective: BoundObjective
+    nudge: torch.Tensor
+    squares: Mapping[str, torch.Tensor]
+
+
 @dataclass
 class _State:
     """Values of all layers, with what follows from them; energy (B,)."""
@@ -84,11 +112,6 @@ class _State:
     predictions: dict[str, torch.Tensor]
     slopes: dict[str, torch.Tensor]
     energy: torch.Tensor
-
-    def slope_length(self) -> torch.Tensor:
-        """Length of the slope of each image, (B,)."""
-        squares = [slope.flatten(1).double().square().sum(1) for slope in self.slopes.values()]
-        return torch.stack(squares).sum(0).sqrt()
 
 
 class Rule:
@@ -102,46 +125,68 @@ class Rule:
         """Return the errors of every layer of the chain."""
         assert objective is not None  # required
         start = {name: tensor.detach() for name, tensor in tape.layers.items()}
-        state = self._evaluate(start, objective, tape)
-        first = state.slope_length()
-        with torch.no_grad():
-            values = objective.values(tape.outputs[objective.objective.output].detach())
+        output = tape.outputs[objective.objective.output].detach()
+        error, values = top_error(tape, objective)
+        slope = error.norm(dim=1)
+        strength = output.norm(dim=1) / torch.where(slope > 0, slope, torch.inf)
+        squares = {name: _mean_square(value) for name, value in start.items()}
+        nudge = self.options.nudge * strength / _mean_square(output)
+        energy = _Energy(tape, objective, nudge, squares)
+        state = self._evaluate(start, energy)
+        first = _slope_length(state, squares)
         rate = torch.full_like(state.energy, self.options.rate)
         for _ in range(self.options.steps):
             moved = {
-                name: value - per_image(rate, value) * state.slopes[name]
+                name: value - per_image(rate * squares[name], value) * state.slopes[name]
                 for name, value in state.values.items()
             }
-            after = self._evaluate(moved, objective, tape)
+            after = self._evaluate(moved, energy)
             better = after.energy <= state.energy
             state = _chosen(better, after, state)
             rate = torch.where(better, rate * LONGER, rate * SHORTER)
-        left = state.slope_length() / torch.where(first > 0, first, torch.ones_like(first))
+        left = _slope_length(state, squares) / torch.where(first > 0, first, torch.ones_like(first))
         return Taken(
-            {name: state.predictions[name] - value for name, value in state.values.items()},
+            {
+                name: (state.predictions[name] - value) / per_image(squares[name], value)
+                for name, value in state.values.items()
+            },
             values,
             dict.fromkeys(state.values, left),
         )
 
-    def _evaluate(
-        self, values: Mapping[str, torch.Tensor], objective: BoundObjective, tape: Tape
-    ) -> _State:
+    def _evaluate(self, values: Mapping[str, torch.Tensor], energy: _Energy) -> _State:
         leaves = {name: value.detach().requires_grad_() for name, value in values.items()}
+        objective = energy.objective
         with torch.enable_grad():
             predictions, output = self.network.run(
-                tape.batch.raw, leaves, objective.objective.output
+                energy.tape.batch.raw, leaves, objective.objective.output
             )
-            energy = self.options.nudge * objective.values(output).double()
+            total = (energy.nudge * objective.values(output)).double()
             for name, value in leaves.items():
-                missed = (value - predictions[name]).flatten(1)
-                energy = energy + 0.5 * missed.square().sum(1).double()
-        slopes = torch.autograd.grad(energy.sum(), list(leaves.values()))
+                missed = (value - predictions[name]).flatten(1).square().sum(1)
+                total = total + (0.5 * missed / energy.squares[name]).double()
+        slopes = torch.autograd.grad(total.sum(), list(leaves.values()))
         return _State(
             {name: value.detach() for name, value in leaves.items()},
             {name: prediction.detach() for name, prediction in predictions.items()},
             dict(zip(leaves, slopes, strict=True)),
-            energy.detach(),
+            total.detach(),
         )
+
+
+def _mean_square(values: torch.Tensor) -> torch.Tensor:
+    """Mean square of each image, (B,); 1 where all are zero."""
+    found = values.flatten(1).square().mean(1)
+    return torch.where(found > 0, found, torch.ones_like(found))
+
+
+def _slope_length(state: _State, squares: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Length of the slope of each image in units of its layers, (B,)."""
+    parts = [
+        squares[name].double() * slope.flatten(1).double().square().sum(1)
+        for name, slope in state.slopes.items()
+    ]
+    return torch.stack(parts).sum(0).sqrt()
 
 
 def _chosen(better: torch.Tensor, after: _State, before: _State) -> _State:
