@@ -112,14 +112,6 @@ def test_rules_that_need_every_digit_are_refused_in_half_precision(rule, plan_of
     assert f"rule {rule!r}" in message and "set features.precision to fp32" in message
 
 
-def test_steps_must_carry_the_error_to_the_first_layer(plan_of):
-    short = {"rule": "predictive_coding_inference", "rule_options": {"steps": 6}}
-    message = refusal(plan_of(UNTRAINED, **short))
-    assert "6 steps do not carry the error over 7 layers" in message and "{steps: 14}" in message
-    short["rule_options"]["steps"] = 7
-    plan_of(UNTRAINED, **short).check_signals()
-
-
 def test_generative_models_want_layers_of_one_kind(plan_of):
     signal = {"rule": "predictive_coding_generative", "objective": None}
     message = refusal(plan_of("mixed", **signal))

@@ -144,7 +144,7 @@ def test_rules_and_sources_of_weights_say_what_they_are():
         "node_perturbation": graph,
         "objective_value": {"objective"},
         "predictive_coding_generative": {"chain", "calibration", "fit"},
-        "predictive_coding_inference": {"objective", "chain"},
+        "predictive_coding_inference": {"objective", "graph", "chain"},
         "scalar_feedback": {"objective", "calibration", "fit"},
         "sign_symmetry": other,
         "three_factor": {"objective", "chain"},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -34,7 +34,7 @@ class ClampedNetwork:
     def run(
         self, raw: torch.Tensor, values: Mapping[str, torch.Tensor], output: OutputName
     ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        """Run the network once.
+        """Run the network once with layers held at values.
 
         Parameters
         ----------
@@ -52,13 +52,43 @@ class ClampedNetwork:
         output : torch.Tensor
             (B, D), given the values.
         """
-        predictions: dict[str, torch.Tensor] = {}
+        # Copies: the network may write into what a layer gave.
+        return self._run(raw, lambda name, _: values[name].clone(), output)
+
+    def shifted(
+        self, raw: torch.Tensor, shifts: Mapping[str, torch.Tensor], output: OutputName
+    ) -> dict[str, torch.Tensor]:
+        """Values of layers, each of which is moved from what it gives for those before it.
+
+        Parameters
+        ----------
+        raw, output
+            As for :meth:`run`.
+        shifts
+            Layer name -> by how much.
+        """
+        values: dict[str, torch.Tensor] = {}
+
+        def move(name: str, given: torch.Tensor) -> torch.Tensor:
+            values[name] = given + shifts[name]
+            return values[name].clone()
+
+        with torch.no_grad():
+            self._run(raw, move, output)
+        return values
+
+    def _run(
+        self,
+        raw: torch.Tensor,
+        held: Callable[[str, torch.Tensor], torch.Tensor],
+        output: OutputName,
+    ) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        given: dict[str, torch.Tensor] = {}
 
         def hold(name: str) -> Any:
             def hook(_: nn.Module, __: Any, found: Any) -> Any:
-                predictions[name] = single_tensor(found, name)
-                # A copy: the network may write into what a layer gave.
-                return replace_tensor(found, values[name].clone())
+                given[name] = single_tensor(found, name)
+                return replace_tensor(found, held(name, given[name]))
 
             return hook
 
@@ -66,8 +96,8 @@ class ClampedNetwork:
             module.register_forward_hook(hold(name)) for name, module in self._modules.items()
         ]
         try:
-            found = self.model.outputs(raw, (output,))
+            outputs = self.model.outputs(raw, (output,))
         finally:
             for handle in handles:
                 handle.remove()
-        return predictions, found[output]
+        return given, outputs[output]

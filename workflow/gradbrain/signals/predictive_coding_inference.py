@@ -4,25 +4,25 @@ r"""Predictive coding, forward predictions: activities settle while the objectiv
     \delta_k = \frac{p_k - z_k}{s_k} \;\text{ after } T \text{ steps of descent on } E, \quad
     \beta = \mathtt{nudge} \, \frac{\lVert y \rVert}{s_y \lVert e \rVert}
 
-:math:`p_k(z)` is what layer :math:`k` would give, given the values :math:`z` of those before
-it, :math:`y(z)` the output, :math:`e` the gradient of :math:`L` there, and :math:`s` the mean square
-of a layer or of the output, the last two in the forward pass, where the values start. Source:
-Whittington & Bogacz 2017 (Neural Computation 29, 1229), with errors weighted by the precision of
-their layer, their variances :math:`\Sigma` set to :math:`s_k`, and the output nudged by the
-objective and not clamped (as Scellier & Bengio 2017 do), so that any objective will do. The nudge
-is relative to the output (*ours*): one that moves activities by less than float32 resolves would
-leave errors of rounding.
+:math:`p_k(z)` is what layer :math:`k` would give, given the values :math:`z` of those before it,
+:math:`y(z)` the output, :math:`e` the gradient of :math:`L` there, and :math:`s` the mean square of
+a layer or of the output, the last two in the forward pass. Source: Whittington & Bogacz 2017
+(Neural Computation 29, 1229), with errors weighted by the precision of their layer, their variances
+:math:`\Sigma` set to :math:`s_k`, and the output nudged by the objective and not clamped (as
+Scellier & Bengio 2017 do), so that any objective will do. The nudge is relative to the output
+(*ours*): one that moves activities by less than float32 resolves would leave errors of rounding.
 
 At rest :math:`\delta_k = \sum_j (\partial p_j / \partial z_k)^\top \delta_j`, which is
 backpropagation at the values that were settled on; as :math:`\beta` falls to 0 these are those of
-the forward pass, and the signal is collinear with the gradient (so is the variant with fixed
-predictions, which is therefore no signal here).
+the forward pass, and the signal is collinear with the gradient. So is the variant in which
+predictions are fixed at the forward pass, which is therefore no signal here. Values start where
+errors are those of that variant, :math:`p_k - z_k = s_k \beta \, \partial L / \partial h_k`
+(*ours*): from the values of the forward pass, errors of the first layers would need more steps than
+are taken to rise above rounding.
 
 What is approximated: T steps, not rest. A step that would raise the energy of an image is taken
-back and halved, others lengthen. An error moves down one layer per step that is taken, so that T
-must be at least the number of layers, and an image with fewer is counted as one without a signal.
-How far an image came, :math:`\lVert \partial E \rVert` relative to its start, is stored beside the
-signal. Blocks of several operations count as one layer.
+back and halved. How far an image came, :math:`\lVert \partial E \rVert` relative to that of the
+forward pass, is stored beside the signal. Blocks of several operations count as one layer.
 
 What a brain would need: neurons for values and for errors in every area, and feedback weights equal
 to the forward ones between neighbours; no separate phase for errors.
@@ -39,37 +39,33 @@ from pydantic import Field
 
 from gradbrain.config.plugins import PluginOptions, Requirement, RuleCase
 from gradbrain.objectives.base import BoundObjective
+from gradbrain.signals.backprop import sent_back
 from gradbrain.signals.clamped import ClampedNetwork
 from gradbrain.signals.rule import RuleContext
 from gradbrain.signals.tape import Taken, Tape
 from gradbrain.signals.top_error import per_image, top_error
 
-# After a step that lowered the energy, and after one that did not.
-LONGER, SHORTER = 1.2, 0.5
+# Of a step that did not lower the energy. None lengthens: at the edge of stability rounding grows.
+SHORTER = 0.5
 
 
 class Options(PluginOptions):
     """Options of the rule."""
 
-    requires: ClassVar[frozenset[Requirement]] = frozenset({"objective", "chain"})
+    requires: ClassVar[frozenset[Requirement]] = frozenset({"objective", "graph", "chain"})
     gives_residual: ClassVar[bool] = True
 
-    steps: int = Field(64, ge=1, description="Steps of descent, T.")
+    steps: int = Field(32, ge=1, description="Steps of descent, T.")
     nudge: float = Field(
-        0.1, gt=0, description="Weight of the objective: its slope, by the length of the output."
+        0.3, gt=0, description="Weight of the objective: its slope, by the length of the output."
     )
     rate: float = Field(0.1, gt=0, description="Length of the first step.")
 
     def refusal(self, case: RuleCase) -> str:
-        """Refuse what cannot reach the first layer, and reduced precision."""
-        if case.precision != "fp32":
-            return "small steps of descent need every digit; set features.precision to fp32"
-        if self.steps < len(case.layouts):
-            return (
-                f"{self.steps} steps do not carry the error over {len(case.layouts)} layers; set "
-                f"rule_options: {{steps: {2 * len(case.layouts)}}} or more"
-            )
-        return ""
+        """Refuse reduced precision."""
+        if case.precision == "fp32":
+            return ""
+        return "small steps of descent need every digit; set features.precision to fp32"
 
     def approximation(self, case: RuleCase) -> str:
         """A finite number of steps."""
@@ -124,16 +120,21 @@ class Rule:
     def take(self, tape: Tape, objective: BoundObjective | None, *, keep_graph: bool) -> Taken:
         """Return the errors of every layer of the chain."""
         assert objective is not None  # required
-        start = {name: tensor.detach() for name, tensor in tape.layers.items()}
+        gradients = sent_back(tape, objective, keep_graph=keep_graph)
         output = tape.outputs[objective.objective.output].detach()
-        error, values = top_error(tape, objective)
-        slope = error.norm(dim=1)
+        slope = top_error(tape, objective)[0].norm(dim=1)
         strength = output.norm(dim=1) / torch.where(slope > 0, slope, torch.inf)
-        squares = {name: _mean_square(value) for name, value in start.items()}
+        squares = {name: _mean_square(tensor.detach()) for name, tensor in tape.layers.items()}
         nudge = self.options.nudge * strength / _mean_square(output)
+        forward = {name: tensor.detach() for name, tensor in tape.layers.items()}
+        shifts = {
+            name: -per_image(nudge * squares[name], gradient) * gradient
+            for name, gradient in gradients.layers.items()
+        }
+        start = self.network.shifted(tape.batch.raw, shifts, objective.objective.output)
         energy = _Energy(tape, objective, nudge, squares)
+        first = _slope_length(self._evaluate(forward, energy), squares)
         state = self._evaluate(start, energy)
-        first = _slope_length(state, squares)
         rate = torch.full_like(state.energy, self.options.rate)
         for _ in range(self.options.steps):
             moved = {
@@ -143,14 +144,14 @@ class Rule:
             after = self._evaluate(moved, energy)
             better = after.energy <= state.energy
             state = _chosen(better, after, state)
-            rate = torch.where(better, rate * LONGER, rate * SHORTER)
+            rate = torch.where(better, rate, rate * SHORTER)
         left = _slope_length(state, squares) / torch.where(first > 0, first, torch.ones_like(first))
         return Taken(
             {
                 name: (state.predictions[name] - value) / per_image(squares[name], value)
                 for name, value in state.values.items()
             },
-            values,
+            gradients.objective_value,
             dict.fromkeys(state.values, left),
         )
 
