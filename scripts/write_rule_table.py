@@ -28,7 +28,7 @@ from gradbrain.config.plugins import LIBRARY_PLUGINS, RuleCase, check_rule
 from gradbrain.config.registries import Registries
 from gradbrain.config.schema import ModelEntry, SignalEntry, SignalSet
 from gradbrain.models.build import VisionModel, build_model, freeze
-from gradbrain.models.layers import list_layers
+from gradbrain.models.layers import kind_of_weights, list_layers
 from gradbrain.objectives.base import ImageBatch
 from gradbrain.objectives.calibration import CalibrationBank
 from gradbrain.signals.extraction import SignalExtractor
@@ -100,6 +100,7 @@ class Network:
             role=signal.role,
             normalise=signal_set.normalise_of(signal),
             layouts=tuple(layouts),
+            weights=kind_of_weights(self.model.module),
         )
 
     def shapes(self) -> dict[str, tuple[int, ...]]:

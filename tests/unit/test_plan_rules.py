@@ -15,9 +15,11 @@ from gradbrain.plan.jobs import Plan
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAINED, UNTRAINED = "efficientnet_lite0_128px", "efficientnet_lite0_untrained"
-MIXED = """architecture,layer,layer_index,depth,layout
-mixed,a,0,0.5,map
-mixed,b,1,1,vector
+MIXED = """architecture,layer,layer_index,depth,layout,weights
+mixed,a,0,0.5,map,plain
+mixed,b,1,1,vector,plain
+standardised,a,0,0.5,map,computed
+standardised,b,1,1,map,computed
 """
 
 
@@ -30,7 +32,10 @@ def plan_of(tmp_path):
         learns = {"role": "learning", "rule": "backprop", "objective": "cross_entropy"}
         if entry["role"] == "control":
             entry["control_of"] = ["learns"]
-        mixed = {"architecture": "mixed", "weights": {"source": "random"}}
+        models = {
+            name: {"architecture": name, "weights": {"source": "random"}}
+            for name in ("mixed", "standardised")
+        }
         contents = {
             "signals.yaml": {
                 "signals": {"mine": entry, "learns": learns},
@@ -38,7 +43,7 @@ def plan_of(tmp_path):
                     "mine": {"signals": ["activation", "learns", "mine"], "normalise": normalise}
                 },
             },
-            "models.yaml": {"models": {"mixed": mixed}},
+            "models.yaml": {"models": models},
         }
         for name, content in contents.items():
             (tmp_path / name).write_text(yaml.safe_dump(content))
@@ -110,6 +115,14 @@ def test_the_sham_mode_is_no_random_feedback(plan_of):
 def test_rules_that_need_every_digit_are_refused_in_half_precision(rule, plan_of):
     message = refusal(plan_of(UNTRAINED, rule=rule, precision="bf16"))
     assert f"rule {rule!r}" in message and "set features.precision to fp32" in message
+
+
+@pytest.mark.parametrize("rule", ["feedback_alignment", "sign_symmetry"])
+def test_networks_that_compute_their_weights_have_none_to_be_replaced(rule, plan_of):
+    message = refusal(plan_of("standardised", rule=rule))
+    assert f"model 'standardised': rule {rule!r} cannot be had" in message
+    assert "weight standardisation" in message
+    plan_of("standardised", rule="direct_feedback_alignment").check_signals()
 
 
 def test_generative_models_want_layers_of_one_kind(plan_of):

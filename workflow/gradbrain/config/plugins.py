@@ -35,6 +35,7 @@ from gradbrain.config.schema import (
     SignalEntry,
     SignalSet,
     StrictModel,
+    WeightsKind,
 )
 from gradbrain.config.suggestions import choose
 from gradbrain.vocabulary.roles import Role
@@ -124,6 +125,8 @@ class RuleCase:
     layouts
         How the layers of the whole chain lay out their outputs, in order of depth; None where
         ``layers.csv`` does not say.
+    weights
+        Whether the network's kernels are its parameters; None as for `layouts`.
     """
 
     role: Role
@@ -131,6 +134,7 @@ class RuleCase:
     learned_by: str = ""
     precision: str = "fp32"
     layouts: tuple[LayerLayout | None, ...] = ()
+    weights: WeightsKind | None = None
 
 
 class PluginOptions(StrictModel):

@@ -217,6 +217,10 @@ class SignalEntry(StrictModel):
 LayerLayout = Literal["class_and_patches", "patches", "map", "vector", "other"]
 
 
+#: Whether the kernels of a network are its parameters, or computed from them in each pass.
+WeightsKind = Literal["plain", "computed"]
+
+
 class Pooling(StrictModel):
     """How tokens or spatial maps become one row of features per image."""
 

@@ -1173,6 +1173,7 @@ class Plan:
             learned_by="backprop" if self.weights_options(model).trained else "",
             precision=self.study.settings.features.precision,
             layouts=tuple(layer.layout_in(entry) for layer in layers),
+            weights=layers[0].weights,
         )
 
     def _check_nuisance(self) -> None:

@@ -48,12 +48,32 @@ REDUCED = (
     "in reduced precision the network computes with copies of its weights, which cannot be "
     "replaced; set features.precision to fp32 or tf32"
 )
+COMPUTED = (
+    "the network computes its weights in each pass (weight standardisation), so that there are "
+    "none to be replaced on the way back; take other models or a signal set without this signal"
+)
 
 
-class Options(PluginOptions):
-    """Options of the rule."""
+class FeedbackOptions(PluginOptions):
+    """What rules have in common that send errors back through other weights."""
 
     requires: ClassVar[frozenset[Requirement]] = frozenset({"objective", "graph", "other_weights"})
+
+    def refusal(self, case: RuleCase) -> str:
+        """Refuse networks that have no weights to be replaced."""
+        if case.precision in ("bf16", "fp16"):
+            return REDUCED
+        return COMPUTED if case.weights == "computed" else ""
+
+    def approximation(self, case: RuleCase) -> str:
+        """Attention is no part of the papers."""
+        tokens = TOKENS & set(case.layouts)
+        return "products of activations in attention keep their true derivative" if tokens else ""
+
+
+class Options(FeedbackOptions):
+    """Options of the rule."""
+
     randomness: ClassVar[Mapping[str, Randomness]] = {"feedback": "identity"}
 
     seed: int = Field(0, ge=0, description="Seed of the feedback weights.")
@@ -63,16 +83,9 @@ class Options(PluginOptions):
 
     def refusal(self, case: RuleCase) -> str:
         """Refuse to call random feedback a learning signal of a network that it did not train."""
-        if case.precision in ("bf16", "fp16"):
-            return REDUCED
         if self.feedback == "random" and case.role == LEARNING and case.learned_by == "backprop":
             return NEVER_ALIGNED
-        return ""
-
-    def approximation(self, case: RuleCase) -> str:
-        """Attention is no part of the paper."""
-        tokens = TOKENS & set(case.layouts)
-        return "products of activations in attention keep their true derivative" if tokens else ""
+        return super().refusal(case)
 
 
 class Rule:

@@ -26,35 +26,25 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from gradbrain.config.plugins import PluginOptions, Randomness, Requirement, RuleCase
+from gradbrain.config.plugins import Randomness
 from gradbrain.objectives.base import BoundObjective
 from gradbrain.objectives.seeds import generator
 from gradbrain.signals.backprop import sent_back
-from gradbrain.signals.feedback_alignment import REDUCED, TOKENS
+from gradbrain.signals.feedback_alignment import FeedbackOptions
 from gradbrain.signals.rule import RuleContext
 from gradbrain.signals.tape import Taken, Tape
 from gradbrain.signals.way_back import like_weight
 
 
-class Options(PluginOptions):
+class Options(FeedbackOptions):
     """Options of the rule."""
 
-    requires: ClassVar[frozenset[Requirement]] = frozenset({"objective", "graph", "other_weights"})
     randomness: ClassVar[Mapping[str, Randomness]] = {"magnitudes": "identity"}
 
     magnitudes: Literal["mean", "random"] = Field(
         "mean", description="The mean magnitude of the matrix or kernel, or fixed random ones."
     )
     seed: int = Field(0, ge=0, description="Seed of random magnitudes.")
-
-    def refusal(self, case: RuleCase) -> str:
-        """Refuse reduced precision."""
-        return REDUCED if case.precision in ("bf16", "fp16") else ""
-
-    def approximation(self, case: RuleCase) -> str:
-        """Attention is no part of the paper."""
-        tokens = TOKENS & set(case.layouts)
-        return "products of activations in attention keep their true derivative" if tokens else ""
 
 
 class Rule:
