@@ -63,7 +63,7 @@ def main(argv: list[str] | None = None) -> None:
     write_table(arguments.output, claims, kind="claims", provenance=provenance)
     if arguments.over_models:
         write_table(arguments.over_models, of_all, kind="claims_over_models", provenance=provenance)
-    write_text(arguments.summary, page)
+    write_text(arguments.summary, page, digested=True)
     counts = claims["verdict"].value_counts()
     learnt(", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if verdict in counts))
 

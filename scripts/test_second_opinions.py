@@ -54,7 +54,8 @@ def main(argv: list[str] | None = None) -> None:
     )
     provenance = {"settings": arguments.settings.model_dump()}
     write_table(arguments.output, opinions, kind="second_opinions", provenance=provenance)
-    write_text(arguments.summary, second_page(opinions, study=arguments.study))
+    page = second_page(opinions, study=arguments.study)
+    write_text(arguments.summary, page, digested=True)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,11 @@
 
 from gradbrain.store.atomic import atomic_path, write_text
 from gradbrain.store.column_store import ColumnStore
-from gradbrain.store.errors import StoreError
+from gradbrain.store.errors import StoreError, rebuild_hint
 from gradbrain.store.feature_signals import FeatureStore, SignalIdentity, open_features
 from gradbrain.store.provenance import write_provenance
 from gradbrain.store.statistics import Statistics, read_statistics, write_statistics
+from gradbrain.store.stimuli_identity import stimuli_digests
 from gradbrain.store.tables import read_table, write_table
 from gradbrain.store.zarr_store import (
     StreamingStore,
@@ -35,7 +36,9 @@ __all__ = [
     "read_definition",
     "read_statistics",
     "read_table",
+    "rebuild_hint",
     "remove_store",
+    "stimuli_digests",
     "write_provenance",
     "write_statistics",
     "write_store",

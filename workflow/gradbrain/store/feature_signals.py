@@ -14,9 +14,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from gradbrain.store.errors import StoreError, rebuild_hint
+from gradbrain.store.errors import DamageError, StoreError
 from gradbrain.store.magnitude import MagnitudeColumns
-from gradbrain.store.zarr_store import open_tree
+from gradbrain.store.stimuli_identity import check_same_pictures
+from gradbrain.store.zarr_store import open_tree, read_made_from
 from gradbrain.vocabulary.artefacts import SIGNALS
 from gradbrain.vocabulary.roles import ACTIVATION
 
@@ -162,26 +163,35 @@ class FeatureStore:
             The array is missing, has another shape, or holds values that are not finite.
         """
         if signal.name not in self._arrays:
-            raise StoreError(
-                f"{self.path}: names the signal {signal.name!r}, which its group {SIGNALS!r} does "
-                f"not hold. {rebuild_hint(self.path)}"
+            raise DamageError(
+                self.path,
+                f"names the signal {signal.name!r}, which its group {SIGNALS!r} does not hold",
             )
         values = self._arrays[signal.name].values
         if values.ndim != 2 or values.shape[1] == 0:
-            raise StoreError(
-                f"{self.path}: signal {signal.name!r} has shape {values.shape}, expected (image, "
-                f"feature) with at least one feature. {rebuild_hint(self.path)}"
+            raise DamageError(
+                self.path,
+                f"signal {signal.name!r} has shape {values.shape}, expected (image, "
+                "feature) with at least one feature",
             )
         bad = values.size - int(np.count_nonzero(np.isfinite(values)))
         if bad:
-            raise StoreError(
-                f"{self.path}: {signal.name!r} holds {bad} NaN or infinite of {values.size} "
-                f"values, expected none. {rebuild_hint(self.path)}"
+            raise DamageError(
+                self.path,
+                f"{signal.name!r} holds {bad} NaN or infinite of {values.size} "
+                f"values, expected none",
             )
         return values
 
     def rows(self, image_ids: NDArray[np.str_], wanted_by: Path) -> NDArray[np.intp]:
-        """Row of every one of some images, as :func:`rows_of_images`."""
+        """Row of every one of some images of a response store, as :func:`rows_of_images`.
+
+        Raises
+        ------
+        StoreError
+            An image is missing, or they are other pictures with the same ids.
+        """
+        check_same_pictures(self.path, self.attrs, read_made_from(wanted_by), wanted_by)
         return rows_of_images(self.path, self.image_ids, image_ids, wanted_by)
 
 
@@ -202,7 +212,7 @@ def open_features(path: str | os.PathLike[str]) -> FeatureStore:
     tree = open_tree(path, kind=KIND)
     root = tree.to_dataset(inherit=False)
     if SIGNALS not in tree.children:
-        raise StoreError(f"{path}: has no group {SIGNALS!r} of signals. {rebuild_hint(path)}")
+        raise DamageError(path, f"has no group {SIGNALS!r} of signals")
     image_ids = root["image_id"].values.astype(str)
     check_unique(path, image_ids)
     names = root["signal"].values.astype(str)
