@@ -290,6 +290,15 @@ def test_every_entry_builds_and_its_layers_come_in_order(name):
         assert config.crop_pct == entry.crop_pct
 
 
+@pytest.mark.parametrize(
+    ("architecture", "kind"),
+    [("test_nfnet", "computed"), ("resnetv2_50x1_bit", "computed"), ("test_resnet", "plain"),
+     ("image_statistics", "plain")],
+)  # fmt: skip
+def test_the_table_says_which_networks_compute_their_weights(architecture, kind):
+    assert set(list_layers(architecture)["weights"]) == {kind}
+
+
 def test_the_command_that_lists_layers_says_what_it_wrote_and_where(tmp_path):
     output = tmp_path / "layers.csv"
     command = [sys.executable, str(ROOT / "scripts" / "list_layers.py")]

@@ -23,12 +23,14 @@ from gradbrain.config.schema import (
     SignalEntry,
     SignalSet,
     StrictModel,
+    WeightsKind,
 )
 from gradbrain.config.suggestions import choose
 from gradbrain.vocabulary.roles import ACTIVATION, CONTROL
 
 Entry = TypeVar("Entry", bound=StrictModel)
 LAYOUTS: tuple[LayerLayout, ...] = get_args(LayerLayout)
+WEIGHTS: tuple[WeightsKind, ...] = get_args(WeightsKind)
 Kind = Literal["model", "data set", "modality", "signal", "signal set"]
 
 
@@ -36,8 +38,8 @@ Kind = Literal["model", "data set", "modality", "signal", "signal set"]
 class Layer:
     """One row of ``layers.csv``: a named module output and where it stands in its model.
 
-    Its layout is that of the architecture as it is by default; None where the table does not say,
-    as tables that were written by hand need not.
+    Its layout, and the kind of the architecture's weights, are those by default; None where the
+    table does not say, as tables that were written by hand need not.
     """
 
     architecture: str
@@ -45,6 +47,7 @@ class Layer:
     index: int
     depth: float
     layout: LayerLayout | None = field(default=None, compare=False)
+    weights: WeightsKind | None = field(default=None, compare=False)
 
     def layout_in(self, entry: ModelEntry) -> LayerLayout | None:
         """Its layout in the network of an entry, whose kwargs may add or remove the class token."""
@@ -61,6 +64,15 @@ def _layout(word: str | None) -> LayerLayout | None:
         if word == known:
             return known
     raise ValueError(f"layout {word!r}")
+
+
+def _weights(word: str | None) -> WeightsKind | None:
+    if not word:
+        return None
+    for known in WEIGHTS:
+        if word == known:
+            return known
+    raise ValueError(f"weights {word!r}")
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -154,12 +166,13 @@ class Registries:
                             int(row["layer_index"]),
                             float(row["depth"]),
                             _layout(row.get("layout")),
+                            _weights(row.get("weights")),
                         )
                     except (KeyError, TypeError, ValueError) as error:
                         raise GradbrainError(
                             f"{path}, line {number}: expected the columns architecture, layer, "
                             "layer_index (integer) and depth (0 to 1), and if you like layout "
-                            f"({', '.join(LAYOUTS)}): {error!r}"
+                            f"({', '.join(LAYOUTS)}) and weights ({', '.join(WEIGHTS)}): {error!r}"
                         ) from None
                     found = known.setdefault((layer.architecture, layer.name), (path, layer))
                     if found == (path, layer) and layer not in layers.get(layer.architecture, []):

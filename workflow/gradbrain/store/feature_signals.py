@@ -23,6 +23,7 @@ from gradbrain.vocabulary.roles import ACTIVATION
 
 KIND = "features"
 MAGNITUDE = "magnitude"
+COSINE = "cosine_with_backprop"
 #: Normalisation of a signal set whose signals have their magnitude as a feature.
 WITH_MAGNITUDE = "unit_and_magnitude"
 
@@ -72,6 +73,7 @@ class FeatureStore:
     signals: tuple[SignalIdentity, ...]
     _arrays: xr.Dataset
     _lengths: xr.DataArray
+    _cosines: xr.DataArray | None = None
 
     @property
     def layer(self) -> str:
@@ -134,10 +136,21 @@ class FeatureStore:
         """Length of a signal before normalisation and projection, shape (n_images,)."""
         return self._lengths.sel(signal=signal.name).values
 
+    def cosine_with_backprop(self, signal: SignalIdentity) -> NDArray[np.floating]:
+        """Cosine of a signal with the backpropagated gradient of each image, shape (n_images,).
+
+        NaN where the signal set had nothing to compare the signal with.
+        """
+        if self._cosines is None:
+            return np.full(len(self.image_ids), np.nan, dtype=np.float32)
+        return self._cosines.sel(signal=signal.name).values
+
     def magnitude_columns(self, signal: SignalIdentity) -> MagnitudeColumns | None:
         """How the log magnitude of a signal stands beside its direction; None where it does not."""
         entry = self.attrs.get("signal_set_entry") or {}
-        if signal.role == ACTIVATION or entry.get("normalise") != WITH_MAGNITUDE:
+        own = {one["name"]: one.get("normalise") for one in entry.get("signals", [])}
+        scaled = own.get(signal.name) or entry.get("normalise")
+        if signal.role == ACTIVATION or scaled != WITH_MAGNITUDE:
             return None
         return MagnitudeColumns.of(self.directions(signal), self.magnitude(signal))
 
@@ -202,6 +215,7 @@ def open_features(path: str | os.PathLike[str]) -> FeatureStore:
         raise DamageError(path, f"has no group {SIGNALS!r} of signals")
     image_ids = root["image_id"].values.astype(str)
     check_unique(path, image_ids)
+    names = root["signal"].values.astype(str)
     labels = [root[name].values.astype(str) for name in ("signal", "role", "rule", "objective")]
     return FeatureStore(
         path=path,
@@ -210,7 +224,8 @@ def open_features(path: str | os.PathLike[str]) -> FeatureStore:
         signals=tuple(SignalIdentity(*map(str, label)) for label in zip(*labels, strict=True)),
         # Without the coordinates of the root, so that a signal may have the name of one.
         _arrays=tree.children[SIGNALS].to_dataset(inherit=False),
-        _lengths=root[MAGNITUDE].assign_coords(signal=root["signal"].values.astype(str)),
+        _lengths=root[MAGNITUDE].assign_coords(signal=names),
+        _cosines=root[COSINE].assign_coords(signal=names) if COSINE in root else None,
     )
 
 

@@ -522,6 +522,20 @@ _ALL = (
             Variable(f"{SIGNALS}/<signal>", ("image", "feature"), "the signal, pooled"),
             Variable("objective_value", ("image", "signal"), "NaN for signals without objective"),
             Variable("magnitude", ("image", "signal"), "length of the pooled signal"),
+            Variable(
+                "cosine_with_backprop",
+                ("image", "signal"),
+                "of the pooled signal with the backpropagated gradient of its objective in the "
+                "same set; NaN for backpropagation itself and where there is none",
+                optional=True,
+            ),
+            Variable(
+                "residual",
+                ("image", "signal"),
+                "what is left of the problem that the rule of the signal solves step by step, "
+                "relative to its start; NaN for other rules",
+                optional=True,
+            ),
             _IMAGE_ID,
             *_SIGNAL_COORDINATES,
         ),
