@@ -47,6 +47,8 @@ def parser_of(script: Path) -> argparse.ArgumentParser:
     spec = importlib.util.spec_from_file_location(f"_script_{script.stem}", script)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    # Dataclasses look their module up.
+    sys.modules[spec.name] = module
     spec.loader.exec_module(module)
 
     def stop(parser: argparse.ArgumentParser, *_: object, **__: object) -> None:

@@ -146,7 +146,7 @@ def _layers_of(architecture: str) -> tuple[dict[str, str], WeightsKind]:
             f"{', '.join(near) or 'none'}"
         )
     with torch.device("meta"):
-        module = timm.create_model(architecture).eval()
+        module: Any = timm.create_model(architecture).eval()
         names, weights = block_names(module), kind_of_weights(module)
         try:
             return layer_layouts(module, names, module.default_cfg["input_size"]), weights
