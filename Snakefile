@@ -15,7 +15,8 @@ from gradbrain.config import GradbrainError
 from gradbrain.config.memory import collect_rarely
 from gradbrain.config.schema import PREDICTION_SETTINGS, RESOURCE_SETTINGS
 from gradbrain.config.study import load_study
-from gradbrain.plan.command_line import check_config_option
+from gradbrain.config.yaml_files import read_yaml
+from gradbrain.plan.command_line import asked_of, check_single_options, check_targets
 from gradbrain.plan.interpreter import shell_prefix
 from gradbrain.plan.jobs import Plan
 
@@ -42,7 +43,11 @@ CODE_ROOT = Path() if ROOT == Path.cwd() else ROOT
 
 try:
     if workflow.is_main_process:
-        check_config_option(sys.argv)
+        check_single_options(sys.argv)
+        # Snakemake has read it already: it takes the last of two keys without a word.
+        for file in map(Path, workflow.overwrite_configfiles):
+            if file.suffix != ".json":
+                read_yaml(file)
     study = load_study(
         config,
         root=ROOT,
@@ -155,6 +160,15 @@ include: "workflow/rules/hierarchy.smk"
 include: "workflow/rules/multiverse.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
+
+
+try:
+    if workflow.is_main_process:
+        check_targets(
+            asked_of(sys.argv), workflow.rules, plan.check_result, plan.results_by_path
+        )
+except GradbrainError as error:
+    raise WorkflowError(str(error))
 
 
 onsuccess:

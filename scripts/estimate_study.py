@@ -15,10 +15,10 @@ sys.path.insert(0, str(ROOT / "workflow"))
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.cli import run
-from gradbrain.config.registries import read_yaml
 from gradbrain.config.schema import ExpectedSize, Pooling, SignalSet
 from gradbrain.config.study import load_study
 from gradbrain.config.suggestions import choose
+from gradbrain.config.yaml_files import read_yaml
 from gradbrain.plan import estimate
 from gradbrain.plan.estimate import CAVEATS, RATE_NAMES, NetworkCost, Rates, StageCost
 from gradbrain.plan.jobs import Plan

@@ -30,6 +30,7 @@ from gradbrain.config.errors import GradbrainError
 from gradbrain.config.faults import describe
 from gradbrain.config.schema import ModelEntry, SignalEntry, SignalSet, StrictModel
 from gradbrain.config.suggestions import choose
+from gradbrain.config.yaml_files import is_folder
 
 LIBRARY = Path(__file__).resolve().parents[2]
 PACKAGE = "gradbrain"
@@ -305,7 +306,7 @@ class Plugins:
             self._add(file)
 
     def _add_folder(self, folder: Path) -> None:
-        if not folder.is_dir():
+        if not is_folder(folder):
             raise GradbrainError(f"plugins: there is no folder {folder}")
         parts = [folder / kind for kind in HOMES if (folder / kind).is_dir()]
         if not parts:
