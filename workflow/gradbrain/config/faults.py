@@ -106,7 +106,9 @@ def _message(place: _Place, fault: ErrorDetails) -> str:
         return f"{message}. Known keys: {', '.join(known)}{f'.{hint}' if hint else ''}"
     # A rule between several keys names them itself; the whole mapping would bury that.
     of_several_keys = kind == "value_error" and isinstance(value, Mapping | StrictModel)
-    return message if kind in WITHOUT_INPUT or of_several_keys else f"{message}, found {shown(value)}"
+    if kind in WITHOUT_INPUT or of_several_keys:
+        return message
+    return f"{message}, found {shown(value)}"
 
 
 def shown(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""YAML files that people write: read strictly, so that nothing in them is dropped without a word."""
+"""YAML files that people write, read strictly: nothing in them is dropped without a word."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         nested or repeats itself without measure.
     """
     try:
-        content = yaml.load(read_text(path), Loader=_StrictLoader)  # noqa: S506 a SafeLoader
+        content = yaml.load(read_text(path), Loader=_StrictLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f"{path}, line {mark.line + 1}" if mark is not None else f"{path}"

@@ -12,7 +12,6 @@ from typing import Any
 from gradbrain.config import GradbrainError
 from gradbrain.config.suggestions import did_you_mean
 
-
 # Option -> how to say the same with a single one of it.
 ONCE = {
     ("--config", "-C"): "give several keys behind one --config: --config only_models=[a] "

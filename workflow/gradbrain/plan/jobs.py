@@ -1191,7 +1191,7 @@ class Plan:
         """Say what the weights of a model lack: files below ``data/``, packages."""
         where = f"{self.study.registries.place('model', model)}: weights"
         problems = [
-            f"{where}: {'there is a folder' if Path(path).is_dir() else 'there is no file'} {path}. "
+            f"{where}: there is {'a folder' if Path(path).is_dir() else 'no file'} {path}. "
             f"Place the file there, or name its folder: --config "
             f'"roots={{{Path(path).parts[1]}: /path/to/folder}}"'
             for path in self.weights(model)
