@@ -16,6 +16,7 @@ from gradbrain.config.cli import json_argument, run
 from gradbrain.config.schema import EncodingSettings, RsaSettings
 from gradbrain.encoding.backend import Backend, make_backend
 from gradbrain.encoding.fit import fit_encoding
+from gradbrain.encoding.fit_memory import check_fit_memory
 from gradbrain.encoding.shared_decompositions import SharedDecompositions
 from gradbrain.encoding.tables import tidy_scores
 from gradbrain.store import write_store, write_table
@@ -99,6 +100,7 @@ def main(argv: list[str] | None = None) -> None:
         backend = SharedDecompositions(backend)
     for place, layer in enumerate(arguments.layers):
         own = [arguments.features[place]] if arguments.baseline else arguments.features
+        check_fit_memory(layer, own, arguments.responses, settings)
         store = fit_encoding(
             features=own,
             layer=layer,
@@ -115,4 +117,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, memory="encoding.baseline_components, min_noise_ceiling, a lower n_draws")

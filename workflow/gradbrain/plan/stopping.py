@@ -1,8 +1,9 @@
 """A stop that ends: what Snakemake does when it is asked to end while its jobs run.
 
-Snakemake answers SIGTERM in the thread that schedules, and asks for a lock that this thread may hold
-already: while it cleans up after jobs that ended. A scheduler or a shell that ends a whole process
-group ends the jobs first, so that the two meet, and then Snakemake waits for itself for ever.
+Snakemake answers SIGTERM in the thread that schedules, and asks for a lock that this thread may
+hold already: while it cleans up after jobs that ended. A scheduler or a shell that ends a whole
+process group ends the jobs first, so that the two meet, and then Snakemake waits for itself for
+ever.
 """
 
 from __future__ import annotations
