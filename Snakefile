@@ -63,6 +63,8 @@ try:
     # Jobs of an executor read the Snakefile again; thousands of them need not check the study.
     if workflow.is_main_process:
         plan.check(packages=not OWN_ENVIRONMENT)
+        if not OWN_ENVIRONMENT:
+            plan.check_checkpoints()
         for notice in plan.notices():
             print(f"notice: {notice}", file=sys.stderr)
 except GradbrainError as error:

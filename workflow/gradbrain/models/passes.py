@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import nn
+from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from gradbrain.config.plugins import LIBRARY_PLUGINS, Plugins, weights_use
@@ -124,11 +126,32 @@ def _n_bytes(tensor: torch.Tensor) -> int:
     return tensor.numel() * tensor.element_size()
 
 
+class _FusedAttention(torch.autograd.Function):
+    """Keeps what a fused kernel of attention keeps, and computes nothing."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
+    ) -> torch.Tensor:
+        """Queries (…, N, D), keys (…, M, D) and values (…, M, E) to outputs (…, N, E)."""
+        output = query.new_empty((*query.shape[:-1], value.shape[-1]))
+        ctx.save_for_backward(query, key, value, output)
+        return output
+
+    @staticmethod
+    def attend(
+        query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *_: Any, **__: Any
+    ) -> torch.Tensor:
+        """Stand in for ``torch.nn.functional.scaled_dot_product_attention``."""
+        found: torch.Tensor = _FusedAttention.apply(query, key, value)
+        return found
+
+
 def _saved_bytes(module: Any, size: int, layers: Sequence[nn.Module]) -> int:
     """Bytes that a forward pass of one image keeps for a backward pass down to the first layer.
 
-    Weights, which are there anyway, do not count. On a CPU attention keeps less than here, where
-    its matrices count (vit_tiny at 224 px: 16.1 MB an image, here 19.4).
+    Weights, which are there anyway, do not count. Attention keeps what its fused kernels keep,
+    which never hold its matrices of tokens by tokens; without weights torch has no such kernel.
     """
     module.requires_grad_(False)
     for child in module.modules():
@@ -151,7 +174,8 @@ def _saved_bytes(module: Any, size: int, layers: Sequence[nn.Module]) -> int:
 
     handles = [layer.register_forward_hook(begin) for layer in layers]
     hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
-    with torch.device("meta"), torch.enable_grad(), hooks:
+    fused = patch.object(functional, "scaled_dot_product_attention", _FusedAttention.attend)
+    with torch.device("meta"), torch.enable_grad(), hooks, fused:
         module.forward_features(torch.zeros(1, 3, size, size))
     for handle in handles:
         handle.remove()

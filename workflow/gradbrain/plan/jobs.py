@@ -48,6 +48,7 @@ from gradbrain.config.suggestions import choose
 from gradbrain.datasets.registry import Adapter, adapter, gives_captions, read_options
 from gradbrain.encoding.places import is_shared
 from gradbrain.figures.declarations import Declaration, declaration
+from gradbrain.plan.checkpoints import wrong_checkpoints
 from gradbrain.plan.code_inputs import import_closure
 from gradbrain.plan.entries import entry_records
 from gradbrain.plan.multiverse import Multiverse
@@ -1177,6 +1178,30 @@ class Plan:
         problems += [*self._changed_definitions(kept), *self._other_precisions(kept)]
         self.check_signals()
         _ = self.figures
+        if problems:
+            raise GradbrainError("\n".join([f"{self.study.where}: cannot run:", *problems]))
+
+    def check_checkpoints(self) -> None:
+        """Hold the checkpoints that lie here against their networks.
+
+        Raises
+        ------
+        GradbrainError
+            Names and shapes of one are not those of its network.
+        """
+        files = {
+            model: [path for path in self.weights(model) if Path(path).is_file()]
+            for model in self.networks
+        }
+        here = [model for model, paths in files.items() if paths]
+        sources = [self._weights(model)[0] for model in here]
+        problems = wrong_checkpoints(
+            {model: self.as_json(self.model_entry(model)) for model in here},
+            files,
+            script=self.script("check_checkpoints"),
+            data=DATA,
+            plugins=self.plugin_files(*sources),
+        )
         if problems:
             raise GradbrainError("\n".join([f"{self.study.where}: cannot run:", *problems]))
 

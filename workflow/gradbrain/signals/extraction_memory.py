@@ -65,6 +65,8 @@ def check_extraction_memory(
     per_image = 0 if compute.device.type == "cuda" else found.layer_bytes
     if graph and per_image:
         per_image = max(found.saved_bytes, found.layer_bytes)
+    if compute.autocast is not None:
+        per_image //= 2
     fixed = BASE_BYTES + found.weight_bytes
     left = int((limit.n_bytes - fixed) // per_image) if per_image else 0
     remedy = (
