@@ -171,8 +171,11 @@ def test_models_whose_names_differ_in_punctuation_alone_run_side_by_side(checkou
         (("--until", "fit_encodin"), "Did you mean 'fit_encoding'?"),
         (("results/tiny/figures/claims_overvew.pdf",), "Did you mean 'claims_overview'?"),
         (("--configfile", STUDY), "--configfile is given 2 times"),
-        (("--config", "only_models=[tiny_a]", "--config", "x=1"), "--config is given 2 times"),
-        (("--config", "roots={1: x}"), "--config: roots.1: the key is 1 (int)"),
+        (
+            ("--config", "only_models=[tiny_a]", "--config", "rsa={seed: 1}"),
+            "--config is given 2 times",
+        ),
+        (("--config", "roots={1: x}"), "--config: roots: there is no data set"),
         (("--config", "encoding={n_draws: 1000000000000000}"), "GiB at the least"),
     ],
 )
@@ -180,9 +183,18 @@ def test_a_slip_on_the_command_line_is_told_before_any_job(checkout, arguments, 
     assert message in refuse(checkout, "--dry-run", *arguments)
 
 
-def test_a_key_that_is_there_twice_is_told_with_its_line(checkout):
-    checkout.append(STUDY, "encoding: {n_folds: 4}\n")
-    assert "the key 'encoding' is there twice" in refuse(checkout, "--dry-run")
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("encoding: {n_folds: 4}\n", "the key 'encoding' is there twice"),
+        ("roots: {1: x}\n", "a key is 1 (int), expected a text; write it in quotes"),
+    ],
+)
+def test_a_key_that_snakemake_would_take_is_told_with_its_line(checkout, lines, message):
+    n_lines = len((checkout.folder / STUDY).read_text().splitlines())
+    checkout.append(STUDY, lines)
+    text = refuse(checkout, "--dry-run")
+    assert f"{STUDY}, line {n_lines + 1}: {message}" in text
 
 
 def test_a_checkpoint_of_another_network_is_told_before_any_job(checkout):
