@@ -3,12 +3,13 @@ PYTHON := $(VENV)/bin/python
 SNAKEMAKE := $(VENV)/bin/snakemake
 CORES ?= all
 
-.PHONY: demo worlds test test-slurm lint format env lock schema bench clean help
+.PHONY: demo worlds test test-readme test-slurm lint format env lock schema bench clean help
 
 help:
 	@echo "make demo    run the default study: a simulated brain, from images to claims and figures"
 	@echo "make worlds  run three simulated brains through a trained and three untrained networks"
 	@echo "make test    run the tests"
+	@echo "make test-readme  type README's commands in a clean clone, environment and demo included"
 	@echo "make test-slurm  start a Slurm on this machine, as root, and run tests/slurm on it"
 	@echo "make lint    ruff, snakefmt, snakemake --lint, types"
 	@echo "make env     create $(VENV) from the lock in envs/"
@@ -33,6 +34,9 @@ worlds: env
 test: env
 	@# One process per file: the tests of a file may share a finished study. The longest first.
 	$(PYTHON) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+test-readme: env
+	$(PYTHON) -m pytest tests/readme --readme --durations 5
 
 test-slurm: env
 	@# Prints what was submitted and how long it took.

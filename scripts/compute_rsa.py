@@ -8,10 +8,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
-from gradbrain.config.cli import json_argument, run
+from gradbrain.config.cli import json_argument, learnt, run
 from gradbrain.config.schema import RsaSettings
 from gradbrain.rsa.compare import compare
 from gradbrain.store import write_table
+from gradbrain.store.highlights import highest
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -33,6 +34,7 @@ def main(argv: list[str] | None = None) -> None:
         kind="rsa",
         provenance={"settings": arguments.settings.model_dump()},
     )
+    learnt(highest(table, "rho", "rho"))
 
 
 if __name__ == "__main__":

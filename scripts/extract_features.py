@@ -10,7 +10,7 @@ LIBRARY = Path(__file__).resolve().parents[1] / "workflow"
 sys.path.insert(0, str(LIBRARY))
 
 from gradbrain.config import GradbrainError
-from gradbrain.config.cli import json_argument, run
+from gradbrain.config.cli import json_argument, learnt, run
 from gradbrain.config.plugins import Plugins, weights_use
 from gradbrain.config.schema import ModelEntry, SignalSet
 from gradbrain.plan.code_inputs import code_digest, plugin_inputs
@@ -113,6 +113,7 @@ def main(argv: list[str] | None = None) -> None:
         targets=arguments.targets,
     )
     run_extraction(job, set_up(arguments.device, arguments.precision, arguments.threads))
+    learnt(f"{len(signals)} signals of {n_layers} layer{'s' if n_layers > 1 else ''}")
 
 
 if __name__ == "__main__":

@@ -11,8 +11,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
+import pandas as pd
+
 from gradbrain.config import GradbrainError
-from gradbrain.config.cli import json_argument, run
+from gradbrain.config.cli import json_argument, learnt, run
 from gradbrain.config.schema import EncodingSettings, RsaSettings
 from gradbrain.encoding.backend import Backend, make_backend
 from gradbrain.encoding.fit import fit_encoding
@@ -20,6 +22,8 @@ from gradbrain.encoding.fit_memory import check_fit_memory
 from gradbrain.encoding.shared_decompositions import SharedDecompositions
 from gradbrain.encoding.tables import tidy_scores
 from gradbrain.store import write_store, write_table
+from gradbrain.store.highlights import highest
+from gradbrain.vocabulary.measures import R
 
 
 def check_numbers(arguments: argparse.Namespace) -> None:
@@ -98,6 +102,7 @@ def main(argv: list[str] | None = None) -> None:
     backend: Backend = make_backend(settings.backend, settings.device)
     if len(arguments.layers) > 1:
         backend = SharedDecompositions(backend)
+    tables = []
     for place, layer in enumerate(arguments.layers):
         own = [arguments.features[place]] if arguments.baseline else arguments.features
         check_fit_memory(layer, own, arguments.responses, settings)
@@ -113,7 +118,10 @@ def main(argv: list[str] | None = None) -> None:
             rsa=arguments.rsa,
         )
         write_store(arguments.output[place], store, kind="encoding", provenance={})
-        write_table(arguments.table[place], tidy_scores(store), kind="fit_scores")
+        table = tidy_scores(store)
+        write_table(arguments.table[place], table, kind="fit_scores")
+        tables.append(table[table["measure"] == R.name])
+    learnt(highest(pd.concat(tables, ignore_index=True), "value", R.unit))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
-from gradbrain.config.cli import json_argument, run
+from gradbrain.config.cli import json_argument, learnt, run
 from gradbrain.config.plugins import Plugins
 from gradbrain.config.schema import ModelEntry, ReliabilitySettings, SignalSet
 
@@ -76,6 +76,9 @@ def main(argv: list[str] | None = None) -> None:
     compute = set_up(arguments.device, arguments.precision, arguments.threads)
     table = measure_reliability(job, compute)
     write_table(arguments.output, table, kind="reliability", provenance=compute.describe())
+    spans = table.groupby("signal", sort=False)["reliability"].agg(["min", "max"])
+    found = [f"{signal} {low:.2f} to {high:.2f}" for signal, low, high in spans.itertuples()]
+    learnt(", ".join(found) or "no signal depends on chance")
 
 
 if __name__ == "__main__":

@@ -8,10 +8,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
-from gradbrain.config.cli import json_argument, run
+from gradbrain.config.cli import json_argument, learnt, run
 from gradbrain.config.schema import EncodingSettings
 from gradbrain.encoding.unique_part import unique_of_stores
 from gradbrain.store import write_store
+from gradbrain.store.highlights import highest
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -48,6 +49,8 @@ def main(argv: list[str] | None = None) -> None:
         study=arguments.study,
     )
     write_store(arguments.output, store, kind="unique", provenance={})
+    table = store["component"].drop_vars("unit_time", errors="ignore").to_dataframe().reset_index()
+    learnt(highest(table, "component", "share"))
 
 
 if __name__ == "__main__":

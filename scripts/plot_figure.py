@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
-from gradbrain.config.cli import json_argument, run
+from gradbrain.config.cli import json_argument, learnt, run
 from gradbrain.config.plugins import Plugins
 from gradbrain.config.schema import StatisticsSettings
 from gradbrain.figures import style
@@ -79,7 +79,7 @@ def main(argv: list[str] | None = None) -> None:
             LOGGER.warning("%s", error)
             drawn, data = empty_figure(textwrap.fill(str(error), 90))
         written = save_figure(drawn, data, arguments.output_stem)
-    LOGGER.info("%s: %d rows drawn into %s", what.name, len(data), ", ".join(map(str, written)))
+    learnt(f"{len(data)} rows drawn into {', '.join(map(str, written))}")
 
 
 if __name__ == "__main__":

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
 from gradbrain.config import GradbrainError
-from gradbrain.config.cli import json_argument, run
+from gradbrain.config.cli import json_argument, learnt, run
 from gradbrain.config.plugins import Plugins
 from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets.registry import adapter, read_options
 from gradbrain.datasets.responses import TargetBlocks, check_responses, write_target_blocks
 from gradbrain.datasets.stimuli import read_stimuli
 from gradbrain.store import write_store
-
-logger = logging.getLogger("prepare_responses")
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -78,7 +75,8 @@ def main(argv: list[str] | None = None) -> None:
         write_store(arguments.output, made, kind="responses", provenance=facts)
         shape = {str(name): size for name, size in made["response"].sizes.items()}
         n_masked = made.attrs["n_masked_targets"]
-    logger.info("%s: %s, %d masked", arguments.output, shape, n_masked)
+    sizes = " × ".join(f"{size} {name}s" for name, size in shape.items())
+    learnt(f"{sizes}, {n_masked} targets masked")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from pathlib import Path
 
@@ -11,15 +10,13 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "workflow"))
 
 from gradbrain.config import GradbrainError
-from gradbrain.config.cli import json_argument, run
+from gradbrain.config.cli import json_argument, learnt, run
 from gradbrain.config.plugins import Plugins
 from gradbrain.config.registries import Registries
 from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets.fetch import ensure_dataset
 from gradbrain.datasets.registry import adapter, read_options, registry_folders
 from gradbrain.store import write_table
-
-logger = logging.getLogger("prepare_stimuli")
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -65,7 +62,7 @@ def main(argv: list[str] | None = None) -> None:
         raise GradbrainError("; ".join(problems))
     table = source.stimuli(entry, options, arguments.stimuli, arguments.data)
     write_table(arguments.output, table, kind="stimuli", provenance={"dataset": entry.name})
-    logger.info("%s: %d images, %d groups", arguments.output, len(table), table["group"].nunique())
+    learnt(f"{len(table)} images in {table['group'].nunique()} groups")
 
 
 if __name__ == "__main__":

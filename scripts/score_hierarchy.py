@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
-from gradbrain.config.cli import add_fit_options, fit_paths, json_argument, run
+from gradbrain.config.cli import add_fit_options, fit_paths, json_argument, learnt, run
 from gradbrain.config.schema import SignalSet, StatisticsSettings
 from gradbrain.hierarchy.subject_scores import read_subjects
 from gradbrain.hierarchy.summaries import summarise_all
@@ -44,14 +44,16 @@ def main(argv: list[str] | None = None) -> None:
     )
     arguments = parser.parse_args(argv)
     subjects = read_subjects(fit_paths(arguments, "zarr"), arguments.signal_set, arguments.unique)
+    statistics = summarise_all(subjects, arguments.settings)
     write_statistics(
         arguments.output,
         arguments.draws,
-        summarise_all(subjects, arguments.settings),
+        statistics,
         attrs={"study": subjects[0].study, "model": subjects[0].model},
         provenance={"settings": arguments.settings.model_dump()},
     )
     write_table(arguments.times, time_courses(subjects, arguments.settings), kind="time_courses")
+    learnt(f"{len(statistics.table)} statistics of {len(subjects)} people")
 
 
 if __name__ == "__main__":

@@ -8,13 +8,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
-from gradbrain.config.cli import json_argument, run
+from gradbrain.config.cli import json_argument, learnt, run
 from gradbrain.config.schema import ReliabilitySettings, StatisticsSettings
 from gradbrain.hierarchy.claims import judge
 from gradbrain.hierarchy.claims_summary import summary_page
 from gradbrain.hierarchy.over_models import over_models
 from gradbrain.hierarchy.reliability import read_reliabilities
 from gradbrain.store import read_statistics, write_table, write_text
+from gradbrain.vocabulary.verdicts import VERDICTS
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -63,6 +64,8 @@ def main(argv: list[str] | None = None) -> None:
     if arguments.over_models:
         write_table(arguments.over_models, of_all, kind="claims_over_models", provenance=provenance)
     write_text(arguments.summary, page)
+    counts = claims["verdict"].value_counts()
+    learnt(", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if verdict in counts))
 
 
 if __name__ == "__main__":

@@ -126,25 +126,40 @@ def claims_table(claims: pd.DataFrame) -> list[str]:
     return lines
 
 
-def objects92_claims(results: Path) -> list[str]:
-    """The claims that real data bear on, for the README."""
-    claims = read_claims(results)
-    wanted = claims[
-        claims["prediction"].isin(["A1", "C1", "C2"])
-        & ~claims["verdict"].eq("descriptive")
-        & claims["estimate"].notna()
+def objects92_answer(results: Path) -> list[str]:
+    """What real data say of the trained network's signals and what they could not say, in words."""
+    claims, names = read_claims(results), Names.read(results / "entries.csv")
+    trained = claims["model"].isin(_trained(claims))
+    found = claims[trained & claims["prediction"].eq("C1") & claims["variant"].eq("unique")]
+    shares = [
+        f"{row.detectable_share:.0%} ({names.label('signal', row.signal)})"
+        for row in found.itertuples()
     ]
+    model = names.label("model", found["model"].iloc[0])
+    people = int(claims["n"].max())
     return [
-        "Order of the layers (A1: higher minus early visual cortex, in relative depth), what the "
-        "gradients explain beyond activations (C1) and beyond the controls (C2), as shares of the "
-        "explainable variance, of which 5 % are to be exceeded. *Bounds*: 95 %, one-sided each; "
-        "*found from*: the smallest share that these data show with a probability of 80 %.",
-        "",
-        *claims_table(wanted),
-        "",
-        "Made by the command above and `python scripts/write_readme_tables.py objects92`; all "
-        "scores stand in [docs/results.md](docs/results.md#real-fmri).",
+        f"**On real fMRI** ({people} people, 92 objects; {model}): gradients predict responses "
+        f"({_verdicts_of(claims[trained], 'P1', 'raw', names)}). Whether they hold anything that "
+        f"activations do not is {_verdicts_of(found, 'C1', 'unique', names)}: these data would "
+        f"show a share of {' or '.join(shares)} of the explainable variance, and none smaller. "
+        "[All scores and claims](docs/results.md#real-fmri).",
     ]
+
+
+def _trained(claims: pd.DataFrame) -> list[str]:
+    """Models whose activations' order carries a verdict: those that were trained."""
+    judged = claims[claims["prediction"].eq("A1") & ~claims["verdict"].eq("descriptive")]
+    return list(dict.fromkeys(judged["model"]))
+
+
+def _verdicts_of(claims: pd.DataFrame, prediction: str, variant: str, names: Names) -> str:
+    """Verdicts of a prediction: one word where all signals have the same, else one for each."""
+    rows = claims[claims["prediction"].eq(prediction) & claims["variant"].eq(variant)]
+    verdicts = list(dict.fromkeys(rows["verdict"]))
+    if len(verdicts) == 1:
+        return f"**{verdicts[0]}**"
+    each = [f"{row.verdict} ({names.label('signal', row.signal)})" for row in rows.itertuples()]
+    return " and ".join(each)
 
 
 def objects92_scores(results: Path) -> list[str]:
@@ -325,7 +340,7 @@ def objects92_objectives(results: Path) -> list[str]:
 
 #: Study -> pages that show its results, with what makes their section.
 SECTIONS: dict[str, dict[str, Callable[[Path], list[str]]]] = {
-    "objects92": {"README.md": objects92_claims, "docs/results.md": objects92_scores},
+    "objects92": {"README.md": objects92_answer, "docs/results.md": objects92_scores},
     "objects92_sensitivity": {"docs/results.md": other_choices},
     "worlds": {"README.md": worlds_figure, "docs/results.md": worlds_table},
     "objects92_objectives": {"docs/objectives.md": objects92_objectives},

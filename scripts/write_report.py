@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
-from gradbrain.config.cli import run
+from gradbrain.config.cli import learnt, run
 from gradbrain.figures.report import render_report
 from gradbrain.store import write_text
-
-LOGGER = logging.getLogger("write_report")
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -56,7 +53,7 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parse(argv)
     page = render_report(**vars(arguments))
     write_text(arguments.output, page)
-    LOGGER.info("%s: %d figures", arguments.output, len(arguments.figures))
+    learnt(f"{arguments.output}, {len(arguments.figures)} figures")
 
 
 if __name__ == "__main__":

@@ -34,6 +34,11 @@ def pytest_addoption(parser):
         action="store_true",
         help="start a Slurm on this machine for tests/slurm, as root; fail where there can be none",
     )
+    parser.addoption(
+        "--readme",
+        action="store_true",
+        help="make the environment and the demo in a clean clone, and try README's commands in it",
+    )
 
 
 def pytest_collection_modifyitems(items):

@@ -78,6 +78,17 @@ def fit_paths(arguments: argparse.Namespace, suffix: str) -> list[Path]:
     ]
 
 
+def learnt(text: str) -> None:
+    """Say in one line what the job found: what a run prints of it once it is done.
+
+    Parameters
+    ----------
+    text : str
+        ``320 images, 18 groups``.
+    """
+    logging.getLogger("gradbrain").info("learnt: %s", text)
+
+
 def run(
     main: Callable[[list[str] | None], None],
     argv: list[str] | None = None,

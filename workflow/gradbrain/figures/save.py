@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ PNG_DPI = 150
 #: Digits of places on the page, as shares of it, and what keeps binary fractions from ties.
 PLACES = 5
 TIE_BREAK = 1.7e-6
+# It tells of every glyph that it writes.
+logging.getLogger("fontTools").setLevel(logging.WARNING)
 
 
 def save_figure(figure: Figure, data: pd.DataFrame, stem: Path) -> list[Path]:

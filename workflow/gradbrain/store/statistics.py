@@ -227,9 +227,9 @@ def _read(table_path: Path, draws_path: Path) -> Statistics:
 def _by_row(group: xr.Dataset, name: str) -> dict[int, xr.DataArray]:
     """Row -> its array."""
     values = group[name].values
-    # One array with labels is made, and copied with other values: labels are costly.
+    # One array with labels is made and lends them to the others: to copy them is costly.
     blank = group[name].isel(map_row=0, drop=True).load()
     return {
-        int(row): blank.copy(data=own)
+        int(row): blank.copy(deep=False, data=own)
         for row, own in zip(group["map_of"].values, values, strict=True)
     }
