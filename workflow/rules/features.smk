@@ -323,9 +323,7 @@ for model, signal_sets, layers in plan.shared_extractions():
         params:
             model=as_it_is(plan.extraction_entry(model, signal_sets[0])),
             signal_set=as_it_is(plan.signal_set_json(signal_sets[0])),
-            further=as_it_is(
-                [plan.signal_set_json(name) for name in signal_sets[1:]]
-            ),
+            further=as_it_is([plan.signal_set_json(name) for name in signal_sets[1:]]),
             layers=layers,
             depths=[plan.layer(model, layer).depth for layer in layers],
             chain=plan.chain(model) if plan.takes_chain(signal_sets[0]) else [],
