@@ -124,4 +124,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, memory="a lower features.batch_size, features.unit: layer")

@@ -13,8 +13,8 @@ sys.path.insert(0, str(ROOT / "workflow"))
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.cli import run
-from gradbrain.config.registries import read_yaml
 from gradbrain.config.suggestions import near_names
+from gradbrain.config.yaml_files import read_yaml
 
 logger = logging.getLogger("list_layers")
 LAYERS = ROOT / "config" / "layers.csv"

@@ -478,7 +478,7 @@ def test_a_figure_that_does_not_exist_is_named_with_its_key():
 
 def test_a_damaged_yaml_file_is_named(checkout):
     (checkout / "config" / "signals.yaml").write_text("signals: [")
-    with pytest.raises(GradbrainError, match=r"signals\.yaml: is not valid YAML"):
+    with pytest.raises(GradbrainError, match=r"signals\.yaml, line 1: is not valid YAML"):
         load(study_config(), root=checkout)
 
 

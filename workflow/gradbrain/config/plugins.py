@@ -38,6 +38,7 @@ from gradbrain.config.schema import (
     WeightsKind,
 )
 from gradbrain.config.suggestions import choose
+from gradbrain.config.yaml_files import is_folder
 from gradbrain.vocabulary.roles import Role
 
 LIBRARY = Path(__file__).resolve().parents[2]
@@ -360,7 +361,7 @@ class Plugins:
             self._add(file)
 
     def _add_folder(self, folder: Path) -> None:
-        if not folder.is_dir():
+        if not is_folder(folder):
             raise GradbrainError(f"plugins: there is no folder {folder}")
         parts = [folder / kind for kind in HOMES if (folder / kind).is_dir()]
         if not parts:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import csv
+import io
+import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
-import yaml
 from pydantic import ValidationError
 
 from gradbrain.config.errors import GradbrainError
 from gradbrain.config.faults import describe
 from gradbrain.config.plugins import LIBRARY_PLUGINS, Plugins
 from gradbrain.config.schema import (
+    MAX_NAME,
+    NAME_PATTERN,
     DatasetEntry,
     LayerLayout,
     Modality,
@@ -26,6 +29,7 @@ from gradbrain.config.schema import (
     WeightsKind,
 )
 from gradbrain.config.suggestions import choose
+from gradbrain.config.yaml_files import read_text, read_yaml
 from gradbrain.vocabulary.roles import ACTIVATION, CONTROL
 
 Entry = TypeVar("Entry", bound=StrictModel)
@@ -75,17 +79,50 @@ def _weights(word: str | None) -> WeightsKind | None:
     raise ValueError(f"weights {word!r}")
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML file that holds a mapping."""
+def _rows_of_layers(path: Path) -> Iterator[tuple[int, Layer]]:
+    """Yield every row of a table of layers with its line.
+
+    Raises
+    ------
+    GradbrainError
+        A column is missing, a number is none or out of its range, or a layer has a name that no
+        module of a network can have: names of layers are names of folders.
+    """
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise GradbrainError(f"{path}: there is no such file") from None
-    except yaml.YAMLError as error:
-        raise GradbrainError(f"{path}: is not valid YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise GradbrainError(f"{path}: expected a mapping, found {type(content).__name__}")
-    return content
+        for row in reader:
+            yield reader.line_num, _layer_of(row)
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        why = error if isinstance(error, ValueError) else repr(error)
+        raise GradbrainError(
+            f"{path}, line {reader.line_num}: expected the columns architecture, layer, "
+            "layer_index (integer from 0) and depth (0 to 1), and if you like layout "
+            f"({', '.join(LAYOUTS)}) and weights ({', '.join(WEIGHTS)}): "
+            f"{why}"
+        ) from None
+
+
+def _layer_of(row: Mapping[str, str]) -> Layer:
+    layer = Layer(
+        row["architecture"],
+        row["layer"],
+        int(row["layer_index"]),
+        float(row["depth"]),
+        _layout(row.get("layout")),
+        _weights(row.get("weights")),
+    )
+    if not re.fullmatch(NAME_PATTERN, layer.name) or len(layer.name) > MAX_NAME:
+        raise ValueError(
+            f"layer {layer.name[:MAX_NAME]!r}: expected the name of a module, of letters, digits "
+            f"and _ . -, no longer than {MAX_NAME} characters"
+        )
+    if not layer.architecture.strip():
+        raise ValueError("architecture is empty")
+    if layer.index < 0:
+        raise ValueError(f"layer_index {layer.index} is below 0")
+    if not 0 <= layer.depth <= 1:
+        raise ValueError(f"depth {layer.depth} is not between 0 and 1")
+    return layer
 
 
 def validate(model_class: type[Entry], content: Any, *, where: str) -> Entry:
@@ -117,6 +154,10 @@ def _section(folders: Iterable[Path], file: str, section: str) -> dict[str, tupl
                 )
             if not isinstance(content, dict):
                 raise GradbrainError(f"{path}: {section}.{name}: expected a mapping")
+            if "name" in content:
+                raise GradbrainError(
+                    f"{path}: {section}.{name}: name: an entry is called by its key; leave it out"
+                )
             entries[name] = (path, content)
     return entries
 
@@ -157,31 +198,15 @@ class Registries:
             path = folder / "layers.csv"
             if not path.exists():
                 continue
-            with path.open(newline="", encoding="utf-8") as file:
-                for number, row in enumerate(csv.DictReader(file), start=2):
-                    try:
-                        layer = Layer(
-                            row["architecture"],
-                            row["layer"],
-                            int(row["layer_index"]),
-                            float(row["depth"]),
-                            _layout(row.get("layout")),
-                            _weights(row.get("weights")),
-                        )
-                    except (KeyError, TypeError, ValueError) as error:
-                        raise GradbrainError(
-                            f"{path}, line {number}: expected the columns architecture, layer, "
-                            "layer_index (integer) and depth (0 to 1), and if you like layout "
-                            f"({', '.join(LAYOUTS)}) and weights ({', '.join(WEIGHTS)}): {error!r}"
-                        ) from None
-                    found = known.setdefault((layer.architecture, layer.name), (path, layer))
-                    if found == (path, layer) and layer not in layers.get(layer.architecture, []):
-                        layers.setdefault(layer.architecture, []).append(layer)
-                    elif found[0] == path or found[1] != layer:
-                        raise GradbrainError(
-                            f"{path}, line {number}: layer {layer.name!r} of "
-                            f"{layer.architecture!r} is already listed in {found[0]}; list it once"
-                        )
+            for number, layer in _rows_of_layers(path):
+                found = known.setdefault((layer.architecture, layer.name), (path, layer))
+                if found == (path, layer) and layer not in layers.get(layer.architecture, []):
+                    layers.setdefault(layer.architecture, []).append(layer)
+                elif found[0] == path or found[1] != layer:
+                    raise GradbrainError(
+                        f"{path}, line {number}: layer {layer.name!r} of "
+                        f"{layer.architecture!r} is already listed in {found[0]}; list it once"
+                    )
         return {name: sorted(rows, key=lambda row: row.index) for name, rows in layers.items()}
 
     def _entry(

@@ -16,13 +16,15 @@ from gradbrain.vocabulary.roles import ACTIVATION, CONTROL, LEARNING, Axis, Role
 # What grids of image statistics and the octaves of their pyramid fit into.
 STATISTICS_EDGE, SMALLEST_STATISTICS_EDGE = 32, 64
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
-Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+# Names become names of files with endings, of which file systems take 255 bytes.
+MAX_NAME = 100
+Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=MAX_NAME)]
 
 
 class StrictModel(BaseModel):
     """A frozen pydantic model that refuses keys it does not know."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 # --- registries ------------------------------------------------------------------------------
@@ -725,7 +727,7 @@ class SensitivitySettings(StrictModel):
 
     factors: tuple[Factor, ...] = Field(min_length=1, description="Choices that are varied.")
     n_combinations: int = Field(
-        24, ge=0, description="Drawn combinations, beside one factor at a time."
+        24, ge=0, le=10_000, description="Drawn combinations, beside one factor at a time."
     )
     seed: int = Field(0, ge=0, description="Seed of the combinations.")
 
@@ -742,7 +744,7 @@ class Study(StrictModel):
     """A study: one config file."""
 
     study: Name = Field(description="Name of the study: its folder below results/.")
-    title: str = Field("", description="One line for readers.")
+    title: str = Field("", max_length=500, description="One line for readers.")
     datasets: tuple[DatasetChoice, ...] = Field(min_length=1, description="Data sets.")
     models: tuple[ModelChoice, ...] = Field(min_length=1, description="Models.")
     features: FeatureSettings = Field(description="Signals and their extraction.")

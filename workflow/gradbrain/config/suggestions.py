@@ -37,8 +37,13 @@ def choose(name: str, allowed: Iterable[str], *, what: str, where: str) -> str:
     allowed = list(allowed)
     if name in allowed:
         return name
-    close = get_close_matches(name, allowed, n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
     raise GradbrainError(
-        f"{where}: there is no {what} {name!r}.{hint} Allowed: {', '.join(allowed) or '(none)'}"
+        f"{where}: there is no {what} {name!r}.{did_you_mean(name, allowed)} "
+        f"Allowed: {', '.join(allowed) or '(none)'}"
     )
+
+
+def did_you_mean(name: str, allowed: Iterable[str]) -> str:
+    """Suggest the nearest of some names, as a sentence after a space; ``""`` where none is near."""
+    close = get_close_matches(name, list(allowed), n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""

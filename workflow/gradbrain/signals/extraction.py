@@ -26,7 +26,14 @@ from gradbrain.objectives.base import BaseObjective, BoundObjective, ImageBatch
 from gradbrain.objectives.calibration import CalibrationBank
 from gradbrain.signals import SignalError
 from gradbrain.signals.currency import is_current
-from gradbrain.signals.device import Compute, is_out_of_memory, peak_gpu_mib
+from gradbrain.signals.device import (
+    Compute,
+    is_out_of_memory,
+    peak_gpu_mib,
+    precision_of,
+    wider_than,
+)
+from gradbrain.signals.extraction_memory import check_extraction_memory
 from gradbrain.signals.feedback import (
     FittedModel,
     fitted_stores,
@@ -520,10 +527,10 @@ class SignalExtractor:
             finite = torch.isfinite(length)
             if not bool(finite.all()):
                 image = batch.image_ids[int((~finite).nonzero()[0])]
+                precision = precision_of(self.model.autocast, self.model.device)
                 raise SignalError(
                     f"model {self.model.entry.name!r}, layer {layer!r}: signal {signal.name!r} of "
-                    f"image {image!r} is not finite; use a wider precision (features.precision: "
-                    "fp32) or another objective"
+                    f"image {image!r} is not finite in {precision}; {wider_than(precision)}"
                 )
             if reader.scaled(signal):
                 # Scaling first keeps the projection clear of underflow; the unit length is that
@@ -686,6 +693,14 @@ def run_extraction(job: ExtractionJob, compute: Compute) -> dict[str, str]:
     stimuli = StimulusImages.read(job.stimuli, job.entry)
     calibration = StimulusImages.read(job.calibration, job.entry)
     check_disjoint(stimuli, calibration)
+    check_extraction_memory(
+        job.entry,
+        chain or tuple(request.name for request in job.layers),
+        batch_size=min(job.batch_size, len(stimuli)),
+        graph=any("graph" in rule.needs for rule, *_ in uses.values()),
+        compute=compute,
+        plugins=job.plugins,
+    )
     model = build_model(
         job.entry,
         data=job.data,
