@@ -454,13 +454,12 @@ def test_a_subset_of_subjects_and_layers_runs_their_fits_alone(checkout):
 
 def write_weights(checkout, seed):
     """Place weights of an untrained network as a checkpoint."""
+    import timm
     import torch
     from safetensors.torch import save_file
 
-    from gradbrain.models.timm_compat import import_timm
-
     torch.manual_seed(seed)
-    state = import_timm().create_model("mobilenetv2_050").state_dict()
+    state = timm.create_model("mobilenetv2_050").state_dict()
     file = checkout.folder / "data" / "weights" / "tiny_c.safetensors"
     file.parent.mkdir(parents=True, exist_ok=True)
     save_file(state, file)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -139,6 +140,8 @@ class Registries:
             if not folder.is_dir():
                 raise GradbrainError(f"registries: there is no folder {folder}")
         self.where = ", ".join(str(folder) for folder in folders)
+        # The first is the project's, and tracked.
+        self._own_folders = folders[1:]
         self._models = _section(folders, "models.yaml", "models")
         self._modalities = _section(folders, "modalities.yaml", "modalities")
         self._datasets = _section(folders, "datasets.yaml", "datasets")
@@ -224,6 +227,21 @@ class Registries:
         return self._entry(Modality, self._modalities, name, "modality", where)
 
     @property
+    def models(self) -> tuple[str, ...]:
+        """Names of all models."""
+        return tuple(self._models)
+
+    @property
+    def architectures(self) -> tuple[str, ...]:
+        """Names of all architectures whose layers are listed."""
+        return tuple(self._layers)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Names of all modalities."""
+        return tuple(self._modalities)
+
+    @property
     def datasets(self) -> tuple[str, ...]:
         """Names of all data sets."""
         return tuple(self._datasets)
@@ -231,6 +249,11 @@ class Registries:
     def dataset_folder(self, name: str) -> Path:
         """Folder whose ``datasets.yaml`` lists a data set."""
         return self._datasets[name][0].parent
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """Names of all signals."""
+        return tuple(self._signals)
 
     def signal(self, name: str, *, where: str) -> SignalEntry:
         """Entry of a signal."""
@@ -288,8 +311,22 @@ class Registries:
     def layers(self, architecture: str, *, where: str) -> list[Layer]:
         """Layers of an architecture, in order of depth."""
         if architecture not in self._layers:
+            folder = self._own_folder(architecture)
+            output = shlex.quote(f"{folder}/layers.csv")
+            beside = "" if self._own_folders else f", and registries: [{folder}] in the study"
             raise GradbrainError(
                 f"{where}: layers.csv ({self.where}) has no rows for architecture "
-                f"{architecture!r}. To add them: python scripts/list_layers.py {architecture}"
+                f"{architecture!r}. To add them: python scripts/list_layers.py "
+                f"{shlex.quote(architecture)} --output {output}{beside}"
             )
         return self._layers[architecture]
+
+    def _own_folder(self, architecture: str) -> Path:
+        """Folder of the user's in which layers of an architecture belong: beside a model of it."""
+        own = set(self._own_folders)
+        beside = [
+            path.parent
+            for path, content in self._models.values()
+            if content.get("architecture") == architecture and path.parent in own
+        ]
+        return [Path("my_registry"), *self._own_folders, *beside][-1]

@@ -12,7 +12,8 @@ from torch import nn
 from torch.nn.utils.parametrize import is_parametrized
 
 from gradbrain.config.schema import WeightsKind
-from gradbrain.models import owlvit, timm_compat
+from gradbrain.config.suggestions import near_names
+from gradbrain.models import owlvit
 from gradbrain.models.errors import LayerError, ModelError
 from gradbrain.models.layout import find_layout
 from gradbrain.vocabulary.image_statistics import ARCHITECTURE, LEVELS
@@ -136,11 +137,16 @@ def _layers_of(architecture: str) -> tuple[dict[str, str], WeightsKind]:
     if architecture in owlvit.ARCHITECTURES:
         # Known from the settings alone, so that transformers need not be there.
         return dict.fromkeys(owlvit.block_names(architecture), "class_and_patches"), "plain"
-    timm = timm_compat.import_timm()
+    import timm
+
     if not timm.is_model(architecture):
-        raise ModelError(f"timm {timm.__version__} has no architecture {architecture!r}")
+        near = near_names(architecture, timm.list_models())
+        raise ModelError(
+            f"timm {timm.__version__} has no architecture {architecture!r}; near are: "
+            f"{', '.join(near) or 'none'}"
+        )
     with torch.device("meta"):
-        module = timm.create_model(architecture).eval()
+        module: Any = timm.create_model(architecture).eval()
         names, weights = block_names(module), kind_of_weights(module)
         try:
             return layer_layouts(module, names, module.default_cfg["input_size"]), weights

@@ -94,6 +94,13 @@ def rebuild_command(path: Path, *, config: str | None = None) -> str | None:
     return f"rm -r {shlex.quote(str(path))} && {make}" if path.exists() else make
 
 
+class NoSuchStoreError(StoreError, KeyError):
+    """No store has a key."""
+
+    # That of KeyError would quote the sentence.
+    __str__ = Exception.__str__
+
+
 def rebuild_hint(path: Path) -> str:
     """Sentence that tells how to make a result again."""
     command = rebuild_command(path)

@@ -16,7 +16,7 @@ from gradbrain.store.errors import DamageError, StoreError
 from gradbrain.store.file_digests import read_checked
 from gradbrain.store.identity import misplaced
 from gradbrain.store.provenance import write_provenance
-from gradbrain.vocabulary.artefacts import artefact, columns_of
+from gradbrain.vocabulary.artefacts import TEXT, artefact, columns_of
 
 # Key of the metadata of Parquet under which a table says more of itself than its rows.
 FACTS = "gradbrain"
@@ -163,3 +163,44 @@ def _read_csv(content: io.BytesIO, kind: str | None) -> pd.DataFrame:
         return pd.read_csv(content)
     # As we wrote it: nothing is missing but what is empty, and a signal may be called `null`.
     return pd.read_csv(content, keep_default_na=False, na_values=[""])
+
+
+def read_tables(
+    kind: str, paths: Sequence[Path], keys: Sequence[Mapping[str, str]] = ()
+) -> pd.DataFrame:
+    """Read and join tables of one kind, with their columns of text as text.
+
+    Parameters
+    ----------
+    kind
+        What they hold.
+    paths
+        The tables; at least one.
+    keys
+        Of each, names and values of columns that stand before all others where it lacks them.
+
+    Raises
+    ------
+    StoreError
+        As for :func:`read_table`.
+    """
+    frames = [read_table(path, kind=kind) for path in paths]
+    for frame, own in zip(frames, keys, strict=False):
+        for place, (name, value) in enumerate(own.items()):
+            if name not in frame:
+                frame.insert(min(place, len(frame.columns)), name, value)
+    return with_text(pd.concat(frames, ignore_index=True))
+
+
+def as_text(column: pd.Series) -> pd.Series:
+    """Make a column hold text alone, ``""`` where there is none.
+
+    In a CSV file a column without any text, or of keys that are digits, is read as numbers.
+    """
+    text = column if column.dtype == object else column.astype(object).map(str)
+    return text.where(column.notna(), "")
+
+
+def with_text(frame: pd.DataFrame) -> pd.DataFrame:
+    """Make the columns of text of a table hold text alone."""
+    return frame.assign(**{name: as_text(frame[name]) for name in TEXT if name in frame})
