@@ -236,7 +236,7 @@ def test_generative_errors_vanish_where_the_layer_above_says_all(wrap, linear, b
     output = model.outputs(batch.raw)["features"]
     torch.testing.assert_close(found["second"], output - outputs.mean(0), rtol=1e-5, atol=1e-6)
     fitted = extractor.sources[1].rule.fitted
-    assert float(fitted["models"]["first"]["r2_held_out"]) > 0.999
+    assert float(fitted["first"]["r2_held_out"]) > 0.999
 
 
 # --- backpropagation by another way -------------------------------------------------------------
@@ -458,7 +458,7 @@ def test_a_generative_model_predicts_images_that_it_has_not_seen(tiny_model, too
     layer = tiny_model.module.first(tiny_model.normalise(batch.raw))
     centred = layer - layer.mean((0, 2, 3), keepdim=True)
     share = float(1 - errors.square().sum() / centred.square().sum())
-    stated = float(extractor.sources[1].rule.fitted["models"]["first"]["r2_held_out"])
+    stated = float(extractor.sources[1].rule.fitted["first"]["r2_held_out"])
     assert share > 0.05
     assert share == pytest.approx(stated, abs=0.05)
 

@@ -37,9 +37,6 @@ from gradbrain.signals.pooling import layout_of
 from gradbrain.signals.rule import FitContext, RuleContext
 from gradbrain.signals.tape import Taken, Tape
 
-# Nodes of the fitted model: by layer, and the means of the last layer.
-MODELS, LAST = "models", "last"
-
 
 class Options(PluginOptions):
     """Options of the rule."""
@@ -70,7 +67,7 @@ class Options(PluginOptions):
 
 
 def fit(context: FitContext) -> xr.DataTree:
-    """Fit what predicts each layer from the one above, and the mean of the last."""
+    """Fit what predicts each layer from the one above, and the mean of the last; a node each."""
     options, last = context.options, context.chain[-1]
     pairs = dict(zip(context.chain[:-1], context.chain[1:], strict=True))
 
@@ -89,8 +86,7 @@ def fit(context: FitContext) -> xr.DataTree:
         total = total + batch[last].double().sum(0).cpu()
         n_images += len(batch[last])
     mean = xr.Dataset({"mean": (("row", "column", "channel"), (total / n_images).float().numpy())})
-    nodes = {f"{MODELS}/{name}": found for name, found in models.items()}
-    return xr.DataTree.from_dict({**nodes, LAST: mean})
+    return xr.DataTree.from_dict({**models, last: mean})
 
 
 class Rule:
@@ -131,11 +127,11 @@ class Rule:
 
     def _model_of(self, name: str, like: torch.Tensor) -> InverseModel:
         if name not in self._models:
-            found = self.fitted[MODELS][name].to_dataset()
+            found = self.fitted[name].to_dataset()
             self._models[name] = InverseModel.from_dataset(found, like)
         return self._models[name]
 
     def _mean_of_last(self, like: torch.Tensor) -> torch.Tensor:
         if self._mean is None:
-            self._mean = torch.from_numpy(self.fitted[LAST]["mean"].values).to(like)
+            self._mean = torch.from_numpy(self.fitted[self.chain[-1]]["mean"].values).to(like)
         return self._mean
