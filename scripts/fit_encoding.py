@@ -83,7 +83,7 @@ def main(argv: list[str] | None = None) -> None:
         help="section rsa of the config, as JSON: dissimilarities of held-out predictions are "
         "compared with measured ones; not where left out",
     )
-    parser.add_argument("--study", required=True)
+    parser.add_argument("--study", required=True, help="name of the study")
     parser.add_argument(
         "--output",
         nargs="+",

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from gradbrain import __version__
 from gradbrain.config.errors import GradbrainError
 from gradbrain.config.memory import collect_as_usual, collect_rarely, keep_freed_memory
 from gradbrain.config.memory_limit import out_of_memory
@@ -97,6 +98,8 @@ def run(
 ) -> None:
     """Run a script: log to stderr, and end with one clear line where the input is bad.
 
+    Every script takes ``--version``.
+
     Parameters
     ----------
     main
@@ -111,6 +114,10 @@ def run(
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr
     )
+    if (sys.argv[1:] if argv is None else argv) == ["--version"]:
+        # Here and not in each script, whose text decides what is made anew.
+        print(f"gradbrain {__version__}")
+        return
     try:
         main(argv)
     except GradbrainError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ from gradbrain.config.schema import (
     SignalEntry,
     SignalSet,
     StrictModel,
+    WeightsKind,
 )
 from gradbrain.config.suggestions import choose
 from gradbrain.config.yaml_files import read_text, read_yaml
@@ -32,6 +34,7 @@ from gradbrain.vocabulary.roles import ACTIVATION, CONTROL
 
 Entry = TypeVar("Entry", bound=StrictModel)
 LAYOUTS: tuple[LayerLayout, ...] = get_args(LayerLayout)
+WEIGHTS: tuple[WeightsKind, ...] = get_args(WeightsKind)
 Kind = Literal["model", "data set", "modality", "signal", "signal set"]
 
 
@@ -39,8 +42,8 @@ Kind = Literal["model", "data set", "modality", "signal", "signal set"]
 class Layer:
     """One row of ``layers.csv``: a named module output and where it stands in its model.
 
-    Its layout is that of the architecture as it is by default; None where the table does not say,
-    as tables that were written by hand need not.
+    Its layout, and the kind of the architecture's weights, are those by default; None where the
+    table does not say, as tables that were written by hand need not.
     """
 
     architecture: str
@@ -48,6 +51,7 @@ class Layer:
     index: int
     depth: float
     layout: LayerLayout | None = field(default=None, compare=False)
+    weights: WeightsKind | None = field(default=None, compare=False)
 
     def layout_in(self, entry: ModelEntry) -> LayerLayout | None:
         """Its layout in the network of an entry, whose kwargs may add or remove the class token."""
@@ -64,6 +68,15 @@ def _layout(word: str | None) -> LayerLayout | None:
         if word == known:
             return known
     raise ValueError(f"layout {word!r}")
+
+
+def _weights(word: str | None) -> WeightsKind | None:
+    if not word:
+        return None
+    for known in WEIGHTS:
+        if word == known:
+            return known
+    raise ValueError(f"weights {word!r}")
 
 
 def _rows_of_layers(path: Path) -> Iterator[tuple[int, Layer]]:
@@ -83,7 +96,8 @@ def _rows_of_layers(path: Path) -> Iterator[tuple[int, Layer]]:
         raise GradbrainError(
             f"{path}, line {reader.line_num}: expected the columns architecture, layer, "
             "layer_index (integer from 0) and depth (0 to 1), and if you like layout "
-            f"({', '.join(LAYOUTS)}): {error if isinstance(error, ValueError) else repr(error)}"
+            f"({', '.join(LAYOUTS)}) and weights ({', '.join(WEIGHTS)}): "
+            f"{error if isinstance(error, ValueError) else repr(error)}"
         ) from None
 
 
@@ -94,6 +108,7 @@ def _layer_of(row: Mapping[str, str]) -> Layer:
         int(row["layer_index"]),
         float(row["depth"]),
         _layout(row.get("layout")),
+        _weights(row.get("weights")),
     )
     if not re.fullmatch(NAME_PATTERN, layer.name) or len(layer.name) > MAX_NAME:
         raise ValueError(
@@ -165,6 +180,8 @@ class Registries:
             if not folder.is_dir():
                 raise GradbrainError(f"registries: there is no folder {folder}")
         self.where = ", ".join(str(folder) for folder in folders)
+        # The first is the project's, and tracked.
+        self._own_folders = folders[1:]
         self._models = _section(folders, "models.yaml", "models")
         self._modalities = _section(folders, "modalities.yaml", "modalities")
         self._datasets = _section(folders, "datasets.yaml", "datasets")
@@ -239,6 +256,16 @@ class Registries:
         return tuple(self._models)
 
     @property
+    def architectures(self) -> tuple[str, ...]:
+        """Names of all architectures whose layers are listed."""
+        return tuple(self._layers)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Names of all modalities."""
+        return tuple(self._modalities)
+
+    @property
     def datasets(self) -> tuple[str, ...]:
         """Names of all data sets."""
         return tuple(self._datasets)
@@ -246,6 +273,11 @@ class Registries:
     def dataset_folder(self, name: str) -> Path:
         """Folder whose ``datasets.yaml`` lists a data set."""
         return self._datasets[name][0].parent
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """Names of all signals."""
+        return tuple(self._signals)
 
     def signal(self, name: str, *, where: str) -> SignalEntry:
         """Entry of a signal."""
@@ -303,8 +335,22 @@ class Registries:
     def layers(self, architecture: str, *, where: str) -> list[Layer]:
         """Layers of an architecture, in order of depth."""
         if architecture not in self._layers:
+            folder = self._own_folder(architecture)
+            output = shlex.quote(f"{folder}/layers.csv")
+            beside = "" if self._own_folders else f", and registries: [{folder}] in the study"
             raise GradbrainError(
                 f"{where}: layers.csv ({self.where}) has no rows for architecture "
-                f"{architecture!r}. To add them: python scripts/list_layers.py {architecture}"
+                f"{architecture!r}. To add them: python scripts/list_layers.py "
+                f"{shlex.quote(architecture)} --output {output}{beside}"
             )
         return self._layers[architecture]
+
+    def _own_folder(self, architecture: str) -> Path:
+        """Folder of the user's in which layers of an architecture belong: beside a model of it."""
+        own = set(self._own_folders)
+        beside = [
+            path.parent
+            for path, content in self._models.values()
+            if content.get("architecture") == architecture and path.parent in own
+        ]
+        return [Path("my_registry"), *self._own_folders, *beside][-1]

@@ -8,6 +8,30 @@ from difflib import get_close_matches
 from gradbrain.config.errors import GradbrainError
 
 
+def near_names(name: str, known: Iterable[str], n: int = 5) -> list[str]:
+    """Known names that may have been meant: those spelled alike, then those that hold its letters.
+
+    Parameters
+    ----------
+    name
+        What was asked for; wildcards, case and separators do not count.
+    known
+        What there is.
+    n
+        At most so many.
+    """
+    plain = {item: _letters(item) for item in known}
+    wanted = _letters(name)
+    close = get_close_matches(wanted, set(plain.values()), n=n)
+    alike = [item for letters in close for item, own in plain.items() if own == letters]
+    holding = [item for item, own in plain.items() if wanted and wanted in own]
+    return list(dict.fromkeys([*alike, *holding]))[:n]
+
+
+def _letters(name: str) -> str:
+    return "".join(character for character in name.lower() if character.isalnum())
+
+
 def choose(name: str, allowed: Iterable[str], *, what: str, where: str) -> str:
     """Return `name` if it is allowed; else raise an error that lists what is."""
     allowed = list(allowed)

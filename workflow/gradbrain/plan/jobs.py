@@ -18,8 +18,10 @@ from gradbrain.config.plugins import (
     Plugin,
     Plugins,
     Requirement,
+    RuleCase,
     WeightsOptions,
     check_controls,
+    check_rule,
     set_needs,
     signal_needs,
     signal_plugins,
@@ -1277,8 +1279,36 @@ class Plan:
             place = self.study.place_of_set(name)
             check_controls(signal_set, self.plugins, where=place)
         self.multiverse.check()
+        self._check_rules()
         self._check_pooling()
         self._check_captions()
+
+    def _check_rules(self) -> None:
+        """Refuse rules that cannot be had for a network, or say nothing as they are scaled."""
+        for model, name in dict.fromkeys(
+            (model, name) for model, name, _, _ in self.all_features()
+        ):
+            if not self.model_entry(model).is_network:
+                continue
+            signal_set = self.taken_set(model, name)
+            for signal in signal_set.signals:
+                place = self.study.registries.place("signal", signal.name)
+                use, *_ = signal_uses(signal, self.plugins, where=place)
+                case = self.rule_case(model, signal_set, signal)
+                check_rule(use, case, where=f"{place}: model {model!r}")
+
+    def rule_case(self, model: str, signal_set: SignalSet, signal: SignalEntry) -> RuleCase:
+        """What is known beforehand of a signal's rule on a model."""
+        entry = self.model_entry(model)
+        layers = self.study.registries.layers(entry.architecture, where=self.study.where)
+        return RuleCase(
+            role=signal.role,
+            normalise=signal_set.normalise_of(signal),
+            learned_by="backprop" if self.weights_options(model).trained else "",
+            precision=self.study.settings.features.precision,
+            layouts=tuple(layer.layout_in(entry) for layer in layers),
+            weights=layers[0].weights,
+        )
 
     def _check_nuisance(self) -> None:
         """Refuse nuisance bands whose model, layer, signal set or signal does not exist."""

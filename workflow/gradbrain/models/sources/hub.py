@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -12,7 +13,7 @@ from torch import nn
 
 from gradbrain.config.plugins import WeightsOptions
 from gradbrain.config.schema import ModelEntry
-from gradbrain.models import timm_compat, weights
+from gradbrain.models import weights
 from gradbrain.models.checkpoints import check_file, write_shapes
 from gradbrain.models.errors import ModelError, WeightsError
 from gradbrain.models.network import create_network
@@ -42,14 +43,16 @@ class Options(WeightsOptions):
 
 
 def _timm_repository(entry: ModelEntry, name: str) -> str:
-    timm = timm_compat.import_timm()
+    import timm
+
     known = timm.list_pretrained(f"{entry.architecture}.*")
     if name not in known:
         raise ModelError(
             f"model {entry.name!r}: timm {timm.__version__} knows no weights {name!r}; it has "
             f"{', '.join(known) or 'none'}"
         )
-    return str(timm.get_pretrained_cfg(name).hf_hub_id)
+    config: Any = timm.get_pretrained_cfg(name)
+    return str(config.hf_hub_id)
 
 
 def load(entry: ModelEntry, options: Options, data: Path) -> tuple[nn.Module, str]:
