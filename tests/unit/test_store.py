@@ -197,6 +197,13 @@ def test_a_store_of_an_earlier_version_is_told_apart_by_one_line(tmp_path):
         assert "scripts/migrate_results.py" in str(error.value)
 
 
+def test_a_group_may_lie_in_a_group(tmp_path):
+    tree = xr.DataTree.from_dict({"/a/b": xr.Dataset({"score": ("target", [1.0, 2.0])})})
+    write_tree(tmp_path / "a.zarr", tree, kind="feedback")
+    read = open_tree(tmp_path / "a.zarr", kind="feedback", verify=True)
+    assert read["a/b"]["score"].values.tolist() == [1.0, 2.0]
+
+
 def test_a_tree_comes_back_group_by_group_whatever_groups_are_called(tmp_path):
     tree = xr.DataTree.from_dict(
         {

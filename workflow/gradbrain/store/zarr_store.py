@@ -19,7 +19,7 @@ import json
 import os
 import warnings
 from collections.abc import Iterable, Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -210,7 +210,10 @@ def _check_files(
     StoreError
         A file is missing, or is there that nobody wrote. Nothing is marked complete.
     """
-    expected = {f"{group}/zarr.json" for group in groups}.union(*map(_expected_files, arrays))
+    # Groups in groups have parents that nobody named.
+    homes = {str(home) for group in groups for home in (group, *PurePosixPath(group).parents)}
+    homes.discard(".")
+    expected = {f"{home}/zarr.json" for home in homes}.union(*map(_expected_files, arrays))
     found = {file.relative_to(path).as_posix() for file in _paths(path)}
     missing, foreign = sorted(expected - found), sorted(found - expected)
     if missing or foreign:
