@@ -3,7 +3,7 @@ PYTHON := $(VENV)/bin/python
 SNAKEMAKE := $(VENV)/bin/snakemake
 CORES ?= all
 
-.PHONY: demo worlds test test-readme test-browser test-slurm lint format env lock schema bench clean help
+.PHONY: demo worlds test test-readme test-browser test-slurm lint format env lock schema docs bench clean help
 
 help:
 	@echo "make demo    run the default study: a simulated brain, from images to claims and figures"
@@ -13,15 +13,22 @@ help:
 	@echo "make test-browser  open a report in Chromium, with axe-core from npm"
 	@echo "make test-slurm  start a Slurm on this machine, as root, and run tests/slurm on it"
 	@echo "make lint    ruff, snakefmt, snakemake --lint, types"
+	@echo "make docs    the docs as a site, in site/; fails on a broken link"
+	@echo "make schema  write schemas and reference pages anew"
 	@echo "make env     create $(VENV) from the lock in envs/"
 	@echo "make bench   run the benchmarks; each prints one JSON line"
 	@echo "make lock    freeze the packages of envs/packages.txt anew"
 
 env: $(VENV)/.complete
 
-$(VENV)/.complete: envs/requirements.txt
+PIP_INSTALL := $(PYTHON) -m pip install --quiet --disable-pip-version-check
+SHIM := envs/torchvision_operators
+
+$(VENV)/.complete: envs/requirements.txt pyproject.toml $(SHIM)/pyproject.toml $(SHIM)/torchvision_operators.py
 	python3 -m venv $(VENV)
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check --requirement envs/requirements.txt
+	$(PIP_INSTALL) --requirement envs/requirements.txt
+	@# Lets timm be imported where the index has no torchvision for its build of torch; and us.
+	$(PIP_INSTALL) --no-build-isolation --no-deps --force-reinstall ./$(SHIM) --editable .
 	touch $@
 
 demo: env
@@ -61,6 +68,10 @@ format: env
 
 schema: env
 	$(PYTHON) scripts/write_schema.py
+	$(PYTHON) scripts/write_reference.py
+
+docs: env
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --strict
 
 lock:
 	rm -rf $(VENV)

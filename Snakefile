@@ -15,11 +15,14 @@ from gradbrain.config import GradbrainError
 from gradbrain.config.memory import collect_rarely
 from gradbrain.config.schema import PREDICTION_SETTINGS, RESOURCE_SETTINGS
 from gradbrain.config.study import load_study
-from gradbrain.plan.command_line import check_config_option
+from gradbrain.config.yaml_files import read_yaml
+from gradbrain.plan.command_line import asked_of, check_single_options, check_targets
 from gradbrain.plan.interpreter import shell_prefix
 from gradbrain.plan.jobs import Plan
+from gradbrain.plan.stopping import end_when_asked
 
 collect_rarely()
+end_when_asked()
 
 # --configfile replaces the default study: Snakemake would merge the two, key by key.
 if not workflow.overwrite_configfiles:
@@ -42,7 +45,11 @@ CODE_ROOT = Path() if ROOT == Path.cwd() else ROOT
 
 try:
     if workflow.is_main_process:
-        check_config_option(sys.argv)
+        check_single_options(sys.argv)
+        # Snakemake has read it already: it takes the last of two keys without a word.
+        for file in map(Path, workflow.overwrite_configfiles):
+            if file.suffix != ".json":
+                read_yaml(file)
     study = load_study(
         config,
         root=ROOT,
@@ -56,6 +63,8 @@ try:
     # Jobs of an executor read the Snakefile again; thousands of them need not check the study.
     if workflow.is_main_process:
         plan.check(packages=not OWN_ENVIRONMENT)
+        if not OWN_ENVIRONMENT:
+            plan.check_checkpoints()
         for notice in plan.notices():
             print(f"notice: {notice}", file=sys.stderr)
 except GradbrainError as error:
@@ -161,6 +170,15 @@ include: "workflow/rules/hierarchy.smk"
 include: "workflow/rules/multiverse.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
+
+
+try:
+    if workflow.is_main_process:
+        check_targets(
+            asked_of(sys.argv), workflow.rules, plan.check_result, plan.results_by_path
+        )
+except GradbrainError as error:
+    raise WorkflowError(str(error))
 
 
 onsuccess:

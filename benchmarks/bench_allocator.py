@@ -36,15 +36,15 @@ def measured(work: Callable[[], object]) -> dict[str, float]:
 
 def passes(keep: bool) -> dict[str, dict[str, float]]:
     """Measure both kinds of pass in this process."""
+    import timm
     import torch
 
     from gradbrain.config.memory import keep_freed_memory
-    from gradbrain.models.timm_compat import import_timm
 
     if keep:
         keep_freed_memory()
     torch.set_num_threads(1)
-    network = import_timm().create_model("tf_efficientnet_lite0").eval().requires_grad_(False)
+    network = timm.create_model("tf_efficientnet_lite0").eval().requires_grad_(False)
     images = torch.rand(N_IMAGES, 3, SIZE, SIZE)
     rows = images.contiguous(memory_format=torch.channels_last)
 

@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> None:
         default=EncodingSettings(),
         help="section encoding of the config, as JSON",
     )
-    parser.add_argument("--study", required=True)
+    parser.add_argument("--study", required=True, help="name of the study")
     parser.add_argument("--output", type=Path, required=True, help="table to write (.parquet)")
     arguments = parser.parse_args(argv)
     table = intersubject_ceilings(arguments.responses, arguments.settings, study=arguments.study)

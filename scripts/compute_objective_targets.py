@@ -19,18 +19,25 @@ from gradbrain.plan.code_inputs import code_digest, plugin_inputs
 def parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=json_argument(ModelEntry), required=True)
-    parser.add_argument("--signal-set", type=json_argument(SignalSet), required=True)
+    parser.add_argument(
+        "--model", type=json_argument(ModelEntry), required=True, help="entry of the model, as JSON"
+    )
+    parser.add_argument(
+        "--signal-set",
+        type=json_argument(SignalSet),
+        required=True,
+        help="signal set with its signals, as JSON",
+    )
     parser.add_argument("--stimuli", type=Path, required=True, help="table of the stimulus set")
-    parser.add_argument("--stimuli-name", required=True)
+    parser.add_argument("--stimuli-name", required=True, help="name of the stimulus set")
     parser.add_argument("--calibration", type=Path, required=True, help="table of another set")
     parser.add_argument("--plugins", nargs="*", type=Path, default=[], help="files of plug-ins")
     parser.add_argument("--data", type=Path, default=Path("data"), help="where weights/ lies")
     parser.add_argument("--output", type=Path, required=True, help="store of the targets")
-    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--batch-size", type=int, default=32, help="images per pass")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--precision", choices=("fp32", "tf32", "bf16", "fp16"), default="fp32")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1, help="threads of this job")
     return parser
 
 

@@ -21,8 +21,13 @@ def main(argv: list[str] | None = None) -> None:
         "--features", nargs="+", type=Path, required=True, help="feature stores of all layers"
     )
     parser.add_argument("--responses", type=Path, required=True, help="the subject's responses")
-    parser.add_argument("--settings", type=json_argument(RsaSettings), default=RsaSettings())
-    parser.add_argument("--study", required=True)
+    parser.add_argument(
+        "--settings",
+        type=json_argument(RsaSettings),
+        default=RsaSettings(),
+        help="section rsa of the study, as JSON",
+    )
+    parser.add_argument("--study", required=True, help="name of the study")
     parser.add_argument("--output", type=Path, required=True, help="table to write (.parquet)")
     arguments = parser.parse_args(argv)
     table = compare(

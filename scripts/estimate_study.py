@@ -15,10 +15,10 @@ sys.path.insert(0, str(ROOT / "workflow"))
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.cli import run
-from gradbrain.config.registries import read_yaml
 from gradbrain.config.schema import ExpectedSize, Pooling, SignalSet
 from gradbrain.config.study import load_study
 from gradbrain.config.suggestions import choose
+from gradbrain.config.yaml_files import read_yaml
 from gradbrain.plan import estimate
 from gradbrain.plan.estimate import CAVEATS, RATE_NAMES, NetworkCost, Rates, StageCost
 from gradbrain.plan.jobs import Plan
@@ -156,6 +156,10 @@ def network_costs(plan: Plan) -> dict[str, NetworkCost]:
                 )
                 for layer, name in layers.items()
             },
+            weight_bytes=found.weight_bytes,
+            saved_bytes=found.saved_bytes,
+            layer_bytes=found.layer_bytes,
+            largest_bytes=found.largest_bytes,
         )
     return costs
 
@@ -169,10 +173,14 @@ def hours(value: float) -> str:
 
 def table(stages: list[StageCost]) -> str:
     """Lay the stages out as a table."""
-    lines = ["| rule | jobs | disk, GiB | largest job, GiB | on one core | on one GPU | longest |"]
-    lines.append("|---|---|---|---|---|---|---|")
+    lines = [
+        "| rule | jobs | disk, GiB | largest job, GiB | beside it on a GPU, GiB | on one core | "
+        "on one GPU | longest |"
+    ]
+    lines.append("|---|---|---|---|---|---|---|---|")
     lines += [
         f"| {row.rule} | {row.jobs:,} | {row.disk_gib:,.2f} | {row.memory_gib:.1f} | "
+        f"{f'{row.gpu_memory_gib:.1f}' if row.gpu_memory_gib else '–'} | "
         f"{hours(row.cpu_hours)} | {hours(row.gpu_hours) if row.gpu_hours else '–'} | "
         f"{hours(row.longest_hours)} |"
         for row in stages
@@ -186,6 +194,7 @@ def summary(stages: list[StageCost], *, cores: int, gpus: int) -> dict[str, floa
         "jobs": sum(row.jobs for row in stages),
         "disk_gib": sum(row.disk_gib for row in stages),
         "largest_memory_gib": max(row.memory_gib for row in stages),
+        "largest_gpu_memory_gib": max(row.gpu_memory_gib for row in stages),
         "core_hours": sum(row.cpu_hours for row in stages),
         "gpu_hours": sum(row.gpu_hours for row in stages),
         "elapsed_hours": estimate.elapsed_hours(stages, cores=cores, gpus=gpus),

@@ -20,12 +20,19 @@ from gradbrain.signals.needs import plugins_of, uses_of
 def parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", type=json_argument(ModelEntry), required=True)
+    parser.add_argument(
+        "--model", type=json_argument(ModelEntry), required=True, help="entry of the model, as JSON"
+    )
     parser.add_argument("--layers", nargs="+", required=True, help="modules of the network")
     parser.add_argument("--depths", nargs="+", type=float, required=True, help="one per layer")
-    parser.add_argument("--signal-set", type=json_argument(SignalSet), required=True)
+    parser.add_argument(
+        "--signal-set",
+        type=json_argument(SignalSet),
+        required=True,
+        help="signal set with its signals, as JSON",
+    )
     parser.add_argument("--stimuli", type=Path, required=True, help="table of the stimulus set")
-    parser.add_argument("--stimuli-name", required=True)
+    parser.add_argument("--stimuli-name", required=True, help="name of the stimulus set")
     parser.add_argument("--calibration", type=Path, required=True, help="table of another set")
     parser.add_argument(
         "--chain", nargs="*", default=[], help="all layers in order of depth, for rules that need"
@@ -57,10 +64,10 @@ def parser() -> argparse.ArgumentParser:
         required=True,
         help="one per layer; those of further sets after them, set by set",
     )
-    parser.add_argument("--batch-size", type=int, default=32)
+    parser.add_argument("--batch-size", type=int, default=32, help="images per pass")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--precision", choices=("fp32", "tf32", "bf16", "fp16"), default="fp32")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1, help="threads of this job")
     return parser
 
 
@@ -117,4 +124,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, memory="a lower features.batch_size, features.unit: layer")

@@ -18,6 +18,7 @@ from gradbrain.config.cli import json_argument, learnt, run
 from gradbrain.config.schema import EncodingSettings, RsaSettings
 from gradbrain.encoding.backend import Backend, make_backend
 from gradbrain.encoding.fit import fit_encoding
+from gradbrain.encoding.fit_memory import check_fit_memory
 from gradbrain.encoding.shared_decompositions import SharedDecompositions
 from gradbrain.encoding.tables import tidy_scores
 from gradbrain.store import write_store, write_table
@@ -82,7 +83,7 @@ def main(argv: list[str] | None = None) -> None:
         help="section rsa of the config, as JSON: dissimilarities of held-out predictions are "
         "compared with measured ones; not where left out",
     )
-    parser.add_argument("--study", required=True)
+    parser.add_argument("--study", required=True, help="name of the study")
     parser.add_argument(
         "--output",
         nargs="+",
@@ -104,6 +105,7 @@ def main(argv: list[str] | None = None) -> None:
     tables = []
     for place, layer in enumerate(arguments.layers):
         own = [arguments.features[place]] if arguments.baseline else arguments.features
+        check_fit_memory(layer, own, arguments.responses, settings)
         store = fit_encoding(
             features=own,
             layer=layer,
@@ -123,4 +125,4 @@ def main(argv: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, memory="encoding.baseline_components, min_noise_ceiling, a lower n_draws")

@@ -58,9 +58,12 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         help="section encoding, as JSON",
     )
     parser.add_argument(
-        "--statistics", type=json_argument(StatisticsSettings), default=StatisticsSettings()
+        "--statistics",
+        type=json_argument(StatisticsSettings),
+        default=StatisticsSettings(),
+        help="section statistics of the study, as JSON",
     )
-    parser.add_argument("--study", required=True)
+    parser.add_argument("--study", required=True, help="name of the study")
     parser.add_argument("--output", type=Path, required=True, help="statistics (.parquet)")
     parser.add_argument("--draws", type=Path, required=True, help="their draws (.zarr)")
     parser.add_argument("--scores", type=Path, required=True, help="scores per unit (.parquet)")

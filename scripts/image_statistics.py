@@ -31,10 +31,10 @@ def parser() -> argparse.ArgumentParser:
         help="its activation alone is taken",
     )
     parser.add_argument("--stimuli", type=Path, required=True, help="table of the stimulus set")
-    parser.add_argument("--stimuli-name", required=True)
+    parser.add_argument("--stimuli-name", required=True, help="name of the stimulus set")
     parser.add_argument("--plugins", nargs="*", type=Path, default=[], help="files of plug-ins")
     parser.add_argument("--output", nargs="+", type=Path, required=True, help="one per level")
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1, help="threads of this job")
     return parser
 
 

@@ -13,7 +13,8 @@ sys.path.insert(0, str(ROOT / "workflow"))
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.cli import run
-from gradbrain.config.registries import read_yaml
+from gradbrain.config.suggestions import near_names
+from gradbrain.config.yaml_files import read_yaml
 
 logger = logging.getLogger("list_layers")
 LAYERS = ROOT / "config" / "layers.csv"
@@ -47,25 +48,25 @@ def matching(patterns: list[str], known: list[str]) -> set[str]:
     for pattern in patterns:
         found = fnmatch.filter(known, pattern)
         if not found:
-            raise GradbrainError(
-                f"no architecture matches {pattern!r}; e.g. {', '.join(known[:3])} do exist"
-            )
+            near = near_names(pattern, known)
+            hint = f"did you mean {', '.join(near)}?" if near else f"e.g. {', '.join(known[:3])}"
+            raise GradbrainError(f"no architecture matches {pattern!r}; {hint}")
         chosen.update(found)
     return chosen
 
 
 def main(argv: list[str] | None = None) -> None:
     arguments = parser().parse_args(argv)
+    # Takes seconds; a wrong command line is said without it.
+    import timm
+
     from gradbrain.models.layers import COLUMNS, layer_table
     from gradbrain.models.owlvit import ARCHITECTURES
-    from gradbrain.models.timm_compat import import_timm
     from gradbrain.store import read_table, write_table
     from gradbrain.vocabulary.image_statistics import ARCHITECTURE
 
     if arguments.patterns:
-        listed = matching(
-            arguments.patterns, [*import_timm().list_models(), *ARCHITECTURES, ARCHITECTURE]
-        )
+        listed = matching(arguments.patterns, [*timm.list_models(), *ARCHITECTURES, ARCHITECTURE])
         chosen = set(listed)
         if arguments.output.exists():
             chosen |= set(read_table(arguments.output, COLUMNS)["architecture"])

@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> None:
         required=True,
         help="section encoding of the config, as JSON",
     )
-    parser.add_argument("--study", required=True)
+    parser.add_argument("--study", required=True, help="name of the study")
     parser.add_argument("--output", type=Path, required=True, help="store to write (.zarr)")
     arguments = parser.parse_args(argv)
     store = unique_of_stores(

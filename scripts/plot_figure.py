@@ -5,20 +5,21 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-import textwrap
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
+from gradbrain.config import GradbrainError
 from gradbrain.config.cli import json_argument, learnt, run
 from gradbrain.config.plugins import Plugins
 from gradbrain.config.schema import StatisticsSettings
 from gradbrain.figures import style
-from gradbrain.figures.declarations import RESULTS, NothingToDraw, declaration
+from gradbrain.figures.declarations import RESULTS, Declaration, declaration
+from gradbrain.figures.drawing import draw_declared
 from gradbrain.figures.inputs import FigureInputs
-from gradbrain.figures.layout import empty_figure
 from gradbrain.figures.names import Names
 from gradbrain.figures.save import save_figure
+from gradbrain.store import open_study
 
 LOGGER = logging.getLogger("plot_figure")
 
@@ -27,9 +28,17 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--figure", required=True, help="figure of the library, or a plug-in")
-    parser.add_argument("--study", required=True, help="name of the study")
     parser.add_argument(
-        "--entries", required=True, type=Path, help="registry entries of the study (entries.csv)"
+        "--results",
+        type=Path,
+        help="folder of results, such as results/demo, in the place of the files that rules name: "
+        "draws from what it holds",
+    )
+    parser.add_argument("--study", help="name of the study; needed without --results")
+    parser.add_argument(
+        "--entries",
+        type=Path,
+        help="registry entries of the study (entries.csv); needed without --results",
     )
     for kind in RESULTS:
         option = f"--{kind.replace('_', '-')}"
@@ -58,26 +67,27 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Select the data behind the figure, draw it, write three files."""
-    arguments = parse(argv)
-    what = declaration(arguments.figure, Plugins(files=arguments.plugins), where="--figure")
-    module = what.plugin.load()
-    inputs = FigureInputs(
+def inputs_of(arguments: argparse.Namespace, what: Declaration) -> FigureInputs:
+    """Results that the figure is drawn from, as the command line names them."""
+    if arguments.results:
+        return FigureInputs.of(open_study(arguments.results), what.inputs)
+    if not (arguments.study and arguments.entries):
+        raise GradbrainError("--study and --entries: both are needed where there is no --results")
+    return FigureInputs(
         study=arguments.study,
         settings=arguments.settings,
         names=Names.read(arguments.entries),
         **{kind: tuple(getattr(arguments, kind)) for kind in what.inputs},
     )
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Select the data behind the figure, draw it, write three files."""
+    arguments = parse(argv)
+    what = declaration(arguments.figure, Plugins(files=arguments.plugins), where="--figure")
+    inputs = inputs_of(arguments, what)
+    drawn, data = draw_declared(what, inputs, may_be_empty=arguments.may_be_empty)
     with style.applied():
-        try:
-            data = module.select(inputs)
-            drawn = module.figure(data, inputs.names.including(data))
-        except NothingToDraw as error:
-            if not arguments.may_be_empty:
-                raise
-            LOGGER.warning("%s", error)
-            drawn, data = empty_figure(textwrap.fill(str(error), 90))
         written = save_figure(drawn, data, arguments.output_stem)
     learnt(f"{len(data)} rows drawn into {', '.join(map(str, written))}")
 

@@ -15,7 +15,8 @@ from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets.registry import adapter, read_options
 from gradbrain.datasets.responses import TargetBlocks, check_responses, write_target_blocks
 from gradbrain.datasets.stimuli import read_stimuli
-from gradbrain.store import write_store
+from gradbrain.store import stimuli_digests, write_store
+from gradbrain.store.stimuli_identity import DIGESTS
 
 
 def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -67,12 +68,15 @@ def main(argv: list[str] | None = None) -> None:
         if describe is None
         else describe(entry, options, arguments.subject, stimuli, arguments.features)
     )
+    # Readers hold features of other pictures with the same ids against it.
+    origin = {DIGESTS: stimuli_digests(stimuli)}
+    output = arguments.output
     if isinstance(made, TargetBlocks):
-        n_targets, n_masked = write_target_blocks(arguments.output, made, provenance=facts)
+        n_targets, n_masked = write_target_blocks(output, made, provenance=facts, made_from=origin)
         shape = {"image": len(stimuli), "target": n_targets}
     else:
         check_responses(made, stimuli)
-        write_store(arguments.output, made, kind="responses", provenance=facts)
+        write_store(output, made, kind="responses", provenance=facts, made_from=origin)
         shape = {str(name): size for name, size in made["response"].sizes.items()}
         n_masked = made.attrs["n_masked_targets"]
     sizes = " × ".join(f"{size} {name}s" for name, size in shape.items())

@@ -33,7 +33,10 @@ def main(argv: list[str] | None = None) -> None:
         help="unique variance of the signals, one store per subject (.zarr)",
     )
     parser.add_argument(
-        "--settings", type=json_argument(StatisticsSettings), default=StatisticsSettings()
+        "--settings",
+        type=json_argument(StatisticsSettings),
+        default=StatisticsSettings(),
+        help="section statistics of the study, as JSON",
     )
     parser.add_argument("--output", type=Path, required=True, help="table to write (.parquet)")
     parser.add_argument(

@@ -32,7 +32,10 @@ def main(argv: list[str] | None = None) -> None:
         "--ceilings", nargs="*", type=Path, default=[], help="ceilings between subjects (.parquet)"
     )
     parser.add_argument(
-        "--settings", type=json_argument(StatisticsSettings), default=StatisticsSettings()
+        "--settings",
+        type=json_argument(StatisticsSettings),
+        default=StatisticsSettings(),
+        help="section statistics of the study, as JSON",
     )
     parser.add_argument("--table", type=Path, required=True, help="scores to write (.parquet)")
     parser.add_argument("--output", type=Path, required=True, help="statistics to write (.parquet)")

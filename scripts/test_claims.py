@@ -27,7 +27,10 @@ def main(argv: list[str] | None = None) -> None:
         "--draws", nargs="+", type=Path, required=True, help="their stores, in the same order"
     )
     parser.add_argument(
-        "--settings", type=json_argument(StatisticsSettings), default=StatisticsSettings()
+        "--settings",
+        type=json_argument(StatisticsSettings),
+        default=StatisticsSettings(),
+        help="section statistics of the study, as JSON",
     )
     parser.add_argument(
         "--scores", nargs="*", type=Path, default=[], help="score tables, with reliabilities"
@@ -38,7 +41,7 @@ def main(argv: list[str] | None = None) -> None:
         default=ReliabilitySettings(),
         help="section reliability of the config, as JSON: thresholds",
     )
-    parser.add_argument("--study", required=True)
+    parser.add_argument("--study", required=True, help="name of the study")
     parser.add_argument(
         "--untrained", nargs="*", default=[], help="models whose weights were not learnt"
     )
@@ -63,7 +66,7 @@ def main(argv: list[str] | None = None) -> None:
     write_table(arguments.output, claims, kind="claims", provenance=provenance)
     if arguments.over_models:
         write_table(arguments.over_models, of_all, kind="claims_over_models", provenance=provenance)
-    write_text(arguments.summary, page)
+    write_text(arguments.summary, page, digested=True)
     counts = claims["verdict"].value_counts()
     learnt(", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if verdict in counts))
 

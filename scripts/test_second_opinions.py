@@ -25,7 +25,10 @@ def main(argv: list[str] | None = None) -> None:
         "--draws", nargs="+", type=Path, required=True, help="their stores, in the same order"
     )
     parser.add_argument(
-        "--settings", type=json_argument(StatisticsSettings), default=StatisticsSettings()
+        "--settings",
+        type=json_argument(StatisticsSettings),
+        default=StatisticsSettings(),
+        help="section statistics of the study, as JSON",
     )
     parser.add_argument(
         "--scores", nargs="*", type=Path, default=[], help="score tables, with reliabilities"
@@ -36,7 +39,7 @@ def main(argv: list[str] | None = None) -> None:
         default=ReliabilitySettings(),
         help="section reliability of the config, as JSON: thresholds",
     )
-    parser.add_argument("--study", required=True)
+    parser.add_argument("--study", required=True, help="name of the study")
     parser.add_argument(
         "--untrained", nargs="*", default=[], help="models whose weights were not learnt"
     )
@@ -54,7 +57,8 @@ def main(argv: list[str] | None = None) -> None:
     )
     provenance = {"settings": arguments.settings.model_dump()}
     write_table(arguments.output, opinions, kind="second_opinions", provenance=provenance)
-    write_text(arguments.summary, second_page(opinions, study=arguments.study))
+    page = second_page(opinions, study=arguments.study)
+    write_text(arguments.summary, page, digested=True)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--output", required=True, help="YAML file to write")
     arguments = parser.parse_args(argv)
     text = yaml.safe_dump(json.loads(arguments.config), sort_keys=False, allow_unicode=True)
-    write_text(arguments.output, text)
+    write_text(arguments.output, text, digested=True)
 
 
 if __name__ == "__main__":

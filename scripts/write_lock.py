@@ -33,7 +33,10 @@ dependencies:
 
 
 def installed_pins() -> list[str]:
-    command = [sys.executable, "-m", "pip", "freeze", "--exclude", "pip", "--exclude", "setuptools"]
+    # What is installed from this checkout has no pin.
+    left_out = ("pip", "setuptools", "gradbrain", "torchvision-operators")
+    command = [sys.executable, "-m", "pip", "freeze"]
+    command += [word for name in left_out for word in ("--exclude", name)]
     lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     # A local version tag (+cpu) or a build hash names a file that other machines do not have.
     return sorted((re.sub(r"\+[a-z0-9.]+$", "", line) for line in lines), key=str.lower)

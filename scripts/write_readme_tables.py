@@ -359,7 +359,7 @@ def replace_section(text: str, name: str, lines: list[str], *, page: str) -> str
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sections", nargs="+", choices=sorted(SECTIONS))
-    parser.add_argument("--results", type=Path, default=ROOT / "results")
+    parser.add_argument("--results", type=Path, default=ROOT / "results", help="folder of results")
     arguments = parser.parse_args(argv)
     for name in arguments.sections:
         for page, make in SECTIONS[name].items():

@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None) -> None:
     """Render the page and write it in one step."""
     arguments = parse(argv)
     page = render_report(**vars(arguments))
-    write_text(arguments.output, page)
+    write_text(arguments.output, page, digested=True)
     learnt(f"{arguments.output}, {len(arguments.figures)} figures")
 
 

@@ -118,12 +118,15 @@ ARTEFACT_INTRODUCTION = """\
 Generated from `workflow/gradbrain/vocabulary/artefacts.py` by `make schema`; a test keeps both in
 step. Every kind of result is declared once: its path, what it holds, the rule that makes it, and a
 version of its own. A raised version makes that kind anew, and what reads it, and nothing else. The
-mark in the root of a store names its kind, its version and the SHA-256 of each of its files.
+mark in the root of a store names its kind, its version and the SHA-256 of each of its files; that
+of a table, page or figure lies beside it in `.<name>.sha256` (`sha256sum --check` reads it).
 `scripts/migrate_results.py` brings results of the layout before (version 2) to this one.
 
-Tables are Parquet or CSV. Stores are Zarr (format 3); where a name has a `/`, its first part is a
-group. `gradbrain.store.open_store` and `open_tree` refuse what is incomplete, damaged or of another
-version.
+[`gradbrain.open_study`](open_study.md) opens all of them; `gradbrain artefacts` lists them. Tables
+are Parquet or CSV. Stores are Zarr (format 3); where a name has a `/`, its first part is a
+group. `gradbrain.store.open_store`, `open_tree` and `read_table` refuse what is incomplete,
+changed, of another version, or of another study, model or subject than its path says
+([reliability](reliability.md)); `python scripts/verify_results.py` checks all results at once.
 """
 
 

@@ -9,8 +9,6 @@ from typing import Any
 import torch
 from tokenizers.pre_tokenizers import ByteLevel
 
-from gradbrain.models import timm_compat
-
 TEXT = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2}
 TEXT |= {"num_attention_heads": 2, "hidden_act": "gelu"}
 VISION = {**TEXT, "image_size": 32, "patch_size": 16}
@@ -22,7 +20,6 @@ def write_clip(folder: Path, *, width: int, seed: int = 0, **text: Any) -> torch
     The tokenizer is a vocabulary of single bytes without merges, in ``vocab.json`` and
     ``merges.txt``.
     """
-    timm_compat.repair_torchvision()
     import transformers
 
     vocabulary = clip_vocabulary()
@@ -59,7 +56,6 @@ def write_siglip(folder: Path, *, width: int = 16, seed: int = 0, **text: Any) -
 
     As published, its tokenizer says that it is Gemma's, which keeps upper case.
     """
-    timm_compat.repair_torchvision()
     import transformers
 
     specials = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]

@@ -134,6 +134,25 @@ def test_layers_listed_again_in_ones_own_folder_are_taken_once(checkout, tmp_pat
         Registries(folders)
 
 
+def test_layers_that_are_not_listed_are_written_into_ones_own_registry(checkout, tmp_path):
+    def command(*folders):
+        with pytest.raises(GradbrainError) as error:
+            Registries([checkout / "config", *folders]).layers("resnet 18", where="test")
+        return str(error.value).partition("To add them: ")[2]
+
+    script = "python scripts/list_layers.py 'resnet 18' --output"
+    assert command() == (
+        f"{script} my_registry/layers.csv, and registries: [my_registry] in the study"
+    )
+    first, second = tmp_path / "first", tmp_path / "sec ond"
+    first.mkdir()
+    second.mkdir()
+    assert command(first, second) == f"{script} '{second}/layers.csv'"
+    entry = {"architecture": "resnet 18", "weights": {"source": "random"}}
+    (first / "models.yaml").write_text(yaml.safe_dump({"models": {"mine": entry}}))
+    assert command(first, second) == f"{script} {first}/layers.csv"
+
+
 def test_a_section_that_is_no_mapping_and_a_data_set_without_subjects_are_named(checkout):
     (checkout / "config" / "models.yaml").write_text("models: [a, b]")
     with pytest.raises(GradbrainError, match=r"models\.yaml: models: expected a mapping"):
@@ -459,7 +478,7 @@ def test_a_figure_that_does_not_exist_is_named_with_its_key():
 
 def test_a_damaged_yaml_file_is_named(checkout):
     (checkout / "config" / "signals.yaml").write_text("signals: [")
-    with pytest.raises(GradbrainError, match=r"signals\.yaml: is not valid YAML"):
+    with pytest.raises(GradbrainError, match=r"signals\.yaml, line 1: is not valid YAML"):
         load(study_config(), root=checkout)
 
 

@@ -11,17 +11,20 @@ from xml.sax.saxutils import escape
 
 import numpy as np
 import pytest
+import requests
 from trees.modalities import MODALITIES
 
 from gradbrain.config.schema import DatasetEntry, FetchBucket, FetchSpec
 from gradbrain.datasets import download as downloads
+from gradbrain.datasets import public_http
 from gradbrain.datasets.bucket import list_bucket
 from gradbrain.datasets.download import DownloadError, RemoteFile, download
 from gradbrain.datasets.errors import DatasetError
-from gradbrain.datasets.fetch import fetch_dataset
+from gradbrain.datasets.fetch import MANIFEST, fetch_dataset, remote_files
+from gradbrain.datasets.public_http import BLOCK_BYTES, TooMuchError
 
 CONTENT = np.random.default_rng(0).bytes(300_000)
-WHOLE_BLOCKS = 2 * downloads.BLOCK_BYTES
+WHOLE_BLOCKS = 2 * BLOCK_BYTES
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
 
 
@@ -35,12 +38,28 @@ class Bucket(ThreadingHTTPServer):
         self.ignores_ranges = False
         self.page = 1000
         self.log = []
+        # Faults: what a bad server, or one that changed, would do.
+        self.endless = False
+        self.drips = False
+        self.stale_range = False
+        self.circle = False
+        self.moved = ""
+        self.sizes = {}
+        self.credentials = []
         self.url = f"http://127.0.0.1:{self.server_address[1]}/things"
 
 
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         address = urlsplit(self.path)
+        self.server.credentials.append(self.headers.get("Authorization"))
+        if self.server.moved and not address.path.startswith(self.server.moved):
+            self.send_response(302)
+            self.send_header("Location", self.server.moved + self.path)
+            self.end_headers()
+            return
+        if self.server.moved:
+            address = address._replace(path=address.path.removeprefix(self.server.moved))
         if address.query:
             self.list_objects(parse_qs(address.query))
             return
@@ -51,16 +70,34 @@ class Handler(BaseHTTPRequestHandler):
         wanted = self.headers.get("Range")
         self.server.log.append(wanted)
         start = 0
+        if self.server.endless or self.server.drips:
+            self.send_response(200)
+            self.end_headers()
+            self.send_without_end(content)
+            return
         if wanted and not self.server.ignores_ranges:
             start = int(wanted.removeprefix("bytes=").partition("-")[0])
             if start >= len(content):
                 self.send_error(416)
                 return
         self.send_response(206 if start else 200)
+        if self.server.stale_range and start:
+            start = 0
+            self.send_header("Content-Range", f"bytes 0-{len(content) - 1}/{len(content)}")
         self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
         stop = self.server.breaks.pop(0) if self.server.breaks else len(content)
         self.wfile.write(content[start:stop])
+
+    def send_without_end(self, content):
+        """Send bytes until the other side has enough: all at once, or one now and then."""
+        try:
+            while True:
+                self.wfile.write(content[:1] if self.server.drips else content)
+                if self.server.drips:
+                    threading.Event().wait(0.01)
+        except OSError:
+            return
 
     def list_objects(self, query):
         prefix = query.get("prefix", [""])[0]
@@ -68,11 +105,14 @@ class Handler(BaseHTTPRequestHandler):
         keys = sorted(k for k in self.server.objects if k.startswith(prefix) and k > after)
         shown = keys[: self.server.page]
         items = "".join(
-            f"<Contents><Key>{escape(key)}</Key><Size>{len(self.server.objects[key])}</Size>"
+            f"<Contents><Key>{escape(key)}</Key>"
+            f"<Size>{self.server.sizes.get(key, len(self.server.objects[key]))}</Size>"
             f"<ETag>&quot;{etag_of(self.server.objects[key])}&quot;</ETag></Contents>"
             for key in shown
         )
-        if len(keys) > len(shown):
+        if self.server.circle:
+            items += "<NextContinuationToken>again</NextContinuationToken>"
+        elif len(keys) > len(shown):
             items += f"<NextContinuationToken>{escape(shown[-1])}</NextContinuationToken>"
         body = (
             '<?xml version="1.0"?><ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
@@ -171,7 +211,7 @@ def test_a_server_without_ranges_sends_the_file_from_the_start(bucket, tmp_path)
     ("known", "message"),
     [
         ({"sha256": "0" * 64}, "its SHA-256 is"),
-        ({"sha256": None, "n_bytes": 7}, "it has 300000 bytes, expected 7"),
+        ({"sha256": None, "n_bytes": 7}, "announces 300000 bytes, expected 7"),
         ({"sha256": None, "etag": "0" * 32}, "its MD5 does not give the entity tag"),
     ],
 )
@@ -224,6 +264,131 @@ def test_an_interrupted_fetch_of_a_bucket_is_finished_by_the_next_call(bucket, t
     assert (tmp_path / "mine" / "betas.npy").read_bytes() == CONTENT
     assert (tmp_path / "mine" / "table 1.csv").read_bytes() == b"a,b\n"
     assert bucket.log[0] == f"bytes={WHOLE_BLOCKS}-"
+
+
+def test_a_server_that_sends_more_than_it_announced_is_stopped(bucket, tmp_path):
+    bucket.endless = True
+    with pytest.raises(TooMuchError, match="sends more than the 300000 bytes"):
+        download(remote(bucket, n_bytes=300_000), tmp_path / "betas.npy", progress=len_of)
+    assert not (tmp_path / "betas.npy").exists()
+    assert (tmp_path / "betas.npy.part").stat().st_size <= 300_000
+
+
+def test_a_file_of_which_nobody_says_the_size_has_a_limit_all_the_same(
+    bucket, tmp_path, monkeypatch
+):
+    bucket.endless = True
+    monkeypatch.setattr(downloads, "MOST_UNANNOUNCED", 1 << 20)
+    with pytest.raises(TooMuchError, match="more than the 1048576 bytes"):
+        download(remote(bucket), tmp_path / "betas.npy", progress=len_of)
+    assert (tmp_path / "betas.npy.part").stat().st_size <= 1 << 20
+
+
+def test_a_transfer_that_drips_is_given_up(bucket, tmp_path, monkeypatch):
+    bucket.drips = True
+    monkeypatch.setattr(public_http, "PATIENCE_S", 0.2)
+    with pytest.raises(DownloadError, match=r"bytes per second over the last .* expected 1024"):
+        download(remote(bucket, n_bytes=300_000), tmp_path / "betas.npy", progress=len_of)
+    assert len(bucket.log) == downloads.MAX_IDLE_ATTEMPTS
+
+
+def test_a_listing_that_drips_is_given_up(bucket, monkeypatch):
+    monkeypatch.setattr(public_http, "PATIENCE_S", 0.2)
+    monkeypatch.setattr(public_http, "LEAST_BYTES_PER_S", 1 << 40)
+    monkeypatch.setattr(public_http, "BLOCK_BYTES", 1)
+    bucket.objects |= {f"ds1/{number:05}": b"" for number in range(1000)}
+    bucket.page = 10_000
+    with pytest.raises(DownloadError, match=r"cannot be listed .*bytes per second"):
+        list_bucket(FetchBucket(url=bucket.url, prefix="ds1", patterns=["*"]))
+
+
+def test_a_stale_part_of_a_file_without_checksum_is_started_anew(bucket, tmp_path):
+    (tmp_path / "betas.npy.part").write_bytes(b"older" * 100_000)
+    seen = []
+    file = remote(bucket, sha256=None)
+    download(file, tmp_path / "betas.npy", progress=seen.append)
+    assert bucket.log == ["bytes=500000-", None]
+    assert (tmp_path / "betas.npy").read_bytes() == CONTENT
+    assert sum(seen) == len(CONTENT)
+
+
+def test_a_part_that_is_the_whole_file_is_not_fetched_again(bucket, tmp_path):
+    (tmp_path / "betas.npy.part").write_bytes(CONTENT)
+    download(remote(bucket, n_bytes=len(CONTENT)), tmp_path / "betas.npy", progress=len_of)
+    assert bucket.log == []
+    assert (tmp_path / "betas.npy").read_bytes() == CONTENT
+
+
+def test_another_range_than_was_asked_for_is_not_joined(bucket, tmp_path):
+    bucket.stale_range = True
+    (tmp_path / "betas.npy.part").write_bytes(CONTENT[:1000])
+    download(remote(bucket, sha256=None), tmp_path / "betas.npy", progress=len_of)
+    assert (tmp_path / "betas.npy").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("moved", ["", "/elsewhere"])
+def test_no_credentials_of_this_machine_are_sent(bucket, tmp_path, monkeypatch, moved):
+    (tmp_path / "netrc").write_text("machine 127.0.0.1 login me password secret\n")
+    (tmp_path / "netrc").chmod(0o600)
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    # What is not sent would be, else.
+    assert requests.utils.get_netrc_auth(bucket.url) == ("me", "secret")
+    bucket.moved = moved
+    download(remote(bucket), tmp_path / "betas.npy", progress=len_of)
+    list_bucket(FetchBucket(url=bucket.url, prefix="ds1", patterns=["*"]))
+    assert len(bucket.credentials) >= 2
+    assert set(bucket.credentials) == {None}
+
+
+def test_a_listing_that_goes_in_a_circle_ends(bucket):
+    bucket.circle = True
+    with pytest.raises(DownloadError, match=r"goes in a circle: .*'again' came twice"):
+        list_bucket(FetchBucket(url=bucket.url, prefix="ds1", patterns=["*"]))
+
+
+@pytest.mark.parametrize("size", ["", "-1", "many", "1e3", "٣"])
+def test_a_listed_size_that_is_none_is_refused(bucket, size):
+    bucket.sizes["ds1/betas.npy"] = size
+    with pytest.raises(DownloadError, match="expected a key and a number"):
+        list_bucket(FetchBucket(url=bucket.url, prefix="ds1", patterns=["*"]))
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "../outside",
+        "a/../../outside",
+        "./a",
+        "a//b",
+        "/etc/passwd",
+        "a\nb",
+        "a\\b",
+        "a\x7f",
+        "x" * 300,
+        "betas.npy/inside",
+        "betas.npy.part",
+        MANIFEST,
+    ],
+)
+def test_odd_names_of_objects_are_refused_before_anything_is_written(bucket, tmp_path, key):
+    bucket.objects[f"ds1/{key}"] = b"content"
+    entry = DatasetEntry(
+        name="mine",
+        adapter="arrays",
+        modality=MODALITIES["none"],
+        fetch=FetchSpec(bucket=FetchBucket(url=bucket.url, prefix="ds1", patterns=["*"])),
+    )
+    with pytest.raises(DatasetError, match="data set 'mine': fetch: "):
+        fetch_dataset(entry, tmp_path / "data" / "mine")
+    assert list(tmp_path.rglob("*")) == []
+
+
+def test_an_address_with_a_password_is_refused():
+    fetch = FetchSpec(bucket=FetchBucket(url="https://me:secret@host/bucket", patterns=["*"]))
+    entry = DatasetEntry(name="mine", adapter="arrays", modality=None, fetch=fetch)
+    with pytest.raises(DatasetError, match="public files need none") as refused:
+        remote_files(entry)
+    assert "secret" not in str(refused.value)
 
 
 def test_a_bucket_that_cannot_be_reached_is_named():

@@ -168,6 +168,18 @@ def test_epochs_that_mne_split_into_parts_are_read_as_one(tmp_path):
     assert dataset["response"].values[place] == pytest.approx(subject.epochs[last].T, abs=1e-5)
 
 
+def test_a_part_that_is_missing_among_others_is_named_before_any_job(tmp_path):
+    write_things_meg(tmp_path, participants=[1], exemplars=24, split_size=1_500_000)
+    folder = tmp_path / "derivatives" / "preprocessed"
+    assert (folder / "preprocessed_P1-epo-3.fif").is_file()
+    assert things_meg.check(ALONE, Options(), tmp_path) == []
+    (folder / "preprocessed_P1-epo-2.fif").unlink()
+    [problem] = things_meg.check(ALONE, Options(), tmp_path)
+    assert problem.endswith("preprocessed_P1-epo-2.fif is missing")
+    parts = [item for item in take_inventory(ALONE, tmp_path).items if item.path.endswith("*.fif")]
+    assert [(item.state, item.n_missing) for item in parts] == [("missing", 1)]
+
+
 def test_crop_and_decimation_keep_the_onset_and_average_around_it(written):
     root, subjects = written
     options = Options(standardise=False, tmin=-0.05, tmax=0.5, decimate=5, sensors=["MLO", "MRO"])

@@ -364,6 +364,45 @@ def test_extraction_by_layer_costs_more_than_in_one_pass(demo):
     assert fused.cpu_hours == 0
 
 
+def test_memory_of_extraction_has_the_network_in_it(demo):
+    layers = {model: demo.layers(model) for model in demo.models}
+    layers["planting_efficientnet_lite0"] = [f"blocks.{index}" for index in range(7)]
+    costs = {
+        model: NetworkCost(
+            1e9,
+            dict.fromkeys(names, 100),
+            weight_bytes=2**30,
+            saved_bytes=2**28,
+            layer_bytes=2**25,
+            largest_bytes=2**24,
+        )
+        for model, names in layers.items()
+    }
+    n_signals = len(demo.study.signal_set.signals)
+    rows = 4 * 320 * 100 * n_signals * max(map(len, layers.values()))
+    batch = demo.study.settings.features.batch_size
+    passes = 2**30 + batch * (2**28 + 2**25 + 2 * 2**24)
+    on_cpu, on_gpu = (
+        estimate.extraction_cost(demo, costs, {"simulated": 320}, RATES, gpu=gpu)
+        for gpu in (False, True)
+    )
+    assert on_cpu.memory_gib == pytest.approx(RATES.process_gib + (passes + rows) / 2**30, rel=0.01)
+    assert on_cpu.gpu_memory_gib == 0
+    assert on_gpu.gpu_memory_gib == pytest.approx(passes / 2**30)
+    assert on_gpu.memory_gib == pytest.approx(RATES.process_gib + rows / 2**30, rel=0.01)
+    # More images than a batch take no more.
+    many = estimate.extraction_cost(demo, costs, {"simulated": 10**6}, RATES, gpu=True)
+    assert many.gpu_memory_gib == on_gpu.gpu_memory_gib
+
+
+def test_the_estimate_counts_a_large_network(capsys):
+    estimate_study.main([str(ROOT / "config" / "paper.yaml"), "--json", "--gpus", "1"])
+    rules = json.loads(capsys.readouterr().out)["rules"]
+    # Weights of ViT-L and DINOv3 7B and what a batch keeps: far more than a process.
+    assert rules["extract_features"]["gpu_memory_gib"] > 5
+    assert rules["compute_objective_targets"]["gpu_memory_gib"] > 1
+
+
 def test_a_rate_of_ones_own_changes_what_it_is_the_rate_of(capsys):
     def printed(*options):
         estimate_study.main([str(ROOT / "config" / "config.yaml"), "--json", *options])

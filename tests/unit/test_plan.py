@@ -13,7 +13,7 @@ from gradbrain.config import GradbrainError
 from gradbrain.config.definition import feature_definition
 from gradbrain.config.study import load_study
 from gradbrain.plan.code_inputs import WITHOUT_BEARING, import_closure
-from gradbrain.plan.command_line import check_config_option
+from gradbrain.plan.command_line import check_single_options
 from gradbrain.plan.jobs import Plan
 from gradbrain.plan.roots import link_root
 from gradbrain.vocabulary.artefacts import ARTEFACTS, columns_of
@@ -408,9 +408,9 @@ def test_a_fit_asks_for_memory_by_the_size_of_its_responses(tmp_path, monkeypatc
 )
 def test_a_second_config_option_is_refused_as_it_would_replace_the_first(second):
     first = ["snakemake", "--configfile", "mine.yaml", "--config", "only_models=[a]", "x=y"]
-    check_config_option([*first, "--slurm-args=--config", "--cores", "1"])
+    check_single_options([*first, "--slurm-args=--config", "--cores", "1"])
     with pytest.raises(GradbrainError, match="several keys behind one --config"):
-        check_config_option([*first, *second])
+        check_single_options([*first, *second])
 
 
 def test_what_a_study_of_one_subject_cannot_say_is_told_before_any_job():

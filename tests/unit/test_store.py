@@ -186,6 +186,8 @@ def test_a_store_of_an_earlier_version_is_told_apart_by_one_line(tmp_path):
     path = tmp_path / "a.zarr"
     write_store(path, example(), kind="responses")
     metadata = json.loads((path / "zarr.json").read_text())
+    # Marks of then were not sealed.
+    del metadata["attributes"]["gradbrain"]["seal"]
     for version, told in ((1, "version 1 of its kind"), (None, "an earlier layout of results")):
         metadata["attributes"]["gradbrain"]["version"] = version
         (path / "zarr.json").write_text(json.dumps(metadata))
@@ -193,6 +195,13 @@ def test_a_store_of_an_earlier_version_is_told_apart_by_one_line(tmp_path):
             open_store(path, kind="responses")
         assert "\n" not in str(error.value)
         assert "scripts/migrate_results.py" in str(error.value)
+
+
+def test_a_group_may_lie_in_a_group(tmp_path):
+    tree = xr.DataTree.from_dict({"/a/b": xr.Dataset({"score": ("target", [1.0, 2.0])})})
+    write_tree(tmp_path / "a.zarr", tree, kind="feedback")
+    read = open_tree(tmp_path / "a.zarr", kind="feedback", verify=True)
+    assert read["a/b"]["score"].values.tolist() == [1.0, 2.0]
 
 
 def test_a_tree_comes_back_group_by_group_whatever_groups_are_called(tmp_path):

@@ -20,6 +20,7 @@ CODE = (
     "config",
     "profiles",
     "envs",
+    "tests/workflow/learning_rules",
     "tests/workflow/multiverse",
     "tests/workflow/paper",
     "tests/workflow/statistics",

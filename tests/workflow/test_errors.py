@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+import yaml
 
 STUDY = "tests/workflow/tiny/study.yaml"
 
@@ -120,6 +121,95 @@ def test_it_runs_by_path_without_its_environment_being_active(checkout, environm
         command, cwd=checkout.folder, env=environment | home, capture_output=True, text=True
     )
     assert (checkout.folder / target).exists(), done.stderr
+
+
+BIBTEX = "@article{raugel, title = {{A {b} c}}, year = {2026}}"
+
+
+def test_braces_in_titles_labels_and_citations_are_text(checkout):
+    checkout.edit(STUDY, "study: tiny", f'study: tiny\ntitle: "a {{b}} c, {BIBTEX}"')
+    checkout.edit(STUDY, "unit: layer", "unit: model")
+    checkout.edit(
+        "tests/workflow/tiny/models.yaml",
+        "    weights: {source: random, seed: 1}",
+        f'    weights: {{source: random, seed: 1}}\n    label: "{{x}}"\n    citation: "{BIBTEX}"',
+    )
+    checkout.edit(
+        "tests/workflow/tiny/datasets.yaml",
+        "    expected: {n_images: 48, n_targets: 108, n_units: 9}",
+        f'    expected: {{n_images: 48, n_targets: 108, n_units: 9}}\n    citation: "{BIBTEX}"',
+    )
+    checkout.run("--dry-run")
+    checkout.run("results/tiny/config.yaml", "results/tiny/entries.csv")
+    written = yaml.safe_load((checkout.folder / "results/tiny/config.yaml").read_text())
+    assert written["title"] == f"a {{b}} c, {BIBTEX}"
+    assert "{x}" in (checkout.folder / "results/tiny/entries.csv").read_text()
+
+
+def test_models_whose_names_differ_in_punctuation_alone_run_side_by_side(checkout):
+    models = "tests/workflow/tiny/models.yaml"
+    entry = "{architecture: mobilenetv2_050, weights: {source: random, seed: 2}, input_size: 48}"
+    checkout.append(models, f"  tiny-a: {entry}\n  tiny.a: {entry}\n")
+    for name in ("tiny-a", "tiny.a"):
+        checkout.edit(STUDY, "models:\n", f"models:\n  - {{name: {name}, layers: [blocks.1]}}\n")
+    for unit in ("layer", "model"):
+        text = (checkout.folder / STUDY).read_text()
+        (checkout.folder / STUDY).write_text(
+            text.replace("unit: layer", f"unit: {unit}").replace(
+                "n_folds: 3", f"n_folds: 3\n  unit: {unit}"
+            )
+        )
+        jobs = checkout.run("--dry-run")
+        assert sum(n for name, n in jobs.items() if name.startswith("fit_encoding")) > 12 // 2
+        (checkout.folder / STUDY).write_text(text)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("featurs",), "featurs: there is no such target. Did you mean 'features'?"),
+        (("--until", "fit_encodin"), "Did you mean 'fit_encoding'?"),
+        (("results/tiny/figures/claims_overvew.pdf",), "Did you mean 'claims_overview'?"),
+        (("--configfile", STUDY), "--configfile is given 2 times"),
+        (
+            ("--config", "only_models=[tiny_a]", "--config", "rsa={seed: 1}"),
+            "--config is given 2 times",
+        ),
+        (("--config", "roots={1: x}"), "--config: roots: there is no data set"),
+        (("--config", "encoding={n_draws: 1000000000000000}"), "GiB at the least"),
+    ],
+)
+def test_a_slip_on_the_command_line_is_told_before_any_job(checkout, arguments, message):
+    assert message in refuse(checkout, "--dry-run", *arguments)
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("encoding: {n_folds: 4}\n", "the key 'encoding' is there twice"),
+        ("roots: {1: x}\n", "a key is 1 (int), expected a text; write it in quotes"),
+    ],
+)
+def test_a_key_that_snakemake_would_take_is_told_with_its_line(checkout, lines, message):
+    n_lines = len((checkout.folder / STUDY).read_text().splitlines())
+    checkout.append(STUDY, lines)
+    text = refuse(checkout, "--dry-run")
+    assert f"{STUDY}, line {n_lines + 1}: {message}" in text
+
+
+def test_a_checkpoint_of_another_network_is_told_before_any_job(checkout):
+    checkout.edit(
+        "tests/workflow/tiny/models.yaml",
+        "weights: {source: random, seed: 1}",
+        "weights: {source: file, path: weights/mine.safetensors}",
+    )
+    header = b'{"module.conv_stem.weight":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+    (checkout.folder / "data/weights").mkdir(parents=True)
+    content = len(header).to_bytes(8, "little") + header + bytes(4)
+    (checkout.folder / "data/weights/mine.safetensors").write_bytes(content)
+    text = refuse(checkout, "--dry-run")
+    assert "model 'tiny_b': data/weights/mine.safetensors does not fit mobilenetv2_050" in text
+    assert "unexpected: module.conv_stem.weight" in text
 
 
 def test_the_configfile_replaces_the_default_study(checkout):

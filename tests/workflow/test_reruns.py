@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 
 from trees.snakemake_report import SnakemakeReport
 
@@ -393,6 +395,31 @@ def test_a_damaged_store_is_refused_by_name(finished):
     )
 
 
+def test_results_of_a_run_carry_digests_and_a_swapped_one_is_named(finished):
+    def verify():
+        script = finished.folder / "scripts" / "verify_results.py"
+        command = [sys.executable, str(script), "--configfile", "tests/workflow/tiny/study.yaml"]
+        return subprocess.run(command, cwd=finished.folder, capture_output=True, text=True)
+
+    done = verify()
+    assert done.returncode == 0, done.stdout
+    assert " 0 faults" in done.stdout and "no digest" not in done.stdout
+    responses = finished.folder / "results/tiny/responses"
+    shutil.rmtree(responses / "tiny_fmri-s1.zarr")
+    shutil.copytree(responses / "tiny_fmri-s2.zarr", responses / "tiny_fmri-s1.zarr")
+    told = "holds responses of subject 'tiny_fmri-s2', expected 'tiny_fmri-s1'"
+    done = verify()
+    assert done.returncode == 1 and told in done.stdout
+    command = (
+        "rm -r results/tiny/responses/tiny_fmri-s1.zarr && snakemake --cores all --configfile "
+        "tests/workflow/tiny/study.yaml -- results/tiny/responses/tiny_fmri-s1.zarr"
+    )
+    assert command in done.stdout
+    shutil.rmtree(finished.folder / "results/tiny/encoding/tiny_a/blocks.5/tiny_fmri-s1.zarr")
+    run = finished.snakemake("--configfile", "tests/workflow/tiny/study.yaml", check=False)
+    assert run.returncode != 0 and told in run.stdout + run.stderr
+
+
 def test_a_subset_of_models_touches_no_file_of_the_whole_study(finished):
     before = {
         **finished.contents("tiny/claims.*"),
@@ -429,13 +456,12 @@ def test_a_subset_of_subjects_and_layers_runs_their_fits_alone(checkout):
 
 def write_weights(checkout, seed):
     """Place weights of an untrained network as a checkpoint."""
+    import timm
     import torch
     from safetensors.torch import save_file
 
-    from gradbrain.models.timm_compat import import_timm
-
     torch.manual_seed(seed)
-    state = import_timm().create_model("mobilenetv2_050").state_dict()
+    state = timm.create_model("mobilenetv2_050").state_dict()
     file = checkout.folder / "data" / "weights" / "tiny_c.safetensors"
     file.parent.mkdir(parents=True, exist_ok=True)
     save_file(state, file)

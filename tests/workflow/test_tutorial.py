@@ -79,6 +79,9 @@ def test_commands_say_what_they_do_besides(followed):
     assert printed.count(f"data/brain_data -> {followed / 'brain_data'}") == 1
     # Sizes are read from the files: 48 images and 40 targets.
     assert re.search(r"my_study: \d+ jobs", printed)
+    # The ceiling computed by hand is that of the study, as the page says.
+    [said] = re.findall(r"It prints `(mean ceiling [^`]+)`", PAGE)
+    assert said in printed
     # With so few images penalties reach the end of the grid, and the run says so.
     assert re.search(r"note +\d of 6 fits have more than 10% of penalties on the edge", printed)
 

@@ -32,7 +32,7 @@ if ENCODING.baseline_components is not None:
             mem_mb=reduction_memory,
             runtime=240,
         params:
-            settings=plan.baseline_settings(),
+            settings=as_it_is(plan.baseline_settings()),
             format_version=plan.version("baseline"),
         message:
             "Reduce the activations of all layers of {wildcards.model} in the folds of {wildcards.subject}"
@@ -83,9 +83,9 @@ if ENCODING.unit == "layer":
             device=ENCODING.device,
         params:
             layers=layers_of_fits,
-            settings=plan.as_json(ENCODING, without=RESOURCE_SETTINGS),
+            settings=as_it_is(plan.as_json(ENCODING, without=RESOURCE_SETTINGS)),
             baseline=baseline_option,
-            rsa=RSA_OF_FITS,
+            rsa=as_it_is(RSA_OF_FITS),
             study=study.name,
             format_version=(plan.version("encoding"), plan.version("fit_scores")),
         message:
@@ -100,7 +100,7 @@ for model in plan.models_fitted_whole:
 
     rule:
         name:
-            f"fit_encoding_{model}".replace("-", "_").replace(".", "_")
+            plan.rule_name("fit_encoding", model)
         input:
             script=plan.script("fit_encoding"),
             code=ENCODING_CODE,
@@ -131,9 +131,9 @@ for model in plan.models_fitted_whole:
             device=ENCODING.device,
         params:
             layers=layers_of_fits,
-            settings=plan.as_json(ENCODING, without=RESOURCE_SETTINGS),
+            settings=as_it_is(plan.as_json(ENCODING, without=RESOURCE_SETTINGS)),
             baseline=baseline_option,
-            rsa=RSA_OF_FITS,
+            rsa=as_it_is(RSA_OF_FITS),
             study=study.name,
             format_version=(plan.version("encoding"), plan.version("fit_scores")),
         message:
@@ -162,7 +162,7 @@ rule measure_unique:
         mem_mb=memory(8000),
         runtime=1440,
     params:
-        settings=plan.unique_settings(),
+        settings=as_it_is(plan.unique_settings()),
         study=study.name,
         format_version=plan.version("unique"),
     message:
@@ -191,7 +191,7 @@ rule compute_ceilings:
         mem_mb=memory(4000),
         runtime=60,
     params:
-        settings=plan.ceiling_settings(),
+        settings=as_it_is(plan.ceiling_settings()),
         study=study.name,
         format_version=plan.version("ceilings"),
     message:

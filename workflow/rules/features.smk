@@ -187,7 +187,7 @@ for model, signal_set, layers in plan.fused_extractions():
     # Layer lists differ between models, and outputs of a rule cannot depend on a wildcard.
     rule:
         name:
-            f"extract_features_{model}_{signal_set}".replace("-", "_").replace(".", "_")
+            plan.rule_name("extract_features", model, signal_set)
         input:
             script=plan.script("extract_features"),
             code=plan.extraction_code(model, signal_set),
@@ -218,8 +218,8 @@ for model, signal_set, layers in plan.fused_extractions():
             batch_size=FEATURES.batch_size,
             device=FEATURES.device,
         params:
-            model=plan.extraction_entry(model, signal_set),
-            signal_set=plan.signal_set_json(signal_set),
+            model=as_it_is(plan.extraction_entry(model, signal_set)),
+            signal_set=as_it_is(plan.signal_set_json(signal_set)),
             # Of the outputs, and so no reason to run again: studies that take other layers of a
             # model share its features.
             layers=layers_of_stores,
@@ -265,10 +265,10 @@ if plan.uncertain_signals:
             device=FEATURES.device,
         params:
             model=measured_model_json,
-            signal_set=plan.signal_set_json(study.signal_set.name),
+            signal_set=as_it_is(plan.signal_set_json(study.signal_set.name)),
             chain=measured_chain,
             precision=FEATURES.precision,
-            settings=plan.measurement_settings(),
+            settings=as_it_is(plan.measurement_settings()),
             study=study.name,
             format_version=plan.version("reliability"),
         message:
@@ -289,9 +289,7 @@ for model, signal_sets, layers in plan.shared_extractions():
 
     rule:
         name:
-            f"extract_features_{model}_{signal_sets[0]}".replace("-", "_").replace(
-                ".", "_"
-            )
+            plan.rule_name("extract_features", model, signal_sets[0])
         input:
             script=plan.script("extract_features"),
             code=plan.extraction_code(model, signal_sets[0]),
@@ -323,9 +321,9 @@ for model, signal_sets, layers in plan.shared_extractions():
             batch_size=FEATURES.batch_size,
             device=FEATURES.device,
         params:
-            model=plan.extraction_entry(model, signal_sets[0]),
-            signal_set=plan.signal_set_json(signal_sets[0]),
-            further=[plan.signal_set_json(name) for name in signal_sets[1:]],
+            model=as_it_is(plan.extraction_entry(model, signal_sets[0])),
+            signal_set=as_it_is(plan.signal_set_json(signal_sets[0])),
+            further=as_it_is([plan.signal_set_json(name) for name in signal_sets[1:]]),
             layers=layers,
             depths=[plan.layer(model, layer).depth for layer in layers],
             chain=plan.chain(model) if plan.takes_chain(signal_sets[0]) else [],

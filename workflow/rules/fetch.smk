@@ -4,7 +4,7 @@ for dataset in plan.fetchable:
 
     rule:
         name:
-            f"fetch_{dataset}".replace("-", "_").replace(".", "_")
+            plan.rule_name("fetch", dataset)
         input:
             script=plan.script("fetch_dataset"),
         log:
@@ -17,7 +17,7 @@ for dataset in plan.fetchable:
             runtime=1440,
         params:
             dataset=dataset,
-            registries=plan.registries(),
+            registries=as_it_is(plan.registries()),
         message:
             "Fetch the public files of {params.dataset} into data/{params.dataset}"
         shell:

@@ -23,7 +23,7 @@ rule plot_figure:
         options=figure_options,
         # Of figures that nobody named, one that has nothing to draw says so.
         empty="--may-be-empty" if study.settings.figures.names == "all" else "",
-        settings=plan.as_json(study.settings.statistics),
+        settings=as_it_is(plan.as_json(study.settings.statistics)),
         stem=subpath(output.pdf, strip_suffix=".pdf"),
         study=study.name,
         format_version=plan.version("figure"),

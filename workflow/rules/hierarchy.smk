@@ -23,7 +23,7 @@ rule score_hierarchy:
         layers=layers_of_model,
         subjects=plan.subjects,
         signal_set=judged_signals,
-        settings=plan.as_json(study.settings.statistics),
+        settings=as_it_is(plan.as_json(study.settings.statistics)),
         format_version=[
             plan.version(kind)
             for kind in ("hierarchy", "hierarchy_draws", "time_courses")
@@ -64,8 +64,8 @@ rule test_claims:
         mem_mb=memory(4000),
         runtime=30,
     params:
-        settings=plan.as_json(study.settings.statistics),
-        reliability=plan.thresholds(),
+        settings=as_it_is(plan.as_json(study.settings.statistics)),
+        reliability=as_it_is(plan.thresholds()),
         study=study.name,
         untrained=plan.untrained,
         format_version=(

@@ -4,6 +4,15 @@
 MEASURED = study.signal_set.name
 
 
+# Braces in a text are wildcards to Snakemake, unless a function gives it: titles, citations and the
+# JSON that holds them are given so.
+def as_it_is(value):
+    def given(wildcards):
+        return value
+
+    return given
+
+
 # Snakemake compares no parameter that follows from the output: entries are part of the command, and
 # what reruns a job are those parts of them that its result follows from.
 def stimuli_entry(wildcards, output):

@@ -23,7 +23,7 @@ rule fit_universe:
         layers=layers_of_model,
         signal_set=universe_signals,
         settings=universe_encoding,
-        statistics=plan.as_json(study.settings.statistics),
+        statistics=as_it_is(plan.as_json(study.settings.statistics)),
         study=study.name,
         format_version=tuple(
             map(
@@ -60,7 +60,7 @@ rule test_universe:
         runtime=30,
     params:
         settings=universe_statistics,
-        reliability=plan.thresholds(),
+        reliability=as_it_is(plan.thresholds()),
         study=study.name,
         untrained=plan.untrained,
         format_version=(plan.version("universe_claims"), plan.version("universe_page")),
@@ -92,7 +92,7 @@ if plan.multiverse.universes:
             mem_mb=memory(4000),
             runtime=30,
         params:
-            universes=plan.multiverse.described(),
+            universes=as_it_is(plan.multiverse.described()),
             study=study.name,
             format_version=(
                 plan.version("universes"),

@@ -12,7 +12,7 @@ rule write_config:
         mem_mb=memory(1000),
         runtime=10,
     params:
-        config=plan.resolved_config(),
+        config=as_it_is(plan.resolved_config()),
         format_version=plan.version("config"),
     message:
         "Write out the settings of the study, defaults included"
@@ -34,7 +34,7 @@ rule write_entries:
         mem_mb=memory(1000),
         runtime=10,
     params:
-        entries=plan.entries(),
+        entries=as_it_is(plan.entries()),
         format_version=plan.version("entries"),
     message:
         "Write out labels, order and colours of what the study names"

@@ -16,7 +16,7 @@ rule compute_rsa:
         mem_mb=memory(8000),
         runtime=120,
     params:
-        settings=plan.as_json(study.settings.rsa, without=PREDICTION_SETTINGS),
+        settings=as_it_is(plan.as_json(study.settings.rsa, without=PREDICTION_SETTINGS)),
         study=study.name,
         format_version=plan.version("rsa"),
     message:
@@ -46,8 +46,8 @@ if study.settings.rsa.encoding:
             mem_mb=ceiling_memory,
             runtime=120,
         params:
-            settings=plan.ceiling_settings(),
-            rsa=plan.prediction_settings(),
+            settings=as_it_is(plan.ceiling_settings()),
+            rsa=as_it_is(plan.prediction_settings()),
             study=study.name,
             format_version=plan.version("rdm_ceilings"),
         message:
@@ -81,7 +81,7 @@ if study.settings.rsa.encoding:
             layers=layers_of_model,
             subjects=plan.subjects,
             signal_set=judged_signals,
-            settings=plan.as_json(study.settings.statistics),
+            settings=as_it_is(plan.as_json(study.settings.statistics)),
             format_version=[
                 plan.version(kind)
                 for kind in ("prediction_rsa", "rdm_hierarchy", "rdm_hierarchy_draws")
@@ -117,8 +117,8 @@ if study.settings.rsa.encoding:
             mem_mb=memory(4000),
             runtime=30,
         params:
-            settings=plan.as_json(study.settings.statistics),
-            reliability=plan.thresholds(),
+            settings=as_it_is(plan.as_json(study.settings.statistics)),
+            reliability=as_it_is(plan.thresholds()),
             study=study.name,
             untrained=plan.untrained,
             format_version=(

@@ -159,11 +159,12 @@ def only_first_model(files: dict[str, list[Path]]) -> dict[str, list[Path]]:
 
 @pytest.mark.parametrize("name", ALL)
 def test_same_data_give_the_same_three_files(name, study, tmp_path):
-    files = only_first_model(study)
+    results = only_first_model(study)
     for stem in ("first", "second"):
-        plot_figure.main(arguments(name, files, tmp_path / stem))
-    written = sorted(path.name for path in tmp_path.iterdir())
-    assert written == sorted(f"{s}.{e}" for s in ("first", "second") for e in ("pdf", "png", "csv"))
+        plot_figure.main(arguments(name, results, tmp_path / stem))
+    files = [f"{s}.{e}" for s in ("first", "second") for e in ("pdf", "png", "csv")]
+    digests = [f".{name}.sha256" for name in files]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*files, *digests])
     for ending, magic in (("pdf", b"%PDF"), ("png", b"\x89PNG"), ("csv", b"dataset,")):
         first = (tmp_path / f"first.{ending}").read_bytes()
         assert first == (tmp_path / f"second.{ending}").read_bytes()

@@ -276,7 +276,7 @@ def test_unique_variance_of_other_stores_is_refused_by_name(make_subject_stores,
         unique = write_unique(paths, **change)
         with pytest.raises(HierarchyError, match=text) as error:
             read_subjects(paths, signal_set, unique)
-        assert f"rm -r {unique[0]} && snakemake {unique[0]}" in str(error.value)
+        assert f"To make it again: rm -r {unique[0]}" in str(error.value)
     few = write_unique(paths[:-1])
     with pytest.raises(HierarchyError, match=r"of layer 'blocks.4' than .* or without them"):
         read_subjects(paths, signal_set, few)

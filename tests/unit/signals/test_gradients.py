@@ -255,7 +255,7 @@ def test_a_wrong_image_size_is_said_in_words():
 
 
 def test_registered_rules_are_found_by_name(tools):
-    assert LIBRARY_PLUGINS.names("rules") == ["activation", "backprop"]
+    assert {"activation", "backprop"} <= set(LIBRARY_PLUGINS.names("rules"))
     signal = tools["backprop"]("shuffled_cotangent").model_copy(
         update={"options": {"objective": "dino"}}
     )
@@ -265,11 +265,11 @@ def test_registered_rules_are_found_by_name(tools):
         "gradbrain.objectives.shuffled_cotangent",
         "gradbrain.objectives.dino",
     ]
-    unknown = signal.model_copy(update={"rule": "hebb"})
+    unknown = signal.model_copy(update={"rule": "dendrites"})
     with pytest.raises(
         GradbrainError,
-        match=r"signals.yaml: signal 'gradient_shuffled_cotangent': rule: there is no rule 'hebb'. "
-        "Allowed: activation, backprop",
+        match=r"signals.yaml: signal 'gradient_shuffled_cotangent': rule: there is no rule "
+        "'dendrites'. Allowed: activation, backprop",
     ):
         uses_of([unknown], LIBRARY_PLUGINS)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import timm
 import torch
 from PIL import Image
 from safetensors.torch import save_file
@@ -16,7 +17,6 @@ from safetensors.torch import save_file
 from gradbrain.config.plugins import weights_use
 from gradbrain.config.registries import Registries, read_yaml
 from gradbrain.config.schema import ModelEntry
-from gradbrain.models import timm_compat
 from gradbrain.models.build import build_model
 from gradbrain.models.errors import ModelError, WeightsError
 from gradbrain.models.layers import layer_table, list_layers
@@ -50,27 +50,6 @@ def of_file(path: str, **options: object) -> ModelEntry:
 
 def of_hub(tag: str, **options: object) -> ModelEntry:
     return untrained(weights={"source": "hub", "tag": tag, **options})
-
-
-def test_nothing_is_declared_where_torchvision_loads(monkeypatch):
-    timm_compat.import_timm()
-    timm_compat._repaired_operators.cache_clear()
-    monkeypatch.setattr(
-        timm_compat, "declare_missing_operators", lambda: pytest.fail("declared needlessly")
-    )
-    assert "torchvision" in sys.modules
-    assert timm_compat._repaired_operators() is None
-
-
-def test_another_failure_of_torchvision_is_passed_on(monkeypatch):
-    def broken(name):
-        raise RuntimeError("another fault")
-
-    timm_compat.import_timm()
-    timm_compat._repaired_operators.cache_clear()
-    monkeypatch.setattr(timm_compat.importlib, "import_module", broken)
-    with pytest.raises(RuntimeError, match="another fault"):
-        timm_compat._repaired_operators()
 
 
 def test_untrained_weights_follow_from_their_seed_alone():
@@ -242,7 +221,6 @@ def test_one_pass_gives_both_features_and_the_networks_own_logits():
 
 
 def test_preprocessing_equals_timms_evaluation_transform():
-    timm = timm_compat.import_timm()
     picture = np.random.default_rng(0).integers(0, 255, (75, 110, 3), dtype=np.uint8)
     entry = untrained(crop_pct=0.9)
     transform = timm.data.create_transform(
@@ -306,11 +284,19 @@ def test_every_entry_builds_and_its_layers_come_in_order(name):
     assert all(len(shape) in (3, 4) for shape in called.values())
     assert features.shape == (1, module.num_features)
     if tagged != entry.architecture:
-        timm = timm_compat.import_timm()
         config = timm.get_pretrained_cfg(tagged)
         assert (config.mean, config.std) == (entry.mean, entry.std)
         assert config.input_size[1] == entry.input_size
         assert config.crop_pct == entry.crop_pct
+
+
+@pytest.mark.parametrize(
+    ("architecture", "kind"),
+    [("test_nfnet", "computed"), ("resnetv2_50x1_bit", "computed"), ("test_resnet", "plain"),
+     ("image_statistics", "plain")],
+)  # fmt: skip
+def test_the_table_says_which_networks_compute_their_weights(architecture, kind):
+    assert set(list_layers(architecture)["weights"]) == {kind}
 
 
 def test_the_command_that_lists_layers_says_what_it_wrote_and_where(tmp_path):
@@ -324,3 +310,18 @@ def test_the_command_that_lists_layers_says_what_it_wrote_and_where(tmp_path):
     assert f"wrote {n_layers} layers of resnet10t to {output}" in done.stderr
     told = subprocess.run([*command, "--help"], capture_output=True, text=True).stdout
     assert "config/layers.csv" in "".join(told.split())
+
+
+@pytest.mark.parametrize(
+    ("asked", "near"),
+    [("resnet5", "resnet50"), ("ResNet-50", "resnet50"), ("vit_base_patch16_dino3", "dinov3")],
+)
+def test_an_unknown_architecture_is_answered_with_near_ones(asked, near, tmp_path):
+    command = [sys.executable, str(ROOT / "scripts" / "list_layers.py"), asked]
+    done = subprocess.run(
+        [*command, "--output", str(tmp_path / "layers.csv")], capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: no architecture matches {asked!r}; did you mean ")
+    assert near in done.stderr
+    assert not (tmp_path / "layers.csv").exists()

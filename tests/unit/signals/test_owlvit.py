@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from gradbrain.config.schema import ModelEntry
-from gradbrain.models import owlvit, timm_compat
+from gradbrain.models import owlvit
 from gradbrain.models.build import build_model
 from gradbrain.models.errors import ModelError, WeightsError
 from gradbrain.models.layers import list_layers
@@ -35,7 +35,6 @@ def entry(**changes: object) -> ModelEntry:
 @pytest.fixture(scope="module")
 def detector():
     """A small detector with random weights and shuffled norms."""
-    timm_compat.repair_torchvision()
     from transformers import OwlViTConfig, OwlViTForObjectDetection
 
     text = {

@@ -131,7 +131,24 @@ def test_rules_and_sources_of_weights_say_what_they_are():
         name: set(LIBRARY_PLUGINS.find("rules", name, where="test").options_class.requires)
         for name in LIBRARY_PLUGINS.names("rules")
     }
-    assert rules == {"activation": set(), "backprop": {"objective", "graph"}}
+    graph, other = {"objective", "graph"}, {"objective", "graph", "other_weights"}
+    assert rules == {
+        "activation": set(),
+        "backprop": graph,
+        "backprop_error": graph | {"image_graph"},
+        "direct_feedback_alignment": {"objective"},
+        "feedback_alignment": other,
+        "gauss_newton_target": {"objective"},
+        "gradient_norm": graph,
+        "hebbian": {"chain"},
+        "node_perturbation": graph,
+        "objective_value": {"objective"},
+        "predictive_coding_generative": {"chain", "calibration", "fit"},
+        "predictive_coding_inference": {"objective", "graph", "chain"},
+        "scalar_feedback": {"objective", "calibration", "fit"},
+        "sign_symmetry": other,
+        "three_factor": {"objective", "chain"},
+    }
     trained = {
         name: LIBRARY_PLUGINS.find("weights", name, where="test").options_class.trained
         for name in LIBRARY_PLUGINS.names("weights")

@@ -33,6 +33,8 @@ def signal_definition(signal: SignalEntry, plugins: Plugins) -> dict[str, Any]:
     found: dict[str, Any] = {"name": signal.name, "role": signal.role, "rule": signal.rule}
     if signal.objective is not None:
         found["objective"] = signal.objective
+    if signal.normalise is not None:
+        found["normalise"] = signal.normalise
     for key, use in zip(("rule_options", "options"), uses, strict=False):
         if given := _given(use.options):
             found[key] = given

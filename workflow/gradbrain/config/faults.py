@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from gradbrain.config.schema import NAME_PATTERN, StrictModel
+from gradbrain.config.suggestions import did_you_mean
 
 MESSAGES = {
     "extra_forbidden": "unknown key",
@@ -19,6 +20,8 @@ MESSAGES = {
     "model_type": "expected a mapping, e.g. {name: ...}",
     "dict_type": "expected a mapping, e.g. {name: ...}",
 }
+#: Characters of a value that a message repeats.
+SHOWN = 200
 WITHOUT_INPUT = ("extra_forbidden", "missing", "too_short", "too_long")
 
 
@@ -95,11 +98,23 @@ def _message(place: _Place, fault: ErrorDetails) -> str:
         message = f"expected at least {least} {'entry' if least == 1 else 'entries'}"
     if kind == "string_pattern_mismatch" and limits["pattern"] == NAME_PATTERN:
         message = "expected letters, digits and _ . -, with a letter or digit first"
+    if kind == "string_too_long":
+        message = f"expected no more than {limits['max_length']} characters"
     if kind == "extra_forbidden" and place.section is not None:
-        return f"{message}. Known keys: {', '.join(place.section.model_fields)}"
+        known = list(place.section.model_fields)
+        hint = did_you_mean(place.keys[-1], known)
+        return f"{message}. Known keys: {', '.join(known)}{f'.{hint}' if hint else ''}"
     # A rule between several keys names them itself; the whole mapping would bury that.
     of_several_keys = kind == "value_error" and isinstance(value, Mapping | StrictModel)
-    return message if kind in WITHOUT_INPUT or of_several_keys else f"{message}, found {value!r}"
+    if kind in WITHOUT_INPUT or of_several_keys:
+        return message
+    return f"{message}, found {shown(value)}"
+
+
+def shown(value: Any) -> str:
+    """Write a value as it was found, of a long one the beginning."""
+    text = repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
 
 
 def _locate(

@@ -28,8 +28,18 @@ from pydantic import ValidationError
 
 from gradbrain.config.errors import GradbrainError
 from gradbrain.config.faults import describe
-from gradbrain.config.schema import ModelEntry, SignalEntry, SignalSet, StrictModel
+from gradbrain.config.schema import (
+    LayerLayout,
+    ModelEntry,
+    Normalise,
+    SignalEntry,
+    SignalSet,
+    StrictModel,
+    WeightsKind,
+)
 from gradbrain.config.suggestions import choose
+from gradbrain.config.yaml_files import is_folder
+from gradbrain.vocabulary.roles import Role
 
 LIBRARY = Path(__file__).resolve().parents[2]
 PACKAGE = "gradbrain"
@@ -74,6 +84,8 @@ NAMES: Mapping[Kind, str] = {
 Requirement = Literal[
     "objective",  # of a rule: the signal names an objective
     "graph",  # the forward pass keeps its graph
+    "image_graph",  # that graph starts at the images, and not at the first layer
+    "other_weights",  # that graph can be walked back through other weights than the network's
     "chain",  # all layers of the model in one pass, whichever of them are stored
     "fit",  # a model of its own, fitted on calibration images by a job of its own
     "calibration",  # calibration images
@@ -97,6 +109,35 @@ class PluginUse:
     options: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class RuleCase:
+    """What registries and study say of one use of a rule on one network, known before any job.
+
+    Attributes
+    ----------
+    role
+        What the signal is taken for.
+    normalise
+        How it is scaled.
+    learned_by
+        Rule that trained the network; ``""`` where its weights are random.
+    precision
+        Of the extraction.
+    layouts
+        How the layers of the whole chain lay out their outputs, in order of depth; None where
+        ``layers.csv`` does not say.
+    weights
+        Whether the network's kernels are its parameters; None as for `layouts`.
+    """
+
+    role: Role
+    normalise: Normalise
+    learned_by: str = ""
+    precision: str = "fp32"
+    layouts: tuple[LayerLayout | None, ...] = ()
+    weights: WeightsKind | None = None
+
+
 class PluginOptions(StrictModel):
     """Options of a plug-in: what YAML may say of it, and what follows for planning.
 
@@ -106,10 +147,17 @@ class PluginOptions(StrictModel):
         What every use of the plug-in needs.
     randomness
         Source of randomness -> whether it is Monte-Carlo error or identity.
+    length_matters
+        Of a rule: what it says of an image lies in the length of the signal, so that a signal
+        scaled to unit length says nothing of it.
+    gives_residual
+        Of a rule: it solves for its signal step by step, and says how far it came.
     """
 
     requires: ClassVar[frozenset[Requirement]] = frozenset()
     randomness: ClassVar[Mapping[str, Randomness]] = {}
+    length_matters: ClassVar[bool] = False
+    gives_residual: ClassVar[bool] = False
 
     def needs(self, inner: frozenset[Requirement] = frozenset()) -> frozenset[Requirement]:
         """What a use with these options needs, given what the plug-ins inside it need."""
@@ -118,6 +166,14 @@ class PluginOptions(StrictModel):
     def uses(self) -> Sequence[PluginUse]:
         """Plug-ins that are used inside this one, with their options."""
         return ()
+
+    def refusal(self, case: RuleCase) -> str:
+        """Why a rule cannot be had in a case, and what to do; empty where it can."""
+        return ""
+
+    def approximation(self, case: RuleCase) -> str:
+        """What of the rule as published is approximated in a case; empty: nothing."""
+        return ""
 
     def extra_forward_passes(self) -> float:
         """Forward passes per image besides that of the image itself, for estimates of cost."""
@@ -305,7 +361,7 @@ class Plugins:
             self._add(file)
 
     def _add_folder(self, folder: Path) -> None:
-        if not folder.is_dir():
+        if not is_folder(folder):
             raise GradbrainError(f"plugins: there is no folder {folder}")
         parts = [folder / kind for kind in HOMES if (folder / kind).is_dir()]
         if not parts:
@@ -505,6 +561,34 @@ def uncertain_signals(signal_set: SignalSet, plugins: Plugins) -> tuple[SignalEn
         for signal in signal_set.signals
         if "monte_carlo" in signal_randomness(signal, plugins).values()
     )
+
+
+def check_rule(use: ResolvedUse, case: RuleCase, *, where: str) -> None:
+    """Refuse a rule that cannot be had for a network, or says nothing as it is scaled.
+
+    Parameters
+    ----------
+    use
+        The rule with its options.
+    case
+        Network and scaling.
+    where
+        File and name of the signal, and the model.
+
+    Raises
+    ------
+    GradbrainError
+        The rule, why, and what to do.
+    """
+    reason = use.options.refusal(case)
+    if use.options.length_matters and case.normalise != "none":
+        reason = (
+            f"what it says of an image is the length of its signal, which `normalise: "
+            f"{case.normalise}` takes away (a scalar at unit length is ±1); give the signal "
+            "`normalise: none`"
+        )
+    if reason:
+        raise GradbrainError(f"{where}: rule {use.plugin.name!r} cannot be had: {reason}")
 
 
 def check_controls(signal_set: SignalSet, plugins: Plugins, *, where: str) -> None:

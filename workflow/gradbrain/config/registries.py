@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping
+import io
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
-import yaml
 from pydantic import ValidationError
 
 from gradbrain.config.errors import GradbrainError
 from gradbrain.config.faults import describe
 from gradbrain.config.plugins import LIBRARY_PLUGINS, Plugins
 from gradbrain.config.schema import (
+    MAX_NAME,
+    NAME_PATTERN,
     DatasetEntry,
     LayerLayout,
     Modality,
@@ -22,12 +26,15 @@ from gradbrain.config.schema import (
     SignalEntry,
     SignalSet,
     StrictModel,
+    WeightsKind,
 )
 from gradbrain.config.suggestions import choose
+from gradbrain.config.yaml_files import read_text, read_yaml
 from gradbrain.vocabulary.roles import ACTIVATION, CONTROL
 
 Entry = TypeVar("Entry", bound=StrictModel)
 LAYOUTS: tuple[LayerLayout, ...] = get_args(LayerLayout)
+WEIGHTS: tuple[WeightsKind, ...] = get_args(WeightsKind)
 Kind = Literal["model", "data set", "modality", "signal", "signal set"]
 
 
@@ -35,8 +42,8 @@ Kind = Literal["model", "data set", "modality", "signal", "signal set"]
 class Layer:
     """One row of ``layers.csv``: a named module output and where it stands in its model.
 
-    Its layout is that of the architecture as it is by default; None where the table does not say,
-    as tables that were written by hand need not.
+    Its layout, and the kind of the architecture's weights, are those by default; None where the
+    table does not say, as tables that were written by hand need not.
     """
 
     architecture: str
@@ -44,6 +51,7 @@ class Layer:
     index: int
     depth: float
     layout: LayerLayout | None = field(default=None, compare=False)
+    weights: WeightsKind | None = field(default=None, compare=False)
 
     def layout_in(self, entry: ModelEntry) -> LayerLayout | None:
         """Its layout in the network of an entry, whose kwargs may add or remove the class token."""
@@ -62,17 +70,59 @@ def _layout(word: str | None) -> LayerLayout | None:
     raise ValueError(f"layout {word!r}")
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """Read a YAML file that holds a mapping."""
+def _weights(word: str | None) -> WeightsKind | None:
+    if not word:
+        return None
+    for known in WEIGHTS:
+        if word == known:
+            return known
+    raise ValueError(f"weights {word!r}")
+
+
+def _rows_of_layers(path: Path) -> Iterator[tuple[int, Layer]]:
+    """Yield every row of a table of layers with its line.
+
+    Raises
+    ------
+    GradbrainError
+        A column is missing, a number is none or out of its range, or a layer has a name that no
+        module of a network can have: names of layers are names of folders.
+    """
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise GradbrainError(f"{path}: there is no such file") from None
-    except yaml.YAMLError as error:
-        raise GradbrainError(f"{path}: is not valid YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise GradbrainError(f"{path}: expected a mapping, found {type(content).__name__}")
-    return content
+        for row in reader:
+            yield reader.line_num, _layer_of(row)
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        why = error if isinstance(error, ValueError) else repr(error)
+        raise GradbrainError(
+            f"{path}, line {reader.line_num}: expected the columns architecture, layer, "
+            "layer_index (integer from 0) and depth (0 to 1), and if you like layout "
+            f"({', '.join(LAYOUTS)}) and weights ({', '.join(WEIGHTS)}): "
+            f"{why}"
+        ) from None
+
+
+def _layer_of(row: Mapping[str, str]) -> Layer:
+    layer = Layer(
+        row["architecture"],
+        row["layer"],
+        int(row["layer_index"]),
+        float(row["depth"]),
+        _layout(row.get("layout")),
+        _weights(row.get("weights")),
+    )
+    if not re.fullmatch(NAME_PATTERN, layer.name) or len(layer.name) > MAX_NAME:
+        raise ValueError(
+            f"layer {layer.name[:MAX_NAME]!r}: expected the name of a module, of letters, digits "
+            f"and _ . -, no longer than {MAX_NAME} characters"
+        )
+    if not layer.architecture.strip():
+        raise ValueError("architecture is empty")
+    if layer.index < 0:
+        raise ValueError(f"layer_index {layer.index} is below 0")
+    if not 0 <= layer.depth <= 1:
+        raise ValueError(f"depth {layer.depth} is not between 0 and 1")
+    return layer
 
 
 def validate(model_class: type[Entry], content: Any, *, where: str) -> Entry:
@@ -104,6 +154,10 @@ def _section(folders: Iterable[Path], file: str, section: str) -> dict[str, tupl
                 )
             if not isinstance(content, dict):
                 raise GradbrainError(f"{path}: {section}.{name}: expected a mapping")
+            if "name" in content:
+                raise GradbrainError(
+                    f"{path}: {section}.{name}: name: an entry is called by its key; leave it out"
+                )
             entries[name] = (path, content)
     return entries
 
@@ -127,6 +181,8 @@ class Registries:
             if not folder.is_dir():
                 raise GradbrainError(f"registries: there is no folder {folder}")
         self.where = ", ".join(str(folder) for folder in folders)
+        # The first is the project's, and tracked.
+        self._own_folders = folders[1:]
         self._models = _section(folders, "models.yaml", "models")
         self._modalities = _section(folders, "modalities.yaml", "modalities")
         self._datasets = _section(folders, "datasets.yaml", "datasets")
@@ -142,30 +198,15 @@ class Registries:
             path = folder / "layers.csv"
             if not path.exists():
                 continue
-            with path.open(newline="", encoding="utf-8") as file:
-                for number, row in enumerate(csv.DictReader(file), start=2):
-                    try:
-                        layer = Layer(
-                            row["architecture"],
-                            row["layer"],
-                            int(row["layer_index"]),
-                            float(row["depth"]),
-                            _layout(row.get("layout")),
-                        )
-                    except (KeyError, TypeError, ValueError) as error:
-                        raise GradbrainError(
-                            f"{path}, line {number}: expected the columns architecture, layer, "
-                            "layer_index (integer) and depth (0 to 1), and if you like layout "
-                            f"({', '.join(LAYOUTS)}): {error!r}"
-                        ) from None
-                    found = known.setdefault((layer.architecture, layer.name), (path, layer))
-                    if found == (path, layer) and layer not in layers.get(layer.architecture, []):
-                        layers.setdefault(layer.architecture, []).append(layer)
-                    elif found[0] == path or found[1] != layer:
-                        raise GradbrainError(
-                            f"{path}, line {number}: layer {layer.name!r} of "
-                            f"{layer.architecture!r} is already listed in {found[0]}; list it once"
-                        )
+            for number, layer in _rows_of_layers(path):
+                found = known.setdefault((layer.architecture, layer.name), (path, layer))
+                if found == (path, layer) and layer not in layers.get(layer.architecture, []):
+                    layers.setdefault(layer.architecture, []).append(layer)
+                elif found[0] == path or found[1] != layer:
+                    raise GradbrainError(
+                        f"{path}, line {number}: layer {layer.name!r} of "
+                        f"{layer.architecture!r} is already listed in {found[0]}; list it once"
+                    )
         return {name: sorted(rows, key=lambda row: row.index) for name, rows in layers.items()}
 
     def _entry(
@@ -211,6 +252,21 @@ class Registries:
         return self._entry(Modality, self._modalities, name, "modality", where)
 
     @property
+    def models(self) -> tuple[str, ...]:
+        """Names of all models."""
+        return tuple(self._models)
+
+    @property
+    def architectures(self) -> tuple[str, ...]:
+        """Names of all architectures whose layers are listed."""
+        return tuple(self._layers)
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Names of all modalities."""
+        return tuple(self._modalities)
+
+    @property
     def datasets(self) -> tuple[str, ...]:
         """Names of all data sets."""
         return tuple(self._datasets)
@@ -218,6 +274,11 @@ class Registries:
     def dataset_folder(self, name: str) -> Path:
         """Folder whose ``datasets.yaml`` lists a data set."""
         return self._datasets[name][0].parent
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """Names of all signals."""
+        return tuple(self._signals)
 
     def signal(self, name: str, *, where: str) -> SignalEntry:
         """Entry of a signal."""
@@ -275,8 +336,22 @@ class Registries:
     def layers(self, architecture: str, *, where: str) -> list[Layer]:
         """Layers of an architecture, in order of depth."""
         if architecture not in self._layers:
+            folder = self._own_folder(architecture)
+            output = shlex.quote(f"{folder}/layers.csv")
+            beside = "" if self._own_folders else f", and registries: [{folder}] in the study"
             raise GradbrainError(
                 f"{where}: layers.csv ({self.where}) has no rows for architecture "
-                f"{architecture!r}. To add them: python scripts/list_layers.py {architecture}"
+                f"{architecture!r}. To add them: python scripts/list_layers.py "
+                f"{shlex.quote(architecture)} --output {output}{beside}"
             )
         return self._layers[architecture]
+
+    def _own_folder(self, architecture: str) -> Path:
+        """Folder of the user's in which layers of an architecture belong: beside a model of it."""
+        own = set(self._own_folders)
+        beside = [
+            path.parent
+            for path, content in self._models.values()
+            if content.get("architecture") == architecture and path.parent in own
+        ]
+        return [Path("my_registry"), *self._own_folders, *beside][-1]

@@ -16,13 +16,15 @@ from gradbrain.vocabulary.roles import ACTIVATION, CONTROL, LEARNING, Axis, Role
 # What grids of image statistics and the octaves of their pyramid fit into.
 STATISTICS_EDGE, SMALLEST_STATISTICS_EDGE = 32, 64
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]*$"
-Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+# Names become names of files with endings, of which file systems take 255 bytes.
+MAX_NAME = 100
+Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=MAX_NAME)]
 
 
 class StrictModel(BaseModel):
     """A frozen pydantic model that refuses keys it does not know."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 # --- registries ------------------------------------------------------------------------------
@@ -153,6 +155,9 @@ class Cotangents(StrictModel):
         return self
 
 
+#: Per-image scaling of learning signals and controls.
+Normalise = Literal["unit", "unit_and_magnitude", "none"]
+
 # What no signal may be called: the index of a feature store, which its group inherits, and the file
 # of that group.
 STORE_NAMES = frozenset({"signal", "zarr.json"})
@@ -173,6 +178,11 @@ class SignalEntry(StrictModel):
         (),
         description="Of a control: the learning signals that it controls, by name, or all of a "
         "family of cotangents.",
+    )
+    normalise: Normalise | None = Field(
+        None,
+        description="Per-image scaling of this signal, where it is not that of the signal set: "
+        "`none` for rules that say something by the length of their signal.",
     )
     label: str = Field("", description="Name for readers; its key, spaced, where left out.")
     colour: str | None = Field(None, description="Colour in figures, e.g. `#0B7A75`.")
@@ -209,6 +219,10 @@ class SignalEntry(StrictModel):
 LayerLayout = Literal["class_and_patches", "patches", "map", "vector", "other"]
 
 
+#: Whether the kernels of a network are its parameters, or computed from them in each pass.
+WeightsKind = Literal["plain", "computed"]
+
+
 class Pooling(StrictModel):
     """How tokens or spatial maps become one row of features per image."""
 
@@ -240,7 +254,7 @@ class SignalSet(StrictModel):
     )
     pooling: Pooling = Field(Pooling(), description="The same for activations and signals.")
     projection: Projection | None = Field(None, description="After pooling, if given.")
-    normalise: Literal["unit", "unit_and_magnitude", "none"] = Field(
+    normalise: Normalise = Field(
         "unit",
         description="Per-image scaling of learning signals and controls: to unit length; the same "
         "with the logarithm of the length beside it as a feature; or none.",
@@ -264,6 +278,10 @@ class SignalSet(StrictModel):
         """Names of the controls of a learning signal, in the order of the set."""
         signal = next(signal for signal in self.signals if signal.name == name)
         return tuple(control.name for control in self.signals if control.controls(signal))
+
+    def normalise_of(self, signal: SignalEntry) -> Normalise:
+        """How a signal is scaled in this set."""
+        return signal.normalise or self.normalise
 
     def without_words(self) -> dict[str, Any]:
         """What its values follow from, as JSON: without labels, colours and who controls whom."""
@@ -709,7 +727,7 @@ class SensitivitySettings(StrictModel):
 
     factors: tuple[Factor, ...] = Field(min_length=1, description="Choices that are varied.")
     n_combinations: int = Field(
-        24, ge=0, description="Drawn combinations, beside one factor at a time."
+        24, ge=0, le=10_000, description="Drawn combinations, beside one factor at a time."
     )
     seed: int = Field(0, ge=0, description="Seed of the combinations.")
 
@@ -726,7 +744,7 @@ class Study(StrictModel):
     """A study: one config file."""
 
     study: Name = Field(description="Name of the study: its folder below results/.")
-    title: str = Field("", description="One line for readers.")
+    title: str = Field("", max_length=500, description="One line for readers.")
     datasets: tuple[DatasetChoice, ...] = Field(min_length=1, description="Data sets.")
     models: tuple[ModelChoice, ...] = Field(min_length=1, description="Models.")
     features: FeatureSettings = Field(description="Signals and their extraction.")

@@ -24,6 +24,7 @@ from gradbrain.config.schema import (
     Study,
 )
 from gradbrain.config.suggestions import choose
+from gradbrain.config.yaml_files import check_keys, is_folder
 from gradbrain.vocabulary.artefacts import ARTEFACTS
 
 # Folders of results/ that all studies share: those of artefacts whose path names no study.
@@ -224,6 +225,8 @@ def _source(keys: Sequence[str], where: str, overrides: Mapping[str, Any]) -> st
 
 def _read_settings(config: Mapping[str, Any], where: str, overrides: Mapping[str, Any]) -> Study:
     """Validate a config; each fault is told with the file or option that it came from."""
+    check_keys(overrides, where="--config")
+    check_keys(config, where=where)
     try:
         return Study.model_validate(dict(config))
     except ValidationError as error:
@@ -262,7 +265,7 @@ def load_study(
     overrides = overrides or {}
     settings = _read_settings(config, where, overrides)
     for folder in settings.registries:
-        if not Path(folder).is_dir():
+        if not is_folder(folder):
             raise GradbrainError(
                 f"{_source(['registries'], where, overrides)}: registries: there is no folder "
                 f"{folder!r}; a path starts from the folder in which the command runs"

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from gradbrain.config.errors import GradbrainError
 from gradbrain.config.faults import describe
 from gradbrain.config.schema import (
+    MAX_NAME,
     RESOURCE_SETTINGS,
     EncodingSettings,
     Factor,
@@ -228,6 +229,11 @@ def _with_options(signal: SignalEntry, keys: Mapping[str, Any], where: str) -> S
 
 
 def _check_name(study: ResolvedStudy, name: str) -> None:
+    if len(name) > MAX_NAME:
+        raise GradbrainError(
+            f"{study.source('sensitivity')}: sensitivity: levels lead to the signal set {name!r}, "
+            f"whose name has {len(name)} characters, more than {MAX_NAME}; give them shorter names"
+        )
     if name in study.registries.signal_sets:
         raise GradbrainError(
             f"{study.source('sensitivity')}: sensitivity: a level leads to the signal set "

@@ -26,12 +26,10 @@ https://github.com/gifale95/algonauts_2023, ``code/01_challenge_data_preparation
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -53,6 +51,7 @@ from gradbrain.datasets.file_names import matching_files
 from gradbrain.datasets.images import look_at_image
 from gradbrain.datasets.inventory import Item, inspect_file, inspect_files
 from gradbrain.datasets.locators import WHITE, Background
+from gradbrain.datasets.pickled_arrays import read_pickled
 from gradbrain.datasets.registry import axis_problems
 from gradbrain.datasets.responses import describe, region_distances, target_responses
 from gradbrain.datasets.stimuli import file_stimulus, stimuli_table
@@ -358,54 +357,13 @@ def read_mapping(path: Path) -> dict[int, str]:
     DatasetError
         The file is missing, unreadable, or holds anything but such a dictionary.
     """
-    try:
-        with path.open("rb") as file:
-            content = _read_object_array(file)
-    except FileNotFoundError:
-        raise DatasetError(f"{path}: there is no such file") from None
-    except Exception as error:  # a damaged pickle raises a dozen kinds
-        raise DatasetError(
-            f"{path}: cannot be read as the names of labels ({error}); get the file anew"
-        ) from error
+    content = read_pickled(path, what="the names of labels")
     if not isinstance(content, dict) or not all(
         isinstance(value, int | np.integer) and isinstance(label, str)
         for value, label in content.items()
     ):
         raise DatasetError(f"{path}: expected a dictionary of numbers and labels")
     return {int(value): label for value, label in content.items() if value != 0}
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Builds arrays and their scalars, and refuses everything else."""
-
-    ALLOWED = frozenset(
-        {
-            ("numpy", "ndarray"),
-            ("numpy", "dtype"),
-            ("numpy._core.multiarray", "_reconstruct"),
-            ("numpy._core.multiarray", "scalar"),
-        }
-    )
-
-    def find_class(self, module: str, name: str) -> Any:
-        # numpy 1, which the release was written with, called the module numpy.core.
-        module = module.replace("numpy.core.", "numpy._core.")
-        if (module, name) not in self.ALLOWED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which labels do not need")
-        return super().find_class(module, name)
-
-
-def _read_object_array(file: BinaryIO) -> object:
-    """Content of a 0-dimensional object array as ``numpy.save`` writes it."""
-    version = np.lib.format.read_magic(file)
-    read_header = {
-        (1, 0): np.lib.format.read_array_header_1_0,
-        (2, 0): np.lib.format.read_array_header_2_0,
-    }
-    shape, _, dtype = read_header[version](file)
-    if shape or not dtype.hasobject:
-        raise ValueError(f"an array of shape {shape} and type {dtype}")
-    return _ArrayUnpickler(file).load().item()
 
 
 def _files(options: Options, folder: Path, data: Path) -> list[Path]:

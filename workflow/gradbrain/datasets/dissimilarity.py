@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -28,6 +28,7 @@ from gradbrain.datasets.file_names import matching_files, natural_key
 from gradbrain.datasets.images import look_at_image
 from gradbrain.datasets.inventory import Item, inspect_file, inspect_files
 from gradbrain.datasets.locators import WHITE, Background
+from gradbrain.datasets.matlab import read_mat
 from gradbrain.datasets.noise_ceiling import kernel_ceiling
 from gradbrain.datasets.registry import axis_problems
 from gradbrain.datasets.responses import describe, target_responses
@@ -134,26 +135,15 @@ def read_matrices(source: MatrixFile, data: Path) -> np.ndarray:
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    if path.suffix == ".mat":
+        return read_mat(path)
     try:
-        if path.suffix == ".mat":
-            from scipy.io import loadmat
-
-            content: dict[str, Any] = loadmat(path)
-            return {
-                name: value
-                for name, value in content.items()
-                if not name.startswith("__") and isinstance(value, np.ndarray)
-            }
         loaded = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             return {"array": loaded}
         with loaded:
             return {name: loaded[name] for name in loaded.files}
-    except NotImplementedError as error:  # how scipy says that a .mat file is HDF5 inside
-        raise DatasetError(
-            f"{path}: is a MATLAB v7.3 file; save it with `save -v7` or as .npz"
-        ) from error
-    except Exception as error:  # zipfile, zlib, numpy and scipy raise a dozen kinds
+    except Exception as error:  # zipfile, zlib and numpy raise a dozen kinds
         raise DatasetError(f"{path}: cannot be read ({error}); replace the damaged file") from error
 
 

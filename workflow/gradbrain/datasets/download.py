@@ -8,19 +8,26 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gradbrain.datasets.errors import DatasetError
+from gradbrain.datasets.public_http import blocks_of, public_session
+
+if TYPE_CHECKING:
+    import requests
 
 logger = logging.getLogger(__name__)
 
-#: What a broken transfer may lose.
-BLOCK_BYTES = 1 << 16
-TIMEOUT_S = 30
+#: Ending of the bytes of a file so far.
+PART = ".part"
 #: Attempts in a row that bring no new byte before a transfer is given up.
 MAX_IDLE_ATTEMPTS = 2
+#: Of a file whose size neither the entry nor the server tells, what is fetched at most.
+MOST_UNANNOUNCED = 8 << 30
 #: Part sizes that tools upload to S3 with: those of boto3 and the AWS CLI first.
 S3_PART_MIB = (8, 5, 16, 32, 64, 10, 15, 100, 128, 1000, 1024)
 
@@ -70,7 +77,7 @@ def download(file: RemoteFile, target: Path, *, progress: Callable[[int], object
         attempt. Or the content is not the file; it is removed.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(target.name + ".part")
+    part = target.with_name(target.name + PART)
     resumed = part.exists()
     _transfer(file, part, progress)
     fault = find_fault(part, file)
@@ -107,27 +114,22 @@ def find_fault(path: Path, file: RemoteFile) -> str:
 def _transfer(file: RemoteFile, part: Path, progress: Callable[[int], object]) -> None:
     """Bring `part` to the end of the file, in as many requests as it takes."""
     import requests
-    from requests.adapters import HTTPAdapter
-    from urllib3.util.retry import Retry
 
-    session = requests.Session()
-    retry = Retry(total=3, backoff_factor=0.5, status_forcelist=(500, 502, 503, 504))
-    session.mount("https://", HTTPAdapter(max_retries=retry))
-    session.mount("http://", HTTPAdapter(max_retries=retry))
     if part.exists():
         progress(part.stat().st_size)
     idle = 0
-    with session:
+    with public_session() as session:
         while True:
             before = part.stat().st_size if part.exists() else 0
             try:
-                _request(session, file, part, before, progress)
-                return
+                if _request(session, file, part, before, progress):
+                    return
             except requests.HTTPError as error:
                 raise DownloadError(f"{file.url}: {error}") from error
             except (requests.RequestException, OSError) as error:
                 after = part.stat().st_size if part.exists() else 0
-                idle = idle + 1 if after <= before else 0
+                slow = isinstance(error, requests.Timeout)
+                idle = idle + 1 if slow or after <= before else 0
                 if idle >= MAX_IDLE_ATTEMPTS:
                     raise DownloadError(
                         f"{file.url}: the transfer broke off after {after} bytes ({error}); call "
@@ -137,30 +139,85 @@ def _transfer(file: RemoteFile, part: Path, progress: Callable[[int], object]) -
 
 
 def _request(
-    session: object, file: RemoteFile, part: Path, start: int, progress: Callable[[int], object]
-) -> None:
-    import requests
-
-    assert isinstance(session, requests.Session)
+    session: requests.Session,
+    file: RemoteFile,
+    part: Path,
+    start: int,
+    progress: Callable[[int], object],
+) -> bool:
+    """Ask for what is lacking; return whether all that there is has come."""
     if file.n_bytes is not None and start == file.n_bytes:
-        return
+        return True
+    if file.n_bytes is not None and start > file.n_bytes:
+        start = _discard(part, progress)
     # A compressed answer would have other bytes, and ranges of other bytes.
     headers = {"Accept-Encoding": "identity"}
     if start:
         headers["Range"] = f"bytes={start}-"
-    with session.get(file.url, headers=headers, stream=True, timeout=TIMEOUT_S) as answer:
-        if answer.status_code == requests.codes.requested_range_not_satisfiable:
-            # There is nothing after the bytes that are here: the checksum decides whether they
-            # are the file.
-            return
+    with session.get(file.url, headers=headers, stream=True) as answer:
+        if start and answer.status_code == 416:
+            # The bytes that are here are all that there are, or of another file.
+            if _range_of(answer)[1] != start:
+                logger.warning("%s: the part of it that is here is stale; starting anew", file.url)
+                _discard(part, progress)
+                return False
+            return True
         answer.raise_for_status()
-        append = answer.status_code == requests.codes.partial_content
+        append = answer.status_code == 206
+        if start and append and _range_of(answer)[0] not in (None, start):
+            logger.warning("%s: another range came than was asked for; starting anew", file.url)
+            _discard(part, progress)
+            return False
         if start and not append:
             progress(-start)
+            start = 0
+        most = _announced(answer, file, start)
         with part.open("ab" if append else "wb") as output:
-            for block in answer.iter_content(BLOCK_BYTES):
+            for block in blocks_of(answer, most - start):
                 output.write(block)
                 progress(len(block))
+    return True
+
+
+def _discard(part: Path, progress: Callable[[int], object]) -> int:
+    """Remove the bytes so far; return how many are left: none."""
+    progress(-part.stat().st_size)
+    part.unlink()
+    return 0
+
+
+def _range_of(answer: requests.Response) -> tuple[int | None, int | None]:
+    """First byte and size of the file, as an answer to a range says; None where it does not."""
+    told = re.fullmatch(
+        r"bytes (?:(\d+)-\d+|\*)/(\d+|\*)", answer.headers.get("Content-Range", "").strip()
+    )
+    if told is None:
+        return None, None
+    start, size = told.groups()
+    return (
+        int(start) if start is not None else None,
+        int(size) if size not in (None, "*") else None,
+    )
+
+
+def _announced(answer: requests.Response, file: RemoteFile, start: int) -> int:
+    """Size of the whole file: what is known of it, else what the server announces.
+
+    Raises
+    ------
+    DownloadError
+        The server announces another size than is known, so that it is another file.
+    """
+    length = answer.headers.get("Content-Length", "")
+    told = start + int(length) if length.isdigit() else _range_of(answer)[1]
+    if file.n_bytes is None:
+        return MOST_UNANNOUNCED if told is None else told
+    if told is not None and told != file.n_bytes:
+        raise DownloadError(
+            f"{file.url}: is not the file that was expected: the server announces {told} bytes, "
+            f"expected {file.n_bytes}; the source changed"
+        )
+    return file.n_bytes
 
 
 def _digest(path: Path, algorithm: str) -> str:

@@ -7,19 +7,23 @@ import fnmatch
 import json
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
 
 from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets.bucket import list_bucket
-from gradbrain.datasets.download import DownloadError, RemoteFile, download, find_fault
+from gradbrain.datasets.download import PART, DownloadError, RemoteFile, download, find_fault
 from gradbrain.datasets.errors import DatasetError
+from gradbrain.datasets.public_http import TooMuchError
 
 logger = logging.getLogger(__name__)
 
 #: Written into folders that were fetched: only those are ever added to.
 MANIFEST = ".gradbrain-fetched.json"
+#: What file systems take for a name, less what a part of a file has at its end.
+MOST_NAME_BYTES = 255 - len(PART)
 
 
 class FolderExistsError(DatasetError):
@@ -93,6 +97,12 @@ def remote_files(entry: DatasetEntry, *, only: Sequence[str] = ()) -> dict[str, 
             f"data set {entry.name!r} has no public files to fetch in datasets.yaml. {how} Then "
             f"name its folder under `roots: {{{entry.name}: /path/to/it}}` in the study's config"
         )
+    for url in (fetch.base_url, fetch.bucket.url if fetch.bucket else ""):
+        if "@" in urlsplit(url).netloc:
+            raise DatasetError(
+                f"data set {entry.name!r}: fetch: an address holds a name or password, and public "
+                "files need none; take it out of the entry"
+            )
     base = fetch.base_url.rstrip("/")
     files = {
         relative: RemoteFile(url=f"{base}/{file.url.lstrip('/')}", sha256=file.sha256)
@@ -100,8 +110,7 @@ def remote_files(entry: DatasetEntry, *, only: Sequence[str] = ()) -> dict[str, 
     }
     if fetch.bucket is not None:
         files |= list_bucket(fetch.bucket)
-    for relative in files:
-        _check_inside(relative, entry)
+    _check_names(files, entry)
     for pattern in only:
         if not fnmatch.filter(files, pattern):
             raise DatasetError(
@@ -149,7 +158,7 @@ def _fetch_files(entry: DatasetEntry, files: dict[str, RemoteFile], folder: Path
                 continue
             try:
                 download(file, target, progress=bar.update)
-            except DownloadError as error:
+            except (DownloadError, TooMuchError) as error:
                 raise DatasetError(
                     f"data set {entry.name!r}: {error}. What is there lies in {folder}. Or get "
                     "the data set by hand and name its folder under `roots` in the study's config"
@@ -188,9 +197,39 @@ def _locked(data: Path) -> Iterator[None]:
             return
 
 
-def _check_inside(relative: str, entry: DatasetEntry) -> None:
-    path = PurePosixPath(relative)
-    if path.is_absolute() or ".." in path.parts or not path.parts:
-        raise DatasetError(
-            f"data set {entry.name!r}, fetch.files: {relative!r} must be a path below data/<name>"
-        )
+def _check_names(files: Iterable[str], entry: DatasetEntry) -> None:
+    """Refuse names that are no paths of files below the folder, or would replace one another.
+
+    Raises
+    ------
+    DatasetError
+        Names the file and what is odd.
+    """
+    where = f"data set {entry.name!r}: fetch"
+    names = set(files)
+    for name in sorted(names):
+        if fault := _oddity(name):
+            raise DatasetError(f"{where}: {name!r} must be a path below data/<name>: {fault}")
+        for parent in PurePosixPath(name).parents:
+            if parent.as_posix() in names:
+                raise DatasetError(
+                    f"{where}: {parent.as_posix()!r} is a file, and the folder of {name!r}"
+                )
+        if name.endswith(PART) and name.removesuffix(PART) in names:
+            raise DatasetError(f"{where}: {name!r} is called like a part of another file")
+
+
+def _oddity(name: str) -> str:
+    """Say what is odd about the name of a file; ``""`` where nothing is."""
+    parts = name.split("/")
+    if not name or name.startswith("/"):
+        return "it is empty, or starts at the root"
+    if any(part in ("", ".", "..") for part in parts):
+        return "it has empty parts, . or .."
+    if any(ord(letter) < 32 or ord(letter) == 127 or letter == "\\" for letter in name):
+        return "it has control characters or \\"
+    if any(len(part.encode()) > MOST_NAME_BYTES for part in parts):
+        return f"a part of it has more than {MOST_NAME_BYTES} bytes"
+    if name == MANIFEST:
+        return "it is that of the list of what was fetched"
+    return ""

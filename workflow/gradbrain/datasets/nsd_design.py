@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 from gradbrain.datasets.errors import DatasetError
+from gradbrain.datasets.matlab import read_mat
 
 DESIGN = "nsddata/experiments/nsd/nsd_expdesign.mat"
 # NSD Data Manual, Technical notes, https://cvnlab.slite.page/p/h_T_2Djeid/Technical-notes
@@ -43,15 +44,10 @@ def read_design(data: Path) -> dict[str, np.ndarray]:
     DatasetError
         The file is missing or damaged, lacks a variable, or counts from 0.
     """
-    from scipy.io import loadmat
-
     path = data / DESIGN
     if not path.is_file():
         raise DatasetError(f"{path}: is missing; get it with the data set's nsddata folder")
-    try:
-        content = loadmat(path, variable_names=list(SHAPES))
-    except Exception as error:  # scipy and zlib raise a dozen kinds
-        raise DatasetError(f"{path}: cannot be read ({error}); get the file again") from error
+    content = read_mat(path, list(SHAPES))
     design = {}
     for name, shape in SHAPES.items():
         values = content.get(name)

@@ -85,7 +85,11 @@ class TargetBlocks:
 
 
 def write_target_blocks(
-    path: str | os.PathLike[str], source: TargetBlocks, *, provenance: dict[str, Any] | None = None
+    path: str | os.PathLike[str],
+    source: TargetBlocks,
+    *,
+    provenance: dict[str, Any] | None = None,
+    made_from: Mapping[str, Any] | None = None,
 ) -> tuple[int, int]:
     """Write responses as their blocks arrive; nothing stays behind where one fails.
 
@@ -123,7 +127,7 @@ def write_target_blocks(
             )
         rest = _without_response(source, usable)
         check_responses(rest, source.stimuli)
-        store.finish(rest, provenance=provenance)
+        store.finish(rest, provenance=provenance, made_from=made_from)
     return int(usable.sum()), int((~usable).sum())
 
 

@@ -46,7 +46,8 @@ from gradbrain.datasets.responses import (
     target_responses,
 )
 from gradbrain.datasets.sensors import sensor_layout, smooth_patterns
-from gradbrain.store import open_tree
+from gradbrain.store import open_tree, stimuli_digests
+from gradbrain.store.stimuli_identity import DIGEST, DIGESTS, check_same_pictures
 from gradbrain.vocabulary.artefacts import SIGNALS
 from gradbrain.vocabulary.roles import ACTIVATION, ROI, TIME
 
@@ -460,6 +461,9 @@ def read_planted(
                 f"{options.planting_model!r}, {options.planting_signal_set!r} and each once of "
                 f"the layers {', '.join(options.planting_layers)}"
             )
+        expected = {DIGESTS: stimuli_digests(stimuli)}
+        own = {DIGEST: tree.attrs.get(DIGEST)}
+        check_same_pictures(path, own, expected, Path("the stimulus set"))
         images = tree.dataset["image_id"].values
         rows = pd.Index(images).get_indexer(pd.Index(stimuli["image_id"]))
         if (rows < 0).any():

@@ -137,7 +137,7 @@ def things_stimuli(
                 caption=concept_caption(concept_of(image)) if captions == "concept" else None,
             )
         )
-    return stimuli_table(_join_twins(rows), name=name)
+    return stimuli_table(join_twins(rows), name=name)
 
 
 def subjects_with(
@@ -205,8 +205,19 @@ def _file(folder: Path, path: str) -> Path:
     return folder / concept_of(path) / PurePosixPath(path).name
 
 
-def _join_twins(rows: list[Stimulus]) -> list[Stimulus]:
-    """Join the groups of images with the same pixels, so that folds cannot part them."""
+def join_twins(rows: list[Stimulus]) -> list[Stimulus]:
+    """Join the groups of images with the same pixels, so that folds cannot part them.
+
+    Parameters
+    ----------
+    rows
+        Of a stimulus table.
+
+    Returns
+    -------
+    list of Stimulus
+        The same with other groups; twins are named in the log.
+    """
     parent = {row.group: row.group for row in rows}
 
     def first_of(group: str) -> str:

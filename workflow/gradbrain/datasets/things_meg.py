@@ -49,11 +49,12 @@ from gradbrain.datasets.things_images import (
 )
 from gradbrain.datasets.things_meg_preprocessed import (
     open_epochs,
+    parts_of,
     preprocessed_file,
     preprocessed_trials,
 )
 from gradbrain.datasets.things_meg_raw import Onset, RawOptions, find_runs, raw_trials
-from gradbrain.datasets.things_meg_trials import Trials, average_trials
+from gradbrain.datasets.trials import Trials, average_trials
 from gradbrain.vocabulary.roles import TIME
 
 TABLE_COLUMNS = (
@@ -317,7 +318,8 @@ def check(entry: DatasetEntry, options: Options, data: Path) -> list[str]:
             continue
         files = [table_file(data, participant)]
         if options.source == "preprocessed":
-            files.append(preprocessed_file(data, participant))
+            epochs = preprocessed_file(data, participant)
+            files += [epochs, *parts_of(epochs)[1]]
         elif not find_runs(data, participant):
             problems.append(
                 f"data set {entry.name!r}: {data / f'sub-BIGMEG{participant}'} holds no recordings "
@@ -343,9 +345,10 @@ def inventory(entry: DatasetEntry, options: Options, data: Path) -> list[Item]:
         if options.source == "preprocessed":
             path = preprocessed_file(data, participant)
             items.append(inspect_file(path, subject=subject, read=_describe_epochs))
-            parts = sorted(path.parent.glob(f"{path.stem}-*.fif"))
-            if parts:
+            present, missing = parts_of(path)
+            if present:
                 pattern = str(path.with_name(f"{path.stem}-*.fif"))
+                parts = [*present, *missing]
                 items.append(inspect_files(parts, pattern=pattern, subject=subject))
         else:
             runs = find_runs(data, participant)

@@ -12,6 +12,7 @@ https://github.com/ViCCo-Group/THINGS-data, ``MEG/step1_preprocessing.py``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +21,7 @@ import numpy as np
 import pandas as pd
 
 from gradbrain.datasets.errors import DatasetError
-from gradbrain.datasets.things_meg_trials import Trials, meg_sensors, same_cells
+from gradbrain.datasets.trials import Trials, meg_sensors, same_cells
 
 if TYPE_CHECKING:
     import mne
@@ -39,6 +40,29 @@ IDENTIFYING = (
 def preprocessed_file(data: Path, participant: int) -> Path:
     """Path of a participant's epochs."""
     return data / "derivatives" / "preprocessed" / f"preprocessed_P{participant}-epo.fif"
+
+
+def parts_of(path: Path) -> tuple[list[Path], list[Path]]:
+    """Further parts of the epochs, into which mne splits large files.
+
+    Returns
+    -------
+    present, missing : list of Path
+        ``-epo-1.fif``, ``-epo-2.fif`` … in order; those missing have a later one beside them. That
+        the last ones are missing is only known to the file before them, which reading opens.
+    """
+    numbers = {
+        int(number[1]): part
+        for part in path.parent.glob(f"{path.stem}-*.fif")
+        if (number := re.fullmatch(rf"{re.escape(path.stem)}-(\d+)", part.stem))
+    }
+    last = max(numbers, default=0)
+    missing = [
+        path.with_name(f"{path.stem}-{number}.fif")
+        for number in range(1, last)
+        if number not in numbers
+    ]
+    return [numbers[number] for number in sorted(numbers)], missing
 
 
 def preprocessed_trials(

@@ -34,7 +34,7 @@ from pydantic import Field, model_validator
 
 from gradbrain.config.schema import StrictModel
 from gradbrain.datasets.errors import DatasetError
-from gradbrain.datasets.things_meg_trials import Trials, meg_sensors, same_cells
+from gradbrain.datasets.trials import Trials, meg_sensors, same_cells
 
 if TYPE_CHECKING:
     import mne

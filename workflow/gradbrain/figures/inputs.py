@@ -10,18 +10,15 @@ import pandas as pd
 import xarray as xr
 
 from gradbrain.config.schema import StatisticsSettings
-from gradbrain.figures.declarations import FigureError, NothingToDraw
-from gradbrain.figures.names import Names, as_text
-from gradbrain.store import Statistics, open_tree, read_statistics, read_table
-
-#: Columns of text: a table without any text in one of them is read as if it held numbers there.
-TEXT = (
-    *("study", "dataset", "subject", "modality", "axis", "model", "layer"),
-    *("signal", "role", "rule", "objective", "measure", "variant", "statistic", "unit"),
-    *("roi", "onset_source", "best_layer", "control", "coverage"),
-    *("prediction", "inference", "verdict", "reason", "direction", "figure", "source", "sentence"),
-    *("universe", "kind", "factor", "factor_label", "level", "level_label", "fit"),
-    *("least_reliable", "stimuli", "signal_set", "first_verdict", "agreement"),
+from gradbrain.figures.declarations import RESULTS, FigureError, NothingToDraw
+from gradbrain.figures.names import Names
+from gradbrain.store import (
+    Statistics,
+    Study,
+    open_tree,
+    read_statistics,
+    read_tables,
+    with_text,
 )
 
 
@@ -64,6 +61,21 @@ class FigureInputs:
         default_factory=lambda: StatisticsSettings.model_validate({})
     )
 
+    @classmethod
+    def of(cls, study: Study, kinds: Sequence[str] = RESULTS) -> FigureInputs:
+        """Take the results of an opened study.
+
+        Parameters
+        ----------
+        study
+            Its results; names and settings are read from it as well.
+        kinds
+            Those to take; all that figures may read by default.
+        """
+        paths = {kind: tuple(study.paths(kind)) for kind in kinds}
+        settings = StatisticsSettings.model_validate(study.config["statistics"])
+        return cls(study=study.name, names=Names.of(study.entries), settings=settings, **paths)
+
     def table(self, kind: str) -> pd.DataFrame:
         """Read and join the tables of one kind.
 
@@ -80,8 +92,7 @@ class FigureInputs:
         StoreError
             If a file is missing or lacks a column.
         """
-        tables = [read_table(path, kind=kind) for path in self._paths(kind)]
-        return self._checked(kind, pd.concat(tables, ignore_index=True))
+        return self._checked(kind, read_tables(kind, self._paths(kind)))
 
     def statistics(self) -> Statistics:
         """Read and join the statistics of the hierarchy, with their draws.
@@ -94,7 +105,7 @@ class FigureInputs:
             If a file is missing or unreadable, or a store is not that of its table.
         """
         found = read_statistics(self._paths("hierarchy"), self._paths("hierarchy_draws"))
-        return replace(found, table=self._checked("hierarchy", found.table))
+        return replace(found, table=self._checked("hierarchy", with_text(found.table)))
 
     def map_stores(self) -> list[xr.DataTree]:
         """Open the map stores, one per model.
@@ -116,8 +127,7 @@ class FigureInputs:
         return paths
 
     def _checked(self, kind: str, frame: pd.DataFrame) -> pd.DataFrame:
-        """A table with its text as text, or an error if it is of another study."""
-        frame = with_text(frame)
+        """A table, or an error if it is of another study."""
         others = sorted(set(frame["study"]) - {self.study}) if "study" in frame else []
         if others:
             raise FigureError(
@@ -125,11 +135,6 @@ class FigureInputs:
                 f"pass tables below results/{self.study}/"
             )
         return frame
-
-
-def with_text(frame: pd.DataFrame) -> pd.DataFrame:
-    """Make the columns of text of a table hold text alone."""
-    return frame.assign(**{name: as_text(frame[name]) for name in TEXT if name in frame})
 
 
 def require_rows(frame: pd.DataFrame, *, figure: str, what: str) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from matplotlib.colors import is_color_like
 
 from gradbrain.figures import style
 from gradbrain.figures.declarations import FigureError
-from gradbrain.store import read_table
+from gradbrain.store import as_text, read_table
 from gradbrain.vocabulary.artefacts import columns_of
 from gradbrain.vocabulary.roles import AXES, CONTROL, LEARNING, ROLES
 
@@ -246,12 +246,3 @@ def _with_palette(entries: Sequence[Entry], palette: Sequence[str]) -> dict[tupl
         found[entry.kind, entry.name] = entry.colour or (free or by_place)[0]
         taken.add(found[entry.kind, entry.name].upper())
     return found
-
-
-def as_text(column: pd.Series) -> pd.Series:
-    """Make a column hold text alone, ``""`` where there is none.
-
-    In a CSV file a column without any text, or of keys that are digits, is read as numbers.
-    """
-    text = column if column.dtype == object else column.astype(object).map(str)
-    return text.where(column.notna(), "")

@@ -46,11 +46,11 @@ def save_figure(figure: Figure, data: pd.DataFrame, stem: Path) -> list[Path]:
     written = []
     for ending, metadata in _METADATA.items():
         path = stem.with_name(f"{stem.name}.{ending}")
-        with atomic_path(path) as temporary:
+        with atomic_path(path, digested=True) as temporary:
             figure.savefig(temporary, format=ending, dpi=PNG_DPI, metadata=metadata)
         written.append(path)
     path = stem.with_name(f"{stem.name}.csv")
-    with atomic_path(path) as temporary:
+    with atomic_path(path, digested=True) as temporary:
         data.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
     return [*written, path]
 

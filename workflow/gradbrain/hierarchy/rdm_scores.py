@@ -17,6 +17,7 @@ import xarray as xr
 from gradbrain.config.schema import SignalSet
 from gradbrain.hierarchy.errors import HierarchyError
 from gradbrain.hierarchy.subject_scores import SubjectScores, fits_by_subject
+from gradbrain.store import rebuild_hint
 from gradbrain.vocabulary.measures import BY_DISSIMILARITY, UNIQUE_RDM_R
 from gradbrain.vocabulary.roles import ACTIVATION
 
@@ -48,8 +49,7 @@ def rdm_scores(
         if "rdm_score" not in store:
             raise HierarchyError(
                 f"{path}: holds no dissimilarities of predictions, which were not asked for when "
-                f"it was fitted; set rsa.encoding and fit it again: rm -r {path} && snakemake "
-                f"{path}"
+                f"it was fitted; set rsa.encoding. {rebuild_hint(path)}"
             )
     return [_read_by_rdms(subject, pairs) for subject, pairs in fits_by_subject(fits, signal_set)]
 

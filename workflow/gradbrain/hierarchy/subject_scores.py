@@ -13,7 +13,7 @@ import xarray as xr
 from gradbrain.config.schema import SignalSet
 from gradbrain.hierarchy.errors import HierarchyError
 from gradbrain.hierarchy.unique_variance import UniqueVariance, read_unique, unique_variance
-from gradbrain.store import open_store
+from gradbrain.store import open_store, rebuild_hint
 from gradbrain.vocabulary.measures import (
     BY_SCORE,
     R2,
@@ -303,8 +303,7 @@ def _check_signals(
         raise HierarchyError(
             f"{path}: its signals are not those of the signal set {set_name!r}: only the store "
             f"has {_described(found - expected)}; only the set has {_described(expected - found)} "
-            f"(name: role, rule, objective). Fit it again with this set: rm -r {path} && snakemake "
-            f"{path}"
+            f"(name: role, rule, objective). {rebuild_hint(path)}"
         )
 
 
@@ -432,8 +431,8 @@ def _wanted_rows(
     missing = [key for key in wanted if key not in found]
     if missing:
         raise HierarchyError(
-            f"{path}: lacks the score row(s) {missing}; it has {sorted(found)}. Fit it again: "
-            f"rm -r {path} && snakemake {path}"
+            f"{path}: lacks the score row(s) {missing}; it has {sorted(found)}. "
+            f"{rebuild_hint(path)}"
         )
     # Where responses have noise ceilings.
     wanted += [key for name in signals if (key := (name, R_NORMALISED.name)) in found]

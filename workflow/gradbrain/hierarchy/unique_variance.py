@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from gradbrain.hierarchy.errors import HierarchyError
-from gradbrain.store import open_store
+from gradbrain.store import open_store, rebuild_hint
 
 #: Moments of a plant, as store and hierarchy tables name them.
 MOMENTS = ("held", "cross_variance", "dose_variance")
@@ -137,13 +137,13 @@ def unique_variance(
 def _check(
     path: Path, store: xr.Dataset, fits: Sequence[tuple[Path, xr.Dataset]], signals: Sequence[str]
 ) -> None:
-    rebuild = f"make it again: rm -r {path} && snakemake {path}"
+    rebuild = rebuild_hint(path)
     first_path, first = fits[0]
     for key in ("study", "model", "signal_set", "stimuli", "responses_digest"):
         if store.attrs[key] != first.attrs[key]:
             raise HierarchyError(
                 f"{path}: its {key} is {store.attrs[key]!r}, that of {first_path} "
-                f"{first.attrs[key]!r}; {rebuild}"
+                f"{first.attrs[key]!r}. {rebuild}"
             )
     digests = store.attrs["features_digests"]
     for fit_path, fit in fits:
@@ -151,15 +151,15 @@ def _check(
         if digests.get(layer) != fit.attrs["features_digest"]:
             raise HierarchyError(
                 f"{path}: was made of other features of layer {layer!r} than {fit_path}, or "
-                f"without them; it holds {', '.join(digests)}; {rebuild}"
+                f"without them; it holds {', '.join(digests)}. {rebuild}"
             )
     if store.sizes["draw"] != first.sizes["draw"]:
         raise HierarchyError(
             f"{path}: holds {store.sizes['draw']} draws, {first_path} {first.sizes['draw']}; "
-            f"make both with the same encoding.n_draws: {rebuild}"
+            f"make both with the same encoding.n_draws. {rebuild}"
         )
     wanted = {"signal": signals, "unit": first["unit"].values.astype(str)}
     for name, values in wanted.items():
         missing = sorted(set(map(str, values)) - set(map(str, store[name].values)))
         if missing:
-            raise HierarchyError(f"{path}: lacks the {name}(s) {missing}; {rebuild}")
+            raise HierarchyError(f"{path}: lacks the {name}(s) {missing}. {rebuild}")

@@ -9,15 +9,18 @@ from typing import Any
 import pandas as pd
 import torch
 from torch import nn
+from torch.nn.utils.parametrize import is_parametrized
 
-from gradbrain.models import owlvit, timm_compat
+from gradbrain.config.schema import WeightsKind
+from gradbrain.config.suggestions import near_names
+from gradbrain.models import owlvit
 from gradbrain.models.errors import LayerError, ModelError
 from gradbrain.models.layout import find_layout
 from gradbrain.vocabulary.image_statistics import ARCHITECTURE, LEVELS
 
 log = logging.getLogger(__name__)
 
-COLUMNS = ["architecture", "layer", "layer_index", "depth", "layout"]
+COLUMNS = ["architecture", "layer", "layer_index", "depth", "layout", "weights"]
 
 
 def _names_of(module: nn.Module, prefix: str) -> list[str]:
@@ -110,24 +113,46 @@ def layer_layouts(module: Any, names: Sequence[str], size: tuple[int, ...]) -> d
     return layouts
 
 
-def _layers_of(architecture: str) -> dict[str, str]:
-    """Layers of an architecture and their layouts, empty where these cannot be found."""
+def kind_of_weights(module: nn.Module) -> WeightsKind:
+    """Whether the kernels of a network are its parameters, or are computed from them in each pass.
+
+    Weight standardisation (NFNet, BiT) and parametrisations compute them, so that a backward pass
+    cannot be sent through others.
+    """
+    from timm.layers import std_conv
+
+    computing = tuple(
+        one
+        for one in vars(std_conv).values()
+        if isinstance(one, type) and issubclass(one, nn.Conv2d) and one is not nn.Conv2d
+    )
+    computed = (isinstance(one, computing) or is_parametrized(one) for one in module.modules())
+    return "computed" if any(computed) else "plain"
+
+
+def _layers_of(architecture: str) -> tuple[dict[str, str], WeightsKind]:
+    """Layers of an architecture and their layouts, and its kind of weights."""
     if architecture == ARCHITECTURE:
-        return dict.fromkeys(LEVELS, "vector")
+        return dict.fromkeys(LEVELS, "vector"), "plain"
     if architecture in owlvit.ARCHITECTURES:
         # Known from the settings alone, so that transformers need not be there.
-        return dict.fromkeys(owlvit.block_names(architecture), "class_and_patches")
-    timm = timm_compat.import_timm()
+        return dict.fromkeys(owlvit.block_names(architecture), "class_and_patches"), "plain"
+    import timm
+
     if not timm.is_model(architecture):
-        raise ModelError(f"timm {timm.__version__} has no architecture {architecture!r}")
+        near = near_names(architecture, timm.list_models())
+        raise ModelError(
+            f"timm {timm.__version__} has no architecture {architecture!r}; near are: "
+            f"{', '.join(near) or 'none'}"
+        )
     with torch.device("meta"):
-        module = timm.create_model(architecture).eval()
-        names = block_names(module)
+        module: Any = timm.create_model(architecture).eval()
+        names, weights = block_names(module), kind_of_weights(module)
         try:
-            return layer_layouts(module, names, module.default_cfg["input_size"])
+            return layer_layouts(module, names, module.default_cfg["input_size"]), weights
         except Exception as error:  # of a network that computes with values while it runs
             log.warning("%s: the layouts of its layers were not found (%s)", architecture, error)
-            return dict.fromkeys(names, "")
+            return dict.fromkeys(names, ""), weights
 
 
 def list_layers(architecture: str) -> pd.DataFrame:
@@ -143,15 +168,16 @@ def list_layers(architecture: str) -> pd.DataFrame:
     -------
     pandas.DataFrame
         Columns ``architecture``, ``layer``, ``layer_index`` (from 0), ``depth``, the relative
-        depth (layer_index + 1) / number of layers, in (0, 1], and ``layout``, so that a pooling
-        which a layer has no tokens for is refused before any job.
+        depth (layer_index + 1) / number of layers, in (0, 1], ``layout``, so that a pooling
+        which a layer has no tokens for is refused before any job, and ``weights`` of the whole
+        architecture (:func:`kind_of_weights`), so that a rule which replaces them is.
 
     Raises
     ------
     ModelError
         There is no such architecture.
     """
-    found = _layers_of(architecture)
+    found, weights = _layers_of(architecture)
     names = list(found)
     indices = range(len(names))
     return pd.DataFrame(
@@ -161,6 +187,7 @@ def list_layers(architecture: str) -> pd.DataFrame:
             "layer_index": indices,
             "depth": [round((index + 1) / len(names), 6) for index in indices],
             "layout": list(found.values()),
+            "weights": weights,
         },
         columns=COLUMNS,
     )

@@ -7,7 +7,8 @@ from typing import Any
 from torch import nn
 
 from gradbrain.config.schema import ModelEntry
-from gradbrain.models import owlvit, timm_compat
+from gradbrain.config.suggestions import near_names
+from gradbrain.models import owlvit
 from gradbrain.models.errors import ModelError
 
 
@@ -61,9 +62,10 @@ def create_network(entry: ModelEntry, name: str | None = None, **loading: Any) -
     """
     if entry.source == "transformers":
         return owlvit.create(entry)
-    timm = timm_compat.import_timm()
+    import timm
+
     if not timm.is_model(entry.architecture.partition(".")[0]):
-        near = timm.list_models(f"*{entry.architecture.split('_')[0]}*")[:8]
+        near = near_names(entry.architecture, timm.list_models())
         raise ModelError(
             f"model {entry.name!r}: timm {timm.__version__} has no architecture "
             f"{entry.architecture!r}; similar names: {', '.join(near) or 'none'}"

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from gradbrain.models import timm_compat
 from gradbrain.models.errors import ModelError
 
 if TYPE_CHECKING:
@@ -130,7 +129,6 @@ def create(entry: ModelEntry) -> OwlViTTower:
             f"model {entry.name!r}: of transformers, {', '.join(ARCHITECTURES)} are known here, "
             f"not {entry.architecture!r}"
         )
-    timm_compat.repair_torchvision()
     try:
         return OwlViTTower({**ARCHITECTURES[entry.architecture], **entry.kwargs})
     except ModuleNotFoundError as error:

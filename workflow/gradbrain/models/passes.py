@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from unittest.mock import patch
 
 import torch
+from torch import nn
+from torch.nn import functional
 from torch.utils.flop_counter import FlopCounterMode
 
 from gradbrain.config.plugins import LIBRARY_PLUGINS, Plugins, weights_use
@@ -34,12 +37,26 @@ class ForwardPass:
         Layer name -> tokens or map positions of its output.
     n_parameters
         Weights of the network.
+    saved_bytes
+        What is kept for a backward pass that ends at the first of the layers, in float32.
+    layer_bytes
+        Outputs of the layers, in float32.
+    largest_bytes
+        The largest output of any module.
     """
 
     flops: int
     channels: dict[str, int]
     positions: dict[str, int]
     n_parameters: int
+    saved_bytes: int = 0
+    layer_bytes: int = 0
+    largest_bytes: int = 0
+
+    @property
+    def weight_bytes(self) -> int:
+        """Weights in float32."""
+        return 4 * self.n_parameters
 
 
 def forward_pass(
@@ -66,6 +83,13 @@ def forward_pass(
     use = weights_use(entry, plugins, where=f"models.yaml: model {entry.name!r}")
     name = use.options.network_name(entry)
     shapes: dict[str, tuple[int, ...]] = {}
+    largest = 0
+
+    def measure(_: nn.Module, __: Any, output: Any) -> None:
+        nonlocal largest
+        if isinstance(output, torch.Tensor):
+            largest = max(largest, _n_bytes(output))
+
     with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
         module: Any = create_network(entry, name).eval()
         modules = dict(module.named_modules())
@@ -75,6 +99,8 @@ def forward_pass(
             modules[layer].register_forward_hook(
                 lambda _, __, output, name=layer: shapes.update({name: tuple(output.shape)})
             )
+        for child in modules.values():
+            child.register_forward_hook(measure)
         try:
             module.forward_features(torch.zeros(1, 3, entry.input_size, entry.input_size))
         except (AssertionError, RuntimeError) as error:
@@ -90,4 +116,67 @@ def forward_pass(
         channels=channels,
         positions=positions,
         n_parameters=sum(parameter.numel() for parameter in module.parameters()),
+        saved_bytes=_saved_bytes(module, entry.input_size, [modules[layer] for layer in layers]),
+        layer_bytes=sum(4 * torch.Size(shape).numel() for shape in shapes.values()),
+        largest_bytes=largest,
     )
+
+
+def _n_bytes(tensor: torch.Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
+
+
+class _FusedAttention(torch.autograd.Function):
+    """Keeps what a fused kernel of attention keeps, and computes nothing."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor
+    ) -> torch.Tensor:
+        """Queries (…, N, D), keys (…, M, D) and values (…, M, E) to outputs (…, N, E)."""
+        output = query.new_empty((*query.shape[:-1], value.shape[-1]))
+        ctx.save_for_backward(query, key, value, output)
+        return output
+
+    @staticmethod
+    def attend(
+        query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *_: Any, **__: Any
+    ) -> torch.Tensor:
+        """Stand in for ``torch.nn.functional.scaled_dot_product_attention``."""
+        found: torch.Tensor = _FusedAttention.apply(query, key, value)
+        return found
+
+
+def _saved_bytes(module: Any, size: int, layers: Sequence[nn.Module]) -> int:
+    """Bytes that a forward pass of one image keeps for a backward pass down to the first layer.
+
+    Weights, which are there anyway, do not count. Attention keeps what its fused kernels keep,
+    which never hold its matrices of tokens by tokens; without weights torch has no such kernel.
+    """
+    module.requires_grad_(False)
+    for child in module.modules():
+        if getattr(child, "inplace", False) is True:
+            child.inplace = False
+
+    def begin(_: nn.Module, __: Any, output: Any) -> None:
+        if isinstance(output, torch.Tensor) and not output.requires_grad:
+            output.requires_grad_()
+
+    own = {item.untyped_storage()._cdata for item in (*module.parameters(), *module.buffers())}
+    kept: dict[int, torch.Tensor] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()._cdata
+        if storage not in own:
+            # The tensor itself, so that no other one takes its place.
+            kept.setdefault(storage, tensor)
+        return tensor
+
+    handles = [layer.register_forward_hook(begin) for layer in layers]
+    hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
+    fused = patch.object(functional, "scaled_dot_product_attention", _FusedAttention.attend)
+    with torch.device("meta"), torch.enable_grad(), hooks, fused:
+        module.forward_features(torch.zeros(1, 3, size, size))
+    for handle in handles:
+        handle.remove()
+    return sum(tensor.untyped_storage().nbytes() for tensor in kept.values())

@@ -24,7 +24,6 @@ from torch import nn
 from torch.nn import functional
 
 from gradbrain.config.schema import ModelEntry, TextTower
-from gradbrain.models import timm_compat
 from gradbrain.models.errors import ModelError, WeightsError
 from gradbrain.models.weights import SAFETENSORS, UNPINNED, file_sha256, first_line
 
@@ -154,7 +153,6 @@ def load_text_tower(model: VisionModel) -> TextEncoder:
     output, entry = joint_output(model), model.entry
     tower = entry.text_tower
     assert tower is not None
-    timm_compat.repair_torchvision()
     try:
         import transformers
     except ModuleNotFoundError as error:

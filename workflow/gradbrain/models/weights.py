@@ -13,11 +13,11 @@ from torch import nn
 from gradbrain.config.schema import ModelEntry
 from gradbrain.models import owlvit
 from gradbrain.models.errors import WeightsError
+from gradbrain.models.fitting import check_fit, flat_state
 from gradbrain.models.network import create_network
 
 log = logging.getLogger(__name__)
 
-SHOWN = 5
 UNPINNED = "unpinned"
 SAFETENSORS = "model.safetensors"
 # Some repositories hold a pickle only. timm would run its code, so its repositories must not.
@@ -140,19 +140,7 @@ def read_state(
             f"model {entry.name!r}: {path} cannot be read as weights ({error}); expected a "
             "safetensors file, or a pickle of tensors that torch.load(weights_only=True) accepts"
         ) from error
-    if not isinstance(state, Mapping) or not all(
-        isinstance(value, torch.Tensor) for value in state.values()
-    ):
-        raise WeightsError(
-            f"model {entry.name!r}: {path} holds {type(state).__name__}, expected a flat "
-            "dictionary of tensors (save model.state_dict())"
-        )
-    return dict(state)
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(names[:SHOWN]) + more
+    return flat_state(state, path=path, entry=entry)
 
 
 def load_strictly(
@@ -163,36 +151,9 @@ def load_strictly(
     Raises
     ------
     WeightsError
-        Lists the missing, the unexpected and the differently shaped entries.
+        Lists the missing, the unexpected and the differently shaped entries, and what to do.
     """
-    own = module.state_dict()
-    missing = sorted(set(own) - set(state))
-    unexpected = sorted(set(state) - set(own))
-    reshaped = [
-        f"{name} {tuple(state[name].shape)} (expected {tuple(own[name].shape)})"
-        for name in sorted(set(own) & set(state))
-        if own[name].shape != state[name].shape
-    ]
-    problems = [
-        f"{label}: {_listed(names)}"
-        for label, names in (
-            ("missing", missing),
-            ("unexpected", unexpected),
-            ("of another shape", reshaped),
-        )
-        if names
-    ]
-    if problems:
-        remedy = ""
-        if "img_size" in entry.kwargs and reshaped and not (missing or unexpected):
-            remedy = (
-                "; the file is of another img_size: in the place of img_size write kwargs: "
-                "{dynamic_img_size: true}, which resamples positions to input_size"
-            )
-        raise WeightsError(
-            f"model {entry.name!r}: {path} does not fit {entry.architecture} with kwargs "
-            f"{entry.kwargs}; {'; '.join(problems)}{remedy}"
-        )
+    check_fit(module, state, path=path, entry=entry)
     module.load_state_dict(dict(state), strict=True)
 
 

@@ -31,7 +31,6 @@ from pydantic import Field
 from torch.nn import functional
 
 from gradbrain.config.plugins import PluginOptions, Requirement
-from gradbrain.models import timm_compat
 from gradbrain.models.build import VisionModel
 from gradbrain.models.text_tower import joint_output, load_text_tower, text_weights_digest
 from gradbrain.objectives import ObjectiveError
@@ -76,7 +75,6 @@ def imagenet_prompts() -> list[str]:
 
     The template is CLIP's (Radford et al. 2021, section 3.1.4); names from timm, offline.
     """
-    timm_compat.import_timm()
     from timm.data import ImageNetInfo
 
     info = ImageNetInfo("imagenet-1k")

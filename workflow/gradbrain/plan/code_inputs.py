@@ -28,6 +28,7 @@ WITHOUT_BEARING = frozenset(
         "gradbrain.datasets.download",
         "gradbrain.datasets.fetch",
         "gradbrain.datasets.inventory",
+        "gradbrain.datasets.public_http",
         "gradbrain.signals.progress",
     }
 )

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import io
+import os
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from gradbrain.config import GradbrainError
+from gradbrain.config.suggestions import did_you_mean
+
+# Option -> how to say the same with a single one of it.
+ONCE = {
+    ("--config", "-C"): "give several keys behind one --config: --config only_models=[a] "
+    "only_subjects=[b]",
+    ("--configfile", "--configfiles"): "give one file, which is the whole study",
+}
 
 
-def check_config_option(arguments: Sequence[str]) -> None:
-    """Refuse a second ``--config``: it would replace the first, not add to it.
+def check_single_options(arguments: Sequence[str]) -> None:
+    """Refuse a second ``--config`` or ``--configfile``: it would replace the first, not add to it.
 
     Parameters
     ----------
@@ -18,15 +31,93 @@ def check_config_option(arguments: Sequence[str]) -> None:
     Raises
     ------
     GradbrainError
-        ``--config`` or ``-C`` is given more than once.
+        One of them is given more than once.
     """
-    given = [text for text in arguments if text in ("--config", "-C") or _has_value(text)]
-    if len(given) > 1:
-        raise GradbrainError(
-            f"--config is given {len(given)} times, of which only the last would count; give "
-            "several keys behind one --config: --config only_models=[a] only_subjects=[b]"
-        )
+    for names, remedy in ONCE.items():
+        given = [text for text in arguments if _is_option(text, names)]
+        if len(given) > 1:
+            raise GradbrainError(
+                f"{names[0]} is given {len(given)} times, of which only the last would count; "
+                f"{remedy}"
+            )
 
 
-def _has_value(text: str) -> bool:
-    return text.startswith("--config=") or (text.startswith("-C") and "=" in text)
+def _is_option(text: str, names: Sequence[str]) -> bool:
+    """Whether an argument is one of some options, with or without its value."""
+    if text in names:
+        return True
+    short = any(len(name) == 2 and text.startswith(name) and "=" in text for name in names)
+    return short or any(text.startswith(f"{name}=") for name in names if len(name) > 2)
+
+
+def asked_of(arguments: Sequence[str]) -> dict[str, list[str]]:
+    """Targets on a command line of Snakemake, as it reads them itself.
+
+    A Snakefile is read before Snakemake hands on what was asked of it.
+
+    Parameters
+    ----------
+    arguments
+        ``sys.argv``; where Snakemake was not called by it, nothing is known.
+
+    Returns
+    -------
+    dict
+        Option, ``""`` for the targets themselves -> what it names.
+    """
+    if not Path(arguments[0]).match("snakemake") and not Path(arguments[0]).match(
+        "snakemake/__main__.py"
+    ):
+        return {}
+    from snakemake.cli import parse_args
+
+    # It says which profile it takes, for the second time.
+    with contextlib.redirect_stderr(io.StringIO()):
+        _, found = parse_args(list(arguments[1:]))
+    return {
+        "": list(found.targets or ()),
+        "--until": list(found.until or ()),
+        "--omit-from": list(found.omit_from or ()),
+        "--forcerun": list(found.forcerun or ()),
+    }
+
+
+def check_targets(
+    asked: Mapping[str, Iterable[str]],
+    rules: Iterable[Any],
+    check_result: Callable[[str], None],
+    results: Callable[[], Collection[str]],
+) -> None:
+    """Refuse targets that no rule makes and no file is, and say what may have been meant.
+
+    Parameters
+    ----------
+    asked
+        From :func:`asked_of`.
+    rules
+        All rules, as Snakemake holds them.
+    check_result
+        Raises an error where a path names what is no part of the study.
+    results
+        Gives the paths of what the study makes, for suggestions.
+
+    Raises
+    ------
+    GradbrainError
+        Names the target, what is near, and where the names are listed.
+    """
+    made = list(rules)
+    names = [rule.name for rule in made]
+    for option, targets in asked.items():
+        for target in sorted(set(targets) - set(names)):
+            path = os.path.relpath(target)
+            check_result(path)
+            if os.path.lexists(path) or any(rule.is_producer(path) for rule in made):
+                continue
+            known = [*names, *(results() if "/" in target else ())]
+            raise GradbrainError(
+                f"{f'{option} ' if option else ''}{target}: there is no such target."
+                f"{did_you_mean(target, known)} Ask for a rule (`snakemake --list-rules` lists "
+                "them: all, features, encoding, scores, maps, claims, figures, report, …) or for a "
+                "file below results/"
+            )

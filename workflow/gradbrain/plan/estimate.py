@@ -11,6 +11,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.plugins import signal_uses, viewing_objectives
@@ -37,12 +38,17 @@ CAVEATS = (
     "on a core; depthwise convolutions and small images take 3 to 10 times as long. Reading and "
     "decoding images is not in it. No GPU was measured: name yours with --rate gpu_tflops=VALUE "
     "or --images-per-s.",
-    "Disk is what is stored before compression. Memory of fits is what they ask for, of other jobs "
-    "their largest arrays. Jobs of stimuli, responses, ceilings, RSA, tables and figures count "
+    "Disk is what is stored before compression. Memory of fits is what they ask for, of jobs that "
+    "run a network its weights and what a batch of images keeps for the backward pass, traced "
+    "without weights (views are passed in batches of the same size; on a GPU a batch that does not "
+    "fit is halved), of other jobs their largest arrays. "
+    "Jobs of stimuli, responses, ceilings, RSA, tables and figures count "
     "with the time that a job takes to start.",
     "Fits of a multiverse count as those of the study; people who saw the same images share "
     "decompositions, which saves about a third (objects92) and is not counted.",
 )
+# Rows of a signal of a layer wait until so many bytes of them are there.
+SHARD_BYTES = 16 * 2**20
 # Folds of the regression of signals on activations, each in two halves.
 N_RELIABILITY_FOLDS = 5
 # The layer's own activation, offered a second time: one of the two joint fits of a signal.
@@ -125,10 +131,36 @@ class NetworkCost:
         Floating-point operations of a forward pass.
     widths
         Layer -> features after pooling and projection.
+    weight_bytes
+        Weights of the network.
+    saved_bytes
+        What is kept of an image for a backward pass.
+    layer_bytes
+        Outputs of the layers that are taken.
+    largest_bytes
+        The largest output of a module.
     """
 
     flops: float
     widths: Mapping[str, int]
+    weight_bytes: float = 0.0
+    saved_bytes: float = 0.0
+    layer_bytes: float = 0.0
+    largest_bytes: float = 0.0
+
+    def pass_bytes(self, n_images: int, *, graph: bool) -> float:
+        """Memory of a pass over some images, weights included.
+
+        Parameters
+        ----------
+        n_images
+            Images at once.
+        graph
+            Whether a backward pass follows.
+        """
+        # Two of the largest outputs are there at once: what a module reads and what it gives.
+        kept = (self.saved_bytes if graph else 0.0) + self.layer_bytes + 2 * self.largest_bytes
+        return self.weight_bytes + n_images * kept
 
 
 @dataclass(frozen=True)
@@ -144,7 +176,9 @@ class StageCost:
     disk_gib
         What all of them write.
     memory_gib
-        The largest one.
+        The largest one, on the host.
+    gpu_memory_gib
+        The largest one, on a GPU, where it runs on one.
     cpu_hours, gpu_hours
         All of them together, on one core and on one GPU.
     longest_hours
@@ -158,6 +192,7 @@ class StageCost:
     cpu_hours: float = 0.0
     gpu_hours: float = 0.0
     longest_hours: float = 0.0
+    gpu_memory_gib: float = 0.0
 
 
 def job_counts(plan: Plan) -> dict[str, int]:
@@ -311,6 +346,8 @@ def extraction_cost(
     """
     speed = rates.gpu_tflops * 1e12 if gpu else rates.core_pass_gflops * 1e9
     passes: dict[tuple[str, ...], float] = {}
+    waiting: dict[tuple[str, ...], float] = {}
+    needs: dict[tuple[str, ...], float] = {}
     disk = 0.0
     for model, signal_set, layer, stimuli in plan.all_features():
         if model in plan.statistics_models:
@@ -320,18 +357,51 @@ def extraction_cost(
         depth = 0.0 if plan.is_fused(signal_set) else plan.layer(model, layer).depth
         key = _extraction_job(plan, model, signal_set, layer, stimuli)
         passes[key] = n_images * cost.flops * n_passes(plan, signal_set, depth)
-        disk += n_images * len(signals) * (cost.widths[layer] * 4 + 8)
+        rows = n_images * len(signals) * cost.widths[layer] * 4
+        disk += rows + n_images * len(signals) * 8
+        waiting[key] = waiting.get(key, 0.0) + min(rows, len(signals) * SHARD_BYTES)
+        graph = n_passes(plan, signal_set) > 1
+        needs[key] = cost.pass_bytes(_batch(plan, n_images), graph=graph)
     seconds = [rates.start_s + flops / speed for flops in passes.values()]
     hours = sum(seconds) / 3600
+    host, device = _memory_of_passes(needs, waiting, rates, gpu=gpu)
     return StageCost(
         "extract_features",
         len(passes),
         disk / GIB,
-        rates.process_gib,
+        host,
+        gpu_memory_gib=device,
         cpu_hours=0.0 if gpu else hours,
         gpu_hours=hours if gpu else 0.0,
         longest_hours=max(seconds, default=0.0) / 3600,
     )
+
+
+def _batch(plan: Plan, n_images: int) -> int:
+    """Images that pass through a network at once."""
+    return min(plan.study.settings.features.batch_size, n_images)
+
+
+def _memory_of_passes(
+    needs: Mapping[Any, float], waiting: Mapping[Any, float], rates: Rates, *, gpu: bool
+) -> tuple[float, float]:
+    """Memory of the largest job on the host and on the GPU, in GiB.
+
+    Parameters
+    ----------
+    needs
+        Job -> bytes of its weights and passes.
+    waiting
+        Job -> bytes of the rows that wait until a shard is full, on the host.
+    rates
+        Measured constants.
+    gpu
+        Whether passes run on a GPU; the host then holds weights while it hands them on.
+    """
+    if not needs:
+        return rates.process_gib, 0.0
+    rows = max((needs[job] * (not gpu) + waiting.get(job, 0.0) for job in needs), default=0.0)
+    return rates.process_gib + rows / GIB, max(needs.values()) / GIB if gpu else 0.0
 
 
 def targets_cost(
@@ -345,6 +415,11 @@ def targets_cost(
     """Cost of passing views for all layers; targets are taken to be as wide as a layer."""
     speed = rates.gpu_tflops * 1e12 if gpu else rates.core_pass_gflops * 1e9
     seconds, disk = [], 0.0
+    needs = {
+        (model, stimuli): costs[model].pass_bytes(_batch(plan, images[stimuli]), graph=False)
+        for model, _, stimuli in targets_jobs(plan)
+    }
+    host, device = _memory_of_passes(needs, {}, rates, gpu=gpu)
     for model, signal_set, stimuli in targets_jobs(plan):
         uses = viewing_objectives(plan.signal_set(signal_set).signals, plan.plugins)
         passes = sum(use.options.extra_forward_passes() for use in uses)
@@ -355,7 +430,8 @@ def targets_cost(
         "compute_objective_targets",
         len(seconds),
         disk / GIB,
-        rates.process_gib,
+        host,
+        gpu_memory_gib=device,
         cpu_hours=0.0 if gpu else hours,
         gpu_hours=hours if gpu else 0.0,
         longest_hours=max(seconds, default=0.0) / 3600,
@@ -399,7 +475,7 @@ def reliability_cost(
     speed = rates.gpu_tflops * 1e12 if gpu else rates.core_pass_gflops * 1e9
     passes = _passes_of(plan, plan.uncertain_signals)
     settings = plan.study.settings.reliability
-    seconds, memory = [], [0.0]
+    seconds, memory, needs = [], [0.0], {}
     for model in filter(plan.reliability, plan.models):
         widths = [costs[model].widths[layer] for layer in plan.layers(model)]
         for stimuli in plan.viewed_stimuli():
@@ -416,11 +492,15 @@ def reliability_cost(
             # Kernels of all halves, and the features of one layer in both precisions.
             floats = 2 * N_RELIABILITY_FOLDS * 2 * half**2 + 2 * pool * max(widths)
             memory.append(8 * floats / GIB)
+            needs[model, stimuli] = costs[model].pass_bytes(_batch(plan, drawn), graph=True)
+    host, device = _memory_of_passes(needs, {}, rates, gpu=gpu)
     hours = sum(seconds) / 3600
     return StageCost(
         "measure_reliability",
         len(seconds),
-        memory_gib=rates.process_gib + max(memory),
+        # The regression follows the passes, whose network is still there.
+        memory_gib=host + max(memory),
+        gpu_memory_gib=device,
         cpu_hours=0.0 if gpu else hours,
         gpu_hours=hours if gpu else 0.0,
         longest_hours=max(seconds, default=0.0) / 3600,

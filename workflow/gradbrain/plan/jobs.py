@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from gradbrain.config import GradbrainError
@@ -16,8 +18,10 @@ from gradbrain.config.plugins import (
     Plugin,
     Plugins,
     Requirement,
+    RuleCase,
     WeightsOptions,
     check_controls,
+    check_rule,
     set_needs,
     signal_needs,
     signal_plugins,
@@ -46,13 +50,15 @@ from gradbrain.config.suggestions import choose
 from gradbrain.datasets.registry import Adapter, adapter, gives_captions, read_options
 from gradbrain.encoding.places import is_shared
 from gradbrain.figures.declarations import Declaration, declaration
+from gradbrain.plan.checkpoints import wrong_checkpoints
 from gradbrain.plan.code_inputs import import_closure
 from gradbrain.plan.entries import entry_records
 from gradbrain.plan.multiverse import Multiverse
 from gradbrain.plan.notices import notices
 from gradbrain.plan.roots import link_root
+from gradbrain.plan.sizes import absurd_sizes
 from gradbrain.store import array_shape, read_definition
-from gradbrain.vocabulary.artefacts import RESULTS, SIGNALS, artefact
+from gradbrain.vocabulary.artefacts import ARTEFACTS, RESULTS, SIGNALS, artefact
 from gradbrain.vocabulary.image_statistics import ALL_LEVELS, ARCHITECTURE
 
 # Measured by benchmarks/bench_fit_memory.py (4.5 MB per MB of responses and 340 MB), rounded up,
@@ -98,6 +104,7 @@ class Plan:
         self._plugins_of_set: dict[str, list[Plugin]] = {}
         self._plugins_of_extraction: dict[tuple[str, str], list[Plugin]] = {}
         self._sources: dict[str, tuple[Plugin, WeightsOptions]] = {}
+        self._rules: dict[str, tuple[str, ...]] = {}
         self.plugins: Plugins = study.registries.plugins
         settings = study.settings
         self.models = [name for name in study.models if self._wanted(name, settings.only_models)]
@@ -235,11 +242,24 @@ class Plan:
     def weights(self, model: str) -> list[str]:
         """Files that the weights of a model are read from; optional ones where they are here."""
         entry, options = self.model_entry(model), self.weights_options(model)
-        optional = (f"{DATA}/{name}" for name in options.optional_files(entry))
+        optional = (self._below_data(model, name) for name in options.optional_files(entry))
         return [
-            *(f"{DATA}/{name}" for name in options.required_files(entry)),
+            *(self._below_data(model, name) for name in options.required_files(entry)),
             *(path for path in optional if Path(path).is_file()),
         ]
+
+    def _below_data(self, model: str, name: str) -> str:
+        """Path of a file of weights, which must lie below ``data/``."""
+        parts = PurePosixPath(name).parts
+        leaves = name.startswith(("/", "~")) or ".." in parts
+        if leaves or not parts or name.endswith("/") or set(name) & set("{}\\\0\n"):
+            raise GradbrainError(
+                f"{self.study.registries.place('model', model)}: weights: {name!r} is no path of a "
+                "file below data/, such as weights/mine.safetensors (no .., no braces); of a file "
+                "that lies elsewhere name the folder, roots: {weights: /path/to/folder}, and give "
+                "its path as weights/<file>"
+            )
+        return f"{DATA}/{name}"
 
     def needs(self, signal_set: str) -> frozenset[Requirement]:
         """What the signals of a set need."""
@@ -589,6 +609,18 @@ class Plan:
         n_images, width = responses[0], sum(shape[1] for shape in shapes if shape is not None)
         small = min(n_images, width)
         return FIT_BASE_MB + math.ceil(8 * (4 * small**2 + 3 * n_images * width) / 2**20)
+
+    def rule_name(self, rule: str, *names: str) -> str:
+        """Name of a rule that belongs to a model, a signal set or a data set.
+
+        Snakemake's rules have names of letters, digits and _, entries may also have - and ``.``;
+        of entries that differ in these alone, all but the first have a digest in the name.
+        """
+        name = re.sub(r"\W", "_", "_".join([rule, *names]))
+        if self._rules.setdefault(name, names) == names:
+            return name
+        digest = hashlib.sha256("/".join(names).encode()).hexdigest()[:8]
+        return f"{name}_{digest}"
 
     # --- code and parameters -----------------------------------------------------------------
 
@@ -1002,7 +1034,91 @@ class Plan:
             return self.model_targets()
         return [self.path("report"), *self.model_targets()]
 
+    def figure_targets(self) -> list[str]:
+        """Files of all figures."""
+        return [
+            self.path("figure", figure=name, ending=ending)
+            for name in self.figures
+            for ending in ("pdf", "png", "csv")
+        ]
+
+    def check_result(self, path: str) -> None:
+        """Refuse the path of a result that names what is no part of the study.
+
+        Paths that are those of no kind of result pass.
+
+        Raises
+        ------
+        GradbrainError
+            Names what is unknown and what is near.
+        """
+        faults = []
+        for kind in ARTEFACTS:
+            try:
+                keys = self.keys_of(kind, path)
+                self._check_keys(keys, path)
+            except GradbrainError as error:
+                faults.append(error)
+            except ValueError:
+                continue
+            else:
+                return
+        if faults:
+            raise faults[0]
+
+    def _check_keys(self, keys: Mapping[str, str], where: str) -> None:
+        registries = self.study.registries
+        known: dict[str, tuple[str, Iterable[str]]] = {
+            "study": ("study here", [self.study.name]),
+            "model": ("model", self.study.models if "study" in keys else registries.models),
+            "subject": ("subject of the study", self.study.subjects),
+            "dataset": ("data set of the study", self.study.datasets),
+            "stimuli": ("stimulus set", self.stimuli),
+            "calibration": ("stimulus set", self.stimuli),
+            "signal_set": ("signal set", [*registries.signal_sets, *self.multiverse.signal_sets]),
+            "figure": ("figure of the study", self.figures),
+            "ending": ("format of figures", ("pdf", "png", "csv")),
+            "fit": ("fit of the multiverse", self.multiverse.fits),
+            "universe": ("universe", self.multiverse.by_name),
+        }
+        for key, name in keys.items():
+            if key in known:
+                what, names = known[key]
+                choose(name, names, what=what, where=where)
+        if {"model", "layer"} <= set(keys):
+            rows = registries.layers(self.model_entry(keys["model"]).architecture, where=where)
+            names = [*(row.name for row in rows), ALL_LEVELS]
+            choose(keys["layer"], names, what=f"layer of {keys['model']}", where=where)
+
+    def results_by_path(self) -> list[str]:
+        """Paths of results that a user may ask for by name."""
+        return [
+            *self.figure_targets(),
+            *(self.path(kind) for kind in ("claims", "claims_page", "report", "config", "entries")),
+            *(path for kind in ("scores", "maps", "hierarchy") for path in self.per_model(kind)),
+            *self.feature_targets(),
+            *self.encoding_targets(),
+        ]
+
     # --- checks before any job ---------------------------------------------------------------
+
+    def check_paths(self) -> None:
+        """Refuse folders and files whose names Snakemake would take for patterns.
+
+        Raises
+        ------
+        GradbrainError
+            A path that becomes an input has braces.
+        """
+        paths = [("the folder of the code", str(self.root))]
+        where = f"{self.study.source('plugins')}: plugins"
+        paths += [(where, path) for path in self.study.settings.plugins]
+        for where, path in paths:
+            if "{" in path or "}" in path:
+                raise GradbrainError(
+                    f"{where}: {path} has braces in its name, which Snakemake takes for wildcards; "
+                    "rename it"
+                )
 
     def check_roots(self) -> None:
         """Refuse roots of what does not exist, before a link is made for them.
@@ -1049,6 +1165,7 @@ class Plan:
         """
         # First: weights and features of what a band names are looked up below.
         self._check_nuisance()
+        self.check_paths()
         problems = []
         for entry in self.study.datasets.values():
             module, options = self.adapter(entry)
@@ -1066,10 +1183,36 @@ class Plan:
             problems += self._lost_data(some)
         for model in dict.fromkeys(model for model, _, _, _ in self.all_features()):
             problems += self._missing_weights(model, packages=packages)
+        options = {name: self.adapter(entry)[1] for name, entry in self.study.datasets.items()}
+        problems += absurd_sizes(self.study, options, self.plugins)
         kept = self._kept_features()
         problems += [*self._changed_definitions(kept), *self._other_precisions(kept)]
         self.check_signals()
         _ = self.figures
+        if problems:
+            raise GradbrainError("\n".join([f"{self.study.where}: cannot run:", *problems]))
+
+    def check_checkpoints(self) -> None:
+        """Hold the checkpoints that lie here against their networks.
+
+        Raises
+        ------
+        GradbrainError
+            Names and shapes of one are not those of its network.
+        """
+        files = {
+            model: [path for path in self.weights(model) if Path(path).is_file()]
+            for model in self.networks
+        }
+        here = [model for model, paths in files.items() if paths]
+        sources = [self._weights(model)[0] for model in here]
+        problems = wrong_checkpoints(
+            {model: self.as_json(self.model_entry(model)) for model in here},
+            files,
+            script=self.script("check_checkpoints"),
+            data=DATA,
+            plugins=self.plugin_files(*sources),
+        )
         if problems:
             raise GradbrainError("\n".join([f"{self.study.where}: cannot run:", *problems]))
 
@@ -1084,7 +1227,8 @@ class Plan:
         """Say what the weights of a model lack: files below ``data/``, packages."""
         where = f"{self.study.registries.place('model', model)}: weights"
         problems = [
-            f"{where}: there is no file {path}. Place it there, or name its folder: --config "
+            f"{where}: there is {'a folder' if Path(path).is_dir() else 'no file'} {path}. "
+            f"Place the file there, or name its folder: --config "
             f'"roots={{{Path(path).parts[1]}: /path/to/folder}}"'
             for path in self.weights(model)
             if not Path(path).is_file()
@@ -1144,8 +1288,36 @@ class Plan:
             place = self.study.place_of_set(name)
             check_controls(signal_set, self.plugins, where=place)
         self.multiverse.check()
+        self._check_rules()
         self._check_pooling()
         self._check_captions()
+
+    def _check_rules(self) -> None:
+        """Refuse rules that cannot be had for a network, or say nothing as they are scaled."""
+        for model, name in dict.fromkeys(
+            (model, name) for model, name, _, _ in self.all_features()
+        ):
+            if not self.model_entry(model).is_network:
+                continue
+            signal_set = self.taken_set(model, name)
+            for signal in signal_set.signals:
+                place = self.study.registries.place("signal", signal.name)
+                use, *_ = signal_uses(signal, self.plugins, where=place)
+                case = self.rule_case(model, signal_set, signal)
+                check_rule(use, case, where=f"{place}: model {model!r}")
+
+    def rule_case(self, model: str, signal_set: SignalSet, signal: SignalEntry) -> RuleCase:
+        """What is known beforehand of a signal's rule on a model."""
+        entry = self.model_entry(model)
+        layers = self.study.registries.layers(entry.architecture, where=self.study.where)
+        return RuleCase(
+            role=signal.role,
+            normalise=signal_set.normalise_of(signal),
+            learned_by="backprop" if self.weights_options(model).trained else "",
+            precision=self.study.settings.features.precision,
+            layouts=tuple(layer.layout_in(entry) for layer in layers),
+            weights=layers[0].weights,
+        )
 
     def _check_nuisance(self) -> None:
         """Refuse nuisance bands whose model, layer, signal set or signal does not exist."""

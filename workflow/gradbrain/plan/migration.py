@@ -34,7 +34,7 @@ from gradbrain.encoding.assemble import BAND_WEIGHT_OF, fit_coords
 from gradbrain.encoding.measures import ALL_ACTIVATIONS, Fit, LayerFits, fit_label
 from gradbrain.encoding.tables import tidy_scores
 from gradbrain.store import SignalIdentity, StoreError, open_tree, write_store, write_table
-from gradbrain.store.atomic import remove, replace, temporary_sibling
+from gradbrain.store.atomic import drafting, replace
 from gradbrain.store.provenance import provenance_path, write_provenance
 from gradbrain.store.zarr_store import (
     FOREIGN_FILES,
@@ -336,8 +336,7 @@ def _rewrite(
 ) -> str:
     """Write the metadata of a store anew, beside it, compare all values, and move it into place."""
     columns = json.loads((path / "zarr.json").read_text())["attributes"][MARK].get("columns")
-    temporary = temporary_sibling(path)
-    try:
+    with drafting(path) as temporary:
         _copy(path, temporary)
         root = json.loads((temporary / "zarr.json").read_text())
         root["attributes"] = {**_plain(attrs), "coordinates": " ".join(coordinates)}
@@ -363,8 +362,6 @@ def _rewrite(
             open_tree(temporary, kind=kind, verify=True)
             replace(temporary, path)
             _take_over_provenance(path, digest)
-    finally:
-        remove(temporary)
     return digest
 
 

@@ -43,23 +43,35 @@ class Rule:
     def take(self, tape: Tape, objective: BoundObjective | None, *, keep_graph: bool) -> Taken:
         """Return the gradients; zero for a layer that the objective does not depend on."""
         assert objective is not None  # required
-        with torch.enable_grad():
-            values = objective.values(tape.outputs[objective.objective.output])
-        model = objective.objective.model
-        layers = list(tape.layers.values())
-        if model.autocast is torch.float16:
-            gradients = _half_precision(values, layers, model.dtype, keep_graph=keep_graph)
-        else:
-            gradients = torch.autograd.grad(
-                values.sum(), layers, retain_graph=keep_graph, allow_unused=True
-            )
-        return Taken(
-            {
-                name: torch.zeros_like(tensor) if gradient is None else gradient.to(model.dtype)
-                for (name, tensor), gradient in zip(tape.layers.items(), gradients, strict=True)
-            },
-            values.detach(),
+        return sent_back(tape, objective, keep_graph=keep_graph)
+
+
+def sent_back(tape: Tape, objective: BoundObjective, *, keep_graph: bool) -> Taken:
+    """Send the error of the output back to every layer on a tape.
+
+    Parameters
+    ----------
+    tape, objective, keep_graph
+        As for :meth:`gradbrain.signals.rule.Rule.take`; the way back of the tape says through
+        which weights.
+    """
+    with torch.enable_grad():
+        values = objective.values(tape.outputs[objective.objective.output])
+    model = objective.objective.model
+    layers = list(tape.layers.values())
+    if model.autocast is torch.float16:
+        gradients = _half_precision(values, layers, model.dtype, keep_graph=keep_graph)
+    else:
+        gradients = torch.autograd.grad(
+            values.sum(), layers, retain_graph=keep_graph, allow_unused=True
         )
+    return Taken(
+        {
+            name: torch.zeros_like(tensor) if gradient is None else gradient.to(model.dtype)
+            for (name, tensor), gradient in zip(tape.layers.items(), gradients, strict=True)
+        },
+        values.detach(),
+    )
 
 
 def _half_precision(

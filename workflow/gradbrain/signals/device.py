@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 DeviceName = Literal["auto", "cpu", "cuda"]
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
-AUTOCAST: dict[str, torch.dtype | None] = {
+AUTOCAST: dict[Precision, torch.dtype | None] = {
     "fp32": None,
     "tf32": None,
     "bf16": torch.bfloat16,
@@ -79,6 +79,26 @@ def set_up(device: DeviceName, precision: Precision, threads: int) -> Compute:
     compute = Compute(torch.device("cuda" if use_gpu else "cpu"), precision)
     log.info("extraction runs on %(device)s in %(precision)s", compute.describe())
     return compute
+
+
+def precision_of(autocast: torch.dtype | None, device: torch.device) -> Precision:
+    """Precision that a network with this autocast runs in on a device."""
+    for name, dtype in AUTOCAST.items():
+        if autocast is not None and dtype == autocast:
+            return name
+    on_gpu = device.type == "cuda"
+    return "tf32" if on_gpu and torch.backends.cuda.matmul.allow_tf32 else "fp32"
+
+
+def wider_than(precision: Precision) -> str:
+    """Say what to do about values that a precision cannot hold."""
+    if precision == "fp32":
+        return (
+            "no wider precision is at hand: look at this image and at the weights, leave the layer "
+            "out, or take another objective"
+        )
+    others = "bf16 or fp32" if precision == "fp16" else "fp32"
+    return f"take a wider precision (features.precision: {others}) or another objective"
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

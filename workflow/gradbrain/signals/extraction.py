@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,7 +26,14 @@ from gradbrain.objectives.base import BaseObjective, BoundObjective, ImageBatch
 from gradbrain.objectives.calibration import CalibrationBank
 from gradbrain.signals import SignalError
 from gradbrain.signals.currency import is_current
-from gradbrain.signals.device import Compute, is_out_of_memory, peak_gpu_mib
+from gradbrain.signals.device import (
+    Compute,
+    is_out_of_memory,
+    peak_gpu_mib,
+    precision_of,
+    wider_than,
+)
+from gradbrain.signals.extraction_memory import check_extraction_memory
 from gradbrain.signals.feedback import (
     FittedModel,
     fitted_stores,
@@ -36,6 +43,7 @@ from gradbrain.signals.image_stream import StimulusImages, StoredImages, check_d
 from gradbrain.signals.layer_stores import (
     KIND,
     OBJECTIVE_VALUE,
+    RESIDUAL,
     LayerRequest,
     LayerStores,
     array_of,
@@ -54,13 +62,15 @@ from gradbrain.signals.rounding import N_IMAGES, check_rounding, disturbed, rela
 from gradbrain.signals.rule import Rule, RuleContext
 from gradbrain.signals.tape import Taken, Tape, TapeRecorder
 from gradbrain.store import remove_store
-from gradbrain.store.feature_signals import MAGNITUDE
-from gradbrain.vocabulary.roles import ACTIVATION
+from gradbrain.store.feature_signals import COSINE, MAGNITUDE
+from gradbrain.vocabulary.roles import ACTIVATION, LEARNING
 
 log = logging.getLogger(__name__)
 
 # Of a signal set, what its passes through the network follow from.
 SOURCES = ("signals", "calibration", "seed")
+# The rule whose gradients other rules' signals are compared with.
+BACKPROP = "backprop"
 
 
 @dataclass(frozen=True)
@@ -75,11 +85,14 @@ class BatchSignals:
         (B, n_signals) float32; NaN for signals without objective.
     magnitude
         (B, n_signals) float32: Euclidean length of the pooled signal before normalisation.
+    diagnostics
+        Name -> (B, n_signals) float32; NaN for signals of which there is nothing to be said.
     """
 
     features: dict[str, np.ndarray]
     objective_value: np.ndarray
     magnitude: np.ndarray
+    diagnostics: dict[str, np.ndarray] = field(default_factory=dict)
 
     def rows(self) -> dict[str, np.ndarray]:
         """Rows by variable of the feature store."""
@@ -87,6 +100,7 @@ class BatchSignals:
             **{array_of(signal): values for signal, values in self.features.items()},
             OBJECTIVE_VALUE: self.objective_value,
             MAGNITUDE: self.magnitude,
+            **self.diagnostics,
         }
 
 
@@ -101,6 +115,7 @@ class _Source:
     layers: tuple[str, ...]
     stored: StoredTargets | None
     key: str
+    gives_residual: bool = False
 
     def bind(self, batch: ImageBatch, *, disturbed: bool) -> BoundObjective | None:
         """Join objective and images: with the targets of another job, or computed here."""
@@ -124,7 +139,7 @@ class _LayerReader:
     pool: Any
     projection: RandomProjection
     width: int
-    unit: bool
+    scaled: Callable[[SignalEntry], bool]
     zeros: Counter[str] = field(default_factory=Counter)
     vanishing: Counter[str] = field(default_factory=Counter)
 
@@ -186,9 +201,17 @@ class SignalExtractor:
         self._calibration, self._fitted = calibration, fitted or {}
         uses = uses_of(signal_set.signals, plugins)
         self.chain = needed_chain(signal_set, uses, chain)
-        self.recorder = TapeRecorder(model, self.chain or layers)
+        needed = frozenset[str]().union(*(found[0].needs for found in uses.values()))
+        self.recorder = TapeRecorder(
+            model,
+            self.chain or layers,
+            image_graph="image_graph" in needed,
+            other_weights="other_weights" in needed,
+        )
         self._check_chain()
+        self._check_weights(uses)
         self.sources = [self._source(entry, *uses[entry.name]) for entry in signal_set.signals]
+        self._reference = [self._find_reference(source) for source in self.sources]
         self.outputs: tuple[OutputName, ...] = tuple(
             sorted({source.objective.output for source in self.sources if source.objective})
         )
@@ -219,6 +242,43 @@ class SignalExtractor:
                 f"{', '.join(self.chain)}, and the network calls them as "
                 f"{', '.join(self.recorder.order)}; correct their order in layers.csv"
             )
+
+    def _check_weights(self, uses: Mapping[str, Sequence[ResolvedUse]]) -> None:
+        """Refuse a rule with feedback weights where the network has none to be replaced."""
+        asking = [s for s in self.signal_set.signals if "other_weights" in uses[s.name][0].needs]
+        if not asking:
+            return
+        unread = self.recorder.unread_weights()
+        if unread:
+            raise SignalError(
+                f"{place(asking[0])}: rule {asking[0].rule!r} cannot be had for model "
+                f"{self.model.entry.name!r} ({self.model.entry.architecture}): its modules "
+                f"{', '.join(unread[:5])} compute their weights in each pass, so that there are "
+                "none to be replaced on the way back; take another model or a signal set without "
+                "this signal"
+            )
+
+    def _find_reference(self, source: _Source) -> int | None:
+        """Place of the backpropagated gradient that a signal is compared with.
+
+        That of its own objective; for rules without one, the only one of the set that learns.
+        """
+        if source.entry.rule == BACKPROP or source.entry.role == ACTIVATION:
+            return None
+        found = [
+            place
+            for place, other in enumerate(self.sources)
+            if other.entry.rule == BACKPROP
+            and (other.key == source.key if source.key else other.entry.role == LEARNING)
+        ]
+        return found[0] if found and (source.key or len(found) == 1) else None
+
+    @property
+    def diagnostics(self) -> tuple[str, ...]:
+        """What is said of signals besides: names of variables of the stores."""
+        compared = any(place is not None for place in self._reference)
+        solved = any(source.gives_residual for source in self.sources)
+        return ((COSINE,) if compared else ()) + ((RESIDUAL,) if solved else ())
 
     def _source(
         self, entry: SignalEntry, rule: ResolvedUse, objective: ResolvedUse | None = None
@@ -255,6 +315,7 @@ class SignalExtractor:
             layers=self.chain if "chain" in needs else self.layers,
             stored=self._targets if self._targets and self._targets.holds(key) else None,
             key=key,
+            gives_residual=rule.options.gives_residual,
         )
 
     def _reader(self, layer: str, signal_set: SignalSet) -> _LayerReader:
@@ -264,8 +325,11 @@ class SignalExtractor:
         device = self.model.device
         pooled = int(pool(torch.zeros(shape, device=device)).shape[1])
         projection = RandomProjection(signal_set.projection, pooled, device)
-        unit = signal_set.normalise != "none"
-        return _LayerReader(pool, projection, projection.width, unit)
+
+        def scaled(signal: SignalEntry) -> bool:
+            return signal.role != ACTIVATION and signal_set.normalise_of(signal) != "none"
+
+        return _LayerReader(pool, projection, projection.width, scaled)
 
     @property
     def widths(self) -> dict[str, int]:
@@ -383,27 +447,44 @@ class SignalExtractor:
         # Targets come first: their forward passes need no graph, and none is held yet.
         bound = [source.bind(batch, disturbed=disturbed) for source in self.sources]
         tape = self.recorder.record(batch, self.outputs, graph=self._graph)
-        last = max((i for i, s in enumerate(self.sources) if s.graph), default=-1)
+        # Backpropagation first: others are compared with it.
+        order = sorted(
+            range(len(self.sources)), key=lambda place: self.sources[place].entry.rule != BACKPROP
+        )
+        last = max((at for at, i in enumerate(order) if self.sources[i].graph), default=-1)
         shape = (len(batch), len(self.sources))
         values = np.full(shape, np.nan, dtype=np.float32)
         found = {
-            signal_set: {
-                name: BatchSignals({}, values, np.zeros(shape, dtype=np.float32))
-                for name in self.layers
-            }
+            signal_set: {name: self._empty(shape, values) for name in self.layers}
             for signal_set in self._readers
         }
-        for index, source in enumerate(self.sources):
-            taken = source.take(tape, bound[index], keep_graph=index < last)
+        compared: dict[tuple[int, str, str], torch.Tensor] = {}
+        for at, index in enumerate(order):
+            source, reference = self.sources[index], self._reference[index]
+            taken = source.take(tape, bound[index], keep_graph=at < last)
             self._check_taken(source.entry, taken, tape)
             if taken.objective_value is not None:
                 values[:, index] = taken.objective_value.float().cpu().numpy()
             for signal_set, readers in self._readers.items():
                 for name, reader in readers.items():
-                    row, length = self._read(reader, name, source.entry, taken.layers[name], batch)
-                    found[signal_set][name].features[source.entry.name] = row
-                    found[signal_set][name].magnitude[:, index] = length
+                    pooled = reader.pool(taken.layers[name].detach().to(self.model.dtype))
+                    row, length = self._read(reader, name, source.entry, pooled, batch)
+                    layer = found[signal_set][name]
+                    layer.features[source.entry.name] = row
+                    layer.magnitude[:, index] = length
+                    if index in self._reference:
+                        compared[index, signal_set, name] = pooled
+                    if reference is not None:
+                        other = compared[reference, signal_set, name]
+                        layer.diagnostics[COSINE][:, index] = _cosine(pooled, other)
+                    if taken.residual is not None and source.gives_residual:
+                        left = taken.residual[name].float().cpu().numpy()
+                        layer.diagnostics[RESIDUAL][:, index] = left
         return found
+
+    def _empty(self, shape: tuple[int, int], values: np.ndarray) -> BatchSignals:
+        missing = {name: np.full(shape, np.nan, dtype=np.float32) for name in self.diagnostics}
+        return BatchSignals({}, values, np.zeros(shape, dtype=np.float32), missing)
 
     def _check_taken(self, signal: SignalEntry, taken: Taken, tape: Tape) -> None:
         """Refuse what a rule gave where a layer is missing or of another shape."""
@@ -432,12 +513,11 @@ class SignalExtractor:
         reader: _LayerReader,
         layer: str,
         signal: SignalEntry,
-        tensor: torch.Tensor,
+        pooled: torch.Tensor,
         batch: ImageBatch,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Pool, measure, project and normalise one signal of one layer: (B, F) and (B,)."""
+        """Measure, project and normalise one pooled signal of one layer: (B, F) and (B,)."""
         with torch.no_grad():
-            pooled = reader.pool(tensor.to(self.model.dtype))
             length = vector_norm(pooled)
             learned = signal.role != ACTIVATION
             if learned:
@@ -447,12 +527,12 @@ class SignalExtractor:
             finite = torch.isfinite(length)
             if not bool(finite.all()):
                 image = batch.image_ids[int((~finite).nonzero()[0])]
+                precision = precision_of(self.model.autocast, self.model.device)
                 raise SignalError(
                     f"model {self.model.entry.name!r}, layer {layer!r}: signal {signal.name!r} of "
-                    f"image {image!r} is not finite; use a wider precision (features.precision: "
-                    "fp32) or another objective"
+                    f"image {image!r} is not finite in {precision}; {wider_than(precision)}"
                 )
-            if learned and reader.unit:
+            if reader.scaled(signal):
                 # Scaling first keeps the projection clear of underflow; the unit length is that
                 # of the projected vector.
                 pooled = unit_length(reader.projection.apply(unit_length(pooled)))
@@ -503,9 +583,21 @@ def _joined(parts: list[dict[str, BatchSignals]]) -> dict[str, BatchSignals]:
             },
             np.concatenate([part[layer].objective_value for part in parts]),
             np.concatenate([part[layer].magnitude for part in parts]),
+            {
+                name: np.concatenate([part[layer].diagnostics[name] for part in parts])
+                for name in parts[0][layer].diagnostics
+            },
         )
         for layer in parts[0]
     }
+
+
+def _cosine(first: torch.Tensor, second: torch.Tensor) -> np.ndarray:
+    """Cosine of the rows of two (B, F) tensors, (B,); NaN where a row is zero."""
+    lengths = vector_norm(first) * vector_norm(second)
+    found = (unit_length(first) * unit_length(second)).sum(1)
+    nothing = torch.full_like(found, torch.nan)
+    return torch.where(lengths > 0, found, nothing).float().cpu().numpy()
 
 
 @dataclass(frozen=True)
@@ -601,6 +693,14 @@ def run_extraction(job: ExtractionJob, compute: Compute) -> dict[str, str]:
     stimuli = StimulusImages.read(job.stimuli, job.entry)
     calibration = StimulusImages.read(job.calibration, job.entry)
     check_disjoint(stimuli, calibration)
+    check_extraction_memory(
+        job.entry,
+        chain or tuple(request.name for request in job.layers),
+        batch_size=min(job.batch_size, len(stimuli)),
+        graph=any("graph" in rule.needs for rule, *_ in uses.values()),
+        compute=compute,
+        plugins=job.plugins,
+    )
     model = build_model(
         job.entry,
         data=job.data,
@@ -726,6 +826,7 @@ def _extract(
                     stimuli.image_ids,
                     extractor.widths_of(item.signal_set.name),
                     job.signal_set.signals,
+                    extractor.diagnostics,
                 )
             )
             for item in wanted

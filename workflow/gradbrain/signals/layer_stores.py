@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 KIND = "features"
 OBJECTIVE_VALUE = "objective_value"
+#: How far a rule came that solves for its signal step by step, of each image.
+RESIDUAL = "residual"
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,8 @@ class LayerStores:
         Layer name -> number of features of each signal.
     signals
         Signals, in order.
+    diagnostics
+        What is said of each signal of an image besides: ``cosine_with_backprop``, ``residual``.
     """
 
     def __init__(
@@ -162,6 +166,7 @@ class LayerStores:
         image_ids: Sequence[str],
         widths: Mapping[str, int],
         signals: Sequence[SignalEntry],
+        diagnostics: Sequence[str] = (),
     ) -> None:
         self._stack = ExitStack()
         self._stores: dict[str, StreamingStore] = {}
@@ -176,13 +181,14 @@ class LayerStores:
                     **{array_of(signal.name): features for signal in signals},
                     OBJECTIVE_VALUE: per_image,
                     MAGNITUDE: per_image,
+                    **dict.fromkeys(diagnostics, per_image),
                 },
                 coords={
                     "image_id": (("image",), np.array(image_ids)),
                     **_identity(signals),
                 },
                 attrs=attributes[request.name],
-                missing_allowed=(OBJECTIVE_VALUE,),
+                missing_allowed=(OBJECTIVE_VALUE, *diagnostics),
             )
             self._stores[request.name] = self._stack.enter_context(store)
 

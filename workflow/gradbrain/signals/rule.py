@@ -6,8 +6,11 @@ A rule is a module, found by name (:mod:`gradbrain.config.plugins`), which defin
     What YAML may say of it under ``rule_options``, what it needs and what of it is random: a class
     of :class:`~gradbrain.config.plugins.PluginOptions`, evaluated without importing torch. Of what
     it may need, a rule says: ``objective`` (its signals name one), ``graph`` (the forward pass
-    keeps its graph), ``chain`` (all layers of the model are on the tape, whichever are stored),
-    ``calibration`` (calibration images) and ``fit`` (a model of its own).
+    keeps its graph), ``image_graph`` (from the images on, not from the first layer),
+    ``other_weights`` (backward passes may go through other weights, :attr:`Tape.way_back`),
+    ``chain`` (all layers of the model are on the tape, whichever are stored), ``calibration``
+    (calibration images) and ``fit`` (a model of its own). ``refusal(case)`` says why it cannot be
+    had for a network, ``approximation(case)`` what of it is approximated there.
 ``Rule``
     A class that follows :class:`Rule`.
 ``fit(context) -> xarray.Dataset | xarray.DataTree``

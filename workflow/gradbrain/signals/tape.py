@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
 
-from gradbrain.models.build import OutputName, VisionModel
+from gradbrain.models.build import FEATURES, OutputName, VisionModel
 from gradbrain.models.errors import LayerError
 from gradbrain.models.network import input_size_error
 from gradbrain.objectives.base import ImageBatch
+from gradbrain.signals.way_back import WayBack, unread_weights
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,14 @@ class Tape:
         Output name -> (B, D) features or logits.
     batch
         The images; with a seed their ids determine everything random.
+    way_back
+        Through which weights backward passes go, for rules that need other ones; else None.
     """
 
     layers: dict[str, torch.Tensor]
     outputs: dict[OutputName, torch.Tensor]
     batch: ImageBatch
+    way_back: WayBack | None = None
 
     def part(self, layers: Collection[str], outputs: Collection[OutputName]) -> Tape:
         """Give some of the layers, in their order, and some of the outputs."""
@@ -40,6 +44,7 @@ class Tape:
             {name: tensor for name, tensor in self.layers.items() if name in layers},
             {name: self.outputs[name] for name in outputs},
             self.batch,
+            self.way_back,
         )
 
 
@@ -53,13 +58,17 @@ class Taken:
         Layer name -> tensor of the layer's shape.
     objective_value
         (B,) the objective of each image; None for rules without one.
+    residual
+        Layer name -> (B,) what is left of the problem that the rule solves, relative to its start;
+        of rules that solve one step by step.
     """
 
     layers: dict[str, torch.Tensor]
     objective_value: torch.Tensor | None = None
+    residual: Mapping[str, torch.Tensor] | None = None
 
 
-def _single_tensor(output: Any, layer: str) -> torch.Tensor:
+def single_tensor(output: Any, layer: str) -> torch.Tensor:
     """Take the one tensor of a layer's output; a tuple may hold it first and alone."""
     if isinstance(output, torch.Tensor):
         return output
@@ -73,7 +82,8 @@ def _single_tensor(output: Any, layer: str) -> torch.Tensor:
     )
 
 
-def _replace_tensor(output: Any, tensor: torch.Tensor) -> Any:
+def replace_tensor(output: Any, tensor: torch.Tensor) -> Any:
+    """Put another tensor in the place of the one of a layer's output."""
     if isinstance(output, torch.Tensor):
         return tensor
     return type(output)([tensor, *output[1:]])
@@ -99,6 +109,10 @@ class TapeRecorder:
         Network.
     layers
         Names of its modules (``named_modules``).
+    image_graph
+        The graph starts at the images, so that the first layer's output has its operation.
+    other_weights
+        Backward passes may be sent through other weights (:class:`WayBack`).
 
     Attributes
     ----------
@@ -114,8 +128,17 @@ class TapeRecorder:
         module has no single output), or gives several tensors.
     """
 
-    def __init__(self, model: VisionModel, layers: Sequence[str]) -> None:
+    def __init__(
+        self,
+        model: VisionModel,
+        layers: Sequence[str],
+        *,
+        image_graph: bool = False,
+        other_weights: bool = False,
+    ) -> None:
         self.model, self.names = model, tuple(layers)
+        self._image_graph = image_graph
+        self._way_back = WayBack(model.module) if other_weights else None
         modules = dict(model.module.named_modules())
         missing = [name for name in layers if name not in modules or not name]
         if missing:
@@ -129,6 +152,20 @@ class TapeRecorder:
         self._modules: dict[str, nn.Module] = {name: modules[name] for name in layers}
         self._overwritten: set[str] = set()
         self.shapes, self.order = self._probe()
+
+    def unread_weights(self) -> list[str]:
+        """Names of modules whose weights cannot be replaced on the way back.
+
+        One grey image is recorded for it, on a recorder with ``other_weights``.
+        """
+        if self._way_back is None:
+            return []
+        size = self.model.entry.input_size
+        raw = torch.full((1, 3, size, size), 0.5, device=self.model.device)
+        batch = ImageBatch(("grey",), raw, torch.full((1,), -1), (None,))
+        return unread_weights(
+            self.model.module, lambda: self.record(batch, FEATURES, graph=True), self._way_back
+        )
 
     def _probe(self) -> tuple[dict[str, tuple[int, ...]], tuple[str, ...]]:
         """Run one grey image to learn shapes and order, and to find what cannot be recorded."""
@@ -169,7 +206,7 @@ class TapeRecorder:
 
     def _hook(self, name: str, recording: _Recording) -> Any:
         def hook(_: nn.Module, __: Any, output: Any) -> Any:
-            tensor = _single_tensor(output, name)
+            tensor = single_tensor(output, name)
             recording.calls[name] = recording.calls.get(name, 0) + 1
             if recording.graph and not tensor.requires_grad:
                 tensor = tensor.detach().requires_grad_()
@@ -178,7 +215,7 @@ class TapeRecorder:
             if name in self._overwritten:
                 # The network writes into this output later; it gets a copy to write into.
                 tensor = tensor.clone()
-            return _replace_tensor(output, tensor)
+            return replace_tensor(output, tensor)
 
         return hook
 
@@ -204,12 +241,16 @@ class TapeRecorder:
         LayerError
             An operation overwrote the output of a layer in this pass though not in the probe.
         """
-        with torch.set_grad_enabled(graph), self._record(graph=graph) as recording:
-            found = self.model.outputs(batch.raw, outputs)
+        raw = batch.raw.detach().requires_grad_() if graph and self._image_graph else batch.raw
+        way_back = self._way_back if graph else None
+        saved = way_back.recording() if way_back else nullcontext()
+        with torch.set_grad_enabled(graph), saved, self._record(graph=graph) as recording:
+            found = self.model.outputs(raw, outputs)
         for name, tensor in recording.tensors.items():
             if tensor._version != recording.versions[name]:
                 raise LayerError(
                     f"model {self.model.entry.name!r}: the output of layer {name!r} is overwritten "
                     "in place after the layer; name the layer behind it"
                 )
-        return Tape({name: recording.tensors[name] for name in self.names}, found, batch)
+        layers = {name: recording.tensors[name] for name in self.names}
+        return Tape(layers, found, batch, way_back)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from gradbrain.store.errors import writing
+from gradbrain.store.file_digests import forget_digest, record_digest, sha256_of
+from gradbrain.store.write_lock import WriteLock
 
 TEMPORARY = ".gradbrain-partial-"
 
@@ -20,17 +25,56 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def temporary_sibling(path: Path) -> Path:
-    """Name of a temporary sibling on the same file system, after sweeping stale ones.
+class Draft:
+    """A temporary sibling of a result, and the right to write it.
 
-    A job that was killed leaves its sibling behind. One output belongs to one job, so any
-    sibling found here is stale.
+    Parameters
+    ----------
+    path
+        The result.
+
+    Attributes
+    ----------
+    path
+        Name of the sibling, on the same file system; nothing is there yet.
+
+    Raises
+    ------
+    StoreError
+        Another process writes this result, or the folder cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    prefix = f".{path.name}{TEMPORARY}"
-    for stale in path.parent.glob(f"{prefix}*"):
-        remove(stale)
-    return path.parent / f"{prefix}{uuid.uuid4().hex[:8]}"
+
+    def __init__(self, path: Path) -> None:
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._lock = WriteLock(path)
+            # Whoever wrote these is dead: else it would hold the lock.
+            prefix = f".{path.name}{TEMPORARY}"
+            for stale in path.parent.glob(f"{glob.escape(prefix)}*"):
+                remove(stale)
+        self.path = path.parent / f"{prefix}{uuid.uuid4().hex[:8]}"
+
+    def discard(self) -> None:
+        """Remove the sibling, where it was not moved away, and let others write."""
+        remove(self.path)
+        self._lock.release()
+
+
+@contextmanager
+def drafting(path: Path) -> Iterator[Path]:
+    """Yield a temporary sibling that is removed in the end, where the block did not move it.
+
+    Raises
+    ------
+    StoreError
+        As for :class:`Draft`; or the disk is full, and its like.
+    """
+    draft = Draft(path)
+    try:
+        with writing(path):
+            yield draft.path
+    finally:
+        draft.discard()
 
 
 def replace(source: Path, path: Path) -> None:
@@ -46,20 +90,40 @@ def replace(source: Path, path: Path) -> None:
 
 
 @contextmanager
-def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary sibling of `path`; rename it to `path` when the block succeeds."""
+def atomic_path(path: str | os.PathLike[str], *, digested: bool = False) -> Iterator[Path]:
+    """Yield a temporary sibling of `path`; rename it to `path` when the block succeeds.
+
+    Parameters
+    ----------
+    path
+        Where the file goes.
+    digested
+        Write its SHA-256 beside it, for readers to compare (``store.file_digests``).
+
+    Raises
+    ------
+    StoreError
+        Another process writes it, the folder cannot be written, or the disk is full.
+    """
     final = Path(path)
-    temporary = temporary_sibling(final)
-    # Writers that choose the format by the file's ending must see it.
-    temporary = temporary.with_name(temporary.name + final.suffix)
-    try:
-        yield temporary
-        replace(temporary, final)
-    finally:
-        remove(temporary)
+    with drafting(final) as draft:
+        # Writers that choose the format by the file's ending must see it.
+        temporary = draft.with_name(draft.name + final.suffix)
+        try:
+            yield temporary
+            if not digested:
+                replace(temporary, final)
+                return
+            digest = sha256_of(temporary)
+            # A digest of another file is never beside it, whenever this is cut short.
+            forget_digest(final)
+            replace(temporary, final)
+            record_digest(final, digest)
+        finally:
+            remove(temporary)
 
 
-def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write a text file in one step."""
-    with atomic_path(path) as temporary:
+def write_text(path: str | os.PathLike[str], text: str, *, digested: bool = False) -> None:
+    """Write a text file in one step; `digested` as for :func:`atomic_path`."""
+    with atomic_path(path, digested=digested) as temporary:
         temporary.write_text(text, encoding="utf-8")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,13 @@ import xarray as xr
 import zarr
 from zarr.codecs import Crc32cCodec
 
-from gradbrain.store.atomic import remove, replace, temporary_sibling
-from gradbrain.store.errors import StoreError
+from gradbrain.store.atomic import Draft, replace
+from gradbrain.store.errors import StoreError, writing
 from gradbrain.store.provenance import write_provenance
 from gradbrain.store.zarr_store import (
     SHARD_BYTES,
     _bytes,
+    _check_files,
     _check_values,
     _content_digest,
     _create_array,
@@ -78,18 +80,26 @@ class ColumnStore:
     ) -> None:
         self.path, self.kind = Path(path), kind
         self._name, self._dims = name, dims
-        self._temporary = temporary_sibling(self.path)
+        self._draft = Draft(self.path)
+        self._temporary = self._draft.path
+        try:
+            with writing(self.path):
+                self._begin(n_rows, max_columns, np.dtype(dtype))
+        except BaseException:
+            self._draft.discard()
+            raise
+
+    def _begin(self, n_rows: int, max_columns: int, dtype: np.dtype) -> None:
         self._group = zarr.create_group(self._temporary)
-        dtype = np.dtype(dtype)
         self._array = self._group.create_array(
-            name,
+            self._name,
             shape=(n_rows, max_columns),
             dtype=dtype,
             chunks=(max(1, n_rows), _chunk_width(n_rows * dtype.itemsize, max_columns)),
             # A checksum, so that changed bytes are an error and never data. Measured values hold
             # noise in their low bits: compression would take longer than reading them.
             compressors=Crc32cCodec(),
-            dimension_names=dims,
+            dimension_names=self._dims,
             # A chunk of zeros is written as well, and none need be searched for them.
             config={"write_empty_chunks": True},
         )
@@ -106,7 +116,7 @@ class ColumnStore:
     def __exit__(self, *_: object) -> None:
         # Nothing may be written where all has been removed.
         self._threads.shutdown()
-        remove(self._temporary)
+        self._draft.discard()
 
     @property
     def n_columns(self) -> int:
@@ -134,7 +144,8 @@ class ColumnStore:
             )
         self._pending.append(columns)
         self._n_pending += columns.shape[1]
-        self._flush()
+        with writing(self.path):
+            self._flush()
 
     def _flush(self, *, everything: bool = False) -> None:
         """Write whole chunks."""
@@ -183,14 +194,20 @@ class ColumnStore:
         self._array[:, start : start + columns.shape[1]] = columns
         digested.result()
 
-    def finish(self, rest: xr.Dataset, *, provenance: dict[str, Any] | None = None) -> str:
+    def finish(
+        self,
+        rest: xr.Dataset,
+        *,
+        provenance: dict[str, Any] | None = None,
+        made_from: Mapping[str, Any] | None = None,
+    ) -> str:
         """Write the other variables, mark the store complete, move it into place.
 
         Parameters
         ----------
         rest
             Coordinates, attributes and all other variables, for the columns that were appended.
-        provenance
+        provenance, made_from
             As for :func:`gradbrain.store.write_store`.
 
         Returns
@@ -203,6 +220,14 @@ class ColumnStore:
         StoreError
             A value is not finite, or coordinates are of another number of columns.
         """
+        with writing(self.path):
+            digest = self._complete(rest, made_from)
+        self._draft.discard()
+        if provenance is not None:
+            write_provenance(self.path, digest=digest, **provenance)
+        return digest
+
+    def _complete(self, rest: xr.Dataset, made_from: Mapping[str, Any] | None) -> str:
         self._flush(everything=True)
         found = int(rest.sizes.get(self._dims[1], self._written))
         if found != self._written:
@@ -216,19 +241,19 @@ class ColumnStore:
         self._group.update_attributes(
             {**attrs, "coordinates": " ".join(sorted(map(str, rest.coords)))}
         )
-        digests = {
-            str(name): self._write_variable(str(name), variable)
-            for name, variable in rest.variables.items()
-        }
+        arrays, digests = [], {}
+        for name, variable in rest.variables.items():
+            array, digests[str(name)] = self._write_variable(str(name), variable)
+            arrays.append(array)
         self._wait()
         self._array.resize((self._array.shape[0], self._written))
         digests[self._name] = self._variable_digest()
         digest = _content_digest(digests, attrs)
         width = self._array.chunks[1]
-        _mark_complete(self._temporary, self.kind, digest, columns={self._name: width})
+        _check_files(self.path, self._temporary, [*arrays, self._array], [])
+        columns = {self._name: width}
+        _mark_complete(self._temporary, self.kind, digest, columns=columns, made_from=made_from)
         replace(self._temporary, self.path)
-        if provenance is not None:
-            write_provenance(self.path, digest=digest, **provenance)
         return digest
 
     def _variable_digest(self) -> Any:
@@ -237,7 +262,7 @@ class ColumnStore:
         whole.update(self._digest.digest())
         return whole
 
-    def _write_variable(self, name: str, variable: xr.Variable) -> Any:
+    def _write_variable(self, name: str, variable: xr.Variable) -> tuple[zarr.Array, Any]:
         dims, values = tuple(map(str, variable.dims)), _encode(np.asarray(variable.values))
         _check_values(self.path, name, values, variable.attrs)
         array = _create_array(
@@ -252,7 +277,7 @@ class ColumnStore:
         array[...] = values
         digest = _variable_digest(name, dims, values.shape, values.dtype)
         digest.update(_bytes(values))
-        return digest
+        return array, digest
 
 
 def _chunk_width(column_bytes: int, max_columns: int) -> int:

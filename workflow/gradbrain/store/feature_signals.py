@@ -14,14 +14,16 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from gradbrain.store.errors import StoreError, rebuild_hint
+from gradbrain.store.errors import DamageError, StoreError
 from gradbrain.store.magnitude import MagnitudeColumns
-from gradbrain.store.zarr_store import open_tree
+from gradbrain.store.stimuli_identity import check_same_pictures
+from gradbrain.store.zarr_store import open_tree, read_made_from
 from gradbrain.vocabulary.artefacts import SIGNALS
 from gradbrain.vocabulary.roles import ACTIVATION
 
 KIND = "features"
 MAGNITUDE = "magnitude"
+COSINE = "cosine_with_backprop"
 #: Normalisation of a signal set whose signals have their magnitude as a feature.
 WITH_MAGNITUDE = "unit_and_magnitude"
 
@@ -71,6 +73,7 @@ class FeatureStore:
     signals: tuple[SignalIdentity, ...]
     _arrays: xr.Dataset
     _lengths: xr.DataArray
+    _cosines: xr.DataArray | None = None
 
     @property
     def layer(self) -> str:
@@ -133,10 +136,21 @@ class FeatureStore:
         """Length of a signal before normalisation and projection, shape (n_images,)."""
         return self._lengths.sel(signal=signal.name).values
 
+    def cosine_with_backprop(self, signal: SignalIdentity) -> NDArray[np.floating]:
+        """Cosine of a signal with the backpropagated gradient of each image, shape (n_images,).
+
+        NaN where the signal set had nothing to compare the signal with.
+        """
+        if self._cosines is None:
+            return np.full(len(self.image_ids), np.nan, dtype=np.float32)
+        return self._cosines.sel(signal=signal.name).values
+
     def magnitude_columns(self, signal: SignalIdentity) -> MagnitudeColumns | None:
         """How the log magnitude of a signal stands beside its direction; None where it does not."""
         entry = self.attrs.get("signal_set_entry") or {}
-        if signal.role == ACTIVATION or entry.get("normalise") != WITH_MAGNITUDE:
+        own = {one["name"]: one.get("normalise") for one in entry.get("signals", [])}
+        scaled = own.get(signal.name) or entry.get("normalise")
+        if signal.role == ACTIVATION or scaled != WITH_MAGNITUDE:
             return None
         return MagnitudeColumns.of(self.directions(signal), self.magnitude(signal))
 
@@ -149,26 +163,35 @@ class FeatureStore:
             The array is missing, has another shape, or holds values that are not finite.
         """
         if signal.name not in self._arrays:
-            raise StoreError(
-                f"{self.path}: names the signal {signal.name!r}, which its group {SIGNALS!r} does "
-                f"not hold. {rebuild_hint(self.path)}"
+            raise DamageError(
+                self.path,
+                f"names the signal {signal.name!r}, which its group {SIGNALS!r} does not hold",
             )
         values = self._arrays[signal.name].values
         if values.ndim != 2 or values.shape[1] == 0:
-            raise StoreError(
-                f"{self.path}: signal {signal.name!r} has shape {values.shape}, expected (image, "
-                f"feature) with at least one feature. {rebuild_hint(self.path)}"
+            raise DamageError(
+                self.path,
+                f"signal {signal.name!r} has shape {values.shape}, expected (image, "
+                "feature) with at least one feature",
             )
         bad = values.size - int(np.count_nonzero(np.isfinite(values)))
         if bad:
-            raise StoreError(
-                f"{self.path}: {signal.name!r} holds {bad} NaN or infinite of {values.size} "
-                f"values, expected none. {rebuild_hint(self.path)}"
+            raise DamageError(
+                self.path,
+                f"{signal.name!r} holds {bad} NaN or infinite of {values.size} "
+                f"values, expected none",
             )
         return values
 
     def rows(self, image_ids: NDArray[np.str_], wanted_by: Path) -> NDArray[np.intp]:
-        """Row of every one of some images, as :func:`rows_of_images`."""
+        """Row of every one of some images of a response store, as :func:`rows_of_images`.
+
+        Raises
+        ------
+        StoreError
+            An image is missing, or they are other pictures with the same ids.
+        """
+        check_same_pictures(self.path, self.attrs, read_made_from(wanted_by), wanted_by)
         return rows_of_images(self.path, self.image_ids, image_ids, wanted_by)
 
 
@@ -189,9 +212,10 @@ def open_features(path: str | os.PathLike[str]) -> FeatureStore:
     tree = open_tree(path, kind=KIND)
     root = tree.to_dataset(inherit=False)
     if SIGNALS not in tree.children:
-        raise StoreError(f"{path}: has no group {SIGNALS!r} of signals. {rebuild_hint(path)}")
+        raise DamageError(path, f"has no group {SIGNALS!r} of signals")
     image_ids = root["image_id"].values.astype(str)
     check_unique(path, image_ids)
+    names = root["signal"].values.astype(str)
     labels = [root[name].values.astype(str) for name in ("signal", "role", "rule", "objective")]
     return FeatureStore(
         path=path,
@@ -200,7 +224,8 @@ def open_features(path: str | os.PathLike[str]) -> FeatureStore:
         signals=tuple(SignalIdentity(*map(str, label)) for label in zip(*labels, strict=True)),
         # Without the coordinates of the root, so that a signal may have the name of one.
         _arrays=tree.children[SIGNALS].to_dataset(inherit=False),
-        _lengths=root[MAGNITUDE].assign_coords(signal=root["signal"].values.astype(str)),
+        _lengths=root[MAGNITUDE].assign_coords(signal=names),
+        _cosines=root[COSINE].assign_coords(signal=names) if COSINE in root else None,
     )
 
 

@@ -16,7 +16,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from gradbrain.store.errors import StoreError, rebuild_hint
+from gradbrain.store.errors import DamageError, StoreError
 from gradbrain.store.tables import read_table, table_facts, write_table
 from gradbrain.store.zarr_store import open_tree, write_tree
 
@@ -204,9 +204,10 @@ def _read(table_path: Path, draws_path: Path) -> Statistics:
     groups = [node.to_dataset() for node in tree.children.values()]
     n_rows = sum(group.sizes["row"] for group in groups)
     if table_facts(table_path).get(DRAWS_DIGEST) != tree.attrs["digest"]:
-        raise StoreError(
-            f"{draws_path}: its content is not that which {table_path} was written with: they are "
-            f"of different runs. {rebuild_hint(draws_path)}"
+        raise DamageError(
+            draws_path,
+            f"its content is not that which {table_path} was written with: they are "
+            f"of different runs",
         )
     counts = sorted({group.sizes["draw"] for group in groups})
     boot = np.full((n_rows, counts[0]), np.nan)

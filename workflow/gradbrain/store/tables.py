@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -11,12 +12,16 @@ from typing import Any
 import pandas as pd
 
 from gradbrain.store.atomic import atomic_path
-from gradbrain.store.errors import StoreError, rebuild_hint
+from gradbrain.store.errors import DamageError, StoreError
+from gradbrain.store.file_digests import read_checked
+from gradbrain.store.identity import misplaced
 from gradbrain.store.provenance import write_provenance
-from gradbrain.vocabulary.artefacts import artefact, columns_of
+from gradbrain.vocabulary.artefacts import TEXT, artefact, columns_of
 
 # Key of the metadata of Parquet under which a table says more of itself than its rows.
 FACTS = "gradbrain"
+#: Columns that say whose a table is, where its path does too.
+PATH_KEYS = ("study", "dataset", "subject", "model", "layer", "signal_set", "stimuli")
 
 
 def write_table(
@@ -54,7 +59,8 @@ def write_table(
     path = Path(path)
     if kind is not None:
         _check_columns(path, kind, frame)
-    with atomic_path(path) as temporary:
+    # Readers compare tables that a stage reads with their digest; others people may edit.
+    with atomic_path(path, digested=kind is not None) as temporary:
         if path.suffix == ".parquet":
             _write_parquet(temporary, frame, facts or {})
         elif path.suffix == ".csv":
@@ -85,10 +91,17 @@ def table_facts(path: str | os.PathLike[str]) -> dict[str, str]:
     import pyarrow.parquet as pq
 
     try:
-        metadata = pq.read_schema(path).metadata or {}
+        metadata = pq.read_schema(io.BytesIO(read_checked(Path(path)))).metadata or {}
         return dict(json.loads(metadata.get(FACTS.encode(), b"{}")))
+    except StoreError:
+        raise
     except Exception as error:  # pyarrow raises a dozen kinds
-        raise StoreError(f"{path}: cannot be read ({error}). {rebuild_hint(Path(path))}") from error
+        raise _unreadable(Path(path), error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> StoreError:
+    told = " ".join(str(error).split())
+    return DamageError(path, f"cannot be read ({told})")
 
 
 def _check_columns(path: Path, kind: str, frame: pd.DataFrame) -> None:
@@ -114,30 +127,80 @@ def read_table(
     columns
         Columns that it must have; it may have others.
     kind
-        What it holds: it must have the columns that this kind declares.
+        What it holds: it must have the columns that this kind declares, and be of the study, model,
+        subject… that its path says.
 
     Raises
     ------
     StoreError
-        The file is missing, unreadable, or lacks a column.
+        The file is missing, unreadable, not what was written, lacks a column, or is of others than
+        its path says.
     """
     path = Path(path)
     columns = columns or (columns_of(kind) if kind is not None else ())
+    content = io.BytesIO(read_checked(path))
     try:
-        frame = pd.read_parquet(path) if path.suffix == ".parquet" else _read_csv(path, kind)
+        frame = pd.read_parquet(content) if path.suffix == ".parquet" else _read_csv(content, kind)
     except Exception as error:  # pyarrow and pandas raise a dozen kinds
-        raise StoreError(f"{path}: cannot be read ({error}). {rebuild_hint(path)}") from error
+        raise _unreadable(path, error) from error
     missing = [column for column in columns if column not in frame.columns]
     if missing:
-        raise StoreError(
-            f"{path}: lacks the column(s) {', '.join(missing)}; it has "
-            f"{', '.join(map(str, frame.columns))}. {rebuild_hint(path)}"
+        raise DamageError(
+            path,
+            f"lacks the column(s) {', '.join(missing)}; it has "
+            f"{', '.join(map(str, frame.columns))}",
         )
+    if kind is not None:
+        keys = [key for key in PATH_KEYS if key in frame.columns]
+        wrong = misplaced(path, {key: frame[key].unique() for key in keys})
+        if wrong:
+            raise DamageError(path, f"holds rows of {wrong}")
     return frame
 
 
-def _read_csv(path: Path, kind: str | None) -> pd.DataFrame:
+def _read_csv(content: io.BytesIO, kind: str | None) -> pd.DataFrame:
     if kind is None:
-        return pd.read_csv(path)
+        return pd.read_csv(content)
     # As we wrote it: nothing is missing but what is empty, and a signal may be called `null`.
-    return pd.read_csv(path, keep_default_na=False, na_values=[""])
+    return pd.read_csv(content, keep_default_na=False, na_values=[""])
+
+
+def read_tables(
+    kind: str, paths: Sequence[Path], keys: Sequence[Mapping[str, str]] = ()
+) -> pd.DataFrame:
+    """Read and join tables of one kind, with their columns of text as text.
+
+    Parameters
+    ----------
+    kind
+        What they hold.
+    paths
+        The tables; at least one.
+    keys
+        Of each, names and values of columns that stand before all others where it lacks them.
+
+    Raises
+    ------
+    StoreError
+        As for :func:`read_table`.
+    """
+    frames = [read_table(path, kind=kind) for path in paths]
+    for frame, own in zip(frames, keys, strict=False):
+        for place, (name, value) in enumerate(own.items()):
+            if name not in frame:
+                frame.insert(min(place, len(frame.columns)), name, value)
+    return with_text(pd.concat(frames, ignore_index=True))
+
+
+def as_text(column: pd.Series) -> pd.Series:
+    """Make a column hold text alone, ``""`` where there is none.
+
+    In a CSV file a column without any text, or of keys that are digits, is read as numbers.
+    """
+    text = column if column.dtype == object else column.astype(object).map(str)
+    return text.where(column.notna(), "")
+
+
+def with_text(frame: pd.DataFrame) -> pd.DataFrame:
+    """Make the columns of text of a table hold text alone."""
+    return frame.assign(**{name: as_text(frame[name]) for name in TEXT if name in frame})

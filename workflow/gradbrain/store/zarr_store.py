@@ -1,9 +1,11 @@
 """Zarr stores that are complete or refused.
 
 A store is written to a temporary sibling, checked against the declaration of its kind, marked
-complete in its root attributes with its kind and version, a digest of its content, and size and
-SHA-256 of each of its files, and only then renamed. A reader checks the mark and the files, so that
-a store with lost or cut chunks (which Zarr would read as fill values) is an error and not data.
+complete in its root attributes with its kind and version, a digest of its content, size and SHA-256
+of each of its files and one of the mark itself, and only then renamed. Before the mark the files
+are compared with those that the arrays ask for. A reader checks the mark, and every file that it
+reads against its SHA-256 (:mod:`gradbrain.store.verified_files`), so that lost or cut chunks (which
+Zarr would read as fill values), swapped ones and edited metadata are errors and not data.
 
 A store may hold groups: then it is written from, and read as, a tree
 (:func:`write_tree`, :func:`open_tree`).
@@ -12,11 +14,12 @@ A store may hold groups: then it is written from, and read as, a tree
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import warnings
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -24,12 +27,24 @@ import xarray as xr
 import zarr
 from zarr.codecs import ZstdCodec
 
-from gradbrain.store.atomic import remove, replace, temporary_sibling
-from gradbrain.store.errors import StoreError, rebuild_hint
+from gradbrain.store.atomic import Draft, drafting, remove, replace
+from gradbrain.store.errors import DamageError, StoreError, writing
+from gradbrain.store.file_digests import sha256_of
+from gradbrain.store.identity import misplaced
 from gradbrain.store.provenance import provenance_path, write_provenance
+from gradbrain.store.verified_files import VerifiedFiles
 from gradbrain.vocabulary.artefacts import Variable, artefact
 
 MARK = "gradbrain"
+#: Key of the mark that holds the SHA-256 of the mark without it; stores of before have none.
+SEAL = "seal"
+#: Key of the mark that says what the store was made from and its content does not tell.
+MADE_FROM = "made_from"
+# With a key that is none of these a mark is damaged: one whose seal lost its name, say.
+_MARK_KEYS = {
+    *("kind", "version", "complete", "digest", "metadata_sha256", "files", "columns", "groups"),
+    *(SEAL, MADE_FROM),
+}
 CHUNK_BYTES = 4 * 2**20
 SHARD_BYTES = 128 * 2**20
 STREAM_SHARD_BYTES = 16 * 2**20
@@ -118,16 +133,10 @@ def _files(path: Path) -> dict[str, dict[str, Any]]:
     return {
         file.relative_to(path).as_posix(): {
             "size": file.stat().st_size,
-            "sha256": file_sha256(file),
+            "sha256": sha256_of(file),
         }
         for file in _paths(path)
     }
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, read in pieces."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def metadata_sha256(metadata: Mapping[str, Any]) -> str:
@@ -175,6 +184,44 @@ def _create_array(
             compressors=ZstdCodec(level=1, checksum=True),
             dimension_names=dims,
             attributes=dict(attrs),
+            # Chunks of zeros are written as well: each file that is missing is then a loss.
+            config={"write_empty_chunks": True},
+        )
+
+
+def _expected_files(array: zarr.Array) -> set[str]:
+    """Files of an array, by its metadata in memory: that on disk, and a chunk or shard each."""
+    place = array.path
+    sizes = array.shards or array.chunks
+    counts = [-(-length // size) for length, size in zip(array.shape, sizes, strict=True)]
+    chunks = {
+        "/".join([place, "c", *map(str, where)]) for where in itertools.product(*map(range, counts))
+    }
+    return {f"{place}/zarr.json", *chunks}
+
+
+def _check_files(
+    final: Path, path: Path, arrays: Iterable[zarr.Array], groups: Iterable[str]
+) -> None:
+    """Compare the files of a store that was written with those that it must have.
+
+    Raises
+    ------
+    StoreError
+        A file is missing, or is there that nobody wrote. Nothing is marked complete.
+    """
+    # Groups in groups have parents that nobody named.
+    homes = {str(home) for group in groups for home in (group, *PurePosixPath(group).parents)}
+    homes.discard(".")
+    expected = {f"{home}/zarr.json" for home in homes}.union(*map(_expected_files, arrays))
+    found = {file.relative_to(path).as_posix() for file in _paths(path)}
+    missing, foreign = sorted(expected - found), sorted(found - expected)
+    if missing or foreign:
+        raise StoreError(
+            f"{final}: of the {len(expected)} files that were written {len(missing)} are gone "
+            f"({', '.join(missing[:3]) or 'none'}), {len(foreign)} are there besides "
+            f"({', '.join(foreign[:3]) or 'none'}): another process was at work in {path.name}; "
+            "nothing was kept. Run it again, once"
         )
 
 
@@ -185,11 +232,12 @@ def _mark_complete(
     *,
     columns: Mapping[str, int] | None = None,
     groups: Mapping[str, Any] | None = None,
+    made_from: Mapping[str, Any] | None = None,
 ) -> None:
     """Mark the store complete: the last step before it is renamed."""
     root = path / "zarr.json"
     metadata = json.loads(root.read_text())
-    metadata["attributes"][MARK] = {
+    mark = {
         "kind": kind,
         "version": artefact(kind).version,
         "complete": True,
@@ -198,8 +246,16 @@ def _mark_complete(
         "files": _files(path),
         **({"columns": dict(columns)} if columns else {}),
         **({"groups": sorted(groups)} if groups else {}),
+        **({MADE_FROM: _plain(made_from)} if made_from else {}),
     }
+    metadata["attributes"][MARK] = {**mark, SEAL: mark_seal(mark)}
     root.write_text(json.dumps(metadata, indent=1))
+
+
+def mark_seal(mark: Mapping[str, Any]) -> str:
+    """SHA-256 of a mark, without the seal in it."""
+    plain = {key: value for key, value in mark.items() if key != SEAL}
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
 
 def check_declared(path: Path, kind: str, found: Mapping[str, tuple[str, ...]]) -> None:
@@ -262,6 +318,7 @@ def write_store(
     *,
     kind: str,
     provenance: dict[str, Any] | None = None,
+    made_from: Mapping[str, Any] | None = None,
 ) -> str:
     """Write a data set as a complete Zarr store, in one step.
 
@@ -276,6 +333,9 @@ def write_store(
         What the store holds, as ``gradbrain.vocabulary.artefacts`` declares it; readers ask for it.
     provenance
         Facts that vary from run to run; written beside the store.
+    made_from
+        What the store was made from and its content does not tell, for :func:`read_made_from`. It
+        has no part in the digest of the content.
 
     Returns
     -------
@@ -285,10 +345,11 @@ def write_store(
     Raises
     ------
     StoreError
-        A value is not finite, or the arrays are not those that the kind declares. Nothing is
-        written.
+        A value is not finite, the arrays are not those that the kind declares, another process
+        writes the same store, the disk is full, or the folder cannot be written. Nothing is kept.
     """
-    return write_tree(path, xr.DataTree(dataset), kind=kind, provenance=provenance)
+    tree = xr.DataTree(dataset)
+    return write_tree(path, tree, kind=kind, provenance=provenance, made_from=made_from)
 
 
 def write_tree(
@@ -297,12 +358,13 @@ def write_tree(
     *,
     kind: str,
     provenance: dict[str, Any] | None = None,
+    made_from: Mapping[str, Any] | None = None,
 ) -> str:
     """Write a tree of data sets as one complete Zarr store, a group for each.
 
     Parameters
     ----------
-    path, kind, provenance
+    path, kind, provenance, made_from
         As for :func:`write_store`.
     tree
         Its root, and groups directly below it.
@@ -332,23 +394,23 @@ def write_tree(
             place = f"{group}/{name}".strip("/")
             arrays[place] = (tuple(map(str, variable.dims)), values, _plain(variable.attrs))
     check_declared(path, kind, {name: dims for name, (dims, _, _) in arrays.items()})
-    temporary = temporary_sibling(path)
-    try:
+    with drafting(path) as temporary:
         root = zarr.create_group(temporary)
         for group, dataset in nodes.items():
             home = root.create_group(group) if group else root
             coordinates = " ".join(sorted(map(str, dataset.coords)))
             home.update_attributes({**attributes[group], "coordinates": coordinates})
+        written = []
         for name, (dims, values, attrs) in arrays.items():
             array = _create_array(root, name, dims, values.shape, values.dtype, attrs, SHARD_BYTES)
             array[...] = values
+            written.append(array)
         groups = {name: attrs for name, attrs in attributes.items() if name}
         plain = {name: (dims, values) for name, (dims, values, _) in arrays.items()}
         digest = _digest_arrays(plain, attributes[""], {}, groups)
-        _mark_complete(temporary, kind, digest, groups=groups)
+        _check_files(path, temporary, written, groups)
+        _mark_complete(temporary, kind, digest, groups=groups, made_from=made_from)
         replace(temporary, path)
-    finally:
-        remove(temporary)
     if provenance is not None:
         write_provenance(path, digest=digest, **provenance)
     return digest
@@ -373,20 +435,33 @@ def array_shape(path: str | os.PathLike[str], name: str) -> tuple[int, ...] | No
         return None
 
 
-def _check_complete(path: Path, kind: str) -> dict[str, Any]:
+def read_made_from(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read what a store says that it was made from; empty where it says nothing."""
+    mark = read_definition(path).get(MARK)
+    found = mark.get(MADE_FROM) if isinstance(mark, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _check_complete(path: Path, kind: str) -> tuple[bytes, dict[str, Any]]:
+    """Root metadata of a store, and its mark, once both are as they were written."""
     if not path.is_dir():
-        raise StoreError(f"{path}: there is no such store. {rebuild_hint(path)}")
-    attributes = read_definition(path)
+        raise DamageError(path, "there is no such store")
+    content, metadata = _root_metadata(path)
+    attributes = metadata.get("attributes")
+    attributes = attributes if isinstance(attributes, dict) else {}
     mark = attributes.get(MARK)
     if not isinstance(mark, dict) or mark.get("complete") is not True:
-        raise StoreError(
-            f"{path}: is not marked complete: it was cut short or was not written by gradbrain. "
-            f"{rebuild_hint(path)}"
+        raise DamageError(
+            path, "is not marked complete: it was cut short or was not written by gradbrain"
         )
+    if not mark.keys() <= _MARK_KEYS or mark.get(SEAL, mark_seal(mark)) != mark_seal(mark):
+        raise DamageError(path, "the mark in its zarr.json was changed or damaged")
     if mark["kind"] != kind:
-        raise StoreError(f"{path}: holds {mark['kind']!r}, expected {kind!r}")
+        raise DamageError(path, f"holds {mark['kind']!r}, expected {kind!r}")
     if mark.get("version") != artefact(kind).version:
-        raise StoreError(other_version(path, kind, mark.get("version")))
+        raise _other_version(path, kind, mark.get("version"))
+    if metadata_sha256(metadata) != mark["metadata_sha256"]:
+        raise DamageError(path, "its metadata zarr.json was changed or damaged")
     for relative, about in mark["files"].items():
         file = path / relative
         found = file.stat().st_size if file.exists() else None
@@ -394,41 +469,75 @@ def _check_complete(path: Path, kind: str) -> dict[str, Any]:
             state = (
                 "is missing" if found is None else f"has {found} bytes, expected {about['size']}"
             )
-            raise StoreError(f"{path}: its file {relative} {state}. {rebuild_hint(path)}")
-    return attributes
+            raise DamageError(path, f"its file {relative} {state}")
+    wrong = misplaced(path, {key: [value] for key, value in attributes.items()})
+    if wrong:
+        raise DamageError(path, f"holds {kind} of {wrong}")
+    return content, mark
 
 
-def other_version(path: Path, kind: str, version: int | None) -> str:
+def _root_metadata(path: Path) -> tuple[bytes, dict[str, Any]]:
+    """Bytes of the root metadata and what they say; nothing where they are no JSON of ours."""
+    try:
+        content = (path / "zarr.json").read_bytes()
+        metadata = json.loads(content)
+    except FileNotFoundError:
+        return b"", {}
+    except OSError as error:
+        raise DamageError(path, f"its file zarr.json cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError):
+        return b"", {}
+    return content, metadata if isinstance(metadata, dict) else {}
+
+
+def _other_version(path: Path, kind: str, version: int | None) -> DamageError:
     """Say that a store is of another version of its kind, and what to do."""
     found = "an earlier layout of results" if version is None else f"version {version} of its kind"
-    return (
-        f"{path}: {kind} of {found}, expected version {artefact(kind).version}. To keep what can "
-        f"be kept: python scripts/migrate_results.py results. {rebuild_hint(path)}"
+    return DamageError(
+        path,
+        f"{kind} of {found}, expected version {artefact(kind).version}. To keep what can be kept: "
+        "python scripts/migrate_results.py results",
     )
 
 
 def _verify_files(path: Path, mark: Mapping[str, Any]) -> None:
-    """Compare every file with its SHA-256, the root metadata included."""
-    metadata = json.loads((path / "zarr.json").read_text())
-    if metadata_sha256(metadata) != mark["metadata_sha256"]:
-        raise StoreError(f"{path}: its metadata zarr.json was changed. {rebuild_hint(path)}")
+    """Compare every file with its SHA-256; the root metadata were compared already."""
     for relative, about in mark["files"].items():
-        if file_sha256(path / relative) != about["sha256"]:
-            raise StoreError(
-                f"{path}: its file {relative} was changed or damaged. {rebuild_hint(path)}"
-            )
+        if sha256_of(path / relative) != about["sha256"]:
+            raise DamageError(path, f"its file {relative} was changed or damaged")
     listed = {path / relative for relative in mark["files"]}
     foreign = [file for file in _paths(path) if file not in listed]
     if foreign:
-        raise StoreError(
-            f"{path}: holds the file {foreign[0].relative_to(path)}, which its mark does not "
-            f"list. {rebuild_hint(path)}"
+        raise DamageError(
+            path, f"holds the file {foreign[0].relative_to(path)}, which its mark does not list"
         )
 
 
-def _open_group(path: Path, group: str) -> xr.Dataset:
+def check_files(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Any], int]:
+    """Compare every file of a store with its SHA-256, without decoding any.
+
+    Returns
+    -------
+    mark, n_bytes
+        Mark of the store, and the size of its files.
+
+    Raises
+    ------
+    StoreError
+        As for :func:`open_store`.
+    """
+    path = Path(path)
+    try:
+        _, mark = _check_complete(path, kind)
+        _verify_files(path, mark)
+    except OSError as error:
+        raise DamageError(path, f"cannot be read ({error.strerror}: {error.filename})") from error
+    return mark, sum(about["size"] for about in mark["files"].values())
+
+
+def _open_group(source: Path | VerifiedFiles, group: str) -> xr.Dataset:
     dataset = xr.open_zarr(
-        path,
+        source,
         group=group or None,
         consolidated=False,
         zarr_format=3,
@@ -442,6 +551,8 @@ def _open_group(path: Path, group: str) -> xr.Dataset:
 def open_store(path: str | os.PathLike[str], *, kind: str, verify: bool = False) -> xr.Dataset:
     """Open a store lazily, or refuse it; of a store with groups its root alone.
 
+    Whatever is read of it is compared with its SHA-256, now or when it is read.
+
     Parameters
     ----------
     path
@@ -449,13 +560,14 @@ def open_store(path: str | os.PathLike[str], *, kind: str, verify: bool = False)
     kind
         What it must hold.
     verify
-        Compare every file with its SHA-256, and the content with its digest, as well.
+        Compare at once every file with its SHA-256, and the content with its digest.
 
     Raises
     ------
     StoreError
-        The store is missing, incomplete, truncated, of another kind or version, or not
-        gradbrain's; the message names it and how to make it again.
+        The store is missing, incomplete, changed, of another kind or version, of another subject,
+        model or study than its path says, or not gradbrain's; the message names it and how to make
+        it again. Changed values are an error when they are read.
     """
     return _open(Path(path), kind, verify=verify, groups=verify)[""]
 
@@ -484,18 +596,22 @@ def open_tree(path: str | os.PathLike[str], *, kind: str, verify: bool = False) 
 
 def _open(path: Path, kind: str, *, verify: bool, groups: bool) -> dict[str, xr.Dataset]:
     """Root (``""``) and groups of a store."""
-    mark = _check_complete(path, kind)[MARK]
+    metadata, mark = _check_complete(path, kind)
     names = ["", *mark.get("groups", [])] if groups else [""]
     if verify:
         _verify_files(path, mark)
     try:
+        files = VerifiedFiles(path, files=mark["files"], metadata=metadata)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            nodes = {name: _open_group(path, name) for name in names}
+            nodes = {name: _open_group(files, name) for name in names}
             for dataset in nodes.values():
                 dataset.load() if verify else None
+    except StoreError:
+        raise
     except Exception as error:  # zarr, xarray and numcodecs raise a dozen kinds
-        raise StoreError(f"{path}: cannot be read ({error}). {rebuild_hint(path)}") from error
+        told = " ".join(str(error).split())
+        raise DamageError(path, f"cannot be read ({told})") from error
     nodes[""].attrs.pop(MARK)
     if verify:
         _verify_content(path, mark, nodes)
@@ -516,9 +632,10 @@ def _verify_content(path: Path, mark: Mapping[str, Any], nodes: Mapping[str, xr.
     groups = {name: about for name, about in attrs.items() if name}
     found = _digest_arrays(arrays, attrs[""], mark.get("columns", {}), groups)
     if found != mark["digest"]:
-        raise StoreError(
-            f"{path}: its content has digest {found[:12]}, marked {mark['digest'][:12]}: "
-            f"it was changed or damaged. {rebuild_hint(path)}"
+        raise DamageError(
+            path,
+            f"its content has digest {found[:12]}, marked {mark['digest'][:12]}: "
+            f"it was changed or damaged",
         )
 
 
@@ -568,19 +685,35 @@ class StreamingStore:
         check_declared(self.path, kind, {**streamed, **{n: dims for n, (dims, _) in known.items()}})
         for name, (_, values) in whole.items():
             _check_values(self.path, name, values, {})
-        self._temporary = temporary_sibling(self.path)
+        self._draft = Draft(self.path)
+        self._temporary = self._draft.path
+        try:
+            with writing(self.path):
+                self._begin(template, coords, known)
+        except BaseException:
+            self._draft.discard()
+            raise
+
+    def _begin(
+        self,
+        template: Mapping[str, tuple[tuple[str, ...], tuple[int, ...], Any]],
+        coords: Mapping[str, tuple[tuple[str, ...], np.ndarray]],
+        known: Mapping[str, tuple[tuple[str, ...], np.ndarray]],
+    ) -> None:
+        """Write what is known beforehand, and make the arrays that are streamed."""
         self._group = zarr.create_group(
             self._temporary,
             attributes={**self._attrs, "coordinates": " ".join(sorted(coords))},
         )
         # Names such as signals/<signal> lie in groups.
         self._groups: dict[str, dict[str, Any]] = {
-            name.partition("/")[0]: {} for name in (*template, *whole) if "/" in name
+            name.partition("/")[0]: {} for name in (*template, *known) if "/" in name
         }
         for name in self._groups:
             self._group.create_group(name, attributes={"coordinates": ""})
         self._digests: dict[str, Any] = {}
         self._arrays: dict[str, zarr.Array] = {}
+        self._known: list[zarr.Array] = []
         self._pending: dict[str, list[np.ndarray]] = {}
         self._written: dict[str, int] = {}
         self._header: dict[str, str] = {}
@@ -590,11 +723,12 @@ class StreamingStore:
                 self._group, name, dims, encoded.shape, encoded.dtype, {}, SHARD_BYTES
             )
             array[...] = encoded
+            self._known.append(array)
             self._digests[name] = _variable_digest(name, dims, encoded.shape, encoded.dtype)
             self._digests[name].update(_bytes(encoded))
         for name, (dims, shape, dtype) in template.items():
             dtype = np.dtype(dtype)
-            extra = {"missing_allowed": True} if name in missing_allowed else {}
+            extra = {"missing_allowed": True} if name in self._missing_allowed else {}
             self._arrays[name] = _create_array(
                 self._group, name, dims, shape, dtype, extra, STREAM_SHARD_BYTES
             )
@@ -605,7 +739,7 @@ class StreamingStore:
         return self
 
     def __exit__(self, *_: object) -> None:
-        remove(self._temporary)
+        self._draft.discard()
 
     def write_rows(self, start: int, rows: Mapping[str, np.ndarray]) -> None:
         """Append rows ``start … start + len``; `rows` must hold every streamed variable."""
@@ -626,7 +760,8 @@ class StreamingStore:
             _check_values(self.path, name, values, extra)
             self._digests[name].update(values.data)
             self._pending[name].append(values)
-            self._flush(name)
+            with writing(self.path):
+                self._flush(name)
 
     def _flush(self, name: str, *, everything: bool = False) -> None:
         array, pending = self._arrays[name], self._pending[name]
@@ -649,6 +784,15 @@ class StreamingStore:
         With `destination` it is moved there instead, to wait for :func:`move_store`.
         """
         final = destination or self.path
+        with writing(self.path):
+            digest = self._complete(final)
+        # Not only at the end of the block: a job may finish many stores one after the other.
+        self._draft.discard()
+        if provenance is not None:
+            write_provenance(final, digest=digest, **provenance)
+        return digest
+
+    def _complete(self, final: Path) -> str:
         for name, array in self._arrays.items():
             self._flush(name, everything=True)
             if self._written[name] != array.shape[0]:
@@ -657,10 +801,10 @@ class StreamingStore:
                     f"expected {array.shape[0]}"
                 )
         digest = _content_digest(self._digests, self._attrs, self._groups)
+        arrays = [*self._known, *self._arrays.values()]
+        _check_files(self.path, self._temporary, arrays, self._groups)
         _mark_complete(self._temporary, self.kind, digest, groups=self._groups)
         replace(self._temporary, final)
-        if provenance is not None:
-            write_provenance(final, digest=digest, **provenance)
         return digest
 
 

@@ -254,8 +254,8 @@ _HIERARCHY = (
         for kernel in ("scaled", "flat")
         for name, meaning in (
             ("held", "what it becomes where the signal is all"),
-            ("cross_variance", "of the term that is linear in what is planted"),
-            ("dose_variance", "of the term that is quadratic in it"),
+            ("cross_variance", "variance of the products of what is planted and the rest"),
+            ("dose_variance", "variance of what is planted alone"),
         )
     ),
 )
@@ -366,6 +366,36 @@ _CLAIMS_OVER_MODELS = (
     Column("q_opposite", "q in the opposite direction"),
 )
 
+# What figures name otherwise than the tables that they are drawn from, or compute.
+_FIGURE = tuple(
+    Column(name, meaning, unit, optional=True)
+    for name, meaning, unit in (
+        ("ci_low", "lower end of the 95 % interval of the mean over subjects; NaN of few", ""),
+        ("ci_high", "upper end of it", ""),
+        ("ceiling", "noise ceiling of the unit, as r between subjects; NaN where unknown", ""),
+        ("best_layer_depth", "depth of the best layer of the region, from 0 to 1", ""),
+        ("score", "of a region or subject: score of the order of best layers; of a vertex: r", ""),
+        ("score_statistic", "statistic of the hierarchy table that this score is", ""),
+        ("score_low", "lower end of the interval of the score", ""),
+        ("score_high", "upper end of it", ""),
+        ("quantity", "`unique`, or `beyond_control`: minus the control that leaves least", ""),
+        ("variance", "unique variance, a share of the responses' variance", ""),
+        ("margin", "share of the responses' variance that it must exceed", ""),
+        ("peak_time_ms", "what a subject has of the latencies of averages, from onset", "ms"),
+        ("own_peak_time_ms", "peak of the subject's own scores; NaN below chance", "ms"),
+        ("temporal_r", "r of depth and peak time, of the subject", ""),
+        ("r_low", "lower end of the interval of its mean", ""),
+        ("r_high", "upper end of it", ""),
+        ("threshold", "reliability below which no verdict is given", ""),
+        ("hemisphere", "`left` or `right`", ""),
+        ("vertex", "vertex of the surface", ""),
+        ("sensor", "name of the sensor", ""),
+        ("sensor_x", "flat position, left to right; layout's edge at 1", ""),
+        ("sensor_y", "flat position, back to front", ""),
+        ("note", "why the figure shows nothing", ""),
+    )
+)
+
 # Image coordinates of stores.
 _IMAGE_ID = Variable("image_id", ("image",), "identity of the image in its stimulus set")
 _SIGNAL_COORDINATES = (
@@ -425,6 +455,17 @@ _HIERARCHY_DRAWS = (
 #: Names of coordinates that say where a target is: along regions, and along time.
 TARGET_COORDINATES = tuple(variable.name for variable in _TARGET_COORDINATES)
 SENSOR_COORDINATES = tuple(variable.name for variable in _SENSOR_COORDINATES)
+#: Columns of text, of whatever table: a file without any text in one is read as if it held numbers.
+TEXT = (
+    *("study", "dataset", "subject", "modality", "axis", "model", "layer"),
+    *("signal", "role", "rule", "objective", "measure", "variant", "statistic", "unit"),
+    *("roi", "pole", "onset_source", "best_layer", "control", "coverage"),
+    *("prediction", "inference", "verdict", "reason", "direction", "figure", "source", "sentence"),
+    *("universe", "kind", "factor", "factor_label", "level", "level_label", "fit"),
+    *("least_reliable", "stimuli", "signal_set", "first_verdict", "agreement"),
+    *("interval_note", "explainable_source", "models", "name", "label", "colour", "group"),
+    "control_of",
+)
 #: Group of a feature store that holds one array per signal: a signal may be called anything.
 SIGNALS = "signals"
 #: Column of the stimulus table where any image has a caption.
@@ -481,6 +522,20 @@ _ALL = (
             Variable(f"{SIGNALS}/<signal>", ("image", "feature"), "the signal, pooled"),
             Variable("objective_value", ("image", "signal"), "NaN for signals without objective"),
             Variable("magnitude", ("image", "signal"), "length of the pooled signal"),
+            Variable(
+                "cosine_with_backprop",
+                ("image", "signal"),
+                "of the pooled signal with the backpropagated gradient of its objective in the "
+                "same set; NaN for backpropagation itself and where there is none",
+                optional=True,
+            ),
+            Variable(
+                "residual",
+                ("image", "signal"),
+                "what is left of the problem that the rule of the signal solves step by step, "
+                "relative to its start; NaN for other rules",
+                optional=True,
+            ),
             _IMAGE_ID,
             *_SIGNAL_COORDINATES,
         ),
@@ -547,8 +602,17 @@ _ALL = (
                 ("kernel", "layer", "signal", "unit"),
                 "what the estimate becomes where all variance is the signal's; learning signals",
             ),
-            Variable("cross_variance", ("kernel", "layer", "signal", "unit"), "see the module"),
-            Variable("dose_variance", ("kernel", "layer", "signal", "unit"), "see the module"),
+            Variable(
+                "cross_variance",
+                ("kernel", "layer", "signal", "unit"),
+                "variance of the estimate where a share s is planted beside a share r of the rest, "
+                "over 4 s r: of the products of both",
+            ),
+            Variable(
+                "dose_variance",
+                ("kernel", "layer", "signal", "unit"),
+                "the same over s²: of what is planted alone, from how its weights are drawn",
+            ),
             Variable("new_share", ("layer", "signal"), "of the signal, beside all activations"),
             Variable("explained", ("unit",), "by all activations and nuisance bands"),
             Variable("explainable", ("unit",), "mean noise ceiling; NaN where not known"),
@@ -610,7 +674,12 @@ _ALL = (
             Variable("objective", ("score_row",), "its objective"),
             Variable("measure", ("score_row",), "measure of the row"),
             Variable("row_fit", ("score_row",), "fit that the row is of: its place along `fit`"),
-            Variable("edge_share", ("score_row",), "see the table of scores"),
+            Variable(
+                "edge_share",
+                ("score_row",),
+                "share of the targets predicted above zero whose penalty lies on the edge of the "
+                "grid, in the fits of the row's signal",
+            ),
             Variable("fit", ("fit",), "bands of the fit, in words"),
             Variable("fit_band", ("fit", "place"), "signal of each of its bands", optional=True),
             Variable("fit_role", ("fit", "place"), "role of each of its bands", optional=True),
@@ -977,7 +1046,9 @@ _ALL = (
         template="results/{study}/figures/{figure}.{ending}",
         rule="plot_figure",
         version=3,
-        what="a figure (pdf, png) and the numbers behind it (csv)",
+        what="a figure (pdf, png) and the numbers behind it (csv): columns of the tables that it "
+        "is drawn from, and of these",
+        columns=_FIGURE,
     ),
     Artefact(
         kind="report",

@@ -9,6 +9,7 @@ from torch import nn
 
 from gradbrain.config.plugins import WeightsOptions
 from gradbrain.config.schema import ModelEntry
+from gradbrain.models.checkpoints import check_file
 from gradbrain.models.weights import network_from_file
 
 
@@ -34,3 +35,8 @@ def load(entry: ModelEntry, options: Options, data: Path) -> tuple[nn.Module, st
     """Load the file, entry by entry and shape by shape."""
     path = data / options.path
     return network_from_file(entry, path, sha256=options.sha256), f"file {options.path}"
+
+
+def check(entry: ModelEntry, options: Options, data: Path) -> None:
+    """Hold names and shapes of the file against the network, before any job."""
+    check_file(entry, data / options.path)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import tempfile
+import warnings
 from pathlib import Path
+from typing import Any
 
+import torch
 from pydantic import Field
 from torch import nn
 
 from gradbrain.config.plugins import WeightsOptions
 from gradbrain.config.schema import ModelEntry
-from gradbrain.models import timm_compat, weights
+from gradbrain.models import weights
+from gradbrain.models.checkpoints import check_file, write_shapes
 from gradbrain.models.errors import ModelError, WeightsError
 from gradbrain.models.network import create_network
 
@@ -38,14 +43,16 @@ class Options(WeightsOptions):
 
 
 def _timm_repository(entry: ModelEntry, name: str) -> str:
-    timm = timm_compat.import_timm()
+    import timm
+
     known = timm.list_pretrained(f"{entry.architecture}.*")
     if name not in known:
         raise ModelError(
             f"model {entry.name!r}: timm {timm.__version__} knows no weights {name!r}; it has "
             f"{', '.join(known) or 'none'}"
         )
-    return str(timm.get_pretrained_cfg(name).hf_hub_id)
+    config: Any = timm.get_pretrained_cfg(name)
+    return str(config.hf_hub_id)
 
 
 def load(entry: ModelEntry, options: Options, data: Path) -> tuple[nn.Module, str]:
@@ -61,16 +68,54 @@ def load(entry: ModelEntry, options: Options, data: Path) -> tuple[nn.Module, st
     if not of_timm:
         return weights.network_from_file(entry, path, sha256=options.sha256), origin
     weights.check_sha256(path, entry, options.sha256)
+    return _through_timm(entry, name, path, path, repository), origin
+
+
+def _through_timm(
+    entry: ModelEntry, name: str, path: Path, read: Path, repository: str
+) -> nn.Module:
+    """Let timm read a file, which renames the entries of some checkpoints.
+
+    Parameters
+    ----------
+    entry, name
+        Registry entry, and the name of its weights.
+    path
+        The file, for errors.
+    read
+        What is read: the file, or one of its names and shapes.
+    repository
+        Where it is from.
+    """
     try:
-        # timm renames the entries of some checkpoints while it reads them.
-        overlay = {"file": str(path)}
-        network = create_network(entry, name, pretrained=True, pretrained_cfg_overlay=overlay)
+        overlay = {"file": str(read)}
+        return create_network(entry, name, pretrained=True, pretrained_cfg_overlay=overlay)
     except ModelError:
         raise
     except Exception as error:  # safetensors and state-dict errors of a dozen kinds
+        # What does not fit stands in lines of its own, indented, below the first one.
+        told = [line.strip() for line in str(error).splitlines()[1:4] if line.strip()]
         raise WeightsError(
             f"model {entry.name!r}: {path} could not be loaded as the weights {name} "
-            f"({weights.first_line(error)}); expected model.safetensors of "
-            f"https://huggingface.co/{repository}"
+            f"({weights.first_line(error)}{''.join(f' {line}' for line in told)}); expected "
+            f"model.safetensors of https://huggingface.co/{repository}"
         ) from error
-    return network, origin
+
+
+def check(entry: ModelEntry, options: Options, data: Path) -> None:
+    """Hold names and shapes of the file, where it is here, against the network."""
+    (file,) = options.optional_files(entry)
+    path = data / file
+    if not path.is_file():
+        return
+    if entry.source != "timm":
+        check_file(entry, path)
+        return
+    name = options.network_name(entry)
+    repository = _timm_repository(entry, name)
+    with tempfile.TemporaryDirectory(prefix="gradbrain-shapes-") as folder:
+        shapes = write_shapes(path, entry, Path(folder))
+        with torch.device("meta"), warnings.catch_warnings():
+            # That nothing is copied between tensors without values is the point.
+            warnings.simplefilter("ignore")
+            _through_timm(entry, name, path, shapes, repository)

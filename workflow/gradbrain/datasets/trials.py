@@ -1,4 +1,4 @@
-"""Trials of one THINGS-MEG subject on their way from the recording to averages."""
+"""Trials of one subject on their way from the recording to averages."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Trials:
     Attributes
     ----------
     sensors
-        Names without the helmet's number: ``MLC11`` for ``MLC11-1609``.
+        Names, of a helmet without its number: ``MLC11`` for ``MLC11-1609``.
     time
         Seconds from image onset, shape ``(n_times,)``.
     blocks
@@ -131,7 +131,7 @@ def average_trials(
     repeated : ndarray of bool, shape (n_rows,)
         Rows whose images tell signal from noise.
     n_images
-        Images, numbered from 0; each must be in some trial.
+        Images, numbered from 0; each must be in some trial. Rows that no block brings are none.
     standardise
         Give each sensor and time mean 0 and variance 1 over the trials read.
     name
@@ -177,5 +177,6 @@ def average_trials(
         # A sensor that does not vary, or holds NaN, is left as it is and masked with the store.
         total /= np.where(deviation > 0, deviation, 1.0).astype(np.float32)
     codes = np.unique(kept_image, return_inverse=True)[1]
+    kept = kept[: len(kept_image)]
     snr = [signal_to_noise(kept[:, place], codes) for place in range(shape[0])]
     return Averages(total, count, np.array(snr).reshape(shape))

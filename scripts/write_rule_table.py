@@ -1,0 +1,355 @@
+"""Write the tables of docs/learning_rules.md: what each rule is on each family of networks.
+
+Each cell is measured on a small untrained network of the family. ``refused``: planning or
+extraction refuses the rule by name. ``degenerate``: it gives, at every layer, what something
+simpler gives: backpropagation, the activation, or one number. Else ``approximated`` or ``exact``,
+as the rule says of the case. A signal is in the span of the baseline where a linear regression on
+all layers' activations, pooled as the signal is, leaves nothing of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
+
+import numpy as np
+import torch
+from torch import nn
+
+from gradbrain.config import GradbrainError, cli
+from gradbrain.config.plugins import LIBRARY_PLUGINS, RuleCase, check_rule
+from gradbrain.config.registries import Registries
+from gradbrain.config.schema import ModelEntry, SignalEntry, SignalSet
+from gradbrain.models.build import VisionModel, build_model, freeze
+from gradbrain.models.layers import kind_of_weights, list_layers
+from gradbrain.objectives.base import ImageBatch
+from gradbrain.objectives.calibration import CalibrationBank
+from gradbrain.signals.extraction import SignalExtractor
+from gradbrain.signals.needs import uses_of
+from gradbrain.signals.pooling import layout_of
+from gradbrain.signals.rule import FitContext
+from gradbrain.store import FeatureStore, SignalIdentity, open_features, write_text
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "learning_rules.md"
+SIGNAL_SET = "learning_rules"
+ACTIVATION, BACKPROP = "activation", "backprop"
+SIZE = 64
+#: Family -> entry of a small network, and the objective where it has no classifier.
+FAMILIES: Mapping[str, Mapping[str, Any]] = {
+    "ResNet": {"architecture": "test_resnet"},
+    "EfficientNet": {"architecture": "test_efficientnet"},
+    "ConvNeXt": {"architecture": "test_convnext"},
+    "ViT": {"architecture": "test_vit", "kwargs": {"img_size": SIZE}},
+    "OWL-ViT": {"architecture": "test_owlvit", "source": "transformers"},
+    "NFNet": {"architecture": "test_nfnet"},
+}
+# Of a network without a classifier.
+FEATURE_OBJECTIVE = {"objective": "dino", "options": {"views": {"n_views": 2}}}
+#: Cosine and share of variance from which on two signals are one and the same.
+SAME, IN_SPAN = 1 - 1e-4, 1 - 1e-5
+
+
+class SmallNetwork(nn.Module):
+    """Two convolutions and a classifier, for the span of the baseline: ten pooled activations."""
+
+    num_classes = 5
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(3, 4, 3, stride=2, padding=1)
+        self.second = nn.Conv2d(4, 6, 3, stride=2, padding=1)
+        self.classifier = nn.Linear(6, 5)
+
+    def forward_features(self, images: torch.Tensor) -> torch.Tensor:
+        """(B, 3, S, S) to (B, 6, S / 4, S / 4)."""
+        hidden = nn.functional.gelu(self.first(images))
+        return nn.functional.gelu(self.second(hidden))
+
+    def forward_head(self, hidden: torch.Tensor, pre_logits: bool = False) -> torch.Tensor:
+        """Mean over positions, or logits."""
+        features = hidden.mean((2, 3))
+        return features if pre_logits else self.classifier(features)
+
+    def get_classifier(self) -> nn.Module:
+        """Last layer."""
+        return self.classifier
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network, its layers, and images that it is shown."""
+
+    model: VisionModel
+    layers: tuple[str, ...]
+    images: ImageBatch
+    bank: CalibrationBank
+
+    def case(self, signal: SignalEntry, signal_set: SignalSet) -> RuleCase:
+        """What planning would know."""
+        shapes = self.shapes()
+        layouts = (layout_of(self.model, name, shapes[name]).word for name in self.layers)
+        return RuleCase(
+            role=signal.role,
+            normalise=signal_set.normalise_of(signal),
+            layouts=tuple(layouts),
+            weights=kind_of_weights(self.model.module),
+        )
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape of every layer's output."""
+        found = self.extractor(SignalEntry(name=ACTIVATION, role="activation", rule=ACTIVATION))
+        return found.recorder.shapes
+
+    def extractor(self, *signals: SignalEntry) -> SignalExtractor:
+        """Extractor of signals, whose models are fitted here."""
+        chosen = SignalSet(name="table", signals=signals)
+        uses = uses_of(signals, LIBRARY_PLUGINS)
+        fitted = {}
+        for signal in signals:
+            rule, *objective = uses[signal.name]
+            if "fit" in rule.needs:
+                use = objective[0] if objective else None
+                context = FitContext(signal, rule.options, self.model, self.bank, self.layers, use)
+                fitted[signal.name] = rule.plugin.load().fit(context)
+        return SignalExtractor(
+            self.model, self.layers, chosen, self.bank, chain=self.layers, fitted=fitted
+        )
+
+    def signals(self, entry: SignalEntry) -> dict[str, torch.Tensor]:
+        """Layer -> what a signal is there, whole tensors."""
+        extractor = self.extractor(entry)
+        (source,) = extractor.sources
+        bound = source.bind(self.images, disturbed=False)
+        outputs = (source.objective.output,) if source.objective else ()
+        tape = extractor.recorder.record(self.images, outputs, graph=source.graph)
+        found = source.take(tape, bound, keep_graph=False).layers
+        return {name: found[name].detach() for name in self.layers}
+
+
+def smooth_images(n_images: int, size: int, seed: int, prefix: str) -> ImageBatch:
+    """Draw images of coarse random colours."""
+    coarse = torch.from_numpy(np.random.default_rng(seed).uniform(size=(n_images, 3, 6, 6)))
+    raw = nn.functional.interpolate(coarse, size=(size, size), mode="bilinear").float()
+    names = tuple(f"{prefix}{index}" for index in range(n_images))
+    return ImageBatch(names, raw, torch.full((n_images,), -1), (None,) * n_images)
+
+
+@cache
+def network_of(family: str) -> Network:
+    """Build the small network of a family."""
+    found = FAMILIES[family]
+    entry = ModelEntry(
+        name=family, weights={"source": "random", "seed": 0}, input_size=SIZE, **found
+    )
+    model = build_model(entry)
+    layers = tuple(list_layers(entry.architecture)["layer"])
+    calibration = smooth_images(10, SIZE, 1, "calibration")
+    bank = CalibrationBank(model, lambda: iter([calibration]))
+    return Network(model, layers, smooth_images(4, SIZE, 0, "stimulus"), bank)
+
+
+@cache
+def small_network() -> Network:
+    """Build the network that the span is measured on, in float64."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        module = freeze(SmallNetwork().double())
+    entry = ModelEntry(
+        name="small", architecture="none", weights={"source": "random"}, input_size=16
+    )
+    model = VisionModel(module, entry, dtype=torch.float64)
+    images, calibration = (
+        batch.with_raw(batch.raw.double())
+        for batch in (
+            smooth_images(120, 16, 0, "stimulus"),
+            smooth_images(40, 16, 1, "calibration"),
+        )
+    )
+    bank = CalibrationBank(model, lambda: iter([calibration]))
+    return Network(model, ("first", "second"), images, bank)
+
+
+@cache
+def entries() -> tuple[SignalSet, tuple[SignalEntry, ...]]:
+    """One signal of every rule of the registry's set, and of its options that make another rule."""
+    registries = Registries([ROOT / "config"])
+    found = registries.signal_set(SIGNAL_SET, where="write_rule_table.py")
+    kept: dict[str, SignalEntry] = {}
+    for signal in found.signals:
+        shown = {key: value for key, value in signal.rule_options.items() if key != "seed"}
+        if signal.rule == BACKPROP and signal.role != "learning":
+            continue
+        kept.setdefault(f"{signal.rule} {shown}", signal)
+    return found, tuple(kept.values())
+
+
+def name_of(signal: SignalEntry) -> str:
+    """Rule with the options that make it another."""
+    shown = {key: value for key, value in signal.rule_options.items() if key != "seed"}
+    words = ", ".join(f"{key}: {value}" for key, value in shown.items())
+    return f"`{signal.rule}`" + (f" ({words})" if words else "")
+
+
+def fitting(signal: SignalEntry, network: Network) -> SignalEntry:
+    """Give the signal an objective that the network has an output for."""
+    if signal.objective is None or network.model.n_classes:
+        return signal
+    return signal.model_copy(update=FEATURE_OBJECTIVE)
+
+
+def state_of(signal: SignalEntry, family: str) -> str:
+    """What a rule is on a family: a word, and the reason where it is not exact."""
+    network, (signal_set, _) = network_of(family), entries()
+    signal = fitting(signal, network)
+    case = network.case(signal, signal_set)
+    (use, *_) = uses_of([signal], LIBRARY_PLUGINS)[signal.name]
+    try:
+        check_rule(use, case, where=family)
+        found = network.signals(signal)
+    except GradbrainError:
+        return "refused"
+    if signal.rule in (ACTIVATION, BACKPROP):
+        return "exact"
+    simpler = simpler_than(signal, network, found)
+    if simpler:
+        return f"degenerate ({simpler})"
+    return "approximated" if use.options.approximation(case) else "exact"
+
+
+def simpler_than(signal: SignalEntry, network: Network, found: Mapping[str, torch.Tensor]) -> str:
+    """What a signal is at every layer, where that is something simpler."""
+    if all(is_one_number(tensor) for tensor in found.values()):
+        return "one number"
+    others = [SignalEntry(name=ACTIVATION, role="activation", rule=ACTIVATION)]
+    if signal.objective is not None:
+        others.insert(0, signal.model_copy(update={"rule": BACKPROP, "rule_options": {}}))
+    for other in others:
+        same = network.signals(other)
+        if all(is_same(found[name], same[name], signal) for name in found):
+            return other.rule
+    return ""
+
+
+def is_same(first: torch.Tensor, second: torch.Tensor, signal: SignalEntry) -> bool:
+    """Whether two signals are one but for a factor, of each image or, as length counts, of all."""
+    if signal.normalise == "none":
+        first, second = first[None], second[None]
+    return bool((cosine(first, second).abs() > SAME).all())
+
+
+def is_one_number(tensor: torch.Tensor) -> bool:
+    """Whether all units of an image have the same value."""
+    flat = tensor.flatten(1)
+    return bool(((flat - flat[:, :1]).abs() <= 1e-6 * flat.abs().amax(1, keepdim=True)).all())
+
+
+def cosine(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """Cosine of each image, (B,)."""
+    return nn.functional.cosine_similarity(first.flatten(1).double(), second.flatten(1).double())
+
+
+def in_span(signal: SignalEntry) -> bool:
+    """Whether regression on all layers' pooled activations leaves nothing of a pooled signal."""
+    network = small_network()
+    activations = network.signals(SignalEntry(name="a", role="activation", rule=ACTIVATION))
+    pooled = torch.cat([tensor.mean((2, 3)) for tensor in activations.values()], dim=1)
+    design = torch.cat([pooled, torch.ones(len(pooled), 1)], dim=1).numpy()
+    for tensor in network.signals(signal).values():
+        wanted = tensor.mean((2, 3)).numpy()
+        wanted = wanted - wanted.mean(0)
+        left = wanted - design @ np.linalg.lstsq(design, wanted)[0]
+        if 1 - np.square(left).sum() / np.square(wanted).sum() < IN_SPAN:
+            return False
+    return True
+
+
+def rows() -> Iterator[list[str]]:
+    """Rows of the table: rule, its state on each family, whether it is in the span."""
+    for signal in entries()[1]:
+        states = [state_of(signal, family) for family in FAMILIES]
+        yield [name_of(signal), *states, "yes" if in_span(signal) else "no"]
+
+
+def table() -> str:
+    """The table as Markdown."""
+    head = ["rule", *FAMILIES, "in the span of activations"]
+    lines = [head, ["---"] * len(head), *rows()]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def replaced(text: str, name: str, content: str) -> str:
+    """Put content between the markers of a name."""
+    start, end = f"<!-- {name}:start -->", f"<!-- {name}:end -->"
+    before, found, rest = text.partition(start)
+    _, closed, after = rest.partition(end)
+    if not (found and closed):
+        raise GradbrainError(f"{PAGE}: lacks the markers {start} and {end}; put them back")
+    return f"{before}{start}\n{content}\n{end}{after}"
+
+
+def cosine_table(stores: list[Path]) -> str:
+    """Cosine of each signal with backpropagation, layer by layer, as feature stores hold it.
+
+    Of signals that differ by a seed alone: the mean, and the standard deviation over seeds.
+    """
+    layers = sorted(
+        (open_features(path) for path in stores), key=lambda store: store.attrs["depth"]
+    )
+    if not layers:
+        raise GradbrainError("--features: name the stores of one model's layers")
+    groups: dict[str, list[SignalIdentity]] = {}
+    for entry, signal in zip(_entries_of(layers[0]), layers[0].signals, strict=True):
+        groups.setdefault(name_of(entry), []).append(signal)
+    lines = [["rule", *(store.layer for store in layers)]]
+    lines.append(["---"] * len(lines[0]))
+    for name, signals in groups.items():
+        with np.errstate(all="ignore"):
+            means = [
+                [float(np.mean(store.cosine_with_backprop(one))) for store in layers]
+                for one in signals
+            ]
+        if np.isfinite(means).any():
+            lines.append(
+                [name, *(_mean_and_spread(list(cell)) for cell in zip(*means, strict=True))]
+            )
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _entries_of(store: FeatureStore) -> list[SignalEntry]:
+    return [SignalEntry(**entry) for entry in store.attrs["signal_set_entry"]["signals"]]
+
+
+def _mean_and_spread(values: list[float]) -> str:
+    spread = f" ± {np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.2f}{spread}"
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--features",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="stores of one model's layers: write the table of cosines from them, and not that of "
+        "families",
+    )
+    arguments = parser.parse_args(argv)
+    text = PAGE.read_text(encoding="utf-8")
+    if arguments.features:
+        text = replaced(text, "cosines", cosine_table(arguments.features))
+    else:
+        text = replaced(text, "families", table())
+    write_text(PAGE, text)
+
+
+if __name__ == "__main__":
+    cli.run(main)

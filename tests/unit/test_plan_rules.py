@@ -1,0 +1,168 @@
+"""Rules that cannot be had for a network, or say nothing as scaled, are refused by name."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from gradbrain.config import GradbrainError
+from gradbrain.config.study import load_study
+from gradbrain.plan.jobs import Plan
+
+ROOT = Path(__file__).resolve().parents[2]
+TRAINED, UNTRAINED = "efficientnet_lite0_128px", "efficientnet_lite0_untrained"
+MIXED = """architecture,layer,layer_index,depth,layout,weights
+mixed,a,0,0.5,map,plain
+mixed,b,1,1,vector,plain
+standardised,a,0,0.5,map,computed
+standardised,b,1,1,map,computed
+"""
+
+
+@pytest.fixture
+def plan_of(tmp_path):
+    """Plan of a model under a set of activations and one signal, told as in signals.yaml."""
+
+    def plan_of(model: str, *, precision: str = "fp32", normalise: str = "unit", **signal):
+        entry = {"role": "learning", "objective": "cross_entropy", **signal}
+        learns = {"role": "learning", "rule": "backprop", "objective": "cross_entropy"}
+        if entry["role"] == "control":
+            entry["control_of"] = ["learns"]
+        models = {
+            name: {"architecture": name, "weights": {"source": "random"}}
+            for name in ("mixed", "standardised")
+        }
+        contents = {
+            "signals.yaml": {
+                "signals": {"mine": entry, "learns": learns},
+                "signal_sets": {
+                    "mine": {"signals": ["activation", "learns", "mine"], "normalise": normalise}
+                },
+            },
+            "models.yaml": {"models": models},
+        }
+        for name, content in contents.items():
+            (tmp_path / name).write_text(yaml.safe_dump(content))
+        (tmp_path / "layers.csv").write_text(MIXED)
+        config = {
+            "study": "mine",
+            "registries": [str(tmp_path)],
+            "datasets": [{"name": "objects92"}],
+            "models": [{"name": model}],
+            "features": {"signal_set": "mine", "precision": precision},
+        }
+        return Plan(load_study(config, root=ROOT, where="study.yaml"), ROOT)
+
+    return plan_of
+
+
+def refusal(plan: Plan) -> str:
+    with pytest.raises(GradbrainError) as refused:
+        plan.check_signals()
+    return str(refused.value)
+
+
+LENGTHS = ["node_perturbation", "scalar_feedback", "objective_value", "gradient_norm"]
+
+
+@pytest.mark.parametrize("rule", [*LENGTHS, "three_factor"])
+@pytest.mark.parametrize("normalise", ["unit", "unit_and_magnitude"])
+def test_rules_whose_length_says_what_they_say_are_refused_at_unit_length(rule, normalise, plan_of):
+    message = refusal(plan_of(UNTRAINED, rule=rule, normalise=normalise))
+    assert f"signal 'mine': model {UNTRAINED!r}: rule {rule!r} cannot be had:" in message
+    assert f"`normalise: {normalise}`" in message and "`normalise: none`" in message
+    plan_of(UNTRAINED, rule=rule, normalise="none").check_signals()
+
+
+def test_a_signal_says_its_own_scaling(plan_of, tmp_path):
+    plan = plan_of(UNTRAINED, rule="scalar_feedback")
+    text = (tmp_path / "signals.yaml").read_text()
+    own = text.replace("rule: scalar_feedback", "rule: scalar_feedback\n    normalise: none")
+    (tmp_path / "signals.yaml").write_text(own)
+    settings = plan.study.settings.model_dump(mode="json", exclude_unset=True)
+    Plan(load_study(settings, root=ROOT, where="study.yaml"), ROOT).check_signals()
+
+
+def test_a_top_down_gate_has_a_direction(plan_of):
+    plan_of(UNTRAINED, rule="three_factor", rule_options={"gate": "top_down"}).check_signals()
+
+
+@pytest.mark.parametrize("rule", ["feedback_alignment", "direct_feedback_alignment"])
+def test_random_feedback_is_a_control_of_a_network_that_backprop_trained(rule, plan_of):
+    message = refusal(plan_of(TRAINED, rule=rule))
+    assert f"model {TRAINED!r}: rule {rule!r}" in message and "never aligned" in message
+    assert "`role: control`" in message
+    plan_of(TRAINED, rule=rule, role="control").check_signals()
+    plan_of(UNTRAINED, rule=rule).check_signals()
+
+
+def test_the_sham_mode_is_no_random_feedback(plan_of):
+    options = {"feedback": "transpose"}
+    plan_of(TRAINED, rule="feedback_alignment", rule_options=options).check_signals()
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        *("feedback_alignment", "sign_symmetry", "gauss_newton_target"),
+        "predictive_coding_inference",
+    ],
+)
+def test_rules_that_need_every_digit_are_refused_in_half_precision(rule, plan_of):
+    message = refusal(plan_of(UNTRAINED, rule=rule, precision="bf16"))
+    assert f"rule {rule!r}" in message and "set features.precision to fp32" in message
+
+
+@pytest.mark.parametrize("rule", ["feedback_alignment", "sign_symmetry"])
+def test_networks_that_compute_their_weights_have_none_to_be_replaced(rule, plan_of):
+    message = refusal(plan_of("standardised", rule=rule))
+    assert f"model 'standardised': rule {rule!r} cannot be had" in message
+    assert "weight standardisation" in message
+    plan_of("standardised", rule="direct_feedback_alignment").check_signals()
+
+
+def test_generative_models_want_layers_of_one_kind(plan_of):
+    signal = {"rule": "predictive_coding_generative", "objective": None}
+    message = refusal(plan_of("mixed", **signal))
+    assert "model 'mixed': rule 'predictive_coding_generative' cannot be had" in message
+    assert "(map, vector)" in message
+    plan_of(UNTRAINED, **signal).check_signals()
+
+
+def test_the_study_of_learning_rules_plans(tmp_path):
+    config = yaml.safe_load((ROOT / "config" / "learning_rules.yaml").read_text())
+    plan = Plan(load_study(config, root=ROOT, where="config/learning_rules.yaml"), ROOT)
+    plan.check_signals()
+    signals = plan.study.signal_set.signals
+    assert {signal.rule for signal in signals} == set(plan.plugins.names("rules"))
+    # Random feedback: five draws, controls all.
+    random = [signal for signal in signals if signal.rule == "feedback_alignment"]
+    assert {signal.rule_options["seed"] for signal in random} == set(range(5))
+    assert {signal.role for signal in random} == {"control"}
+    # Every learning signal is held against both numbers that follow surprise alone.
+    for signal in signals:
+        if signal.role == "learning":
+            controls = plan.study.signal_set.controls_of(signal.name)
+            assert {"objective_cross_entropy", "gradient_norm_cross_entropy"} <= set(controls)
+    # One pass of the whole model, after the models of three rules were fitted.
+    assert plan.is_fused("learning_rules")
+    fitted = [signal.rule for signal in plan.fitted_signals("learning_rules")]
+    assert fitted == ["predictive_coding_generative", "scalar_feedback", "three_factor"]
+
+
+def test_planning_rules_imports_no_torch():
+    code = """
+import sys
+from gradbrain.config.plugins import LIBRARY_PLUGINS, RuleCase
+case = RuleCase(role="learning", normalise="unit", layouts=("map",) * 3)
+for name in LIBRARY_PLUGINS.names("rules"):
+    options = LIBRARY_PLUGINS.find("rules", name, where="test").options_class()
+    assert isinstance(options.refusal(case), str) and isinstance(options.approximation(case), str)
+assert not {"torch", "timm"} & set(sys.modules)
+"""
+    environment = {"PYTHONPATH": str(ROOT / "workflow")}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)

@@ -1,0 +1,84 @@
+"""Draw a figure of the library, or a plug-in, from results."""
+
+from __future__ import annotations
+
+import logging
+import textwrap
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from gradbrain.config.plugins import LIBRARY_PLUGINS, Plugins
+from gradbrain.figures import style
+from gradbrain.figures.declarations import Declaration, NothingToDraw, declaration
+from gradbrain.figures.inputs import FigureInputs
+from gradbrain.figures.layout import empty_figure
+from gradbrain.store import Study
+
+LOGGER = logging.getLogger(__name__)
+
+
+def draw(
+    study: Study, name: str, *, plugins: Plugins = LIBRARY_PLUGINS
+) -> tuple[Figure, pd.DataFrame]:
+    """Draw a figure of an opened study anew.
+
+    Parameters
+    ----------
+    study
+        Its results.
+    name
+        Name of the figure.
+    plugins
+        Where it is looked up.
+
+    Returns
+    -------
+    matplotlib.figure.Figure, pandas.DataFrame
+        The figure, and the numbers behind it.
+
+    Raises
+    ------
+    NothingToDraw
+        The results hold nothing for it.
+    GradbrainError
+        There is no such figure, or results that it needs are missing.
+    """
+    what = declaration(name, plugins, where="name")
+    return draw_declared(what, FigureInputs.of(study, what.inputs))
+
+
+def draw_declared(
+    what: Declaration, inputs: FigureInputs, *, may_be_empty: bool = False
+) -> tuple[Figure, pd.DataFrame]:
+    """Draw a declared figure from given results.
+
+    Parameters
+    ----------
+    what
+        The figure.
+    inputs
+        Results that it declares.
+    may_be_empty
+        Draw a figure that says so where there is nothing to draw.
+
+    Returns
+    -------
+    matplotlib.figure.Figure, pandas.DataFrame
+        The figure, and the numbers behind it.
+
+    Raises
+    ------
+    NothingToDraw
+        There is nothing to draw, and `may_be_empty` is false.
+    """
+    module = what.plugin.load()
+    with style.applied():
+        try:
+            data = module.select(inputs)
+            return module.figure(data, inputs.names.including(data)), data
+        except NothingToDraw as error:
+            if not may_be_empty:
+                raise
+            LOGGER.warning("%s", error)
+            return empty_figure(textwrap.fill(str(error), 90))
