@@ -3,13 +3,14 @@ PYTHON := $(VENV)/bin/python
 SNAKEMAKE := $(VENV)/bin/snakemake
 CORES ?= all
 
-.PHONY: demo worlds test test-readme test-slurm lint format env lock schema docs bench clean help
+.PHONY: demo worlds test test-readme test-browser test-slurm lint format env lock schema docs bench clean help
 
 help:
 	@echo "make demo    run the default study: a simulated brain, from images to claims and figures"
 	@echo "make worlds  run three simulated brains through a trained and three untrained networks"
 	@echo "make test    run the tests"
 	@echo "make test-readme  type README's commands in a clean clone, environment and demo included"
+	@echo "make test-browser  open a report in Chromium, with axe-core from npm"
 	@echo "make test-slurm  start a Slurm on this machine, as root, and run tests/slurm on it"
 	@echo "make lint    ruff, snakefmt, snakemake --lint, types"
 	@echo "make docs    the docs as a site, in site/; fails on a broken link"
@@ -44,6 +45,10 @@ test: env
 
 test-readme: env
 	$(PYTHON) -m pytest tests/readme --readme --durations 5
+
+test-browser: env
+	npm ci --prefix tests/browser --no-audit --no-fund
+	$(PYTHON) -m pytest tests/browser --browser --durations 5
 
 test-slurm: env
 	@# Prints what was submitted and how long it took.

@@ -81,6 +81,10 @@ container: "docker://condaforge/miniforge3:25.11.0-0"
 RESULTS = plan.results
 
 
+# For `snakemake --report`: the page that opens first.
+report: "workflow/report/study/workflow.rst"
+
+
 wildcard_constraints:
     model=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
     layer=r"[A-Za-z0-9][A-Za-z0-9_.-]*",
@@ -105,6 +109,9 @@ localrules:
     multiverse,
     figures,
     report,
+
+
+include: "workflow/rules/inputs.smk"
 
 
 rule all:
@@ -145,7 +152,7 @@ rule multiverse:
 
 rule figures:
     input:
-        plan.figure_targets(),
+        [reported_figures(ending) for ending in ("pdf", "png", "csv")],
 
 
 rule report:
@@ -153,7 +160,6 @@ rule report:
         plan.path("report"),
 
 
-include: "workflow/rules/inputs.smk"
 include: "workflow/rules/fetch.smk"
 include: "workflow/rules/stimuli.smk"
 include: "workflow/rules/responses.smk"

@@ -34,8 +34,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         nargs="*",
         type=Path,
         default=[],
-        help="score tables, for penalties and ceilings",
+        help="score tables, for scores, penalties and ceilings",
     )
+    parser.add_argument("--maps", nargs="*", type=Path, default=[], help="map stores (.zarr)")
     for kind in ("universes", "specification-curve"):
         parser.add_argument(f"--{kind}", type=Path, help=f"{kind} of a multiverse (.csv)")
     parser.add_argument(

@@ -35,6 +35,12 @@ def pytest_addoption(parser):
         help="start a Slurm on this machine for tests/slurm, as root; fail where there can be none",
     )
     parser.addoption(
+        "--browser",
+        action="store_true",
+        help="open a report in Chromium for tests/browser; fail where there is none",
+    )
+    parser.addoption("--page", help="report that tests/browser open, instead of an invented one")
+    parser.addoption(
         "--readme",
         action="store_true",
         help="make the environment and the demo in a clean clone, and try README's commands in it",

@@ -620,6 +620,19 @@ def inputs_of(files: Mapping[str, list[Path]]) -> FigureInputs:
     return FigureInputs(study=STUDY, names=Names.read(entries), **given)
 
 
+#: What a score table holds beside what is counted.
+SHOWN_SCORE = {
+    "modality": "fmri",
+    "axis": "roi",
+    "measure": "r",
+    "signal": "gradient_dino",
+    "role": "learning",
+    "depth": 0.5,
+    "roi_rank": 0,
+    "value": 0.25,
+}
+
+
 def write_responses(folder: Path) -> tuple[list[Path], list[Path]]:
     """Write two small response stores and two score tables, for the counts of the report."""
     responses = []
@@ -651,6 +664,7 @@ def write_responses(folder: Path) -> tuple[list[Path], list[Path]]:
         path = folder / "scores" / f"{model}.parquet"
         path.parent.mkdir(parents=True, exist_ok=True)
         unit = {"dataset": "objects92", "roi": "EVC", "time": np.nan, "intersubject_r": np.nan}
+        unit |= SHOWN_SCORE
         fit = {"model": model, "layer": "blocks.0", "subject": ["s01", "s02"][: len(shares)]}
         table = pd.DataFrame({**unit, **fit, "edge_share": shares, "n_masked": 0})
         # A fit has a row per signal, measure and region, and a share per signal.

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from trees.snakemake_report import SnakemakeReport
 
 from gradbrain.figures.inputs import with_text
 from gradbrain.store import open_store, open_tree, read_statistics, read_table
@@ -198,3 +199,12 @@ def test_what_is_wrong_is_said_before_any_job(study, tmp_path, file, old, new, m
     assert done.returncode != 0
     assert re.search(re.escape(message), done.stdout + done.stderr), done.stdout + done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_snakemakes_own_report_takes_captions_of_figures_of_ones_own(study):
+    checkout, outside = study
+    config = str(outside / "study.yaml")
+    checkout.snakemake("--configfile", config, "--report", "out.zip")
+    figures = {file.stem for file in (checkout.folder / "results/foreign/figures").glob("*.pdf")}
+    assert "scores_after_onset" in figures
+    SnakemakeReport.read(checkout.folder / "out.zip").check(figures)

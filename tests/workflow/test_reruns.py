@@ -6,6 +6,8 @@ import shutil
 import subprocess
 import sys
 
+from trees.snakemake_report import SnakemakeReport
+
 from gradbrain.store import read_table
 
 FIGURE = "encoding_by_region"
@@ -587,3 +589,10 @@ def test_activations_are_reduced_once_for_all_layers_of_a_model_and_subject(fini
     # A setting of the fits alone leaves the reduction as it is.
     finished.edit("tests/workflow/tiny/study.yaml", "n_penalties: 4", "n_penalties: 5")
     assert finished.planned(*fits) == {"fit_encoding": 2}
+
+
+def test_snakemakes_own_report_holds_every_figure_with_its_caption(first_run):
+    checkout, _ = first_run
+    checkout.snakemake("--configfile", STUDY, "--report", "out.zip")
+    figures = {file.stem for file in (checkout.folder / "results/tiny/figures").glob("*.pdf")}
+    SnakemakeReport.read(checkout.folder / "out.zip").check(figures)

@@ -7,12 +7,7 @@ rule plot_figure:
         entries=plan.path("entries"),
         results=figure_inputs,
     output:
-        pdf=report(
-            plan.path("figure", ending="pdf"),
-            caption="../report/{figure}.rst",
-            category="Figures",
-            labels={"figure": "{figure}"},
-        ),
+        pdf=plan.path("figure", ending="pdf"),
         png=plan.path("figure", ending="png"),
         csv=plan.path("figure", ending="csv"),
     log:

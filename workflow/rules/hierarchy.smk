@@ -46,7 +46,12 @@ rule test_claims:
         draws=hierarchy_draws,
         scores=score_tables,
     output:
-        table=plan.path("claims"),
+        table=report(
+            plan.path("claims"),
+            caption="../report/study/claims.rst",
+            category="Claims",
+            labels={"table": "All claims", "file": "CSV"},
+        ),
         summary=plan.path("claims_page"),
         over_models=plan.path("claims_over_models"),
     log:

@@ -359,6 +359,22 @@ def figure_inputs(wildcards):
     ]
 
 
+def reported_figure(name, ending):
+    # A caption of an output cannot hold a wildcard, so that a figure is reported where it is read.
+    figure = plan.figures[name]
+    labels = {"figure": figure.title, "file": ending.upper()}
+    return report(
+        plan.path("figure", figure=name, ending=ending),
+        caption=str(figure.caption),
+        category="Figures",
+        labels=labels,
+    )
+
+
+def reported_figures(ending):
+    return [reported_figure(name, ending) for name in plan.figures]
+
+
 def figure_options(wildcards):
     return " ".join(
         f"--{kind.replace('_', '-')} {shlex.join(paths)}"

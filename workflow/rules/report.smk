@@ -47,20 +47,25 @@ rule write_report:
         script=plan.script("write_report"),
         code=plan.code("write_report"),
         captions=plan.captions(),
-        template=plan.asset("gradbrain/figures/report.html.jinja"),
+        template=plan.report_assets(),
         plugins=plan.plugin_files(*plan.figure_plugins()),
         config=plan.path("config"),
         entries=plan.path("entries"),
         claims=plan.path("claims"),
         responses=plan.responses,
         scores=plan.per_model("scores"),
+        maps=plan.report_maps(),
         multiverse=plan.multiverse.results,
         second=plan.second_opinions,
-        figures=[
-            plan.path("figure", figure=figure, ending="png") for figure in plan.figures
-        ],
+        figures=reported_figures("png"),
+        beside=[reported_figures("pdf"), reported_figures("csv")],
     output:
-        report(plan.path("report"), category="Report"),
+        report(
+            plan.path("report"),
+            caption="../report/study/report.rst",
+            category="Report",
+            labels={"page": "Report of the study", "file": "HTML"},
+        ),
     log:
         f"logs/{study.name}/report.log",
     benchmark:
@@ -81,5 +86,6 @@ rule write_report:
         "python {input.script} --study {params.study:q} --config {input.config:q}"
         " --claims {input.claims:q} --figures {input.figures:q} --captions {input.captions:q}"
         " --responses {input.responses:q} --scores {input.scores:q}"
+        " --maps {input.maps:q}"
         " {params.multiverse} {params.second} --entries {input.entries:q} --plugins {input.plugins:q} --output {output:q}"
         " > {log:q} 2>&1"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -12,13 +13,33 @@ import pandas as pd
 import pytest
 import write_report
 import yaml
+from markupsafe import Markup, escape
+from trees.invented_study import SHOWN_SCORE
 
-from gradbrain.figures import report, style
+from gradbrain.figures import style
 from gradbrain.figures.declarations import FigureError, figure_names
 from gradbrain.figures.inputs import with_text
+from gradbrain.figures.report import (
+    conclusions as said_by,
+)
+from gradbrain.figures.report import (
+    data_counts,
+    embedded,
+    libraries,
+    numbers,
+    score_tables,
+    surface,
+)
+from gradbrain.figures.report import (
+    page as report,
+)
+from gradbrain.figures.report import (
+    verdict_matrix as matrices,
+)
+from gradbrain.figures.report.answer import answer
 from gradbrain.store import read_table, write_table
 
-CAPTIONS = Path(report.__file__).parents[2] / "report"
+CAPTIONS = Path(report.__file__).parents[3] / "report"
 PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
@@ -43,6 +64,21 @@ class Page(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
+
+
+@pytest.fixture(autouse=True)
+def own_libraries(monkeypatch):
+    """Leave out the megabytes of libraries, which are the same in all pages; or write them in."""
+    empty = libraries.Library("none", "0", Markup(), Markup(), "")
+    with monkeypatch.context() as patch:
+        patch.setattr(report, "plotly", lambda: empty)
+        patch.setattr(report, "datatables", lambda: empty)
+
+        def render(results):
+            patch.undo()
+            return report.render_report(**results)
+
+        yield render
 
 
 @pytest.fixture
@@ -120,12 +156,48 @@ def test_each_figure_has_its_caption_beside_it(results):
         assert first.strip("*") in figure
 
 
-def test_figures_are_embedded_and_their_files_linked_from_where_the_page_lies(results):
+def test_figures_and_their_files_are_in_the_page(results, tmp_path):
+    content = {"pdf": b"%PDF-1.7 invented", "csv": b"signal,value\nactivation,0.25\n"}
+    for ending, written in content.items():
+        (tmp_path / "figures" / f"encoding_by_region.{ending}").write_bytes(written)
     page = Page(report.render_report(**results))
     images = [text for text in page.references if text.startswith("data:image/png;base64,")]
     assert [base64.b64decode(text.partition(",")[2]) for text in images] == [PIXEL, PIXEL]
-    for ending in ("pdf", "csv"):
-        assert f"figures/encoding_by_region.{ending}" in page.references
+    for media, written in (("application/pdf", "pdf"), ("text/csv;charset=utf-8", "csv")):
+        address = f"data:{media};base64,{base64.b64encode(content[written]).decode()}"
+        assert address in page.references
+
+
+def test_a_large_table_is_packed_and_what_is_too_large_is_linked(tmp_path, monkeypatch):
+    path = tmp_path / "figures" / "scores.csv"
+    path.parent.mkdir()
+    path.write_bytes(b"signal,value\n" + b"activation,0.25\n" * 40_000)
+    found = embedded.linked_file(path, "data", tmp_path / "report.html")
+    assert found.name == "scores.csv.gz"
+    packed = base64.b64decode(found.href.partition(",")[2])
+    assert gzip.decompress(packed) == path.read_bytes()
+    assert found == embedded.linked_file(path, "data", tmp_path / "report.html")
+    monkeypatch.setattr(embedded, "LARGEST", 100)
+    linked = embedded.linked_file(path, "data", tmp_path / "report.html")
+    assert (linked.name, linked.href) == ("scores.csv", "figures/scores.csv")
+    assert "not in this page" in linked.label
+
+
+def test_the_alternative_text_says_what_is_seen(results, tmp_path):
+    table = "signal,variant,value\nactivation,raw,0.1\nactivation,raw,0.3\nactivation,raw,0.5\n"
+    (tmp_path / "figures" / "encoding_by_region.csv").write_text(table)
+    page = report.render_report(**results)
+    assert "Median value (lowest to highest): activation (alone) 0.3 (0.1 to 0.5)." in page
+    (tmp_path / "figures" / "control_comparison.csv").write_text("verdict\nsupported\nsupported\n")
+    assert "Verdicts: 2 supported." in report.render_report(**results)
+
+
+def test_the_page_carries_its_libraries_with_their_licences(results, own_libraries):
+    page = own_libraries(results)
+    for library in (libraries.plotly(), libraries.datatables()):
+        assert library.script in page and library.style in page
+        assert "Permission is hereby granted" in library.licence
+    assert len(page) < 25_000_000
 
 
 def test_cells_lead_to_figures_that_are_on_the_page(results):
@@ -144,7 +216,7 @@ def test_text_of_tables_and_config_is_escaped(results, claims):
     claims["sentence"] = '<script>alert("x")</script>'
     write_table(results["claims"], claims)
     page = report.render_report(**results)
-    assert "<script" not in page
+    assert '<script>alert("x")' not in page
     assert "An &lt;invented&gt; study" in page
 
 
@@ -159,10 +231,10 @@ def test_counts_of_verdicts_are_those_of_the_table(results, claims):
 
 
 def test_a_claim_on_the_activation_is_one_cell_beside_all_learning_signals(claims, names):
-    matrix = report.verdict_matrix(claims, names)
+    matrix = matrices.verdict_matrix(claims, names)
     place = [column["name"] for column in matrix["columns"]].index("A1")
     column = [row["cells"][place] for row in matrix["rows"]]
-    cells = [cell for cell in column if cell != report.SPANNED]
+    cells = [cell for cell in column if cell != matrices.SPANNED]
     assert len(cells) == (claims["prediction"] == "A1").sum()
     assert sum(cell.n_rows for cell in cells) == len(matrix["rows"])
 
@@ -225,7 +297,7 @@ def test_conclusions_follow_from_the_verdicts(claims, names, verdicts, said, uns
     rows = rows[(rows["prediction"] == "P1") | rows["prediction"].isin(verdicts)].copy()
     unique = (rows["variant"] == "unique") & rows["prediction"].isin(verdicts)
     rows.loc[unique, "verdict"] = rows.loc[unique, "prediction"].map(verdicts)
-    (only,) = report.conclusions(rows, names)
+    (only,) = said_by.conclusions(rows, names)
     assert said in only["sentence"]
     assert unsaid not in only["sentence"]
     assert only["sentence"].startswith("predicts responses above chance")
@@ -269,7 +341,7 @@ def test_halves_of_a_conclusion_are_joined_as_they_relate(claims, names, verdict
     keys = list(zip(rows["prediction"], rows["variant"], strict=True))
     rows = rows[[key in verdicts for key in keys]].copy()
     rows["verdict"] = [verdicts[key] for key in keys if key in verdicts]
-    assert [row["sentence"] for row in report.conclusions(rows, names)] == [sentence]
+    assert [row["sentence"] for row in said_by.conclusions(rows, names)] == [sentence]
 
 
 def test_second_opinions_are_told_beside_the_first_and_change_nothing(results, study, names):
@@ -277,7 +349,7 @@ def test_second_opinions_are_told_beside_the_first_and_change_nothing(results, s
     text = report.render_report(**results, second_opinions=study["second_opinions"][0])
     assert 'id="second"' not in plain and "A second opinion" in text
     opinions = with_text(read_table(study["second_opinions"][0], kind="second_opinions"))
-    lines = report.second_opinion_lines(opinions, names)
+    lines = said_by.second_opinion_lines(opinions, names)
     (line,) = [
         line
         for line in lines
@@ -297,14 +369,14 @@ def test_second_opinions_are_told_beside_the_first_and_change_nothing(results, s
 
 
 def test_the_report_says_how_well_a_signal_repeats_itself(results, claims, names):
-    lines = report.reliability_lines(claims, names)
+    lines = said_by.reliability_lines(claims, names)
     # One line for all data sets of which the same is to be said.
     assert [len(line["datasets"]) for line in lines] == [3, 3]
     expected = "repeats itself with .93 (.80 in what activations do not predict)"
     assert {line["sentence"] for line in lines} == {expected}
     assert expected in report.render_report(**results)
     none = claims.assign(reliability=np.nan, unique_reliability=np.nan, least_reliable="")
-    assert report.reliability_lines(none, names) == []
+    assert said_by.reliability_lines(none, names) == []
 
 
 def test_the_report_says_what_is_not_judged_and_why(claims, names):
@@ -313,7 +385,7 @@ def test_the_report_says_what_is_not_judged_and_why(claims, names):
     c2 = rows["prediction"] == "C2"
     rows.loc[c2, ["control", "least_reliable"]] = "gradient_shuffled_dino"
     rows.loc[c2, ["reliability", "reason"]] = [0.31, "unreliable_signal"]
-    (line,) = report.reliability_lines(rows, names)
+    (line,) = said_by.reliability_lines(rows, names)
     assert line["sentence"] == (
         "repeats itself with .93 (.80 in what activations do not predict); its control shuffled "
         "cotangent (DINO) repeats itself with .31 (.80 in what activations do not predict): C2 "
@@ -321,11 +393,11 @@ def test_the_report_says_what_is_not_judged_and_why(claims, names):
     )
     own = rows["role"] == "learning"
     rows.loc[own & ~c2, ["reliability", "reason"]] = [0.36, "unreliable_signal"]
-    assert report.reliability_lines(rows, names)[0]["sentence"].startswith(
+    assert said_by.reliability_lines(rows, names)[0]["sentence"].startswith(
         "repeats itself with .36 (.80 in what activations do not predict): P1, P2, P5 and C1 not "
         "judged; its control"
     )
-    assert report.conclusions(rows, names)[0]["sentence"] == (
+    assert said_by.conclusions(rows, names)[0]["sentence"] == (
         "does not repeat itself between two draws of its views, and is not judged: draw more of "
         "them"
     )
@@ -333,7 +405,7 @@ def test_the_report_says_what_is_not_judged_and_why(claims, names):
 
 def test_data_are_counted_per_subject(results, count_stores):
     responses, scores = count_stores
-    (row,) = report.data_counts(responses, scores)
+    (row,) = data_counts.data_counts(responses, scores)
     assert (row["subjects"], row["images"], row["targets"], row["masked"]) == (2, "4", "7–9", "3")
     assert (row["fits"], row["edge_fits"], row["edge_share"]) == (3, 1, 0.134)
     page = report.render_report(**results, responses=responses, scores=scores)
@@ -347,7 +419,7 @@ def test_the_ceiling_between_subjects_is_told_or_that_there_is_none(
     results, count_stores, tmp_path
 ):
     responses, (first, *_) = count_stores
-    assert report.data_counts(responses, [first])[0]["ceiling"] is None
+    assert data_counts.data_counts(responses, [first])[0]["ceiling"] is None
     assert '<td class="number">none</td>' in report.render_report(
         **results, responses=responses, scores=[first]
     )
@@ -355,11 +427,11 @@ def test_the_ceiling_between_subjects_is_told_or_that_there_is_none(
         {"dataset": "objects92", "model": "a", "layer": "l", "subject": "s", "edge_share": 0.0,
          "n_masked": 0,
          "roi": ["EVC", "EVC", "IT", "IT"],
-         "time": np.nan, "intersubject_r": [0.2, 0.4, 0.5, 0.0]}
+         **SHOWN_SCORE, "time": np.nan, "intersubject_r": [0.2, 0.4, 0.5, 0.0]}
     )  # fmt: skip
     write_table(tmp_path / "scores.parquet", table)
     scores = [tmp_path / "scores.parquet"]
-    assert report.data_counts(responses, scores)[0]["ceiling"] == pytest.approx(0.3)
+    assert data_counts.data_counts(responses, scores)[0]["ceiling"] == pytest.approx(0.3)
     assert '<td class="number">0.30</td>' in report.render_report(
         **results, responses=responses, scores=scores
     )
@@ -392,7 +464,7 @@ def test_the_config_of_another_study_is_refused(results):
 @pytest.mark.parametrize("name", figure_names())
 def test_every_figure_has_a_caption_of_at_least_four_sentences(name):
     text = (CAPTIONS / f"{name}.rst").read_text(encoding="utf-8")
-    html = report.caption_html(text)
+    html = embedded.caption_html(text)
     assert "system-message" not in html
     assert len([line for line in text.splitlines() if line.endswith(".") or "**" in line]) >= 4
 
@@ -402,10 +474,105 @@ def test_no_caption_is_left_over():
 
 
 def test_numbers_have_three_digits_and_a_real_minus():
-    assert report.number(-0.01234) == "−0.0123"
-    assert report.number(np.float64(212.34)) == "212"
-    assert report.number(float("nan")) == "–"
+    assert numbers.number(-0.01234) == "−0.0123"
+    assert numbers.number(np.float64(212.34)) == "212"
+    assert numbers.number(float("nan")) == "–"
     assert style.signed(-0.0004) == "0.00"
     assert style.signed(-0.126) == "−0.13"
-    assert report.share(0.0004) == "< 0.001"
-    assert report.share(0.0156) == "0.016"
+    assert numbers.share(0.0004) == "< 0.001"
+    assert numbers.share(0.0156) == "0.016"
+
+
+def row(prediction, verdict, *, signal="gradient_dino", reason="", detectable=np.nan):
+    return {
+        "dataset": "objects92", "model": "net", "signal": signal, "role": "learning",
+        "variant": "unique", "prediction": prediction, "verdict": verdict, "reason": reason,
+        "detectable_share": detectable,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "word"),
+    [
+        ({"C1": "supported", "C2": "supported", "P5": "supported"}, "Yes"),
+        ({"C1": "supported", "C2": "supported", "P5": "contradicted"}, "No"),
+        ({"C1": "supported", "C2": "contradicted", "P5": "supported"}, "No"),
+        ({"C1": "contradicted"}, "No"),
+        ({"C1": "supported", "C2": "supported", "P5": "undetermined"}, "Undecided"),
+        ({"C1": "undetermined", "P5": "contradicted"}, "Undecided"),
+    ],
+)
+def test_the_answer_follows_from_the_verdicts(verdicts, word):
+    claims = pd.DataFrame([row(name, verdict) for name, verdict in verdicts.items()])
+    assert answer(claims).startswith(f"{word}: of the only test ")
+
+
+def test_the_answer_is_one_sentence_with_its_power():
+    claims = pd.DataFrame(
+        [
+            row("C1", "supported", detectable=0.07),
+            row("C2", "undetermined"),
+            row("C1", "undetermined", signal="other", detectable=0.12),
+            row("C1", "undetermined", signal="third"),
+        ]
+    )
+    assert answer(claims) == (
+        "Undecided: of 3 tests (a learning signal of one model on one data set), 0 say that "
+        "responses follow backpropagation and 0 that they do not; 1 signal adds to the activations "
+        "(C1) and 0 more than their best control (C2); a unique part of 7 % to 12 % of the "
+        "explainable variance would have been found with a probability of 80 % (1 of 3 tests do "
+        "not tell), and smaller ones may have been missed."
+    ).replace("7 % to", "7 to")
+
+
+def test_untrained_models_do_not_answer(claims):
+    rows = pd.DataFrame([row("C1", "descriptive", reason="untrained")])
+    assert answer(rows).startswith("No learning signal was tested")
+
+
+def test_the_answer_opens_the_page(results, claims):
+    page = report.render_report(**results)
+    assert page.index(escape(answer(claims))) < page.index("<nav")
+
+
+def test_maps_of_single_layers_are_those_of_the_store(study, names):
+    found = surface.surface(study["maps"], "invented", names)
+    for side, mesh in found["mesh"].items():
+        points = np.frombuffer(base64.b64decode(mesh["y"]), "<f4")
+        faces = np.frombuffer(base64.b64decode(mesh["i"]), "<u2")
+        assert (len(points), len(faces)) == (10242, 20480), side
+    first = found["sets"][0]
+    maps = next(iter(surface._on_cortex(study["maps"][0], "invented")))
+    signal = next(maps.signals())
+    for side in ("left", "right"):
+        vertices = np.frombuffer(base64.b64decode(first["vertices"][side]), "<u2")
+        own = np.array(
+            [surface.hemisphere_of(name) == side for name in maps.coordinate("hemisphere")]
+        )
+        own &= maps.coordinate("vertex") < 10242
+        np.testing.assert_array_equal(vertices, maps.coordinate("vertex")[own])
+        steps = np.frombuffer(base64.b64decode(first["maps"][0]["values"][side]), "<i2")
+        expected = signal.score.transpose("layer", "target").values[0][own]
+        known = np.isfinite(expected)
+        np.testing.assert_allclose(steps[known] * found["step"], expected[known], atol=5e-5)
+        assert (steps[~known] == found["unknown"]).all()
+
+
+def test_of_too_many_maps_layers_are_left_out_and_named(study, names, monkeypatch):
+    whole = surface.surface(study["maps"], "invented", names)
+    assert whole["omitted"] == []
+    monkeypatch.setattr(surface, "LARGEST", 2000)
+    some = surface.surface(study["maps"], "invented", names)
+    assert some["omitted"]
+    assert len(some["sets"][0]["maps"]) < len(whole["sets"][0]["maps"])
+
+
+def test_rows_of_scores_are_means_over_subjects(count_stores, names):
+    means = score_tables.mean_scores(count_stores[1])
+    rows = score_tables.score_rows(means, names)
+    assert [(one["mean"], one["highest"], one["place"]) for one in rows] == [
+        (0.25, 0.25, "EVC")
+    ] * 2
+    plot = score_tables.heat_maps(means, names)[0]
+    assert plot["choices"][0]["figure"]["data"][0]["z"] == [[0.25]]
+    assert "0.25" in plot["alt"]

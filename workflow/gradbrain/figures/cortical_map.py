@@ -81,7 +81,7 @@ def _vertices(maps: DatasetMaps, signal: SignalMap) -> pd.DataFrame:
     return pd.DataFrame(
         {
             **signal.identity,
-            "hemisphere": [_hemisphere(name) for name in maps.coordinate("hemisphere")[known]],
+            "hemisphere": [hemisphere_of(name) for name in maps.coordinate("hemisphere")[known]],
             "vertex": maps.coordinate("vertex")[known].astype(int),
             "score": high,
             "best_layer": np.where(high > 0, depth, np.nan),
@@ -89,7 +89,14 @@ def _vertices(maps: DatasetMaps, signal: SignalMap) -> pd.DataFrame:
     )
 
 
-def _hemisphere(name: str) -> str:
+def hemisphere_of(name: str) -> str:
+    """``left`` or ``right``, however a store writes it.
+
+    Raises
+    ------
+    FigureError
+        It is neither.
+    """
     try:
         return _HEMISPHERES[str(name).lower()]
     except KeyError:

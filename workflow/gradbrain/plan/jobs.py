@@ -663,6 +663,15 @@ class Plan:
         """Path of a file of the library that is not code."""
         return str(self.root / "workflow" / path)
 
+    def report_assets(self) -> list[str]:
+        """Template, style and script of the report."""
+        names = ("report.html.jinja", "report.css", "report.js")
+        return [self.asset(f"gradbrain/figures/report/{name}") for name in names]
+
+    def report_maps(self) -> list[str]:
+        """Maps for the surface of the report: of studies that show the cortex in a figure, too."""
+        return self.per_model("maps") if "cortical_map" in self.figures else []
+
     def captions(self) -> list[str]:
         """Captions of the study's figures; those of the library as other code is named."""
         return [

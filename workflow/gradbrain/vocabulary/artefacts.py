@@ -1054,7 +1054,7 @@ _ALL = (
         kind="report",
         template="results/{study}/report.html",
         rule="write_report",
-        version=3,
+        version=4,
         what="all of a study on one page",
     ),
 )
