@@ -137,7 +137,13 @@ def show(browser: webdriver.Chrome, *, width: int = 1280, colours: str = "light"
     """Set the width of the page and whether it is dark."""
     browser.execute_cdp_cmd(
         "Emulation.setEmulatedMedia",
-        {"features": [{"name": "prefers-color-scheme", "value": colours}]},
+        {
+            "features": [
+                {"name": "prefers-color-scheme", "value": colours},
+                # What is still on its way cannot be clicked.
+                {"name": "prefers-reduced-motion", "value": "reduce"},
+            ]
+        },
     )
     browser.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride",

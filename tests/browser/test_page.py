@@ -21,7 +21,7 @@ def squeezed(text: str) -> str:
 
 
 def to_the_middle(browser, element):
-    """Scroll at once: what is still on its way cannot be clicked."""
+    """Scroll there at once."""
     browser.execute_script(
         "arguments[0].scrollIntoView({ block: 'center', behavior: 'instant' });", element
     )

@@ -214,7 +214,7 @@ def test_a_cell_whose_figure_was_not_drawn_leads_nowhere(results):
 
 def test_text_of_tables_and_config_is_escaped(results, claims):
     claims["sentence"] = '<script>alert("x")</script>'
-    write_table(results["claims"], claims)
+    write_table(results["claims"], claims, kind="claims")
     page = report.render_report(**results)
     assert '<script>alert("x")' not in page
     assert "An &lt;invented&gt; study" in page
@@ -241,7 +241,7 @@ def test_a_claim_on_the_activation_is_one_cell_beside_all_learning_signals(claim
 
 def test_missing_numbers_are_dashes_and_never_nan(results, claims):
     claims.loc[:, ["estimate", "ci_low", "ci_high", "p", "q"]] = np.nan
-    write_table(results["claims"], claims)
+    write_table(results["claims"], claims, kind="claims")
     page = report.render_report(**results)
     assert not re.search(r">[^<]*\bnan\b", page)
     assert "no test" in page
