@@ -24,6 +24,7 @@ from gradbrain.store.write_lock import LOCK, is_held
 from gradbrain.store.zarr_store import SEAL, check_files, open_tree
 from gradbrain.vocabulary.artefacts import ARTEFACTS, artefact
 
+TABLES = (".csv", ".parquet")
 STORE = ".zarr"
 # Beside results, and none themselves.
 _COMPANIONS = (".provenance.json", ".snakemake_timestamp")
@@ -150,7 +151,9 @@ def _check_one(
             found.undigested.append(path)
     else:
         n_bytes = path.stat().st_size
-        read_table(path, kind=place.kind) if declared.columns else read_checked(path)
+        # A figure is three files, of which one is a table.
+        is_table = bool(declared.columns) and path.suffix in TABLES
+        read_table(path, kind=place.kind) if is_table else read_checked(path)
         if recorded_digest(path) is None:
             found.undigested.append(path)
     found.n_checked += 1
