@@ -8,6 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nibabel
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
 
@@ -117,6 +120,21 @@ def test_what_was_described_is_what_was_analysed(followed):
     assert len(set(store["group"].values)) == 6
 
 
+def test_voxels_of_volumes_are_where_the_atlas_says(followed):
+    labels, betas = (
+        nibabel.load(followed / "brain_data" / f"dave_{name}.nii.gz") for name in ("atlas", "betas")
+    )
+    rows = np.load(followed / "brain_data" / "dave.npy")
+    targets = pd.read_csv(followed / "brain_data" / "dave_targets.csv")
+    assert rows.shape == (96, len(targets)) == (96, 144)
+    backwards = np.linalg.inv(labels.affine)
+    places = nibabel.affines.apply_affine(backwards, targets[["x", "y", "z"]].to_numpy())
+    voxels = tuple(places.round().astype(int).T)
+    np.testing.assert_allclose(rows, betas.get_fdata()[voxels].T, atol=1e-5)
+    names = np.array(["", "V1", "V2", "LO"])
+    assert list(names[np.asarray(labels.dataobj)[voxels]]) == list(targets["roi"])
+
+
 def test_the_regions_answer_to_the_network_at_all(followed):
     scores = read_table(
         followed / "results" / "my_study" / "scores" / "mobilenetv2_050_untrained.parquet"
@@ -130,7 +148,7 @@ def test_further_examples_of_the_page_are_valid_entries(tmp_path):
     for _, language, content in BLOCKS.findall(PAGE):
         if language == "yaml":
             entries |= yaml.safe_load(content).get("datasets", {}) if "adapter" in content else {}
-    assert set(entries) == {"brain_data", "meg_data", "eeg_data", "zarr_data"}
+    assert set(entries) == {"brain_data", "meg_data", "eeg_data", "volume_data", "zarr_data"}
     (tmp_path / "datasets.yaml").write_text(yaml.safe_dump({"datasets": entries}))
     registries = Registries([ROOT / "config", tmp_path])
     for name in entries:
