@@ -11,6 +11,7 @@ from trees.coco import write_coco
 from trees.modalities import MODALITIES
 from trees.nsd import write_nsd_tree
 from trees.things import write_things_fmri, write_things_meg
+from trees.things_eeg2 import write_images_of_eeg2
 
 from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets.registry import adapter, available_adapters, read_options
@@ -65,6 +66,12 @@ def things_fmri(folder):
     return {"options": {"captions": "concept"}, **shared}
 
 
+def things_eeg2(folder):
+    write_images_of_eeg2(folder)
+    shared = {"subjects": ["own-sub-01"], "stimuli": "own", "modality": MODALITIES["eeg"]}
+    return {"options": {"captions": "concept"}, **shared}
+
+
 def arrays(folder):
     write_pictures(folder)
     rows = [(f"i{n}", f"images/image_{n}.png", f"g{n % 2}", n, f"number {n}") for n in range(4)]
@@ -106,6 +113,7 @@ CASES = (
     (algonauts2023, "own-subj01"),
     (things_meg, "own-P1"),
     (things_fmri, "own-sub-01"),
+    (things_eeg2, "own-sub-01"),
     (arrays, "own-s1"),
     (arrays_without_a_table, "own-s1"),
     (dissimilarity, "own-s1"),

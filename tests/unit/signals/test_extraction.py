@@ -21,7 +21,14 @@ from gradbrain.config.schema import ModelEntry, Pooling, Projection, Weights
 from gradbrain.signals import SignalError
 from gradbrain.signals.device import set_up
 from gradbrain.signals.layer_stores import finished_path
-from gradbrain.store import StoreError, StreamingStore, open_store, open_tree, read_definition
+from gradbrain.store import (
+    StoreError,
+    StreamingStore,
+    open_store,
+    open_tree,
+    read_definition,
+    write_table,
+)
 
 ROOT = Path(__file__).resolve().parents[3]
 LAYERS = ["layer1.0", "layer2.0", "layer4.0"]
@@ -207,7 +214,8 @@ def test_other_images_under_the_same_name_are_extracted_again(study, tools, capl
 
 def test_calibration_images_that_are_stimuli_are_refused(study):
     other, seen = pd.read_parquet(study.calibration), pd.read_parquet(study.stimuli)
-    pd.concat([other, seen.iloc[[4]].assign(image_id="copy")]).to_parquet(study.calibration)
+    both = pd.concat([other, seen.iloc[[4]].assign(image_id="copy")])
+    write_table(study.calibration, both, kind="stimuli")
     with pytest.raises(SignalError, match=r"1 calibration image.* content of stimuli.*copy"):
         main(study.arguments())
 
@@ -225,7 +233,7 @@ def test_an_image_that_changed_since_its_table_was_made_is_refused(study, tools)
 
 def test_repeated_image_ids_are_refused(study):
     table = pd.read_parquet(study.stimuli)
-    table.assign(image_id="same").to_parquet(study.stimuli)
+    write_table(study.stimuli, table.assign(image_id="same"), kind="stimuli")
     with pytest.raises(SignalError, match=r"distinct image ids, found 11 rows .*same"):
         main(study.arguments())
 

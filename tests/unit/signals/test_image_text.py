@@ -22,7 +22,7 @@ from gradbrain.objectives import ObjectiveError, build_objective
 from gradbrain.objectives.calibration import CalibrationBank
 from gradbrain.objectives.image_text import imagenet_prompts, wording
 from gradbrain.signals.image_stream import StimulusImages, StoredImages
-from gradbrain.store import open_tree
+from gradbrain.store import open_tree, write_table
 
 KINDS = ("clip", "siglip")
 
@@ -187,7 +187,7 @@ def test_a_bank_of_captions_needs_images_with_different_ones(tiny_model, batch):
 def with_captions(path, captions):
     table = pd.read_parquet(path)
     table["caption"] = pd.array(captions, dtype="string")
-    table.to_parquet(path)
+    write_table(path, table, kind="stimuli")
 
 
 def test_captions_of_the_table_reach_the_batches_and_those_that_are_stored(tmp_path, tools):
