@@ -13,18 +13,24 @@ keep_freed_memory()
 # Files that take longest, the dearest first, before all others: what starts last should be short,
 # or one core waits for the other. In order of processor time, most of which is whole studies.
 LONGEST = (
-    "workflow/test_worlds.py",
     "workflow/test_reruns.py",
+    "workflow/test_worlds.py",
     "workflow/test_tutorial.py",
-    "workflow/test_plugins.py",
-    "workflow/test_image_statistics.py",
-    "workflow/test_nsd.py",
-    "workflow/test_things_meg.py",
     "workflow/test_one_subject.py",
-    "workflow/test_eeg.py",
-    "workflow/test_reliability.py",
+    "workflow/test_image_statistics.py",
+    "workflow/test_plugins.py",
     "workflow/test_errors.py",
+    "workflow/test_eeg.py",
+    "workflow/test_nsd.py",
+    "workflow/test_learning_rules.py",
+    "workflow/test_multiverse.py",
+    "workflow/test_things_meg.py",
+    "workflow/test_stop.py",
+    "workflow/test_interrupted.py",
+    "workflow/test_reliability.py",
+    "workflow/test_image_text.py",
     "workflow/test_paper_plan.py",
+    "workflow/test_objective_targets.py",
 )
 
 
