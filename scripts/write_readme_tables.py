@@ -342,6 +342,7 @@ def objects92_objectives(results: Path) -> list[str]:
 SECTIONS: dict[str, dict[str, Callable[[Path], list[str]]]] = {
     "objects92": {"README.md": objects92_answer, "docs/results.md": objects92_scores},
     "objects92_sensitivity": {"docs/results.md": other_choices},
+    "brains_sensitivity": {"docs/results.md": other_choices},
     "worlds": {"README.md": worlds_figure, "docs/results.md": worlds_table},
     "objects92_objectives": {"docs/objectives.md": objects92_objectives},
     "objects92_dino": {"docs/objectives.md": objects92_objectives},
