@@ -365,7 +365,8 @@ def reported_figure(name, ending):
     labels = {"figure": figure.title, "file": ending.upper()}
     return report(
         plan.path("figure", figure=name, ending=ending),
-        caption=str(figure.caption),
+        # Snakemake looks for a relative one beside this file.
+        caption=str(figure.caption.resolve()),
         category="Figures",
         labels=labels,
     )
