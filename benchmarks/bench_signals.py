@@ -48,6 +48,8 @@ ONCE = {
     "direct_feedback_alignment": {},
     "sign_symmetry": {},
     "predictive_coding_generative": {},
+    "difference_target_propagation": {},
+    "target_activity": {},
     "scalar_feedback": {},
     "hebbian": {},
     "three_factor": {},

@@ -4,7 +4,8 @@ Each cell is measured on a small untrained network of the family. ``refused``: p
 extraction refuses the rule by name. ``degenerate``: it gives, at every layer, what something
 simpler gives: backpropagation, the activation, or one number. Else ``approximated`` or ``exact``,
 as the rule says of the case. A signal is in the span of the baseline where a linear regression on
-all layers' activations, pooled as the signal is, leaves nothing of it.
+all layers' activations, pooled as the signal is, leaves nothing of it; it is a fixed matrix where a
+linear regression of its first layer on its last one leaves nothing, whatever the image.
 """
 
 from __future__ import annotations
@@ -271,16 +272,30 @@ def in_span(signal: SignalEntry) -> bool:
     return True
 
 
+def is_fixed(signal: SignalEntry) -> bool:
+    """Whether one matrix turns the signal of the last layer into that of the first, of any image."""
+    found = small_network().signals(signal)
+    above, below = (found[name].flatten(1).numpy() for name in ("second", "first"))
+    design = np.hstack([above, np.ones((len(above), 1))])
+    solution, _, rank, _ = np.linalg.lstsq(design, below)
+    if rank == len(design):
+        raise GradbrainError(f"{signal.rule}: {len(design)} images are too few to tell")
+    left = below - design @ solution
+    spread = np.square(below - below.mean(0)).sum()
+    return bool(np.square(left).sum() <= (1 - IN_SPAN) * spread)
+
+
 def rows() -> Iterator[list[str]]:
-    """Rows of the table: rule, its state on each family, whether it is in the span."""
+    """Rows of the table: rule, its state on each family, whether in the span, whether fixed."""
     for signal in entries()[1]:
         states = [state_of(signal, family) for family in FAMILIES]
-        yield [name_of(signal), *states, "yes" if in_span(signal) else "no"]
+        told = ["yes" if holds(signal) else "no" for holds in (in_span, is_fixed)]
+        yield [name_of(signal), *states, *told]
 
 
 def table() -> str:
     """The table as Markdown."""
-    head = ["rule", *FAMILIES, "in the span of activations"]
+    head = ["rule", *FAMILIES, "in the span of activations", "a fixed matrix"]
     lines = [head, ["---"] * len(head), *rows()]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

@@ -128,6 +128,8 @@ class RuleCase:
         ``layers.csv`` does not say.
     weights
         Whether the network's kernels are its parameters; None as for `layouts`.
+    own_inverses
+        Whether the network has, for each of its layers, another that leads back from it.
     """
 
     role: Role
@@ -136,6 +138,7 @@ class RuleCase:
     precision: str = "fp32"
     layouts: tuple[LayerLayout | None, ...] = ()
     weights: WeightsKind | None = None
+    own_inverses: bool = False
 
 
 class PluginOptions(StrictModel):
