@@ -93,6 +93,7 @@ Requirement = Literal[
     "captions",  # captions of the stimuli
     "calibration_captions",  # captions of the calibration images
     "text_tower",  # the text half of the model
+    "decoder",  # the network gives images back
 ]
 #: ``monte_carlo``: an estimate of something that another draw would estimate as well (views, masks,
 #: perturbations), so that its error can be measured and averaged out. ``identity``: part of what
@@ -201,6 +202,15 @@ class WeightsOptions(PluginOptions):
     """
 
     trained: ClassVar[bool] = True
+
+    @property
+    def learned_by(self) -> str:
+        """Rule that they were learnt by; empty where they were not."""
+        return "backprop" if self.trained else ""
+
+    def training_images(self) -> str:
+        """Stimulus set that a job of the study trains the network on; empty: none does."""
+        return ""
 
     def network_name(self, entry: ModelEntry) -> str:
         """Name under which the network is created; a timm tag in it brings settings of its own."""

@@ -248,6 +248,30 @@ class Plan:
             *(path for path in optional if Path(path).is_file()),
         ]
 
+    @cached_property
+    def trained_here(self) -> list[str]:
+        """Networks that a job of the study trains."""
+        return [name for name in self.networks if self.weights_options(name).training_images()]
+
+    def trained(self, model: str) -> list[str]:
+        """What the job gave that trained a network, store and table; none where none did."""
+        if not self.weights_options(model).training_images():
+            return []
+        return [self.path(kind, model=model) for kind in ("trained_network", "training")]
+
+    def weight_inputs(self, model: str) -> list[str]:
+        """All files that the weights of a network are read from, those below ``data/`` first."""
+        return [*self.weights(model), *self.trained(model)]
+
+    def training_images(self, model: str) -> str:
+        """Table of the images that a network is trained on."""
+        return self.path("stimuli", stimuli=self.weights_options(model).training_images())
+
+    def training_entry(self, model: str) -> str:
+        """Entry of a model as JSON, without words, as its training reads it."""
+        said = ("label", "colour", "licence", "citation", "default_objective", "sibling")
+        return self.as_json(self.model_entry(model), without=said)
+
     def _below_data(self, model: str, name: str) -> str:
         """Path of a file of weights, which must lie below ``data/``."""
         parts = PurePosixPath(name).parts
@@ -1288,9 +1312,40 @@ class Plan:
             place = self.study.place_of_set(name)
             check_controls(signal_set, self.plugins, where=place)
         self.multiverse.check()
+        self._check_training()
+        self._check_decoders()
         self._check_rules()
         self._check_pooling()
         self._check_captions()
+
+    def _check_training(self) -> None:
+        """Refuse to train what cannot be trained, or on images that nobody knows."""
+        for model in self.trained_here:
+            where = f"{self.study.registries.place('model', model)}: weights"
+            source = self.model_entry(model).weights.source
+            if not self.model_entry(model).has_decoder:
+                raise GradbrainError(
+                    f"{where}: source: {source!r} trains autoencoders, found a network of source "
+                    f"{self.model_entry(model).source!r}; set source: autoencoder and an "
+                    "architecture of it, or take other weights"
+                )
+            images = self.weights_options(model).training_images()
+            choose(images, sorted(self.stimuli), what="stimulus set", where=f"{where}: images")
+
+    def _check_decoders(self) -> None:
+        """Refuse to compare images with what a network gives back that gives none back."""
+        for model, name in dict.fromkeys(
+            (model, name) for model, name, _, _ in self.all_features()
+        ):
+            entry = self.model_entry(model)
+            for signal in self.taken_set(model, name).signals:
+                if "decoder" in signal_needs(signal, self.plugins) and not entry.has_decoder:
+                    raise GradbrainError(
+                        f"{self.study.registries.place('signal', signal.name)}: needs a network "
+                        f"that gives images back, and model {model!r} "
+                        f"({self.study.registries.place('model', model)}) has no decoder; take "
+                        "models with source: autoencoder, or another signal set"
+                    )
 
     def _check_rules(self) -> None:
         """Refuse rules that cannot be had for a network, or say nothing as they are scaled."""
@@ -1313,10 +1368,11 @@ class Plan:
         return RuleCase(
             role=signal.role,
             normalise=signal_set.normalise_of(signal),
-            learned_by="backprop" if self.weights_options(model).trained else "",
+            learned_by=self.weights_options(model).learned_by,
             precision=self.study.settings.features.precision,
             layouts=tuple(layer.layout_in(entry) for layer in layers),
             weights=layers[0].weights,
+            own_inverses=entry.has_decoder,
         )
 
     def _check_nuisance(self) -> None:

@@ -569,6 +569,58 @@ _ALL = (
         ),
     ),
     Artefact(
+        kind="trained_network",
+        template="results/trained/{model}.zarr",
+        rule="train_testbed",
+        version=1,
+        what="weights of an autoencoder that a learning rule trained, and the weights through which "
+        "it sent errors back, by the names of the network's parameters",
+        variables=(
+            Variable("weights/<parameter>", ("…",), "weights after training"),
+            Variable(
+                "feedback/<parameter>",
+                ("…",),
+                "weights in the place of these on the way back; of rules that have others",
+                optional=True,
+            ),
+        ),
+    ),
+    Artefact(
+        kind="training",
+        template="results/trained/{model}.parquet",
+        rule="train_testbed",
+        version=1,
+        what="how an autoencoder learnt: at evenly spread steps the signal of its rule beside the "
+        "backpropagated gradient, layer by layer, on photographs that it did not learn from",
+        columns=(
+            _MODEL,
+            Column("learning_rule", "rule that trains the network"),
+            Column("seed", "of first weights, feedback, order of images and noise"),
+            Column("step", "batches learnt so far"),
+            _LAYER,
+            _DEPTH,
+            Column(
+                "correction",
+                "of targets: `corrected` for what inverses miss, which trains, or `uncorrected`; "
+                "empty for other rules",
+            ),
+            Column("angle", "of the signal with the gradient, mean over images", "°"),
+            Column(
+                "turn",
+                "by which the signal turns where the same errors arrive at the activities of "
+                "another image, mean over images; 0: a fixed matrix",
+                "°",
+            ),
+            Column("weight_angle", "of forward and feedback weights; NaN where targets teach", "°"),
+            Column(
+                "inverse_r2",
+                "of the layer by the one that leads back to it from above; NaN of the last layer",
+            ),
+            Column("loss", "half the mean square of what the network gives back minus the image"),
+            Column("r2", "share of the images' variance that it gives back"),
+        ),
+    ),
+    Artefact(
         kind="feedback",
         template="results/feedback/{model}/{signal}/{calibration}.zarr",
         rule="fit_feedback",
