@@ -212,6 +212,10 @@ class WeightsOptions(PluginOptions):
         """Stimulus set that a job of the study trains the network on; empty: none does."""
         return ""
 
+    def training_passes(self) -> float:
+        """Forward passes of single images that such a job costs as much as, for estimates."""
+        return 0.0
+
     def network_name(self, entry: ModelEntry) -> str:
         """Name under which the network is created; a timm tag in it brings settings of its own."""
         return entry.architecture

@@ -259,6 +259,15 @@ class Plan:
             return []
         return [self.path(kind, model=model) for kind in ("trained_network", "training")]
 
+    @property
+    def trainings(self) -> list[str]:
+        """Tables of how the selected models learnt that the study trains."""
+        return [
+            self.path("training", model=model)
+            for model in self.models
+            if self.weights_options(model).training_images()
+        ]
+
     def weight_inputs(self, model: str) -> list[str]:
         """All files that the weights of a network are read from, those below ``data/`` first."""
         return [*self.weights(model), *self.trained(model)]
@@ -910,6 +919,12 @@ class Plan:
                         "which this study does not compare; add them (rsa: {encoding: true}) or "
                         "leave the figure out"
                     )
+                if "training" in declared[name].inputs and not self.trainings:
+                    raise GradbrainError(
+                        f"{where}: figure {name!r} shows how networks learnt, and this study "
+                        "trains none; take models with weights: {source: testbed, …} or leave the "
+                        "figure out"
+                    )
             return {name: declared[name] for name in wanted}
         spaces = [(entry.axis, self.space(entry)) for entry in self.study.datasets.values()]
         return {
@@ -918,6 +933,7 @@ class Plan:
             if any(figure.applies_to(axis, space) for axis, space in spaces)
             and (self.multiverse.universes or not MULTIVERSE & set(figure.inputs))
             and ("reliability" not in figure.inputs or self.reliabilities)
+            and ("training" not in figure.inputs or self.trainings)
             and (self.second_opinions or not PREDICTION_RSA & set(figure.inputs))
         }
 
@@ -946,6 +962,7 @@ class Plan:
             "claims": [self.path("claims")],
             **{kind: [self.path(kind)] for kind in MULTIVERSE},
             "reliability": self.reliabilities,
+            "training": self.trainings,
         }
         return {kind: every[kind] for kind in self.figures[name].inputs}
 

@@ -28,6 +28,7 @@ FIGURE_ORDER = (
     "control_comparison",
     "unique_share",
     "signal_reliability",
+    "training_angles",
     "rsa_summary",
     "rsa_of_predictions",
     "claims_overview",

@@ -59,6 +59,11 @@ class Options(WeightsOptions):
         """Return the stimulus set."""
         return self.images
 
+    def training_passes(self) -> float:
+        """Count a backward pass as two; targets go down, and layers and inverses learn apart."""
+        each = 9 if self.learning_rule == "difference_target_propagation" else 3
+        return each * self.steps * self.batch_size
+
 
 def load(entry: ModelEntry, options: Options, data: Path) -> tuple[nn.Module, str]:
     """Load what the job of the entry gave; results lie beside the folder of data."""
