@@ -36,7 +36,13 @@ from gradbrain.signals.extraction import SignalExtractor
 from gradbrain.signals.needs import uses_of
 from gradbrain.signals.pooling import layout_of
 from gradbrain.signals.rule import FitContext
-from gradbrain.store import FeatureStore, SignalIdentity, open_features, write_text
+from gradbrain.store import (
+    FeatureStore,
+    SignalIdentity,
+    open_features,
+    read_tables,
+    write_text,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "learning_rules.md"
@@ -338,13 +344,38 @@ def cosine_table(stores: list[Path]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def training_table(tables: list[Path]) -> str:
+    """Angle with the gradient after training, layer by layer, as tables of trainings hold it.
+
+    Of networks that differ by their seed alone: the mean, and the standard deviation over seeds.
+    """
+    rows = read_tables("training", tables)
+    last = rows[rows["step"] == rows.groupby("model")["step"].transform("max")]
+    layers = list(dict.fromkeys(last.sort_values("depth")["layer"]))
+    head = ["rule that trains", "R²", *layers, "inverses, R²"]
+    lines = [head, ["---"] * len(head)]
+    for (rule, correction), group in last.groupby(["learning_rule", "correction"], sort=True):
+        name = f"`{rule}`" + (f", {correction}" if correction else "")
+        cells = [list(group[group["layer"] == layer]["angle"]) for layer in layers]
+        of_network = group.groupby("model")[["r2", "inverse_r2"]].mean()
+        lines.append(
+            [
+                name,
+                _mean_and_spread(list(of_network["r2"])),
+                *(_mean_and_spread(cell, digits=0) for cell in cells),
+                _mean_and_spread(list(of_network["inverse_r2"])),
+            ]
+        )
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
 def _entries_of(store: FeatureStore) -> list[SignalEntry]:
     return [SignalEntry(**entry) for entry in store.attrs["signal_set_entry"]["signals"]]
 
 
-def _mean_and_spread(values: list[float]) -> str:
-    spread = f" ± {np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.2f}{spread}"
+def _mean_and_spread(values: list[float], digits: int = 2) -> str:
+    spread = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.{digits}f}{spread}"
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -357,9 +388,19 @@ def main(argv: list[str] | None = None) -> None:
         help="stores of one model's layers: write the table of cosines from them, and not that of "
         "families",
     )
+    parser.add_argument(
+        "--training",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="tables of networks that the study trained (results/trained/*.parquet): write the "
+        "table of their angles alone",
+    )
     arguments = parser.parse_args(argv)
     text = PAGE.read_text(encoding="utf-8")
-    if arguments.features:
+    if arguments.training:
+        text = replaced(text, "training", training_table(arguments.training))
+    elif arguments.features:
         text = replaced(text, "cosines", cosine_table(arguments.features))
     else:
         text = replaced(text, "families", table())

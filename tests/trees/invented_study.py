@@ -598,10 +598,48 @@ def training_table(model: str) -> pd.DataFrame:
     )
 
 
+def alikeness_table(model: str, invented: Invented) -> pd.DataFrame:
+    """Signals that are the less alike, the further apart they are listed, and the deeper."""
+    # A study of one rule compares nothing: another one stands beside it.
+    identities = {
+        **{
+            name: invented.identity(name)
+            for name, one in invented.signals.items()
+            if one.role != "activation"
+        },
+        "another_rule": {
+            "signal": "another_rule",
+            "role": "learning",
+            "rule": "sign_symmetry",
+            "objective": "dino",
+        },
+    }
+    signals = list(identities)
+    return pd.DataFrame(
+        [
+            {
+                "study": STUDY,
+                "model": model,
+                "stimuli": "invented",
+                "layer": f"layer{place}",
+                "depth": (place + 1) / 3,
+                **identities[signal],
+                "other": other,
+                "cosine": 1 - 0.2 * abs(signals.index(signal) - signals.index(other)) - 0.1 * place,
+                "same_as": "",
+            }
+            for place in range(3)
+            for signal in signals
+            for other in signals
+            if other != signal
+        ]
+    )
+
+
 def write_study(folder: Path, invented: Invented) -> dict[str, list[Path]]:
     """Write all results of an invented study; returns their files by kind."""
     kinds = ["scores", "hierarchy", "hierarchy_draws", "time_courses", "rsa", "maps", "reliability"]
-    kinds += ["prediction_rsa", "training"]
+    kinds += ["prediction_rsa", "training", "alikeness"]
     files: dict[str, list[Path]] = {kind: [] for kind in kinds}
     for model in invented.models:
         scores = scores_table(model, invented)
@@ -609,6 +647,7 @@ def write_study(folder: Path, invented: Invented) -> dict[str, list[Path]]:
         tables["prediction_rsa"] = prediction_rsa_table(scores)
         tables["reliability"] = reliability_table(model, invented)
         tables["training"] = training_table(model)
+        tables["alikeness"] = alikeness_table(model, invented)
         tables["time_courses"] = time_course_table(scores)
         for kind, table in tables.items():
             files[kind].append(folder / kind / f"{model}.parquet")

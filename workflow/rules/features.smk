@@ -267,6 +267,34 @@ for model, signal_set, layers in plan.fused_extractions():
             EXTRACTION
 
 
+if plan.compares_rules:
+
+    rule compare_signals:
+        input:
+            script=plan.script("compare_signals"),
+            code=plan.code("compare_signals"),
+            features=features_of_stimuli,
+        output:
+            plan.path("alikeness"),
+        log:
+            f"logs/{study.name}/alikeness/{{model}}/{{stimuli}}.log",
+        benchmark:
+            f"logs/{study.name}/alikeness/{{model}}/{{stimuli}}.benchmark.tsv"
+        conda:
+            "../../envs/environment.yaml"
+        resources:
+            mem_mb=memory(4000),
+            runtime=60,
+        params:
+            study=study.name,
+            format_version=plan.version("alikeness"),
+        message:
+            "Compare the signals of {wildcards.model} with one another, for the images of {wildcards.stimuli}"
+        shell:
+            "python {input.script} --features {input.features:q} --study {params.study:q}"
+            " --output {output:q} > {log:q} 2>&1"
+
+
 if plan.uncertain_signals:
 
     # A second draw of what depends on chance, in one pass over some images, whatever the unit of

@@ -281,9 +281,7 @@ def test_targets_of_an_affine_inverse_are_a_fixed_matrix_times_the_error(
         **options,
     )
     missed = hidden - mean_hidden - (output - mean_output) @ matrix
-    torch.testing.assert_close(
-        plain["first"], missed + 0.3 * output @ matrix, rtol=1e-5, atol=1e-6
-    )
+    torch.testing.assert_close(plain["first"], missed + 0.3 * output @ matrix, rtol=1e-5, atol=1e-6)
 
 
 def test_an_inverse_of_white_inputs_gives_the_gauss_newton_target(wrap, batch, tools):
@@ -327,14 +325,12 @@ def test_only_nonlinear_inverses_depend_on_the_image(inverse, fixed, tiny_model,
 def test_targets_move_the_last_layer_by_the_step_and_downhill(tiny_model, bank, batch):
     chain = ["first", "second"]
     gradient = rule_signals(tiny_model, chain, bank, batch, "backprop")["second"]
-    found = rule_signals(
-        tiny_model, chain, bank, batch, "difference_target_propagation", step=0.2
-    )["second"]
+    found = rule_signals(tiny_model, chain, bank, batch, "difference_target_propagation", step=0.2)[
+        "second"
+    ]
     extractor = extractor_of(tiny_model, chain, bank)
     activity = taken(extractor, batch, "activation").layers["second"]
-    torch.testing.assert_close(
-        found.flatten(1).norm(dim=1), 0.2 * activity.flatten(1).norm(dim=1)
-    )
+    torch.testing.assert_close(found.flatten(1).norm(dim=1), 0.2 * activity.flatten(1).norm(dim=1))
     torch.testing.assert_close(cosines(found, gradient), torch.ones(len(batch)).double())
 
 

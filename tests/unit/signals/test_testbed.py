@@ -93,9 +93,7 @@ def test_weights_and_feedback_of_kolen_pollack_converge_by_their_decay_alone():
     options = Options(learning_rule="kolen_pollack", rate=0.01, decay=5.0, **{**FEW, "steps": 40})
     network = network_of()
     at_first = learning_rule(network, options).feedback
-    start = {
-        name: weight.detach() - at_first[name] for name, weight in kernels(network).items()
-    }
+    start = {name: weight.detach() - at_first[name] for name, weight in kernels(network).items()}
     rule, rows = train(network, IMAGES, options)
     rates = [0.01 * (1 + math.cos(math.pi * step / 40)) / 2 for step in range(40)]
     left = math.prod(1 - 5.0 * rate for rate in rates)
@@ -196,9 +194,7 @@ def job(tools, tmp_path):
             std=(0.25, 0.25, 0.25),
         )
         home = tmp_path / folder
-        return TrainingJob(
-            entry, table, home / f"{name}.zarr", home / f"{name}.parquet", "c"
-        )
+        return TrainingJob(entry, table, home / f"{name}.zarr", home / f"{name}.parquet", "c")
 
     return job
 
@@ -218,7 +214,12 @@ def test_training_is_repeated_exactly_and_not_without_need(job):
     assert run_training(job(name="other", seed=1)) != digest
     rows = read_table(one.table, kind="training")
     assert set(rows["step"]) == {0, 6} and set(rows["learning_rule"]) == {"backprop"}
-    assert list(dict.fromkeys(rows["layer"])) == ["encoder.0", "encoder.1", "decoder.0", "decoder.1"]
+    assert list(dict.fromkeys(rows["layer"])) == [
+        "encoder.0",
+        "encoder.1",
+        "decoder.0",
+        "decoder.1",
+    ]
 
 
 def test_a_changed_entry_under_its_results_is_refused(job):

@@ -104,7 +104,9 @@ def figure(data: pd.DataFrame, names: Names) -> Figure:
 
 def _handles(data: pd.DataFrame) -> list[Line2D]:
     found = [
-        Line2D([], [], color=style.INK, label="signal of the rule that trains (left), image (right)"),
+        Line2D(
+            [], [], color=style.INK, label="signal of the rule that trains (left), image (right)"
+        ),
         Line2D([], [], color=style.ORANGE, label="layer, from the one above it led back (mean)"),
         Line2D([], [], color=style.MUTED, linestyle=":", label="nothing in common (90°)"),
     ]

@@ -231,6 +231,7 @@ def job_counts(plan: Plan) -> dict[str, int]:
         "compute_objective_targets": len(targets_jobs(plan)),
         "extract_features": _extraction_jobs(plan),
         "measure_reliability": len(plan.reliabilities),
+        "compare_signals": len(plan.alikenesses),
         "image_statistics": len(statistics_jobs(plan)),
         "reduce_activations": len(models) * len(subjects) if reduced else 0,
         "fit_encoding": n_fits,

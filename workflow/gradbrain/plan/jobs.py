@@ -60,6 +60,7 @@ from gradbrain.plan.sizes import absurd_sizes
 from gradbrain.store import array_shape, read_definition
 from gradbrain.vocabulary.artefacts import ARTEFACTS, RESULTS, SIGNALS, artefact
 from gradbrain.vocabulary.image_statistics import ALL_LEVELS, ARCHITECTURE
+from gradbrain.vocabulary.roles import LEARNING
 
 # Measured by benchmarks/bench_fit_memory.py (4.5 MB per MB of responses and 340 MB), rounded up,
 # with 2 GB for features of some thousand columns.
@@ -508,6 +509,24 @@ class Plan:
         """Signals of the study that depend on chance: their reliability is measured."""
         return uncertain_signals(self.study.signal_set, self.plugins)
 
+    @cached_property
+    def compares_rules(self) -> bool:
+        """Whether the study has learning signals of several rules, which may be alike."""
+        learning = (one for one in self.study.signal_set.signals if one.role == LEARNING)
+        return len({signal.rule for signal in learning}) > 1
+
+    @property
+    def alikenesses(self) -> list[str]:
+        """Tables of how alike the signals of the selected networks are, one per stimulus set."""
+        if not self.compares_rules:
+            return []
+        return [
+            self.path("alikeness", model=model, stimuli=stimuli)
+            for model in self.models
+            if self.model_entry(model).is_network
+            for stimuli in self.viewed_stimuli()
+        ]
+
     def viewed_stimuli(self) -> list[str]:
         """Stimulus sets that the selected subjects saw."""
         viewed = (self.study.subjects[name].stimuli_of(name) for name in self.subjects)
@@ -919,6 +938,12 @@ class Plan:
                         "which this study does not compare; add them (rsa: {encoding: true}) or "
                         "leave the figure out"
                     )
+                if "alikeness" in declared[name].inputs and not self.alikenesses:
+                    raise GradbrainError(
+                        f"{where}: figure {name!r} compares learning signals of several rules, and "
+                        f"the signal set {self.study.signal_set.name!r} has those of one; leave the "
+                        "figure out"
+                    )
                 if "training" in declared[name].inputs and not self.trainings:
                     raise GradbrainError(
                         f"{where}: figure {name!r} shows how networks learnt, and this study "
@@ -934,6 +959,7 @@ class Plan:
             and (self.multiverse.universes or not MULTIVERSE & set(figure.inputs))
             and ("reliability" not in figure.inputs or self.reliabilities)
             and ("training" not in figure.inputs or self.trainings)
+            and ("alikeness" not in figure.inputs or self.alikenesses)
             and (self.second_opinions or not PREDICTION_RSA & set(figure.inputs))
         }
 
@@ -963,6 +989,7 @@ class Plan:
             **{kind: [self.path(kind)] for kind in MULTIVERSE},
             "reliability": self.reliabilities,
             "training": self.trainings,
+            "alikeness": self.alikenesses,
         }
         return {kind: every[kind] for kind in self.figures[name].inputs}
 

@@ -195,6 +195,6 @@ def _array(name: str, tensor: torch.Tensor) -> tuple[list[str], np.ndarray]:
 
 def labelled(rows: pd.DataFrame, entry: ModelEntry, options: Options) -> pd.DataFrame:
     """Measurements with the model, rule and seed that they are of."""
-    return rows.assign(
-        model=entry.name, learning_rule=options.learning_rule, seed=options.seed
-    )[list(columns_of(TABLE))]
+    return rows.assign(model=entry.name, learning_rule=options.learning_rule, seed=options.seed)[
+        list(columns_of(TABLE))
+    ]

@@ -139,9 +139,7 @@ class ThroughInverses:
             if place:
                 self._teach_inverse(name, below, random)
 
-    def _teach_inverse(
-        self, layer: str, below: torch.Tensor, random: torch.Generator
-    ) -> None:
+    def _teach_inverse(self, layer: str, below: torch.Tensor, random: torch.Generator) -> None:
         drawn = torch.randn(below.shape, generator=random, dtype=below.dtype)
         noisy = below + self.options.noise * below.std() * drawn
         with torch.no_grad():

@@ -131,9 +131,7 @@ def train(
     return rule, pd.DataFrame(rows)
 
 
-def measure(
-    network: Autoencoder, rule: LearningRule, images: torch.Tensor
-) -> list[dict[str, Any]]:
+def measure(network: Autoencoder, rule: LearningRule, images: torch.Tensor) -> list[dict[str, Any]]:
     """Compare the signal of a rule with the gradient, layer by layer.
 
     Parameters

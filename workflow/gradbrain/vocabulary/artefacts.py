@@ -463,6 +463,7 @@ TEXT = (
     *("prediction", "inference", "verdict", "reason", "direction", "figure", "source", "sentence"),
     *("universe", "kind", "factor", "factor_label", "level", "level_label", "fit"),
     *("least_reliable", "stimuli", "signal_set", "first_verdict", "agreement"),
+    *("other", "same_as", "learning_rule", "correction"),
     *("interval_note", "explainable_source", "models", "name", "label", "colour", "group"),
     "control_of",
 )
@@ -798,6 +799,29 @@ _ALL = (
             Column("unique_reliability", "the same of what is used, by Spearman–Brown"),
             Column("n_images", "images that were drawn again"),
             Column("n_training_images", "images that each of two regressions learns from, mean"),
+        ),
+    ),
+    Artefact(
+        kind="alikeness",
+        template="results/{study}/alikeness/{model}/{stimuli}.parquet",
+        rule="compare_signals",
+        version=1,
+        what="how alike the signals of a network are, per layer, over the images of a stimulus set; "
+        "of studies with learning signals of several rules",
+        columns=(
+            _STUDY,
+            _MODEL,
+            Column("stimuli", "stimulus set"),
+            _LAYER,
+            _DEPTH,
+            *_SIGNAL_IDENTITY,
+            Column("other", "signal that it is compared with"),
+            Column("cosine", "of both, pooled, mean over images"),
+            Column(
+                "same_as",
+                "gradient that the signal counts as: their cosine is above .9 at every layer; empty "
+                "where there is none",
+            ),
         ),
     ),
     Artefact(

@@ -29,6 +29,7 @@ FIGURE_ORDER = (
     "unique_share",
     "signal_reliability",
     "training_angles",
+    "rule_alikeness",
     "rsa_summary",
     "rsa_of_predictions",
     "claims_overview",

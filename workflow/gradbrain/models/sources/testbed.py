@@ -41,7 +41,10 @@ class Options(WeightsOptions):
         "kolen_pollack comes to the forward weights.",
     )
     target_step: float = Field(
-        0.5, gt=0, le=1, description="Of targets: how far the last one lies on the way to the image."
+        0.5,
+        gt=0,
+        le=1,
+        description="Of targets: how far the last one lies on the way to the image.",
     )
     noise: float = Field(
         0.1, ge=0, description="Of targets: added to activities, by their spread, to fit inverses."
