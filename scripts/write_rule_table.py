@@ -279,7 +279,7 @@ def in_span(signal: SignalEntry) -> bool:
 
 
 def is_fixed(signal: SignalEntry) -> bool:
-    """Whether one matrix turns the signal of the last layer into that of the first, of any image."""
+    """Whether one matrix turns the last layer's signal into the first one's, whatever the image."""
     found = small_network().signals(signal)
     above, below = (found[name].flatten(1).numpy() for name in ("second", "first"))
     design = np.hstack([above, np.ones((len(above), 1))])

@@ -240,7 +240,7 @@ def test_the_study_of_learning_rules_plans(tmp_path):
     plan = Plan(load_study(config, root=ROOT, where="config/learning_rules.yaml"), ROOT)
     plan.check_signals()
     signals = plan.study.signal_set.signals
-    # The signal that taught a network is one of networks that the study trains (config/testbed.yaml).
+    # The signal that taught a network is one of those that a study trains (config/testbed.yaml).
     rules = set(plan.plugins.names("rules")) - {"teaching_signal"}
     assert {signal.rule for signal in signals} == rules
     # Random feedback: five draws, controls all.

@@ -127,8 +127,8 @@ def test_targets_teach_each_layer_by_what_is_local_to_it():
     values = [IMAGES.learnt, *(one.detach() for one in network.activities(IMAGES.learnt))]
     changes = rule.signals(IMAGES.learnt, values[-1] - IMAGES.learnt, "corrected")
     rule.teach(IMAGES.learnt, torch.Generator())
-    # The first layer leads back from nothing but the last, whose target needs no inverse of it; what
-    # it learns is the gradient of |f(x) - t|^2 / 2 and that of its part as the last layer's inverse.
+    # The first layer leads back from the last one, to the one below that: it learns the gradient of
+    # |f(x) - t|^2 / 2, and that of what its way back misses.
     first = network.encoder[0]
     found = first.kernel.weight.grad.clone()
     network.zero_grad()
@@ -162,7 +162,7 @@ def test_angles_are_means_over_images():
 def test_whole_photographs_are_held_out():
     images = smooth(40, 2)
     groups = np.repeat([f"photograph{index}" for index in range(8)], 5)
-    found = split_images(images, groups, 0)
+    found = split_images(images, groups)
     assert len(found.learnt) == 35 and len(found.held_out) == 5
     held_out = {tuple(one.flatten()[:5].tolist()) for one in found.held_out}
     owners = {
@@ -172,7 +172,7 @@ def test_whole_photographs_are_held_out():
     }
     assert len(owners) == 1
     with pytest.raises(SignalError, match=r"1 group\(s\) \(a\), expected at least two"):
-        split_images(images[:3], np.array(["a"] * 3), 0)
+        split_images(images[:3], np.array(["a"] * 3))
 
 
 # --- the job, and the network that it gives ------------------------------------------------------

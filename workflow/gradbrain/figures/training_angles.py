@@ -48,11 +48,11 @@ def plot_training_angles(data: pd.DataFrame, *, ax: Axes) -> Axes:
     require_columns(data, COLUMNS, figure="training_angles")
     colours = style.depth_colours()
     ax.axhline(RIGHT, color=style.MUTED, linewidth=0.9, linestyle=":", zorder=1)
-    for (correction, depth), own in data.groupby(["correction", "depth"]):
+    for (correction, _), own in data.groupby(["correction", "layer"]):
         ax.plot(
             own["step"],
             own["angle"],
-            color=colours(depth),
+            color=colours(float(own["depth"].iloc[0])),
             linewidth=1.0 if correction == UNCORRECTED else 1.6,
             linestyle=DASHED if correction == UNCORRECTED else "-",
             zorder=2,

@@ -3,13 +3,14 @@
 The encoder halves the map at every level, the decoder doubles it again; levels end in a hyperbolic
 tangent, but for the last one, which gives the image. What the encoder does at a level, the decoder
 undoes, so that each layer has another that leads back from it: the feedback path of a network that
-propagates targets (Lillicrap et al. 2020, Nature Reviews Neuroscience 21, 335). The network is small
-on purpose: a job trains it within minutes, by several learning rules.
+propagates targets (Lillicrap et al. 2020, Nature Reviews Neuroscience 21, 335). The network is
+small on purpose: a job trains it within minutes, by several learning rules.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
@@ -27,8 +28,8 @@ ARCHITECTURES: Mapping[str, tuple[int, ...]] = {
     "test_autoencoder": (4, 6),
 }
 COLOURS = 3
-#: Of every kernel: it halves or doubles the edge of a map exactly.
-KERNEL = {"kernel_size": 4, "stride": 2, "padding": 1}
+#: Edge, stride and padding of every kernel: it halves or doubles the edge of a map exactly.
+KERNEL = (4, 2, 1)
 
 
 class Level(nn.Module):
@@ -74,13 +75,13 @@ class Autoencoder(nn.Module):
     def __init__(self, channels: tuple[int, ...]) -> None:
         super().__init__()
         edges = (COLOURS, *channels)
-        pairs = list(zip(edges[:-1], edges[1:], strict=True))
+        pairs = list(pairwise(edges))
         self.encoder = nn.Sequential(
-            *(Level(nn.Conv2d(below, above, **KERNEL)) for below, above in pairs)
+            *(Level(nn.Conv2d(below, above, *KERNEL)) for below, above in pairs)
         )
         self.decoder = nn.Sequential(
             *(
-                Level(nn.ConvTranspose2d(above, below, **KERNEL), bends=below != COLOURS)
+                Level(nn.ConvTranspose2d(above, below, *KERNEL), bends=below != COLOURS)
                 for below, above in reversed(pairs)
             )
         )

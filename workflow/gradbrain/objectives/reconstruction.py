@@ -2,9 +2,9 @@ r"""Reconstruction: how far what an autoencoder gives back is from the image.
 
 .. math:: L(x) = \tfrac{1}{2} \lVert y(x) - x \rVert^2, \quad \partial L / \partial y = y - x
 
-in the units of the network's input (channels scaled by its mean and standard deviation). Source:
-Hinton & Salakhutdinov 2006 (Science 313, 504); for learning rules of the brain, Hinton & McClelland
-1988 (recirculation) and Lillicrap et al. 2020.
+in units of the network's input (channels scaled by its mean and standard deviation). Source:
+Hinton & Salakhutdinov 2006 (Science 313, 504); for learning rules of the brain, Hinton &
+McClelland 1988 (recirculation) and Lillicrap et al. 2020.
 
 What it stands for: learning that needs no label, since the image itself is the target. It asks for a
 network with a decoder (``source: autoencoder``).

@@ -941,8 +941,8 @@ class Plan:
                 if "alikeness" in declared[name].inputs and not self.alikenesses:
                     raise GradbrainError(
                         f"{where}: figure {name!r} compares learning signals of several rules, and "
-                        f"the signal set {self.study.signal_set.name!r} has those of one; leave the "
-                        "figure out"
+                        f"the signal set {self.study.signal_set.name!r} has those of one; leave "
+                        "the figure out"
                     )
                 if "training" in declared[name].inputs and not self.trainings:
                     raise GradbrainError(

@@ -8,8 +8,8 @@ phases are signals of their own: in a brain of this kind early responses follow 
 Zhang, Fischer & Bengio 2015 (arXiv:1412.7525), eq. 15; without the correction Bengio 2014
 (arXiv:1407.7906).
 
-What is approximated, and what a brain would need: as in ``difference_target_propagation``. The nearer
-the target (``step``), the more the signal is the activity.
+What is approximated, and what a brain would need: as in ``difference_target_propagation``. The
+nearer the target (``step``), the more the signal is the activity.
 """
 
 from __future__ import annotations

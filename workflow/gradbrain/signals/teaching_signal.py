@@ -3,13 +3,14 @@ r"""The signal that taught the network: each rule on the network that it trained
 .. math:: \delta_l = \text{what the learning rule of the network told layer } l
     \text{ in training, for this image}
 
-Of a network of the testbed (``weights: {source: testbed}``) the rule that trained it says which it
-is: the backpropagated gradient; errors through the fixed random weights of its training
+Of a network of the testbed (``weights: {source: testbed}``) the rule that trained it says which
+that is: the backpropagated gradient; errors through the fixed random weights of its training
 (``feedback_alignment``) or through those that it learnt (``kolen_pollack``); activity minus target
-(``difference_target_propagation``), the last target as far on the way as in training. Sources: those
-of each rule (:mod:`gradbrain.signals.testbed_rules`).
+(``difference_target_propagation``), the last target as far on the way as in training. Sources:
+those of each rule (:mod:`gradbrain.signals.testbed_rules`).
 
-What is approximated: nothing. What a brain would need: what the rule needs that trained the network.
+What is approximated: nothing. What a brain would need: what the rule needs that trained the
+network.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The job that trains an autoencoder of the registry: images in, weights and a table of angles out."""
+"""The job that trains an autoencoder of the registry: images in, weights and angles out."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def run_training(job: TrainingJob) -> str | None:
     if is_current(job.store, attributes, kind=KIND) and _is_beside(job.table, job.store):
         log.info("%s is complete and kept", job.store)
         return None
-    images = training_images(stimuli, job.entry, options.seed)
+    images = training_images(stimuli, job.entry)
     log.info(
         "model %s: %s learns from %d images, %d held out",
         job.entry.name,
@@ -159,13 +159,13 @@ def _is_beside(table: Path, store: Path) -> bool:
         return False
 
 
-def training_images(stimuli: StimulusImages, entry: ModelEntry, seed: int) -> TrainingImages:
+def training_images(stimuli: StimulusImages, entry: ModelEntry) -> TrainingImages:
     """Read all images as the network takes them, and set photographs aside."""
     batches = stimuli.batches(BATCH, torch.device("cpu"))
     raw = torch.cat([batch.raw for batch in batches])
     mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in (entry.mean, entry.std))
     groups = stimuli.table["group"].to_numpy().astype(str)
-    return split_images((raw - mean) / std, groups, seed)
+    return split_images((raw - mean) / std, groups)
 
 
 def first_network(entry: ModelEntry, seed: int) -> Autoencoder:
@@ -177,7 +177,7 @@ def first_network(entry: ModelEntry, seed: int) -> Autoencoder:
 
 def trained_tree(network: Autoencoder, rule: LearningRule) -> xr.DataTree:
     """Weights, and those that errors were sent back through, as labelled arrays."""
-    weights = {name: tensor for name, tensor in network.state_dict().items()}
+    weights = dict(network.state_dict())
     groups = {"weights": weights, **({"feedback": rule.feedback} if rule.feedback else {})}
     return xr.DataTree.from_dict(
         {

@@ -2,18 +2,19 @@ r"""Learning rules that train an autoencoder, each with the signal that it gives
 
 ``backprop``, ``feedback_alignment`` and ``kolen_pollack`` send the error of the output back through
 weights: the forward ones; fixed random ones of their size (Lillicrap et al. 2016, Nature
-Communications 7, 13276); or random ones :math:`B` that get the same changes and the same decay as the
-forward ones (Kolen & Pollack 1994, IEEE ICNN; Akrout et al. 2019, arXiv:1904.05391), so that
-:math:`W - B` shrinks by a factor in every step, whatever is learnt. ``difference_target_propagation``
-(Lee et al. 2015, arXiv:1412.7525) gives every layer a target, which the layers that lead back carry
-down from the output (:func:`gradbrain.signals.target_propagation.changes_below`); each layer then
-moves its output towards its target, and leads back better from noisy activities of the layer below,
-both by changes that are local to it.
+Communications 7, 13276); or random ones :math:`B` that get the same changes and the same decay as
+the forward ones (Kolen & Pollack 1994, IEEE ICNN; Akrout et al. 2019, arXiv:1904.05391), so that
+:math:`W - B` shrinks by a factor in every step, whatever is learnt.
+``difference_target_propagation`` (Lee et al. 2015, arXiv:1412.7525) gives every layer a target,
+which the layers that lead back carry down from the output
+(:func:`gradbrain.signals.target_propagation.changes_below`); each layer then moves its output
+towards its target, and leads back better from noisy activities of the layer below, both by changes
+that are local to it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -65,7 +66,7 @@ class ThroughWeights:
         Rule and seed.
     """
 
-    variants = ("",)
+    variants: tuple[str, ...] = ("",)
 
     def __init__(self, network: Autoencoder, options: Options) -> None:
         self.network = network
@@ -115,7 +116,7 @@ class ThroughInverses:
         Step, noise and seed.
     """
 
-    variants = ("corrected", "uncorrected")
+    variants: tuple[str, ...] = ("corrected", "uncorrected")
 
     def __init__(self, network: Autoencoder, options: Options) -> None:
         self.network, self.options = network, options

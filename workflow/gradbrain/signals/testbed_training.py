@@ -1,4 +1,4 @@
-"""Train an autoencoder by one learning rule, and measure how far its signal is from the gradient."""
+"""Train an autoencoder by one learning rule; measure how far its signal is from the gradient."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -47,8 +48,8 @@ class TrainingImages:
     held_out: torch.Tensor
 
 
-def split_images(images: torch.Tensor, groups: np.ndarray, seed: int) -> TrainingImages:
-    """Set whole groups of images aside.
+def split_images(images: torch.Tensor, groups: np.ndarray) -> TrainingImages:
+    """Set whole groups of images aside: the same ones for every network.
 
     Parameters
     ----------
@@ -56,8 +57,6 @@ def split_images(images: torch.Tensor, groups: np.ndarray, seed: int) -> Trainin
         (n, 3, S, S).
     groups
         (n,) group of each, such as its photograph.
-    seed
-        Of the choice.
 
     Raises
     ------
@@ -71,7 +70,7 @@ def split_images(images: torch.Tensor, groups: np.ndarray, seed: int) -> Trainin
             f"({', '.join(names)}), expected at least two: one is held out, to be measured by"
         )
     n_held_out = max(1, round(len(names) * HELD_OUT_SHARE))
-    chosen = generator("held_out", seed).choice(names, size=n_held_out, replace=False)
+    chosen = generator("testbed", "held_out").choice(names, size=n_held_out, replace=False)
     kept = np.isin(groups, chosen)
     places = np.flatnonzero(kept)
     measured = places[np.linspace(0, len(places) - 1, min(len(places), MOST_MEASURED)).astype(int)]
@@ -205,7 +204,7 @@ def inverse_r2(network: Autoencoder, values: list[torch.Tensor]) -> dict[str, fl
     with torch.no_grad():
         return {
             below: _r2(network.inverse_of(above)(values[place + 1]), values[place])
-            for place, (below, above) in enumerate(zip(names[:-1], names[1:], strict=True))
+            for place, (below, above) in enumerate(pairwise(names))
         }
 
 

@@ -574,8 +574,8 @@ _ALL = (
         template="results/trained/{model}.zarr",
         rule="train_testbed",
         version=1,
-        what="weights of an autoencoder that a learning rule trained, and the weights through which "
-        "it sent errors back, by the names of the network's parameters",
+        what="weights of an autoencoder that a learning rule trained, and those through which it "
+        "sent errors back, by the names of the network's parameters",
         variables=(
             Variable("weights/<parameter>", ("…",), "weights after training"),
             Variable(
@@ -806,8 +806,8 @@ _ALL = (
         template="results/{study}/alikeness/{model}/{stimuli}.parquet",
         rule="compare_signals",
         version=1,
-        what="how alike the signals of a network are, per layer, over the images of a stimulus set; "
-        "of studies with learning signals of several rules",
+        what="how alike the signals of a network are, per layer, over the images of a stimulus "
+        "set; of studies with learning signals of several rules",
         columns=(
             _STUDY,
             _MODEL,
@@ -819,8 +819,8 @@ _ALL = (
             Column("cosine", "of both, pooled, mean over images"),
             Column(
                 "same_as",
-                "gradient that the signal counts as: their cosine is above .9 at every layer; empty "
-                "where there is none",
+                "gradient that the signal counts as: their cosine is above .9 at every layer; "
+                "empty where there is none",
             ),
         ),
     ),
