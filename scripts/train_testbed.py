@@ -9,7 +9,7 @@ from pathlib import Path
 LIBRARY = Path(__file__).resolve().parents[1] / "workflow"
 sys.path.insert(0, str(LIBRARY))
 
-from gradbrain.config.cli import json_argument, run
+from gradbrain.config.cli import json_argument, learnt, run
 from gradbrain.config.schema import ModelEntry
 from gradbrain.plan.code_inputs import code_digest
 
@@ -32,17 +32,17 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> None:
     arguments = parser().parse_args(argv)
     # Importing torch takes seconds; a wrong command line is said without it.
-    from gradbrain.signals.testbed_job import TrainingJob, run_training
+    from gradbrain.signals.testbed_job import TrainingJob, run_training, said
 
-    run_training(
-        TrainingJob(
-            entry=arguments.model,
-            images=arguments.images,
-            store=arguments.store,
-            table=arguments.table,
-            code_digest=code_digest(Path(__file__), LIBRARY),
-        )
+    job = TrainingJob(
+        entry=arguments.model,
+        images=arguments.images,
+        store=arguments.store,
+        table=arguments.table,
+        code_digest=code_digest(Path(__file__), LIBRARY),
     )
+    run_training(job)
+    learnt(said(job.table))
 
 
 if __name__ == "__main__":

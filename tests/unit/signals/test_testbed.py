@@ -18,7 +18,7 @@ from gradbrain.models.sources.testbed import Options
 from gradbrain.objectives.base import ImageBatch
 from gradbrain.signals import SignalError
 from gradbrain.signals.target_propagation import changes_below
-from gradbrain.signals.testbed_job import TrainingJob, first_network, run_training
+from gradbrain.signals.testbed_job import TrainingJob, first_network, run_training, said
 from gradbrain.signals.testbed_rules import kernels, learning_rule
 from gradbrain.signals.testbed_training import TrainingImages, angle, measure, split_images, train
 from gradbrain.store import open_tree, read_table, remove_store
@@ -212,6 +212,7 @@ def test_training_is_repeated_exactly_and_not_without_need(job):
     assert run_training(one) == digest
     assert run_training(dataclasses.replace(one, code_digest="d")) != digest
     assert run_training(job(name="other", seed=1)) != digest
+    assert said(one.table).endswith("its signal 0° from the gradient (backprop)")
     rows = read_table(one.table, kind="training")
     assert set(rows["step"]) == {0, 6} and set(rows["learning_rule"]) == {"backprop"}
     assert list(dict.fromkeys(rows["layer"])) == [

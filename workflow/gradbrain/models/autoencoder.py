@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 #: Architecture -> channels of each level of the encoder.
 ARCHITECTURES: Mapping[str, tuple[int, ...]] = {
     "autoencoder_3": (16, 32, 64),
-    "autoencoder_4": (16, 32, 64, 128),
     "test_autoencoder": (4, 6),
 }
 COLOURS = 3

@@ -6,8 +6,8 @@ in units of the network's input (channels scaled by its mean and standard deviat
 Hinton & Salakhutdinov 2006 (Science 313, 504); for learning rules of the brain, Hinton &
 McClelland 1988 (recirculation) and Lillicrap et al. 2020.
 
-What it stands for: learning that needs no label, since the image itself is the target. It asks for a
-network with a decoder (``source: autoencoder``).
+What it stands for: learning that needs no label, since the image itself is the target. It asks for
+a network with a decoder (``source: autoencoder``).
 """
 
 from __future__ import annotations

@@ -80,8 +80,8 @@ def _check_one_model(layers: Sequence[FeatureStore]) -> None:
     }
     if len(keys) != 1:
         raise SignalError(
-            f"{len(layers)} feature stores of {len(keys)} models, signal sets or stimulus sets were "
-            f"given ({'; '.join(map(' '.join, sorted(keys)))}), expected the layers of one"
+            f"{len(layers)} feature stores of {len(keys)} models, signal sets or stimulus sets "
+            f"were given ({'; '.join(map(' '.join, sorted(keys)))}), expected the layers of one"
         )
 
 

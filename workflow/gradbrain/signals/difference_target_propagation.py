@@ -4,11 +4,11 @@ r"""Difference target propagation: targets that learnt inverses carry down, in p
     t_K = a_K - \mathtt{step} \, \lVert a_K \rVert \,
     \frac{\partial L / \partial a_K}{\lVert \partial L / \partial a_K \rVert}
 
-:math:`a_l` are the activities of the chain of layers, :math:`g_l` leads back from layer :math:`l`
-to the one below, and the last layer gets its target from the gradient of the objective. Source: Lee,
-Zhang, Fischer & Bengio 2015 (arXiv:1412.7525), eq. 15 and section 2.4; without the correction
-(``correction: false``, :math:`t_{l-1} = g_l(t_l)`) Bengio 2014 (arXiv:1407.7906). One of the NGRAD
-algorithms of Lillicrap et al. 2020 (Nature Reviews Neuroscience 21, 335): the signal is a
+:math:`a_l` are the activities of the chain of layers, :math:`g_l` leads back from layer
+:math:`l` to the one below, and the last layer gets its target from the gradient of the objective.
+Source: Lee, Zhang, Fischer & Bengio 2015 (arXiv:1412.7525), eq. 15 and section 2.4; without the
+correction (``correction: false``, :math:`t_{l-1} = g_l(t_l)`) Bengio 2014 (arXiv:1407.7906). One of
+the NGRAD algorithms of Lillicrap et al. 2020 (Nature Reviews Neuroscience 21, 335): the signal is a
 difference of activities in two phases. The sign is that of a gradient.
 
 What is approximated: inverses are fitted afterwards, on calibration images, position by position

@@ -6,8 +6,8 @@ r"""Local models that predict a layer from the one above it, fitted on calibrati
 :math:`R` and :math:`b` are random and fixed (random features: Rahimi & Recht 2008; Huang et al.
 2006), :math:`V` is ridge regression. A position of a coarser map predicts the block of positions
 that it covers below, a token the token of its place. The fit streams over images: what it holds is
-two matrices per layer (:func:`fit_bytes`), whatever their number. Without random features the model is
-affine.
+two matrices per layer (:func:`fit_bytes`), whatever their number. Without random features the
+model is affine.
 """
 
 from __future__ import annotations

@@ -198,3 +198,17 @@ def labelled(rows: pd.DataFrame, entry: ModelEntry, options: Options) -> pd.Data
     return rows.assign(model=entry.name, learning_rule=options.learning_rule, seed=options.seed)[
         list(columns_of(TABLE))
     ]
+
+
+def said(table: Path) -> str:
+    """Say in one line how well a network learnt, and how far its rule is from the gradient."""
+    rows = read_table(table, kind=TABLE)
+    last = rows[rows["step"] == rows["step"].max()]
+    # The first variant trains; the last layer is told the gradient by every rule.
+    trains = last[last["correction"] == last["correction"].iloc[0]]
+    below = trains[trains["depth"] < trains["depth"].max()]
+    angle = below["angle"].mean()
+    return (
+        f"R² {trains['r2'].iloc[0]:.2f} of held-out photographs, its signal {angle:.0f}° from the "
+        f"gradient ({trains['learning_rule'].iloc[0]})"
+    )
