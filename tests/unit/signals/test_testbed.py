@@ -36,7 +36,7 @@ def smooth(n_images: int, seed: int, size: int = SIZE) -> torch.Tensor:
 def network_of(seed: int = 0, architecture: str = "test_autoencoder") -> Autoencoder:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Autoencoder(ARCHITECTURES[architecture])
+        return Autoencoder(ARCHITECTURES[architecture], SIZE)
 
 
 IMAGES = TrainingImages(smooth(12, 0), smooth(5, 1))

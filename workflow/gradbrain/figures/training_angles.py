@@ -97,7 +97,9 @@ def figure(data: pd.DataFrame, names: Names) -> Figure:
     for ax in axes[-1]:
         ax.set_xlabel("batches learnt")
     scale = ScalarMappable(Normalize(0, 1), style.depth_colours())
-    whole.colorbar(scale, ax=axes[:, 0], label="relative depth of layer", location="left")
+    whole.colorbar(
+        scale, ax=axes[:, 0], label="relative depth of layer", location="left", shrink=0.5
+    )
     whole.legend(handles=_handles(data), loc="outside lower left", ncols=2)
     return whole
 

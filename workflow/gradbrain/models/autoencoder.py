@@ -60,6 +60,8 @@ class Autoencoder(nn.Module):
     ----------
     channels
         Of the levels of the encoder.
+    size
+        Edge of the images in pixels.
 
     Attributes
     ----------
@@ -71,7 +73,7 @@ class Autoencoder(nn.Module):
 
     num_classes = 0
 
-    def __init__(self, channels: tuple[int, ...]) -> None:
+    def __init__(self, channels: tuple[int, ...], size: int) -> None:
         super().__init__()
         edges = (COLOURS, *channels)
         pairs = list(pairwise(edges))
@@ -84,7 +86,7 @@ class Autoencoder(nn.Module):
                 for below, above in reversed(pairs)
             )
         )
-        self.num_features = COLOURS
+        self.num_features = COLOURS * size**2
         self.learned_by, self.target_step = "", 0.0
         self._feedback: dict[str, str] = {}
 
@@ -137,7 +139,7 @@ def buffer_of(weight: str) -> str:
 def layer_names(architecture: str) -> tuple[str, ...]:
     """Names of the layers of an architecture, from input to output."""
     with torch.device("meta"):
-        return Autoencoder(ARCHITECTURES[architecture]).layer_names
+        return Autoencoder(ARCHITECTURES[architecture], 0).layer_names
 
 
 def create(entry: ModelEntry) -> Autoencoder:
@@ -165,4 +167,4 @@ def create(entry: ModelEntry) -> Autoencoder:
             f"{len(channels)} times, so that it takes a multiple of {2 ** len(channels)}, found "
             f"{entry.input_size}"
         )
-    return Autoencoder(channels)
+    return Autoencoder(channels, entry.input_size)
