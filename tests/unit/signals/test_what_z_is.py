@@ -109,7 +109,7 @@ def found_z(model: VisionModel, raw: torch.Tensor) -> list[str]:
     return [
         name
         for name, values in candidates.items()
-        if torch.allclose(values, features, rtol=1e-4, atol=1e-5)
+        if values.shape == features.shape and torch.allclose(values, features, rtol=1e-4, atol=1e-5)
     ]
 
 
