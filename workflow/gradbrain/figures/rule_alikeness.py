@@ -17,6 +17,14 @@ TITLE = "How alike the signals of learning rules are"
 INPUTS = ("alikeness",)
 AXES = ("roi", "time")
 SPACES = ()
+POINTS = {
+    "x": "depth",
+    "y": "cosine",
+    "x_label": "relative depth of the layer",
+    "series": "signal",
+    "panels": ("model", "stimuli", "other"),
+    "text": ("layer", "same_as"),
+}
 
 BACKPROP = "backprop"
 COLUMNS = [

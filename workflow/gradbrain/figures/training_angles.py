@@ -17,6 +17,15 @@ TITLE = "How far learning rules are from backpropagation while they train a netw
 INPUTS = ("training",)
 AXES = ("roi", "time")
 SPACES = ()
+POINTS = {
+    "x": "step",
+    "y": "angle",
+    "x_label": "batches learnt",
+    "y_label": "angle of signal and gradient (°)",
+    "series": "layer",
+    "panels": ("model", "correction"),
+    "text": ("r2", "inverse_r2", "weight_angle", "turn"),
+}
 
 UNCORRECTED = "uncorrected"
 COLUMNS = [
