@@ -55,7 +55,8 @@ class Weights(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     source: Name = Field(
-        description="`random`, `file`, `hub`, `none` (image statistics), or a plug-in of your own."
+        description="`random`, `file`, `hub`, `package`, `testbed` (trained by the study), `none` "
+        "(image statistics), or a plug-in of your own."
     )
 
     @property
@@ -92,10 +93,11 @@ class ModelEntry(StrictModel):
 
     name: Name = Field(description="Its key in the registry.")
     architecture: str = Field(description="Name of the architecture in its source.")
-    source: Literal["timm", "transformers", "statistics"] = Field(
+    source: Literal["timm", "transformers", "autoencoder", "statistics"] = Field(
         "timm",
-        description="Package that has the architecture; transformers is optional. `statistics`: "
-        "no network, low-level statistics of the images.",
+        description="Package that has the architecture; transformers is optional. `autoencoder`: "
+        "one of this project's, which gives images back. `statistics`: no network, low-level "
+        "statistics of the images.",
     )
     kwargs: dict[str, Any] = Field({}, description="Passed on to timm.create_model.")
     weights: Weights = Field(
@@ -131,6 +133,11 @@ class ModelEntry(StrictModel):
     def is_network(self) -> bool:
         """Whether there is a network, which has learning signals and weights."""
         return self.source != "statistics"
+
+    @property
+    def has_decoder(self) -> bool:
+        """Whether the network gives images back, each of its layers undone by another."""
+        return self.source == "autoencoder"
 
     @model_validator(mode="after")
     def _statistics_are_no_network(self) -> ModelEntry:

@@ -13,7 +13,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from gradbrain.config.schema import WeightsKind
 from gradbrain.config.suggestions import near_names
-from gradbrain.models import owlvit
+from gradbrain.models import autoencoder, owlvit
 from gradbrain.models.errors import LayerError, ModelError
 from gradbrain.models.layout import find_layout
 from gradbrain.vocabulary.image_statistics import ARCHITECTURE, LEVELS
@@ -148,6 +148,8 @@ def _layers_of(architecture: str) -> tuple[dict[str, str], WeightsKind]:
     if architecture in owlvit.ARCHITECTURES:
         # Known from the settings alone, so that transformers need not be there.
         return dict.fromkeys(owlvit.block_names(architecture), "class_and_patches"), "plain"
+    if architecture in autoencoder.ARCHITECTURES:
+        return dict.fromkeys(autoencoder.layer_names(architecture), "map"), "plain"
     import timm
 
     if not timm.is_model(architecture):
@@ -172,7 +174,8 @@ def list_layers(architecture: str) -> pd.DataFrame:
     Parameters
     ----------
     architecture
-        Name in timm, one of :data:`gradbrain.models.owlvit.ARCHITECTURES`, or
+        Name in timm, one of :data:`gradbrain.models.owlvit.ARCHITECTURES` or
+        :data:`gradbrain.models.autoencoder.ARCHITECTURES`, or
         ``image_statistics``, whose layers are its levels.
 
     Returns
