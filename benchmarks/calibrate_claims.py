@@ -29,7 +29,6 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -41,7 +40,7 @@ import xarray as xr
 from scipy.stats import binomtest
 
 from gradbrain.config.registries import read_yaml
-from gradbrain.config.schema import DatasetEntry
+from gradbrain.config.schema import DatasetEntry, EncodingSettings
 from gradbrain.config.study import load_study
 from gradbrain.datasets import simulated
 from gradbrain.datasets.stimuli import read_stimuli
@@ -49,8 +48,6 @@ from gradbrain.encoding.backend import make_backend
 from gradbrain.encoding.bands import Band
 from gradbrain.encoding.fit import fit_layer
 from gradbrain.encoding.inputs import (
-    LayerFeatures,
-    ModelFeatures,
     Responses,
     lay_out_responses,
     read_features,
@@ -64,6 +61,7 @@ from gradbrain.hierarchy.subject_scores import subject_scores
 from gradbrain.hierarchy.summaries import summarise_all
 from gradbrain.plan.jobs import Plan
 from gradbrain.store import SignalIdentity, open_features, read_table, write_text
+from gradbrain.vocabulary.artefacts import artefact
 
 CONFIG = "config/worlds.yaml"
 MODEL = "efficientnet_lite0_128px"
@@ -72,8 +70,11 @@ MARKS = ("<!-- claims:start -->", "<!-- claims:end -->")
 # What of a claim is kept of each draw.
 KEPT = (
     *("prediction", "dataset", "axis", "variant", "estimate", "p", "p_min", "q", "verdict"),
-    *("reason", "n", "lower_share", "upper_share", "detectable_share"),
+    *("reason", "n", "ci_low", "ci_high", "lower_share", "upper_share", "detectable_share"),
 )
+
+#: Results that claims are made of.
+VERSIONED = ("encoding", "unique", "hierarchy", "claims")
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,38 @@ def worlds_of(plan: Plan) -> dict[str, list[str]]:
     return found
 
 
+class Seen:
+    """What follows from a network and the images alone, the same for all brains that saw them.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Feature stores of the network's layers, in depth order.
+    brain : Responses
+        Of anybody who saw the images, which gives their order and groups.
+    path : Path
+        Where these are, named in errors.
+    settings : EncodingSettings
+    """
+
+    def __init__(
+        self, paths: Sequence[Path], brain: Responses, path: Path, settings: EncodingSettings
+    ) -> None:
+        self.images = brain.image_ids
+        self.model = read_model_features(paths, brain.image_ids, path)
+        self.layers = {
+            layer: replace(
+                read_features(paths, layer, brain.image_ids, path), paired=False, for_claims=True
+            )
+            for layer in self.model.layers
+        }
+        self.bands: dict[str, dict[int, dict[SignalIdentity, Band]]] = {
+            layer: {} for layer in self.layers
+        }
+        self.kernels: dict[int, BlockKernels] = {}
+        self.backend = SharedDecompositions(make_backend(settings.backend, settings.device))
+
+
 class Brains:
     """The people of one world, whose responses can be drawn with any seed.
 
@@ -136,9 +169,18 @@ class Brains:
         Folder below which ``results/`` has features and stimuli.
     model : str
         Network that they are seen through; the family of tests is its rows alone.
+    seen : dict of str to Seen, optional
+        Stimulus set -> what follows from its images, kept here for brains of other worlds.
     """
 
-    def __init__(self, design: Design, world: str, root: Path, model: str = MODEL) -> None:
+    def __init__(
+        self,
+        design: Design,
+        world: str,
+        root: Path,
+        model: str = MODEL,
+        seen: dict[str, Seen] | None = None,
+    ) -> None:
         self.design, self.root, self.model = design, root, model
         plan = self.plan = design.plan(root)
         self.settings = plan.study.settings
@@ -147,10 +189,7 @@ class Brains:
         self.stimuli = read_stimuli(root / plan.path("stimuli", stimuli=self.stimulus_set))
         self.signal_set = plan.taken_set(model, plan.study.signal_set.name)
         self._planted: dict[str, simulated.Planted] = {}
-        self._bands: dict[str, dict[int, dict[SignalIdentity, Band]]] = {}
-        self._kernels: dict[int, BlockKernels] = {}
-        backend = make_backend(self.settings.encoding.backend, self.settings.encoding.device)
-        self._backend = SharedDecompositions(backend)
+        self._seen = {} if seen is None else seen
 
     @property
     def feature_paths(self) -> list[Path]:
@@ -159,7 +198,7 @@ class Brains:
         return [self.root / path for path in paths]
 
     def responses(self, entry: DatasetEntry, subject: str, seed: int) -> tuple[Path, Responses]:
-        """Draw the responses of one person."""
+        """Draw the responses of one person; of those before image onset no claim takes notice."""
         _, options = self.plan.adapter(entry)
         if entry.name not in self._planted:
             features = [self.root / path for path in self.plan.planting_features(subject)]
@@ -170,28 +209,27 @@ class Brains:
         store = simulated.simulate(
             entry, drawn, subject, self.stimuli, self._planted[entry.name]
         ).assign_attrs(digest=f"{subject}/{seed}")
+        if "time" in store.dims:
+            store = store.isel(time=store["time"].values > store.attrs["onset_s"])
         path = Path(f"{subject} of seed {seed}")
         encoding = self.settings.encoding
         return path, lay_out_responses(
             path, store, encoding.min_noise_ceiling, encoding.ceiling_floor
         )
 
-    @cached_property
-    def _read(self) -> tuple[dict[str, LayerFeatures], ModelFeatures]:
-        """Features, in the order of the images of these people."""
-        entry = self.entries[0]
-        path, brain = self.responses(entry, entry.subjects[0], 0)
-        layers = {
-            layer: replace(
-                read_features(self.feature_paths, layer, brain.image_ids, path), paired=False
-            )
-            for layer in self.plan.layers(self.model)
-        }
-        return layers, read_model_features(self.feature_paths, brain.image_ids, path)
+    def seen(self, path: Path, brain: Responses) -> Seen:
+        """What follows from the images that a person saw."""
+        if self.stimulus_set not in self._seen:
+            paths, encoding = self.feature_paths, self.settings.encoding
+            self._seen[self.stimulus_set] = Seen(paths, brain, path, encoding)
+        found = self._seen[self.stimulus_set]
+        if not np.array_equal(found.images, brain.image_ids):
+            raise ValueError(f"{path}: saw other images than the others of {self.stimulus_set}")
+        return found
 
     def fits(self, path: Path, brain: Responses) -> list[tuple[Path, xr.Dataset]]:
         """Fit all layers to one person."""
-        study = self.plan.study.name
+        study, seen = self.plan.study.name, self.seen(path, brain)
         return [
             (
                 path,
@@ -200,17 +238,17 @@ class Brains:
                     brain,
                     self.settings.encoding,
                     study,
-                    backend=self._backend,
-                    bands=self._bands.setdefault(layer, {}),
+                    backend=seen.backend,
+                    bands=seen.bands[layer],
                 ),
             )
-            for layer, features in self._read[0].items()
+            for layer, features in seen.layers.items()
         ]
 
-    def unique(self, brain: Responses) -> xr.Dataset:
+    def unique(self, path: Path, brain: Responses) -> xr.Dataset:
         """Estimate the unique variance in one person."""
-        encoding, study = self.settings.encoding, self.plan.study.name
-        return measure_unique(self._read[1], brain, encoding, study, self._kernels)
+        encoding, study, seen = self.settings.encoding, self.plan.study.name, self.seen(path, brain)
+        return measure_unique(seen.model, brain, encoding, study, seen.kernels)
 
     def claims(self, seed: int) -> pd.DataFrame:
         """Judge all claims about the people of one seed."""
@@ -219,7 +257,7 @@ class Brains:
             for subject in entry.subjects[: self.design.people]:
                 path, brain = self.responses(entry, subject, seed)
                 fits += self.fits(path, brain)
-                unique[entry.name, subject] = (path, self.unique(brain))
+                unique[entry.name, subject] = (path, self.unique(path, brain))
         subjects = subject_scores(fits, self.signal_set, unique)
         return judge(
             summarise_all(subjects, self.settings.statistics),
@@ -273,14 +311,14 @@ class Block:
 
 
 _BRAINS: dict[str, Brains] = {}
+_SEEN: dict[str, Seen] = {}
 
 
 def run_block(block: Block, folder: Path, design: Design, root: Path) -> str:
     """Judge the claims of all seeds of a block and write them, in one step."""
     logging.getLogger("gradbrain").setLevel(logging.ERROR)
     if block.world not in _BRAINS:
-        _BRAINS.clear()
-        _BRAINS[block.world] = Brains(design, block.world, root)
+        _BRAINS[block.world] = Brains(design, block.world, root, seen=_SEEN)
     tables = []
     for seed in range(block.start, block.stop):
         start = time.process_time()
@@ -342,6 +380,8 @@ def check_settings(folder: Path, design: Design, plan: Plan) -> None:
             name: getattr(settings, name).model_dump(mode="json")
             for name in ("encoding", "statistics", "reliability")
         },
+        # Results of other versions are others.
+        "versions": {kind: artefact(kind).version for kind in VERSIONED},
         # Of the features themselves: an objective may change and keep its name.
         "features": feature_digests(plan),
         "axes": {name: str(entry.axis) for name, entry in plan.study.datasets.items()},
@@ -474,9 +514,10 @@ def reasons(claims: pd.DataFrame) -> str:
 def planted_table(claims: pd.DataFrame) -> Iterator[str]:
     """Rows whose verdict is planted."""
     yield (
-        "| brain | claim | variant | modality | planted | as planted | aim | opposite | reasons |"
+        "| brain | claim | variant | modality | planted | as planted | aim | p of so few at the aim "
+        "| opposite | reasons |"
     )
-    yield "|---|---|---|---|---|---|---|---|---|"
+    yield "|---|---|---|---|---|---|---|---|---|---|"
     for world, axis, name, variant, planted in planted_rows():
         own = _rows(claims, world, axis, name, variant)
         if own.empty:
@@ -485,9 +526,10 @@ def planted_table(claims: pd.DataFrame) -> Iterator[str]:
         other = int(own["verdict"].isin({"supported", "contradicted"} - {planted}).sum())
         aim = AIMS.get((name, variant), AIM)
         met = "met" if hits / len(own) >= aim else "**missed**"
+        p = float(binomtest(hits, len(own), aim, alternative="less").pvalue)
         yield (
             f"| {world} | {name} | {variant} | {MODALITY[axis]} | {planted} "
-            f"| {share(hits, len(own))} | {aim:.1f}: {met} | {other} of {len(own)} "
+            f"| {share(hits, len(own))} | {aim:.1f}: {met} | {p:.2f} | {other} of {len(own)} "
             f"| {reasons(own)} |"
         )
 
@@ -519,6 +561,21 @@ def size_table(claims: pd.DataFrame) -> Iterator[str]:
             for name in columns
         ]
         yield f"| {world} | {MODALITY[str(axis)]} | {' | '.join(cells)} |"
+
+
+def coverage_table(claims: pd.DataFrame) -> Iterator[str]:
+    """How often the interval of a row holds the mean of its estimates over seeds."""
+    yield "| brain | claim | variant | modality | mean | seeds | interval holds it | median width |"
+    yield "|---|---|---|---|---|---|---|---|"
+    known = claims[np.isfinite(claims["ci_low"]) & np.isfinite(claims["ci_high"])]
+    for (world, axis, name, variant), own in known.groupby(["world", *ROW], sort=True):
+        mean = own["estimate"].mean()
+        holds = (own["ci_low"] <= mean) & (mean <= own["ci_high"])
+        width = (own["ci_high"] - own["ci_low"]).median()
+        yield (
+            f"| {world} | {name} | {variant} | {MODALITY[str(axis)]} | {mean:.3g} | {len(own)} "
+            f"| {share(int(holds.sum()), len(own))} | {width:.2g} |"
+        )
 
 
 def control_table(claims: pd.DataFrame) -> Iterator[str]:
@@ -603,6 +660,9 @@ def tables(arguments: argparse.Namespace) -> None:
         "\n".join(other_table(claims)),
         "C1, in shares of the explainable variance; medians and, in brackets, 5 and 95 % of seeds:",
         "\n".join(size_table(claims)),
+        "Intervals (95 %) against the mean over seeds, whose people and noise are others and whose "
+        "images are the same:",
+        "\n".join(coverage_table(claims)),
     ]
     for folder in arguments.nulls:
         said = json.loads((folder / "settings.json").read_text())
