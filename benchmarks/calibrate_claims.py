@@ -62,6 +62,7 @@ from gradbrain.hierarchy.summaries import summarise_all
 from gradbrain.plan.jobs import Plan
 from gradbrain.store import SignalIdentity, open_features, read_table, write_text
 from gradbrain.vocabulary.artefacts import artefact
+from gradbrain.vocabulary.roles import TIME
 
 CONFIG = "config/worlds.yaml"
 MODEL = "efficientnet_lite0_128px"
@@ -198,7 +199,7 @@ class Brains:
         return [self.root / path for path in paths]
 
     def responses(self, entry: DatasetEntry, subject: str, seed: int) -> tuple[Path, Responses]:
-        """Draw the responses of one person; of those before image onset no claim takes notice."""
+        """Draw the responses of one person, without those before image onset."""
         _, options = self.plan.adapter(entry)
         if entry.name not in self._planted:
             features = [self.root / path for path in self.plan.planting_features(subject)]
@@ -227,20 +228,12 @@ class Brains:
             raise ValueError(f"{path}: saw other images than the others of {self.stimulus_set}")
         return found
 
-    def fits(self, path: Path, brain: Responses) -> list[tuple[Path, xr.Dataset]]:
+    def fits(self, path: Path, brain: Responses) -> list[xr.Dataset]:
         """Fit all layers to one person."""
-        study, seen = self.plan.study.name, self.seen(path, brain)
+        encoding, study, seen = self.settings.encoding, self.plan.study.name, self.seen(path, brain)
         return [
-            (
-                path,
-                fit_layer(
-                    features,
-                    brain,
-                    self.settings.encoding,
-                    study,
-                    backend=seen.backend,
-                    bands=seen.bands[layer],
-                ),
+            fit_layer(
+                features, brain, encoding, study, backend=seen.backend, bands=seen.bands[layer]
             )
             for layer, features in seen.layers.items()
         ]
@@ -250,14 +243,26 @@ class Brains:
         encoding, study, seen = self.settings.encoding, self.plan.study.name, self.seen(path, brain)
         return measure_unique(seen.model, brain, encoding, study, seen.kernels)
 
+    def _with_early(self, entry: DatasetEntry, store: xr.Dataset) -> xr.Dataset:
+        """Results at all times: NaN before onset, of which no statistic takes notice.
+
+        The pipeline has numbers there, and random ones are drawn for as many times.
+        """
+        if entry.axis != TIME:
+            return store
+        times = simulated.sample_times(self.plan.adapter(entry)[1])
+        found = store.reindex(unit=[f"{time:.6g}" for time in times])
+        return found.assign_coords(unit_time=("unit", times))
+
     def claims(self, seed: int) -> pd.DataFrame:
         """Judge all claims about the people of one seed."""
         fits, unique = [], {}
         for entry in self.entries:
             for subject in entry.subjects[: self.design.people]:
                 path, brain = self.responses(entry, subject, seed)
-                fits += self.fits(path, brain)
-                unique[entry.name, subject] = (path, self.unique(path, brain))
+                fits += [(path, self._with_early(entry, fit)) for fit in self.fits(path, brain)]
+                found = self._with_early(entry, self.unique(path, brain))
+                unique[entry.name, subject] = (path, found)
         subjects = subject_scores(fits, self.signal_set, unique)
         return judge(
             summarise_all(subjects, self.settings.statistics),
