@@ -519,8 +519,8 @@ def reasons(claims: pd.DataFrame) -> str:
 def planted_table(claims: pd.DataFrame) -> Iterator[str]:
     """Rows whose verdict is planted."""
     yield (
-        "| brain | claim | variant | modality | planted | as planted | aim | p of so few at the aim "
-        "| opposite | reasons |"
+        "| brain | claim | variant | modality | planted | as planted | aim "
+        "| p of so few at the aim | opposite | reasons |"
     )
     yield "|---|---|---|---|---|---|---|---|---|---|"
     for world, axis, name, variant, planted in planted_rows():

@@ -375,9 +375,7 @@ def _measure_block(
         seen = [covariance.seen_root(signal.new) for signal in signals]
         forms, blocks = covariance.packed_forms(seen), covariance.whitened.blocks
         found["component"][:, place] = forms @ blocks.pack(products)
-        found["null"][:, :, place] = blocks.permuted_products(
-            forms, products, kernels.permutations
-        )
+        found["null"][:, :, place] = blocks.permuted_products(forms, products, kernels.permutations)
         for row, signal in enumerate(signals):
             if signal.flat is None:
                 continue

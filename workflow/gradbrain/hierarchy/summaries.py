@@ -441,9 +441,8 @@ def _names(
     layers: tuple[str, ...], units: tuple[str, ...], kernels: tuple[str, ...]
 ) -> xr.DataArray:
     """A map of nothing. Thousands of maps have the same names, and these cost more than a test."""
-    coords = {"layer": list(layers), "unit": np.array(units)}
-    if kernels:
-        coords = {"kernel": list(kernels), **coords}
+    coords = {"kernel": list(kernels)} if kernels else {}
+    coords |= {"layer": list(layers), "unit": list(units)}
     shape = [len(values) for values in coords.values()]
     return xr.DataArray(np.zeros(shape), dims=tuple(coords), coords=coords)
 

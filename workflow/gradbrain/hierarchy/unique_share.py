@@ -382,7 +382,7 @@ class Cells:
         return np.where(known, np.maximum(ndtr(z), np.finfo(float).tiny), np.nan)
 
     def _by_people(self, shares: np.ndarray) -> np.ndarray:
-        """Probability of so small a mean over people, by Student's t, shape (share, layer, unit)."""
+        """The same of a mean over people, by Student's t, shape (share, layer, unit)."""
         beyond = self.component - self._variance(shares) * self.held
         count = np.isfinite(beyond).sum(axis=1)
         enough = count > 1
