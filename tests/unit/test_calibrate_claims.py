@@ -73,8 +73,17 @@ def test_an_interval_is_held_against_the_mean_over_seeds():
         estimate=estimate, ci_low=estimate - 2.0, ci_high=np.where(estimate < 0, estimate, 2.0)
     )
     (row,) = list(benchmark.coverage_table(made))[2:]
-    assert row.startswith("| feedforward | C1 | unique | fMRI |")
-    assert "| 40 | 0.50 [" in row
+    assert row.startswith("| C1 | unique | fMRI | 40 | 0.50 [")
+
+
+def test_promises_are_told_from_chance():
+    many = claims(C1=["supported"] * 10, P2=["supported"])
+    found = {name: claims(A1=["supported"] * hits).assign(variant="raw", axis=axis)
+             for name, hits, axis in (("few", 20, "roi"), ("almost", 35, "time"))}  # fmt: skip
+    lines = list(benchmark.statements(pd.concat([many, *found.values()])))
+    assert "1 of 2 rows are" in lines[0]
+    assert "0.138 (11 of 80)" in lines[1]
+    assert "p > .05: A1 raw MEG feedforward 0.88; missed: A1 raw fMRI feedforward 0.50" in lines[2]
 
 
 def test_every_world_of_the_study_has_a_plant():
