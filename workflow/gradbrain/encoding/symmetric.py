@@ -119,7 +119,8 @@ class UpperBlocks:
         """
         single = matrix.astype(np.float32)
         # What is moved has no factor of its own.
-        fixed = (packed * self.scale).astype(np.float32)
+        fixed = np.empty(packed.shape, np.float32)
+        np.multiply(packed, self.scale, out=fixed, casting="same_kind")
         found = np.empty((len(permutations), len(fixed)))
         buffer = np.empty((min(DRAWS_AT_ONCE, len(permutations)), self.size), np.float32)
         for start in range(0, len(permutations), DRAWS_AT_ONCE):
