@@ -541,8 +541,8 @@ def planted_table(claims: pd.DataFrame) -> Iterator[str]:
         hits = int((own["verdict"] == planted).sum())
         other = int(own["verdict"].isin({"supported", "contradicted"} - {planted}).sum())
         aim = AIMS.get((name, variant), AIM)
-        met = "met" if hits / len(own) >= aim else "**missed**"
         p = float(binomtest(hits, len(own), aim, alternative="less").pvalue)
+        met = "met" if hits / len(own) >= aim else "**missed**" if p <= LEVEL else "below"
         yield (
             f"| {world} | {name} | {variant} | {MODALITY[axis]} | {planted} "
             f"| {share(hits, len(own))} | {aim:.1f}: {met} | {p:.2f} | {other} of {len(own)} "
