@@ -747,6 +747,18 @@ class Study(StrictModel):
     title: str = Field("", max_length=500, description="One line for readers.")
     datasets: tuple[DatasetChoice, ...] = Field(min_length=1, description="Data sets.")
     models: tuple[ModelChoice, ...] = Field(min_length=1, description="Models.")
+    images: Literal["shared"] | tuple[str, ...] | str | None = Field(
+        None,
+        description="Images taken: `shared`, those that all people of all data sets saw, matched "
+        "by their ids; a list of ids; or a file with one on each line or a column `image_id`. "
+        "None: all.",
+    )
+    folds: str | dict[Name, str] | None = Field(
+        None,
+        description="Outer folds in the place of `encoding.n_folds`: a file (.csv, .tsv or .json), "
+        "or the name of a split that comes with the data set; for all data sets, or {data set: "
+        "file or name}.",
+    )
     features: FeatureSettings = Field(description="Signals and their extraction.")
     encoding: EncodingSettings = Field(EncodingSettings(), description="Banded ridge fits.")
     rsa: RsaSettings = Field(RsaSettings(), description="Representational similarity.")

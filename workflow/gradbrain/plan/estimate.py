@@ -204,7 +204,7 @@ def job_counts(plan: Plan) -> dict[str, int]:
         Name of the rule -> number of jobs; rules without jobs are left out.
     """
     subjects, models = plan.subjects, plan.models
-    stimuli = {plan.study.subjects[subject].stimuli_of(subject) for subject in subjects}
+    stimuli = {plan.study.seen_by(subject) for subject in subjects}
     calibration = {
         plan.signal_set(name).calibration
         for model, name, _, _ in plan.all_features()
@@ -945,7 +945,7 @@ def estimate(
         In the order of the workflow.
     """
     images = {
-        entry.stimuli_of(subject): sizes[entry.name].n_images
+        plan.study.seen_by(subject): sizes[entry.name].n_images
         for subject, entry in plan.study.subjects.items()
     }
     settings, fits = plan.study.settings.encoding, _fit_sizes(plan, costs, sizes)

@@ -6,8 +6,9 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
-from functools import cached_property
+import shlex
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -45,8 +46,10 @@ from gradbrain.config.schema import (
     SignalSet,
     StrictModel,
 )
-from gradbrain.config.study import ResolvedStudy
+from gradbrain.config.study import SHARED, ResolvedStudy
 from gradbrain.config.suggestions import choose
+from gradbrain.datasets.fold_files import ENDINGS, fold_problem, is_fold_file, read_fold_file
+from gradbrain.datasets.image_choice import check_image_list, read_image_list
 from gradbrain.datasets.registry import Adapter, adapter, gives_captions, read_options
 from gradbrain.encoding.places import is_shared
 from gradbrain.figures.declarations import Declaration, declaration
@@ -57,7 +60,7 @@ from gradbrain.plan.multiverse import Multiverse
 from gradbrain.plan.notices import notices
 from gradbrain.plan.roots import link_root
 from gradbrain.plan.sizes import absurd_sizes
-from gradbrain.store import array_shape, read_definition
+from gradbrain.store import array_shape, read_definition, read_table
 from gradbrain.vocabulary.artefacts import ARTEFACTS, RESULTS, SIGNALS, artefact
 from gradbrain.vocabulary.image_statistics import ALL_LEVELS, ARCHITECTURE
 
@@ -77,6 +80,15 @@ PREDICTION_RSA = frozenset({"prediction_rsa", "second_opinions"})
 KeptFeatures = tuple[str, str, dict[str, Any]]
 # What a rule needs so that a layer cannot be extracted by itself.
 WHOLE_MODEL: frozenset[Requirement] = frozenset({"chain", "fit"})
+
+
+def _problems_of(where: str, read: Callable[[], object]) -> list[str]:
+    """Say what keeps something of the study from being read."""
+    try:
+        read()
+    except GradbrainError as error:
+        return [f"{where}: {error}"]
+    return []
 
 
 class Plan:
@@ -159,6 +171,125 @@ class Plan:
             and len(self.subjects_of(name)) > 1
             and is_shared(self.space(entry))
         ]
+
+    # --- images and folds of the study's own -------------------------------------------------
+
+    @property
+    def image_list(self) -> list[str]:
+        """File that names the images of the study, where a file does."""
+        images = self.study.settings.images
+        return [images] if isinstance(images, str) and images != SHARED else []
+
+    def chosen_from(self, stimuli: str) -> list[str]:
+        """Stimulus tables that the images of the study are chosen from.
+
+        Named images may be in any of them.
+        """
+        sources = self.study.chosen_stimuli[stimuli]
+        if self.study.settings.images != SHARED:
+            sources = tuple(name for own in self.study.chosen_stimuli.values() for name in own)
+        return [self.path("stimuli", stimuli=name) for name in sources]
+
+    def choice_of_images(self, stimuli: str) -> str:
+        """Options of the command line that say which images are kept, of which stimulus set."""
+        images = self.study.settings.images
+        if images == SHARED:
+            return "--shared"
+        kept = f"--keep {shlex.quote(self.study.chosen_stimuli[stimuli][0])}"
+        if isinstance(images, str):
+            return f"{kept} --list {shlex.quote(images)}"
+        return f"{kept} --images {shlex.quote(json.dumps(images))}"
+
+    @cached_property
+    def stimuli_with_folds(self) -> dict[str, str]:
+        """Stimulus set -> the file or split that its outer folds come from."""
+        found = {name: self.study.folds_of(name) for name in map(self.study.seen_by, self.subjects)}
+        return {name: folds for name, folds in found.items() if folds is not None}
+
+    def fold_file(self, stimuli: str) -> list[str]:
+        """File of the folds of a stimulus set; none where a split of the data set is named."""
+        said = self.stimuli_with_folds[stimuli]
+        return [said] if is_fold_file(said) else []
+
+    def split_entry(self, stimuli: str) -> DatasetEntry:
+        """Data set whose split is named."""
+        return self.study.subjects[self.study.viewers_of(stimuli)[0]]
+
+    def split_options(self, stimuli: str) -> str:
+        """Options of the command line that name a split of the data set; none with a file."""
+        said = self.stimuli_with_folds[stimuli]
+        if is_fold_file(said):
+            return ""
+        entry = self.split_entry(stimuli)
+        viewers = tuple(self.study.viewers_of(stimuli))
+        parts = {
+            "entry": self._entry_json(entry, viewers),
+            "split": said,
+            "data": f"{DATA}/{entry.name}",
+        }
+        return " ".join(f"--{name} {shlex.quote(value)}" for name, value in parts.items())
+
+    def images_and_folds(self, subject: str) -> dict[str, list[str]]:
+        """Tables by which the responses of a subject are narrowed, by command-line option."""
+        stimuli = self.study.seen_by(subject)
+        tables = {}
+        if stimuli in self.study.chosen_stimuli:
+            tables["images"] = [self.path("stimuli", stimuli=stimuli)]
+        if stimuli in self.stimuli_with_folds:
+            tables["folds"] = [self.path("folds", stimuli=stimuli)]
+        return tables
+
+    def n_folds_of(self, stimuli: str) -> int | None:
+        """Outer folds that the groups of a stimulus set must fill; None where they need not."""
+        if stimuli in self.stimuli_with_folds or not self.study.viewers_of(stimuli):
+            return None
+        return self.study.settings.encoding.n_folds
+
+    def _fold_problems(self) -> list[str]:
+        """Say what is wrong with folds and lists of images, as far as it is known by now."""
+        problems = []
+        images, where = self.study.settings.images, f"{self.study.source('images')}: images"
+        for path in self.image_list:
+            problems += _problems_of(where, partial(read_image_list, Path(path)))
+        if isinstance(images, tuple):
+            problems += _problems_of(where, partial(check_image_list, images, where="the list"))
+        where = f"{self.study.source('folds')}: folds"
+        for name in self.stimuli_with_folds:
+            for path in self.fold_file(name):
+                problems += _problems_of(where, partial(read_fold_file, Path(path)))
+            if not self.fold_file(name):
+                problems += self._split_problems(name)
+        if not problems:
+            for name in map(self.study.seen_by, self.subjects):
+                problems += self._too_few_groups(name)
+        return list(dict.fromkeys(problems))
+
+    def _split_problems(self, stimuli: str) -> list[str]:
+        """Say that no split of the data set is called so."""
+        said, entry = self.stimuli_with_folds[stimuli], self.split_entry(stimuli)
+        where = f"{self.study.source('folds')}: folds"
+        splits = getattr(self.adapter(entry)[0], "SPLITS", ())
+        if not splits:
+            return [
+                f"{where}: {said!r} is no file ({', '.join(ENDINGS)}), and data set {entry.name!r} "
+                "brings no splits; write a table of image_id and fold"
+            ]
+        if said not in splits:
+            return [f"{where}: {entry.name!r} has no split {said!r}; it has {', '.join(splits)}"]
+        return []
+
+    def _too_few_groups(self, stimuli: str) -> list[str]:
+        """Say that images do not fill the outer folds, where their table is made already."""
+        n_folds, table = self.n_folds_of(stimuli), Path(self.path("stimuli", stimuli=stimuli))
+        if n_folds is None or not table.is_file():
+            return []
+        try:
+            problem = fold_problem(list(read_table(table, kind="stimuli")["group"]), n_folds)
+        except GradbrainError:
+            # A damaged table is told by the job that reads it.
+            return []
+        where = f"{self.study.source('encoding', 'n_folds')}: stimulus set {stimuli!r}"
+        return [f"{where}: {problem}"] if problem else []
 
     def planting_features(self, subject: str) -> list[str]:
         """Feature stores that the responses of a simulated subject are planted from."""
@@ -363,10 +494,10 @@ class Plan:
         stores: dict[tuple[str, str, str, str], None] = {}
         for subject in self.subjects:
             entry = self.study.subjects[subject]
-            stimuli = entry.stimuli_of(subject)
+            stimuli = self.study.seen_by(subject)
             module, options = self.adapter(entry)
             for model, layer, planted in module.required_features(entry, options):
-                stores[model, planted, layer, stimuli] = None
+                stores[model, planted, layer, entry.stimuli_of(subject)] = None
             for model in self.models:
                 for layer in self.layers(model):
                     for name in (signal_set, *self.multiverse.signal_sets):
@@ -386,7 +517,7 @@ class Plan:
 
     def nuisance_features(self, subject: str) -> list[str]:
         """Feature stores of the nuisance bands, for the images that a subject saw."""
-        stimuli = self.study.subjects[subject].stimuli_of(subject)
+        stimuli = self.study.seen_by(subject)
         return [
             self.features(band.model, band.layer, self.band_set(band), stimuli)
             for band in self.nuisance
@@ -399,14 +530,14 @@ class Plan:
 
     def features_for_subject(self, model: str, subject: str) -> list[str]:
         """Feature stores of all layers of a model, for the images that a subject saw."""
-        return self.features_of_model(model, self.study.subjects[subject].stimuli_of(subject))
+        return self.features_of_model(model, self.study.seen_by(subject))
 
     def features_of_fit(self, model: str, layer: str, subject: str) -> list[str]:
         """Feature stores that a fit reads: of all layers, unless their reduction is given."""
         settings = self.study.settings.encoding
         if settings.baseline_components is None:
             return self.features_for_subject(model, subject)
-        stimuli = self.study.subjects[subject].stimuli_of(subject)
+        stimuli = self.study.seen_by(subject)
         return [self.features(model, layer, self.study.signal_set.name, stimuli)]
 
     def baseline(self, model: str, subject: str) -> list[str]:
@@ -477,7 +608,7 @@ class Plan:
 
     def viewed_stimuli(self) -> list[str]:
         """Stimulus sets that the selected subjects saw."""
-        viewed = (self.study.subjects[name].stimuli_of(name) for name in self.subjects)
+        viewed = (self.study.seen_by(name) for name in self.subjects)
         return list(dict.fromkeys(viewed))
 
     def reliability(self, model: str) -> list[str]:
@@ -720,7 +851,7 @@ class Plan:
 
     def stimuli_by_subject(self) -> str:
         """Stimulus set of every selected subject, as JSON."""
-        viewed = {name: self.study.subjects[name].stimuli_of(name) for name in self.subjects}
+        viewed = {name: self.study.seen_by(name) for name in self.subjects}
         return json.dumps(viewed)
 
     def ceiling_settings(self) -> str:
@@ -1073,7 +1204,7 @@ class Plan:
             "model": ("model", self.study.models if "study" in keys else registries.models),
             "subject": ("subject of the study", self.study.subjects),
             "dataset": ("data set of the study", self.study.datasets),
-            "stimuli": ("stimulus set", self.stimuli),
+            "stimuli": ("stimulus set", [*self.stimuli, *self.study.chosen_stimuli]),
             "calibration": ("stimulus set", self.stimuli),
             "signal_set": ("signal set", [*registries.signal_sets, *self.multiverse.signal_sets]),
             "figure": ("figure of the study", self.figures),
@@ -1184,6 +1315,7 @@ class Plan:
         for model in dict.fromkeys(model for model, _, _, _ in self.all_features()):
             problems += self._missing_weights(model, packages=packages)
         options = {name: self.adapter(entry)[1] for name, entry in self.study.datasets.items()}
+        problems += self._fold_problems()
         problems += absurd_sizes(self.study, options, self.plugins)
         kept = self._kept_features()
         problems += [*self._changed_definitions(kept), *self._other_precisions(kept)]
@@ -1388,6 +1520,10 @@ class Plan:
                     self._check_captions_of(images, where)
 
     def _check_captions_of(self, stimuli: str, where: str) -> None:
+        for name in self.study.chosen_stimuli.get(stimuli, (stimuli,)):
+            self._check_captions_of_set(name, where)
+
+    def _check_captions_of_set(self, stimuli: str, where: str) -> None:
         entry = self.stimuli[stimuli]
         _, options = self.adapter(entry)
         if not gives_captions(
@@ -1405,7 +1541,7 @@ class Plan:
             (model, self.study.signal_set.name, layer, stimuli)
             for model in self.models
             for layer in self.layers(model)
-            for stimuli in {e.stimuli_of(s) for s, e in self.study.subjects.items()}
+            for stimuli in map(self.study.seen_by, self.study.subjects)
         ]
         found = (
             (model, name, read_definition(self.features(model, layer, name, stimuli)))

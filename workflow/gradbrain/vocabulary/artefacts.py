@@ -477,7 +477,8 @@ _ALL = (
         template="results/stimuli/{stimuli}.parquet",
         rule="prepare_stimuli",
         version=3,
-        what="images of a stimulus set: identity, group, how to load each",
+        what="images of a stimulus set: identity, group, how to load each (rule `choose_images` "
+        "where a study takes some of them)",
         columns=(
             Column("image_id", "identity of the image"),
             Column("group", "what folds must not split, e.g. the source photograph"),
@@ -486,6 +487,18 @@ _ALL = (
             Column("locator", "what the loader is given, e.g. a path"),
             Column("content_sha256", "digest of the decoded pixels"),
             Column(CAPTION, "what the image shows, in words", optional=True),
+        ),
+    ),
+    Artefact(
+        kind="folds",
+        template="results/{study}/folds/{stimuli}.parquet",
+        rule="assign_folds",
+        version=1,
+        what="outer folds of a study's own (`folds`); images without a row are left out",
+        columns=(
+            Column("image_id", "identity of the image"),
+            Column("fold", "fold that holds it out, from 0; −1: trained on, never held out"),
+            Column("name", "what the fold is called"),
         ),
     ),
     Artefact(
@@ -507,6 +520,13 @@ _ALL = (
             Variable("group", ("image",), "what folds must not split"),
             Variable("n_repeats", ("image",), "presentations behind the row"),
             Variable("test_image", ("image",), "image of a test set of its own", optional=True),
+            Variable(
+                "fold",
+                ("image",),
+                "outer fold that holds the image out, of a study with folds of its own; −1: "
+                "trained on, never held out",
+                optional=True,
+            ),
             *_TARGET_COORDINATES,
             *_SENSOR_COORDINATES,
         ),
