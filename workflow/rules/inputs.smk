@@ -311,6 +311,18 @@ def fits_of_model(wildcards):
     return plan.fits(wildcards.model)
 
 
+def features_of_fused(wildcards):
+    return plan.features_of_fused(wildcards.model)
+
+
+def fused_responses(wildcards):
+    return plan.fused_responses()
+
+
+def fused_pairs(wildcards, input):
+    return plan.fusion_options(wildcards.model)
+
+
 def layers_of_model(wildcards):
     return plan.layers(wildcards.model)
 

@@ -569,6 +569,8 @@ class EncodingSettings(StrictModel):
 
 # Settings of the section rsa that dissimilarities of predictions depend on.
 PREDICTION_SETTINGS = ("encoding", "max_images")
+# Settings of the section rsa that are no business of comparisons with one person's responses.
+OTHER_RSA_SETTINGS = (*PREDICTION_SETTINGS, "fusion")
 
 
 class RsaSettings(StrictModel):
@@ -580,6 +582,11 @@ class RsaSettings(StrictModel):
         False,
         description="Whether dissimilarities of the held-out predictions of the fits are compared "
         "with measured ones as well, and every claim that can be put so gets a second opinion.",
+    )
+    fusion: bool = Field(
+        False,
+        description="Whether a data set along regions and one along time, of the same images, are "
+        "fused by their dissimilarities, through every layer.",
     )
     max_images: int = Field(
         200,

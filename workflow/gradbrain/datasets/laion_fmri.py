@@ -578,12 +578,12 @@ def check(entry: DatasetEntry, options: Options, data: Path) -> list[str]:
             problems.append(str(error))
             continue
         problems += [f"{where}: {path} is missing" for path in files if not path.is_file()]
-        there = region_files(data, person)
+        masks = region_files(data, person)
         problems += [
             f"{where}: {person} has no mask of region {region!r} ({', '.join(names)}); it has "
-            f"{', '.join(sorted(there, key=natural_key)) or 'none'}; correct the option `regions`"
+            f"{', '.join(sorted(masks, key=natural_key)) or 'none'}; correct the option `regions`"
             for region, names in options.regions.items()
-            if not set(names) & set(there)
+            if not set(names) & set(masks)
         ]
     return problems
 
@@ -604,24 +604,24 @@ def inventory(entry: DatasetEntry, options: Options, data: Path) -> list[Item]:
     """List images, tables and volumes; of volumes headers are read."""
     items = []
     for subject in entry.subjects:
-        person, labels = person_of(subject), set()
+        person = person_of(subject)
+        labels: set[str] = set()
         for path in _files(data, person, options):
             is_table = path.suffix == ".tsv"
-            items.append(
-                inspect_file(path, subject=subject, read=None if is_table else _describe_volume)
-            )
+            read = None if is_table else _describe_volume
+            items.append(inspect_file(path, subject=subject, read=read))
         for session in sessions_of(data, person, options):
             if trials_file(data, person, session).is_file():
                 labels |= set(read_trials(data, person, session))
         images = [data / options.images / label for label in sorted(labels)]
         pattern = f"images of {subject} in {data / options.images}"
         items.append(inspect_files(images, pattern=pattern, subject=subject, read=look_at_image))
-        files = region_files(data, person)
+        masks = region_files(data, person)
         items += [
-            inspect_file(files[name], subject=subject, read=_describe_volume)
+            inspect_file(masks[name], subject=subject, read=_describe_volume)
             for names in options.regions.values()
             for name in names
-            if name in files
+            if name in masks
         ]
     return items
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 import re
@@ -63,6 +64,7 @@ from gradbrain.plan.sizes import absurd_sizes
 from gradbrain.store import array_shape, read_definition, read_table
 from gradbrain.vocabulary.artefacts import ARTEFACTS, RESULTS, SIGNALS, artefact
 from gradbrain.vocabulary.image_statistics import ALL_LEVELS, ARCHITECTURE
+from gradbrain.vocabulary.roles import ROI, TIME
 
 # Measured by benchmarks/bench_fit_memory.py (4.5 MB per MB of responses and 340 MB), rounded up,
 # with 2 GB for features of some thousand columns.
@@ -639,6 +641,48 @@ class Plan:
         """RSA tables of a model."""
         return [self.path("rsa", model=model, subject=subject) for subject in self.subjects]
 
+    @cached_property
+    def fused_datasets(self) -> list[tuple[str, str, str]]:
+        """(data set along regions, data set along time, stimulus set) that are fused."""
+        if not self.study.settings.rsa.fusion:
+            return []
+        seen = {
+            name: {self.study.seen_by(subject) for subject in self.subjects_of(name)}
+            for name in self.study.datasets
+        }
+        axes = {name: entry.axis for name, entry in self.study.datasets.items()}
+        found = [
+            (space, time, next(iter(seen[space])))
+            for space, time in itertools.product(seen, seen)
+            if (axes[space], axes[time]) == (ROI, TIME)
+            and seen[space] == seen[time]
+            and len(seen[space]) == 1
+        ]
+        if not found:
+            raise GradbrainError(
+                f"{self.study.source('rsa', 'fusion')}: rsa.fusion: no two data sets of the study, "
+                "one along regions and one along time, show the same images; take `images: shared`"
+            )
+        return found
+
+    def fused_responses(self) -> list[str]:
+        """Response stores of the people of all data sets that are fused."""
+        names = dict.fromkeys(name for *pair, _ in self.fused_datasets for name in pair)
+        return [path for name in names for path in self.responses_of(name)]
+
+    def features_of_fused(self, model: str) -> list[str]:
+        """Feature stores of a model that fusion reads."""
+        sets = dict.fromkeys(stimuli for *_, stimuli in self.fused_datasets)
+        return [path for stimuli in sets for path in self.features_of_model(model, stimuli)]
+
+    def fusion_options(self, model: str) -> str:
+        """Stores of each fusion as options of the command line."""
+        words = []
+        for space, time, stimuli in self.fused_datasets:
+            words += ["--features", *self.features_of_model(model, stimuli)]
+            words += ["--space", *self.responses_of(space), "--time", *self.responses_of(time)]
+        return shlex.join(words)
+
     def per_model(self, kind: str) -> list[str]:
         """One result of a kind per selected model."""
         return [self.path(kind, model=model) for model in self.models]
@@ -1017,6 +1061,12 @@ class Plan:
                         "which this study does not compare; add them (rsa: {encoding: true}) or "
                         "leave the figure out"
                     )
+                if "fusion" in declared[name].inputs and not self.fused_datasets:
+                    raise GradbrainError(
+                        f"{where}: figure {name!r} shows the fusion of space and time, which this "
+                        "study does not compute; add it (rsa: {fusion: true}) or leave the figure "
+                        "out"
+                    )
             return {name: declared[name] for name in wanted}
         spaces = [(entry.axis, self.space(entry)) for entry in self.study.datasets.values()]
         return {
@@ -1026,6 +1076,7 @@ class Plan:
             and (self.multiverse.universes or not MULTIVERSE & set(figure.inputs))
             and ("reliability" not in figure.inputs or self.reliabilities)
             and (self.second_opinions or not PREDICTION_RSA & set(figure.inputs))
+            and ("fusion" not in figure.inputs or self.fused_datasets)
         }
 
     def figure_plugins(self, *names: str) -> list[Plugin]:
@@ -1048,6 +1099,7 @@ class Plan:
                 for kind in ("scores", "hierarchy", "hierarchy_draws", "time_courses", "maps")
             },
             "prediction_rsa": self.per_model("prediction_rsa"),
+            "fusion": self.per_model("fusion"),
             "second_opinions": self.second_opinions,
             "rsa": [path for model in self.models for path in self.rsa(model)],
             "claims": [self.path("claims")],
@@ -1148,6 +1200,7 @@ class Plan:
             *self.per_model("hierarchy"),
             *self.per_model("hierarchy_draws"),
             *(path for model in self.models for path in self.rsa(model)),
+            *(self.per_model("fusion") if self.fused_datasets else ()),
             *(
                 path
                 for kind in ("rdm_hierarchy", "rdm_hierarchy_draws")

@@ -464,7 +464,7 @@ TEXT = (
     *("universe", "kind", "factor", "factor_label", "level", "level_label", "fit"),
     *("least_reliable", "stimuli", "signal_set", "first_verdict", "agreement"),
     *("interval_note", "explainable_source", "models", "name", "label", "colour", "group"),
-    "control_of",
+    *("control_of", "time_dataset", "time_modality"),
 )
 #: Group of a feature store that holds one array per signal: a signal may be called anything.
 SIGNALS = "signals"
@@ -848,6 +848,43 @@ _ALL = (
             Column("null_high", "95th percentile over permutations of images"),
             Column("p", "of the permutation test, one-sided"),
             Column("n_images", "images compared"),
+        ),
+    ),
+    Artefact(
+        kind="fusion",
+        template="results/{study}/fusion/{model}.parquet",
+        rule="fuse_space_and_time",
+        version=1,
+        what="dissimilarities of regions and of times, of the same images, joined through every "
+        "layer and signal",
+        columns=(
+            _STUDY,
+            Column("level", "`concepts`: averages over the images of a group; `test_images`"),
+            Column("dataset", "data set along regions"),
+            Column("modality", "its modality"),
+            Column("time_dataset", "data set along time"),
+            Column("time_modality", "its modality"),
+            _ONSET,
+            Column("n_items", "groups of images, or test images, that are compared"),
+            Column("n_images", "images behind them"),
+            Column("n_subjects", "people of the data set along regions"),
+            Column("n_time_subjects", "people of the data set along time"),
+            _MODEL,
+            _LAYER,
+            _DEPTH,
+            _LAYER_INDEX,
+            *_SIGNAL_IDENTITY,
+            _ROI,
+            _ROI_RANK,
+            _TIME,
+            Column("rho", "Spearman correlation of region and time; the same for all layers"),
+            Column("rho_null_high", "95th percentile over permutations of what is compared"),
+            Column("p", "of the permutation test of `rho`, one-sided"),
+            Column("ceiling", "largest `rho` that the people's reliability allows; NaN of one"),
+            Column(
+                "common", "variance of the ranks at the time that region and layer both explain"
+            ),
+            Column("common_null_high", "95th percentile of it over the same permutations"),
         ),
     ),
     Artefact(
