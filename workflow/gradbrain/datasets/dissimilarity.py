@@ -39,6 +39,8 @@ from gradbrain.vocabulary.roles import ROI
 
 SUFFIXES = (".npz", ".npy", ".mat")
 # Matrices are counted against the images.
+#: What the data can answer, in the table of docs/data.md.
+ANSWERS = {"ceilings": "the other people"}
 IMAGE_OPTIONS = ("files", "images", "background")
 
 

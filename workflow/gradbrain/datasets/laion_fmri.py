@@ -66,13 +66,19 @@ FAMILIES: Mapping[str, tuple[str, ...]] = {
     **{name: (name,) for name in ("tau", "ood")},
 }
 #: Splits of the data set that a study may name under `folds`.
-SPLITS = tuple(FAMILIES)
+SPLITS = ("cluster_k5", "random", "tau", "ood")
 #: Middle grey, which the experiment showed transparent pixels on.
 GREY: Background = (128, 128, 128)
 #: Map of noise ceilings -> presentations averaged.
 CEILINGS: Mapping[str, int] = {"Noiseceiling4rep": 4, "Noiseceiling12rep": 12}
 #: Region that all voxels of the mask are, where no region is named.
 WHOLE = "mask"
+#: What the data can answer, in the table of docs/data.md.
+ANSWERS = {
+    "ceilings": "published map, or repeats",
+    "unseen": "clusters of images (`cluster_k5`), pictures of other kinds (`ood`)",
+    "database": "LAION",
+}
 IMAGE_OPTIONS = ("images", "sessions", "missing_images", "background")
 OBTAIN = (
     "ask for the images at https://laion-fmri.hebartlab.com and unpack them there, a file for each "

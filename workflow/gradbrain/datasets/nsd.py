@@ -73,6 +73,11 @@ from gradbrain.vocabulary.roles import ROI
 STIMULI = "nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"
 STIMULUS_INFO = f"nsddata/experiments/nsd/{INFO}"
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+#: What the data can answer, in the table of docs/data.md.
+ANSWERS = {
+    "ceilings": "published ratios of signal to noise",
+    "database": "NSD",
+}
 IMAGE_OPTIONS = ("sessions", "min_repeats", "group", "captions")
 
 
