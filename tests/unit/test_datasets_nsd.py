@@ -16,10 +16,10 @@ from trees.modalities import MODALITIES
 from trees.nsd import (
     BETAS,
     STREAMS,
+    save_volume,
     write_design,
     write_mgh,
     write_nsd_tree,
-    save_volume,
     write_nsd_volume,
     write_session,
 )
@@ -397,7 +397,9 @@ def test_voxels_of_nsdgeneral_outside_all_regions_know_their_hemisphere(tree, tm
     volume = write_nsd_volume(tree)
     folder = tree.root / "nsddata/ppdata/subj01/func1pt8mm/roi"
     for side, labels in (("lh", volume.left), ("rh", volume.right)):
-        save_volume(folder / f"{side}.nsdgeneral.nii.gz", np.where(labels >= 0, 1, -1).astype(np.int16))
+        save_volume(
+            folder / f"{side}.nsdgeneral.nii.gz", np.where(labels >= 0, 1, -1).astype(np.int16)
+        )
     options = {"space": "func1pt8mm", "mask": "nsdgeneral", "subjects": (1,)}
     store = prepared(tree, tmp_path / "a.zarr", **options)
     outside = store["roi"].values == ""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 
+import nibabel as nib
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from trees.laion_fmri import write_laion_fmri
 from trees.things import write_things_fmri, write_things_meg
 from trees.things_eeg2 import write_preprocessed
@@ -21,6 +23,23 @@ FOLDER = "tests/workflow/public_data"
 CONCEPTS = [f"thing{number}" for number in range(1, 17)]
 
 
+def write_volumes(root, n_images=12, shape=(3, 4, 3)):
+    """Images of one colour each, and volumes of two people that follow the colours."""
+    rng = np.random.default_rng(6)
+    (root / "images").mkdir(parents=True)
+    colours = rng.uniform(0, 255, (n_images, 3))
+    for number, colour in enumerate(colours):
+        pixels = np.clip(colour + rng.normal(0, 20, (32, 32, 3)), 0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(root / "images" / f"image_{number}.png")
+    mask = np.zeros(shape, dtype=np.uint8)
+    mask.ravel()[:20] = 1
+    nib.save(nib.Nifti1Image(mask, np.eye(4)), root / "mask.nii.gz")
+    for person in ("s1", "s2"):
+        values = np.einsum("nc,cxyz->xyzn", colours / 255, rng.standard_normal((3, *shape)))
+        values += 0.1 * rng.standard_normal(values.shape)
+        nib.save(nib.Nifti1Image(values.astype(np.float32), np.eye(4)), root / f"{person}.nii.gz")
+
+
 @pytest.fixture(scope="module")
 def checkout(fresh_checkout, tmp_path_factory):
     """Both studies, run once from trees that lie elsewhere."""
@@ -30,7 +49,8 @@ def checkout(fresh_checkout, tmp_path_factory):
     write_things_meg(root / "meg", concepts=CONCEPTS, exemplars=2, n_test=7, sessions=3, signal=3.0)
     write_laion_fmri(root / "laion", n_shared=20, n_unique=15)
     write_preprocessed(root / "eeg2")
-    for name in ("fmri", "meg", "laion", "eeg2"):
+    write_volumes(root / "volumes")
+    for name in ("fmri", "meg", "laion", "eeg2", "volumes"):
         (root / name).rename(root / f"{name}_small")
     copy = fresh_checkout("public_data")
     roots = ", ".join(f"{path.name}: {path}" for path in sorted(root.iterdir()))
@@ -122,8 +142,16 @@ def test_eeg_reaches_topographies_and_claims(folds):
     drawn = pd.read_csv(folds / "figures" / "sensor_topography.csv")
     assert set(drawn["sensor"]) == {"Pz", "P3", "O1", "Oz", "O2"}
     claims = read_table(folds / "claims.csv", kind="claims")
-    assert {"laion_small", "eeg2_small"} == set(claims["dataset"])
+    assert {"laion_small", "eeg2_small", "volumes_small"} == set(claims["dataset"])
     assert (folds / "report.html").stat().st_size > 10_000
+
+
+def test_volumes_without_regions_are_one_and_what_needs_more_says_so(folds):
+    scores = read_table(folds / "scores" / "tiny_a.parquet", kind="scores")
+    assert set(scores.loc[scores["dataset"] == "volumes_small", "roi"]) == {"all"}
+    claims = read_table(folds / "claims.csv", kind="claims")
+    own = claims[(claims["dataset"] == "volumes_small") & claims["prediction"].isin(["A1", "P2"])]
+    assert set(own["verdict"]) <= {"undetermined", "descriptive"} and (own["reason"] != "").all()
 
 
 @pytest.mark.parametrize("study", ["both", "folds"])
