@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import assign_folds
+import choose_images
 import numpy as np
 import pandas as pd
 import pytest
@@ -25,7 +27,7 @@ from gradbrain.datasets.responses import TargetBlocks, target_responses, write_t
 from gradbrain.encoding.inputs import read_image_groups
 from gradbrain.encoding.splits import grouped_folds, outer_splits
 from gradbrain.plan.jobs import Plan
-from gradbrain.store import open_store, write_table
+from gradbrain.store import open_store, read_table, write_table
 
 ROOT = Path(__file__).resolve().parents[2]
 ATTRS = {
@@ -326,3 +328,31 @@ def test_a_study_of_chosen_images_has_a_stimulus_set_of_its_own():
         {"name": "simulated_fmri_feedforward"}, {"name": "simulated_meg_feedforward"}
     ])  # fmt: skip
     assert {shared.study.seen_by(name) for name in shared.subjects} == {"mine"}
+
+
+def test_the_jobs_write_what_the_files_say(tmp_path, capsys):
+    for name, start in (("one", 0), ("two", 2)):
+        write_table(tmp_path / f"{name}.parquet", stimuli(12, start=start), kind="stimuli")
+    sets = [str(tmp_path / f"{name}.parquet") for name in ("one", "two")]
+    out = tmp_path / "mine.parquet"
+    choose_images.main(["--stimuli", *sets, "--shared", "--n-folds", "3", "--output", str(out)])
+    assert list(read_table(out, kind="stimuli")["image_id"]) == [f"image_{n}" for n in range(2, 12)]
+    names = json.dumps(["image_4", "image_3", "image_13"])
+    named = ["--keep", "one", "--images", names, "--output", str(tmp_path / "named.parquet")]
+    choose_images.main(["--stimuli", *sets, *named])
+    table = read_table(tmp_path / "named.parquet", kind="stimuli")
+    assert list(table["image_id"]) == ["image_3", "image_4"]
+    with pytest.raises(DatasetError, match=r"'named': encoding\.n_folds is 2"):
+        choose_images.main(["--stimuli", *sets, *named, "--n-folds", "2"])
+    (tmp_path / "f.json").write_text(json.dumps(folds_by(12, 3)))
+    written = tmp_path / "folds.parquet"
+    assign_folds.main(
+        ["--stimuli", sets[0], "--folds", str(tmp_path / "f.json"), "--output", str(written)]
+    )
+    assert list(read_table(written, kind="folds")["fold"]) == [n % 3 for n in range(12)]
+
+
+def test_fits_of_one_fold_hold_it_out_and_train_on_the_rest():
+    folds = np.array([-1] * 8 + [0] * 4)
+    (split,) = outer_splits(np.arange(12).astype(str), 5, 0, None, folds)
+    assert list(split.train) == list(range(8)) and list(split.held_out) == [8, 9, 10, 11]

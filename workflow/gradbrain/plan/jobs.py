@@ -278,7 +278,14 @@ class Plan:
             ]
         if said not in splits:
             return [f"{where}: {entry.name!r} has no split {said!r}; it has {', '.join(splits)}"]
-        return []
+        data = Path(DATA) / entry.name
+        if not data.is_dir():
+            # That it is missing is told elsewhere.
+            return []
+        module, options = self.adapter(entry)
+        own = entry.model_copy(update={"subjects": tuple(self.study.viewers_of(stimuli))})
+        read: Callable[..., object] = module.folds_of_split  # type: ignore[attr-defined]
+        return _problems_of(where, partial(read, own, options, said, data))
 
     def _too_few_groups(self, stimuli: str) -> list[str]:
         """Say that images do not fill the outer folds, where their table is made already."""
