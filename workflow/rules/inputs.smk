@@ -102,12 +102,20 @@ def split_options(wildcards):
 
 
 def split_code(wildcards):
-    named = [] if plan.fold_file(wildcards.stimuli) else [plan.split_entry(wildcards.stimuli)]
+    named = (
+        []
+        if plan.fold_file(wildcards.stimuli)
+        else [plan.split_entry(wildcards.stimuli)]
+    )
     return plan.code("assign_folds", *map(plan.adapter_plugin, named))
 
 
 def split_plugins(wildcards):
-    named = [] if plan.fold_file(wildcards.stimuli) else [plan.split_entry(wildcards.stimuli)]
+    named = (
+        []
+        if plan.fold_file(wildcards.stimuli)
+        else [plan.split_entry(wildcards.stimuli)]
+    )
     return plan.plugin_files(*map(plan.adapter_plugin, named))
 
 

@@ -47,7 +47,9 @@ if plan.fused_datasets:
             runtime=240,
         params:
             pairs=fused_pairs,
-            settings=as_it_is(plan.as_json(study.settings.rsa, without=OTHER_RSA_SETTINGS)),
+            settings=as_it_is(
+                plan.as_json(study.settings.rsa, without=OTHER_RSA_SETTINGS)
+            ),
             study=study.name,
             format_version=plan.version("fusion"),
         message:

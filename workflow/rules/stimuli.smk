@@ -41,16 +41,16 @@ if study.chosen_stimuli:
             list=plan.image_list,
         output:
             plan.path("stimuli"),
-        wildcard_constraints:
-            stimuli="|".join(map(re.escape, study.chosen_stimuli)),
         log:
             "logs/stimuli/{stimuli}.log",
         benchmark:
             "logs/stimuli/{stimuli}.benchmark.tsv"
-        conda:
-            "../../envs/environment.yaml"
+        wildcard_constraints:
+            stimuli="|".join(map(re.escape, study.chosen_stimuli)),
         # Before anything is extracted.
         priority: 10
+        conda:
+            "../../envs/environment.yaml"
         resources:
             mem_mb=memory(4000),
             runtime=30,
@@ -80,10 +80,10 @@ if plan.stimuli_with_folds:
             f"logs/{study.name}/folds/{{stimuli}}.log",
         benchmark:
             f"logs/{study.name}/folds/{{stimuli}}.benchmark.tsv"
-        conda:
-            "../../envs/environment.yaml"
         # Before anything is extracted.
         priority: 10
+        conda:
+            "../../envs/environment.yaml"
         resources:
             mem_mb=memory(2000),
             runtime=30,
