@@ -30,6 +30,7 @@ FIGURE_ORDER = (
     "signal_reliability",
     "rsa_summary",
     "rsa_of_predictions",
+    "fusion",
     "claims_overview",
     "specification_curve",
 )
