@@ -15,6 +15,15 @@ TITLE = "Regions and times joined by similarity, through the layers"
 INPUTS = ("fusion",)
 AXES = ("roi",)
 SPACES = ()
+POINTS = {
+    "x": "time",
+    "y": "common",
+    "x_label": "time from image onset (s)",
+    "y_label": "variance that region, time and layer share",
+    "series": "layer",
+    "panels": ("level", "dataset", "time_dataset", "model", "signal", "roi"),
+    "text": ("rho", "ceiling"),
+}
 
 #: Size of a panel in inches.
 WIDTH, HEIGHT = 1.45, 1.35
