@@ -1304,6 +1304,9 @@ class Plan:
         paths = [("the folder of the code", str(self.root))]
         where = f"{self.study.source('plugins')}: plugins"
         paths += [(where, path) for path in self.study.settings.plugins]
+        paths += [(f"{self.study.source('images')}: images", path) for path in self.image_list]
+        files = [path for name in self.stimuli_with_folds for path in self.fold_file(name)]
+        paths += [(f"{self.study.source('folds')}: folds", path) for path in files]
         for where, path in paths:
             if "{" in path or "}" in path:
                 raise GradbrainError(
