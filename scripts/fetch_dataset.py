@@ -45,6 +45,12 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--only", nargs="+", default=[], metavar="PATTERN", help="fetch files that match only"
     )
+    parser.add_argument(
+        "--people", nargs="+", default=[], metavar="sub-NN", help="only these people's files"
+    )
+    parser.add_argument(
+        "--sessions", nargs="+", default=[], metavar="ses-NN", help="only files of these sessions"
+    )
     parser.add_argument("--list", action="store_true", help="list files and sizes, fetch nothing")
     return parser.parse_args(argv)
 
@@ -54,13 +60,14 @@ def main(argv: list[str] | None = None) -> None:
     folders = registry_folders(ROOT, arguments.registry)
     registries = Registries(folders, Plugins(files=arguments.plugins))
     entry = registries.dataset(arguments.name, where="name")
+    parts = (*arguments.people, *arguments.sessions)
     data = arguments.data or Path("data") / entry.name
     if arguments.list:
-        for relative, file in remote_files(entry, only=arguments.only).items():
+        for relative, file in remote_files(entry, only=arguments.only, parts=parts).items():
             print(f"{file.n_bytes if file.n_bytes is not None else '?':>14}  {relative}")
         return
     if data.is_dir() and not is_fetched(data):
-        wanted = remote_files(entry, only=arguments.only)
+        wanted = remote_files(entry, only=arguments.only, parts=parts)
         missing = [name for name in wanted if not (data / name).exists()]
         if missing:
             raise GradbrainError(
@@ -70,7 +77,7 @@ def main(argv: list[str] | None = None) -> None:
             )
         logger.info("%s exists and is left as it is", data)
         return
-    fetch_dataset(entry, data, only=arguments.only)
+    fetch_dataset(entry, data, only=arguments.only, parts=parts)
     logger.info("%s: fetched and checked", data)
 
 

@@ -12,10 +12,11 @@ from gradbrain.config import GradbrainError
 from gradbrain.config.cli import json_argument, learnt, run
 from gradbrain.config.plugins import Plugins
 from gradbrain.config.schema import DatasetEntry
+from gradbrain.datasets.narrow import narrow_responses
 from gradbrain.datasets.registry import adapter, read_options
 from gradbrain.datasets.responses import TargetBlocks, check_responses, write_target_blocks
 from gradbrain.datasets.stimuli import read_stimuli
-from gradbrain.store import stimuli_digests, write_store
+from gradbrain.store import read_table, stimuli_digests, write_store
 from gradbrain.store.stimuli_identity import DIGESTS
 
 
@@ -26,6 +27,12 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--subject", required=True, help="subject, as the entry names it")
     parser.add_argument("--stimuli", type=Path, required=True, help="table of the stimulus set")
+    parser.add_argument(
+        "--images", type=Path, help="table of the images that the study takes; by default all"
+    )
+    parser.add_argument(
+        "--folds", type=Path, help="table of the outer folds; by default groups decide"
+    )
     parser.add_argument("--data", type=Path, required=True, help="folder of the data set")
     parser.add_argument(
         "--features", type=Path, nargs="*", default=[], help="feature stores that are planted"
@@ -68,8 +75,17 @@ def main(argv: list[str] | None = None) -> None:
         if describe is None
         else describe(entry, options, arguments.subject, stimuli, arguments.features)
     )
-    # Readers hold features of other pictures with the same ids against it.
-    origin = {DIGESTS: stimuli_digests(stimuli)}
+    if arguments.images or arguments.folds:
+        whole, n_all = stimuli, len(stimuli)
+        stimuli = read_stimuli(arguments.images) if arguments.images else whole
+        folds = read_table(arguments.folds, kind="folds") if arguments.folds else None
+        origin = {DIGESTS: stimuli_digests(stimuli)}
+        made, stimuli = narrow_responses(made, whole, stimuli, folds)
+        left = f", {len(stimuli)} of {n_all} images are part of the study"
+    else:
+        # Readers hold features of other pictures with the same ids against it.
+        origin = {DIGESTS: stimuli_digests(stimuli)}
+        left = ""
     output = arguments.output
     if isinstance(made, TargetBlocks):
         n_targets, n_masked = write_target_blocks(output, made, provenance=facts, made_from=origin)
@@ -80,7 +96,7 @@ def main(argv: list[str] | None = None) -> None:
         shape = {str(name): size for name, size in made["response"].sizes.items()}
         n_masked = made.attrs["n_masked_targets"]
     sizes = " × ".join(f"{size} {name}s" for name, size in shape.items())
-    learnt(f"{sizes}, {n_masked} targets masked")
+    learnt(f"{sizes}, {n_masked} targets masked{left}")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from gradbrain.config.plugins import Plugins
 from gradbrain.config.registries import Registries
 from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets.fetch import ensure_dataset
+from gradbrain.datasets.fold_files import check_folds
 from gradbrain.datasets.registry import adapter, read_options, registry_folders
 from gradbrain.store import write_table
 
@@ -28,6 +29,9 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder of the data set")
     parser.add_argument(
         "--registries", type=Path, nargs="*", default=[], help="folders that say what to fetch"
+    )
+    parser.add_argument(
+        "--n-folds", type=int, help="outer folds that the images must fill; none are asked for"
     )
     parser.add_argument(
         "--plugins",
@@ -61,6 +65,7 @@ def main(argv: list[str] | None = None) -> None:
     if problems:
         raise GradbrainError("; ".join(problems))
     table = source.stimuli(entry, options, arguments.stimuli, arguments.data)
+    check_folds(table, arguments.n_folds, name=arguments.stimuli)
     write_table(arguments.output, table, kind="stimuli", provenance={"dataset": entry.name})
     learnt(f"{len(table)} images in {table['group'].nunique()} groups")
 

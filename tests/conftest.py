@@ -23,6 +23,7 @@ LONGEST = (
     "workflow/test_nsd.py",
     "workflow/test_learning_rules.py",
     "workflow/test_multiverse.py",
+    "workflow/test_public_data.py",
     "workflow/test_things_meg.py",
     "workflow/test_stop.py",
     "workflow/test_interrupted.py",

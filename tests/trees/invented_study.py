@@ -283,6 +283,37 @@ def rsa_table(scores: pd.DataFrame) -> pd.DataFrame:
     return raw.assign(rho=raw["value"] / 2, p=0.01, n_images=92)[list(columns_of("rsa"))]
 
 
+def fusion_table(scores: pd.DataFrame) -> pd.DataFrame:
+    """Fusion of each data set along regions with each along time, shaped as invented scores."""
+    raw = scores[(scores["measure"] == "r") & (scores["role"] != "baseline")]
+    keys = ["model", "layer", "depth", "layer_index", "signal", "role", "rule", "objective"]
+    mean = raw.groupby(
+        [*keys, "dataset", "modality", "axis", "roi", "roi_rank", "time", "onset_source"],
+        dropna=False,
+        as_index=False,
+    )["value"].mean()
+    space, time = (mean[mean["axis"] == axis] for axis in ("roi", "time"))
+    joined = space.drop(columns=["time", "onset_source"]).merge(
+        time.drop(columns=["roi", "roi_rank"]), on=keys, suffixes=("", "_of_time")
+    )
+    rows = joined.rename(columns={"dataset_of_time": "time_dataset"}).assign(
+        study=STUDY,
+        time_modality=joined["modality_of_time"],
+        rho=(joined["value"] * joined["value_of_time"]) ** 0.5,
+        common=joined["value"] * joined["value_of_time"] / 2,
+        rho_null_high=0.05,
+        common_null_high=0.01,
+        p=0.01,
+        ceiling=0.8,
+        n_items=20,
+        n_images=60,
+        n_subjects=6,
+        n_time_subjects=6,
+    )
+    levels = [rows.assign(level=level) for level in ("concepts", "test_images")]
+    return pd.concat(levels, ignore_index=True)[list(columns_of("fusion"))]
+
+
 # What measures of scores are called among dissimilarities.
 RDM_MEASURES = {"r": "rdm_r", "unique_r2": "unique_rdm_r"}
 
@@ -639,12 +670,13 @@ def alikeness_table(model: str, invented: Invented) -> pd.DataFrame:
 def write_study(folder: Path, invented: Invented) -> dict[str, list[Path]]:
     """Write all results of an invented study; returns their files by kind."""
     kinds = ["scores", "hierarchy", "hierarchy_draws", "time_courses", "rsa", "maps", "reliability"]
-    kinds += ["prediction_rsa", "training", "alikeness"]
+    kinds += ["prediction_rsa", "training", "alikeness", "fusion"]
     files: dict[str, list[Path]] = {kind: [] for kind in kinds}
     for model in invented.models:
         scores = scores_table(model, invented)
         tables = {"scores": scores, "rsa": rsa_table(scores)}
         tables["prediction_rsa"] = prediction_rsa_table(scores)
+        tables["fusion"] = fusion_table(scores)
         tables["reliability"] = reliability_table(model, invented)
         tables["training"] = training_table(model)
         tables["alikeness"] = alikeness_table(model, invented)

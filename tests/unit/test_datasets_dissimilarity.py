@@ -191,6 +191,32 @@ def test_other_file_formats_hold_the_same_matrices(data, suffix):
     np.testing.assert_array_equal(read_matrices(MatrixFile(path=f"evc.{suffix}"), data), expected)
 
 
+def test_structures_and_cells_of_matlab_are_read_as_one_matrix_for_each_person(data):
+    expected = read_matrices(MatrixFile(path="evc.npz"), data)
+    people = np.zeros((1, len(expected)), dtype=[("RDM", "O"), ("name", "O")])
+    cell = np.empty((1, len(expected)), dtype=object)
+    for place, matrix in enumerate(expected):
+        people[0, place] = (matrix, f"person {place}")
+        cell[0, place] = matrix
+    savemat(data / "struct.mat", {"RDMs": people})
+    savemat(data / "cell.mat", {"RDMs": cell})
+    savemat(data / "one.mat", {"a": {"RDM": expected[0]}})
+    for name, key in (("struct", "RDMs.RDM"), ("struct", None), ("cell", "RDMs"), ("cell", None)):
+        found = read_matrices(MatrixFile(path=f"{name}.mat", key=key), data)
+        np.testing.assert_array_equal(found, expected)
+    one = read_matrices(MatrixFile(path="one.mat", key="a.RDM"), data)
+    np.testing.assert_array_equal(one[0], expected[0])
+
+
+def test_people_along_the_last_axis_are_read_when_it_is_said_and_noticed_when_not(data):
+    expected = read_matrices(MatrixFile(path="evc.npz"), data)
+    np.save(data / "last.npy", np.moveaxis(expected, 0, -1))
+    with pytest.raises(DatasetError, match=r"last.npy.*set `axes: images_images_subjects`"):
+        read_matrices(MatrixFile(path="last.npy"), data)
+    last = MatrixFile(path="last.npy", axes="images_images_subjects")
+    np.testing.assert_array_equal(read_matrices(last, data), expected)
+
+
 def set_cell(row, column, value):
     def change(rdms):
         rdms[0, row, column] = value

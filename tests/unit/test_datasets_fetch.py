@@ -1,5 +1,6 @@
 """Claims about fetching: whole and checked, or not there; what exists is never touched."""
 
+import fnmatch
 import functools
 import hashlib
 import json
@@ -13,9 +14,13 @@ import pytest
 import yaml
 from trees.modalities import MODALITIES
 
-from gradbrain.config.schema import DatasetEntry, FetchFile, FetchSpec
+from gradbrain.config.registries import Registries
+from gradbrain.config.schema import DatasetEntry, FetchBucket, FetchFile, FetchSpec
+from gradbrain.datasets import fetch
+from gradbrain.datasets.download import RemoteFile
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.datasets.fetch import MANIFEST, ensure_dataset, fetch_dataset
+from gradbrain.datasets.laion_fmri import HELD_OUT
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTENT = {"there/rdm.npz": b"matrices", "there/one.jpg": b"first", "elsewhere/two.jpg": b"second"}
@@ -182,3 +187,42 @@ def test_the_command_fetches_and_checks(server, tmp_path):
     third = subprocess.run(command, capture_output=True, text=True)
     assert third.returncode == 1
     assert f"lacks 1 of {len(LAYOUT)} files, e.g. {first_file}; nothing was fetched" in third.stderr
+
+
+def test_files_of_some_people_and_sessions_are_chosen_by_their_folders(monkeypatch):
+    names = [
+        "participants.tsv",
+        *(f"sub-0{p}/mask.nii.gz" for p in (1, 2)),
+        *(f"sub-0{p}/ses-0{s}/func/betas.nii.gz" for p in (1, 2) for s in (1, 2)),
+    ]
+    files = {name: RemoteFile(url=f"http://x/{name}") for name in names}
+    monkeypatch.setattr(fetch, "list_bucket", lambda bucket: files)
+    bucket = FetchBucket(url="http://x", patterns=("*",))
+    entry = DatasetEntry(
+        name="mine",
+        adapter="laion_fmri",
+        modality=MODALITIES["none"],
+        fetch=FetchSpec(bucket=bucket),
+    )
+    assert list(fetch.remote_files(entry)) == names
+    some = fetch.remote_files(entry, parts=("sub-01", "ses-02"))
+    assert list(some) == [
+        "participants.tsv",
+        "sub-01/mask.nii.gz",
+        "sub-01/ses-02/func/betas.nii.gz",
+    ]
+    with pytest.raises(DatasetError, match="lies in a folder ses-09; there are ses-01, ses-02"):
+        fetch.remote_files(entry, parts=("ses-09",))
+
+
+def test_held_out_sessions_of_laion_fmri_are_in_no_pattern_of_its_bucket():
+    entry = Registries([ROOT / "config"]).dataset("laion_fmri", where="test")
+    name = "sub-01_{0}_task-images_desc-SingletrialBetas_trials.tsv"
+    stem = f"derivatives/glmsingle-tedana/sub-01/{{0}}/func/{name}"
+    patterns = entry.fetch.bucket.patterns
+
+    def taken(session):
+        return any(fnmatch.fnmatchcase(stem.format(session), pattern) for pattern in patterns)
+
+    assert all(taken(f"ses-{number:02d}") for number in range(1, 31))
+    assert not any(taken(session) for session in HELD_OUT)

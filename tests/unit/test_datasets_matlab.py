@@ -30,13 +30,13 @@ CRASHING = {
 }
 
 
-def test_arrays_come_as_they_were_saved_and_other_things_are_left_out(tmp_path):
+def test_arrays_come_as_they_were_saved_with_those_in_structures_and_nothing_else(tmp_path):
     matrices = np.random.default_rng(0).random((3, 4, 4)).astype(np.float32)
     mixed = np.array([1, "x"], dtype=object)
     content = {"rdms": matrices, "ids": np.arange(5), "cell": mixed, "struct": {"a": 1}}
     savemat(tmp_path / "rdms.mat", content, do_compression=True)
     found = read_mat(tmp_path / "rdms.mat")
-    assert set(found) == {"rdms", "ids"}
+    assert set(found) == {"rdms", "ids", "struct.a"}
     np.testing.assert_array_equal(found["rdms"], matrices)
     assert found["rdms"].dtype == np.float32
     assert set(read_mat(tmp_path / "rdms.mat", ["ids"])) == {"ids"}

@@ -16,6 +16,7 @@ from trees.modalities import MODALITIES
 from trees.nsd import (
     BETAS,
     STREAMS,
+    save_volume,
     write_design,
     write_mgh,
     write_nsd_tree,
@@ -392,6 +393,22 @@ def test_voxels_of_both_containers_arrive_with_their_labels(tree, tmp_path):
     np.testing.assert_allclose(store["noise_ceiling"].values, ceiling, rtol=1e-6)
 
 
+def test_voxels_of_nsdgeneral_outside_all_regions_know_their_hemisphere(tree, tmp_path):
+    volume = write_nsd_volume(tree)
+    folder = tree.root / "nsddata/ppdata/subj01/func1pt8mm/roi"
+    for side, labels in (("lh", volume.left), ("rh", volume.right)):
+        save_volume(
+            folder / f"{side}.nsdgeneral.nii.gz", np.where(labels >= 0, 1, -1).astype(np.int16)
+        )
+    options = {"space": "func1pt8mm", "mask": "nsdgeneral", "subjects": (1,)}
+    store = prepared(tree, tmp_path / "a.zarr", **options)
+    outside = store["roi"].values == ""
+    assert outside.any()
+    x, y, z = np.unravel_index(store["vertex"].values, volume.left.shape, order="F")
+    expected = np.where(volume.left[x, y, z] >= 0, "left", "right")
+    assert list(store["hemisphere"].values) == list(expected)
+
+
 def test_a_volume_with_axes_in_another_order_is_refused(tree, tmp_path):
     write_nsd_volume(tree)
     folder = tree.root / f"nsddata_betas/ppdata/subj01/func1pt8mm/{BETAS}"
@@ -490,7 +507,6 @@ def test_a_session_that_is_cut_or_longer_when_it_is_read_is_refused(copy, tree, 
     [
         "nsddata/freesurfer/fsaverage/label/rh.streams.mgz",
         "nsddata/freesurfer/fsaverage/label/streams.mgz.ctab",
-        "nsddata/freesurfer/fsaverage/surf/lh.pial",
         "nsddata/experiments/nsd/nsd_expdesign.mat",
         f"nsddata_betas/ppdata/subj01/fsaverage/{BETAS}/rh.ncsnr.mgh",
         nsd.STIMULI,
@@ -502,6 +518,18 @@ def test_each_missing_file_is_named(copy, missing):
     assert len(found) == 1
     assert str(copy / missing) in found[0]
     assert "is missing" in found[0]
+
+
+def test_without_surfaces_vertices_have_no_positions_and_regions_no_distances(
+    tree, copy, tmp_path, caplog
+):
+    whole = prepared(tree, tmp_path / "a.zarr")
+    shutil.rmtree(copy / "nsddata/freesurfer/fsaverage/surf")
+    assert problems(copy) == []
+    store = prepared(tree, tmp_path / "b.zarr", data=copy)
+    assert np.isnan(store["x"].values).all() and "roi_distance" not in store.attrs
+    assert "vertices have no positions" in caplog.text
+    np.testing.assert_array_equal(store["response"].values, whole["response"].values)
 
 
 def test_a_missing_subject_or_data_set_is_named_with_what_to_do(copy):

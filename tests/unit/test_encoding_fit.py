@@ -1268,3 +1268,56 @@ def test_command_takes_nuisance_stores_in_the_order_of_the_settings(
     assert set(scores.loc[scores.role == "nuisance", "signal"]) == {"gabor"}
     again = open_store(output, kind="encoding").attrs["settings"]["nuisance"]
     assert again == [{**NUISANCE, "signal": None}]
+
+
+def with_folds(path, responses, folds):
+    """The same responses, in outer folds of a study's own."""
+    dataset = open_store(responses, kind="responses").load()
+    folds = pd.Series(folds, index=IMAGE_IDS).loc[dataset["image_id"].values]
+    dataset = dataset.assign_coords(fold=("image", folds.to_numpy(dtype=np.int64)))
+    dataset.attrs.pop("digest", None)
+    write_store(path, dataset, kind="responses")
+    return path
+
+
+def test_folds_of_a_study_are_those_of_the_fits(tmp_path, features, fmri):
+    own = grouped_folds(GROUPS, 3, SETTINGS.seed)
+    given = with_folds(tmp_path / "given.zarr", fmri, own)
+    expected = fit(features, fmri, n_folds=3)
+    # n_folds of the settings is another: that of the folds counts, in the store too.
+    found = fit(features, given, n_folds=5)
+    xr.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-12)
+    assert found.attrs["settings"]["n_folds"] == 3
+    pd.testing.assert_frame_equal(tidy_scores(found), tidy_scores(expected))
+    settings = SETTINGS.model_copy(update={"baseline_components": 10})
+    baseline = reduced(tmp_path / "baseline.zarr", features, given, settings)
+    whole = fit(features, given, baseline_components=10)
+    shared = fit_encoding(
+        features=features[1:2], baseline=baseline, layer="layer1", responses=given,
+        settings=settings, study="test",
+    )  # fmt: skip
+    xr.testing.assert_allclose(shared, whole, rtol=1e-9, atol=1e-12)
+
+
+def test_images_that_are_never_held_out_are_trained_on_alone(tmp_path, latent, features, fmri):
+    held_out = np.isin(GROUPS, np.unique(GROUPS)[:5])
+    given = with_folds(tmp_path / "given.zarr", fmri, np.where(held_out, 0, -1))
+    found = fit(features, given, selection="gcv")
+    assert found.attrs["settings"]["n_folds"] == 1
+    table = tidy_scores(found)
+    value = table[(table["signal"] == "activation") & (table["measure"] == "r")]["value"]
+    assert np.isfinite(value).all() and value.mean() > 0.2
+    # What is trained on and never held out moves the fit; what is held out does not.
+    values = fmri_values(latent)
+    other = values + np.where(held_out, 0, 1)[:, None] * np.roll(values, 7, axis=0)
+    moved = with_folds(
+        tmp_path / "moved.zarr",
+        write_fmri(tmp_path / "o.zarr", other),
+        np.where(held_out, 0, -1),
+    )
+    assert not np.allclose(
+        row(fit(features, moved, selection="gcv"), "activation", "r"),
+        row(found, "activation", "r"),
+    )
+    with pytest.raises(EncodingError, match="40 images are never held out"):
+        fit(features, given, selection="gcv", save_predictions=("V1",))

@@ -26,6 +26,7 @@ CODE = (
     "tests/workflow/statistics",
     "tests/workflow/tiny",
     "tests/workflow/worlds",
+    "tests/workflow/public_data",
     "tests/workflow/things_meg",
 )
 STUDY = "tests/workflow/tiny/study.yaml"

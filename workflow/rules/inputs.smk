@@ -68,6 +68,57 @@ def subject_stimuli(wildcards):
     return plan.path("stimuli", stimuli=entry.stimuli_of(wildcards.subject))
 
 
+# What narrows responses to the images, and lays them out in the folds, of the study's own.
+def images_and_folds(wildcards):
+    tables = plan.images_and_folds(wildcards.subject)
+    return [path for paths in tables.values() for path in paths]
+
+
+def narrowing_options(wildcards, input):
+    tables = plan.images_and_folds(wildcards.subject)
+    return " ".join(f"--{name} {shlex.join(paths)}" for name, paths in tables.items())
+
+
+# Folds are of a study, the images of all: checked where images are listed, and no parameter of them.
+def fold_option(wildcards, output):
+    n_folds = plan.n_folds_of(wildcards.stimuli)
+    return "" if n_folds is None else f"--n-folds {n_folds}"
+
+
+def chosen_from(wildcards):
+    return plan.chosen_from(wildcards.stimuli)
+
+
+def choice_of_images(wildcards):
+    return plan.choice_of_images(wildcards.stimuli)
+
+
+def fold_file(wildcards):
+    return plan.fold_file(wildcards.stimuli)
+
+
+def split_options(wildcards):
+    return plan.split_options(wildcards.stimuli)
+
+
+def split_code(wildcards):
+    named = (
+        []
+        if plan.fold_file(wildcards.stimuli)
+        else [plan.split_entry(wildcards.stimuli)]
+    )
+    return plan.code("assign_folds", *map(plan.adapter_plugin, named))
+
+
+def split_plugins(wildcards):
+    named = (
+        []
+        if plan.fold_file(wildcards.stimuli)
+        else [plan.split_entry(wildcards.stimuli)]
+    )
+    return plan.plugin_files(*map(plan.adapter_plugin, named))
+
+
 def planting_features(wildcards):
     return plan.planting_features(wildcards.subject)
 
@@ -274,6 +325,18 @@ def unique_of_model(wildcards):
 
 def fits_of_model(wildcards):
     return plan.fits(wildcards.model)
+
+
+def features_of_fused(wildcards):
+    return plan.features_of_fused(wildcards.model)
+
+
+def fused_responses(wildcards):
+    return plan.fused_responses()
+
+
+def fused_pairs(wildcards, input):
+    return plan.fusion_options(wildcards.model)
 
 
 def layers_of_model(wildcards):

@@ -4,6 +4,7 @@ rule prepare_responses:
         code=response_code,
         plugins=response_plugins,
         stimuli=subject_stimuli,
+        narrowing=images_and_folds,
         features=planting_features,
     output:
         directory(plan.path("responses")),
@@ -20,10 +21,12 @@ rule prepare_responses:
         entry=response_entry,
         determined_by=responses_determined_by,
         data=response_data,
+        narrowing=narrowing_options,
         format_version=plan.version("responses"),
     message:
         "Prepare the responses of {wildcards.subject}"
     shell:
         "python {input.script} --entry {params.entry:q} --subject {wildcards.subject}"
-        " --stimuli {input.stimuli:q} --data {params.data:q} --features {input.features:q}"
+        " --stimuli {input.stimuli:q} {params.narrowing} --data {params.data:q}"
+        " --features {input.features:q}"
         " --plugins {input.plugins:q} --output {output:q} > {log:q} 2>&1"

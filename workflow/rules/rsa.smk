@@ -16,7 +16,7 @@ rule compute_rsa:
         mem_mb=memory(8000),
         runtime=120,
     params:
-        settings=as_it_is(plan.as_json(study.settings.rsa, without=PREDICTION_SETTINGS)),
+        settings=as_it_is(plan.as_json(study.settings.rsa, without=OTHER_RSA_SETTINGS)),
         study=study.name,
         format_version=plan.version("rsa"),
     message:
@@ -24,6 +24,39 @@ rule compute_rsa:
     shell:
         "python {input.script} --features {input.features:q} --responses {input.responses:q}"
         " --settings {params.settings:q} --study {params.study:q} --output {output:q} > {log:q} 2>&1"
+
+
+if plan.fused_datasets:
+
+    rule fuse_space_and_time:
+        input:
+            script=plan.script("fuse_space_and_time"),
+            code=plan.code("fuse_space_and_time"),
+            features=features_of_fused,
+            responses=fused_responses,
+        output:
+            plan.path("fusion"),
+        log:
+            f"logs/{study.name}/fusion/{{model}}.log",
+        benchmark:
+            f"logs/{study.name}/fusion/{{model}}.benchmark.tsv"
+        conda:
+            "../../envs/environment.yaml"
+        resources:
+            mem_mb=memory(16000),
+            runtime=240,
+        params:
+            pairs=fused_pairs,
+            settings=as_it_is(
+                plan.as_json(study.settings.rsa, without=OTHER_RSA_SETTINGS)
+            ),
+            study=study.name,
+            format_version=plan.version("fusion"),
+        message:
+            "Fuse regions and times by their similarity structure, through {wildcards.model}"
+        shell:
+            "python {input.script} {params.pairs} --settings {params.settings:q}"
+            " --study {params.study:q} --output {output:q} > {log:q} 2>&1"
 
 
 if study.settings.rsa.encoding:

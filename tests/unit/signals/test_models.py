@@ -185,6 +185,22 @@ def test_weights_are_fetched_at_the_pinned_revision_and_checked(checkpoint, tmp_
         build_model(of_hub("r160_in1k", revision="abc", sha256="0" * 64), data=tmp_path)
 
 
+def test_a_repository_with_a_pickle_only_is_read_as_tensors_alone(checkpoint, tmp_path, hub):
+    _, module = checkpoint
+    asked, files = hub
+    pickled = tmp_path / "pytorch_model.bin"
+    torch.save(module.state_dict(), pickled)
+    files["timm/test_resnet.r160_in1k", "pytorch_model.bin"] = pickled
+    entry = of_hub("r160_in1k", revision="abc", sha256=file_sha256(pickled))
+    assert build_model(entry, data=tmp_path).weights_digest == state_digest(module)
+    assert [name for _, name, _ in asked] == ["model.safetensors", "pytorch_model.bin"]
+    with pytest.raises(WeightsError, match="the entry pins 0000"):
+        build_model(of_hub("r160_in1k", revision="abc", sha256="0" * 64), data=tmp_path)
+    torch.save({"weight": Path("code")}, pickled)
+    with pytest.raises(WeightsError, match="weights_only=True"):
+        build_model(of_hub("r160_in1k", revision="abc"), data=tmp_path)
+
+
 def test_weights_without_a_pinned_revision_are_warned_about(checkpoint, tmp_path, hub, caplog):
     hub[1]["timm/test_resnet.r160_in1k", "model.safetensors"] = checkpoint[0]
     built = build_model(of_hub("r160_in1k"), data=tmp_path)

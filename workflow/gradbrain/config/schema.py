@@ -599,6 +599,8 @@ class EncodingSettings(StrictModel):
 
 # Settings of the section rsa that dissimilarities of predictions depend on.
 PREDICTION_SETTINGS = ("encoding", "max_images")
+# Settings of the section rsa that are no business of comparisons with one person's responses.
+OTHER_RSA_SETTINGS = (*PREDICTION_SETTINGS, "fusion")
 
 
 class RsaSettings(StrictModel):
@@ -610,6 +612,11 @@ class RsaSettings(StrictModel):
         False,
         description="Whether dissimilarities of the held-out predictions of the fits are compared "
         "with measured ones as well, and every claim that can be put so gets a second opinion.",
+    )
+    fusion: bool = Field(
+        False,
+        description="Whether a data set along regions and one along time, of the same images, are "
+        "fused by their dissimilarities, through every layer.",
     )
     max_images: int = Field(
         200,
@@ -805,6 +812,18 @@ class Study(StrictModel):
     datasets: tuple[DatasetChoice, ...] = Field(min_length=1, description="Data sets.")
     models: tuple[ModelChoice, ...] = Field(
         min_length=1, description="Models, one by one or by patterns."
+    )
+    images: Literal["shared"] | tuple[str, ...] | str | None = Field(
+        None,
+        description="Images taken: `shared`, those that all people of all data sets saw, matched "
+        "by their ids; a list of ids; or a file with one on each line or a column `image_id`. "
+        "None: all.",
+    )
+    folds: str | dict[Name, str] | None = Field(
+        None,
+        description="Outer folds in the place of `encoding.n_folds`: a file (.csv, .tsv or .json), "
+        "or the name of a split that comes with the data set; for all data sets, or {data set: "
+        "file or name}.",
     )
     features: FeatureSettings = Field(description="Signals and their extraction.")
     encoding: EncodingSettings = Field(EncodingSettings(), description="Banded ridge fits.")

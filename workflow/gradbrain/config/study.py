@@ -17,6 +17,7 @@ from gradbrain.config.model_choices import expand
 from gradbrain.config.plugins import Plugins
 from gradbrain.config.registries import Layer, Registries
 from gradbrain.config.schema import (
+    MAX_NAME,
     DatasetEntry,
     LayerCount,
     ModelChoice,
@@ -32,6 +33,8 @@ from gradbrain.vocabulary.artefacts import ARTEFACTS
 RESERVED_NAMES = tuple(
     sorted({item.template.split("/")[1] for item in ARTEFACTS.values() if "study" not in item.keys})
 )
+#: Value of the key ``images``: those that all people saw.
+SHARED = "shared"
 # Relative depths of the 22 layers of Raugel et al. 2025 (arXiv:2508.18226).
 PREDECESSOR_DEPTHS = (0.01, *(round(0.05 * step, 2) for step in range(1, 20)), 0.99, 1.0)
 
@@ -157,6 +160,51 @@ class ResolvedStudy:
         return sets
 
     @cached_property
+    def chosen_stimuli(self) -> dict[str, tuple[str, ...]]:
+        """Stimulus set that the key ``images`` makes -> those that its images are chosen from.
+
+        Of shared images there is one, called as the study; of named images one for each set.
+        """
+        if self.settings.images is None:
+            return {}
+        whole = tuple(dict.fromkeys(e.stimuli_of(name) for name, e in self.subjects.items()))
+        if self.settings.images == SHARED:
+            return {self.name: whole}
+        return {f"{self.name}-{name}": (name,) for name in whole}
+
+    def seen_by(self, subject: str) -> str:
+        """Stimulus set of a subject, as far as the study takes it."""
+        whole = self.subjects[subject].stimuli_of(subject)
+        return next(
+            (name for name, sources in self.chosen_stimuli.items() if whole in sources), whole
+        )
+
+    def viewers_of(self, stimuli: str) -> list[str]:
+        """Subjects whose fits are of a stimulus set; none of one for calibration alone."""
+        return [name for name in self.subjects if self.seen_by(name) == stimuli]
+
+    def folds_of(self, stimuli: str) -> str | None:
+        """What the key ``folds`` says of a stimulus set: a file or a split; None: nothing.
+
+        Raises
+        ------
+        GradbrainError
+            Data sets that share the images have different folds.
+        """
+        given = self.settings.folds
+        if given is None or isinstance(given, str):
+            return given if self.viewers_of(stimuli) else None
+        datasets = dict.fromkeys(self.subjects[name].name for name in self.viewers_of(stimuli))
+        found = {given.get(name) for name in datasets}
+        if len(found) > 1:
+            said = ", ".join(f"{name}: {given.get(name, 'none')}" for name in datasets)
+            raise GradbrainError(
+                f"{self.source('folds')}: folds: data sets that share the images {stimuli!r} must "
+                f"have the same folds, found {{{said}}}"
+            )
+        return next(iter(found), None)
+
+    @cached_property
     def layers(self) -> dict[str, list[Layer]]:
         """Model -> the layers taken from it, in order of depth."""
         return {
@@ -196,6 +244,17 @@ class ResolvedStudy:
                 f"studies share; any name but {', '.join(RESERVED_NAMES)} will do"
             )
         self.check_calibration(self.signal_set)
+        if isinstance(self.settings.folds, Mapping):
+            for name in self.settings.folds:
+                where = f"{self.source('folds')}: folds"
+                choose(name, list(self.datasets), what="data set of the study", where=where)
+        for name in self.chosen_stimuli:
+            if name in self.stimuli or len(name) > MAX_NAME:
+                raise GradbrainError(
+                    f"{self.source('images')}: images: what is chosen becomes the stimulus set "
+                    f"{name!r}, which {'is another one' if name in self.stimuli else 'is too long'}"
+                    "; give the study another name"
+                )
         names = [layer.name for layers in self.layers.values() for layer in layers]
         for key, chosen, allowed in (
             ("only_models", self.settings.only_models, list(self.models)),

@@ -72,6 +72,8 @@ IMAGE_NAME = re.compile(r"^train-(\d{4,5})_nsd-(\d{5})\.png$")
 #: Masks and betas outside this are no numbers of this release, e.g. of swapped bytes.
 LARGEST_BETA = 1e4
 COVERAGE = "visual cortex only (nsdgeneral and RSC): no vertex elsewhere was released"
+#: What the data can answer, in the table of docs/data.md.
+ANSWERS = {"ceilings": "", "database": ""}
 IMAGE_OPTIONS = ("captions", "stimulus_info", "background")
 
 

@@ -1,11 +1,12 @@
 """Adapter ``arrays``: one's own images and responses, in files that any program can write.
 
 Images lie in a folder; a table may say which they are, how they are grouped and labelled.
-Responses lie in one file per subject (``.npy``, ``.zarr`` or ``.nc``), one row per presentation:
-rows that show the same image are averaged and give the noise ceiling. Tables beside ``.npy`` files
-say what rows, targets and sensors are; ``.zarr`` and ``.nc`` files say it in their coordinates, by
-the same names. In every path ``{subject}`` stands for the subject's full name and ``{id}`` for
-what follows the data set's name and a hyphen.
+Responses lie in one file per subject (``.npy``, ``.zarr`` or ``.nc``; NIfTI, GIFTI, CIFTI or epochs
+of mne, :mod:`gradbrain.datasets.brain_files`), one row per presentation: rows that show the same
+image are averaged and give the noise ceiling. Tables beside ``.npy`` files say what rows, targets
+and sensors are; other files say it in their coordinates, by the same names. In every path
+``{subject}`` stands for the subject's full name and ``{id}`` for what follows the data set's name
+and a hyphen.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -26,6 +27,13 @@ from gradbrain.config import GradbrainError
 from gradbrain.config.plugins import PluginOptions
 from gradbrain.config.schema import DatasetEntry, ExpectedSize, StrictModel
 from gradbrain.config.suggestions import choose
+from gradbrain.datasets.brain_files import (
+    CIFTI,
+    HEMIS,
+    NIFTI,
+    is_brain_file,
+    open_brain_files,
+)
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.datasets.file_names import matching_files, natural_key
 from gradbrain.datasets.images import look_at_image
@@ -33,7 +41,13 @@ from gradbrain.datasets.inventory import Item, State, inspect_file, inspect_file
 from gradbrain.datasets.locators import WHITE, Background
 from gradbrain.datasets.noise_ceiling import average_presentations
 from gradbrain.datasets.recording_axes import read_sensors, read_targets, read_times
-from gradbrain.datasets.recordings import Recording, open_recording, read_rows
+from gradbrain.datasets.recordings import (
+    Recording,
+    Transposed,
+    check_dimensions,
+    open_recording,
+    read_rows,
+)
 from gradbrain.datasets.responses import (
     describe,
     region_distances,
@@ -42,6 +56,7 @@ from gradbrain.datasets.responses import (
 )
 from gradbrain.datasets.sensors import MONTAGES, SENSOR_SPACE
 from gradbrain.datasets.stimuli import file_stimulus, stimuli_table
+from gradbrain.datasets.volumes import volume_shape
 from gradbrain.vocabulary.artefacts import CAPTION
 from gradbrain.vocabulary.roles import ROI, TIME, Axis
 
@@ -52,7 +67,7 @@ SPACES: dict[Axis | None, str] = {ROI: "voxels", TIME: SENSOR_SPACE, None: "none
 #: Axis -> options that are of the other one.
 OPTIONS_OF_OTHERS: dict[Axis | None, tuple[str, ...]] = {
     ROI: ("sensors", "layout", "montage", "times"),
-    TIME: ("targets",),
+    TIME: ("targets", "mask"),
 }
 #: Axis -> dimensions of a recording: presentation, then target, or time and sensor.
 N_DIMENSIONS: dict[Axis | None, int] = {ROI: 2, TIME: 3}
@@ -78,7 +93,22 @@ class Options(PluginOptions):
     )
     background: Background = WHITE
     responses: str | None = Field(
-        None, description="File of a subject's responses: .npy, .zarr or .nc."
+        None,
+        description="File of a subject's responses: .npy, .zarr or .nc; .nii.gz (with `mask`), "
+        ".func.gii ({hemi}: L and R), .dscalar.nii; -epo.fif of mne.",
+    )
+    axes: Literal["time_sensor", "sensor_time"] = Field(
+        "time_sensor",
+        description="Order of the axes of an .npy file behind the presentations, along time; mne "
+        "has sensors before times.",
+    )
+    mask: str | None = Field(
+        None, description="NIfTI mask of the voxels that are kept, of NIfTI files."
+    )
+    region_masks: dict[str, str] = Field(
+        {},
+        description="Region -> NIfTI mask, from low to high, of NIfTI files; a voxel in several "
+        "belongs to the first.",
     )
     rows: str | None = Field(
         None,
@@ -87,13 +117,14 @@ class Options(PluginOptions):
     )
     targets: str | None = Field(
         None,
-        description="Table of the targets of an .npy file, along regions: roi and, if known, "
-        "hemisphere, x, y, z (mm), vertex, noise_ceiling.",
+        description="Table of the targets, along regions: roi and, if known, hemisphere, x, y, z "
+        "(mm), vertex, noise_ceiling; without regions all targets are one, `all`.",
     )
-    sensors: str | None = Field(
+    sensors: str | tuple[str, ...] | None = Field(
         None,
         description="Table of the sensors, along time: sensor and, without a montage, sensor_x, "
-        "sensor_y (flat places, left to right and back to front).",
+        "sensor_y (flat places, left to right and back to front); or, with a montage or layout, "
+        "their names, [Oz, Pz, …].",
     )
     layout: str | None = Field(
         None, description="Layout of mne with the flat places of MEG sensors, e.g. CTF-275."
@@ -130,8 +161,11 @@ class Options(PluginOptions):
     def _consistent(self) -> Options:
         if (self.images is None) == (self.table is None):
             raise ValueError("images, table: give one of them")
-        if self.sensors is not None and self.layout is not None:
+        if isinstance(self.sensors, str) and self.layout is not None:
             raise ValueError("sensors, layout: give one of them")
+        named = self.sensors is not None and not isinstance(self.sensors, str)
+        if named and self.layout is None and self.montage is None:
+            raise ValueError("sensors: names need a montage (EEG) or a layout (MEG) to be found in")
         if self.layout is not None and self.montage is not None:
             raise ValueError("layout, montage: give one of them")
         return self
@@ -222,12 +256,20 @@ def _option_faults(entry: DatasetEntry, options: Options) -> Iterator[str]:
     if options.responses is None:
         yield "the option `responses` is needed; it names a file"
     elif options.responses.endswith(".npy"):
-        for name in ("targets",) if entry.axis == ROI else ("times",):
-            if getattr(options, name) is None:
-                yield f"the option `{name}` is needed with .npy files of {entry.modality_name}"
+        if entry.axis == TIME and options.times is None:
+            yield f"the option `times` is needed with .npy files of {entry.modality_name}"
         if entry.axis == TIME and options.sensors is None and options.layout is None:
             # A montage knows places by the names of channels, which .npy files do not hold.
             yield "give the option `sensors`, or with MEG `layout`, with .npy files"
+    responses = (options.responses or "").lower()
+    if entry.axis == ROI and responses.endswith(NIFTI) and not responses.endswith(CIFTI):
+        if options.mask is None:
+            yield (
+                "the option `mask` is needed with NIfTI files: a mask on the same grid (of a "
+                "masker of nilearn: masker.mask_img_.to_filename)"
+            )
+    elif options.mask is not None or options.region_masks:
+        yield "the options `mask` and `region_masks` are of NIfTI files; leave them out"
     for name in OPTIONS_OF_OTHERS[entry.axis]:
         if getattr(options, name) is not None:
             yield f"the option `{name}` is not of {entry.modality_name}; leave it out"
@@ -274,7 +316,11 @@ def inventory(entry: DatasetEntry, options: Options, data: Path) -> list[Item]:
         pattern = pattern if options.table is None else f"images of {pattern}"
         paths = [data / file for file in files]
         items.append(inspect_files(paths, pattern=pattern, subject=subject, read=look_at_image))
-    recordings = {_path(entry, options.responses or "", subject) for subject in entry.subjects}
+    recordings = {
+        path
+        for subject in entry.subjects
+        for path in _response_paths(entry, options, subject).values()
+    }
     for subject, path in _needed(entry, options, data):
         is_recording = path.relative_to(data).as_posix() in recordings
         if path.is_dir() and is_recording:
@@ -282,7 +328,7 @@ def inventory(entry: DatasetEntry, options: Options, data: Path) -> list[Item]:
             continue
         items.append(
             inspect_file(
-                path, subject=subject, read=_shape_reader(entry) if is_recording else _table_length
+                path, subject=subject, read=_reader_of(entry, path) if is_recording else _look_at
             )
         )
     for subject in entry.subjects if entry.axis is not None else ():
@@ -345,12 +391,15 @@ def _stimulus_sets(entry: DatasetEntry) -> list[str]:
 
 def _needed(entry: DatasetEntry, options: Options, data: Path) -> Iterator[tuple[str, Path]]:
     """Yield every file but the images: the subject that needs it (``""``: all), and its path."""
+    responses = options.responses if entry.axis is not None else None
     patterns = (
         options.table,
         options.rows,
         options.targets,
-        options.sensors,
-        options.responses if entry.axis is not None else None,
+        options.sensors if isinstance(options.sensors, str) else None,
+        options.mask,
+        *options.region_masks.values(),
+        *(_hemispheres(responses).values() if responses else ()),
     )
     for pattern in filter(None, patterns):
         if "{subject}" in pattern or "{id}" in pattern:
@@ -426,8 +475,48 @@ def _labels(table: pd.DataFrame, name: str) -> list[int | None]:
 def _open(entry: DatasetEntry, options: Options, subject: str, data: Path) -> Recording:
     if options.responses is None:
         raise DatasetError(f"data set {entry.name!r}: has no option `responses`, only images")
+    n_dimensions = N_DIMENSIONS[entry.axis]
+    if is_brain_file(options.responses):
+        recording = open_brain_files(
+            {side: data / path for side, path in _response_paths(entry, options, subject).items()},
+            mask=_table_path(entry, options.mask, subject, data),
+            region_masks={
+                region: data / _path(entry, path, subject)
+                for region, path in options.region_masks.items()
+            },
+        )
+        check_dimensions(recording, n_dimensions)
+        return recording
     path = data / _path(entry, options.responses, subject)
-    return open_recording(path, n_dimensions=N_DIMENSIONS[entry.axis])
+    recording = open_recording(path, n_dimensions=n_dimensions)
+    if entry.axis == TIME and options.axes == "sensor_time":
+        recording = replace(recording, values=Transposed(recording.values))
+    return recording
+
+
+def _hemispheres(pattern: str) -> dict[str, str]:
+    """Hemisphere -> pattern of its file; ``""``: of both."""
+    if "{hemi}" not in pattern:
+        return {"": pattern}
+    return {side: pattern.replace("{hemi}", letter) for letter, side in HEMIS.items()}
+
+
+def _response_paths(entry: DatasetEntry, options: Options, subject: str) -> dict[str, str]:
+    """Hemisphere -> path of a subject's responses below `data`."""
+    patterns = _hemispheres(options.responses or "")
+    return {side: _path(entry, pattern, subject) for side, pattern in patterns.items()}
+
+
+def _reader_of(entry: DatasetEntry, path: Path) -> Any:
+    """What reads the header of a recording; a file of brain imaging is opened with its subject."""
+    return None if is_brain_file(path.name) else _shape_reader(entry)
+
+
+def _look_at(path: Path) -> str:
+    """Look at a table, or a mask."""
+    if is_brain_file(path.name):
+        return " × ".join(map(str, volume_shape(path)))
+    return _table_length(path)
 
 
 def _shape_reader(entry: DatasetEntry) -> Any:
@@ -453,7 +542,7 @@ def _fits(
     entry: DatasetEntry, options: Options, subject: str, data: Path, items: Sequence[Item]
 ) -> Item:
     """Say of a subject's recording what its job would: does it fit its tables and options."""
-    path = data / _path(entry, options.responses or "", subject)
+    path = data / next(iter(_response_paths(entry, options, subject).values()))
     item = replace(next(item for item in items if item.path == str(path)), subject=subject)
     try:
         recording = _open(entry, options, subject, data)
@@ -487,7 +576,10 @@ def _regions(
     """Targets of a subject, and its regions from low to high."""
     table = _table_path(entry, options.targets, subject, data)
     targets = read_targets(recording, table, space=space(entry, options))
-    order = options.roi_order or tuple(dict.fromkeys(targets["roi"][targets["roi"] != ""]))
+    order = options.roi_order or tuple(
+        region for region in options.region_masks if region in set(targets["roi"])
+    )
+    order = order or tuple(dict.fromkeys(targets["roi"][targets["roi"] != ""]))
     _check_regions(options, order, targets, where=f"{recording.path}: targets of {subject!r}")
     return targets, order
 
@@ -496,9 +588,17 @@ def _sensors(
     entry: DatasetEntry, options: Options, subject: str, data: Path, recording: Recording
 ) -> pd.DataFrame:
     """Sensors of a subject, with their flat places where they have some."""
+    if isinstance(options.sensors, tuple):
+        recording = replace(
+            recording,
+            coordinates={**recording.coordinates, "sensor": np.array(options.sensors)},
+        )
+        table = None
+    else:
+        table = _table_path(entry, options.sensors, subject, data)
     return read_sensors(
         recording,
-        _table_path(entry, options.sensors, subject, data),
+        table,
         layout=options.layout,
         montage=options.montage,
         space=space(entry, options),

@@ -1,7 +1,8 @@
 """Adapter ``dissimilarity``: images in a folder, responses as dissimilarity matrices (RDMs).
 
 Each region has one file (``.npz``, ``.npy`` or ``.mat``) with 1 − Pearson between the response
-patterns to each pair of images: (subjects, images, images), or (images, images) for one subject.
+patterns to each pair of images: (subjects, images, images), or (images, images) for one subject;
+with ``axes: images_images_subjects`` the subjects come last, as MATLAB has them.
 Rows are the images in natural order of their file names (``image_2`` before ``image_10``).
 The subject ``<anything>07`` is the seventh matrix.
 """
@@ -38,6 +39,8 @@ from gradbrain.vocabulary.roles import ROI
 
 SUFFIXES = (".npz", ".npy", ".mat")
 # Matrices are counted against the images.
+#: What the data can answer, in the table of docs/data.md.
+ANSWERS = {"ceilings": "the other people"}
 IMAGE_OPTIONS = ("files", "images", "background")
 
 
@@ -45,7 +48,14 @@ class MatrixFile(StrictModel):
     """Where the matrices of one region lie."""
 
     path: str = Field(description="File below data/<name>: .npz, .npy or .mat (up to v7).")
-    key: str | None = Field(None, description="Array in the file; none where it holds one only.")
+    key: str | None = Field(
+        None,
+        description="Array in the file; none where it holds one only. Of structures in .mat files "
+        "`<structure>.<field>`.",
+    )
+    axes: Literal["subjects_images_images", "images_images_subjects"] = Field(
+        "subjects_images_images", description="Order of the axes of an array of three."
+    )
 
 
 class Options(PluginOptions):
@@ -114,6 +124,9 @@ def read_matrices(source: MatrixFile, data: Path) -> np.ndarray:
     arrays = _read_arrays(path)
     key = source.key
     if key is None:
+        numbers = [name for name, array in arrays.items() if array.dtype.kind in "fiu"]
+        if len(arrays) > 1 and len(numbers) == 1:
+            arrays = {numbers[0]: arrays[numbers[0]]}
         if len(arrays) != 1:
             raise DatasetError(
                 f"{path}: holds {len(arrays)} arrays ({', '.join(arrays)}); name one as `key`"
@@ -130,6 +143,14 @@ def read_matrices(source: MatrixFile, data: Path) -> np.ndarray:
         raise DatasetError(
             f"{path}, key {key!r}: has shape {matrices.shape}, expected (subjects, images, images) "
             "or (images, images)"
+        )
+    rows, columns = matrices.shape[1:]
+    if source.axes == "images_images_subjects" and arrays[key].ndim == 3:
+        matrices = np.moveaxis(matrices, -1, 0)
+    elif rows != columns and matrices.shape[0] == rows:
+        raise DatasetError(
+            f"{path}, key {key!r}: has shape {matrices.shape}: its subjects come last; set `axes: "
+            "images_images_subjects` for this file"
         )
     return matrices.astype(np.float64)
 

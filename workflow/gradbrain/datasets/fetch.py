@@ -30,7 +30,9 @@ class FolderExistsError(DatasetError):
     """The folder of a data set is there already and was not fetched."""
 
 
-def fetch_dataset(entry: DatasetEntry, data: Path, *, only: Sequence[str] = ()) -> None:
+def fetch_dataset(
+    entry: DatasetEntry, data: Path, *, only: Sequence[str] = (), parts: Sequence[str] = ()
+) -> None:
     """Fetch a data set, or some of its files.
 
     Files go to a folder ``.<name>-partial`` beside `data`, which is renamed when all are there
@@ -45,6 +47,8 @@ def fetch_dataset(entry: DatasetEntry, data: Path, *, only: Sequence[str] = ()) 
         Folder to make. A link, or a folder that was not fetched, is never written to.
     only
         Patterns of files below `data`; by default all files.
+    parts
+        People and sessions, as for :func:`remote_files`.
 
     Raises
     ------
@@ -52,7 +56,7 @@ def fetch_dataset(entry: DatasetEntry, data: Path, *, only: Sequence[str] = ()) 
         The entry says nothing about fetching, the folder is not ours, a file cannot be had, or
         its checksum differs.
     """
-    files = remote_files(entry, only=only)
+    files = remote_files(entry, only=only, parts=parts)
     with _locked(data):
         _refuse_foreign_folder(data)
         folder = data if data.is_dir() else data.with_name(f".{data.name}-partial")
@@ -75,7 +79,9 @@ def ensure_dataset(entry: DatasetEntry, data: Path) -> None:
             raise
 
 
-def remote_files(entry: DatasetEntry, *, only: Sequence[str] = ()) -> dict[str, RemoteFile]:
+def remote_files(
+    entry: DatasetEntry, *, only: Sequence[str] = (), parts: Sequence[str] = ()
+) -> dict[str, RemoteFile]:
     """List what would be fetched: path below the data set's folder -> file.
 
     Parameters
@@ -84,11 +90,14 @@ def remote_files(entry: DatasetEntry, *, only: Sequence[str] = ()) -> dict[str, 
         Entry of datasets.yaml.
     only
         Patterns of paths; by default all.
+    parts
+        Folders of people and sessions, such as ``sub-01`` and ``ses-02`` (BIDS): of files that lie
+        in the folder of a person, or of a session, those of these alone.
 
     Raises
     ------
     DatasetError
-        There is nothing to fetch, a path leaves the folder, or a pattern matches nothing.
+        There is nothing to fetch, a path leaves the folder, or a pattern or part matches nothing.
     """
     fetch = entry.fetch
     if fetch is None or not fetch.is_fetchable:
@@ -117,13 +126,34 @@ def remote_files(entry: DatasetEntry, *, only: Sequence[str] = ()) -> dict[str, 
                 f"data set {entry.name!r}: none of its {len(files)} public files matches "
                 f"{pattern!r}, e.g. {next(iter(files))!r}"
             )
-    if not only:
-        return files
-    return {
+    wanted = {
         relative: file
         for relative, file in files.items()
-        if any(fnmatch.fnmatchcase(relative, pattern) for pattern in only)
+        if not only or any(fnmatch.fnmatchcase(relative, pattern) for pattern in only)
     }
+    return _of_parts(wanted, parts, entry)
+
+
+def _of_parts(
+    files: dict[str, RemoteFile], parts: Sequence[str], entry: DatasetEntry
+) -> dict[str, RemoteFile]:
+    """Leave out files in the folders of other people or sessions than those asked for."""
+    for kind in dict.fromkeys(part.partition("-")[0] for part in parts):
+        asked = {part for part in parts if part.startswith(f"{kind}-")}
+        found = {
+            name: {part for part in PurePosixPath(name).parent.parts if part.startswith(f"{kind}-")}
+            for name in files
+        }
+        there: set[str] = set().union(*found.values())
+        absent = sorted(asked - there)
+        if absent or not asked:
+            raise DatasetError(
+                f"data set {entry.name!r}: none of its {len(files)} public files lies in a folder "
+                f"{', '.join(absent) or kind}; there are "
+                f"{', '.join(sorted(there)) or f'no folders {kind}-…'}"
+            )
+        files = {name: file for name, file in files.items() if not found[name] - asked}
+    return files
 
 
 def is_fetched(data: Path) -> bool:

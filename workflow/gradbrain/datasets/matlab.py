@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -43,8 +43,9 @@ def read_mat(path: Path, names: Sequence[str] | None = None) -> dict[str, np.nda
     Returns
     -------
     dict
-        Variable -> its array. Cells, structures and other things that are no arrays of numbers or
-        text are left out.
+        Variable -> its array. Fields of structures are called ``<structure>.<field>``; of an array
+        of structures, or a cell, whose arrays have one shape, these are stacked along a first axis.
+        What is no array of numbers or text is left out.
 
     Raises
     ------
@@ -115,13 +116,40 @@ def convert(path: Path, folder: Path, names: Sequence[str] | None, limit: int) -
         answer = {"fault": f"cannot be read ({error}); replace the damaged file"}
     else:
         arrays = {}
-        for number, (name, value) in enumerate(content.items()):
-            array = isinstance(value, np.ndarray) and value.dtype.kind in KINDS
-            if array and not name.startswith("__"):
-                arrays[name] = f"{number}.npy"
-                np.save(folder / arrays[name], value, allow_pickle=False)
+        variables = {name: value for name, value in content.items() if name[:2] != "__"}
+        for number, (name, value) in enumerate(_flattened(variables).items()):
+            arrays[name] = f"{number}.npy"
+            np.save(folder / arrays[name], value, allow_pickle=False)
         answer = {"arrays": arrays}
     (folder / ANSWER).write_text(json.dumps(answer), encoding="utf-8")
+
+
+def _flattened(content: Mapping[str, object], depth: int = 3) -> dict[str, np.ndarray]:
+    """Find the arrays of numbers or text, also within structures and cells."""
+    found: dict[str, np.ndarray] = {}
+    for name, value in content.items():
+        if not isinstance(value, np.ndarray) or not value.size:
+            continue
+        if value.dtype.kind in KINDS:
+            found[name] = value
+        elif depth and value.dtype.names:
+            fields = {
+                f"{name}.{field}": _stacked(list(value[field].ravel()))
+                for field in value.dtype.names
+            }
+            found |= _flattened(fields, depth - 1)
+        elif depth and value.dtype.kind == "O":
+            found |= _flattened({name: _stacked(list(value.ravel()))}, depth - 1)
+    return found
+
+
+def _stacked(items: Sequence[object]) -> object:
+    """One item as it is, several arrays of one shape along a first axis; else None."""
+    if len(items) == 1:
+        return items[0]
+    arrays = [item for item in items if isinstance(item, np.ndarray)]
+    alike = {(item.shape, item.dtype) for item in arrays}
+    return np.stack(arrays) if len(arrays) == len(items) and len(alike) == 1 else None
 
 
 if __name__ == "__main__":

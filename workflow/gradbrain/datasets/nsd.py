@@ -73,6 +73,11 @@ from gradbrain.vocabulary.roles import ROI
 STIMULI = "nsddata_stimuli/stimuli/nsd/nsd_stimuli.hdf5"
 STIMULUS_INFO = f"nsddata/experiments/nsd/{INFO}"
 HDF5_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+#: What the data can answer, in the table of docs/data.md.
+ANSWERS = {
+    "ceilings": "published ratios of signal to noise",
+    "database": "NSD",
+}
 IMAGE_OPTIONS = ("sessions", "min_repeats", "group", "captions")
 
 
@@ -430,7 +435,8 @@ def _other_files(options: Options, files: SubjectFiles) -> list[Path]:
     if options.parcellation != "nsdgeneral":
         needed.append(files.colour_table(options.parcellation))
     if files.on_surface:
-        return needed + [files.surface(hemisphere) for hemisphere in HEMISPHERES.values()]
+        # Without surfaces vertices have no positions, and regions no distances.
+        return needed
     if options.mask == "all":
         needed.append(files.brain_mask)
     return [*needed, files.ncsnr()]
@@ -557,6 +563,7 @@ def _attributes(
         high_rois=options.high_rois,
     )
     attrs |= {"sessions": sessions, "parcellation": options.parcellation, "mask": options.mask}
-    if options.reference_roi is not None and options.space == "fsaverage":
+    placed = bool(targets[["x", "y", "z"]].notna().all(axis=None))
+    if options.reference_roi is not None and options.space == "fsaverage" and placed:
         attrs["roi_distance"] = region_distances(targets, options.reference_roi)
     return attrs

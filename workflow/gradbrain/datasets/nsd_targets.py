@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,8 @@ import pandas as pd
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.datasets.freesurfer import read_colour_table, read_surface, read_vertex_values
 from gradbrain.datasets.nsd_files import HEMISPHERES, SubjectFiles
+
+logger = logging.getLogger(__name__)
 
 GENERAL = "nsdgeneral"
 Mask = Literal["parcellation", "nsdgeneral", "all"]
@@ -77,7 +80,12 @@ def surface_targets(
         kept = _kept(labels, region_of, mask)
         if mask == "nsdgeneral":
             kept = _same_size(files.labels(GENERAL, hemisphere), ncsnr, path) > 0
-        positions = read_surface(files.surface(hemisphere))
+        surface = files.surface(hemisphere)
+        if surface.is_file():
+            positions = read_surface(surface)
+        else:
+            logger.warning("%s: there is no such surface; vertices have no positions", surface)
+            positions = np.full((len(ncsnr), 3), np.nan)
         if len(positions) != len(ncsnr):
             raise DatasetError(
                 f"{files.surface(hemisphere)}: has {len(positions)} vertices, {path} has "
@@ -129,13 +137,18 @@ def volume_targets(
     in_left = _kept(left, region_of, "parcellation")
     labels = np.where(in_left, left, right)
     kept = _kept(labels, region_of, mask)
+    in_side = [left > 0, right > 0]
     if mask == "nsdgeneral":
         general = [read_volume(files.labels(GENERAL, side), shape) for side in HEMISPHERES.values()]
-        kept = np.any([volume.reshape(-1, order="F") > 0 for volume in general], axis=0)
+        of_general = [volume.reshape(-1, order="F") > 0 for volume in general]
+        kept = np.any(of_general, axis=0)
+        # Voxels outside of the parcellation are told apart by the files of the mask.
+        in_side = [own | other for own, other in zip(in_side, of_general, strict=True)]
     elif mask == "all":
         kept = read_volume(files.brain_mask, shape).reshape(-1, order="F") > 0
     voxels = np.flatnonzero(kept)
-    hemisphere = np.where(left[voxels] > 0, "left", np.where(right[voxels] > 0, "right", ""))
+    in_left, in_right = (side[voxels] for side in in_side)
+    hemisphere = np.where(in_left, "left", np.where(in_right, "right", ""))
     targets = pd.DataFrame(
         {
             "roi": _regions(labels[voxels], region_of),

@@ -20,6 +20,8 @@ from gradbrain.datasets.sensors import (
 )
 from gradbrain.vocabulary.artefacts import TARGET_COORDINATES
 
+#: Region of all targets, where none is named.
+WHOLE = "all"
 #: Columns and coordinates of a sensor's place in a flat layout.
 PLACE = ("sensor_x", "sensor_y")
 HEMISPHERES = {
@@ -54,21 +56,18 @@ def read_targets(recording: Recording, path: Path | None, *, space: str) -> pd.D
     """
     n_targets = recording.shape[-1]
     where = recording.path
+    table = pd.DataFrame(index=range(n_targets))
     if path is not None:
         where, table = path, read_rows(path, columns=("roi",))
-    elif "roi" in recording.coordinates:
-        names = (*TARGET_COORDINATES, "noise_ceiling")
-        found = {name: recording.coordinates.get(name) for name in names}
-        table = pd.DataFrame({name: value for name, value in found.items() if value is not None})
-        table["roi"] = table["roi"].astype(str)
-    else:
-        raise DatasetError(
-            f"{where}: has no coordinate `roi`; add it, or name a table in the option `targets`"
-        )
     if len(table) != n_targets:
         raise DatasetError(
             f"{recording.path}: has {n_targets} targets, but {where} describes {len(table)}"
         )
+    for name in (*TARGET_COORDINATES, "noise_ceiling"):
+        if name not in table.columns and name in recording.coordinates:
+            table[name] = recording.coordinates[name]
+    # A study without regions is one: all targets are one.
+    table["roi"] = table["roi"].astype(str) if "roi" in table.columns else WHOLE
     # Maps tell targets apart by hemisphere and vertex; voxels go by their column.
     in_order = -1 if space.startswith("fsaverage") else np.arange(n_targets)
     defaults = {"hemisphere": "", "vertex": in_order}
@@ -227,8 +226,11 @@ def _in_montage(names: list[str], montage: str, where: str) -> pd.DataFrame:
 
 def _check_names(recording: Recording, sensors: pd.DataFrame, where: str) -> None:
     if len(sensors) != recording.shape[2]:
+        turned = len(sensors) == recording.shape[1]
         raise DatasetError(
             f"{recording.path}: has {recording.shape[2]} sensors, but {where} names {len(sensors)}"
+            + ("; its axes are presentations × sensors × times: " if turned else "")
+            + ("set `axes: sensor_time`, or exchange them" if turned else "")
         )
     if (sensors["sensor"] == "").any():
         raise DatasetError(f"{where}: has a sensor without a name")

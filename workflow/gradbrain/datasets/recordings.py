@@ -56,6 +56,26 @@ class Recording:
             yield columns, np.asarray(self.values[..., columns], dtype=np.float64)
 
 
+class Transposed:
+    """An array on disk with its last two axes exchanged, read piece by piece.
+
+    Parameters
+    ----------
+    values
+        Shape (n_rows, n_sensors, n_times).
+    """
+
+    def __init__(self, values: Any) -> None:
+        self._values = values
+        self.dtype = values.dtype
+        rows, sensors, times = values.shape
+        self.shape = (rows, times, sensors)
+
+    def __getitem__(self, key: Any) -> np.ndarray:
+        *_, columns = key
+        return np.asarray(self._values[:, columns]).swapaxes(1, 2)
+
+
 def open_recording(path: Path, *, n_dimensions: int) -> Recording:
     """Open a recording without reading its values.
 
@@ -77,6 +97,19 @@ def open_recording(path: Path, *, n_dimensions: int) -> Recording:
     if not path.exists():
         raise DatasetError(f"{path}: there is no such file")
     recording = _open_npy(path) if path.suffix == ".npy" else _open_xarray(path)
+    check_dimensions(recording, n_dimensions)
+    return recording
+
+
+def check_dimensions(recording: Recording, n_dimensions: int) -> None:
+    """Refuse a recording of another number of axes, an empty one, or one of no real numbers.
+
+    Raises
+    ------
+    DatasetError
+        Names the file and its shape.
+    """
+    path = recording.path
     expected = "(presentation, target)" if n_dimensions == 2 else "(presentation, time, sensor)"
     if len(recording.shape) != n_dimensions or 0 in recording.shape:
         raise DatasetError(
@@ -85,7 +118,6 @@ def open_recording(path: Path, *, n_dimensions: int) -> Recording:
         )
     if np.dtype(recording.values.dtype).kind not in "fiu":
         raise DatasetError(f"{path}: holds {recording.values.dtype}, expected real numbers")
-    return recording
 
 
 def _open_npy(path: Path) -> Recording:

@@ -73,6 +73,8 @@ class TargetBlocks:
         `stimuli`.
     test_image : ndarray of bool, shape (n_images,), optional
         As for :func:`target_responses`.
+    fold : ndarray of int, shape (n_images,), optional
+        Outer folds of a study's own; an adapter knows none.
     """
 
     stimuli: pd.DataFrame
@@ -82,6 +84,7 @@ class TargetBlocks:
     attrs: Mapping[str, Any]
     blocks: Iterator[np.ndarray]
     test_image: np.ndarray | None = None
+    fold: np.ndarray | None = None
 
 
 def write_target_blocks(
@@ -145,7 +148,7 @@ def _without_response(source: TargetBlocks, usable: np.ndarray) -> xr.Dataset:
     dataset = xr.Dataset(
         {"noise_ceiling": ("target", ceiling)},
         coords={
-            **_image_coordinates(source.stimuli, source.n_repeats, source.test_image),
+            **image_coordinates(source.stimuli, source.n_repeats, source.test_image, source.fold),
             **{name: ("target", targets[name].to_numpy()) for name in TARGET_COORDINATES},
         },
         attrs={**source.attrs, "n_masked_targets": int((~usable).sum())},
@@ -195,12 +198,12 @@ def target_responses(
             "noise_ceiling": ("target", np.asarray(noise_ceiling, dtype=np.float32)),
         },
         coords={
-            **_image_coordinates(stimuli, n_repeats, test_image),
+            **image_coordinates(stimuli, n_repeats, test_image),
             **{name: ("target", targets[name].to_numpy()) for name in TARGET_COORDINATES},
         },
         attrs=dict(attrs),
     )
-    return _finish(dataset, "target")
+    return leave_out_unusable(dataset, "target")
 
 
 def sensor_responses(
@@ -241,7 +244,7 @@ def sensor_responses(
             "noise_ceiling": (("time", "sensor"), np.asarray(noise_ceiling, dtype=np.float32)),
         },
         coords={
-            **_image_coordinates(stimuli, n_repeats, test_image),
+            **image_coordinates(stimuli, n_repeats, test_image),
             "time": ("time", np.asarray(time, dtype=np.float64)),
             "sensor": ("sensor", sensors["sensor"].to_numpy(dtype=np.str_)),
             **{
@@ -252,7 +255,7 @@ def sensor_responses(
         },
         attrs=dict(attrs),
     )
-    return _finish(dataset, "sensor")
+    return leave_out_unusable(dataset, "sensor")
 
 
 def describe(
@@ -424,10 +427,28 @@ def _check_layout(dataset: xr.Dataset, where: str) -> None:
         )
 
 
-def _image_coordinates(
-    stimuli: pd.DataFrame, n_repeats: np.ndarray | int, test_image: np.ndarray | None
+def image_coordinates(
+    stimuli: pd.DataFrame,
+    n_repeats: np.ndarray | int,
+    test_image: np.ndarray | None,
+    fold: np.ndarray | None = None,
 ) -> dict[str, Any]:
+    """Coordinates along ``image`` of a response store.
+
+    Parameters
+    ----------
+    stimuli
+        The stimulus table.
+    n_repeats
+        Presentations behind each row.
+    test_image : ndarray of bool, shape (n_images,), optional
+        Images of a test set.
+    fold : ndarray of int, shape (n_images,), optional
+        Outer folds of the study's own; -1: trained on, never held out.
+    """
     marked = {} if test_image is None else {"test_image": ("image", np.asarray(test_image, bool))}
+    if fold is not None:
+        marked["fold"] = ("image", np.asarray(fold, dtype=np.int64))
     return {
         **marked,
         "image_id": ("image", stimuli["image_id"].to_numpy(dtype=np.str_)),
@@ -436,8 +457,21 @@ def _image_coordinates(
     }
 
 
-def _finish(dataset: xr.Dataset, dimension: str) -> xr.Dataset:
-    """Leave out and count targets that are constant over images or hold NaN."""
+def leave_out_unusable(dataset: xr.Dataset, dimension: str) -> xr.Dataset:
+    """Leave out and count targets that are constant over images or hold NaN.
+
+    Parameters
+    ----------
+    dataset
+        With ``response``, whose last dimension is `dimension`.
+    dimension
+        ``target`` or ``sensor``.
+
+    Returns
+    -------
+    Dataset
+        With the attribute ``n_masked_targets``.
+    """
     values = np.moveaxis(dataset["response"].values, -1, 0)
     # NaN differs from itself: a target that holds one is caught by the second test.
     constant = (values == values[:, :1]).all(axis=1)

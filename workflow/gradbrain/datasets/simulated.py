@@ -51,6 +51,11 @@ from gradbrain.store.stimuli_identity import DIGEST, DIGESTS, check_same_picture
 from gradbrain.vocabulary.artefacts import SIGNALS
 from gradbrain.vocabulary.roles import ACTIVATION, ROI, TIME
 
+#: What the data can answer, in the table of docs/data.md.
+ANSWERS = {
+    "ceilings": "known from what is planted",
+    "unseen": "photographs",
+}
 IMAGE_OPTIONS = ("images",)
 # Share of signal in averaged responses where the options name none.
 EXPLAINABLE_VARIANCE = {ROI: 0.3, TIME: 0.1}

@@ -69,6 +69,12 @@ OBTAIN = (
     "get training_images.zip and test_images.zip of https://osf.io/3jk45 (image_set) and unpack "
     "them there"
 )
+#: What the data can answer, in the table of docs/data.md.
+ANSWERS = {
+    "ceilings": "repeats of the test images",
+    "unseen": "concepts",
+    "database": "THINGS",
+}
 IMAGE_OPTIONS = ("images", "group", "captions", "background", "partitions")
 # Conditions, and trials, that are taken at once.
 BLOCK = 256

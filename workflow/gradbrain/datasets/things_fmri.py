@@ -81,6 +81,12 @@ REGIONS = {
 #: Rows of voxels read at once, and the longest stretch of unwanted ones that is read along.
 BLOCK_ROWS = 2048
 GAP_ROWS = 16
+#: What the data can answer, in the table of docs/data.md.
+ANSWERS = {
+    "ceilings": "published, of single trials",
+    "unseen": "concepts",
+    "database": "THINGS",
+}
 IMAGE_OPTIONS = ("betas", "images", "group", "missing_images", "captions", "background")
 
 

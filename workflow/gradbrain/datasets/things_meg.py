@@ -67,6 +67,12 @@ TABLE_COLUMNS = (
 )
 TRIAL_TYPES = ("exp", "test", "catch")
 RAW_WINDOW = (-0.5, 3.0)
+#: What the data can answer, in the table of docs/data.md.
+ANSWERS = {
+    "ceilings": "repeats of the test images",
+    "unseen": "concepts",
+    "database": "THINGS",
+}
 IMAGE_OPTIONS = ("images", "group", "missing_images", "captions", "background")
 
 

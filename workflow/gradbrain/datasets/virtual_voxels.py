@@ -117,8 +117,9 @@ def embed(kernel: np.ndarray, *, where: str, clip_negative: bool = False) -> tup
         raise DatasetError(
             f"{where}: {n_clipped} eigenvalues of its kernel are negative, down to "
             f"{values[0]:.3g} ({share:.1%} of the absolute sum): no response patterns have these "
-            "correlations. Averaged or cross-validated matrices do this; set the option "
-            "`clip_negative: true` to leave these dimensions out"
+            "correlations. Cross-validated distances, ranks and distances other than 1 - r do this "
+            "(an average of matrices of 1 - r does not); set the option `clip_negative: true` to "
+            "leave these dimensions out"
         )
     kept = np.flatnonzero(values > rounding)[::-1]
     points = vectors[:, kept] * np.sqrt(values[kept])

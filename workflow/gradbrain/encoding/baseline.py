@@ -25,7 +25,7 @@ from gradbrain.encoding.inputs import (
     read_activations,
     read_image_groups,
 )
-from gradbrain.encoding.splits import OuterSplit, outer_splits
+from gradbrain.encoding.splits import OuterSplit
 from gradbrain.store import open_store
 from gradbrain.store.feature_signals import rows_of_images
 
@@ -111,7 +111,8 @@ def reduce_activations(
     activations, attrs, digests = read_activations(features, images.image_ids, responses)
     joined = np.concatenate(activations, axis=1)
     del activations
-    splits = outer_splits(images.groups, settings.n_folds, settings.seed, images.test_images)
+    settings = images.settings(settings)
+    splits = images.splits(settings)
     dtype = np.dtype(settings.dtype)
     found, constant = [], []
     for split in splits:

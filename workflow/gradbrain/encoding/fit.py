@@ -36,7 +36,7 @@ from gradbrain.encoding.prediction_rsa import FoldRdms, RdmAverages, rdm_rows
 from gradbrain.encoding.regression import ClosedFormRegression, FoldRegression
 from gradbrain.encoding.scores import FoldScorer, UnitLayout
 from gradbrain.encoding.solver import Search, Selection, penalty_grid
-from gradbrain.encoding.splits import OuterSplit, grouped_folds, outer_splits
+from gradbrain.encoding.splits import OuterSplit, grouped_folds
 from gradbrain.store import SignalIdentity
 
 logger = logging.getLogger(__name__)
@@ -302,13 +302,20 @@ class SplitFits:
         """Fit, score and draw over all outer splits."""
         settings, groups = self._settings, self._responses.groups
         n_fits = len(self._layer.fits)
+        folds = self._responses.images.folds
+        if folds is not None and (folds < 0).any() and settings.save_predictions:
+            raise EncodingError(
+                f"encoding.save_predictions: {np.count_nonzero(folds < 0)} images are never held "
+                "out (fold `train` of the study's folds), and have no prediction to keep; leave "
+                "the key out"
+            )
         averages = Averages.zeros(len(self._rows), n_fits, settings.n_draws, self._layout)
         averages.predictions = np.zeros((n_fits, len(groups), len(self._saved)))
         if self._rsa is not None:
             averages.rdms = RdmAverages.zeros(
                 rdm_rows(self._layer), settings.n_draws, len(self._layout.names)
             )
-        splits = outer_splits(groups, settings.n_folds, settings.seed, self._responses.test_images)
+        splits = self._responses.images.splits(settings)
         warn_of_lone_groups(groups, splits)
         for split in splits:
             if split.test_images:
@@ -476,6 +483,7 @@ def fit_encoding(
         Content of the encoding store.
     """
     brain = read_responses(responses, settings.min_noise_ceiling, settings.ceiling_floor)
+    settings = brain.images.settings(settings)
     layer_features = read_features(features, layer, brain.image_ids, responses)
     layer_features = read_nuisance(
         nuisance, settings.nuisance, layer_features, brain.image_ids, responses
@@ -525,6 +533,7 @@ def fit_layer(
         Content of the encoding store.
     """
     layer = features.layer
+    settings = brain.images.settings(settings)
     averages = SplitFits(features, brain, settings, baseline, backend, bands, rsa).run()
     warn_of_masked_targets(averages, str(brain.attrs["subject"]))
     edge_share = averages.edge_share(features.fits.others)

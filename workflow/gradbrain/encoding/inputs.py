@@ -12,10 +12,11 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from gradbrain.config.schema import NuisanceBand
+from gradbrain.config.schema import EncodingSettings, NuisanceBand
 from gradbrain.encoding.errors import EncodingError
 from gradbrain.encoding.measures import LayerFits
 from gradbrain.encoding.scores import UnitLayout
+from gradbrain.encoding.splits import OuterSplit, outer_splits
 from gradbrain.store import FeatureStore, SignalIdentity, open_features, open_store
 from gradbrain.store.feature_signals import check_unique
 from gradbrain.vocabulary.artefacts import SENSOR_COORDINATES, TARGET_COORDINATES
@@ -139,6 +140,8 @@ class ImageGroups:
         Row of every image in the store.
     digest : str
         Digest of the response store.
+    folds : array of shape (n_images,), int, or None
+        Outer folds of the study's own; None where groups decide.
     """
 
     image_ids: NDArray[np.str_]
@@ -147,6 +150,19 @@ class ImageGroups:
     n_repeats: NDArray[np.int64]
     order: NDArray[np.intp]
     digest: str
+    folds: NDArray[np.intp] | None = None
+
+    def splits(self, settings: EncodingSettings) -> list[OuterSplit]:
+        """List the outer folds, and the split that holds out the test images."""
+        return outer_splits(
+            self.groups, settings.n_folds, settings.seed, self.test_images, self.folds
+        )
+
+    def settings(self, settings: EncodingSettings) -> EncodingSettings:
+        """Settings with as many outer folds as the study's own are, where it has some."""
+        if self.folds is None:
+            return settings
+        return settings.model_copy(update={"n_folds": int(self.folds.max()) + 1})
 
 
 Features = TypeVar("Features", LayerFeatures, ModelFeatures)
@@ -433,6 +449,7 @@ def _image_groups(path: Path, store: xr.Dataset) -> ImageGroups:
         n_repeats=repeats.astype(np.int64)[order],
         order=order,
         digest=str(store.attrs["digest"]),
+        folds=store["fold"].values.astype(np.intp)[order] if "fold" in store else None,
     )
 
 

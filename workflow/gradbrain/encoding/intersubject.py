@@ -164,8 +164,12 @@ def intersubject_ceilings(
     if folds is None or not columns.shape[1]:
         return empty
     moments = _gather(people, rows, columns, folds)
+    own_folds = people[0].images.folds
+    n_folds = len(moments.counts) if own_folds is None else int(own_folds.max()) + 1
     tables = [
-        _table(person, columns[own], n_others[own], _scores(moments, columns >= 0, own), study)
+        _table(
+            person, columns[own], n_others[own], _scores(moments, columns >= 0, own, n_folds), study
+        )
         for own, person in enumerate(people)
     ]
     return pd.concat([table for table in tables if len(table)] or [empty], ignore_index=True)
@@ -223,6 +227,10 @@ def _shared_images(
         person.images.order[pd.Index(person.images.image_ids).get_indexer(pd.Index(image_ids))]
         for person in people
     ]
+    if first.folds is not None:
+        own = first.folds[kept][in_store]
+        # Those that are never held out stand behind the folds: trained on, and not scored.
+        return rows, np.where(own < 0, first.folds.max() + 1, own)
     if len(np.unique(groups)) < settings.n_folds:
         logger.warning(
             "the images that all subjects saw belong to %d groups, fewer than encoding.n_folds = "
@@ -304,7 +312,9 @@ def _blocks(n_images: int, size: int) -> Iterator[NDArray[np.intp]]:
         yield np.arange(start, min(start + size, n_images))
 
 
-def _scores(moments: Moments, present: NDArray[np.bool_], own: int) -> dict[str, FLOATS]:
+def _scores(
+    moments: Moments, present: NDArray[np.bool_], own: int, n_folds: int
+) -> dict[str, FLOATS]:
     """Scores of one subject at every place, averaged over folds.
 
     Parameters
@@ -314,6 +324,8 @@ def _scores(moments: Moments, present: NDArray[np.bool_], own: int) -> dict[str,
         Who has which place.
     own : int
         The subject that is predicted.
+    n_folds : int
+        Folds that are held out.
 
     Returns
     -------
@@ -321,7 +333,6 @@ def _scores(moments: Moments, present: NDArray[np.bool_], own: int) -> dict[str,
         A target whose others do not vary scores 0. Folds in which it does not vary itself, over
         the training or over the held-out images, are left out; NaN where that is all of them.
     """
-    n_folds = len(moments.counts)
     scores: dict[str, FLOATS] = {name: np.zeros(present.shape[1]) for name in INTERSUBJECT_MEASURES}
     n_known = np.zeros(present.shape[1])
     overall = _variance(

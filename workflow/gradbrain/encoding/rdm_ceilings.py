@@ -28,7 +28,6 @@ from gradbrain.encoding.prediction_rsa import (
     images_compared,
     measured_distances,
 )
-from gradbrain.encoding.splits import outer_splits
 from gradbrain.vocabulary.artefacts import columns_of
 from gradbrain.vocabulary.roles import TIME
 
@@ -106,8 +105,7 @@ def _rdms_of(path: Path, settings: EncodingSettings, rsa: RsaSettings) -> Person
     names = brain.layout.names
     units: dict[str, list[FLOATS]] = {name: [] for name in names}
     images: list[str] = []
-    splits = outer_splits(brain.groups, settings.n_folds, settings.seed, brain.test_images)
-    for split in splits:
+    for split in brain.images.splits(settings):
         if split.test_images:
             continue
         groups = brain.groups[split.held_out]

@@ -87,6 +87,7 @@ def outer_splits(
     n_folds: int,
     seed: int,
     test_images: NDArray[np.bool_] | None = None,
+    folds: NDArray[np.intp] | None = None,
 ) -> list[OuterSplit]:
     """List the outer folds and, where a data set has test images, the split that holds them out.
 
@@ -98,6 +99,9 @@ def outer_splits(
     test_images : array of shape (n_images,), bool, optional
         Images with more repeats, which are scored on their own as well. Images that share a group
         with one of them are in neither part of their split.
+    folds : array of shape (n_images,), optional
+        Folds of the study's own, in the place of `n_folds` and `seed`: from 0; -1 for images that
+        are trained on and never held out.
 
     Returns
     -------
@@ -108,7 +112,10 @@ def outer_splits(
     EncodingError
         If there are fewer groups than folds, or no image is left to train on.
     """
-    folds = grouped_folds(groups, n_folds, seed)
+    if folds is None:
+        folds = grouped_folds(groups, n_folds, seed)
+    else:
+        n_folds = int(folds.max()) + 1
     splits = [
         OuterSplit(fold, np.flatnonzero(folds != fold), np.flatnonzero(folds == fold))
         for fold in range(n_folds)

@@ -31,7 +31,7 @@ class FigureInputs:
     study
         Name of the study; rows of other studies are refused.
     scores, hierarchy, time_courses, rsa, claims, reliability, universes, specification_curve,
-    prediction_rsa, second_opinions, training, alikeness
+    prediction_rsa, second_opinions, training, alikeness, fusion
         Files of the tidy tables; those of several models are joined.
     hierarchy_draws
         Stores of the draws behind `hierarchy`, in the same order.
@@ -58,6 +58,7 @@ class FigureInputs:
     second_opinions: Sequence[Path] = ()
     training: Sequence[Path] = ()
     alikeness: Sequence[Path] = ()
+    fusion: Sequence[Path] = ()
     names: Names = field(default_factory=Names)
     settings: StatisticsSettings = field(
         default_factory=lambda: StatisticsSettings.model_validate({})
@@ -86,7 +87,7 @@ class FigureInputs:
         kind
             ``scores``, ``hierarchy``, ``time_courses``, ``rsa``, ``claims``, ``reliability``,
             ``universes``, ``specification_curve``, ``prediction_rsa``, ``second_opinions``,
-            ``training`` or ``alikeness``.
+            ``training``, ``alikeness`` or ``fusion``.
 
         Raises
         ------

@@ -20,11 +20,9 @@ log = logging.getLogger(__name__)
 
 UNPINNED = "unpinned"
 SAFETENSORS = "model.safetensors"
-# Some repositories hold a pickle only. timm would run its code, so its repositories must not.
-HUB_FILES = {
-    "timm": (SAFETENSORS,),
-    "transformers": (SAFETENSORS, "pytorch_model.bin"),
-}
+#: Files of a hub repository, in the order in which they are asked for: some hold a pickle only,
+#: which is read as tensors alone.
+HUB_FILES = (SAFETENSORS, "pytorch_model.bin")
 
 
 def file_sha256(path: Path) -> str:
@@ -99,7 +97,7 @@ def download(repository: str, entry: ModelEntry, local: Path, *, revision: str |
             repository,
         )
     problems = []
-    for name in HUB_FILES[entry.source]:
+    for name in HUB_FILES:
         try:
             return Path(hf_hub_download(repository, name, revision=revision))
         except Exception as error:  # of the hub, the network and the cache: a dozen kinds

@@ -22,6 +22,8 @@ from gradbrain.config.schema import (
     RsaSettings,
     SignalEntry,
 )
+from gradbrain.config.study import SHARED
+from gradbrain.datasets.image_choice import read_image_list
 from gradbrain.encoding.band_weights import BandWeights
 from gradbrain.encoding.variance_components import ITERATIONS
 from gradbrain.plan.jobs import DATA, FIT_BASE_MB, FIT_MB_PER_RESPONSE_MB, Plan
@@ -204,7 +206,10 @@ def job_counts(plan: Plan) -> dict[str, int]:
         Name of the rule -> number of jobs; rules without jobs are left out.
     """
     subjects, models = plan.subjects, plan.models
-    stimuli = {plan.study.subjects[subject].stimuli_of(subject) for subject in subjects}
+    seen = {plan.study.seen_by(subject) for subject in subjects}
+    chosen = plan.study.chosen_stimuli
+    # Named images may be in any set of the study.
+    stimuli = {name for names in chosen.values() for name in names} if chosen else seen
     calibration = {
         plan.signal_set(name).calibration
         for model, name, _, _ in plan.all_features()
@@ -218,6 +223,8 @@ def job_counts(plan: Plan) -> dict[str, int]:
     counts = {
         "prepare_stimuli": len(stimuli | calibration | training),
         "train_testbed": len(plan.trained_here),
+        "choose_images": len(seen & set(chosen)),
+        "assign_folds": len(plan.stimuli_with_folds),
         "prepare_responses": len(subjects),
         "compute_ceilings": len(plan.ceilings),
         "fit_feedback": len(
@@ -237,6 +244,7 @@ def job_counts(plan: Plan) -> dict[str, int]:
         "fit_encoding": n_fits,
         "measure_unique": sum(len(plan.unique(model)) for model in models),
         "compute_rsa": len(models) * len(subjects),
+        "fuse_space_and_time": len(models) if plan.fused_datasets else 0,
         "compute_rdm_ceilings": len(plan.rdm_ceilings),
         "score_rdms": len(models) if plan.second_opinions else 0,
         "test_second_opinions": len(plan.second_opinions),
@@ -920,7 +928,22 @@ def subject_sizes(plan: Plan, given: Mapping[str, ExpectedSize]) -> dict[str, Ex
                 f"estimated; add it to the entry or give --size {name}=IMAGES,TARGETS,UNITS"
             )
         sizes[name] = found
-    return sizes
+    return _of_chosen_images(plan, sizes)
+
+
+def _of_chosen_images(plan: Plan, sizes: Mapping[str, ExpectedSize]) -> dict[str, ExpectedSize]:
+    """Count no more images than the study takes: of shared ones, those of the smallest set."""
+    images = plan.study.settings.images
+    if images is None:
+        return dict(sizes)
+    if images == SHARED:
+        most = min(size.n_images for size in sizes.values())
+    else:
+        most = len(read_image_list(Path(images)) if isinstance(images, str) else images)
+    return {
+        name: size.model_copy(update={"n_images": min(size.n_images, most)})
+        for name, size in sizes.items()
+    }
 
 
 def _size_on_disk(plan: Plan, entry: DatasetEntry) -> ExpectedSize | None:
@@ -965,7 +988,7 @@ def estimate(
         In the order of the workflow.
     """
     images = {
-        entry.stimuli_of(subject): sizes[entry.name].n_images
+        plan.study.seen_by(subject): sizes[entry.name].n_images
         for subject, entry in plan.study.subjects.items()
     }
     settings, fits = plan.study.settings.encoding, _fit_sizes(plan, costs, sizes)

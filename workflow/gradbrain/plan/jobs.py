@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
-from functools import cached_property
+import shlex
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -45,8 +47,10 @@ from gradbrain.config.schema import (
     SignalSet,
     StrictModel,
 )
-from gradbrain.config.study import ResolvedStudy
+from gradbrain.config.study import SHARED, ResolvedStudy
 from gradbrain.config.suggestions import choose
+from gradbrain.datasets.fold_files import ENDINGS, fold_problem, is_fold_file, read_fold_file
+from gradbrain.datasets.image_choice import check_image_list, read_image_list
 from gradbrain.datasets.registry import Adapter, adapter, gives_captions, read_options
 from gradbrain.encoding.places import is_shared
 from gradbrain.figures.declarations import Declaration, declaration
@@ -57,10 +61,10 @@ from gradbrain.plan.multiverse import Multiverse
 from gradbrain.plan.notices import notices
 from gradbrain.plan.roots import link_root
 from gradbrain.plan.sizes import absurd_sizes
-from gradbrain.store import array_shape, read_definition
+from gradbrain.store import array_shape, read_definition, read_table
 from gradbrain.vocabulary.artefacts import ARTEFACTS, RESULTS, SIGNALS, artefact
 from gradbrain.vocabulary.image_statistics import ALL_LEVELS, ARCHITECTURE
-from gradbrain.vocabulary.roles import LEARNING
+from gradbrain.vocabulary.roles import LEARNING, ROI, TIME
 
 # Measured by benchmarks/bench_fit_memory.py (4.5 MB per MB of responses and 340 MB), rounded up,
 # with 2 GB for features of some thousand columns.
@@ -78,6 +82,15 @@ PREDICTION_RSA = frozenset({"prediction_rsa", "second_opinions"})
 KeptFeatures = tuple[str, str, dict[str, Any]]
 # What a rule needs so that a layer cannot be extracted by itself.
 WHOLE_MODEL: frozenset[Requirement] = frozenset({"chain", "fit"})
+
+
+def _problems_of(where: str, read: Callable[[], object]) -> list[str]:
+    """Say what keeps something of the study from being read."""
+    try:
+        read()
+    except GradbrainError as error:
+        return [f"{where}: {error}"]
+    return []
 
 
 class Plan:
@@ -160,6 +173,132 @@ class Plan:
             and len(self.subjects_of(name)) > 1
             and is_shared(self.space(entry))
         ]
+
+    # --- images and folds of the study's own -------------------------------------------------
+
+    @property
+    def image_list(self) -> list[str]:
+        """File that names the images of the study, where a file does."""
+        images = self.study.settings.images
+        return [images] if isinstance(images, str) and images != SHARED else []
+
+    def chosen_from(self, stimuli: str) -> list[str]:
+        """Stimulus tables that the images of the study are chosen from.
+
+        Named images may be in any of them.
+        """
+        sources = self.study.chosen_stimuli[stimuli]
+        if self.study.settings.images != SHARED:
+            sources = tuple(name for own in self.study.chosen_stimuli.values() for name in own)
+        return [self.path("stimuli", stimuli=name) for name in sources]
+
+    def choice_of_images(self, stimuli: str) -> str:
+        """Options of the command line that say which images are kept, of which stimulus set."""
+        images = self.study.settings.images
+        if images == SHARED:
+            return "--shared"
+        kept = f"--keep {shlex.quote(self.study.chosen_stimuli[stimuli][0])}"
+        if isinstance(images, str):
+            return f"{kept} --list {shlex.quote(images)}"
+        return f"{kept} --images {shlex.quote(json.dumps(images))}"
+
+    @cached_property
+    def stimuli_with_folds(self) -> dict[str, str]:
+        """Stimulus set -> the file or split that its outer folds come from."""
+        found = {name: self.study.folds_of(name) for name in map(self.study.seen_by, self.subjects)}
+        return {name: folds for name, folds in found.items() if folds is not None}
+
+    def fold_file(self, stimuli: str) -> list[str]:
+        """File of the folds of a stimulus set; none where a split of the data set is named."""
+        said = self.stimuli_with_folds[stimuli]
+        return [said] if is_fold_file(said) else []
+
+    def split_entry(self, stimuli: str) -> DatasetEntry:
+        """Data set whose split is named."""
+        return self.study.subjects[self.study.viewers_of(stimuli)[0]]
+
+    def split_options(self, stimuli: str) -> str:
+        """Options of the command line that name a split of the data set; none with a file."""
+        said = self.stimuli_with_folds[stimuli]
+        if is_fold_file(said):
+            return ""
+        entry = self.split_entry(stimuli)
+        viewers = tuple(self.study.viewers_of(stimuli))
+        parts = {
+            "entry": self._entry_json(entry, viewers),
+            "split": said,
+            "data": f"{DATA}/{entry.name}",
+        }
+        return " ".join(f"--{name} {shlex.quote(value)}" for name, value in parts.items())
+
+    def images_and_folds(self, subject: str) -> dict[str, list[str]]:
+        """Tables by which the responses of a subject are narrowed, by command-line option."""
+        stimuli = self.study.seen_by(subject)
+        tables = {}
+        if stimuli in self.study.chosen_stimuli:
+            tables["images"] = [self.path("stimuli", stimuli=stimuli)]
+        if stimuli in self.stimuli_with_folds:
+            tables["folds"] = [self.path("folds", stimuli=stimuli)]
+        return tables
+
+    def n_folds_of(self, stimuli: str) -> int | None:
+        """Outer folds that the groups of a stimulus set must fill; None where they need not."""
+        if stimuli in self.stimuli_with_folds or not self.study.viewers_of(stimuli):
+            return None
+        return self.study.settings.encoding.n_folds
+
+    def _fold_problems(self) -> list[str]:
+        """Say what is wrong with folds and lists of images, as far as it is known by now."""
+        problems = []
+        images, where = self.study.settings.images, f"{self.study.source('images')}: images"
+        for path in self.image_list:
+            problems += _problems_of(where, partial(read_image_list, Path(path)))
+        if isinstance(images, tuple):
+            problems += _problems_of(where, partial(check_image_list, images, where="the list"))
+        where = f"{self.study.source('folds')}: folds"
+        for name in self.stimuli_with_folds:
+            for path in self.fold_file(name):
+                problems += _problems_of(where, partial(read_fold_file, Path(path)))
+            if not self.fold_file(name):
+                problems += self._split_problems(name)
+        if not problems:
+            for name in map(self.study.seen_by, self.subjects):
+                problems += self._too_few_groups(name)
+        return list(dict.fromkeys(problems))
+
+    def _split_problems(self, stimuli: str) -> list[str]:
+        """Say that no split of the data set is called so."""
+        said, entry = self.stimuli_with_folds[stimuli], self.split_entry(stimuli)
+        where = f"{self.study.source('folds')}: folds"
+        splits = getattr(self.adapter(entry)[0], "SPLITS", ())
+        if not splits:
+            return [
+                f"{where}: {said!r} is no file ({', '.join(ENDINGS)}), and data set {entry.name!r} "
+                "brings no splits; write a table of image_id and fold"
+            ]
+        if said not in splits:
+            return [f"{where}: {entry.name!r} has no split {said!r}; it has {', '.join(splits)}"]
+        data = Path(DATA) / entry.name
+        if not data.is_dir():
+            # That it is missing is told elsewhere.
+            return []
+        module, options = self.adapter(entry)
+        own = entry.model_copy(update={"subjects": tuple(self.study.viewers_of(stimuli))})
+        read: Callable[..., object] = module.folds_of_split  # type: ignore[attr-defined]
+        return _problems_of(where, partial(read, own, options, said, data))
+
+    def _too_few_groups(self, stimuli: str) -> list[str]:
+        """Say that images do not fill the outer folds, where their table is made already."""
+        n_folds, table = self.n_folds_of(stimuli), Path(self.path("stimuli", stimuli=stimuli))
+        if n_folds is None or not table.is_file():
+            return []
+        try:
+            problem = fold_problem(list(read_table(table, kind="stimuli")["group"]), n_folds)
+        except GradbrainError:
+            # A damaged table is told by the job that reads it.
+            return []
+        where = f"{self.study.source('encoding', 'n_folds')}: stimulus set {stimuli!r}"
+        return [f"{where}: {problem}"] if problem else []
 
     def planting_features(self, subject: str) -> list[str]:
         """Feature stores that the responses of a simulated subject are planted from."""
@@ -397,10 +536,10 @@ class Plan:
         stores: dict[tuple[str, str, str, str], None] = {}
         for subject in self.subjects:
             entry = self.study.subjects[subject]
-            stimuli = entry.stimuli_of(subject)
+            stimuli = self.study.seen_by(subject)
             module, options = self.adapter(entry)
             for model, layer, planted in module.required_features(entry, options):
-                stores[model, planted, layer, stimuli] = None
+                stores[model, planted, layer, entry.stimuli_of(subject)] = None
             for model in self.models:
                 for layer in self.layers(model):
                     for name in (signal_set, *self.multiverse.signal_sets):
@@ -420,7 +559,7 @@ class Plan:
 
     def nuisance_features(self, subject: str) -> list[str]:
         """Feature stores of the nuisance bands, for the images that a subject saw."""
-        stimuli = self.study.subjects[subject].stimuli_of(subject)
+        stimuli = self.study.seen_by(subject)
         return [
             self.features(band.model, band.layer, self.band_set(band), stimuli)
             for band in self.nuisance
@@ -433,14 +572,14 @@ class Plan:
 
     def features_for_subject(self, model: str, subject: str) -> list[str]:
         """Feature stores of all layers of a model, for the images that a subject saw."""
-        return self.features_of_model(model, self.study.subjects[subject].stimuli_of(subject))
+        return self.features_of_model(model, self.study.seen_by(subject))
 
     def features_of_fit(self, model: str, layer: str, subject: str) -> list[str]:
         """Feature stores that a fit reads: of all layers, unless their reduction is given."""
         settings = self.study.settings.encoding
         if settings.baseline_components is None:
             return self.features_for_subject(model, subject)
-        stimuli = self.study.subjects[subject].stimuli_of(subject)
+        stimuli = self.study.seen_by(subject)
         return [self.features(model, layer, self.study.signal_set.name, stimuli)]
 
     def baseline(self, model: str, subject: str) -> list[str]:
@@ -529,7 +668,7 @@ class Plan:
 
     def viewed_stimuli(self) -> list[str]:
         """Stimulus sets that the selected subjects saw."""
-        viewed = (self.study.subjects[name].stimuli_of(name) for name in self.subjects)
+        viewed = (self.study.seen_by(name) for name in self.subjects)
         return list(dict.fromkeys(viewed))
 
     def reliability(self, model: str) -> list[str]:
@@ -559,6 +698,48 @@ class Plan:
     def rsa(self, model: str) -> list[str]:
         """RSA tables of a model."""
         return [self.path("rsa", model=model, subject=subject) for subject in self.subjects]
+
+    @cached_property
+    def fused_datasets(self) -> list[tuple[str, str, str]]:
+        """(data set along regions, data set along time, stimulus set) that are fused."""
+        if not self.study.settings.rsa.fusion:
+            return []
+        seen = {
+            name: {self.study.seen_by(subject) for subject in self.subjects_of(name)}
+            for name in self.study.datasets
+        }
+        axes = {name: entry.axis for name, entry in self.study.datasets.items()}
+        found = [
+            (space, time, next(iter(seen[space])))
+            for space, time in itertools.product(seen, seen)
+            if (axes[space], axes[time]) == (ROI, TIME)
+            and seen[space] == seen[time]
+            and len(seen[space]) == 1
+        ]
+        if not found:
+            raise GradbrainError(
+                f"{self.study.source('rsa', 'fusion')}: rsa.fusion: no two data sets of the study, "
+                "one along regions and one along time, show the same images; take `images: shared`"
+            )
+        return found
+
+    def fused_responses(self) -> list[str]:
+        """Response stores of the people of all data sets that are fused."""
+        names = dict.fromkeys(name for *pair, _ in self.fused_datasets for name in pair)
+        return [path for name in names for path in self.responses_of(name)]
+
+    def features_of_fused(self, model: str) -> list[str]:
+        """Feature stores of a model that fusion reads."""
+        sets = dict.fromkeys(stimuli for *_, stimuli in self.fused_datasets)
+        return [path for stimuli in sets for path in self.features_of_model(model, stimuli)]
+
+    def fusion_options(self, model: str) -> str:
+        """Stores of each fusion as options of the command line."""
+        words = []
+        for space, time, stimuli in self.fused_datasets:
+            words += ["--features", *self.features_of_model(model, stimuli)]
+            words += ["--space", *self.responses_of(space), "--time", *self.responses_of(time)]
+        return shlex.join(words)
 
     def per_model(self, kind: str) -> list[str]:
         """One result of a kind per selected model."""
@@ -777,7 +958,7 @@ class Plan:
 
     def stimuli_by_subject(self) -> str:
         """Stimulus set of every selected subject, as JSON."""
-        viewed = {name: self.study.subjects[name].stimuli_of(name) for name in self.subjects}
+        viewed = {name: self.study.seen_by(name) for name in self.subjects}
         return json.dumps(viewed)
 
     def ceiling_settings(self) -> str:
@@ -955,6 +1136,12 @@ class Plan:
                         "trains none; take models with weights: {source: testbed, …} or leave the "
                         "figure out"
                     )
+                if "fusion" in declared[name].inputs and not self.fused_datasets:
+                    raise GradbrainError(
+                        f"{where}: figure {name!r} shows the fusion of space and time, which this "
+                        "study does not compute; add it (rsa: {fusion: true}) or leave the figure "
+                        "out"
+                    )
             return {name: declared[name] for name in wanted}
         spaces = [(entry.axis, self.space(entry)) for entry in self.study.datasets.values()]
         return {
@@ -966,6 +1153,7 @@ class Plan:
             and ("training" not in figure.inputs or self.trainings)
             and ("alikeness" not in figure.inputs or self.alikenesses)
             and (self.second_opinions or not PREDICTION_RSA & set(figure.inputs))
+            and ("fusion" not in figure.inputs or self.fused_datasets)
         }
 
     def figure_plugins(self, *names: str) -> list[Plugin]:
@@ -988,6 +1176,7 @@ class Plan:
                 for kind in ("scores", "hierarchy", "hierarchy_draws", "time_courses", "maps")
             },
             "prediction_rsa": self.per_model("prediction_rsa"),
+            "fusion": self.per_model("fusion"),
             "second_opinions": self.second_opinions,
             "rsa": [path for model in self.models for path in self.rsa(model)],
             "claims": [self.path("claims")],
@@ -1090,6 +1279,7 @@ class Plan:
             *self.per_model("hierarchy"),
             *self.per_model("hierarchy_draws"),
             *(path for model in self.models for path in self.rsa(model)),
+            *(self.per_model("fusion") if self.fused_datasets else ()),
             *(
                 path
                 for kind in ("rdm_hierarchy", "rdm_hierarchy_draws")
@@ -1146,7 +1336,7 @@ class Plan:
             "model": ("model", self.study.models if "study" in keys else registries.models),
             "subject": ("subject of the study", self.study.subjects),
             "dataset": ("data set of the study", self.study.datasets),
-            "stimuli": ("stimulus set", self.stimuli),
+            "stimuli": ("stimulus set", [*self.stimuli, *self.study.chosen_stimuli]),
             "calibration": ("stimulus set", self.stimuli),
             "signal_set": ("signal set", [*registries.signal_sets, *self.multiverse.signal_sets]),
             "figure": ("figure of the study", self.figures),
@@ -1186,6 +1376,9 @@ class Plan:
         paths = [("the folder of the code", str(self.root))]
         where = f"{self.study.source('plugins')}: plugins"
         paths += [(where, path) for path in self.study.settings.plugins]
+        paths += [(f"{self.study.source('images')}: images", path) for path in self.image_list]
+        files = [path for name in self.stimuli_with_folds for path in self.fold_file(name)]
+        paths += [(f"{self.study.source('folds')}: folds", path) for path in files]
         for where, path in paths:
             if "{" in path or "}" in path:
                 raise GradbrainError(
@@ -1257,6 +1450,7 @@ class Plan:
         for model in dict.fromkeys(model for model, _, _, _ in self.all_features()):
             problems += self._missing_weights(model, packages=packages)
         options = {name: self.adapter(entry)[1] for name, entry in self.study.datasets.items()}
+        problems += self._fold_problems()
         problems += absurd_sizes(self.study, options, self.plugins)
         kept = self._kept_features()
         problems += [*self._changed_definitions(kept), *self._other_precisions(kept)]
@@ -1493,6 +1687,10 @@ class Plan:
                     self._check_captions_of(images, where)
 
     def _check_captions_of(self, stimuli: str, where: str) -> None:
+        for name in self.study.chosen_stimuli.get(stimuli, (stimuli,)):
+            self._check_captions_of_set(name, where)
+
+    def _check_captions_of_set(self, stimuli: str, where: str) -> None:
         entry = self.stimuli[stimuli]
         _, options = self.adapter(entry)
         if not gives_captions(
@@ -1510,7 +1708,7 @@ class Plan:
             (model, self.study.signal_set.name, layer, stimuli)
             for model in self.models
             for layer in self.layers(model)
-            for stimuli in {e.stimuli_of(s) for s, e in self.study.subjects.items()}
+            for stimuli in map(self.study.seen_by, self.study.subjects)
         ]
         found = (
             (model, name, read_definition(self.features(model, layer, name, stimuli)))

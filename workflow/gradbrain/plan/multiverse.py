@@ -100,7 +100,7 @@ class Multiverse:
         plan, signal_set = self._plan, self.fits[fit].signal_set.name
         found = []
         for subject in plan.subjects_of(dataset):
-            stimuli = plan.study.subjects[subject].stimuli_of(subject)
+            stimuli = plan.study.seen_by(subject)
             found.append(
                 [
                     plan.path("responses", subject=subject),

@@ -262,7 +262,7 @@ def _makes(plan: Plan, place: Place) -> bool:
     if "study" in keys:
         return keys["study"] == plan.study.name
     if place.kind == "stimuli":
-        return keys["stimuli"] in plan.stimuli
+        return keys["stimuli"] in {**plan.stimuli, **plan.study.chosen_stimuli}
     if place.kind == "features":
         names = ("model", "signal_set", "layer", "stimuli")
         return tuple(keys[name] for name in names) in plan.all_features()

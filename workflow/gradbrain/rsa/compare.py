@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,13 +78,11 @@ def compare(
     """
     brain = open_store(responses, kind="responses")
     rows = _images_compared(brain, responses, settings.seed)
-    units, brain_ranks = _brain_ranks(brain.isel(image=rows), responses)
-    labels, model_ranks = _model_ranks(
-        features, brain["image_id"].values.astype(str)[rows], responses
-    )
-    rho = (model_ranks.T @ brain_ranks).astype(np.float64)
+    units, of_brain = brain_ranks(brain.isel(image=rows), responses)
+    labels, of_model = model_ranks(features, brain["image_id"].values.astype(str)[rows], responses)
+    rho = (of_model.T @ of_brain).astype(np.float64)
     permutations = block_permutations(brain["group"].values[rows], settings.n_draws, settings.seed)
-    null = permuted_correlations(model_ranks, brain_ranks, permutations)
+    null = permuted_correlations(of_model, of_brain, permutations)
     p = permutation_p(rho, null)
     null_high = np.percentile(null, NULL_PERCENTILE, axis=0)
     constant = {
@@ -136,8 +134,23 @@ def _images_compared(brain: xr.Dataset, path: Path, seed: int) -> np.ndarray:
     return rows
 
 
-def _brain_ranks(brain: xr.Dataset, path: Path) -> tuple[list[Unit], np.ndarray]:
-    """Ranked RDMs of the regions or times; shape (pair, unit)."""
+def brain_ranks(brain: xr.Dataset, path: Path) -> tuple[list[Unit], np.ndarray]:
+    """Rank the RDMs of all regions or times of a person.
+
+    Parameters
+    ----------
+    brain
+        Responses: ``response`` along ``image``, and what it lies along besides.
+    path
+        Where they lie, for errors.
+
+    Returns
+    -------
+    units : list of Unit
+        Regions in their order, or times.
+    ranks : ndarray, shape (n_pairs, n_units)
+        As :func:`gradbrain.rsa.dissimilarity.standardised_ranks` gives them.
+    """
     if brain.attrs["axis"] == TIME:
         return _ranks_by_time(brain, path)
     return _ranks_by_region(brain, path)
@@ -176,10 +189,32 @@ def _ranks_by_region(brain: xr.Dataset, path: Path) -> tuple[list[Unit], np.ndar
     return units, np.stack(ranks, axis=1)
 
 
-def _model_ranks(
-    features: Sequence[Path], image_ids: np.ndarray, responses: Path
+def model_ranks(
+    features: Sequence[Path],
+    image_ids: np.ndarray,
+    responses: Path,
+    average: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> tuple[list[dict], np.ndarray]:
-    """Ranked RDMs of all layers and signals; labels, and shape (pair, RDM)."""
+    """Rank the RDMs of all layers and signals of a model.
+
+    Parameters
+    ----------
+    features
+        Feature stores of all layers of one model.
+    image_ids : ndarray of str, shape (n_images,)
+        Images, in the order that the patterns take.
+    responses
+        What the images are of, for errors.
+    average
+        What is done to patterns, shape (n_images, n_features), before they are compared; none:
+        nothing.
+
+    Returns
+    -------
+    labels : list of dict
+        Model, layer and identity of the signal of each RDM.
+    ranks : ndarray, shape (n_pairs, n_rdms)
+    """
     stores = sorted(
         map(open_features, features),
         key=lambda store: (float(store.attrs["depth"]), store.layer),
@@ -190,6 +225,8 @@ def _model_ranks(
         rows = store.rows(image_ids, responses)
         for signal in store.signals:
             patterns = store.directions(signal)[rows]
+            if average is not None:
+                patterns = average(patterns)
             if patterns.shape[1] < 2:
                 raise RsaError(
                     f"{store.path}: signal {signal.name!r} has {patterns.shape[1]} feature(s); a "

@@ -465,7 +465,7 @@ TEXT = (
     *("least_reliable", "stimuli", "signal_set", "first_verdict", "agreement"),
     *("other", "same_as", "learning_rule", "correction"),
     *("interval_note", "explainable_source", "models", "name", "label", "colour", "group"),
-    "control_of",
+    *("control_of", "time_dataset", "time_modality"),
 )
 #: Group of a feature store that holds one array per signal: a signal may be called anything.
 SIGNALS = "signals"
@@ -478,7 +478,8 @@ _ALL = (
         template="results/stimuli/{stimuli}.parquet",
         rule="prepare_stimuli",
         version=3,
-        what="images of a stimulus set: identity, group, how to load each",
+        what="images of a stimulus set: identity, group, how to load each (rule `choose_images` "
+        "where a study takes some of them)",
         columns=(
             Column("image_id", "identity of the image"),
             Column("group", "what folds must not split, e.g. the source photograph"),
@@ -487,6 +488,18 @@ _ALL = (
             Column("locator", "what the loader is given, e.g. a path"),
             Column("content_sha256", "digest of the decoded pixels"),
             Column(CAPTION, "what the image shows, in words", optional=True),
+        ),
+    ),
+    Artefact(
+        kind="folds",
+        template="results/{study}/folds/{stimuli}.parquet",
+        rule="assign_folds",
+        version=1,
+        what="outer folds of a study's own (`folds`); images without a row are left out",
+        columns=(
+            Column("image_id", "identity of the image"),
+            Column("fold", "fold that holds it out, from 0; −1: trained on, never held out"),
+            Column("name", "what the fold is called"),
         ),
     ),
     Artefact(
@@ -508,6 +521,13 @@ _ALL = (
             Variable("group", ("image",), "what folds must not split"),
             Variable("n_repeats", ("image",), "presentations behind the row"),
             Variable("test_image", ("image",), "image of a test set of its own", optional=True),
+            Variable(
+                "fold",
+                ("image",),
+                "outer fold that holds the image out, of a study with folds of its own; −1: "
+                "trained on, never held out",
+                optional=True,
+            ),
             *_TARGET_COORDINATES,
             *_SENSOR_COORDINATES,
         ),
@@ -904,6 +924,43 @@ _ALL = (
             Column("null_high", "95th percentile over permutations of images"),
             Column("p", "of the permutation test, one-sided"),
             Column("n_images", "images compared"),
+        ),
+    ),
+    Artefact(
+        kind="fusion",
+        template="results/{study}/fusion/{model}.parquet",
+        rule="fuse_space_and_time",
+        version=1,
+        what="dissimilarities of regions and of times, of the same images, joined through every "
+        "layer and signal",
+        columns=(
+            _STUDY,
+            Column("level", "`concepts`: averages over the images of a group; `test_images`"),
+            Column("dataset", "data set along regions"),
+            Column("modality", "its modality"),
+            Column("time_dataset", "data set along time"),
+            Column("time_modality", "its modality"),
+            _ONSET,
+            Column("n_items", "groups of images, or test images, that are compared"),
+            Column("n_images", "images behind them"),
+            Column("n_subjects", "people of the data set along regions"),
+            Column("n_time_subjects", "people of the data set along time"),
+            _MODEL,
+            _LAYER,
+            _DEPTH,
+            _LAYER_INDEX,
+            *_SIGNAL_IDENTITY,
+            _ROI,
+            _ROI_RANK,
+            _TIME,
+            Column("rho", "Spearman correlation of region and time; the same for all layers"),
+            Column("rho_null_high", "95th percentile over permutations of what is compared"),
+            Column("p", "of the permutation test of `rho`, one-sided"),
+            Column("ceiling", "largest `rho` that the people's reliability allows; NaN of one"),
+            Column(
+                "common", "variance of the ranks at the time that region and layer both explain"
+            ),
+            Column("common_null_high", "95th percentile of it over the same permutations"),
         ),
     ),
     Artefact(

@@ -34,6 +34,7 @@ FIGURE_ORDER = (
     "rule_alikeness",
     "rsa_summary",
     "rsa_of_predictions",
+    "fusion",
     "claims_overview",
     "specification_curve",
 )

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from pydantic import Field
+from safetensors.torch import save_file
 from torch import nn
 
 from gradbrain.config.plugins import WeightsOptions
@@ -67,8 +68,15 @@ def load(entry: ModelEntry, options: Options, data: Path) -> tuple[nn.Module, st
         origin = f"{repository}@{options.revision or weights.UNPINNED}"
     if not of_timm:
         return weights.network_from_file(entry, path, sha256=options.sha256), origin
-    weights.check_sha256(path, entry, options.sha256)
-    return _through_timm(entry, name, path, path, repository), origin
+    if path.suffix == ".safetensors":
+        weights.check_sha256(path, entry, options.sha256)
+        return _through_timm(entry, name, path, path, repository), origin
+    # timm would run what is in a pickle.
+    state = weights.read_state(path, entry, sha256=options.sha256)
+    with tempfile.TemporaryDirectory(prefix="gradbrain-tensors-") as folder:
+        tensors = Path(folder) / weights.SAFETENSORS
+        save_file({key: value.contiguous() for key, value in state.items()}, tensors)
+        return _through_timm(entry, name, path, tensors, repository), origin
 
 
 def _through_timm(
