@@ -638,7 +638,8 @@ def table_of(rows: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def _seeds(text: str) -> range:
+def seeds_of(text: str) -> range:
+    """Read ``FIRST:STOP``."""
     start, _, stop = text.partition(":")
     return range(int(start), int(stop))
 
@@ -669,7 +670,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("campaign", choices=("fuzz", "writers", "disk", "table", "write"))
-    parser.add_argument("--seeds", type=_seeds, default=range(2000), metavar="FIRST:STOP")
+    parser.add_argument("--seeds", type=seeds_of, default=range(2000), metavar="FIRST:STOP")
     parser.add_argument("--digests", choices=("on", "off"), default="on")
     parser.add_argument("--out", type=Path, default=Path("torture.jsonl"))
     parser.add_argument("--target", help=argparse.SUPPRESS)

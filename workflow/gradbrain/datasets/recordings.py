@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gradbrain.datasets.csv_tables import read_csv
 from gradbrain.datasets.errors import DatasetError
+from gradbrain.datasets.npy_files import open_npy
 
 SUFFIXES = (".npy", ".zarr", ".nc")
 BLOCK_BYTES = 64 * 2**20
@@ -95,7 +97,7 @@ def _open_npy(path: Path) -> Recording:
     except (ValueError, OSError) as error:
         raise DatasetError(f"{path}: is no .npy file; write it with numpy.save") from error
     try:
-        return Recording(path, np.load(path, mmap_mode="r", allow_pickle=False))
+        return Recording(path, open_npy(path))
     except (ValueError, OSError, EOFError) as error:
         raise DatasetError(f"{path}: cannot be read ({error}); write it with numpy.save") from error
 
@@ -149,7 +151,7 @@ def read_rows(path: Path, *, columns: tuple[str, ...]) -> pd.DataFrame:
     try:
         if path.suffix == ".csv":
             # Ids such as 0012 are names and no numbers; a region may be called NA.
-            table = pd.read_csv(
+            table = read_csv(
                 path,
                 dtype=dict.fromkeys(text, str),
                 keep_default_na=False,

@@ -39,6 +39,7 @@ from tqdm import tqdm
 
 from gradbrain.config.plugins import PluginOptions
 from gradbrain.config.schema import DatasetEntry
+from gradbrain.datasets.csv_tables import read_csv
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.datasets.inventory import Item, inspect_file
 from gradbrain.datasets.locators import WHITE, Background
@@ -478,7 +479,7 @@ def space(entry: DatasetEntry, options: Options) -> str:
 
 def _read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     try:
-        table = pd.read_csv(path)
+        table = read_csv(path)
     except (OSError, ValueError) as error:
         raise DatasetError(f"{path}: cannot be read ({error}); get it again") from error
     missing = [column for column in columns if column not in table.columns]

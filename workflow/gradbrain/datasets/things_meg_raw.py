@@ -33,6 +33,7 @@ import pandas as pd
 from pydantic import Field, model_validator
 
 from gradbrain.config.schema import StrictModel
+from gradbrain.datasets.csv_tables import read_csv
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.datasets.trials import Trials, meg_sensors, same_cells
 
@@ -295,7 +296,7 @@ def read_events(run: Run, trials: pd.DataFrame) -> pd.DataFrame:
         The file is missing, lacks a column, or its rows are not those of the table.
     """
     try:
-        events = pd.read_csv(run.events, sep="\t", na_values=["N/A", "n/a"])
+        events = read_csv(run.events, separator="\t", na_values=["N/A", "n/a"])
     except (OSError, ValueError) as error:
         raise DatasetError(f"{run.events}: cannot be read ({error}); get it again") from error
     missing = [column for column in EVENT_COLUMNS if column not in events.columns]
