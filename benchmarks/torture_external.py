@@ -4,9 +4,9 @@
     python benchmarks/torture_external.py --readers "npy responses" --seeds 0:200
 
 Small trees of every data set (``tests/trees``) are written in the published formats; one file is
-damaged at a time, and read as a job reads it. An attack follows from its reader and seed, and is one
-line of the file; those that are there already are not repeated. Readers work in a process of their
-own, which a crash, a limit of memory or of processor time ends.
+damaged at a time, and read as a job reads it. An attack follows from its reader and seed, and is
+one line of the file; those that are there already are not repeated. Readers work in a process of
+their own, which a crash, a limit of memory or of processor time ends.
 
 What others made carries no digest of ours: a value that was changed in its place cannot be told,
 unless the entry pins a checksum (``--pinned``). What may never happen is a crash, a hang, more
@@ -70,6 +70,8 @@ class Seen:
         Whatever else was read.
     n_masked
         Columns that were left out and counted.
+    per_masked
+        Columns that one of these stands for: a sensor is left out at all times.
     """
 
     values: np.ndarray
@@ -77,6 +79,7 @@ class Seen:
     columns: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     n_masked: int = 0
+    per_masked: int = 1
 
 
 def seen_of_array(values: Any) -> Seen:
@@ -109,6 +112,7 @@ def seen_of_responses(dataset: Any, table: pd.DataFrame) -> Seen:
         columns=columns,
         labels=(*per_target, *labels, *map(str, table["group"])),
         n_masked=int(dataset.attrs.get("n_masked_targets", 0)),
+        per_masked=int(dataset.sizes.get("time", 1)),
     )
 
 
@@ -121,8 +125,10 @@ def judged(whole: Seen, seen: Seen) -> str:
         if _moved(whole.values, seen.values) or _moved(whole.values.T, seen.values.T):
             return "MISALIGNED"
         return "values changed in place"
-    n_columns = seen.values.shape[1] + seen.n_masked
-    if whole.rows == seen.rows and n_columns == whole.values.shape[1] + whole.n_masked:
+    n_columns = seen.values.shape[1] + seen.n_masked * seen.per_masked
+    if whole.rows == seen.rows and n_columns == (
+        whole.values.shape[1] + whole.n_masked * whole.per_masked
+    ):
         return "masked and counted"
     if len(seen.values) < len(whole.values) or n_columns < whole.values.shape[1]:
         return "DROPPED"
@@ -191,6 +197,9 @@ def prepare(entry: DatasetEntry, data: Path) -> Seen:
 
     (subject,) = entry.subjects
     source, options = adapter(entry.adapter), read_options(entry)
+    problems = source.check(entry, options, data)
+    if problems:
+        raise GradbrainError("; ".join(problems))
     table = source.stimuli(entry, options, entry.stimuli_of(subject), data)
     made = source.responses(entry, options, subject, table, data, [])
     if isinstance(made, TargetBlocks):
@@ -334,6 +343,10 @@ def read_nsd(folder: Path, space: str = "fsaverage") -> Seen:
     options = {"sessions": 2, "regions": NSD_REGIONS, "early_rois": ["early"], "space": space}
     entry = _entry("nsd", "fmri", "nsd-subj01", **options)
     parsed = nsd.Options.model_validate(options)
+    for problem in nsd.check(entry, parsed, folder):
+        # The images alone are not written.
+        if nsd.STIMULI not in problem:
+            raise GradbrainError(problem)
     images, _ = nsd._images(parsed, 1, read_design(folder))
     names = [nsd.image_id(image) for image in images.tolist()]
     table = pd.DataFrame({"image_id": names, "group": names})
@@ -405,17 +418,12 @@ def write_settings(folder: Path) -> None:
 
 
 def read_settings(folder: Path) -> Seen:
-    """A registry of data sets, validated."""
-    from gradbrain.config.registries import validate
-    from gradbrain.config.yaml_files import read_yaml
+    """Entries of a registry of data sets."""
+    from gradbrain.config.registries import Registries
 
-    path = folder / "datasets.yaml"
-    found = read_yaml(path)["datasets"]
-    entries = {}
-    for name, content in found.items():
-        own = {**content, "name": name, "modality": None, "subjects": ()}
-        entries[name] = validate(DatasetEntry, own, where=f"{path}: {name}")
-    return seen_of_pairs(entries)
+    found = Registries([ROOT / "config", folder])
+    names = ("few_photographs", "tiny_fmri", "tiny_meg")
+    return seen_of_pairs({name: found.dataset(name, where="a study") for name in names})
 
 
 def write_captions(folder: Path) -> None:
@@ -693,6 +701,7 @@ ATTACKS: dict[str, Callable[[bytearray, np.random.Generator], bytes]] = {
     "a block twice": block_twice,
     "bytes put in": grown,
 }
+LOST = "a file lost"
 OF_TABLES = {
     "a line lost": line_lost,
     "a line twice": line_twice,
@@ -726,18 +735,20 @@ class Reader:
         """Damage a file, read the tree, put the file back."""
         rng = np.random.default_rng([seed, *hashlib.sha256(self.name.encode()).digest()[:4]])
         attacks = {**ATTACKS, **(OF_TABLES if self.name in self.tree.tables else {})}
+        if len(self.attacked) > 1:
+            attacks[LOST] = cut
         fault = list(attacks)[rng.integers(len(attacks))]
         path = self.attacked[rng.integers(len(self.attacked))]
         original = self.originals[path]
-        damaged = bytes(attacks[fault](bytearray(original), rng))
-        path.write_bytes(damaged)
+        if fault == LOST:
+            path.unlink()
+        else:
+            path.write_bytes(attacks[fault](bytearray(original), rng))
         about = {"target": self.name, "fault": fault, "where": path.name}
         try:
             outcome, told = self._outcome(fault, path, pinned)
         finally:
             path.write_bytes(original)
-        if damaged == original and outcome == "same values":
-            outcome = "same values"
         return {**about, "outcome": outcome, "told": told}
 
     def _outcome(self, fault: str, path: Path, pinned: bool) -> tuple[str, str]:
@@ -815,8 +826,11 @@ def read_mat_in_a_fork() -> None:
 def work(reader: Reader, seeds: Sequence[int], pinned: bool, out: int) -> None:
     """Make attacks, and write a line before and after each."""
     address = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
-    resource.setrlimit(resource.RLIMIT_AS, (address + ADDRESS_BYTES,) * 2)
+    resource.setrlimit(resource.RLIMIT_AS, (address + ADDRESS_BYTES, resource.RLIM_INFINITY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    assert reader.whole is not None
+    if judged(reader.whole, reader.tree.read(reader.folder)) != "same values":
+        raise AssertionError("undamaged files are not read as before")
     for seed in seeds:
         os.write(out, json.dumps({"begun": seed}).encode() + b"\n")
         signal.setitimer(signal.ITIMER_PROF, CPU_S)

@@ -8,10 +8,10 @@
 
 A seed is one study (``benchmarks/torture_study``) from nothing to the report, with as many faults
 as come its way; even seeds work by layer, odd ones by model. It is run again until it is done, and
-then every file of its results is compared, byte by byte, with an undisturbed run, which is made once
-and kept in ``--scratch``. A fault is one line of the file; seeds that are there already are not
-repeated. Faults after which anything differs, is missing or left over, or that were told in another
-way than one clear line, are printed, and end the campaign with 1.
+then every file of its results is compared, byte by byte, with an undisturbed run, which is made
+once and kept in ``--scratch``. A fault is one line of the file; seeds that are there already are
+not repeated. Faults after which anything differs, is missing or left over, or that were told in
+another way than one clear line, are printed, and end the campaign with 1.
 
 ``kills``: SIGKILL to every job at its first attempt, and to some at the next two, before one of
 their calls that change the results or after a share of their processor time. ``stops``: Snakemake
@@ -338,7 +338,7 @@ def stops(seed: int, scratch: Path) -> Iterator[dict[str, Any]]:
         begun = len(checkout.lines("begun.jsonl"))
         run = checkout.start("--keep-going")
         after = rng.randint(1, 8) if len(made) < MOST_STOPS else sys.maxsize
-        if not _wait_for(lambda: len(checkout.lines("begun.jsonl")) >= begun + after, run):
+        if not _wait_for_jobs(checkout, begun + after, run):
             if run.returncode == 0:
                 break
             # A job that outlived its Snakemake may still write what this run would have written.
@@ -369,10 +369,10 @@ def stops(seed: int, scratch: Path) -> Iterator[dict[str, Any]]:
         shutil.rmtree(checkout.folder)
 
 
-def _wait_for(what: Any, run: subprocess.Popen[bytes]) -> bool:
-    """Wait until something is so, or a run has ended; tells whether it is so."""
+def _wait_for_jobs(checkout: Checkout, n_begun: int, run: subprocess.Popen[bytes]) -> bool:
+    """Wait until so many jobs have begun; tells whether the run is still there."""
     until = time.monotonic() + SECONDS_FOR_ALL
-    while not what():
+    while len(checkout.lines("begun.jsonl")) < n_begun:
         if run.poll() is not None or time.monotonic() > until:
             return False
         time.sleep(0.05)
@@ -445,7 +445,7 @@ def two(seed: int, scratch: Path) -> Iterator[dict[str, Any]]:
         other = Checkout(checkout.folder, "small_too")
     nolock = ("--nolock",) if "--nolock" in fault else ()
     first = checkout.start("--keep-going", *nolock)
-    _wait_for(lambda: len(checkout.lines("begun.jsonl")) > rng.randint(0, 4), first)
+    _wait_for_jobs(checkout, rng.randint(1, 5), first)
     before = len(checkout.said())
     second = other.start("--keep-going", *nolock).wait(SECONDS_FOR_ALL)
     one = first.wait(SECONDS_FOR_ALL)
@@ -459,9 +459,7 @@ def two(seed: int, scratch: Path) -> Iterator[dict[str, Any]]:
     found = contents(checkout)
     if other is not checkout:
         # Studies differ in their names, which stand in their results.
-        found = {
-            name: digest for name, digest in found.items() if not name.startswith("torture_too/")
-        }
+        found = {name: found[name] for name in found if not name.startswith("torture_too/")}
     wrong += [f"differs: {name}" for name in sorted(whole) if found.get(name) != whole[name]]
     wrong += [f"besides: {name}" for name in sorted(set(found) - set(whole))]
     wrong += [f"left over: {name}" for name in left_over(checkout)]

@@ -1,11 +1,11 @@
 """Disturbs jobs of a study; lies as ``sitecustomize.py`` on the path of every Python of a run.
 
-What it does is said by files of the folder that ``TORTURE`` names: ``mode`` (``record``, ``kill`` or
-``full``), ``seed``, and ``known.jsonl``, what jobs did in an undisturbed run: how many times they
-opened a file of the results for writing, made a folder, renamed or removed something there, and
-their processor time. A job is disturbed at its first attempt, and at some of the next two, before
-one of these calls or after a share of its processor time, both by chance. What was done is a line
-of ``done.jsonl``; every job that begins is one of ``begun.jsonl``.
+What it does is said by files of the folder that ``TORTURE`` names: ``mode`` (``record``, ``kill``
+or ``full``), ``seed``, and ``known.jsonl``, what jobs did in an undisturbed run: how many times
+they opened a file of the results for writing, made a folder, renamed or removed something there,
+and their processor time. A job is disturbed at its first attempt, and at some of the next two,
+before one of these calls or after a share of its processor time, both by chance. What was done is a
+line of ``done.jsonl``; every job that begins is one of ``begun.jsonl``.
 """
 
 import hashlib
@@ -40,7 +40,7 @@ def append(name, **row):
 def log_of():
     """Where what the job says goes."""
     try:
-        return os.readlink("/proc/self/fd/2")
+        return str(Path("/proc/self/fd/2").readlink())
     except OSError:
         return ""
 

@@ -1,19 +1,22 @@
 """Tables of text whose rows all have as many fields as their head.
 
-pandas fills short rows up, and takes the first column for row names where the head has a field less:
-a comma that was lost then moves a column under the name of its neighbour, without a word.
+pandas fills short rows up, and takes the first column for row names where the head has a field
+less: a comma that was lost then moves a column under the name of its neighbour, without a word.
 """
 
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 
-def read_csv(path: Path, *, separator: str = ",", **options: Any) -> pd.DataFrame:
+def read_csv(
+    path: Path, *, separator: str = ",", numbers: Sequence[str] = (), **options: Any
+) -> pd.DataFrame:
     """Read a table in UTF-8, as :func:`pandas.read_csv` does, once its rows are looked at.
 
     Parameters
@@ -22,6 +25,8 @@ def read_csv(path: Path, *, separator: str = ",", **options: Any) -> pd.DataFram
         The table; its first line names the columns.
     separator
         What stands between fields.
+    numbers
+        Columns that hold numbers, or nothing, where they are there.
     **options
         For :func:`pandas.read_csv`.
 
@@ -29,7 +34,7 @@ def read_csv(path: Path, *, separator: str = ",", **options: Any) -> pd.DataFram
     ------
     ValueError
         A row has more or fewer fields than the head, a column is there twice, a quote is not
-        closed, or the text is not in UTF-8. The message names the line.
+        closed, a number is none, or the text is not in UTF-8. The message names the line.
     OSError
         The file cannot be read.
     """
@@ -49,4 +54,13 @@ def read_csv(path: Path, *, separator: str = ",", **options: Any) -> pd.DataFram
         except csv.Error as error:
             raise ValueError(f"line {rows.line_num}: {error}") from error
     # No column is ever taken for row names.
-    return pd.read_csv(path, sep=separator, index_col=False, encoding="utf-8-sig", **options)
+    table = pd.read_csv(path, sep=separator, index_col=False, encoding="utf-8-sig", **options)
+    for name in numbers:
+        if name in table.columns and table[name].dtype.kind not in "fiu":
+            odd = pd.to_numeric(table[name], errors="coerce").isna() & table[name].notna()
+            if odd.any():
+                row = int(odd.to_numpy().argmax())
+                raise ValueError(
+                    f"row {row} (from 0): {name} is {table[name].iloc[row]!r}, expected a number"
+                )
+    return table

@@ -31,7 +31,12 @@ def open_npy(path: Path) -> np.ndarray:
     OSError
         It cannot be read.
     """
-    array = np.lib.format.open_memmap(path, mode="r")
+    try:
+        array = np.lib.format.open_memmap(path, mode="r")
+    except OSError:
+        raise
+    except Exception as error:  # its head is Python, whose parser raises a dozen kinds
+        raise ValueError(str(error)) from error
     n_bytes, expected = path.stat().st_size, array.offset + array.nbytes
     if n_bytes != expected:
         raise ValueError(f"it has {n_bytes} bytes, its head says {expected}")

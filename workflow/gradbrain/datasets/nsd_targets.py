@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -12,6 +11,7 @@ import pandas as pd
 
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.datasets.freesurfer import read_colour_table, read_surface, read_vertex_values
+from gradbrain.datasets.nifti_files import read_nifti
 from gradbrain.datasets.nsd_files import HEMISPHERES, SubjectFiles
 
 GENERAL = "nsdgeneral"
@@ -158,14 +158,10 @@ def read_volume(path: Path, shape: tuple[int, ...] | None = None) -> np.ndarray:
     DatasetError
         The file is missing or damaged, or not of the shape given.
     """
-    import nibabel
-
     try:
-        values = np.asarray(nibabel.Nifti1Image.from_filename(path).dataobj)
+        values = np.asarray(read_nifti(path).dataobj)
     except FileNotFoundError as error:
         raise DatasetError(f"{path}: is missing") from error
-    except (OSError, EOFError, zlib.error, nibabel.filebasedimages.ImageFileError) as error:
-        raise DatasetError(f"{path}: cannot be read ({error}); get the file again") from error
     if values.ndim != 3 or (shape is not None and values.shape != shape):
         raise DatasetError(
             f"{path}: has shape {values.shape}, expected {shape or '(x, y, z)'}; it is not of this "

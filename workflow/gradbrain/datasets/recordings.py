@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from gradbrain.datasets.csv_tables import read_csv
-from gradbrain.datasets.errors import DatasetError
+from gradbrain.datasets.errors import DatasetError, reading
 from gradbrain.datasets.npy_files import open_npy
 
 SUFFIXES = (".npy", ".zarr", ".nc")
@@ -55,7 +55,9 @@ class Recording:
         width = max(1, BLOCK_BYTES // max(per_column, 1))
         for start in range(0, self.shape[-1], width):
             columns = slice(start, min(start + width, self.shape[-1]))
-            yield columns, np.asarray(self.values[..., columns], dtype=np.float64)
+            with reading(self.path, remedy="write it again"):
+                values = np.asarray(self.values[..., columns], dtype=np.float64)
+            yield columns, values
 
 
 def open_recording(path: Path, *, n_dimensions: int) -> Recording:
@@ -105,26 +107,40 @@ def _open_npy(path: Path) -> Recording:
 def _open_xarray(path: Path) -> Recording:
     import xarray as xr
 
-    try:
+    remedy = (
+        "write it with xarray's to_zarr or to_netcdf (netCDF-4 needs the package h5netcdf or "
+        "netCDF4)"
+    )
+    with reading(path, remedy=remedy):
         if path.suffix == ".zarr":
+            _check_chunks(path)
             found = xr.open_zarr(path, chunks=None, consolidated=None)
         else:
             found = xr.open_dataset(path)
-    except Exception as error:  # zarr, xarray and its engines raise a dozen kinds
-        raise DatasetError(
-            f"{path}: cannot be read ({error}); write it with xarray's to_zarr or to_netcdf "
-            "(netCDF-4 needs the package h5netcdf or netCDF4)"
-        ) from error
-    if "response" not in found:
-        raise DatasetError(
-            f"{path}: has no variable 'response'; it has {', '.join(map(str, found)) or 'none'}"
-        )
-    response = found["response"]
-    coordinates = {}
-    for name, variable in found.variables.items():
-        if name != "response" and variable.ndim == 1 and variable.dims[0] in response.dims:
-            coordinates[str(name)] = np.asarray(variable.values)
+        if "response" not in found:
+            raise DatasetError(
+                f"{path}: has no variable 'response'; it has {', '.join(map(str, found)) or 'none'}"
+            )
+        response = found["response"]
+        coordinates = {}
+        for name, variable in found.variables.items():
+            if name != "response" and variable.ndim == 1 and variable.dims[0] in response.dims:
+                coordinates[str(name)] = np.asarray(variable.values)
     return Recording(path, response.variable, coordinates)
+
+
+def _check_chunks(path: Path) -> None:
+    """Refuse responses of which a part is gone: Zarr would read it as a constant."""
+    import zarr
+
+    group = zarr.open_group(path, mode="r")
+    array = group.get("response")
+    if isinstance(array, zarr.Array) and array.nchunks_initialized < array.nchunks:
+        raise DatasetError(
+            f"{path}: of the {array.nchunks} chunks of 'response' {array.nchunks_initialized} are "
+            "there; get the others, or, where they hold one constant, write it again with "
+            "zarr.config.set({'array.write_empty_chunks': True})"
+        )
 
 
 def read_rows(path: Path, *, columns: tuple[str, ...]) -> pd.DataFrame:

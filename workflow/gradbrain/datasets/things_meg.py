@@ -168,7 +168,7 @@ def read_trial_table(path: Path) -> pd.DataFrame:
         It is missing or unreadable, lacks a column or an image, or names another kind of trial.
     """
     try:
-        table = read_csv(path)
+        table = read_csv(path, numbers=TABLE_COLUMNS[2:])
     except (OSError, ValueError) as error:
         raise DatasetError(f"{path}: the table of trials cannot be read ({error})") from error
     missing = [column for column in TABLE_COLUMNS if column not in table.columns]

@@ -34,7 +34,7 @@ from pydantic import Field, model_validator
 
 from gradbrain.config.schema import StrictModel
 from gradbrain.datasets.csv_tables import read_csv
-from gradbrain.datasets.errors import DatasetError
+from gradbrain.datasets.errors import DatasetError, reading
 from gradbrain.datasets.trials import Trials, meg_sensors, same_cells
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ EVENT_COLUMNS = ("trial_type", "value", "sample")
 #: Participant, session, run -> start in s of a lapse of all sensors, filled with their medians.
 DROPOUTS = {(1, 11, 5): 13.4, (2, 10, 3): 59.8}
 DROPOUT_SECONDS = 0.2
+#: Bytes before the samples of a .meg4 file.
+MEG4_HEADER = 8
 #: Share of the sampling rate that is kept: the filter's slope ends at one half.
 PASSED = 0.4
 
@@ -242,12 +244,17 @@ def open_recording(path: Path) -> mne.io.BaseRaw:
     """
     import mne
 
-    try:
-        return mne.io.read_raw_ctf(path, preload=False, clean_names=True, verbose="error")
-    except Exception as error:  # mne's reader of res4 and meg4 files raises a dozen kinds
-        raise DatasetError(
-            f"{path}: cannot be read as a CTF recording ({error}); get it again"
-        ) from error
+    with reading(path, "as a CTF recording"):
+        raw = mne.io.read_raw_ctf(path, preload=False, clean_names=True, verbose="error")
+        for file, about in zip(raw.filenames, raw._raw_extras, strict=True):
+            # mne reads whole samples and leaves the rest; channels behind it would be shifted.
+            per_sample, n_bytes = 4 * int(about["n_chan"]), Path(file).stat().st_size - MEG4_HEADER
+            if n_bytes % per_sample:
+                raise DatasetError(
+                    f"{file}: holds {n_bytes} bytes of samples, no multiple of {per_sample} "
+                    f"({about['n_chan']} channels); get it again"
+                )
+    return raw
 
 
 def sample_steps(tmin: float, tmax: float, sfreq: float) -> np.ndarray:
@@ -296,7 +303,9 @@ def read_events(run: Run, trials: pd.DataFrame) -> pd.DataFrame:
         The file is missing, lacks a column, or its rows are not those of the table.
     """
     try:
-        events = read_csv(run.events, separator="\t", na_values=["N/A", "n/a"])
+        events = read_csv(
+            run.events, separator="\t", numbers=("value", "sample"), na_values=["N/A", "n/a"]
+        )
     except (OSError, ValueError) as error:
         raise DatasetError(f"{run.events}: cannot be read ({error}); get it again") from error
     missing = [column for column in EVENT_COLUMNS if column not in events.columns]
