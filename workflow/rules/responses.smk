@@ -20,10 +20,12 @@ rule prepare_responses:
         entry=response_entry,
         determined_by=responses_determined_by,
         data=response_data,
+        registries=response_registries,
         format_version=plan.version("responses"),
     message:
         "Prepare the responses of {wildcards.subject}"
     shell:
         "python {input.script} --entry {params.entry:q} --subject {wildcards.subject}"
         " --stimuli {input.stimuli:q} --data {params.data:q} --features {input.features:q}"
-        " --plugins {input.plugins:q} --output {output:q} > {log:q} 2>&1"
+        " --plugins {input.plugins:q} --registries {params.registries:q} --output {output:q}"
+        " > {log:q} 2>&1"

@@ -46,8 +46,15 @@ def reading(path: Path, what: str = "", *, remedy: str = "get the file again") -
     """
     try:
         yield
-    except (GradbrainError, MemoryError):
+    except GradbrainError:
         raise
+    except MemoryError as error:
+        n_bytes = path.stat().st_size if path.is_file() else 0
+        size = f" of {n_bytes / 2**20:.1f} MiB" if n_bytes else ""
+        raise DatasetError(
+            f"{path}: asks for more memory than this job may take; if a file{size} cannot need "
+            f"that, it is damaged: {remedy}"
+        ) from error
     except Exception as error:
         told = str(error) or type(error).__name__
         how = f" {what}" if what else ""

@@ -42,6 +42,6 @@ def check_fif(path: Path) -> None:
             if following not in (0, LAST, place):
                 break
     raise DatasetError(
-        f"{path}: cannot be read: its parts do not follow each other to its end ({n_bytes} bytes; "
-        f"lost at {min(place, n_bytes)}): it is cut short or damaged, get it again"
+        f"{path}: cannot be read as epochs: its parts do not follow each other to its end "
+        f"(lost at {min(place, n_bytes)} of {n_bytes}); it is cut short or damaged: get it again"
     )

@@ -252,8 +252,9 @@ def _check_tail(header: MghHeader, tail: bytes) -> None:
     Four or five numbers, then tags that begin with their kind; of a file in which a block is there
     twice, its last values stand there.
     """
-    kinds = [int.from_bytes(tail[place : place + 4]) for place in PARAMETER_BYTES]
-    if len(tail) in (0, *PARAMETER_BYTES) or any(0 < kind <= MOST_TAGS for kind in kinds):
+    kinds = [tail[place : place + 4] for place in PARAMETER_BYTES]
+    tagged = any(len(kind) == 4 and 0 < int.from_bytes(kind) <= MOST_TAGS for kind in kinds)
+    if tagged or len(tail) in (0, *PARAMETER_BYTES):
         return
     raise DatasetError(
         f"{header.path}: {len(tail)} bytes stand behind its values that are no scan parameters "

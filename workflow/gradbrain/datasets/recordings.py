@@ -6,6 +6,7 @@ recording may be larger than memory.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -126,7 +127,19 @@ def _open_xarray(path: Path) -> Recording:
         for name, variable in found.variables.items():
             if name != "response" and variable.ndim == 1 and variable.dims[0] in response.dims:
                 coordinates[str(name)] = np.asarray(variable.values)
+                _check_texts(coordinates[str(name)], str(name))
     return Recording(path, response.variable, coordinates)
+
+
+def _check_texts(values: np.ndarray, name: str) -> None:
+    """Refuse texts with characters that do not exist: numpy takes any number for one."""
+    if values.dtype.kind == "U" and values.size:
+        numbers = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("="))
+        if int(numbers.view(np.uint32).max()) > sys.maxunicode:
+            raise ValueError(f"{name} holds what is no text")
+    if values.dtype.kind in "OU":
+        # Half a character shows when it is written.
+        "".join(map(str, values.tolist())).encode()
 
 
 def _check_chunks(path: Path) -> None:

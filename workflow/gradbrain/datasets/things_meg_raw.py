@@ -47,8 +47,6 @@ EVENT_COLUMNS = ("trial_type", "value", "sample")
 #: Participant, session, run -> start in s of a lapse of all sensors, filled with their medians.
 DROPOUTS = {(1, 11, 5): 13.4, (2, 10, 3): 59.8}
 DROPOUT_SECONDS = 0.2
-#: Bytes before the samples of a .meg4 file.
-MEG4_HEADER = 8
 #: Share of the sampling rate that is kept: the filter's slope ends at one half.
 PASSED = 0.4
 
@@ -245,16 +243,7 @@ def open_recording(path: Path) -> mne.io.BaseRaw:
     import mne
 
     with reading(path, "as a CTF recording"):
-        raw = mne.io.read_raw_ctf(path, preload=False, clean_names=True, verbose="error")
-        for file, about in zip(raw.filenames, raw._raw_extras, strict=True):
-            # mne reads whole samples and leaves the rest; channels behind it would be shifted.
-            per_sample, n_bytes = 4 * int(about["n_chan"]), Path(file).stat().st_size - MEG4_HEADER
-            if n_bytes % per_sample:
-                raise DatasetError(
-                    f"{file}: holds {n_bytes} bytes of samples, no multiple of {per_sample} "
-                    f"({about['n_chan']} channels); get it again"
-                )
-    return raw
+        return mne.io.read_raw_ctf(path, preload=False, clean_names=True, verbose="error")
 
 
 def sample_steps(tmin: float, tmax: float, sfreq: float) -> np.ndarray:
