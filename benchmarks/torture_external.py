@@ -374,7 +374,9 @@ def read_pictures(folder: Path, ending: str) -> Seen:
     from gradbrain.datasets import images
 
     if ending != "hdf5":
-        return seen_of_array(np.array(images.read_picture(folder / f"picture.{ending}").rgb))
+        pixels = np.array(images.read_picture(folder / f"picture.{ending}").rgb)
+        # One image is one row: what is damaged behind a place may move all pixels that follow.
+        return seen_of_array(pixels.reshape(1, -1))
     images._hdf5_images.cache_clear()
     path = folder / "images.hdf5"
     return seen_of_array([images.read_hdf5_image(path, "imgBrick", index) for index in range(6)])

@@ -18,13 +18,18 @@ from gradbrain.config.schema import DatasetEntry, FetchFile, FetchSpec
 from gradbrain.datasets.csv_tables import read_csv
 from gradbrain.datasets.errors import DatasetError, reading
 from gradbrain.datasets.fif_files import check_fif
-from gradbrain.datasets.freesurfer import check_trials, read_surface, read_vertex_values
+from gradbrain.datasets.freesurfer import (
+    check_trials,
+    read_colour_table,
+    read_surface,
+    read_vertex_values,
+)
 from gradbrain.datasets.images import ImageError, read_hdf5_image
 from gradbrain.datasets.nifti_files import read_nifti
 from gradbrain.datasets.npy_files import open_npy
 from gradbrain.datasets.pickled_arrays import read_pickled
 from gradbrain.datasets.pinned_files import check_pinned
-from gradbrain.datasets.recordings import open_recording
+from gradbrain.datasets.recordings import open_recording, read_rows
 from gradbrain.datasets.things_meg_raw import open_recording as open_ctf
 
 
@@ -136,6 +141,15 @@ def test_names_that_are_no_text_are_told_with_their_file(tmp_path):
         open_recording(path, n_dimensions=2)
 
 
+def test_cells_of_parquet_that_are_no_text_are_told_with_their_file(tmp_path):
+    path = tmp_path / "targets.parquet"
+    pd.DataFrame({"roi": ["V1", "LOC"], "hemisphere": ["left", "right"]}).to_parquet(path)
+    assert list(read_rows(path, columns=("roi",))["roi"]) == ["V1", "LOC"]
+    path.write_bytes(path.read_bytes().replace(b"LOC", b"\xffOC"))
+    with pytest.raises(DatasetError, match=r"targets\.parquet: cannot be read as a table"):
+        read_rows(path, columns=("roi",))
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("character", [0x110000, 0xBB2A5265, 0xD800])
 def test_characters_that_do_not_exist_are_told_with_their_file(tmp_path, character):
@@ -205,6 +219,14 @@ def test_compressed_labels_are_read_to_their_checksum(tmp_path):
     path.write_bytes(content)
     with pytest.raises(DatasetError, match=r"lh\.streams\.mgz: cannot be read"):
         read_vertex_values(path)
+
+
+@pytest.mark.parametrize("lines", ["3 early\n3 high\n", "3 early\n4 early\n"])
+def test_a_label_or_a_name_that_is_there_twice_is_refused(tmp_path, lines):
+    path = tmp_path / "streams.mgz.ctab"
+    path.write_text(f"0 Unknown\n{lines}")
+    with pytest.raises(DatasetError, match=r"line 3.* is there already"):
+        read_colour_table(path)
 
 
 def test_a_surface_of_which_a_block_is_there_twice_is_refused(tmp_path):

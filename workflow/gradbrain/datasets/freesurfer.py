@@ -273,7 +273,7 @@ def read_colour_table(path: Path) -> dict[int, str]:
     Raises
     ------
     DatasetError
-        The file is missing, or a line holds no number and name.
+        The file is missing, a line holds no number and name, or one of them is there twice.
     """
     names: dict[int, str] = {}
     try:
@@ -289,7 +289,13 @@ def read_colour_table(path: Path) -> dict[int, str]:
                 f"{path}, line {number}: found {line!r}, expected the number of a label and its "
                 "name"
             )
-        names[int(fields[0])] = fields[1]
+        label = int(fields[0])
+        if label in names or fields[1] in names.values():
+            raise DatasetError(
+                f"{path}, line {number}: found {line!r}, but the label {label} or the name "
+                f"{fields[1]!r} is there already; get the file again"
+            )
+        names[label] = fields[1]
     return names
 
 

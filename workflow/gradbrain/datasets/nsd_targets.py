@@ -35,11 +35,7 @@ def label_regions(
     DatasetError
         The table of names is missing or has no such label.
     """
-    path = files.colour_table(parcellation)
-    if parcellation == GENERAL and not path.is_file():
-        names = {1: GENERAL}
-    else:
-        names = read_colour_table(path)
+    path, names = files.colour_table(parcellation), _label_names(files, parcellation)
     if not regions:
         # 0 is what lies outside all regions, and -1 what is no cortex.
         return {number: name for number, name in names.items() if number > 0}
@@ -51,6 +47,24 @@ def label_regions(
             f"option regions: {path} has no label {', '.join(unknown)}; it has {', '.join(numbers)}"
         )
     return {numbers[label]: region for region, joined in regions.items() for label in joined}
+
+
+def _label_names(files: SubjectFiles, parcellation: str) -> dict[int, str]:
+    path = files.colour_table(parcellation)
+    if parcellation == GENERAL and not path.is_file():
+        return {1: GENERAL}
+    return read_colour_table(path)
+
+
+def _check_named(labels: np.ndarray, files: SubjectFiles, parcellation: str, path: Path) -> None:
+    """Refuse labels without a name: what has them would belong to no region, without a word."""
+    names = _label_names(files, parcellation)
+    unnamed = sorted(set(np.unique(labels[labels > 0]).tolist()) - set(names))
+    if unnamed:
+        raise DatasetError(
+            f"{path}: holds the label {unnamed[0]}, which {files.colour_table(parcellation)} does "
+            "not name; get both files again"
+        )
 
 
 def surface_targets(
@@ -74,6 +88,7 @@ def surface_targets(
         path = files.ncsnr(hemisphere)
         ncsnr = read_vertex_values(path)
         labels = _same_size(files.labels(parcellation, hemisphere), ncsnr, path)
+        _check_named(labels, files, parcellation, files.labels(parcellation, hemisphere))
         kept = _kept(labels, region_of, mask)
         if mask == "nsdgeneral":
             kept = _same_size(files.labels(GENERAL, hemisphere), ncsnr, path) > 0
@@ -125,6 +140,8 @@ def volume_targets(
         name: read_volume(files.labels(parcellation, hemisphere), shape)
         for name, hemisphere in HEMISPHERES.items()
     }
+    for name, hemisphere in HEMISPHERES.items():
+        _check_named(sides[name], files, parcellation, files.labels(parcellation, hemisphere))
     left, right = (sides[name].reshape(-1, order="F") for name in HEMISPHERES)
     in_left = _kept(left, region_of, "parcellation")
     labels = np.where(in_left, left, right)

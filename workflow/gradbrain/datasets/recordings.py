@@ -188,6 +188,9 @@ def read_rows(path: Path, *, columns: tuple[str, ...]) -> pd.DataFrame:
             )
         else:
             table = pd.read_parquet(path)
+            for name in table.columns:
+                # What is no text shows when it is read.
+                table[name].tolist()
     except Exception as error:  # pandas and pyarrow raise a dozen kinds
         raise DatasetError(f"{path}: cannot be read as a table ({error})") from error
     missing = [name for name in columns if name not in table.columns]

@@ -206,15 +206,16 @@ def raw_trials(
         for key, index in read.items():
             run, wanted = runs[key], np.isin(index, rows)
             raw = open_recording(run.recording)
-            samples, difference = onset_samples(raw, run, table.iloc[index], onset, options)
+            with reading(run.recording, "as a CTF recording"):
+                samples, difference = onset_samples(raw, run, table.iloc[index], onset, options)
+                factor = _factor(raw, options, run.recording)
+                lapse = DROPOUTS.get((participant, *key))
+                continuous = filtered(raw, sensors, options, lapse=lapse, where=run.recording)
+                trials = cut(
+                    continuous, samples[wanted], steps=steps, factor=factor, where=run.recording
+                )
             differences.extend(difference)
-            factor = _factor(raw, options, run.recording)
-            lapse = DROPOUTS.get((participant, *key))
-            continuous = filtered(raw, sensors, options, lapse=lapse, where=run.recording)
-            yield (
-                index[wanted],
-                cut(continuous, samples[wanted], steps=steps, factor=factor, where=run.recording),
-            )
+            yield index[wanted], trials
         if differences:
             facts["onset_difference_ms"] = round(float(np.median(differences)), 3)
 
