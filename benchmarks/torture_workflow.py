@@ -338,7 +338,7 @@ def stops(seed: int, scratch: Path) -> Iterator[dict[str, Any]]:
     while True:
         begun = len(checkout.lines("begun.jsonl"))
         run = checkout.start("--keep-going")
-        after = rng.randint(1, 8) if len(made) < MOST_STOPS else sys.maxsize
+        after = rng.randint(1, 4) if len(made) < MOST_STOPS else sys.maxsize
         if not _wait_for_jobs(checkout, begun + after, run):
             if run.returncode == 0:
                 break
