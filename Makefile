@@ -9,7 +9,7 @@ help:
 	@echo "make demo    run the default study: a simulated brain, from images to claims and figures"
 	@echo "make worlds  run three simulated brains through a trained and three untrained networks"
 	@echo "make test    run the tests"
-	@echo "make test-readme  type README's commands in a clean clone, environment and demo included"
+	@echo "make test-readme  type the commands of README and tutorial in a clean clone, environment and demo included"
 	@echo "make test-browser  open a report in Chromium, with axe-core from npm"
 	@echo "make test-slurm  start a Slurm on this machine, as root, and run tests/slurm on it"
 	@echo "make lint    ruff, snakefmt, snakemake --lint, types"

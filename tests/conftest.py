@@ -15,7 +15,6 @@ keep_freed_memory()
 LONGEST = (
     "workflow/test_reruns.py",
     "workflow/test_worlds.py",
-    "workflow/test_tutorial.py",
     "workflow/test_one_subject.py",
     "workflow/test_image_statistics.py",
     "workflow/test_plugins.py",

@@ -13,6 +13,7 @@ from PIL import Image
 from pypdf import PdfReader
 from selenium.webdriver import ActionChains
 from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import Select
 
 
 def squeezed(text: str) -> str:
@@ -124,6 +125,37 @@ def test_a_figure_zooms(opened):
     assert not plot.is_displayed()
 
 
+def test_a_figure_tells_its_values(opened):
+    button = opened.find_element(By.CSS_SELECTOR, "figure#encoding_by_region button[data-points]")
+    to_the_middle(opened, button)
+    button.click()
+    plot = opened.find_element(By.ID, "points-plot")
+    wait_for(opened, lambda: plot.find_elements(By.CSS_SELECTOR, ".scatterlayer .point"))
+    shown = (
+        "return document.getElementById('points-plot').data.map((one) => [one.name, one.y.length]);"
+    )
+    said = opened.find_element(By.ID, "points-said").text
+    drawn = opened.execute_script(shown)
+    assert len(drawn) > 1 and said.startswith(f"{sum(n for _, n in drawn)} values")
+    # Another region: other values of as many points.
+    values = "return document.getElementById('points-plot').data[0].y;"
+    before = opened.execute_script(values)
+    select = Select(opened.find_element(By.ID, "points-roi"))
+    select.select_by_index(1)
+    wait_for(opened, lambda: opened.execute_script(values) != before)
+    point = plot.find_elements(By.CSS_SELECTOR, ".scatterlayer .point")[0]
+    ActionChains(opened).move_to_element(point).perform()
+    wait_for(opened, lambda: plot.find_elements(By.CSS_SELECTOR, ".hovertext"))
+    hover = plot.find_element(By.CSS_SELECTOR, ".hovertext").text
+    assert "subject" in hover and "layer" in hover
+    violations = violations_of(opened)
+    show(opened, width=390)
+    assert opened.execute_script("return document.documentElement.scrollWidth;") <= 390
+    opened.find_element(By.ID, "points-close").click()
+    assert not plot.is_displayed()
+    assert violations == []
+
+
 def span(limits):
     return limits[1] - limits[0]
 
@@ -195,16 +227,20 @@ def test_files_can_be_saved_from_a_mailed_page(opened):
 @pytest.mark.parametrize("width", [1280, 390])
 def test_axe_finds_nothing(opened, colours, width):
     show(opened, width=width, colours=colours)
-    opened.execute_script(AXE.read_text(encoding="utf-8"))
-    found = opened.execute_async_script(
+    assert violations_of(opened) == []
+
+
+def violations_of(browser):
+    """What axe finds, after it has found many things in order."""
+    browser.execute_script(AXE.read_text(encoding="utf-8"))
+    passed, violations = browser.execute_async_script(
         "const done = arguments[0];"
         "axe.run({ resultTypes: ['violations'] }).then(({ violations, passes }) =>"
         " done([passes.length, violations.map((one) => [one.id,"
         " ...one.nodes.slice(0, 5).map((node) => node.html.slice(0, 200))])]));"
     )
-    passed, violations = found
     assert passed > 10
-    assert violations == []
+    return violations
 
 
 def test_on_a_telephone_nothing_but_tables_scrolls_sideways(opened):
@@ -239,8 +275,18 @@ def test_on_paper_everything_is_there_whatever_is_closed_or_filtered(opened):
     text = squeezed("".join(sheet.extract_text() for sheet in reader.pages))
     missing = {cell for cell in cells if squeezed(cell) and squeezed(cell) not in text}
     assert missing == set()
+    # Every figure, and the heat maps of every signal, not of the chosen one alone.
+    choices = opened.execute_script(
+        "return JSON.parse(document.getElementById('heat-maps').textContent)"
+        ".map((plot) => plot.choices.map((choice) => choice.label));"
+    )
+    assert max(map(len, choices)) > 1
     images = sum(len(sheet.images) for sheet in reader.pages)
-    assert images >= len(opened.find_elements(By.CSS_SELECTOR, "figure img"))
+    figures = len(opened.find_elements(By.CSS_SELECTOR, "figure img"))
+    assert images >= figures + sum(map(len, choices))
+    for label in {label for plot in choices for label in plot}:
+        count = sum(plot.count(label) for plot in choices)
+        assert text.count(squeezed(label)) >= count
 
 
 def test_no_table_is_wider_than_the_paper(opened):

@@ -319,7 +319,7 @@ def test_the_section_of_the_tutorial_works_as_printed(tmp_path):
     for name, content in re.findall(r"^`([\w/.]+)`:\n\n```\w+\n(.*?)^```", section, re.M | re.S):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(content)
-    # The second block runs the study: tests/workflow/test_tutorial.py.
+    # The second block runs the study: tests/readme/test_tutorial.py.
     commands, _ = re.findall(r"^```bash\n(.*?)^```", section, re.M | re.S)
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     done = subprocess.run(

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import write_report
 import xarray as xr
 import yaml
 
@@ -134,6 +135,13 @@ def test_figures_and_report_are_made_in_any_case(alone):
     assert set(shown["dataset"]) == {"brain_data", "meg_data", "zarr_data"}
     page = (results / "report.html").read_text()
     assert "chooses itself where each layer is scored" in page
+
+
+def test_the_folder_of_results_alone_gives_the_same_page(alone, tmp_path):
+    results, _ = alone
+    again = tmp_path / "report.html"
+    write_report.main(["--results", str(results), "--output", str(again)])
+    assert again.read_bytes() == (results / "report.html").read_bytes()
 
 
 def test_cells_badges_and_pages_count_the_same_verdicts(alone):

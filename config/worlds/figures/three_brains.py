@@ -21,6 +21,13 @@ TITLE = "What was planted in three brains, and what was found"
 INPUTS = ("claims",)
 AXES = ("roi", "time")
 SPACES = ()
+POINTS = {
+    "x": "prediction",
+    "y": "estimate",
+    "series": "verdict",
+    "panels": ("brain", "model", "axis", "variant"),
+    "text": ("signal", "unit", "q", "planted"),
+}
 
 #: Brain -> its data sets, in the order of the rows.
 BRAINS: dict[str, tuple[str, str]] = {

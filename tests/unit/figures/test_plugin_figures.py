@@ -149,3 +149,30 @@ def test_a_figure_with_nothing_to_draw_says_so_where_nobody_named_it(folder, stu
     plot_figure.main([*arguments(folder, study, stem), "--may-be-empty"])
     assert "the results hold no scores" in pd.read_csv(stem.with_suffix(".csv"))["note"][0]
     assert stem.with_suffix(".png").stat().st_size > 0
+
+
+@pytest.mark.parametrize(
+    ("points", "message"),
+    [
+        ('{"x": "signal"}', r"POINTS is {'x': 'signal'}; expected a dict with x and y and any of"),
+        ('{"x": "signal", "y": 3}', r"POINTS\['y'\] is 3; expected text"),
+        (
+            '{"x": "signal", "y": "value", "panels": "role"}',
+            r"POINTS\['panels'\] is 'role'; expected a tuple of names",
+        ),
+    ],
+)
+def test_points_that_are_no_declaration_are_refused(folder, points, message):
+    module = folder / "figures" / "mean_scores.py"
+    module.write_text(MODULE + f"\nPOINTS = {points}\n", encoding="utf-8")
+    with pytest.raises(FigureError, match=message):
+        declaration("mean_scores", Plugins([folder]))
+
+
+def test_points_of_columns_that_the_table_lacks_are_told_when_it_is_drawn(folder, study, tmp_path):
+    module = folder / "figures" / "mean_scores.py"
+    stem = tmp_path / "figures" / "mean_scores"
+    module.write_text(MODULE + '\nPOINTS = {"x": "signal", "y": "height"}\n', encoding="utf-8")
+    with pytest.raises(FigureError, match=r"names the column\(s\) \['height'\], which select"):
+        plot_figure.main(arguments(folder, study, stem))
+    assert not stem.with_suffix(".csv").exists()

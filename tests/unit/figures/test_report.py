@@ -17,7 +17,7 @@ from markupsafe import Markup, escape
 from trees.invented_study import SHOWN_SCORE
 
 from gradbrain.figures import style
-from gradbrain.figures.declarations import FigureError, figure_names
+from gradbrain.figures.declarations import FigureError, Points, figure_names
 from gradbrain.figures.inputs import with_text
 from gradbrain.figures.report import (
     conclusions as said_by,
@@ -27,6 +27,7 @@ from gradbrain.figures.report import (
     embedded,
     libraries,
     numbers,
+    points,
     score_tables,
     surface,
 )
@@ -505,6 +506,102 @@ def row(prediction, verdict, *, signal="gradient_dino", reason="", detectable=np
 def test_the_answer_follows_from_the_verdicts(verdicts, word):
     claims = pd.DataFrame([row(name, verdict) for name, verdict in verdicts.items()])
     assert answer(claims).startswith(f"{word}: of the only test ")
+
+
+POINTS = Points(
+    x="depth", y="value", y_label="score", low="low", high="high", series="signal",
+    panels=("dataset", "roi"), text=("subject", "time"),
+)  # fmt: skip
+
+
+def points_table(n_subjects=2):
+    rows = [
+        {"dataset": "brain", "modality": "fmri", "signal": signal, "subject": f"s{subject}",
+         "roi": roi, "depth": depth, "value": depth + subject, "low": np.nan, "high": np.nan,
+         "time": np.nan}
+        for subject in range(n_subjects)
+        for signal in ("activation", "gradient_dino")
+        for roi in ("V1", "LO")
+        for depth in (0.25, 0.5)
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def told(shown, place):
+    """What the page says of one point: label -> value."""
+    found = {}
+    for column in shown["columns"].values():
+        numbers, levels = column.get("numbers"), column.get("levels")
+        found[column["label"]] = numbers[place] if numbers else levels[column["codes"][place]]
+    return found
+
+
+def test_points_tell_the_rows_of_the_table(tmp_path, names):
+    table = points_table()
+    table.to_csv(tmp_path / "a_figure.csv", index=False)
+    shown = points.points(tmp_path / "a_figure.csv", POINTS, names)
+    assert shown["n"] == len(table) and not shown["average"]
+    # What is empty throughout is no choice, no interval and not told.
+    assert (shown["low"], shown["high"], shown["text"]) == ("", "", ["subject"])
+    assert shown["panels"] == ["dataset", "roi"]
+    for place in (0, 5, 15):
+        row = table.iloc[place]
+        assert told(shown, place) == {
+            "depth": row["depth"],
+            "score": row["value"],
+            "signal": names.label("signal", row["signal"]),
+            "dataset": names.dataset_label("brain", "fmri"),
+            "roi": row["roi"],
+            "subject": row["subject"],
+        }
+    colours = shown["columns"]["signal"]["colours"]
+    assert colours == [names.colour("signal", name) for name in ("activation", "gradient_dino")]
+
+
+def test_of_too_many_points_subjects_are_averaged(tmp_path, names, monkeypatch):
+    table = points_table(n_subjects=3)
+    table.to_csv(tmp_path / "a_figure.csv", index=False)
+    monkeypatch.setattr(points, "MOST", len(table) - 1)
+    shown = points.points(tmp_path / "a_figure.csv", POINTS, names)
+    assert shown["average"] and shown["n"] == len(table) / 3 and shown["text"] == []
+    assert told(shown, 1)["score"] == pytest.approx(0.5 + 1)
+    monkeypatch.setattr(points, "MOST", 2)
+    assert points.points(tmp_path / "a_figure.csv", POINTS, names) is None
+
+
+YES = {"C1": "supported", "C2": "supported", "P5": "supported"}
+NO = {"C1": "contradicted"}
+OPEN = {"C1": "undetermined"}
+
+
+@pytest.mark.parametrize(
+    ("tests", "start"),
+    [
+        (
+            (YES, YES),
+            "Yes: of 2 tests (a learning signal of one model on one data set), 2 say that",
+        ),
+        ((YES, OPEN), "Yes, in part: of 2 tests"),
+        ((NO, NO), "No: of 2 tests"),
+        ((NO, OPEN, OPEN), "No, in part: of 3 tests"),
+        ((YES, NO), "Mixed: of 2 tests"),
+        ((YES, NO, OPEN), "Mixed: of 3 tests"),
+        ((OPEN, OPEN), "Undecided: of 2 tests"),
+    ],
+)
+def test_several_tests_give_one_word(tests, start):
+    claims = pd.DataFrame(
+        [
+            row(name, verdict, signal=f"signal_{number}")
+            for number, verdicts in enumerate(tests)
+            for name, verdict in verdicts.items()
+        ]
+    )
+    said = answer(claims)
+    assert said.startswith(start)
+    yes, no = tests.count(YES), tests.count(NO)
+    says = "says" if yes == 1 else "say"
+    assert f"{yes} {says} that responses follow backpropagation and {no} that they do not" in said
 
 
 def test_the_answer_is_one_sentence_with_its_power():

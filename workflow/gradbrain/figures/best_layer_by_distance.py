@@ -24,6 +24,16 @@ TITLE = "Best layer by distance from V1"
 INPUTS = ("hierarchy", "hierarchy_draws")
 AXES = ("roi",)
 SPACES = ()
+POINTS = {
+    "x": "roi",
+    "y": "best_layer_depth",
+    "y_label": "relative depth of the best layer",
+    "low": "ci_low",
+    "high": "ci_high",
+    "series": "signal",
+    "panels": ("dataset", "model", "variant"),
+    "text": ("subject", "distance_mm", "score"),
+}
 
 #: Width of a panel in inches, without the gap to the next.
 PANEL = 2.2

@@ -24,6 +24,13 @@ TITLE = "Verdicts on all predictions"
 INPUTS = ("claims",)
 AXES = ("roi", "time")
 SPACES = ()
+POINTS = {
+    "x": "prediction",
+    "y": "estimate",
+    "series": "signal",
+    "panels": ("dataset", "model", "variant"),
+    "text": ("unit", "q", "verdict", "reason"),
+}
 
 COLUMNS = [
     "prediction",

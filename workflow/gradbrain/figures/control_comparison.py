@@ -19,6 +19,16 @@ TITLE = "Unique variance of learning signals and their controls"
 INPUTS = ("hierarchy", "hierarchy_draws")
 AXES = ("roi", "time")
 SPACES = ()
+POINTS = {
+    "x": "control",
+    "y": "variance",
+    "y_label": "variance explained beyond (R²)",
+    "low": "ci_low",
+    "high": "ci_high",
+    "series": "signal",
+    "panels": ("dataset", "model", "quantity"),
+    "text": ("subject", "margin"),
+}
 
 COLUMNS = ["signal", "role", "quantity", "control", "subject", "variance", "ci_low", "ci_high"]
 COLUMNS += ["margin"]

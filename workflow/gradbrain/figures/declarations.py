@@ -6,7 +6,7 @@ pay for the import of a plotting library. The declarations are therefore literal
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,46 @@ class NothingToDraw(FigureError):  # noqa: N818
 
 
 @dataclass(frozen=True)
+class Points:
+    """How the table behind a figure is shown point by point in the report, to be pointed at.
+
+    Attributes
+    ----------
+    x, y
+        Columns of the axes.
+    x_label, y_label
+        What they are, with units; the names of the columns by default.
+    low, high
+        Columns of the ends of an interval of ``y``, or ``""``.
+    series
+        Column whose values have a colour each, or ``""``.
+    colour
+        Column of numbers that colours the points, in the place of ``series``, or ``""``.
+    panels
+        Columns of which the reader chooses one value each.
+    text
+        Further columns that are told where one points.
+    """
+
+    x: str
+    y: str
+    x_label: str = ""
+    y_label: str = ""
+    low: str = ""
+    high: str = ""
+    series: str = ""
+    colour: str = ""
+    panels: tuple[str, ...] = ()
+    text: tuple[str, ...] = ()
+
+    @property
+    def columns(self) -> list[str]:
+        """All columns that are read, each once."""
+        named = (self.x, self.y, self.low, self.high, self.series, self.colour)
+        return list(dict.fromkeys(name for name in (*named, *self.panels, *self.text) if name))
+
+
+@dataclass(frozen=True)
 class Declaration:
     """What one figure module says about itself.
 
@@ -47,6 +87,8 @@ class Declaration:
         The study must hold a data set laid out along one of these.
     spaces
         The study must hold responses in one of these spaces; empty where any will do.
+    points
+        How the report shows its table point by point; None where it does not.
     """
 
     plugin: Plugin
@@ -54,6 +96,7 @@ class Declaration:
     inputs: tuple[str, ...]
     axes: tuple[Axis, ...]
     spaces: tuple[str, ...]
+    points: Points | None = None
 
     @property
     def name(self) -> str:
@@ -117,6 +160,7 @@ def declaration(
         inputs=found["INPUTS"],
         axes=found["AXES"],
         spaces=found["SPACES"],
+        points=_points(plugin, found.get("POINTS")),
     )
     if not declared.caption.is_file():
         raise FigureError(
@@ -144,3 +188,21 @@ def _literals(plugin: Plugin) -> dict[str, Any]:
                 f"{plugin.path}: {key} is {value!r}; expected a tuple of names, e.g. {example}"
             )
     return found
+
+
+def _points(plugin: Plugin, value: Any) -> Points | None:
+    """The optional declaration ``POINTS``, with its keys and types checked."""
+    if value is None:
+        return None
+    allowed = {field.name: field.type for field in fields(Points)}
+    if not isinstance(value, dict) or not {"x", "y"} <= set(value) <= set(allowed):
+        raise FigureError(
+            f"{plugin.path}: POINTS is {value!r}; expected a dict with x and y and any of "
+            f"{sorted(set(allowed) - {'x', 'y'})}"
+        )
+    for key, found in value.items():
+        parts = found if allowed[key] == "tuple[str, ...]" else (found,)
+        if not isinstance(parts, tuple) or not all(isinstance(part, str) for part in parts):
+            what = "a tuple of names" if allowed[key] == "tuple[str, ...]" else "text"
+            raise FigureError(f"{plugin.path}: POINTS[{key!r}] is {found!r}; expected {what}")
+    return Points(**value)

@@ -10,7 +10,12 @@ from matplotlib.figure import Figure
 
 from gradbrain.config.plugins import LIBRARY_PLUGINS, Plugins
 from gradbrain.figures import style
-from gradbrain.figures.declarations import Declaration, NothingToDraw, declaration
+from gradbrain.figures.declarations import (
+    Declaration,
+    FigureError,
+    NothingToDraw,
+    declaration,
+)
 from gradbrain.figures.inputs import FigureInputs
 from gradbrain.figures.layout import empty_figure
 from gradbrain.store import Study
@@ -71,14 +76,27 @@ def draw_declared(
     ------
     NothingToDraw
         There is nothing to draw, and `may_be_empty` is false.
+    FigureError
+        Its ``POINTS`` name columns that its table has not.
     """
     module = what.plugin.load()
     with style.applied():
         try:
             data = module.select(inputs)
+            _check_points(what, data)
             return module.figure(data, inputs.names.including(data)), data
         except NothingToDraw as error:
             if not may_be_empty:
                 raise
             LOGGER.warning("%s", error)
             return empty_figure(textwrap.fill(str(error), 90))
+
+
+def _check_points(what: Declaration, data: pd.DataFrame) -> None:
+    """Refuse a figure whose points the report could not show."""
+    missing = [name for name in what.points.columns if name not in data] if what.points else []
+    if missing:
+        raise FigureError(
+            f"{what.plugin.path}: POINTS names the column(s) {missing}, which select() does not "
+            f"give; it gives {list(data)}"
+        )

@@ -19,6 +19,15 @@ TITLE = "Encoding score by region and layer"
 INPUTS = ("scores",)
 AXES = ("roi",)
 SPACES = ()
+POINTS = {
+    "x": "depth",
+    "y": "value",
+    "x_label": "relative depth of the layer",
+    "y_label": "score (r; unique: R²)",
+    "series": "signal",
+    "panels": ("dataset", "model", "variant", "roi"),
+    "text": ("subject", "layer"),
+}
 
 #: Width of a panel in inches, without the gap to the next.
 PANEL = 1.9

@@ -17,6 +17,15 @@ TITLE = "Encoding score over time and layer"
 INPUTS = ("scores", "time_courses")
 AXES = ("time",)
 SPACES = ()
+POINTS = {
+    "x": "time",
+    "y": "value",
+    "x_label": "time (s)",
+    "y_label": "score (r; unique: R²)",
+    "series": "layer",
+    "panels": ("dataset", "model", "signal", "variant"),
+    "text": ("subject",),
+}
 
 #: Family-wise level of the marks above the curves.
 LEVEL = 0.05

@@ -18,6 +18,17 @@ TITLE = "Peak time by depth of layer"
 INPUTS = ("hierarchy", "hierarchy_draws")
 AXES = ("time",)
 SPACES = ()
+POINTS = {
+    "x": "depth",
+    "y": "peak_time_ms",
+    "x_label": "relative depth of the layer",
+    "y_label": "peak time (ms)",
+    "low": "ci_low",
+    "high": "ci_high",
+    "series": "signal",
+    "panels": ("dataset", "model", "variant"),
+    "text": ("subject", "layer"),
+}
 
 COLUMNS = ["subject", "layer", "depth", "peak_time_ms", "ci_low", "ci_high", "own_peak_time_ms"]
 COLUMNS += ["temporal_r", "r_low", "r_high"]

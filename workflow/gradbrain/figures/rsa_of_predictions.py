@@ -19,6 +19,15 @@ TITLE = "Representational similarity of held-out predictions"
 INPUTS = ("prediction_rsa",)
 AXES = ("roi", "time")
 SPACES = ()
+POINTS = {
+    "x": "depth",
+    "y": "value",
+    "x_label": "relative depth of the layer",
+    "y_label": "correlation of dissimilarities",
+    "series": "signal",
+    "panels": ("dataset", "model", "variant", "roi", "time"),
+    "text": ("subject", "layer"),
+}
 
 COLUMNS = ["subject", "depth", "axis", "roi", "roi_rank", "time", "value", "null_high"]
 COLUMNS += ["onset_source", "variant", "ceiling_low", "ceiling_high"]

@@ -17,6 +17,15 @@ TITLE = "Representational similarity by region and over time"
 INPUTS = ("rsa",)
 AXES = ("roi", "time")
 SPACES = ()
+POINTS = {
+    "x": "depth",
+    "y": "rho",
+    "x_label": "relative depth of the layer",
+    "y_label": "rank correlation (Spearman)",
+    "series": "signal",
+    "panels": ("dataset", "model", "variant", "roi", "time"),
+    "text": ("subject", "layer"),
+}
 
 #: Width of a panel in inches, without the gap to the next.
 PANEL = 2.5

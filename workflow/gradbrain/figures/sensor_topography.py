@@ -21,6 +21,15 @@ TITLE = "Scores over sensors at each layer's peak"
 INPUTS = ("maps",)
 AXES = ("time",)
 SPACES = ("sensors",)
+POINTS = {
+    "x": "sensor_x",
+    "y": "sensor_y",
+    "x_label": "left to right",
+    "y_label": "back to front",
+    "colour": "value",
+    "panels": ("dataset", "model", "signal", "variant", "layer", "time"),
+    "text": ("sensor",),
+}
 
 COLUMNS = ["layer", "depth", "time", "sensor", "sensor_x", "sensor_y", "value", "onset_source"]
 #: Width of a panel in inches, without the gap to the next.

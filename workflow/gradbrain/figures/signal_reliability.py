@@ -17,6 +17,14 @@ TITLE = "How well signals repeat themselves between two draws of their views"
 INPUTS = ("reliability", "claims")
 AXES = ("roi", "time")
 SPACES = ()
+POINTS = {
+    "x": "depth",
+    "y": "reliability",
+    "x_label": "relative depth of the layer",
+    "series": "signal",
+    "panels": ("model", "stimuli"),
+    "text": ("layer", "unique_reliability"),
+}
 
 KEYS = ["model", "stimuli", "signal", "role", "rule", "objective"]
 COLUMNS = [*KEYS, "layer", "depth", "reliability", "unique_reliability", "n_images", "threshold"]

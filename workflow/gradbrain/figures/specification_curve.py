@@ -22,6 +22,16 @@ TITLE = "Every verdict under other choices of analysis"
 INPUTS = ("universes", "specification_curve")
 AXES = ("roi", "time")
 SPACES = ()
+POINTS = {
+    "x": "level_label",
+    "y": "estimate",
+    "x_label": "choice",
+    "low": "ci_low",
+    "high": "ci_high",
+    "series": "verdict",
+    "panels": ("dataset", "model", "signal", "prediction", "variant", "factor_label"),
+    "text": ("universe", "kind", "unit"),
+}
 
 CHOICE = ("factor", "factor_label", "factor_order", "level", "level_label", "level_order")
 COLUMNS = [

@@ -17,6 +17,16 @@ TITLE = "Unique shares of the explainable variance, and which would have been fo
 INPUTS = ("claims",)
 AXES = ("roi", "time")
 SPACES = ()
+POINTS = {
+    "x": "signal",
+    "y": "estimate",
+    "y_label": "share of the explainable variance",
+    "low": "ci_low",
+    "high": "ci_high",
+    "series": "verdict",
+    "panels": ("dataset", "model", "prediction"),
+    "text": ("lower_share", "upper_share", "detectable_share"),
+}
 
 SHARES = ["estimate", "ci_low", "ci_high", "lower_share", "upper_share", "detectable_share"]
 COLUMNS = ["prediction", *layout.SOURCE, *SHARES, "reference", "verdict"]

@@ -4,6 +4,6 @@ The page needs nothing beside itself: scripts, figures, their PDF and CSV files 
 nothing that varies from run to run: same results, same bytes.
 """
 
-from gradbrain.figures.report.page import render_report
+from gradbrain.figures.report.page import render_report, results_of
 
-__all__ = ["render_report"]
+__all__ = ["render_report", "results_of"]

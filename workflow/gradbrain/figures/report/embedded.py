@@ -8,6 +8,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from docutils.core import publish_parts
 from markupsafe import Markup
@@ -16,6 +17,7 @@ from gradbrain.config.plugins import Plugins
 from gradbrain.figures.declarations import FigureError, declaration
 from gradbrain.figures.names import Names
 from gradbrain.figures.report.alternatives import alternative
+from gradbrain.figures.report.points import points
 
 #: Figures in the order of the argument; others follow by name.
 FIGURE_ORDER = (
@@ -82,6 +84,8 @@ class ReportFigure:
         What is to be seen, for those who do not see it.
     files
         PDF and CSV.
+    points
+        The table point by point, for the page to draw; None where there is none.
     """
 
     name: str
@@ -91,6 +95,7 @@ class ReportFigure:
     caption: Markup
     alternative: str
     files: list[LinkedFile]
+    points: dict[str, Any] | None
 
 
 def report_figures(
@@ -126,9 +131,10 @@ def _report_figure(
     # Width and height follow the signature and the header of the first chunk.
     width, height = (int.from_bytes(content[place : place + 4], "big") for place in (16, 20))
     beside = {ending: path.with_suffix(f".{ending}") for ending in ("pdf", "csv")}
+    declared = declaration(path.stem, plugins)
     return ReportFigure(
         name=path.stem,
-        title=declaration(path.stem, plugins).title,
+        title=declared.title,
         image=f"data:image/png;base64,{base64.b64encode(content).decode('ascii')}",
         size=(round(width * 96 / 150), round(height * 96 / 150)),
         caption=caption_html(caption.read_text(encoding="utf-8")),
@@ -138,6 +144,7 @@ def _report_figure(
             for ending, file in beside.items()
             if file.is_file()
         ],
+        points=points(beside["csv"], declared.points, names),
     )
 
 

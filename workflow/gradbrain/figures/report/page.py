@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from gradbrain.config.plugins import Plugins
 from gradbrain.figures import style
 from gradbrain.figures.claims_overview import cell_text, explanations
-from gradbrain.figures.declarations import FigureError
+from gradbrain.figures.declarations import FigureError, declaration
 from gradbrain.figures.inputs import with_text
 from gradbrain.figures.names import Names
 from gradbrain.figures.report.answer import answer
@@ -29,9 +29,10 @@ from gradbrain.figures.report.score_tables import heat_maps, mean_scores, score_
 from gradbrain.figures.report.surface import surface
 from gradbrain.figures.report.verdict_matrix import SPANNED, predictions, verdict_matrix
 from gradbrain.figures.sensitivity import sentences
-from gradbrain.store import read_table
+from gradbrain.store import Study, read_table
 from gradbrain.store.intervals import FEW_GROUPS_WORDS
 from gradbrain.vocabulary import reasons
+from gradbrain.vocabulary.artefacts import artefact
 
 FOLDER = Path(__file__).resolve().parent
 
@@ -44,6 +45,45 @@ REFERENCES = (
     "Dupré la Tour et al. 2022. Feature-space selection with banded ridge regression. NeuroImage "
     "264:119728. (Banded ridge, split of explained variance.)",
 )
+
+
+def results_of(study: Study, plugins: Plugins) -> dict[str, Any]:
+    """Name what the page of an opened study is made of: arguments of :func:`render_report`.
+
+    Parameters
+    ----------
+    study
+        Its results.
+    plugins
+        Where its figures, and with them their captions, are looked up.
+
+    Raises
+    ------
+    FigureError
+        The study holds no settings, entries or claims, or a figure has no caption.
+    """
+    one = {}
+    for kind in ("config", "entries", "claims"):
+        paths = study.paths(kind)
+        if not paths:
+            raise FigureError(
+                f"{study.folder}: holds no {artefact(kind).template}; a report needs it: run the "
+                f"rule {artefact(kind).rule}"
+            )
+        one[kind] = paths[0]
+    drawn = {name: figure.files["png"] for name, figure in study.figures.items()}
+    optional = {kind: study.paths(kind) for kind in ("universes", "specification_curve")}
+    optional["second_opinions"] = study.paths("second_opinions")
+    return {
+        "study": study.name,
+        **one,
+        "figures": list(drawn.values()),
+        "captions": [declaration(name, plugins).caption for name in drawn],
+        "responses": study.paths("responses"),
+        "scores": study.paths("scores"),
+        "maps": study.paths("maps"),
+        **{kind: paths[0] if paths else None for kind, paths in optional.items()},
+    }
 
 
 def render_report(
@@ -111,6 +151,7 @@ def render_report(
     table = with_text(read_table(claims, kind="claims"))
     names = Names.read(entries)
     means = mean_scores(scores)
+    shown = report_figures(figures, captions, output, names, Plugins(files=plugins))
     page = _environment(names).get_template("report.html.jinja")
     return page.render(
         study=study,
@@ -130,7 +171,8 @@ def render_report(
         second=_second(second_opinions, names),
         predictions=predictions(table),
         statistics=settings.get("statistics", {}),
-        figures=report_figures(figures, captions, output, names, Plugins(files=plugins)),
+        figures=shown,
+        points={figure.name: figure.points for figure in shown if figure.points},
         drawn={path.stem for path in figures},
         spanned=SPANNED,
         alone=sorted(set(table.loc[table["n_subjects"] == 1, "dataset"])),

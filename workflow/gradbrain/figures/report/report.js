@@ -36,6 +36,75 @@ for (const button of document.querySelectorAll("button[data-zoom]")) {
   });
 }
 
+// Behind a figure: its table, of which the reader chooses one panel and points at values.
+const tables = read("points-data");
+const sheet = document.getElementById("points");
+document.getElementById("points-close").addEventListener("click", () => sheet.close());
+sheet.addEventListener("close", () => Plotly.purge("points-plot"));
+const valuesOf = ({ numbers, codes, levels }, rows) =>
+  rows.map((row) => (numbers ? numbers[row] : levels[codes[row]]));
+const ownColours = ["#4477aa", "#ee6677", "#228833", "#aa3377", "#66ccee", "#ccbb44", "#777777"];
+const tracesOf = (table, rows) => {
+  const { columns } = table;
+  const series = columns[table.series];
+  const told = (row) => [...table.text, table.colour].filter(Boolean).map(
+    (name) => `${columns[name].label} ${valuesOf(columns[name], [row])[0] ?? "–"}`).join("<br>");
+  return (series ? series.levels : [""]).map((level, code) => {
+    const own = series ? rows.filter((row) => series.codes[row] === code) : rows;
+    const [x, y] = [table.x, table.y].map((name) => valuesOf(columns[name], own));
+    const bounds = (name, sign) => valuesOf(columns[name], own).map(
+      (bound, n) => (bound === null ? 0 : Math.max(0, sign * (bound - y[n]))));
+    const marker = table.colour
+      ? { size: 12, color: valuesOf(columns[table.colour], own), colorscale: "Cividis", showscale: true }
+      : { size: 8, opacity: 0.8, color: series?.colours?.[code] ?? ownColours[code % ownColours.length] };
+    return { type: "scatter", mode: "markers", name: level, x, y, marker, text: own.map(told),
+             showlegend: Boolean(series),
+             error_y: table.low && table.high ? { type: "data", symmetric: false, thickness: 1, width: 0,
+               array: bounds(table.high, 1), arrayminus: bounds(table.low, -1) } : undefined,
+             hovertemplate: `${level ? `<b>${level}</b><br>` : ""}${columns[table.x].label} %{x}<br>` +
+               `${columns[table.y].label} %{y}<br>%{text}<extra></extra>` };
+  }).filter((trace) => trace.x.length);
+};
+const showPoints = (name, title) => {
+  const table = tables[name];
+  const rows = [...Array(table.n).keys()];
+  const choices = document.getElementById("points-choices");
+  const selects = table.panels.map((panel) => {
+    const select = Object.assign(document.createElement("select"), { id: `points-${panel}` });
+    const label = Object.assign(document.createElement("label"), { textContent: table.columns[panel].label });
+    label.append(select);
+    return [select, table.columns[panel], label];
+  });
+  choices.replaceChildren(...selects.map(([, , label]) => label));
+  // Each choice offers what is left by those before it.
+  const offer = () => {
+    let left = rows;
+    for (const [select, column] of selects) {
+      const before = select.value;
+      const levels = [...new Set(left.map((row) => column.codes[row]))].sort((a, b) => a - b);
+      select.replaceChildren(...levels.map((code) => new Option(column.levels[code], code)));
+      if (levels.map(String).includes(before)) select.value = before;
+      left = left.filter((row) => column.codes[row] === Number(select.value));
+    }
+    document.getElementById("points-said").textContent =
+      `${left.length} values${table.average ? ", means over subjects" : ""}; point at one to read it.`;
+    const { columns } = table;
+    Plotly.react("points-plot", tracesOf(table, left), { ...LOOKS, hovermode: "closest", dragmode: "pan",
+      margin: { t: 20, r: 10, b: 80, l: 80 }, legend: { orientation: "h", y: 1.12 },
+      xaxis: { title: { text: columns[table.x].label }, type: columns[table.x].numbers ? "linear" : "category" },
+      yaxis: { title: { text: columns[table.y].label } } }, SETTINGS);
+  };
+  selects.forEach(([select]) => select.addEventListener("change", offer));
+  sheet.setAttribute("aria-label", `Values: ${title}`);
+  document.getElementById("points-plot").setAttribute("aria-label", `Values: ${title}`);
+  sheet.showModal();
+  offer();
+};
+for (const button of document.querySelectorAll("button[data-points]")) {
+  button.addEventListener("click", () => showPoints(
+    button.dataset.points, button.closest("figure").querySelector("h3").textContent));
+}
+
 const surface = read("surface-data");
 if (surface) {
   const chosen = (id) => document.getElementById(id);
@@ -110,10 +179,22 @@ import(URL.createObjectURL(code)).then(({ default: DataTable }) => {
   addEventListener("beforeprint", () => tables.forEach((table) => table.search("").draw()));
   document.documentElement.dataset.ready = "yes";
 });
+// On paper nobody can choose: heat maps of all signals stand below one another.
 addEventListener("beforeprint", () => {
   document.querySelectorAll("details").forEach((one) => { one.open = true; });
-  document.querySelectorAll(".heat-map").forEach((plot) => Plotly.relayout(plot, { width: PAPER }));
+  for (const [place, plot] of read("heat-maps").entries()) {
+    const chosen = document.getElementById(`heat-map-${place}`);
+    const printed = plot.choices.map((choice) => {
+      const sheet = Object.assign(document.createElement("div"), { className: "plot printed" });
+      chosen.parentNode.insertBefore(sheet, chosen);
+      Plotly.newPlot(sheet, choice.figure.data, { ...LOOKS, ...choice.figure.layout, width: PAPER,
+        title: { text: choice.label, font: { size: 13 } } }, { staticPlot: true });
+      return sheet;
+    });
+    if (printed.length) chosen.classList.add("on-screen");
+  }
 });
 addEventListener("afterprint", () => {
-  document.querySelectorAll(".heat-map").forEach((plot) => Plotly.relayout(plot, { autosize: true }));
+  document.querySelectorAll(".printed").forEach((one) => { Plotly.purge(one); one.remove(); });
+  document.querySelectorAll(".heat-map").forEach((one) => one.classList.remove("on-screen"));
 });

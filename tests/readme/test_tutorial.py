@@ -2,54 +2,44 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
-from pathlib import Path
 
 import nibabel
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from readme.conftest import ROOT, Clone
 
 from gradbrain.config.registries import Registries
 from gradbrain.datasets.registry import read_options
 from gradbrain.store import open_store, read_table
 
-ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "tutorial.md").read_text(encoding="utf-8")
 # A file's name in a line of its own, before its content; or a block of commands.
 BLOCKS = re.compile(r"(?:^`([\w/.]+)`:\n\n)?^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
-def follow(folder: Path) -> None:
-    """Do what the page says, in its order; what commands print is kept in a file."""
-    # Whoever reads has the environment active.
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+def follow(clone: Clone) -> str:
+    """Do what the page says, in its order; return what its commands printed."""
+    printed = ""
     for name, language, content in BLOCKS.findall(PAGE):
         if name:
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_text(content, encoding="utf-8")
+            (clone.folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (clone.folder / name).write_text(content, encoding="utf-8")
         elif language == "bash":
-            done = subprocess.run(
-                ["bash", "-e", "-c", content],
-                cwd=folder,
-                env=os.environ | {"PATH": path},
-                capture_output=True,
-                text=True,
-            )
-            assert done.returncode == 0, f"{content}\n{done.stdout}\n{done.stderr}"
-            with (folder / "printed.txt").open("a") as file:
-                file.write(done.stdout + done.stderr)
+            printed += clone.run(content)
+    return printed
 
 
 @pytest.fixture(scope="module")
-def followed(fresh_checkout):
-    checkout = fresh_checkout("tutorial")
-    follow(checkout.folder)
-    return checkout.folder
+def printed(after_the_demo):
+    return follow(after_the_demo)
+
+
+@pytest.fixture(scope="module")
+def followed(after_the_demo, printed):
+    return after_the_demo.folder
 
 
 def test_the_page_leads_to_figures_and_claims(followed):
@@ -62,7 +52,7 @@ def test_the_page_leads_to_figures_and_claims(followed):
     assert "brain_data" in (results / "report.html").read_text()
 
 
-def test_one_person_with_a_cap_on_leads_there_as_well(followed):
+def test_one_person_with_a_cap_on_leads_there_as_well(followed, printed):
     results = followed / "results" / "my_eeg"
     assert {path.stem for path in (results / "figures").glob("*.pdf")} >= {
         "control_comparison",
@@ -72,12 +62,10 @@ def test_one_person_with_a_cap_on_leads_there_as_well(followed):
     claims = read_table(results / "claims.csv")
     assert set(claims["n_subjects"]) == {1}
     assert "eeg_data" in (results / "report.html").read_text()
-    printed = (followed / "printed.txt").read_text()
     assert "notice: data set 'eeg_data' has one subject" in printed
 
 
-def test_commands_say_what_they_do_besides(followed):
-    printed = (followed / "printed.txt").read_text()
+def test_commands_say_what_they_do_besides(followed, printed):
     # The link is made by the dry run, and told once.
     assert printed.count(f"data/brain_data -> {followed / 'brain_data'}") == 1
     # Sizes are read from the files: 48 images and 40 targets.
@@ -89,19 +77,14 @@ def test_commands_say_what_they_do_besides(followed):
     assert re.search(r"note +\d of 6 fits have more than 10% of penalties on the edge", printed)
 
 
-def test_other_poles_of_the_hierarchy_make_responses_anew_and_no_features(followed):
+def test_other_poles_of_the_hierarchy_make_responses_anew_and_no_features(followed, after_the_demo):
     entry = followed / "my_study" / "datasets.yaml"
     text = entry.read_text()
     entry.write_text(text.replace("early_rois: [V1, V2]", "early_rois: [V1]"))
-    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--dry-run", "--quiet", "rules"]
-    done = subprocess.run(
-        [*command, "--configfile", "my_study/study.yaml"],
-        cwd=followed,
-        capture_output=True,
-        text=True,
-    )
+    options = "--cores 1 --dry-run --quiet rules --configfile my_study/study.yaml"
+    said = after_the_demo.run(f"snakemake {options}")
     entry.write_text(text)
-    jobs = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout + done.stderr, re.MULTILINE))
+    jobs = dict(re.findall(r"^(\w+) +(\d+)$", said, re.MULTILINE))
     assert (jobs["prepare_responses"], jobs["fit_encoding"]) == ("2", "6")
     assert not {name for name in jobs if name.startswith(("prepare_stimuli", "extract_"))}
 
@@ -156,11 +139,6 @@ def test_further_examples_of_the_page_are_valid_entries(tmp_path):
         assert read_options(entry).responses.startswith("{")
 
 
-def test_data_sets_are_fetched_by_a_rule_of_their_own_only(followed):
-    snakemake = [sys.executable, "-m", "snakemake", "--cores", "1", "--dry-run"]
-    asked = subprocess.run(
-        [*snakemake, "fetch_objects92"], cwd=followed, capture_output=True, text=True
-    )
-    assert "fetch_objects92" in asked.stdout + asked.stderr
-    everything = subprocess.run(snakemake, cwd=followed, capture_output=True, text=True)
-    assert "fetch_" not in everything.stdout + everything.stderr
+def test_data_sets_are_fetched_by_a_rule_of_their_own_only(after_the_demo, followed):
+    assert "fetch_objects92" in after_the_demo.run("snakemake --cores 1 --dry-run fetch_objects92")
+    assert "fetch_" not in after_the_demo.run("snakemake --cores 1 --dry-run")
