@@ -59,8 +59,7 @@ def read_csv(
         if name in table.columns and table[name].dtype.kind not in "fiu":
             odd = pd.to_numeric(table[name], errors="coerce").isna() & table[name].notna()
             if odd.any():
-                row = int(odd.to_numpy().argmax())
-                raise ValueError(
-                    f"row {row} (from 0): {name} is {table[name].iloc[row]!r}, expected a number"
-                )
+                first = int(odd.to_numpy().argmax())
+                found = table[name].iloc[first]
+                raise ValueError(f"row {first} (from 0): {name} is {found!r}, expected a number")
     return table

@@ -31,7 +31,7 @@ def read_nifti(path: Path) -> Any:
 
     with open_nifti(path) as file:
         content = file.read()
-        image = nibabel.Nifti1Image.from_bytes(content)
+        image: Any = nibabel.Nifti1Image.from_bytes(content)
         header = image.header
         expected = int(image.dataobj.offset) + n_value_bytes(header)
         if len(content) != expected:

@@ -140,8 +140,8 @@ def volume_targets(
         name: read_volume(files.labels(parcellation, hemisphere), shape)
         for name, hemisphere in HEMISPHERES.items()
     }
-    for name, hemisphere in HEMISPHERES.items():
-        _check_named(sides[name], files, parcellation, files.labels(parcellation, hemisphere))
+    for side, code in HEMISPHERES.items():
+        _check_named(sides[side], files, parcellation, files.labels(parcellation, code))
     left, right = (sides[name].reshape(-1, order="F") for name in HEMISPHERES)
     in_left = _kept(left, region_of, "parcellation")
     labels = np.where(in_left, left, right)
