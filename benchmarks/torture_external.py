@@ -139,7 +139,8 @@ def judged(whole: Seen, seen: Seen) -> str:
 
 def _moved(whole: np.ndarray, seen: np.ndarray) -> bool:
     """Whether a row holds what another row was written with, and did not before."""
-    if len(whole) < 2 or not whole.size or np.ptp(whole) == 0:
+    # Of a few numbers others may hold the same by chance.
+    if len(whole) < 2 or whole.shape[1] < 4 or np.ptp(whole) == 0:
         return False
     place = {row.tobytes(): number for number, row in enumerate(np.ascontiguousarray(whole))}
     return any(
