@@ -16,6 +16,7 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -48,6 +49,8 @@ ONCE = {
     "direct_feedback_alignment": {},
     "sign_symmetry": {},
     "predictive_coding_generative": {},
+    "difference_target_propagation": {},
+    "target_activity": {},
     "scalar_feedback": {},
     "hebbian": {},
     "three_factor": {},
@@ -130,10 +133,12 @@ class Bench:
         return time.process_time() - started
 
 
-def measure(bench: Bench, rounds: int) -> dict[str, float]:
+def measure(bench: Bench, rounds: int, rules: Sequence[str]) -> dict[str, float]:
     """Multiples of backpropagation's fused pass, by rule."""
-    ways = {rule: bench.extractor(rule, **options) for rule, options in ONCE.items()}
-    for rule, (name, steps) in STEPPED.items():
+    once = {rule: ONCE[rule] for rule in ("backprop", *rules) if rule in ONCE}
+    stepped = {rule: STEPPED[rule] for rule in rules if rule in STEPPED}
+    ways = {rule: bench.extractor(rule, **options) for rule, options in once.items()}
+    for rule, (name, steps) in stepped.items():
         for times in (1, 2):
             ways[f"{rule} {times}"] = bench.extractor(rule, **{name: times * steps})
     best = dict.fromkeys(ways, float("inf"))
@@ -141,8 +146,8 @@ def measure(bench: Bench, rounds: int) -> dict[str, float]:
         for name, extractor in ways.items():
             best[name] = min(best[name], bench.seconds(extractor))
     unit = best["backprop"]
-    found = {rule: best[rule] / unit for rule in ONCE if rule != "backprop"}
-    for rule, (_, steps) in STEPPED.items():
+    found = {rule: best[rule] / unit for rule in once if rule != "backprop"}
+    for rule, (_, steps) in stepped.items():
         first, second = best[f"{rule} 1"] / unit, best[f"{rule} 2"] / unit
         found[f"{rule}_at_{steps}"] = first
         found[f"{rule}_at_{2 * steps}"] = second
@@ -153,6 +158,7 @@ def measure(bench: Bench, rounds: int) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    parser.add_argument("--rules", nargs="+", choices=[*ONCE, *STEPPED], default=[*ONCE, *STEPPED])
     parser.add_argument("--images", type=int, default=16)
     parser.add_argument("--batch-size", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)
@@ -163,7 +169,7 @@ def main() -> None:
     results = {}
     for network in arguments.networks:
         bench = Bench(network, arguments)
-        results[network] = measure(bench, arguments.rounds)
+        results[network] = measure(bench, arguments.rounds, arguments.rules)
         print(network, {key: round(value, 2) for key, value in results[network].items()})
     worst = {
         key: round(max(result[key] for result in results.values()), 3)

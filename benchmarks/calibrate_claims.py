@@ -29,8 +29,8 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "workflow"))
@@ -41,7 +41,7 @@ import xarray as xr
 from scipy.stats import binomtest
 
 from gradbrain.config.registries import read_yaml
-from gradbrain.config.schema import DatasetEntry
+from gradbrain.config.schema import DatasetEntry, EncodingSettings
 from gradbrain.config.study import load_study
 from gradbrain.datasets import simulated
 from gradbrain.datasets.stimuli import read_stimuli
@@ -49,8 +49,6 @@ from gradbrain.encoding.backend import make_backend
 from gradbrain.encoding.bands import Band
 from gradbrain.encoding.fit import fit_layer
 from gradbrain.encoding.inputs import (
-    LayerFeatures,
-    ModelFeatures,
     Responses,
     lay_out_responses,
     read_features,
@@ -64,6 +62,8 @@ from gradbrain.hierarchy.subject_scores import subject_scores
 from gradbrain.hierarchy.summaries import summarise_all
 from gradbrain.plan.jobs import Plan
 from gradbrain.store import SignalIdentity, open_features, read_table, write_text
+from gradbrain.vocabulary.artefacts import artefact
+from gradbrain.vocabulary.roles import TIME
 
 CONFIG = "config/worlds.yaml"
 MODEL = "efficientnet_lite0_128px"
@@ -72,8 +72,11 @@ MARKS = ("<!-- claims:start -->", "<!-- claims:end -->")
 # What of a claim is kept of each draw.
 KEPT = (
     *("prediction", "dataset", "axis", "variant", "estimate", "p", "p_min", "q", "verdict"),
-    *("reason", "n", "lower_share", "upper_share", "detectable_share"),
+    *("reason", "n", "ci_low", "ci_high", "lower_share", "upper_share", "detectable_share"),
 )
+
+#: Results that claims are made of.
+VERSIONED = ("encoding", "unique", "hierarchy", "claims")
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,38 @@ def worlds_of(plan: Plan) -> dict[str, list[str]]:
     return found
 
 
+class Seen:
+    """What follows from a network and the images alone, the same for all brains that saw them.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Feature stores of the network's layers, in depth order.
+    brain : Responses
+        Of anybody who saw the images, which gives their order and groups.
+    path : Path
+        Where these are, named in errors.
+    settings : EncodingSettings
+    """
+
+    def __init__(
+        self, paths: Sequence[Path], brain: Responses, path: Path, settings: EncodingSettings
+    ) -> None:
+        self.images = brain.image_ids
+        self.model = read_model_features(paths, brain.image_ids, path)
+        self.layers = {
+            layer: replace(
+                read_features(paths, layer, brain.image_ids, path), paired=False, for_claims=True
+            )
+            for layer in self.model.layers
+        }
+        self.bands: dict[str, dict[int, dict[SignalIdentity, Band]]] = {
+            layer: {} for layer in self.layers
+        }
+        self.kernels: dict[int, BlockKernels] = {}
+        self.backend = SharedDecompositions(make_backend(settings.backend, settings.device))
+
+
 class Brains:
     """The people of one world, whose responses can be drawn with any seed.
 
@@ -136,9 +171,18 @@ class Brains:
         Folder below which ``results/`` has features and stimuli.
     model : str
         Network that they are seen through; the family of tests is its rows alone.
+    seen : dict of str to Seen, optional
+        Stimulus set -> what follows from its images, kept here for brains of other worlds.
     """
 
-    def __init__(self, design: Design, world: str, root: Path, model: str = MODEL) -> None:
+    def __init__(
+        self,
+        design: Design,
+        world: str,
+        root: Path,
+        model: str = MODEL,
+        seen: dict[str, Seen] | None = None,
+    ) -> None:
         self.design, self.root, self.model = design, root, model
         plan = self.plan = design.plan(root)
         self.settings = plan.study.settings
@@ -147,10 +191,7 @@ class Brains:
         self.stimuli = read_stimuli(root / plan.path("stimuli", stimuli=self.stimulus_set))
         self.signal_set = plan.taken_set(model, plan.study.signal_set.name)
         self._planted: dict[str, simulated.Planted] = {}
-        self._bands: dict[str, dict[int, dict[SignalIdentity, Band]]] = {}
-        self._kernels: dict[int, BlockKernels] = {}
-        backend = make_backend(self.settings.encoding.backend, self.settings.encoding.device)
-        self._backend = SharedDecompositions(backend)
+        self._seen = {} if seen is None else seen
 
     @property
     def feature_paths(self) -> list[Path]:
@@ -159,7 +200,7 @@ class Brains:
         return [self.root / path for path in paths]
 
     def responses(self, entry: DatasetEntry, subject: str, seed: int) -> tuple[Path, Responses]:
-        """Draw the responses of one person."""
+        """Draw the responses of one person, without those before image onset."""
         _, options = self.plan.adapter(entry)
         if entry.name not in self._planted:
             features = [self.root / path for path in self.plan.planting_features(subject)]
@@ -170,47 +211,49 @@ class Brains:
         store = simulated.simulate(
             entry, drawn, subject, self.stimuli, self._planted[entry.name]
         ).assign_attrs(digest=f"{subject}/{seed}")
+        if "time" in store.dims:
+            store = store.isel(time=store["time"].values > store.attrs["onset_s"])
         path = Path(f"{subject} of seed {seed}")
         encoding = self.settings.encoding
         return path, lay_out_responses(
             path, store, encoding.min_noise_ceiling, encoding.ceiling_floor
         )
 
-    @cached_property
-    def _read(self) -> tuple[dict[str, LayerFeatures], ModelFeatures]:
-        """Features, in the order of the images of these people."""
-        entry = self.entries[0]
-        path, brain = self.responses(entry, entry.subjects[0], 0)
-        layers = {
-            layer: replace(
-                read_features(self.feature_paths, layer, brain.image_ids, path), paired=False
-            )
-            for layer in self.plan.layers(self.model)
-        }
-        return layers, read_model_features(self.feature_paths, brain.image_ids, path)
+    def seen(self, path: Path, brain: Responses) -> Seen:
+        """What follows from the images that a person saw."""
+        if self.stimulus_set not in self._seen:
+            paths, encoding = self.feature_paths, self.settings.encoding
+            self._seen[self.stimulus_set] = Seen(paths, brain, path, encoding)
+        found = self._seen[self.stimulus_set]
+        if not np.array_equal(found.images, brain.image_ids):
+            raise ValueError(f"{path}: saw other images than the others of {self.stimulus_set}")
+        return found
 
-    def fits(self, path: Path, brain: Responses) -> list[tuple[Path, xr.Dataset]]:
+    def fits(self, path: Path, brain: Responses) -> list[xr.Dataset]:
         """Fit all layers to one person."""
-        study = self.plan.study.name
+        encoding, study, seen = self.settings.encoding, self.plan.study.name, self.seen(path, brain)
         return [
-            (
-                path,
-                fit_layer(
-                    features,
-                    brain,
-                    self.settings.encoding,
-                    study,
-                    backend=self._backend,
-                    bands=self._bands.setdefault(layer, {}),
-                ),
+            fit_layer(
+                features, brain, encoding, study, backend=seen.backend, bands=seen.bands[layer]
             )
-            for layer, features in self._read[0].items()
+            for layer, features in seen.layers.items()
         ]
 
-    def unique(self, brain: Responses) -> xr.Dataset:
+    def unique(self, path: Path, brain: Responses) -> xr.Dataset:
         """Estimate the unique variance in one person."""
-        encoding, study = self.settings.encoding, self.plan.study.name
-        return measure_unique(self._read[1], brain, encoding, study, self._kernels)
+        encoding, study, seen = self.settings.encoding, self.plan.study.name, self.seen(path, brain)
+        return measure_unique(seen.model, brain, encoding, study, seen.kernels)
+
+    def _with_early(self, entry: DatasetEntry, store: xr.Dataset) -> xr.Dataset:
+        """Results at all times: NaN before onset, of which no statistic takes notice.
+
+        The pipeline has numbers there, and random ones are drawn for as many times.
+        """
+        if entry.axis != TIME:
+            return store
+        times = simulated.sample_times(self.plan.adapter(entry)[1])
+        found = store.reindex(unit=[f"{time:.6g}" for time in times])
+        return found.assign_coords(unit_time=("unit", times))
 
     def claims(self, seed: int) -> pd.DataFrame:
         """Judge all claims about the people of one seed."""
@@ -218,8 +261,9 @@ class Brains:
         for entry in self.entries:
             for subject in entry.subjects[: self.design.people]:
                 path, brain = self.responses(entry, subject, seed)
-                fits += self.fits(path, brain)
-                unique[entry.name, subject] = (path, self.unique(brain))
+                fits += [(path, self._with_early(entry, fit)) for fit in self.fits(path, brain)]
+                found = self._with_early(entry, self.unique(path, brain))
+                unique[entry.name, subject] = (path, found)
         subjects = subject_scores(fits, self.signal_set, unique)
         return judge(
             summarise_all(subjects, self.settings.statistics),
@@ -273,14 +317,14 @@ class Block:
 
 
 _BRAINS: dict[str, Brains] = {}
+_SEEN: dict[str, Seen] = {}
 
 
 def run_block(block: Block, folder: Path, design: Design, root: Path) -> str:
     """Judge the claims of all seeds of a block and write them, in one step."""
     logging.getLogger("gradbrain").setLevel(logging.ERROR)
     if block.world not in _BRAINS:
-        _BRAINS.clear()
-        _BRAINS[block.world] = Brains(design, block.world, root)
+        _BRAINS[block.world] = Brains(design, block.world, root, seen=_SEEN)
     tables = []
     for seed in range(block.start, block.stop):
         start = time.process_time()
@@ -342,6 +386,8 @@ def check_settings(folder: Path, design: Design, plan: Plan) -> None:
             name: getattr(settings, name).model_dump(mode="json")
             for name in ("encoding", "statistics", "reliability")
         },
+        # Results of other versions are others.
+        "versions": {kind: artefact(kind).version for kind in VERSIONED},
         # Of the features themselves: an objective may change and keep its name.
         "features": feature_digests(plan),
         "axes": {name: str(entry.axis) for name, entry in plan.study.datasets.items()},
@@ -435,22 +481,31 @@ def is_wrong(claims: pd.DataFrame) -> pd.Series:
     return pd.Series(wrong, index=claims.index)
 
 
-def null_table(claims: pd.DataFrame) -> Iterator[str]:
-    """Rows of the feedforward brain that speak of what is not there."""
+def absent_rows(claims: pd.DataFrame) -> tuple[list[tuple[Any, pd.DataFrame]], list[float]]:
+    """Rows of the feedforward brain that speak of what is not there, with p by Holm.
+
+    P is that of so many wrong verdicts at a rate of .05, exact binomial.
+    """
     absent = claims[(claims["world"] == "feedforward") & (claims["prediction"] != "A1")]
     absent = absent[absent["verdict"] != "descriptive"]
-    rows = [(key, own) for key, own in absent.groupby(ROW, sort=True)]
-    hits = [int(is_wrong(own).sum()) for _, own in rows]
+    rows = list(absent.groupby(ROW, sort=True))
     tests = [
-        float(binomtest(hit, len(own), LEVEL, alternative="greater").pvalue)
-        for hit, (_, own) in zip(hits, rows, strict=True)
+        float(binomtest(int(is_wrong(own).sum()), len(own), LEVEL, alternative="greater").pvalue)
+        for _, own in rows
     ]
+    return rows, holm(tests)
+
+
+def null_table(claims: pd.DataFrame) -> Iterator[str]:
+    """Rows of the feedforward brain that speak of what is not there."""
+    rows, tests = absent_rows(claims)
+    hits = [int(is_wrong(own).sum()) for _, own in rows]
     yield (
         "| claim | variant | modality | wrong | above .05: p by Holm | p ≤ .05 before any gate "
         "| reasons |"
     )
     yield "|---|---|---|---|---|---|---|"
-    for ((axis, name, variant), own), hit, p in zip(rows, hits, holm(tests), strict=True):
+    for ((axis, name, variant), own), hit, p in zip(rows, hits, tests, strict=True):
         tested = own["p"].dropna()
         early = f"{int((tested <= LEVEL).sum())} of {len(tested)}"
         yield (
@@ -458,6 +513,7 @@ def null_table(claims: pd.DataFrame) -> Iterator[str]:
             f"| {early} | {reasons(own)} |"
         )
     pooled, n = sum(hits), sum(len(own) for _, own in rows)
+    absent = pd.concat([own for _, own in rows])
     seeds = is_wrong(absent).groupby(absent["seed"]).any()
     yield (
         f"\nPooled over rows: {pooled} of {n} ({pooled / n:.3f}); brains with any wrong verdict: "
@@ -474,9 +530,10 @@ def reasons(claims: pd.DataFrame) -> str:
 def planted_table(claims: pd.DataFrame) -> Iterator[str]:
     """Rows whose verdict is planted."""
     yield (
-        "| brain | claim | variant | modality | planted | as planted | aim | opposite | reasons |"
+        "| brain | claim | variant | modality | planted | as planted | aim "
+        "| p of so few at the aim | opposite | reasons |"
     )
-    yield "|---|---|---|---|---|---|---|---|---|"
+    yield "|---|---|---|---|---|---|---|---|---|---|"
     for world, axis, name, variant, planted in planted_rows():
         own = _rows(claims, world, axis, name, variant)
         if own.empty:
@@ -484,11 +541,41 @@ def planted_table(claims: pd.DataFrame) -> Iterator[str]:
         hits = int((own["verdict"] == planted).sum())
         other = int(own["verdict"].isin({"supported", "contradicted"} - {planted}).sum())
         aim = AIMS.get((name, variant), AIM)
-        met = "met" if hits / len(own) >= aim else "**missed**"
+        p = float(binomtest(hits, len(own), aim, alternative="less").pvalue)
+        met = "met" if hits / len(own) >= aim else "**missed**" if p <= LEVEL else "below"
         yield (
             f"| {world} | {name} | {variant} | {MODALITY[axis]} | {planted} "
-            f"| {share(hits, len(own))} | {aim:.1f}: {met} | {other} of {len(own)} "
+            f"| {share(hits, len(own))} | {aim:.1f}: {met} | {p:.2f} | {other} of {len(own)} "
             f"| {reasons(own)} |"
+        )
+
+
+def statements(claims: pd.DataFrame) -> Iterator[str]:
+    """What was promised, and whether it holds of the seeds that are there."""
+    rows, tests = absent_rows(claims)
+    above = [key for (key, _), p in zip(rows, tests, strict=True) if p <= LEVEL]
+    wrong = pd.concat([is_wrong(own) for _, own in rows])
+    yield (
+        f"- *No row of the feedforward brain above .05*: {len(above)} of {len(rows)} rows are "
+        f"(Holm)."
+    )
+    yield (
+        f"- *Pooled rate of at most .05*: {wrong.mean():.3f} ({int(wrong.sum())} of {len(wrong)})."
+    )
+    for aim, what in ((0.9, "A1 and raw P1 in .9 of seeds"), (0.8, "other planted claims in .8")):
+        counts: dict[str, list[str]] = {"met": [], "open": [], "missed": []}
+        for world, axis, name, variant, planted in planted_rows():
+            own = _rows(claims, world, axis, name, variant)
+            if own.empty or AIMS.get((name, variant), AIM) != aim:
+                continue
+            hits, n = int((own["verdict"] == planted).sum()), len(own)
+            p = float(binomtest(hits, n, aim, alternative="less").pvalue)
+            found = "met" if hits / n >= aim else "missed" if p <= LEVEL else "open"
+            counts[found].append(f"{name} {variant} {MODALITY[axis]} {world} {hits / n:.2f}")
+        yield (
+            f"- *{what}*: {len(counts['met'])} rows are as often; below it, but so few would be "
+            f"seen at the aim with p > .05: {'; '.join(counts['open']) or 'none'}; missed: "
+            f"{'; '.join(counts['missed']) or 'none'}."
         )
 
 
@@ -519,6 +606,23 @@ def size_table(claims: pd.DataFrame) -> Iterator[str]:
             for name in columns
         ]
         yield f"| {world} | {MODALITY[str(axis)]} | {' | '.join(cells)} |"
+
+
+def coverage_table(claims: pd.DataFrame) -> Iterator[str]:
+    """How often the interval of a row holds the mean of its brain's estimates over seeds."""
+    yield "| claim | variant | modality | brains × seeds | interval holds the mean | median width |"
+    yield "|---|---|---|---|---|---|"
+    known = claims[np.isfinite(claims["ci_low"]) & np.isfinite(claims["ci_high"])]
+    mean = known.groupby(["world", *ROW])["estimate"].transform("mean")
+    known = known.assign(
+        holds=(known["ci_low"] <= mean) & (mean <= known["ci_high"]),
+        width=known["ci_high"] - known["ci_low"],
+    )
+    for (axis, name, variant), own in known.groupby(ROW, sort=True):
+        yield (
+            f"| {name} | {variant} | {MODALITY[str(axis)]} | {len(own)} "
+            f"| {share(int(own['holds'].sum()), len(own))} | {own['width'].median():.2g} |"
+        )
 
 
 def control_table(claims: pd.DataFrame) -> Iterator[str]:
@@ -595,6 +699,7 @@ def tables(arguments: argparse.Namespace) -> None:
     parts = [
         f"Seeds so far and processor time of each: {said}; 300 of each take {hours:.1f} hours on "
         "two cores.",
+        "\n".join(statements(claims)),
         "What is not there (feedforward brain, all rows that are judged but A1):",
         "\n".join(null_table(claims)),
         "What is planted:",
@@ -603,6 +708,9 @@ def tables(arguments: argparse.Namespace) -> None:
         "\n".join(other_table(claims)),
         "C1, in shares of the explainable variance; medians and, in brackets, 5 and 95 % of seeds:",
         "\n".join(size_table(claims)),
+        "Intervals (95 %) against the mean over the seeds of a brain, whose people and noise are "
+        "others and whose images are the same:",
+        "\n".join(coverage_table(claims)),
     ]
     for folder in arguments.nulls:
         said = json.loads((folder / "settings.json").read_text())

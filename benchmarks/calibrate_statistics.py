@@ -7,8 +7,9 @@
     python benchmarks/calibrate_statistics.py latencies --out results/calibration --seeds 300
     python benchmarks/calibrate_statistics.py table --out results/calibration
 
-Every finished cell is a line of a file in the folder, and is not run again. `table` prints what is
-there as Markdown. Seeds of the data are those of the cell; nothing of the truth is read by a test.
+Every finished cell is a line of a file in the folder, and is not run again but with more seeds.
+`table` prints what is there as Markdown. Seeds of the data are those of the cell; nothing of the
+truth is read by a test.
 """
 
 from __future__ import annotations
@@ -733,22 +734,29 @@ def latency_tables(rows: list[dict[str, Any]]) -> Iterator[str]:
 def run_cells(
     path: Path, cells: list[Any], run: Callable[[Any, int], dict[str, Any]], n_seeds: int
 ) -> None:
-    """Run the cells that the file does not hold, and add each to it when it is done."""
+    """Run the cells that the file does not hold of as many seeds, and add each when it is done."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    done = [row["cell"] for row in _rows(path)]
+    done = [row["cell"] for row in _rows(path) if row["seeds"] >= n_seeds]
     for cell in cells:
         if asdict(cell) in done:
             continue
         start = time.process_time()
         result = run(cell, n_seeds)
-        row = {"cell": asdict(cell), "result": result, "cpu_s": time.process_time() - start}
+        seconds = time.process_time() - start
+        row = {"cell": asdict(cell), "seeds": n_seeds, "result": result, "cpu_s": seconds}
         with path.open("a") as file:
             file.write(json.dumps(row) + "\n")
-        print(f"{cell}: {row['cpu_s']:.0f} s of processor", file=sys.stderr)
+        print(f"{cell}: {seconds:.0f} s of processor", file=sys.stderr)
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def _most_seeds(rows: list[dict[str, Any]], cells: list[Any]) -> list[dict[str, Any]]:
+    """The row of every cell that was run, in their order; of several that of most seeds."""
+    of_cells = [[row for row in rows if row["cell"] == asdict(cell)] for cell in cells]
+    return [max(found, key=lambda row: row["seeds"]) for found in of_cells if found]
 
 
 def interval_tables(rows: list[dict[str, Any]]) -> Iterator[str]:
@@ -787,8 +795,8 @@ def main() -> None:
     }
     files = {name: arguments.out / f"{name}.jsonl" for name in parts}
     if arguments.what == "table":
-        for name, (_, _, tables) in parts.items():
-            rows = _rows(files[name])
+        for name, (cells, _, tables) in parts.items():
+            rows = _most_seeds(_rows(files[name]), cells)
             if rows:
                 print(f"{len(rows)} cells, {sum(row['cpu_s'] for row in rows):.0f} s\n")
                 print("\n".join(tables(rows)), end="\n\n")

@@ -60,13 +60,14 @@ def main(argv: list[str] | None = None) -> None:
     # Takes seconds; a wrong command line is said without it.
     import timm
 
+    from gradbrain.models import autoencoder, owlvit
     from gradbrain.models.layers import COLUMNS, layer_table
-    from gradbrain.models.owlvit import ARCHITECTURES
     from gradbrain.store import read_table, write_table
     from gradbrain.vocabulary.image_statistics import ARCHITECTURE
 
     if arguments.patterns:
-        listed = matching(arguments.patterns, [*timm.list_models(), *ARCHITECTURES, ARCHITECTURE])
+        own = (*owlvit.ARCHITECTURES, *autoencoder.ARCHITECTURES, ARCHITECTURE)
+        listed = matching(arguments.patterns, [*timm.list_models(), *own])
         chosen = set(listed)
         if arguments.output.exists():
             chosen |= set(read_table(arguments.output, COLUMNS)["architecture"])

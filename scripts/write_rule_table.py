@@ -4,7 +4,8 @@ Each cell is measured on a small untrained network of the family. ``refused``: p
 extraction refuses the rule by name. ``degenerate``: it gives, at every layer, what something
 simpler gives: backpropagation, the activation, or one number. Else ``approximated`` or ``exact``,
 as the rule says of the case. A signal is in the span of the baseline where a linear regression on
-all layers' activations, pooled as the signal is, leaves nothing of it.
+all layers' activations, pooled as the signal is, leaves nothing of it; it is a fixed matrix where a
+linear regression of its first layer on its last one leaves nothing, whatever the image.
 """
 
 from __future__ import annotations
@@ -35,7 +36,13 @@ from gradbrain.signals.extraction import SignalExtractor
 from gradbrain.signals.needs import uses_of
 from gradbrain.signals.pooling import layout_of
 from gradbrain.signals.rule import FitContext
-from gradbrain.store import FeatureStore, SignalIdentity, open_features, write_text
+from gradbrain.store import (
+    FeatureStore,
+    SignalIdentity,
+    open_features,
+    read_tables,
+    write_text,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "learning_rules.md"
@@ -271,16 +278,30 @@ def in_span(signal: SignalEntry) -> bool:
     return True
 
 
+def is_fixed(signal: SignalEntry) -> bool:
+    """Whether one matrix turns the last layer's signal into the first one's, whatever the image."""
+    found = small_network().signals(signal)
+    above, below = (found[name].flatten(1).numpy() for name in ("second", "first"))
+    design = np.hstack([above, np.ones((len(above), 1))])
+    solution, _, rank, _ = np.linalg.lstsq(design, below)
+    if rank == len(design):
+        raise GradbrainError(f"{signal.rule}: {len(design)} images are too few to tell")
+    left = below - design @ solution
+    spread = np.square(below - below.mean(0)).sum()
+    return bool(np.square(left).sum() <= (1 - IN_SPAN) * spread)
+
+
 def rows() -> Iterator[list[str]]:
-    """Rows of the table: rule, its state on each family, whether it is in the span."""
+    """Rows of the table: rule, its state on each family, whether in the span, whether fixed."""
     for signal in entries()[1]:
         states = [state_of(signal, family) for family in FAMILIES]
-        yield [name_of(signal), *states, "yes" if in_span(signal) else "no"]
+        told = ["yes" if holds(signal) else "no" for holds in (in_span, is_fixed)]
+        yield [name_of(signal), *states, *told]
 
 
 def table() -> str:
     """The table as Markdown."""
-    head = ["rule", *FAMILIES, "in the span of activations"]
+    head = ["rule", *FAMILIES, "in the span of activations", "a fixed matrix"]
     lines = [head, ["---"] * len(head), *rows()]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -323,13 +344,38 @@ def cosine_table(stores: list[Path]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def training_table(tables: list[Path]) -> str:
+    """Angle with the gradient after training, layer by layer, as tables of trainings hold it.
+
+    Of networks that differ by their seed alone: the mean, and the standard deviation over seeds.
+    """
+    rows = read_tables("training", tables)
+    last = rows[rows["step"] == rows.groupby("model")["step"].transform("max")]
+    layers = list(dict.fromkeys(last.sort_values("depth")["layer"]))
+    head = ["rule that trains", "R²", *layers, "inverses, R²"]
+    lines = [head, ["---"] * len(head)]
+    for (rule, correction), group in last.groupby(["learning_rule", "correction"], sort=True):
+        name = f"`{rule}`" + (f", {correction}" if correction else "")
+        cells = [list(group[group["layer"] == layer]["angle"]) for layer in layers]
+        of_network = group.groupby("model")[["r2", "inverse_r2"]].mean()
+        lines.append(
+            [
+                name,
+                _mean_and_spread(list(of_network["r2"])),
+                *(_mean_and_spread(cell, digits=0) for cell in cells),
+                _mean_and_spread(list(of_network["inverse_r2"])),
+            ]
+        )
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
 def _entries_of(store: FeatureStore) -> list[SignalEntry]:
     return [SignalEntry(**entry) for entry in store.attrs["signal_set_entry"]["signals"]]
 
 
-def _mean_and_spread(values: list[float]) -> str:
-    spread = f" ± {np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.2f}{spread}"
+def _mean_and_spread(values: list[float], digits: int = 2) -> str:
+    spread = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.{digits}f}{spread}"
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -342,9 +388,19 @@ def main(argv: list[str] | None = None) -> None:
         help="stores of one model's layers: write the table of cosines from them, and not that of "
         "families",
     )
+    parser.add_argument(
+        "--training",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="tables of networks that the study trained (results/trained/*.parquet): write the "
+        "table of their angles alone",
+    )
     arguments = parser.parse_args(argv)
     text = PAGE.read_text(encoding="utf-8")
-    if arguments.features:
+    if arguments.training:
+        text = replaced(text, "training", training_table(arguments.training))
+    elif arguments.features:
         text = replaced(text, "cosines", cosine_table(arguments.features))
     else:
         text = replaced(text, "families", table())

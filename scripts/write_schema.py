@@ -54,6 +54,7 @@ TITLES = {
     "Factor": "an entry of `sensitivity.factors`",
     "Level": "an entry of `levels` of a factor",
     "ModelEntry": "Registry: an entry of `config/models.yaml`",
+    "ModelFactors": "`factors` of a model",
     "Weights": "`weights` of a model",
     "TextTower": "`text_tower` of a model",
     "DatasetEntry": "Registry: an entry of `config/datasets.yaml`",

@@ -572,16 +572,82 @@ def entries_table(invented: Invented) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def training_table(model: str) -> pd.DataFrame:
+    """A network of two layers that learns to be told what the gradient says, corrected or not."""
+    return pd.DataFrame(
+        [
+            {
+                "model": model,
+                "learning_rule": "difference_target_propagation",
+                "seed": 0,
+                "step": step,
+                "layer": f"layer{place}",
+                "depth": (place + 1) / 2,
+                "correction": correction,
+                "angle": 0.0 if place else (90 - step if correction == "corrected" else 100.0),
+                "turn": 20.0,
+                "weight_angle": np.nan,
+                "inverse_r2": np.nan if place else step / 100,
+                "loss": 1 - step / 100,
+                "r2": step / 100,
+            }
+            for correction in ("corrected", "uncorrected")
+            for step in (0, 20, 50)
+            for place in range(2)
+        ]
+    )
+
+
+def alikeness_table(model: str, invented: Invented) -> pd.DataFrame:
+    """Signals that are the less alike, the further apart they are listed, and the deeper."""
+    # A study of one rule compares nothing: another one stands beside it.
+    identities = {
+        **{
+            name: invented.identity(name)
+            for name, one in invented.signals.items()
+            if one.role != "activation"
+        },
+        "another_rule": {
+            "signal": "another_rule",
+            "role": "learning",
+            "rule": "sign_symmetry",
+            "objective": "dino",
+        },
+    }
+    signals = list(identities)
+    return pd.DataFrame(
+        [
+            {
+                "study": STUDY,
+                "model": model,
+                "stimuli": "invented",
+                "layer": f"layer{place}",
+                "depth": (place + 1) / 3,
+                **identities[signal],
+                "other": other,
+                "cosine": 1 - 0.2 * abs(signals.index(signal) - signals.index(other)) - 0.1 * place,
+                "same_as": "",
+            }
+            for place in range(3)
+            for signal in signals
+            for other in signals
+            if other != signal
+        ]
+    )
+
+
 def write_study(folder: Path, invented: Invented) -> dict[str, list[Path]]:
     """Write all results of an invented study; returns their files by kind."""
     kinds = ["scores", "hierarchy", "hierarchy_draws", "time_courses", "rsa", "maps", "reliability"]
-    kinds.append("prediction_rsa")
+    kinds += ["prediction_rsa", "training", "alikeness"]
     files: dict[str, list[Path]] = {kind: [] for kind in kinds}
     for model in invented.models:
         scores = scores_table(model, invented)
         tables = {"scores": scores, "rsa": rsa_table(scores)}
         tables["prediction_rsa"] = prediction_rsa_table(scores)
         tables["reliability"] = reliability_table(model, invented)
+        tables["training"] = training_table(model)
+        tables["alikeness"] = alikeness_table(model, invented)
         tables["time_courses"] = time_course_table(scores)
         for kind, table in tables.items():
             files[kind].append(folder / kind / f"{model}.parquet")

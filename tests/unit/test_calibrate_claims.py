@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -53,6 +54,36 @@ def test_rates_above_the_level_are_told_from_chance_and_pooled():
     assert float(cells["P2"][4]) == 1.0
     assert "11 of 120 (0.092)" in pooled
     assert "any wrong verdict: 0.25" in pooled
+
+
+def test_a_planted_row_says_how_likely_so_few_would_be_at_the_aim():
+    made = claims(A1=["supported"] * 30).assign(variant="raw")
+    (row,) = list(benchmark.planted_table(made))[2:]
+    cells = row.split(" | ")
+    assert cells[6] == "0.9: **missed**"
+    # Thirty or fewer of forty at .9: .005.
+    assert float(cells[7]) == pytest.approx(0.005, abs=0.005)
+
+
+def test_an_interval_is_held_against_the_mean_over_seeds():
+    made = claims(C1=[])
+    estimate = np.linspace(-1.0, 1.0, N_SEEDS)
+    # The lower half of the seeds has intervals that end below the mean, which is 0.
+    made = made.assign(
+        estimate=estimate, ci_low=estimate - 2.0, ci_high=np.where(estimate < 0, estimate, 2.0)
+    )
+    (row,) = list(benchmark.coverage_table(made))[2:]
+    assert row.startswith("| C1 | unique | fMRI | 40 | 0.50 [")
+
+
+def test_promises_are_told_from_chance():
+    many = claims(C1=["supported"] * 10, P2=["supported"])
+    found = {name: claims(A1=["supported"] * hits).assign(variant="raw", axis=axis)
+             for name, hits, axis in (("few", 20, "roi"), ("almost", 35, "time"))}  # fmt: skip
+    lines = list(benchmark.statements(pd.concat([many, *found.values()])))
+    assert "1 of 2 rows are" in lines[0]
+    assert "0.138 (11 of 80)" in lines[1]
+    assert "p > .05: A1 raw MEG feedforward 0.88; missed: A1 raw fMRI feedforward 0.50" in lines[2]
 
 
 def test_every_world_of_the_study_has_a_plant():

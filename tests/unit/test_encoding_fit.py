@@ -356,6 +356,19 @@ def test_signals_that_are_fitted_alone_have_the_scores_that_they_have_beside_oth
         np.testing.assert_array_equal(alone[name].values, kept[name].values, err_msg=name)
 
 
+def test_fits_for_claims_have_the_scores_that_statistics_read_and_no_others(features, fmri):
+    brain = read_responses(fmri)
+    layer = replace(read_features(features, "layer1", brain.image_ids, fmri), paired=False)
+    alone = fit_layer(layer, brain, SETTINGS, "study")
+    asked = fit_layer(replace(layer, for_claims=True), brain, SETTINGS, "study")
+    read = alone["measure"].isin(["r", "r_normalised"])
+    read |= (alone["role"] == "activation") & (alone["measure"] == "r2")
+    kept = alone.isel(score_row=np.flatnonzero(read))
+    assert 0 < kept.sizes["score_row"] < alone.sizes["score_row"]
+    for name in ("signal", "measure", "score", "unit_score", "boot", "null", "penalty_log10"):
+        np.testing.assert_array_equal(asked[name].values, kept[name].values, err_msg=name)
+
+
 def test_scores_are_consistent_with_each_other(features, fmri):
     store = fit(features, fmri)
     for signal in ("gradient", "control"):

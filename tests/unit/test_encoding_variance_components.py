@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from gradbrain.encoding.symmetric import ROWS_AT_ONCE, UpperBlocks
 from gradbrain.encoding.variance_components import (
     BaselineCovariance,
     Kernels,
@@ -174,12 +175,29 @@ def test_forms_of_signals_are_those_of_each_alone_and_zero_for_what_the_baseline
     assert not forms[1].any()
 
 
-def test_permuted_estimates_are_products_with_permuted_rows_and_columns(features):
+def symmetric(n, seed):
+    values = np.random.default_rng([n, seed]).standard_normal((n, n))
+    return values + values.T
+
+
+def test_permuted_estimates_are_products_with_permuted_rows_and_columns():
     random = np.random.default_rng(5)
-    forms = [random.standard_normal((N_IMAGES, N_IMAGES)) for _ in range(2)]
-    products = random.standard_normal((N_IMAGES, N_IMAGES))
-    orders = np.stack([random.permutation(N_IMAGES) for _ in range(45)])
-    expected = [
-        [np.vdot(form, products[np.ix_(order, order)]) for form in forms] for order in orders
-    ]
-    np.testing.assert_allclose(permuted_estimates(forms, products, orders), expected)
+    # More images than a block of rows.
+    n = ROWS_AT_ONCE + N_IMAGES
+    forms, products = [symmetric(n, 1), symmetric(n, 2)], symmetric(n, 3)
+    orders = np.stack([random.permutation(n) for _ in range(45)])
+    expected = np.array(
+        [[np.vdot(form, products[np.ix_(order, order)]) for form in forms] for order in orders]
+    )
+    found = permuted_estimates(forms, products, orders)
+    assert np.abs(found - expected).max() < 1e-6 * expected.std()
+
+
+@pytest.mark.parametrize("n", [1, ROWS_AT_ONCE, 2 * ROWS_AT_ONCE + 5])
+def test_a_symmetric_matrix_is_held_by_what_lies_right_of_its_diagonal(n):
+    blocks, one, other = UpperBlocks(n), symmetric(n, 1), symmetric(n, 2)
+    assert blocks.pack(one) @ blocks.pack(other) == pytest.approx(np.vdot(one, other), rel=1e-12)
+    np.testing.assert_allclose(blocks.unpack(blocks.pack(one)), one, rtol=1e-14)
+    root, held = np.random.default_rng(n).standard_normal((n, 3)), np.empty(blocks.size)
+    blocks.outer(root, held)
+    np.testing.assert_allclose(blocks.unpack(held), root @ root.T, atol=1e-12)

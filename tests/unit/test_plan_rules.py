@@ -16,6 +16,8 @@ from gradbrain.plan.jobs import Plan
 ROOT = Path(__file__).resolve().parents[2]
 TRAINED, UNTRAINED = "efficientnet_lite0_128px", "efficientnet_lite0_untrained"
 MIXED = """architecture,layer,layer_index,depth,layout,weights
+autoencoder,a,0,0.5,map,plain
+autoencoder,b,1,1,map,plain
 mixed,a,0,0.5,map,plain
 mixed,b,1,1,vector,plain
 standardised,a,0,0.5,map,computed
@@ -27,7 +29,10 @@ standardised,b,1,1,map,computed
 def plan_of(tmp_path):
     """Plan of a model under a set of activations and one signal, told as in signals.yaml."""
 
-    def plan_of(model: str, *, precision: str = "fp32", normalise: str = "unit", **signal):
+    def plan_of(
+        model: str, *, precision: str = "fp32", normalise: str = "unit", testbed=None, **signal
+    ):
+        testbed = testbed or {}
         entry = {"role": "learning", "objective": "cross_entropy", **signal}
         learns = {"role": "learning", "rule": "backprop", "objective": "cross_entropy"}
         if entry["role"] == "control":
@@ -35,6 +40,11 @@ def plan_of(tmp_path):
         models = {
             name: {"architecture": name, "weights": {"source": "random"}}
             for name in ("mixed", "standardised")
+        }
+        models["autoencoder"] = {
+            "architecture": "autoencoder",
+            "source": "autoencoder",
+            "weights": {"source": "testbed", "learning_rule": "kolen_pollack", **testbed},
         }
         contents = {
             "signals.yaml": {
@@ -110,6 +120,8 @@ def test_the_sham_mode_is_no_random_feedback(plan_of):
     [
         *("feedback_alignment", "sign_symmetry", "gauss_newton_target"),
         "predictive_coding_inference",
+        "difference_target_propagation",
+        "target_activity",
     ],
 )
 def test_rules_that_need_every_digit_are_refused_in_half_precision(rule, plan_of):
@@ -133,12 +145,104 @@ def test_generative_models_want_layers_of_one_kind(plan_of):
     plan_of(UNTRAINED, **signal).check_signals()
 
 
+@pytest.mark.parametrize("rule", ["difference_target_propagation", "target_activity"])
+def test_inverses_are_fitted_where_layers_have_positions_in_common_or_are_the_networks_own(
+    rule, plan_of
+):
+    message = refusal(plan_of("mixed", rule=rule))
+    assert f"model 'mixed': rule {rule!r} cannot be had" in message and "(map, vector)" in message
+    own = {"inverse": "own"}
+    message = refusal(plan_of(UNTRAINED, rule=rule, rule_options=own))
+    assert f"rule {rule!r} cannot be had: `inverse: own` needs a network with a decoder" in message
+    message = refusal(plan_of("autoencoder", rule=rule))
+    assert "finer again" in message and "`rule_options: {inverse: own}`" in message
+    for model, options in ((UNTRAINED, {}), ("autoencoder", own)):
+        plan = plan_of(model, rule=rule, rule_options=options)
+        plan.check_signals()
+        # Own inverses need no job that fits them.
+        fitted = [signal.rule for signal in plan.fitted_signals("mine")]
+        assert fitted == ([] if options else [rule])
+
+
+def test_the_signal_that_taught_is_refused_where_nothing_is_known_of_it(plan_of):
+    for model in (TRAINED, UNTRAINED):
+        message = refusal(plan_of(model, rule="teaching_signal"))
+        assert f"model {model!r}: rule 'teaching_signal' cannot be had" in message
+        assert "{source: testbed, learning_rule: …}" in message
+    plan_of("autoencoder", rule="teaching_signal").check_signals()
+
+
+def test_random_feedback_other_than_that_of_training_is_a_control(plan_of):
+    message = refusal(plan_of("autoencoder", rule="feedback_alignment"))
+    assert "(kolen_pollack)" in message and "`teaching_signal`" in message
+
+
+def test_what_is_compared_with_the_image_needs_a_decoder(plan_of):
+    message = refusal(plan_of(UNTRAINED, rule="backprop", objective="reconstruction"))
+    assert "signal 'mine': needs a network that gives images back" in message
+    assert f"model {UNTRAINED!r}" in message and "source: autoencoder" in message
+    plan_of("autoencoder", rule="backprop", objective="reconstruction").check_signals()
+
+
+def test_a_network_is_trained_on_images_that_the_registry_has(plan_of):
+    message = refusal(
+        plan_of("autoencoder", testbed={"images": "testbed_photograph"}, rule="teaching_signal")
+    )
+    assert "model 'autoencoder': weights: images: " in message
+    assert "you mean 'testbed_photographs'?" in message
+
+
+def test_only_autoencoders_are_trained(plan_of, tmp_path):
+    plan = plan_of("mixed", rule="backprop")
+    path = tmp_path / "models.yaml"
+    models = yaml.safe_load(path.read_text())
+    models["models"]["mixed"]["weights"] = {"source": "testbed", "learning_rule": "backprop"}
+    path.write_text(yaml.safe_dump(models))
+    settings = plan.study.settings.model_dump(mode="json", exclude_unset=True)
+    message = refusal(Plan(load_study(settings, root=ROOT, where="study.yaml"), ROOT))
+    assert "model 'mixed': weights: source: 'testbed' trains autoencoders" in message
+
+
+def test_the_testbed_trains_each_network_once_and_reads_it_everywhere():
+    path = ROOT / "config" / "testbed.yaml"
+    plan = Plan(load_study(yaml.safe_load(path.read_text()), root=ROOT, where=str(path)), ROOT)
+    plan.check_signals()
+    assert len(plan.trained_here) == 4
+    learned = {plan.weights_options(model).learned_by for model in plan.trained_here}
+    assert learned == {
+        *("backprop", "feedback_alignment", "kolen_pollack", "difference_target_propagation")
+    }
+    model = plan.trained_here[0]
+    assert plan.weight_inputs(model) == [
+        f"results/trained/{model}.zarr",
+        f"results/trained/{model}.parquet",
+    ]
+    # They come from a job, and need not be there.
+    assert plan.weights(model) == []
+    assert plan.training_images(model) == "results/stimuli/testbed_photographs.parquet"
+    assert "training_angles" in plan.figures
+    # No word about a model trains it again.
+    assert "label" not in plan.training_entry(model)
+
+
+def test_studies_that_train_nothing_have_no_figure_of_it(plan_of):
+    plan = plan_of(UNTRAINED, rule="backprop")
+    assert plan.trained_here == [] and "training_angles" not in plan.figures
+    settings = plan.study.settings.model_dump(mode="json", exclude_unset=True)
+    settings["figures"] = {"names": ["training_angles"]}
+    asking = Plan(load_study(settings, root=ROOT, where="study.yaml"), ROOT)
+    with pytest.raises(GradbrainError, match=r"'training_angles' shows how networks learnt"):
+        _ = asking.figures
+
+
 def test_the_study_of_learning_rules_plans(tmp_path):
     config = yaml.safe_load((ROOT / "config" / "learning_rules.yaml").read_text())
     plan = Plan(load_study(config, root=ROOT, where="config/learning_rules.yaml"), ROOT)
     plan.check_signals()
     signals = plan.study.signal_set.signals
-    assert {signal.rule for signal in signals} == set(plan.plugins.names("rules"))
+    # The signal that taught a network is one of those that a study trains (config/testbed.yaml).
+    rules = set(plan.plugins.names("rules")) - {"teaching_signal"}
+    assert {signal.rule for signal in signals} == rules
     # Random feedback: five draws, controls all.
     random = [signal for signal in signals if signal.rule == "feedback_alignment"]
     assert {signal.rule_options["seed"] for signal in random} == set(range(5))
@@ -148,10 +252,17 @@ def test_the_study_of_learning_rules_plans(tmp_path):
         if signal.role == "learning":
             controls = plan.study.signal_set.controls_of(signal.name)
             assert {"objective_cross_entropy", "gradient_norm_cross_entropy"} <= set(controls)
-    # One pass of the whole model, after the models of three rules were fitted.
+    # One pass of the whole model, after the models of five rules were fitted.
     assert plan.is_fused("learning_rules")
     fitted = [signal.rule for signal in plan.fitted_signals("learning_rules")]
-    assert fitted == ["predictive_coding_generative", "scalar_feedback", "three_factor"]
+    targets = ["difference_target_propagation", "target_activity"]
+    assert fitted == [
+        "predictive_coding_generative",
+        *targets,
+        "scalar_feedback",
+        "three_factor",
+        targets[0],
+    ]
 
 
 def test_planning_rules_imports_no_torch():

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 
 from gradbrain.store import open_features, open_tree, read_table
 
 STUDY = "tests/workflow/learning_rules/study.yaml"
+TESTBED = "tests/workflow/learning_rules/testbed.yaml"
+FILE = "tests/workflow/learning_rules/models.yaml"
+MODELS = ("few_kolen_pollack", "few_targets")
 pytestmark = pytest.mark.slow
 
 
 def test_every_learning_rule_reaches_the_claims(checkout):
     code, jobs = checkout.attempt(STUDY, "claims")
     assert code == 0
-    # Models of three rules are fitted, each by a job of its own; all signals come from one pass.
-    assert (jobs["fit_feedback"], jobs["extract_features_tiny_a_few_rules"]) == (3, 1)
+    # Models of four rules are fitted, each by a job of its own; all signals come from one pass.
+    assert (jobs["fit_feedback"], jobs["extract_features_tiny_a_few_rules"]) == (4, 1)
     results = checkout.folder / "results"
     stores = [
         open_features(results / f"features/tiny_a/{layer}/few_rules/tiny.zarr")
@@ -37,7 +42,36 @@ def test_every_learning_rule_reaches_the_claims(checkout):
         assert rules == ["gauss_newton_target", "predictive_coding_inference"]
     claims = read_table(results / "few_rules/claims.csv", kind="claims")
     learning = {signal.name for signal in stores[0].signals if signal.role == "learning"}
-    assert set(claims["signal"]) - {"activation"} == learning and len(learning) == 11
+    assert set(claims["signal"]) - {"activation"} == learning and len(learning) == 12
     # Random directions repeat themselves badly; what is random feedback is part of the signal.
     reliability = read_table(results / "few_rules/reliability/tiny_a/tiny.parquet")
     assert set(reliability["signal"]) == {"few_perturbations"}
+
+
+def test_networks_that_the_study_trains_are_models_like_any_other(checkout):
+    figures = [
+        f"results/few_testbed/figures/{name}.png" for name in ("training_angles", "rule_alikeness")
+    ]
+    code, jobs = checkout.attempt(TESTBED, "features", *figures)
+    assert code == 0
+    assert (jobs["train_testbed"], jobs["compare_signals"], jobs["plot_figure"]) == (2, 2, 2)
+    trained = checkout.folder / "results/trained"
+    rows = {name: read_table(trained / f"{name}.parquet", kind="training") for name in MODELS}
+    assert set(rows["few_kolen_pollack"]["step"]) == {0, 6, 12}
+    assert set(rows["few_targets"]["correction"]) == {"corrected", "uncorrected"}
+    store = open_features(
+        checkout.folder / "results/features/few_targets/encoder.0/few_testbed/tiny.zarr"
+    )
+    cosine = store.cosine_with_backprop(store.signal("teaching_signal"))
+    assert np.isfinite(cosine).all() and np.ptp(cosine) > 0
+    # All is there, and a word about a model is no reason to train it again.
+    assert not checkout.dry_run(TESTBED, "features", *figures)[1]
+    checkout.edit(FILE, "    input_size: 32\n", "    input_size: 32\n    label: my network\n")
+    assert "train_testbed" not in checkout.dry_run(TESTBED, "features", *figures)[1]
+    before = open_tree(trained / "few_targets.zarr", kind="trained_network").attrs["digest"]
+    # What was lost is trained again, and is the same.
+    shutil.rmtree(trained / "few_targets.zarr")
+    code, jobs = checkout.attempt(TESTBED, "results/trained/few_targets.zarr")
+    assert (code, jobs) == (0, {"train_testbed": 1})
+    after = open_tree(trained / "few_targets.zarr", kind="trained_network").attrs["digest"]
+    assert after == before

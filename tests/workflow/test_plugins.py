@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 from pathlib import Path
@@ -22,7 +23,10 @@ def study(fresh_checkout, tmp_path_factory):
     outside = tmp_path_factory.mktemp("outside") / "mine"
     shutil.copytree(FOREIGN, outside, ignore=shutil.ignore_patterns("__pycache__"))
     checkout = fresh_checkout("with_plugins")
-    text = (outside / "study.yaml").read_text().replace("FOREIGN", str(outside))
+    text = (outside / "study.yaml").read_text()
+    # Relative, as people write it: captions are found all the same.
+    relative = os.path.relpath(outside / "plugins", checkout.folder)
+    text = text.replace("FOREIGN/plugins", relative).replace("FOREIGN", str(outside))
     (outside / "study.yaml").write_text(text)
     one = text.replace("study: foreign", "study: one").replace("two_rules", "one_rule")
     (outside / "one.yaml").write_text(one)

@@ -88,14 +88,20 @@ def test_the_unique_part_separates_the_worlds_by_far_more_than_the_margin(claims
             assert unique[f"world_{modality}_{world}"] > 0.05
 
 
+@pytest.fixture(scope="module")
+def seen():
+    """What brains of all worlds share, since they saw the same images."""
+    return {}
+
+
 @pytest.mark.parametrize("world", ["feedforward", "backprop", "paper_pattern"])
 def test_the_benchmark_judges_the_seed_of_the_study_as_the_pipeline_does(
-    claims, folder, monkeypatch, world
+    claims, folder, monkeypatch, seen, world
 ):
     monkeypatch.syspath_prepend(ROOT / "benchmarks")
     from calibrate_claims import Brains, Design
 
-    brains = Brains(Design(STUDY), world, folder, model="world_network")
+    brains = Brains(Design(STUDY), world, folder, model="world_network", seen=seen)
     found = brains.claims(seed=0)
     expected = claims[claims["dataset"].isin(found["dataset"])].reset_index(drop=True)
     assert len(found) == len(expected) == 20
@@ -110,5 +116,6 @@ def test_the_benchmark_judges_the_seed_of_the_study_as_the_pipeline_does(
             atol=1e-7,
             err_msg=name,
         )
+    assert len(seen) == 1
     other = brains.claims(seed=1)
     assert not np.allclose(other["estimate"], found["estimate"], equal_nan=True)

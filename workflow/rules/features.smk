@@ -13,6 +13,39 @@ EXTRACTION = (
 GPUS = 0 if FEATURES.device == "cpu" else 1
 
 
+if plan.trained_here:
+
+    # So small that one processor trains it in a minute, and the same weights everywhere.
+    rule train_testbed:
+        input:
+            script=plan.script("train_testbed"),
+            code=plan.code("train_testbed"),
+            images=training_images,
+        output:
+            store=directory(plan.path("trained_network")),
+            table=plan.path("training"),
+        log:
+            "logs/trained/{model}.log",
+        benchmark:
+            "logs/trained/{model}.benchmark.tsv"
+        wildcard_constraints:
+            model="|".join(map(re.escape, plan.trained_here)),
+        conda:
+            "../../envs/environment.yaml"
+        threads: 1
+        resources:
+            mem_mb=memory(2000),
+            runtime=60,
+        params:
+            model=training_entry_json,
+            format_version=plan.version("trained_network"),
+        message:
+            "Train {wildcards.model}"
+        shell:
+            "python {input.script} --model {params.model:q} --images {input.images:q}"
+            " --store {output.store:q} --table {output.table:q} > {log:q} 2>&1"
+
+
 rule fit_feedback:
     input:
         script=plan.script("fit_feedback"),
@@ -192,7 +225,7 @@ for model, signal_set, layers in plan.fused_extractions():
             script=plan.script("extract_features"),
             code=plan.extraction_code(model, signal_set),
             plugins=plan.plugin_files(*plan.extraction_plugins(model, signal_set)),
-            weights=plan.weights(model) + plan.text_weights(model, signal_set),
+            weights=plan.weight_inputs(model) + plan.text_weights(model, signal_set),
             stimuli=plan.path("stimuli"),
             calibration=plan.path(
                 "stimuli", stimuli=plan.signal_set(signal_set).calibration
@@ -232,6 +265,34 @@ for model, signal_set, layers in plan.fused_extractions():
             f"Extract {signal_set} signals of {model}, all layers in one pass, for the images of {{wildcards.stimuli}}"
         shell:
             EXTRACTION
+
+
+if plan.compares_rules:
+
+    rule compare_signals:
+        input:
+            script=plan.script("compare_signals"),
+            code=plan.code("compare_signals"),
+            features=features_of_stimuli,
+        output:
+            plan.path("alikeness"),
+        log:
+            f"logs/{study.name}/alikeness/{{model}}/{{stimuli}}.log",
+        benchmark:
+            f"logs/{study.name}/alikeness/{{model}}/{{stimuli}}.benchmark.tsv"
+        conda:
+            "../../envs/environment.yaml"
+        resources:
+            mem_mb=memory(4000),
+            runtime=60,
+        params:
+            study=study.name,
+            format_version=plan.version("alikeness"),
+        message:
+            "Compare the signals of {wildcards.model} with one another, for the images of {wildcards.stimuli}"
+        shell:
+            "python {input.script} --features {input.features:q} --study {params.study:q}"
+            " --output {output:q} > {log:q} 2>&1"
 
 
 if plan.uncertain_signals:
@@ -294,7 +355,7 @@ for model, signal_sets, layers in plan.shared_extractions():
             script=plan.script("extract_features"),
             code=plan.extraction_code(model, signal_sets[0]),
             plugins=plan.plugin_files(*plan.extraction_plugins(model, signal_sets[0])),
-            weights=plan.weights(model) + plan.text_weights(model, signal_sets[0]),
+            weights=plan.weight_inputs(model) + plan.text_weights(model, signal_sets[0]),
             stimuli=plan.path("stimuli"),
             calibration=plan.path(
                 "stimuli", stimuli=plan.signal_set(signal_sets[0]).calibration

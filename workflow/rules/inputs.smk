@@ -155,7 +155,7 @@ def measured_model_json(wildcards):
 
 def measured_weights(wildcards):
     return [
-        *plan.weights(wildcards.model),
+        *plan.weight_inputs(wildcards.model),
         *plan.text_weights(wildcards.model, MEASURED),
     ]
 
@@ -203,12 +203,20 @@ def chain_of_model(wildcards):
 
 
 def weights_of_model(wildcards):
-    return plan.weights(wildcards.model)
+    return plan.weight_inputs(wildcards.model)
+
+
+def training_images(wildcards):
+    return plan.training_images(wildcards.model)
+
+
+def training_entry_json(wildcards):
+    return plan.training_entry(wildcards.model)
 
 
 def model_weights(wildcards):
     return [
-        *plan.weights(wildcards.model),
+        *plan.weight_inputs(wildcards.model),
         *plan.text_weights(wildcards.model, wildcards.signal_set),
     ]
 
@@ -370,7 +378,8 @@ def reported_figure(name, ending):
     labels = {"figure": figure.title, "file": ending.upper()}
     return report(
         plan.path("figure", figure=name, ending=ending),
-        caption=str(figure.caption),
+        # Snakemake looks for a relative one beside this file.
+        caption=str(figure.caption.resolve()),
         category="Figures",
         labels=labels,
     )

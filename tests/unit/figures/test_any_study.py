@@ -27,7 +27,9 @@ from gradbrain.figures.declarations import FigureError, declaration, figure_name
 from gradbrain.figures.inputs import FigureInputs
 from gradbrain.figures.names import Names
 
-ALL = figure_names()
+# How networks learnt is one of models alone, and how alike signals are one of learning signals.
+OTHERS = {"training", "alikeness"}
+ALL = [name for name in figure_names() if not OTHERS & set(declaration(name).inputs)]
 # Rendering surfaces takes long, and their signals come by the same way as those of other maps.
 DRAWN = [name for name in ALL if name != "cortical_map"]
 ONE_MODEL = {TRAINED: ("MobileNetV2, ImageNet-1k", "trained")}

@@ -38,9 +38,11 @@ from gradbrain.figures import (
     peak_time_by_depth,
     rsa_of_predictions,
     rsa_summary,
+    rule_alikeness,
     sensor_topography,
     signal_reliability,
     style,
+    training_angles,
 )
 from gradbrain.figures.declarations import FigureError, declaration, figure_names
 from gradbrain.figures.inputs import FigureInputs
@@ -80,6 +82,8 @@ def test_the_figures_of_the_design_exist():
         "rsa_summary",
         "rsa_of_predictions",
         "signal_reliability",
+        "training_angles",
+        "rule_alikeness",
         "claims_overview",
         "specification_curve",
     }
@@ -197,6 +201,8 @@ NEEDED = {
     "prediction_rsa": "ceiling_low",
     "claims": "verdict",
     "reliability": "reliability",
+    "training": "angle",
+    "alikeness": "cosine",
     "universes": "level_label",
     "specification_curve": "verdict",
 }
@@ -890,6 +896,50 @@ def test_an_unknown_verdict_or_reason_is_refused(claims, tmp_path):
         write_table(path, claims.assign(**{column: value}))
         with pytest.raises(FigureError, match=rf"unknown {column} \['{value}'\].*{known}"):
             claims_overview.select(FigureInputs(study="invented", claims=(path,)))
+
+
+def test_angles_fall_while_a_network_learns_and_the_correction_is_told(study, names):
+    inputs = FigureInputs(study="invented", training=tuple(study["training"]))
+    data = training_angles.select(inputs)
+    own = data[data["model"] == sorted(set(data["model"]))[0]]
+    ax = training_angles.plot_training_angles(own, ax=new_axes())
+    lines = {
+        (line.get_linestyle(), tuple(line.get_ydata()))
+        for line in ax.lines
+        if len(line.get_ydata()) > 2
+    }
+    assert ("-", (90.0, 70.0, 40.0)) in lines and ("--", (100.0, 100.0, 100.0)) in lines
+    right = training_angles.plot_reconstruction(own, ax=new_axes())
+    assert [tuple(line.get_ydata()) for line in right.lines] == [(0.0, 0.2, 0.5)] * 2
+    drawn = training_angles.figure(data, names)
+    said = {text.get_text() for text in drawn.findobj(Text)}
+    assert "targets without the correction for imperfect inverses" in said
+    plain = data[data["correction"] == "corrected"].assign(correction="")
+    said = {text.get_text() for text in training_angles.figure(plain, names).findobj(Text)}
+    assert "targets without the correction for imperfect inverses" not in said
+
+
+def test_signals_that_count_as_the_gradient_are_marked(study, names):
+    inputs = FigureInputs(study="invented", alikeness=tuple(study["alikeness"]))
+    data = rule_alikeness.select(inputs)
+    assert set(data["role"]) == {"learning"}
+    own = data[data["model"] == sorted(set(data["model"]))[0]]
+    gradient = rule_alikeness.gradient_of(own)
+    others = sorted(set(own["signal"]) - {gradient})
+    ax = rule_alikeness.plot_cosine_over_depth(own, ax=new_axes(), names=names)
+    drawn = {line.get_label(): tuple(line.get_ydata()) for line in ax.lines}
+    for signal in others:
+        expected = own[(own["signal"] == signal) & (own["other"] == gradient)]
+        assert drawn[names.label("signal", signal)] == tuple(
+            expected.sort_values("depth")["cosine"]
+        )
+    marked = own.assign(same_as=np.where(own["signal"] == others[0], gradient, ""))
+    matrix = rule_alikeness.plot_alikeness(marked, ax=new_axes(), names=names)
+    labels = {label.get_text() for label in matrix.get_yticklabels()}
+    assert f"{names.label('signal', others[0])} =" in labels
+    assert names.label("signal", gradient) in labels
+    shown = np.asarray(matrix.images[0].get_array())
+    assert np.isnan(np.diag(shown)).all() and np.allclose(shown, shown.T, equal_nan=True)
 
 
 def test_reliability_is_drawn_over_depth_with_what_a_verdict_asks_for(study, names):

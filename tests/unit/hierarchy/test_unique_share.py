@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from gradbrain.hierarchy.unique_share import FLAT, SCALED, Cells, GroupShare, PersonShare
 
@@ -185,8 +186,41 @@ def test_draws_are_those_of_the_model():
     share = 0.5
     v = share * EXPLAINABLE
     for kernel in (SCALED, FLAT):
-        drawn = one.draws(share, kernel, np.random.default_rng(6))
+        drawn = one.draws(share, kernel, np.random.default_rng(6).standard_normal(100_000))
         assert drawn.mean() == pytest.approx(v * HELD[kernel], rel=0.01)
         expected = ((1 - v) * NOISE) ** 2 + 4 * v * (1 - v) * CROSS + v**2 * DOSE
         assert drawn.var() == pytest.approx(expected, rel=0.02)
-    np.testing.assert_array_equal(one.draws(0.0, SCALED, np.random.default_rng(7)), one.null)
+    np.testing.assert_array_equal(one.draws(0.0, SCALED, np.ones(100_000)), one.null)
+
+
+def test_shares_that_are_asked_together_have_the_draws_that_each_has_alone():
+    some = group(np.random.default_rng(8))
+    shares = np.array([0.0, 0.1, 0.7])
+    together = some.draws(shares, FLAT)
+    assert together.shape == (3, 6, N_DRAWS)
+    for share, drawn in zip(shares, together, strict=True):
+        np.testing.assert_array_equal(drawn, some.draws(share, FLAT))
+    np.testing.assert_array_equal(
+        some.power(shares, MARGIN), [some.power(share, MARGIN) for share in shares]
+    )
+
+
+def test_the_null_of_a_group_is_that_of_the_sum_over_who_has_the_unit(monkeypatch):
+    """Draws are shared by people: the variance of a sum is that of the summed draws."""
+    random = np.random.default_rng(9)
+    some = cells(group(random).people, shape=(2, 3))
+    shared = NOISE * random.standard_normal((1, N_DRAWS, 2, 3))
+    null, component = some.null + shared, some.component.copy()
+    null[2, ..., 1], component[2, ..., 1] = np.nan, np.nan
+    some = replace(some, null=null, component=component)
+    share = 0.3
+    v = (share * some.explainable)[:, None]
+    spread = 4 * v * (1 - v) * some.cross_variance + v**2 * some.dose_variance
+    drawn = np.nansum((1 - v)[:, None] * null, axis=0)
+    mean = drawn.mean(axis=0) + (v * some.held).sum(axis=0)
+    deviation = np.sqrt(drawn.var(axis=0, ddof=1) + spread.sum(axis=0))
+    expected = norm.cdf((np.nansum(component, axis=0) - mean) / deviation)
+    np.testing.assert_allclose(some._by_images(np.array([share]))[0], expected, rtol=1e-9)
+    upper = some.upper()
+    monkeypatch.setattr("gradbrain.hierarchy.unique_share.VALUES_AT_ONCE", 1)
+    assert some.upper() == upper

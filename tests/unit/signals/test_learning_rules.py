@@ -25,6 +25,7 @@ from gradbrain.objectives.calibration import CalibrationBank
 from gradbrain.signals import SignalError
 from gradbrain.signals.gauss_newton_target import conjugate_gradients
 from gradbrain.signals.inverse_models import fit_bytes, fold_blocks, unfold_blocks
+from gradbrain.signals.target_propagation import changes_below
 
 SIZE = 16
 #: Rule -> its options and objective where tests take it.
@@ -36,6 +37,8 @@ RULES = {
     "sign_symmetry": {},
     "gauss_newton_target": {"iterations": 3},
     "predictive_coding_generative": {"objective": None, "hidden": 5},
+    "difference_target_propagation": {"hidden": 5},
+    "target_activity": {"hidden": 5},
     "predictive_coding_inference": {"steps": 6},
     "node_perturbation": {"n_draws": 5},
     "scalar_feedback": {},
@@ -237,6 +240,98 @@ def test_generative_errors_vanish_where_the_layer_above_says_all(wrap, linear, b
     torch.testing.assert_close(found["second"], output - outputs.mean(0), rtol=1e-5, atol=1e-6)
     fitted = extractor.sources[1].rule.fitted
     assert float(fitted["first"]["r2_held_out"]) > 0.999
+
+
+def least_squares_inverse(linear, bank):
+    """V of the fit h ~ y on calibration images that are not held out, and what it leaves."""
+    parts = [linear.normalise(part.raw).flatten(1) for part in bank.batches()]
+    inputs = torch.cat(parts)
+    hidden = linear.module.first(inputs)
+    kept = torch.arange(len(hidden)) % 5 != 4
+    output = linear.module.second(hidden)
+    # Centred: cov(h, y) cov(y)^-1, by the normal equations.
+    h, y = (one[kept] - one[kept].mean(0) for one in (hidden, output))
+    return torch.linalg.solve(y.T @ y, y.T @ h), hidden[kept].mean(0), output[kept].mean(0)
+
+
+def test_targets_of_an_affine_inverse_are_a_fixed_matrix_times_the_error(
+    linear, linear_bank, batch, forward
+):
+    # t_2 = y - s |y| y / |y|, since dL/dy = y; g(y) = m_h + V (y - m_y), so that
+    # h - t_1 = g(y) - g(t_2) = s V y, whatever the image.
+    hidden, output, _ = forward
+    matrix, mean_hidden, mean_output = least_squares_inverse(linear, linear_bank)
+    options = {"inverse": "affine", "penalty": 1e-12, "step": 0.3}
+    chain = ["first", "second"]
+    found = rule_signals(
+        linear, chain, linear_bank, batch, "difference_target_propagation", **options
+    )
+    torch.testing.assert_close(found["second"], 0.3 * output)
+    torch.testing.assert_close(found["first"], 0.3 * output @ matrix, rtol=1e-5, atol=1e-6)
+    target = rule_signals(linear, chain, linear_bank, batch, "target_activity", **options)
+    torch.testing.assert_close(target["first"], hidden - found["first"])
+    # Without the correction what the inverse misses of h itself stays in the signal.
+    plain = rule_signals(
+        linear,
+        chain,
+        linear_bank,
+        batch,
+        "difference_target_propagation",
+        correction=False,
+        **options,
+    )
+    missed = hidden - mean_hidden - (output - mean_output) @ matrix
+    torch.testing.assert_close(plain["first"], missed + 0.3 * output @ matrix, rtol=1e-5, atol=1e-6)
+
+
+def test_an_inverse_of_white_inputs_gives_the_gauss_newton_target(wrap, batch, tools):
+    # h = W1 x with orthonormal rows of W1 and white x is white: V = W2' (W2 W2')^-1, the
+    # pseudo-inverse that Gauss-Newton without damping applies (Meulemans et al. 2020).
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(2)
+        model = wrap(TwoLinearLayers(3 * SIZE**2))
+    rows = torch.linalg.qr(torch.randn(3 * SIZE**2, 7, dtype=torch.float64))[0].T
+    model.module.first.weight.data.copy_(rows)
+    images = tools["batch"](3000, 2, "calibration")
+    bank = CalibrationBank(model, lambda: iter([images]))
+    chain = ["first", "second"]
+    options = {"inverse": "affine", "penalty": 1e-12}
+    found = rule_signals(model, chain, bank, batch, "difference_target_propagation", **options)
+    exact = rule_signals(
+        model, ["first"], bank, batch, "gauss_newton_target", iterations=4, damping=0.0
+    )
+    # White but for the chance of 2,400 images: a correlation of 1 / sqrt(2400) at most matters.
+    assert cosines(found["first"], exact["first"]).min() > 0.99
+
+
+@pytest.mark.parametrize(("inverse", "fixed"), [("affine", True), ("fitted", False)])
+def test_only_nonlinear_inverses_depend_on_the_image(inverse, fixed, tiny_model, bank, batch):
+    # The change of the second layer of one image, carried down at the activities of another.
+    signal = signal_of("difference_target_propagation", inverse=inverse, hidden=20)
+    extractor = extractor_of(tiny_model, ["first", "second"], bank, signal)
+    rule = extractor.sources[1].rule
+    tape = extractor.recorder.record(batch, ("features",), graph=False)
+    inverses = rule.targets.inverses(tape)
+    values = list(tape.layers.values())
+    change = 0.5 * values[1].roll(1, 0)
+    here, there = (
+        changes_below(given, inverses, change, corrected=True)[0]
+        for given in (values, [one.roll(1, 0) for one in values])
+    )
+    assert torch.allclose(here, there) == fixed
+    assert float(here.abs().max()) > 0
+
+
+def test_targets_move_the_last_layer_by_the_step_and_downhill(tiny_model, bank, batch):
+    chain = ["first", "second"]
+    gradient = rule_signals(tiny_model, chain, bank, batch, "backprop")["second"]
+    found = rule_signals(tiny_model, chain, bank, batch, "difference_target_propagation", step=0.2)[
+        "second"
+    ]
+    extractor = extractor_of(tiny_model, chain, bank)
+    activity = taken(extractor, batch, "activation").layers["second"]
+    torch.testing.assert_close(found.flatten(1).norm(dim=1), 0.2 * activity.flatten(1).norm(dim=1))
+    torch.testing.assert_close(cosines(found, gradient), torch.ones(len(batch)).double())
 
 
 # --- backpropagation by another way -------------------------------------------------------------

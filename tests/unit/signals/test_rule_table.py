@@ -23,7 +23,8 @@ def test_the_docs_show_what_is_measured():
 
 
 def test_every_rule_of_the_library_is_in_the_table():
-    for rule in LIBRARY_PLUGINS.names("rules"):
+    # What taught a network is told of those that the study trains, in a table of their own.
+    for rule in set(LIBRARY_PLUGINS.names("rules")) - {"teaching_signal"}:
         assert f"| `{rule}`" in TABLE, rule
 
 
@@ -37,6 +38,10 @@ def test_what_is_known_beforehand():
     assert cells("`feedback_alignment`")["NFNet"] == "refused"
     assert cells("`hebbian`")["ConvNeXt"] == "degenerate (activation)"
     assert cells("`objective_value`")["OWL-ViT"] == "degenerate (one number)"
+    fixed = "a fixed matrix"
+    assert cells("`difference_target_propagation` (inverse: affine)")[fixed] == "yes"
+    assert cells("`difference_target_propagation`")[fixed] == "no"
+    assert cells("`direct_feedback_alignment`")[fixed] == "yes"
 
 
 @pytest.mark.parametrize(("noise", "expected"), [(0.0, True), (0.01, False)])

@@ -10,7 +10,9 @@ from gradbrain.config.plugins import PluginOptions, Plugins, PluginUse, set_need
 from gradbrain.config.schema import ModelEntry, SignalEntry, SignalSet
 
 # What an entry says about itself, without bearing on any value.
-DESCRIPTIVE = {"name", "label", "colour", "licence", "citation", "default_objective", "sibling"}
+DESCRIPTIVE = {
+    *("name", "label", "colour", "licence", "citation", "default_objective", "sibling", "factors"),
+}
 
 
 def model_definition(model: ModelEntry, signal_set: SignalSet, plugins: Plugins) -> dict[str, Any]:

@@ -93,6 +93,7 @@ Requirement = Literal[
     "captions",  # captions of the stimuli
     "calibration_captions",  # captions of the calibration images
     "text_tower",  # the text half of the model
+    "decoder",  # the network gives images back
 ]
 #: ``monte_carlo``: an estimate of something that another draw would estimate as well (views, masks,
 #: perturbations), so that its error can be measured and averaged out. ``identity``: part of what
@@ -128,6 +129,8 @@ class RuleCase:
         ``layers.csv`` does not say.
     weights
         Whether the network's kernels are its parameters; None as for `layouts`.
+    own_inverses
+        Whether the network has, for each of its layers, another that leads back from it.
     """
 
     role: Role
@@ -136,6 +139,7 @@ class RuleCase:
     precision: str = "fp32"
     layouts: tuple[LayerLayout | None, ...] = ()
     weights: WeightsKind | None = None
+    own_inverses: bool = False
 
 
 class PluginOptions(StrictModel):
@@ -198,6 +202,19 @@ class WeightsOptions(PluginOptions):
     """
 
     trained: ClassVar[bool] = True
+
+    @property
+    def learned_by(self) -> str:
+        """Rule that they were learnt by; empty where they were not."""
+        return "backprop" if self.trained else ""
+
+    def training_images(self) -> str:
+        """Stimulus set that a job of the study trains the network on; empty: none does."""
+        return ""
+
+    def training_passes(self) -> float:
+        """Forward passes of single images that such a job costs as much as, for estimates."""
+        return 0.0
 
     def network_name(self, entry: ModelEntry) -> str:
         """Name under which the network is created; a timm tag in it brings settings of its own."""

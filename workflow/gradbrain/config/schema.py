@@ -55,13 +55,34 @@ class Weights(BaseModel):
     model_config = ConfigDict(extra="allow", frozen=True)
 
     source: Name = Field(
-        description="`random`, `file`, `hub`, `none` (image statistics), or a plug-in of your own."
+        description="`random`, `file`, `hub`, `package`, `testbed` (trained by the study), `none` "
+        "(image statistics), or a plug-in of your own."
     )
 
     @property
     def options(self) -> dict[str, Any]:
         """Options of the source."""
         return dict(self.model_extra or {})
+
+
+class ModelFactors(StrictModel):
+    """What sets a model apart from others: what controlled comparisons hold equal or vary.
+
+    Empty where unknown or not applicable: such a model takes no part in contrasts of that factor.
+    """
+
+    family: str = Field("", description="Kind of architecture, e.g. vision_transformer, resnet.")
+    objective: str = Field(
+        "", description="What its weights were trained for, e.g. supervised, dinov2, contrastive."
+    )
+    diet: str = Field("", description="Images that it was trained on, e.g. in1k, laion2b.")
+    fine_tuned_on: str = Field("", description="Images of a later, supervised training, if any.")
+    recipe: str = Field("", description="Variant of the training that is none of these.")
+    step: int | None = Field(
+        None, ge=0, description="Step of the training at which the weights were kept."
+    )
+    parameters: float | None = Field(None, gt=0, description="Parameters, in millions.")
+    year: int | None = Field(None, ge=1943, description="Year in which it was described.")
 
 
 class ModelEntry(StrictModel):
@@ -72,10 +93,11 @@ class ModelEntry(StrictModel):
 
     name: Name = Field(description="Its key in the registry.")
     architecture: str = Field(description="Name of the architecture in its source.")
-    source: Literal["timm", "transformers", "statistics"] = Field(
+    source: Literal["timm", "transformers", "autoencoder", "statistics"] = Field(
         "timm",
-        description="Package that has the architecture; transformers is optional. `statistics`: "
-        "no network, low-level statistics of the images.",
+        description="Package that has the architecture; transformers is optional. `autoencoder`: "
+        "one of this project's, which gives images back. `statistics`: no network, low-level "
+        "statistics of the images.",
     )
     kwargs: dict[str, Any] = Field({}, description="Passed on to timm.create_model.")
     weights: Weights = Field(
@@ -100,6 +122,9 @@ class ModelEntry(StrictModel):
     colour: str | None = Field(None, description="Colour in figures, e.g. `#0B7A75`.")
     licence: str = Field("", description="Licence of the weights.")
     citation: str = Field("", description="What to cite.")
+    factors: ModelFactors = Field(
+        ModelFactors(), description="What sets it apart from other models, for comparisons."
+    )
     sibling: Name | None = Field(
         None, description="Smaller entry of the same family, untrained; tests run it in its place."
     )
@@ -108,6 +133,11 @@ class ModelEntry(StrictModel):
     def is_network(self) -> bool:
         """Whether there is a network, which has learning signals and weights."""
         return self.source != "statistics"
+
+    @property
+    def has_decoder(self) -> bool:
+        """Whether the network gives images back, each of its layers undone by another."""
+        return self.source == "autoencoder"
 
     @model_validator(mode="after")
     def _statistics_are_no_network(self) -> ModelEntry:
@@ -668,12 +698,39 @@ class LayerCount(StrictModel):
 
 
 class ModelChoice(StrictModel):
-    """A model of a study and the layers taken from it."""
+    """A model of a study, or many at once, and the layers taken from each."""
 
-    name: Name = Field(description="Entry of models.yaml.")
+    name: Name = Field("", description="Entry of models.yaml.", validate_default=False)
+    pattern: str = Field(
+        "", description="All entries whose names match, e.g. `vit_*`, in the place of `name`."
+    )
+    file: str = Field(
+        "",
+        description="Text file with a name or pattern per line, in the place of `name`; `#` starts "
+        "a comment. A path starts from the folder in which the command runs.",
+    )
+    leave_out: tuple[str, ...] = Field(
+        (), description="Names and patterns of entries that `pattern` or `file` matches beside."
+    )
     layers: Literal["all"] | tuple[str, ...] | LayerCount = Field(
         "all", description="All, some by name, or a count spread over depth."
     )
+
+    @model_validator(mode="after")
+    def _says_which(self) -> ModelChoice:
+        given = [key for key in ("name", "pattern", "file") if getattr(self, key)]
+        if len(given) != 1:
+            raise ValueError(
+                f"expected one of name, pattern and file, found {' and '.join(given) or 'none'}"
+            )
+        if self.name and self.leave_out:
+            raise ValueError("leave_out: goes with pattern or file, found it with name")
+        if not self.name and isinstance(self.layers, tuple):
+            raise ValueError(
+                f"layers: names of layers are those of one model; with {given[0]} give all or "
+                "{count: 22}"
+            )
+        return self
 
 
 class Level(StrictModel):
@@ -746,7 +803,9 @@ class Study(StrictModel):
     study: Name = Field(description="Name of the study: its folder below results/.")
     title: str = Field("", max_length=500, description="One line for readers.")
     datasets: tuple[DatasetChoice, ...] = Field(min_length=1, description="Data sets.")
-    models: tuple[ModelChoice, ...] = Field(min_length=1, description="Models.")
+    models: tuple[ModelChoice, ...] = Field(
+        min_length=1, description="Models, one by one or by patterns."
+    )
     features: FeatureSettings = Field(description="Signals and their extraction.")
     encoding: EncodingSettings = Field(EncodingSettings(), description="Banded ridge fits.")
     rsa: RsaSettings = Field(RsaSettings(), description="Representational similarity.")
@@ -774,3 +833,8 @@ class Study(StrictModel):
     only_models: tuple[Name, ...] = Field((), description="Restrict the targets to these models.")
     only_subjects: tuple[Name, ...] = Field((), description="Restrict to these subjects.")
     only_layers: tuple[str, ...] = Field((), description="Restrict to these layers.")
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _one_choice_is_a_list_of_one(cls, value: Any) -> Any:
+        return [value] if isinstance(value, dict) else value

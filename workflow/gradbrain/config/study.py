@@ -13,6 +13,7 @@ from pydantic import ValidationError
 
 from gradbrain.config.errors import GradbrainError
 from gradbrain.config.faults import faults_of
+from gradbrain.config.model_choices import expand
 from gradbrain.config.plugins import Plugins
 from gradbrain.config.registries import Layer, Registries
 from gradbrain.config.schema import (
@@ -275,6 +276,10 @@ def load_study(
         plugins = Plugins(settings.plugins)
     except GradbrainError as error:
         raise GradbrainError(f"{_source(['plugins'], where, overrides)}: {error}") from None
-    study = ResolvedStudy(settings, Registries(folders, plugins), where, overrides)
+    registries = Registries(folders, plugins)
+    at = f"{_source(['models'], where, overrides)}: models"
+    models = expand(settings.models, registries.models, where=at)
+    settings = settings.model_copy(update={"models": models})
+    study = ResolvedStudy(settings, registries, where, overrides)
     study.check()
     return study

@@ -7,6 +7,9 @@ from difflib import get_close_matches
 
 from gradbrain.config.errors import GradbrainError
 
+#: Of more names than this an error shows those that are near, and counts them.
+MOST_SHOWN = 100
+
 
 def near_names(name: str, known: Iterable[str], n: int = 5) -> list[str]:
     """Known names that may have been meant: those spelled alike, then those that hold its letters.
@@ -37,9 +40,11 @@ def choose(name: str, allowed: Iterable[str], *, what: str, where: str) -> str:
     allowed = list(allowed)
     if name in allowed:
         return name
+    shown = allowed if len(allowed) <= MOST_SHOWN else [*near_names(name, allowed), "…"]
+    count = f" ({len(allowed)} in all)" if len(allowed) > MOST_SHOWN else ""
     raise GradbrainError(
         f"{where}: there is no {what} {name!r}.{did_you_mean(name, allowed)} "
-        f"Allowed: {', '.join(allowed) or '(none)'}"
+        f"Allowed: {', '.join(shown) or '(none)'}{count}"
     )
 
 

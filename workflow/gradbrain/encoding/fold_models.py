@@ -10,8 +10,6 @@ from gradbrain.encoding.measures import (
     ALL_ACTIVATIONS,
     FULL_MEASURES,
     JOINT_MEASURES,
-    NORMALISED_MEASURES,
-    RAW_MEASURES,
     SPLIT_MEASURES,
     TEST_MEASURE,
     Fit,
@@ -130,13 +128,8 @@ class FoldModels:
         else:
             fit = self._regression.mixture(bands, self._weights.base)
         self._take(bands, fit, fits)
-        measures: tuple[str, ...] = RAW_MEASURES
-        found: tuple[Score, ...]
-        if self._normalised:
-            measures += NORMALISED_MEASURES
-            found = self._scorer.normalised(fit.prediction)
-        else:
-            found = self._scorer.prediction(fit.prediction)
+        measures = self._layer.measures(signal, normalised=self._normalised)
+        found = self._scorer.scores(fit.prediction, measures)
         for measure, score in zip(measures, found, strict=True):
             scores[signal, measure] = score
         return fit.prediction

@@ -51,6 +51,8 @@ class LayerFeatures:
         Digests of their stores.
     paired : bool
         Whether signals are fitted beside activations as well; claims read none of these fits.
+    for_claims : bool
+        Whether fits without pairs have those scores alone that claims read.
     """
 
     signals: dict[SignalIdentity, FLOATS]
@@ -60,12 +62,19 @@ class LayerFeatures:
     nuisance: dict[SignalIdentity, FLOATS] = field(default_factory=dict)
     nuisance_digests: list[str] = field(default_factory=list)
     paired: bool = True
+    for_claims: bool = False
 
     @property
     def fits(self) -> LayerFits:
         """Which of the bands are fitted together."""
         activation, *others = self.signals
-        return LayerFits(activation, tuple(others), tuple(self.nuisance), self.paired)
+        return LayerFits(
+            activation,
+            tuple(others),
+            tuple(self.nuisance),
+            self.paired,
+            self.for_claims and not self.paired,
+        )
 
     @property
     def layer(self) -> str:

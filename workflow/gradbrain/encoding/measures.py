@@ -19,6 +19,8 @@ Fit = tuple[SignalIdentity, ...]
 
 RAW_MEASURES = (R.name, R2.name)
 NORMALISED_MEASURES = (R_NORMALISED.name, "r2_normalised")
+# What statistics read of a signal alone, and (True) of the activation alone.
+CLAIMED = {False: (R.name, R_NORMALISED.name), True: (R.name, R_NORMALISED.name, R2.name)}
 # Of a signal with its layer's activation, and with the baseline: r and R² of both, and what the
 # signal adds to R².
 JOINT_MEASURES = ("joint_r", "joint_r2", "layer_unique_r2")
@@ -67,12 +69,16 @@ class LayerFits:
     paired : bool
         Whether signals are fitted beside activations as well. Without, every signal is fitted
         alone, which is all that claims read.
+    for_claims : bool
+        Whether fits without pairs have those scores alone that claims read, `CLAIMED`: draws of a
+        score take longer than the fit.
     """
 
     activation: SignalIdentity
     others: tuple[SignalIdentity, ...]
     nuisance: tuple[SignalIdentity, ...] = ()
     paired: bool = True
+    for_claims: bool = False
 
     @property
     def baseline(self) -> Fit:
@@ -135,11 +141,19 @@ class LayerFits:
             rows += self._of_test_images(normalised=normalised)
         return rows
 
+    def measures(self, signal: SignalIdentity, *, normalised: bool) -> tuple[str, ...]:
+        """Scores that a signal has alone, in the order of the store."""
+        measures = RAW_MEASURES + (NORMALISED_MEASURES if normalised else ())
+        if not self.for_claims:
+            return measures
+        return tuple(name for name in measures if name in CLAIMED[signal == self.activation])
+
     def _alone(self, measures: tuple[str, ...]) -> list[ScoreRow]:
         return [
             ScoreRow(signal, measure, self.alone(signal))
             for signal in self.singles
-            for measure in measures
+            for measure in self.measures(signal, normalised=True)
+            if measure in measures
         ]
 
     def _of_test_images(self, *, normalised: bool) -> list[ScoreRow]:

@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gradbrain.encoding.draws import ImageDraws, permuted_traces
+from gradbrain.encoding.measures import NORMALISED_MEASURES, RAW_MEASURES
 from gradbrain.encoding.variation import varies
 
 FLOATS = NDArray[np.floating]
@@ -219,10 +220,7 @@ class FoldScorer:
         -------
         r, r2 : Score
         """
-        (r,), (r2,) = (
-            self._correlation(predicted, (self._mean,)),
-            self._explained(predicted, (self._mean,)),
-        )
+        r, r2 = self.scores(predicted, RAW_MEASURES)
         return r, r2
 
     def normalised(self, predicted: FLOATS) -> tuple[Score, Score, Score, Score]:
@@ -243,12 +241,41 @@ class FoldScorer:
         ValueError
             If the scorer was given no ceilings.
         """
-        if self._normalised is None:
-            raise ValueError("scores are normalised by noise ceilings, and none were given")
-        by_r, by_r2 = self._normalised
-        r, r_normalised = self._correlation(predicted, (self._mean, by_r))
-        r2, r2_normalised = self._explained(predicted, (self._mean, by_r2))
+        r, r2, r_normalised, r2_normalised = self.scores(
+            predicted, (*RAW_MEASURES, *NORMALISED_MEASURES)
+        )
         return r, r2, r_normalised, r2_normalised
+
+    def scores(self, predicted: FLOATS, measures: Sequence[str]) -> list[Score]:
+        """Score a prediction by some of `RAW_MEASURES` and `NORMALISED_MEASURES`.
+
+        Parameters
+        ----------
+        predicted : array of shape (n_targets, n_test)
+        measures : sequence of str
+
+        Returns
+        -------
+        list of Score
+            In the order of the measures; see `normalised`.
+
+        Raises
+        ------
+        ValueError
+            If a measure is normalised and the scorer was given no ceilings.
+        """
+        found: dict[str, Score] = {}
+        for place, score in enumerate((self._correlation, self._explained)):
+            averages = {RAW_MEASURES[place]: self._mean}
+            if self._normalised is not None:
+                averages[NORMALISED_MEASURES[place]] = self._normalised[place]
+            asked = {name: average for name, average in averages.items() if name in measures}
+            if asked:
+                found |= zip(asked, score(predicted, list(asked.values())), strict=True)
+        lacking = set(measures) & set(NORMALISED_MEASURES) - set(found)
+        if lacking:
+            raise ValueError("scores are normalised by noise ceilings, and none were given")
+        return [found[name] for name in measures]
 
     def unit_mean(self, point: FLOATS) -> FLOATS:
         """Mean over the targets of every unit that are not NaN, shape (n_units,)."""

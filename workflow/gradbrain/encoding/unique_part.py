@@ -49,7 +49,6 @@ from gradbrain.encoding.variance_components import (
     kernel_root,
     leading_kernel,
     novel_part,
-    permuted_estimates,
 )
 from gradbrain.vocabulary.roles import LEARNING
 
@@ -374,12 +373,13 @@ def _measure_block(
         products = root.T @ root
         found["explained"][place] = covariance.explained(products)
         seen = [covariance.seen_root(signal.new) for signal in signals]
-        forms = covariance.forms(seen)
-        found["component"][:, place] = forms.reshape(n_rows, -1) @ products.ravel()
-        found["null"][:, :, place] = permuted_estimates(forms, products, kernels.permutations)
-        for row, (form, signal) in enumerate(zip(forms, signals, strict=True)):
+        forms, blocks = covariance.packed_forms(seen), covariance.whitened.blocks
+        found["component"][:, place] = forms @ blocks.pack(products)
+        found["null"][:, :, place] = blocks.permuted_products(forms, products, kernels.permutations)
+        for row, signal in enumerate(signals):
             if signal.flat is None:
                 continue
+            form = blocks.unpack(forms[row])
             for kind, kernel in enumerate((seen[row], covariance.seen_root(signal.flat))):
                 moments = dose_moments(form, kernel, root, len(values))
                 for name, value in moments.items():

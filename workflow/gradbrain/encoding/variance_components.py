@@ -20,9 +20,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+
+from gradbrain.encoding.symmetric import UpperBlocks
 
 FLOATS = NDArray[np.floating]
 # Least share of the identity in the covariance that whitens.
@@ -32,8 +35,6 @@ ITERATIONS = 3
 SAME = 1e-9
 # Principal components of a layer that have a kernel of their own.
 N_LEADING = 10
-# Permutations that are looked at together: 16 MB of 320 images.
-DRAWS_AT_ONCE = 20
 # Signals whose forms are subtracted from together; bounds memory.
 SIGNALS_AT_ONCE = 16
 # Of features, in the components that a flat kernel makes equal.
@@ -164,6 +165,18 @@ class Kernels:
         """Sum over the columns of the root of every kernel."""
         return np.add.reduceat(values, self.starts, axis=axis)
 
+    @property
+    def equal_weights(self) -> FLOATS:
+        """Weights that estimates start from: half for the kernels together, half for the noise."""
+        weights = np.full(len(self.each) + 1, 0.5 / len(self.each))
+        weights[-1] = 0.5
+        return weights
+
+    @cached_property
+    def first_look(self) -> _SeenRoots:
+        """Roots through the covariance that estimates start from, the same for all responses."""
+        return _SeenRoots.of(self, self.equal_weights)
+
     def covariance(self, weights: FLOATS) -> FLOATS:
         """Weighted sum of kernels and the identity, which has the mean as an axis of its own."""
         return _covariance(self.each, weights)
@@ -177,13 +190,16 @@ class Whitened:
     ----------
     root : array of shape (n_images, n_images)
         W = V^-½.
-    forms : array of shape (n_components, n_images²)
-        M_j = W K_j W, the identity's last; rows of a matrix one after the other.
+    blocks : UpperBlocks
+        How symmetric matrices of the images are held.
+    forms : array of shape (n_components, blocks.size)
+        M_j = W K_j W, the identity's last.
     information : array of shape (n_components, n_components)
         F_ij = tr(M_i M_j).
     """
 
     root: FLOATS
+    blocks: UpperBlocks
     forms: FLOATS
     information: FLOATS
 
@@ -205,16 +221,18 @@ def whiten(kernels: Kernels | Sequence[FLOATS], covariance_weights: FLOATS) -> W
     kernels = Kernels.known(kernels)
     n = len(kernels.roots)
     eigenvalues, vectors = np.linalg.eigh(kernels.covariance(covariance_weights))
-    root = (vectors / np.sqrt(eigenvalues)) @ vectors.T
+    # V^-½ as a matrix times its transpose, which costs half a product.
+    half = vectors * eigenvalues**-0.25
+    root = half @ half.T
     seen = root @ kernels.roots
-    forms = np.empty((len(kernels.each) + 1, n, n))
-    for place, own in enumerate(np.split(seen, kernels.starts[1:], axis=1)):
-        np.matmul(own, own.T, out=forms[place])
+    blocks = UpperBlocks(n)
+    forms = np.empty((len(kernels.each) + 1, blocks.size))
+    for form, own in zip(forms, np.split(seen, kernels.starts[1:], axis=1), strict=False):
+        blocks.outer(own, form)
     # W C W = V⁻¹ without the mean, which is an axis of its own.
-    np.matmul(root, root, out=forms[-1])
-    forms[-1] -= 1.0 / (n * covariance_weights[-1])
-    flat = forms.reshape(len(forms), -1)
-    return Whitened(root, flat, flat @ flat.T)
+    blocks.outer(root, forms[-1])
+    forms[-1] -= blocks.scale / (n * covariance_weights[-1])
+    return Whitened(root, blocks, forms, forms @ forms.T)
 
 
 def _covariance(kernels: Sequence[FLOATS], weights: FLOATS) -> FLOATS:
@@ -243,11 +261,13 @@ def estimate_components(kernels: Kernels | Sequence[FLOATS], responses: FLOATS) 
     """
     kernels = Kernels.known(kernels)
     centred = products_root(responses - responses.mean(axis=1, keepdims=True))
-    moments = _moments_by_roots if kernels.are_narrow else _moments_by_products
-    weights = np.full(len(kernels.each) + 1, 0.5 / len(kernels.each))
-    weights[-1] = 0.5
-    for _ in range(ITERATIONS):
-        information, squares = moments(kernels, weights, centred)
+    weights = kernels.equal_weights
+    for number in range(ITERATIONS):
+        if kernels.are_narrow:
+            seen = kernels.first_look if number == 0 else _SeenRoots.of(kernels, weights)
+            information, squares = seen.information, seen.squares(kernels, centred)
+        else:
+            information, squares = _moments_by_products(kernels, weights, centred)
         # Layers of a deep network may be all but the same kernel: only their sum is then known.
         weights = np.maximum(np.linalg.lstsq(information, squares, rcond=None)[0], 0.0)
         weights[-1] = max(weights[-1], LEAST_NOISE * max(weights.sum(), np.finfo(float).tiny))
@@ -267,33 +287,58 @@ def _moments_by_products(
     return seen.reshape(len(seen), -1) @ turned.T, turned @ of_products.ravel()
 
 
-def _moments_by_roots(kernels: Kernels, weights: FLOATS, centred: FLOATS) -> tuple[FLOATS, FLOATS]:
-    """The same, by products of the roots of kernels: V = L Lᵀ, and L⁻¹ turns their columns."""
-    # scipy takes a while to import, and no module that names this one needs it.
-    from scipy.linalg import solve_triangular
+@dataclass(frozen=True)
+class _SeenRoots:
+    """Roots X of kernels through a covariance V = L Lᵀ: moments as `_moments_by_products` has them.
 
-    n, last = len(kernels.roots), len(kernels.each)
-    information, squares = np.empty((last + 1, last + 1)), np.empty(last + 1)
-    lower = np.linalg.cholesky(kernels.covariance(weights))
-    seen = solve_triangular(lower, kernels.roots, lower=True, check_finite=False)
-    turned = solve_triangular(lower, centred.T, lower=True, check_finite=False)
-    cross = seen.T @ seen
-    # F_ij = |X_iᵀ V⁻¹ X_j|² with K = X Xᵀ.
-    traces = kernels.by_kernel(cross.diagonal())
-    np.square(cross, out=cross)
-    own, noise = weights[:last], weights[last]
-    information[:last, :last] = kernels.by_kernel(kernels.by_kernel(cross), axis=0)
-    # Since V is the weighted sum itself: tr(V⁻¹ K_i V⁻¹ V) = tr(V⁻¹ K_i), and likewise for the
-    # identity without the mean, whose V⁻¹ V has n − 1 axes.
-    information[last, :last] = (traces - information[:last, :last] @ own) / noise
-    information[:last, last] = information[last, :last]
-    trace = (n - 1 - own @ traces) / noise
-    information[last, last] = (trace - information[last, :last] @ own) / noise
-    # q_i = |Y V⁻¹ X_i|².
-    squares[:last] = kernels.by_kernel(np.square(turned.T @ seen).sum(axis=0))
-    whole = solve_triangular(lower, turned, lower=True, trans="T", check_finite=False)
-    squares[last] = np.square(whole).sum()
-    return information, squares
+    Attributes
+    ----------
+    lower : array of shape (n_images, n_images)
+        L.
+    roots : array of shape (n_images, n_columns)
+        L⁻¹ X.
+    information : array of shape (n_components, n_components)
+        F_ij = tr(V⁻¹ K_i V⁻¹ K_j), the identity's last.
+    """
+
+    lower: FLOATS
+    roots: FLOATS
+    information: FLOATS
+
+    @classmethod
+    def of(cls, kernels: Kernels, weights: FLOATS) -> _SeenRoots:
+        """Look at roots through the covariance that weights give."""
+        # scipy takes a while to import, and no module that names this one needs it.
+        from scipy.linalg import solve_triangular
+
+        n, last = len(kernels.roots), len(kernels.each)
+        information = np.empty((last + 1, last + 1))
+        lower = np.linalg.cholesky(kernels.covariance(weights))
+        seen = solve_triangular(lower, kernels.roots, lower=True, check_finite=False)
+        cross = seen.T @ seen
+        # F_ij = |X_iᵀ V⁻¹ X_j|² with K = X Xᵀ.
+        traces = kernels.by_kernel(cross.diagonal())
+        np.square(cross, out=cross)
+        own, noise = weights[:last], weights[last]
+        information[:last, :last] = kernels.by_kernel(kernels.by_kernel(cross), axis=0)
+        # Since V is the weighted sum itself: tr(V⁻¹ K_i V⁻¹ V) = tr(V⁻¹ K_i), and likewise for the
+        # identity without the mean, whose V⁻¹ V has n − 1 axes.
+        information[last, :last] = (traces - information[:last, :last] @ own) / noise
+        information[:last, last] = information[last, :last]
+        trace = (n - 1 - own @ traces) / noise
+        information[last, last] = (trace - information[last, :last] @ own) / noise
+        return cls(lower, seen, information)
+
+    def squares(self, kernels: Kernels, centred: FLOATS) -> FLOATS:
+        """Of responses Y, q_i = tr(V⁻¹ YᵀY V⁻¹ K_i) = |Y V⁻¹ X_i|²; shape (n_components,)."""
+        from scipy.linalg import solve_triangular
+
+        turned = solve_triangular(self.lower, centred.T, lower=True, check_finite=False)
+        squares = np.empty(len(self.information))
+        squares[:-1] = kernels.by_kernel(np.square(turned.T @ self.roots).sum(axis=0))
+        whole = solve_triangular(self.lower, turned, lower=True, trans="T", check_finite=False)
+        squares[-1] = np.square(whole).sum()
+        return squares
 
 
 def products_root(responses: FLOATS) -> FLOATS:
@@ -410,7 +455,7 @@ class BaselineCovariance:
         products : array of shape (n_images, n_images)
             As `products` gives them.
         """
-        squares = self.whitened.forms @ products.ravel()
+        squares = self.whitened.forms @ self.whitened.blocks.pack(products)
         components = np.linalg.lstsq(self.whitened.information, squares, rcond=None)[0]
         return float(components[:-1].sum())
 
@@ -428,23 +473,35 @@ class BaselineCovariance:
             Estimate = ⟨Q, `products`⟩, in the squared unit of the responses; may be negative.
             Zeros for a signal that the baseline has already, whose component cannot be told.
         """
-        n = len(self.whitened.root)
-        seen = np.empty((len(signals), n, n))
-        for place, own in enumerate(signals):
-            np.matmul(own, own.T, out=seen[place])
-        flat, forms = seen.reshape(len(seen), -1), self.whitened.forms
-        shared = forms @ flat.T
+        return np.stack([self.whitened.blocks.unpack(form) for form in self.packed_forms(signals)])
+
+    def packed_forms(self, signals: Sequence[FLOATS]) -> FLOATS:
+        """The same as `Whitened.blocks` holds them.
+
+        Parameters
+        ----------
+        signals : sequence of arrays of shape (n_images, rank)
+
+        Returns
+        -------
+        array of shape (n_signals, blocks.size)
+        """
+        blocks, forms = self.whitened.blocks, self.whitened.forms
+        found = np.empty((len(signals), blocks.size))
+        for form, own in zip(found, signals, strict=True):
+            blocks.outer(own, form)
+        shared = forms @ found.T
         # The signal less its regression on the baseline's forms: Q ∝ M_s − Σ c_j M_j, which no
         # component of the baseline moves.
         weights = np.linalg.lstsq(self.whitened.information, shared, rcond=None)[0]
-        whole = np.einsum("ij,ij->i", flat, flat)
+        whole = np.einsum("ij,ij->i", found, found)
         own = whole - np.einsum("ji,ji->i", weights, shared)
         known = own > SAME * whole
-        for start in range(0, len(flat), SIGNALS_AT_ONCE):
+        for start in range(0, len(found), SIGNALS_AT_ONCE):
             rows = slice(start, start + SIGNALS_AT_ONCE)
-            flat[rows] -= weights.T[rows] @ forms
-        flat *= np.where(known, 1.0 / np.where(known, own, 1.0), 0.0)[:, None]
-        return seen
+            found[rows] -= weights.T[rows] @ forms
+        found *= np.where(known, 1.0 / np.where(known, own, 1.0), 0.0)[:, None]
+        return found
 
     def form(self, signal: FLOATS) -> FLOATS:
         """The form of one signal, from its kernel.
@@ -492,25 +549,19 @@ def permuted_estimates(
     Parameters
     ----------
     forms : sequence of arrays of shape (n_images, n_images)
+        Symmetric.
     products : array of shape (n_images, n_images)
-        Mean over targets of the products of whitened responses.
+        Mean over targets of the products of whitened responses; symmetric.
     permutations : array of shape (n_draws, n_images)
 
     Returns
     -------
-    array of shape (n_draws, n_forms)
+    array of shape (n_draws, n_forms), float64
+        Summed in single precision: right to a millionth of the spread of the draws.
     """
-    flat = np.asarray(forms).reshape(len(forms), -1)
-    found = np.empty((len(permutations), len(flat)))
-    buffer = np.empty((min(DRAWS_AT_ONCE, len(permutations)), *products.shape))
-    for start in range(0, len(permutations), DRAWS_AT_ONCE):
-        orders = permutations[start : start + DRAWS_AT_ONCE]
-        moved = buffer[: len(orders)]
-        for place, order in enumerate(orders):
-            # Of indices that are known to be in range; checking them takes as long as the rest.
-            products[order].take(order, axis=1, out=moved[place], mode="clip")
-        found[start : start + len(orders)] = moved.reshape(len(orders), -1) @ flat.T
-    return found
+    blocks = UpperBlocks(len(products))
+    packed = np.stack([blocks.pack(form) for form in forms])
+    return blocks.permuted_products(packed, products, permutations)
 
 
 def whitened_surrogates(

@@ -31,7 +31,7 @@ class FigureInputs:
     study
         Name of the study; rows of other studies are refused.
     scores, hierarchy, time_courses, rsa, claims, reliability, universes, specification_curve,
-    prediction_rsa, second_opinions
+    prediction_rsa, second_opinions, training, alikeness
         Files of the tidy tables; those of several models are joined.
     hierarchy_draws
         Stores of the draws behind `hierarchy`, in the same order.
@@ -56,6 +56,8 @@ class FigureInputs:
     specification_curve: Sequence[Path] = ()
     prediction_rsa: Sequence[Path] = ()
     second_opinions: Sequence[Path] = ()
+    training: Sequence[Path] = ()
+    alikeness: Sequence[Path] = ()
     names: Names = field(default_factory=Names)
     settings: StatisticsSettings = field(
         default_factory=lambda: StatisticsSettings.model_validate({})
@@ -83,7 +85,8 @@ class FigureInputs:
         ----------
         kind
             ``scores``, ``hierarchy``, ``time_courses``, ``rsa``, ``claims``, ``reliability``,
-            ``universes``, ``specification_curve``, ``prediction_rsa`` or ``second_opinions``.
+            ``universes``, ``specification_curve``, ``prediction_rsa``, ``second_opinions``,
+            ``training`` or ``alikeness``.
 
         Raises
         ------

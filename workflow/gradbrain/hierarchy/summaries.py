@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -364,14 +364,11 @@ def _with_plants(
             columns[f"{moment}_{kernel}"] = mean if moment == "held" else mean**2
     used = subject.after_onset
     available = np.where(np.isnan(variance.explainable), variance.explained, variance.explainable)
-    expected = xr.DataArray(
+    expected = _labelled(
         (variance.moments["held", signal] * available)[..., used],
-        dims=("kernel", "layer", "unit"),
-        coords={
-            "kernel": list(KERNELS),
-            "layer": list(subject.layers),
-            "unit": np.array(subject.units)[used],
-        },
+        subject.layers,
+        np.array(subject.units)[used],
+        kernels=KERNELS,
     )
     return replace(row.labelled(**columns), expected=expected)
 
@@ -423,12 +420,31 @@ def _at_peak(
         columns,
         boot=mean_at_units(boot, places),
         null=mean_at_units(null, peak_units(subject, peers, levels.null)),
-        map=xr.DataArray(
-            observed[:, used],
-            dims=("layer", "unit"),
-            coords={"layer": list(subject.layers), "unit": np.array(subject.units)[used]},
-        ),
+        map=_labelled(observed[:, used], subject.layers, np.array(subject.units)[used]),
     )
+
+
+def _labelled(
+    values: np.ndarray,
+    layers: Sequence[str],
+    units: Sequence[str] | np.ndarray,
+    kernels: Sequence[str] = (),
+) -> xr.DataArray:
+    """A map with names of its layers and units."""
+    return _names(tuple(layers), tuple(map(str, units)), tuple(kernels)).copy(
+        deep=False, data=values
+    )
+
+
+@lru_cache(maxsize=64)
+def _names(
+    layers: tuple[str, ...], units: tuple[str, ...], kernels: tuple[str, ...]
+) -> xr.DataArray:
+    """A map of nothing. Thousands of maps have the same names, and these cost more than a test."""
+    coords = {"kernel": list(kernels)} if kernels else {}
+    coords |= {"layer": list(layers), "unit": list(units)}
+    shape = [len(values) for values in coords.values()]
+    return xr.DataArray(np.zeros(shape), dims=tuple(coords), coords=coords)
 
 
 def _spatial_rows(
@@ -454,9 +470,10 @@ def _spatial_rows(
             unit,
             len(set(names) & {*early, *high}),
         )
+    alike = _alike_regions(subject, levels[2])
     for method in METHODS:
         yield from _best_layer_rows(
-            subject, (signal, subject.reading.judged[variant].name), levels, method
+            subject, (signal, subject.reading.judged[variant].name), levels, method, alike
         )
 
 
@@ -465,6 +482,7 @@ def _best_layer_rows(
     key: tuple[str, str],
     levels: tuple[np.ndarray, np.ndarray, np.ndarray],
     method: str,
+    alike: Sequence[xr.DataArray],
 ) -> Iterator[_Row]:
     names, distances = subject.units, subject.roi_distance
     # As in the predecessor: best layer per target, then the mean over the targets of a region. A
@@ -475,7 +493,6 @@ def _best_layer_rows(
         for level in levels
     )
     depths_of_levels = (observed, boot, null)
-    alike = _alike_regions(subject, levels[2])
     regions = observed
     if key in subject.target_score:
         # Unique variance is known of regions, and of no single target.
@@ -527,9 +544,8 @@ def _best_layer_rows(
 def _alike_regions(subject: SubjectScores, null: np.ndarray) -> list[xr.DataArray]:
     """Per region, how alike its null draws are to those of each region, at each layer."""
     found = draw_correlations(null.swapaxes(0, 1))  # (layer, region, region)
-    coords = {"layer": list(subject.layers), "unit": np.array(subject.units)}
     return [
-        xr.DataArray(found[:, place], dims=("layer", "unit"), coords=coords)
+        _labelled(found[:, place], subject.layers, subject.units)
         for place in range(len(subject.units))
     ]
 
@@ -537,8 +553,7 @@ def _alike_regions(subject: SubjectScores, null: np.ndarray) -> list[xr.DataArra
 def _alike_layers(subject: SubjectScores, null: np.ndarray) -> list[xr.DataArray]:
     """Per layer, how alike its null draws are to those of each layer, over the times."""
     over_times = draw_correlations(np.moveaxis(null[..., subject.after_onset], -1, 0)).mean(axis=0)
-    coords = {"layer": list(subject.layers), "unit": [ALL_TIMES]}
-    return [xr.DataArray(row[:, None], dims=("layer", "unit"), coords=coords) for row in over_times]
+    return [_labelled(row[:, None], subject.layers, [ALL_TIMES]) for row in over_times]
 
 
 def _temporal_rows(

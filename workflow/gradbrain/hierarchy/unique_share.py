@@ -21,10 +21,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import xarray as xr
 from scipy import stats
+from scipy.special import ndtr, stdtr
 
 from gradbrain.hierarchy.statistics import (
     TestResult,
@@ -38,6 +40,8 @@ from gradbrain.hierarchy.statistics import (
 SHARES = np.round(np.linspace(0.0, 1.0, 101), 2)
 POWER = 0.8
 CONFIDENCE = 0.95
+#: Numbers that are looked at together, over shares: 8 MiB.
+VALUES_AT_ONCE = 2**20
 
 
 @dataclass(frozen=True)
@@ -66,12 +70,27 @@ class PersonShare:
     cross_variance: tuple[float, float]
     dose_variance: tuple[float, float]
 
-    def draws(self, share: float, kernel: int, random: np.random.Generator) -> np.ndarray:
-        """Estimates where the signal holds a share of the explainable variance, shape (draw,)."""
-        v = share * self.explainable
-        rest = max(1.0 - v, 0.0)
+    def draws(self, share: float | np.ndarray, kernel: int, normal: np.ndarray) -> np.ndarray:
+        """Estimates where the signal holds a share of the explainable variance.
+
+        Parameters
+        ----------
+        share
+            One, or shape (share,).
+        kernel
+            Kind of plant.
+        normal
+            Shape (draw,): of the standard normal distribution.
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape (..., draw).
+        """
+        v = np.asarray(share * self.explainable)[..., None]
+        rest = np.maximum(1.0 - v, 0.0)
         spread = 4.0 * v * rest * self.cross_variance[kernel] + v**2 * self.dose_variance[kernel]
-        noise = np.sqrt(max(spread, 0.0)) * random.standard_normal(len(self.null))
+        noise = np.sqrt(np.maximum(spread, 0.0)) * normal
         return rest * self.null + v * self.held[kernel] + noise
 
 
@@ -142,16 +161,20 @@ class GroupShare:
         """Sum over people of the estimates."""
         return float(sum(person.component for person in self.people))
 
-    def draws(self, share: float, kernel: int) -> np.ndarray:
-        """Estimates of every person where each holds a share, shape (person, draw).
+    def draws(self, share: float | np.ndarray, kernel: int) -> np.ndarray:
+        """Estimates of every person where each holds a share, shape (..., person, draw).
 
-        The explainable variance is drawn with its standard error over people.
+        The explainable variance is drawn with its standard error over people. Shares of shape
+        (share,) are given to the same draws.
         """
         random = np.random.default_rng([self.seed, kernel])
-        error = self._ceiling_error()
-        factor = np.maximum(1.0 + error * random.standard_normal(len(self.people[0].null)), 0.0)
-        plain = np.stack([person.draws(0.0, kernel, random) for person in self.people])
-        held = np.stack([person.draws(share, kernel, random) for person in self.people])
+        n_draws = len(self.people[0].null)
+        factor = np.maximum(1.0 + self._ceiling_error() * random.standard_normal(n_draws), 0.0)
+        # The latter half: numbers that were drawn before there was one call for all shares.
+        normal = random.standard_normal((2, len(self.people), n_draws))[1]
+        pairs = zip(self.people, normal, strict=True)
+        held = np.stack([person.draws(share, kernel, own) for person, own in pairs], axis=-2)
+        plain = np.stack([person.null for person in self.people])
         return plain + factor * (held - plain)
 
     def _ceiling_error(self) -> float:
@@ -195,19 +218,19 @@ class GroupShare:
 
     def lower(self) -> float:
         """Smallest share that the estimate does not exceed at 5 %, by scaled plants; at least 0."""
-        for share in SHARES:
-            drawn = self.draws(share, SCALED).sum(axis=0)
-            by_images = (1 + np.sum(drawn >= self.component)) / (1 + len(drawn))
-            by_people = 1.0 - self._people_below(share, SCALED) if self.population else 0.0
-            if max(by_images, by_people) > 1.0 - CONFIDENCE:
-                return float(share)
-        return float(SHARES[-1])
+        drawn = self.draws(SHARES, SCALED).sum(axis=-2)
+        not_exceeded = (1 + np.sum(drawn >= self.component, axis=-1)) / (1 + drawn.shape[-1])
+        if self.population:
+            above = 1.0 - np.array([self._people_below(share, SCALED) for share in SHARES])
+            not_exceeded = np.maximum(not_exceeded, above)
+        allowed = np.flatnonzero(not_exceeded > 1.0 - CONFIDENCE)
+        return float(SHARES[allowed[0]] if len(allowed) else SHARES[-1])
 
     def _people_below(self, share: float, kernel: int) -> float:
         """Probability of so small a mean over people who hold a share, by Student's t."""
         values = self._beyond(share, kernel)
-        error = stats.sem(values)
-        return float(stats.t.cdf(values.mean() / error, len(values) - 1)) if error > 0 else 0.5
+        error = values.std(ddof=1) / np.sqrt(len(values))
+        return float(stdtr(len(values) - 1, values.mean() / error)) if error > 0 else 0.5
 
     def interval(self) -> tuple[float, float]:
         """95 % interval of the estimate, by images and by people; the wider counts."""
@@ -224,20 +247,16 @@ class GroupShare:
             reach = max(reach, by_people)
         return (total - reach) / explainable, (total + reach) / explainable
 
-    def power(self, share: float, margin: float, critical: float | None = None) -> float:
-        """Probability that a share is found to exceed the margin at 5 %, by scaled plants.
-
-        `critical`, the estimate that a share of the margin exceeds in 5 %, may be known already.
-        """
-        critical = self.critical(margin) if critical is None else critical
+    def power(self, share: float | np.ndarray, margin: float) -> np.ndarray:
+        """Probability that a share is found to exceed the margin at 5 %, by scaled plants."""
         drawn = self.draws(share, SCALED)
-        found = drawn.sum(axis=0) > critical
+        found = drawn.sum(axis=-2) > self.critical(margin)
         if self.population:
             expected = margin * np.array([person.explainable for person in self.people])
             beyond = drawn - expected[:, None]
-            reach = _t(len(drawn)) * beyond.std(axis=0, ddof=1) / np.sqrt(len(beyond))
-            found &= beyond.mean(axis=0) > reach
-        return float(found.mean())
+            n = len(expected)
+            found &= beyond.mean(axis=-2) > _t(n) * beyond.std(axis=-2, ddof=1) / np.sqrt(n)
+        return found.mean(axis=-1)
 
     def critical(self, margin: float) -> float:
         """Sum of estimates that people who hold a share of the margin exceed in 5 % of draws."""
@@ -245,9 +264,7 @@ class GroupShare:
 
     def detectable(self, margin: float) -> float:
         """Smallest share that is found with a probability of 80 %; NaN if none is."""
-        critical = self.critical(margin)
-        power = np.array([self.power(share, margin, critical) for share in SHARES])
-        enough = np.flatnonzero(power < POWER)
+        enough = np.flatnonzero(self.power(SHARES, margin) < POWER)
         first = enough[-1] + 1 if len(enough) else 0
         return float(SHARES[first]) if first < len(SHARES) else np.nan
 
@@ -302,51 +319,78 @@ class Cells:
         would not be seen either, and without the ratio every twentieth brain would rule it out
         (Read 2002, *Journal of Physics G* 28:2693). By images and, in a population, by people.
         """
-        if not np.isfinite(self.component).any() or not self._variance(1.0).max() > 0:
-            return 1.0
-        ratios = [self._by_images(share) / self._by_images(0.0)]
-        if self.population:
-            nothing = np.maximum(self._by_people(0.0), np.finfo(float).tiny)
-            ratios.append(self._by_people(share) / nothing)
-        return float(min(1.0, np.nanmax(np.maximum.reduce(ratios))))
+        return float(self._absent(np.array([share]))[0])
 
     def upper(self) -> float:
         """Largest share that is not absent at 5 %; at most 1."""
-        allowed = [share for share in SHARES if self.absent(share) > 1.0 - CONFIDENCE]
+        allowed = SHARES[self._absent(SHARES) > 1.0 - CONFIDENCE]
         return float(max(allowed, default=SHARES[0]))
 
-    def _variance(self, share: float) -> np.ndarray:
-        """Share of the responses' variance, shape (person, 1, unit)."""
-        return share * np.maximum(np.nan_to_num(self.explainable), 0.0)[:, None]
+    def _absent(self, shares: np.ndarray) -> np.ndarray:
+        """P of brains that hold each of the shares somewhere, shape (share,)."""
+        if not np.isfinite(self.component).any() or not self._variance(np.ones(1)).max() > 0:
+            return np.ones(len(shares))
+        nothing = np.zeros(1)
+        by_images, by_people = self._by_images(nothing), None
+        if self.population:
+            by_people = np.maximum(self._by_people(nothing), np.finfo(float).tiny)
+        batch = max(1, VALUES_AT_ONCE // self.component.size)
+        found = []
+        for start in range(0, len(shares), batch):
+            own = shares[start : start + batch]
+            ratios = self._by_images(own) / by_images
+            if by_people is not None:
+                ratios = np.maximum(ratios, self._by_people(own) / by_people)
+            found.append(np.nanmax(ratios, axis=(1, 2)))
+        return np.minimum(np.concatenate(found), 1.0)
 
-    def _by_images(self, share: float) -> np.ndarray:
-        """Probability of so small a sum over people, shape (layer, unit).
+    def _variance(self, shares: np.ndarray) -> np.ndarray:
+        """Share of the responses' variance, shape (share, person, 1, unit)."""
+        known = np.maximum(np.nan_to_num(self.explainable), 0.0)
+        return shares[:, None, None, None] * known[:, None]
+
+    @cached_property
+    def _null_moments(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of null draws, the mean of every person and the covariance of people, cell by cell.
+
+        Shapes (person, layer, unit) and (layer, unit, person, person).
+        """
+        # Who lacks a unit adds nothing to a sum over people.
+        null = np.nan_to_num(np.moveaxis(self.null, 1, -1))
+        mean = null.mean(axis=-1)
+        centred = np.moveaxis(null - mean[..., None], 0, -2)
+        return mean, centred @ centred.swapaxes(-1, -2) / (null.shape[-1] - 1)
+
+    def _by_images(self, shares: np.ndarray) -> np.ndarray:
+        """Probability of so small a sum over people, shape (share, layer, unit).
 
         By the normal distribution of a sum of many squares: counted among a hundred draws, a ratio
         of two small probabilities would be one.
         """
-        v = self._variance(share)
+        v = self._variance(shares)
         rest = np.maximum(1.0 - v, 0.0)
         spread = 4.0 * v * rest * self.cross_variance + v**2 * self.dose_variance
-        # Permutations are shared by people who saw the same images.
-        null = np.nansum(rest[:, None] * self.null, axis=0)
-        mean = null.mean(axis=0) + np.nansum(v * self.held, axis=0)
-        deviation = np.sqrt(null.var(axis=0, ddof=1) + np.nansum(spread, axis=0))
+        # Permutations are shared by people who saw the same images: their draws vary together.
+        null, covariance = self._null_moments
+        mean = (rest * null).sum(axis=1) + np.nansum(v * self.held, axis=1)
+        own = rest[:, :, 0].swapaxes(1, 2)  # (share, unit, person)
+        variance = np.einsum("kup,lupq,kuq->klu", own, covariance, own, optimize=True)
+        deviation = np.sqrt(np.maximum(variance, 0.0) + np.nansum(spread, axis=1))
         known = deviation > 0
         z = (np.nansum(self.component, axis=0) - mean) / np.where(known, deviation, 1.0)
         # Units that are nobody's, or before onset, hold nothing that could be missed.
-        return np.where(known, np.maximum(stats.norm.cdf(z), np.finfo(float).tiny), np.nan)
+        return np.where(known, np.maximum(ndtr(z), np.finfo(float).tiny), np.nan)
 
-    def _by_people(self, share: float) -> np.ndarray:
-        """Probability of so small a mean over people, by Student's t, shape (layer, unit)."""
-        beyond = self.component - self._variance(share) * self.held
-        count = np.isfinite(beyond).sum(axis=0)
+    def _by_people(self, shares: np.ndarray) -> np.ndarray:
+        """The same of a mean over people, by Student's t, shape (share, layer, unit)."""
+        beyond = self.component - self._variance(shares) * self.held
+        count = np.isfinite(beyond).sum(axis=1)
         enough = count > 1
-        mean = np.nansum(beyond, axis=0) / np.maximum(count, 1)
-        squares = np.nansum((beyond - mean) ** 2, axis=0) / np.maximum(count - 1, 1)
+        mean = np.nansum(beyond, axis=1) / np.maximum(count, 1)
+        squares = np.nansum((beyond - mean[:, None]) ** 2, axis=1) / np.maximum(count - 1, 1)
         squares = np.where(enough, np.maximum(squares, np.finfo(float).tiny), 1.0)
         error = np.sqrt(squares / np.maximum(count, 1))
-        below = stats.t.cdf(mean / error, np.maximum(count - 1, 1))
+        below = stdtr(np.maximum(count - 1, 1), mean / error)
         return np.where(enough, below, np.nan)
 
 

@@ -13,7 +13,7 @@ from torch.nn.utils.parametrize import is_parametrized
 
 from gradbrain.config.schema import WeightsKind
 from gradbrain.config.suggestions import near_names
-from gradbrain.models import owlvit
+from gradbrain.models import autoencoder, owlvit
 from gradbrain.models.errors import LayerError, ModelError
 from gradbrain.models.layout import find_layout
 from gradbrain.vocabulary.image_statistics import ARCHITECTURE, LEVELS
@@ -40,13 +40,22 @@ def _residual_layers(module: nn.Module, stage: str) -> list[str]:
     return names
 
 
+def _feature_modules(module: nn.Module) -> list[str]:
+    """Modules that timm names as the ends of the scales of a network; empty where it names none."""
+    listed: Any = getattr(module, "feature_info", None) or []
+    names = [row.get("module", "") for row in listed if isinstance(row, dict)]
+    known = {name for name, _ in module.named_modules()}
+    return list(dict.fromkeys(name for name in names if name and name in known))
+
+
 def block_names(module: nn.Module) -> list[str]:
     """Names of the repeated blocks of a network, from input to output.
 
     Transformer blocks (``blocks.i``); the stages of MobileNet and EfficientNet (``blocks.i``);
     residual blocks of ResNet (``layer1.0`` …), with the activations inside bottlenecks
     (``layer1.0.act1`` …); blocks of staged networks such as ConvNeXt (``stages.i.blocks.j``) and
-    Swin (``layers.i.blocks.j``).
+    Swin (``layers.i.blocks.j``); else the modules after which timm takes features, one for each
+    scale (DenseNet: ``features.denseblock1`` …).
 
     Raises
     ------
@@ -66,6 +75,8 @@ def block_names(module: nn.Module) -> list[str]:
                 prefix = f"{container}.{index}"
                 names += _names_of(inner, f"{prefix}.blocks") if inner is not None else [prefix]
             return names
+    if names := _feature_modules(module):
+        return names
     raise LayerError(
         f"{type(module).__name__} has no blocks, stages or layers that are known here; name its "
         "layers by hand in a layers.csv of your own (columns " + ", ".join(COLUMNS) + ")"
@@ -137,6 +148,8 @@ def _layers_of(architecture: str) -> tuple[dict[str, str], WeightsKind]:
     if architecture in owlvit.ARCHITECTURES:
         # Known from the settings alone, so that transformers need not be there.
         return dict.fromkeys(owlvit.block_names(architecture), "class_and_patches"), "plain"
+    if architecture in autoencoder.ARCHITECTURES:
+        return dict.fromkeys(autoencoder.layer_names(architecture), "map"), "plain"
     import timm
 
     if not timm.is_model(architecture):
@@ -161,7 +174,8 @@ def list_layers(architecture: str) -> pd.DataFrame:
     Parameters
     ----------
     architecture
-        Name in timm, one of :data:`gradbrain.models.owlvit.ARCHITECTURES`, or
+        Name in timm, one of :data:`gradbrain.models.owlvit.ARCHITECTURES` or
+        :data:`gradbrain.models.autoencoder.ARCHITECTURES`, or
         ``image_statistics``, whose layers are its levels.
 
     Returns

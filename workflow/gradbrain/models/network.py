@@ -8,7 +8,7 @@ from torch import nn
 
 from gradbrain.config.schema import ModelEntry
 from gradbrain.config.suggestions import near_names
-from gradbrain.models import owlvit
+from gradbrain.models import autoencoder, owlvit
 from gradbrain.models.errors import ModelError
 
 
@@ -62,6 +62,8 @@ def create_network(entry: ModelEntry, name: str | None = None, **loading: Any) -
     """
     if entry.source == "transformers":
         return owlvit.create(entry)
+    if entry.has_decoder:
+        return autoencoder.create(entry)
     import timm
 
     if not timm.is_model(entry.architecture.partition(".")[0]):

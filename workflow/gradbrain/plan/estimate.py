@@ -210,12 +210,14 @@ def job_counts(plan: Plan) -> dict[str, int]:
         for model, name, _, _ in plan.all_features()
         if model in plan.networks
     }
+    training = {plan.weights_options(model).training_images() for model in plan.trained_here}
     n_fits = len(subjects) * sum(
         1 if model in plan.models_fitted_whole else len(plan.layers(model)) for model in models
     )
     reduced = plan.study.settings.encoding.baseline_components is not None
     counts = {
-        "prepare_stimuli": len(stimuli | calibration),
+        "prepare_stimuli": len(stimuli | calibration | training),
+        "train_testbed": len(plan.trained_here),
         "prepare_responses": len(subjects),
         "compute_ceilings": len(plan.ceilings),
         "fit_feedback": len(
@@ -229,6 +231,7 @@ def job_counts(plan: Plan) -> dict[str, int]:
         "compute_objective_targets": len(targets_jobs(plan)),
         "extract_features": _extraction_jobs(plan),
         "measure_reliability": len(plan.reliabilities),
+        "compare_signals": len(plan.alikenesses),
         "image_statistics": len(statistics_jobs(plan)),
         "reduce_activations": len(models) * len(subjects) if reduced else 0,
         "fit_encoding": n_fits,
@@ -434,6 +437,23 @@ def targets_cost(
         gpu_memory_gib=device,
         cpu_hours=0.0 if gpu else hours,
         gpu_hours=hours if gpu else 0.0,
+        longest_hours=max(seconds, default=0.0) / 3600,
+    )
+
+
+def training_cost(plan: Plan, costs: Mapping[str, NetworkCost], rates: Rates) -> StageCost:
+    """Cost of all trainings of networks, on one core each."""
+    speed = rates.core_pass_gflops * 1e9
+    seconds = [
+        rates.start_s + costs[model].flops * plan.weights_options(model).training_passes() / speed
+        for model in plan.trained_here
+    ]
+    return StageCost(
+        "train_testbed",
+        len(seconds),
+        sum(2 * costs[model].weight_bytes for model in plan.trained_here) / GIB,
+        rates.process_gib,
+        cpu_hours=sum(seconds) / 3600,
         longest_hours=max(seconds, default=0.0) / 3600,
     )
 
@@ -951,6 +971,7 @@ def estimate(
     settings, fits = plan.study.settings.encoding, _fit_sizes(plan, costs, sizes)
     unique = _unique_sizes(plan, costs, sizes)
     known = {
+        "train_testbed": training_cost(plan, costs, rates),
         "compute_objective_targets": targets_cost(plan, costs, images, rates, gpu=gpu),
         "extract_features": extraction_cost(plan, costs, images, rates, gpu=gpu),
         "measure_reliability": reliability_cost(plan, costs, images, rates, gpu=gpu),

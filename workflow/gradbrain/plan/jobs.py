@@ -60,6 +60,7 @@ from gradbrain.plan.sizes import absurd_sizes
 from gradbrain.store import array_shape, read_definition
 from gradbrain.vocabulary.artefacts import ARTEFACTS, RESULTS, SIGNALS, artefact
 from gradbrain.vocabulary.image_statistics import ALL_LEVELS, ARCHITECTURE
+from gradbrain.vocabulary.roles import LEARNING
 
 # Measured by benchmarks/bench_fit_memory.py (4.5 MB per MB of responses and 340 MB), rounded up,
 # with 2 GB for features of some thousand columns.
@@ -247,6 +248,39 @@ class Plan:
             *(self._below_data(model, name) for name in options.required_files(entry)),
             *(path for path in optional if Path(path).is_file()),
         ]
+
+    @cached_property
+    def trained_here(self) -> list[str]:
+        """Networks that a job of the study trains."""
+        return [name for name in self.networks if self.weights_options(name).training_images()]
+
+    def trained(self, model: str) -> list[str]:
+        """What the job gave that trained a network, store and table; none where none did."""
+        if not self.weights_options(model).training_images():
+            return []
+        return [self.path(kind, model=model) for kind in ("trained_network", "training")]
+
+    @property
+    def trainings(self) -> list[str]:
+        """Tables of how the selected models learnt that the study trains."""
+        return [
+            self.path("training", model=model)
+            for model in self.models
+            if self.weights_options(model).training_images()
+        ]
+
+    def weight_inputs(self, model: str) -> list[str]:
+        """All files that the weights of a network are read from, those below ``data/`` first."""
+        return [*self.weights(model), *self.trained(model)]
+
+    def training_images(self, model: str) -> str:
+        """Table of the images that a network is trained on."""
+        return self.path("stimuli", stimuli=self.weights_options(model).training_images())
+
+    def training_entry(self, model: str) -> str:
+        """Entry of a model as JSON, without words, as its training reads it."""
+        said = ("label", "colour", "licence", "citation", "default_objective", "sibling")
+        return self.as_json(self.model_entry(model), without=said)
 
     def _below_data(self, model: str, name: str) -> str:
         """Path of a file of weights, which must lie below ``data/``."""
@@ -475,6 +509,24 @@ class Plan:
         """Signals of the study that depend on chance: their reliability is measured."""
         return uncertain_signals(self.study.signal_set, self.plugins)
 
+    @cached_property
+    def compares_rules(self) -> bool:
+        """Whether the study has learning signals of several rules, which may be alike."""
+        learning = (one for one in self.study.signal_set.signals if one.role == LEARNING)
+        return len({signal.rule for signal in learning}) > 1
+
+    @property
+    def alikenesses(self) -> list[str]:
+        """Tables of how alike the signals of the selected networks are, one per stimulus set."""
+        if not self.compares_rules:
+            return []
+        return [
+            self.path("alikeness", model=model, stimuli=stimuli)
+            for model in self.models
+            if self.model_entry(model).is_network
+            for stimuli in self.viewed_stimuli()
+        ]
+
     def viewed_stimuli(self) -> list[str]:
         """Stimulus sets that the selected subjects saw."""
         viewed = (self.study.subjects[name].stimuli_of(name) for name in self.subjects)
@@ -688,8 +740,13 @@ class Plan:
 
     def resolved_config(self) -> str:
         """All settings of the study as JSON, without what belongs to one machine or one run."""
+        # Models that were asked for by a pattern have a choice of their own by now.
+        asked = {"__all__": {"pattern", "file", "leave_out"}}
         return self.study.settings.model_dump_json(
-            exclude={"roots", "only_models", "only_subjects", "only_layers"}
+            exclude={
+                **dict.fromkeys(("roots", "only_models", "only_subjects", "only_layers"), True),
+                "models": asked,
+            }
         )
 
     @property
@@ -891,6 +948,18 @@ class Plan:
                         "which this study does not compare; add them (rsa: {encoding: true}) or "
                         "leave the figure out"
                     )
+                if "alikeness" in declared[name].inputs and not self.alikenesses:
+                    raise GradbrainError(
+                        f"{where}: figure {name!r} compares learning signals of several rules, and "
+                        f"the signal set {self.study.signal_set.name!r} has those of one; leave "
+                        "the figure out"
+                    )
+                if "training" in declared[name].inputs and not self.trainings:
+                    raise GradbrainError(
+                        f"{where}: figure {name!r} shows how networks learnt, and this study "
+                        "trains none; take models with weights: {source: testbed, …} or leave the "
+                        "figure out"
+                    )
             return {name: declared[name] for name in wanted}
         spaces = [(entry.axis, self.space(entry)) for entry in self.study.datasets.values()]
         return {
@@ -899,6 +968,8 @@ class Plan:
             if any(figure.applies_to(axis, space) for axis, space in spaces)
             and (self.multiverse.universes or not MULTIVERSE & set(figure.inputs))
             and ("reliability" not in figure.inputs or self.reliabilities)
+            and ("training" not in figure.inputs or self.trainings)
+            and ("alikeness" not in figure.inputs or self.alikenesses)
             and (self.second_opinions or not PREDICTION_RSA & set(figure.inputs))
         }
 
@@ -927,6 +998,8 @@ class Plan:
             "claims": [self.path("claims")],
             **{kind: [self.path(kind)] for kind in MULTIVERSE},
             "reliability": self.reliabilities,
+            "training": self.trainings,
+            "alikeness": self.alikenesses,
         }
         return {kind: every[kind] for kind in self.figures[name].inputs}
 
@@ -1293,9 +1366,40 @@ class Plan:
             place = self.study.place_of_set(name)
             check_controls(signal_set, self.plugins, where=place)
         self.multiverse.check()
+        self._check_training()
+        self._check_decoders()
         self._check_rules()
         self._check_pooling()
         self._check_captions()
+
+    def _check_training(self) -> None:
+        """Refuse to train what cannot be trained, or on images that nobody knows."""
+        for model in self.trained_here:
+            where = f"{self.study.registries.place('model', model)}: weights"
+            source = self.model_entry(model).weights.source
+            if not self.model_entry(model).has_decoder:
+                raise GradbrainError(
+                    f"{where}: source: {source!r} trains autoencoders, found a network of source "
+                    f"{self.model_entry(model).source!r}; set source: autoencoder and an "
+                    "architecture of it, or take other weights"
+                )
+            images = self.weights_options(model).training_images()
+            choose(images, sorted(self.stimuli), what="stimulus set", where=f"{where}: images")
+
+    def _check_decoders(self) -> None:
+        """Refuse to compare images with what a network gives back that gives none back."""
+        for model, name in dict.fromkeys(
+            (model, name) for model, name, _, _ in self.all_features()
+        ):
+            entry = self.model_entry(model)
+            for signal in self.taken_set(model, name).signals:
+                if "decoder" in signal_needs(signal, self.plugins) and not entry.has_decoder:
+                    raise GradbrainError(
+                        f"{self.study.registries.place('signal', signal.name)}: needs a network "
+                        f"that gives images back, and model {model!r} "
+                        f"({self.study.registries.place('model', model)}) has no decoder; take "
+                        "models with source: autoencoder, or another signal set"
+                    )
 
     def _check_rules(self) -> None:
         """Refuse rules that cannot be had for a network, or say nothing as they are scaled."""
@@ -1318,10 +1422,11 @@ class Plan:
         return RuleCase(
             role=signal.role,
             normalise=signal_set.normalise_of(signal),
-            learned_by="backprop" if self.weights_options(model).trained else "",
+            learned_by=self.weights_options(model).learned_by,
             precision=self.study.settings.features.precision,
             layouts=tuple(layer.layout_in(entry) for layer in layers),
             weights=layers[0].weights,
+            own_inverses=entry.has_decoder,
         )
 
     def _check_nuisance(self) -> None:

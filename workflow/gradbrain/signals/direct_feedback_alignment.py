@@ -44,8 +44,8 @@ class Options(PluginOptions):
 
     def refusal(self, case: RuleCase) -> str:
         """Refuse to call random feedback a learning signal of a network that it did not train."""
-        learned = case.role == LEARNING and case.learned_by == "backprop"
-        return NEVER_ALIGNED if learned else ""
+        learned = case.role == LEARNING and case.learned_by
+        return NEVER_ALIGNED.format(learned_by=case.learned_by) if learned else ""
 
     def approximation(self, case: RuleCase) -> str:
         """Dense weights to vectors alone."""

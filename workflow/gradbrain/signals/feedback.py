@@ -22,6 +22,7 @@ from gradbrain.signals import SignalError
 from gradbrain.signals.currency import differences, is_current
 from gradbrain.signals.device import Compute
 from gradbrain.signals.image_stream import StimulusImages, StoredImages
+from gradbrain.signals.inverse_models import HELD_OUT_R2, POOR_R2
 from gradbrain.signals.needs import Uses, needed_chain, place, plugins_of, uses_of
 from gradbrain.signals.rule import FitContext
 from gradbrain.store import open_tree, read_definition, write_tree
@@ -163,13 +164,38 @@ def run_fit(job: FitJob, compute: Compute) -> str | None:
     )
     tree = _as_tree(fit(context), rule)
     tree.attrs = {**tree.attrs, **attributes}
+    held_out = held_out_r2(tree)
+    warn_of_poor(held_out, f"model {job.entry.name}, {job.signal.name}")
     facts = {
         **compute.describe(),
         "weights": model.weights_origin,
         "batch_size": job.batch_size,
         "n_images": len(images),
+        **({HELD_OUT_R2: held_out} if held_out else {}),
     }
     return write_tree(job.output, tree, kind=KIND, provenance=facts)
+
+
+def held_out_r2(tree: xr.DataTree) -> dict[str, float]:
+    """What fitted models explain of held-out images, by layer, where they say so."""
+    return {
+        name: round(float(node[HELD_OUT_R2]), 4)
+        for name, node in tree.children.items()
+        if HELD_OUT_R2 in node
+    }
+
+
+def warn_of_poor(held_out: Mapping[str, float], where: str) -> None:
+    """Warn of layers that a fitted model predicts badly, or of which nothing is known."""
+    poor = {name: value for name, value in held_out.items() if not value >= POOR_R2}
+    if poor:
+        log.warning(
+            "%s: what the layer above predicts of held-out images is poor (R² below %s): %s; more "
+            "random features (hidden) or more calibration images may help",
+            where,
+            POOR_R2,
+            ", ".join(f"{name} {value:.2f}" for name, value in poor.items()),
+        )
 
 
 def _bank(

@@ -41,8 +41,9 @@ from gradbrain.vocabulary.roles import LEARNING
 
 TOKENS = frozenset({"patches", "class_and_patches"})
 NEVER_ALIGNED = (
-    "the network was trained by backpropagation, so that its weights never aligned with random "
-    "feedback; give the signal `role: control`, or take networks that this rule trained"
+    "the network was trained by another rule or through other feedback ({learned_by}), so that its "
+    "weights never aligned with this random feedback; give the signal `role: control`, or, on "
+    "networks that the study trained (source: testbed), take the rule `teaching_signal`"
 )
 REDUCED = (
     "in reduced precision the network computes with copies of its weights, which cannot be "
@@ -83,8 +84,8 @@ class Options(FeedbackOptions):
 
     def refusal(self, case: RuleCase) -> str:
         """Refuse to call random feedback a learning signal of a network that it did not train."""
-        if self.feedback == "random" and case.role == LEARNING and case.learned_by == "backprop":
-            return NEVER_ALIGNED
+        if self.feedback == "random" and case.role == LEARNING and case.learned_by:
+            return NEVER_ALIGNED.format(learned_by=case.learned_by)
         return super().refusal(case)
 
 

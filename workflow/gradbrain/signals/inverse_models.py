@@ -6,26 +6,63 @@ r"""Local models that predict a layer from the one above it, fitted on calibrati
 :math:`R` and :math:`b` are random and fixed (random features: Rahimi & Recht 2008; Huang et al.
 2006), :math:`V` is ridge regression. A position of a coarser map predicts the block of positions
 that it covers below, a token the token of its place. The fit streams over images: what it holds is
-two matrices per layer (:func:`fit_bytes`), whatever their number.
+two matrices per layer (:func:`fit_bytes`), whatever their number. Without random features the
+model is affine.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
 import xarray as xr
+from pydantic import Field
 
+from gradbrain.config.plugins import PluginOptions, Randomness, Requirement, RuleCase
 from gradbrain.models.layout import Layout
 from gradbrain.objectives.seeds import generator
 from gradbrain.signals import SignalError
+from gradbrain.signals.pooling import layout_of
+from gradbrain.signals.rule import FitContext
 
 #: Every fifth calibration image is held out.
 HELD_OUT = 5
 #: Passes over the calibration images: each gives batches of layer name -> positions.
 Passes = Callable[[], Iterable[Mapping[str, torch.Tensor]]]
+#: Variable of a fitted model: what it explains of held-out images, and below what it is poor.
+HELD_OUT_R2, POOR_R2 = "r2_held_out", 0.5
+
+
+class InverseOptions(PluginOptions):
+    """Options of rules that predict each layer from the one above it."""
+
+    requires: ClassVar[frozenset[Requirement]] = frozenset({"chain", "calibration", "fit"})
+    randomness: ClassVar[Mapping[str, Randomness]] = {"features": "identity"}
+
+    hidden: int = Field(64, ge=1, description="Random features of each layer above.")
+    penalty: float = Field(1e-3, gt=0, description="Of the ridge regression, relative.")
+    seed: int = Field(0, ge=0, description="Seed of the random features.")
+
+    def refusal(self, case: RuleCase) -> str:
+        """Refuse chains whose layers do not have their positions in common."""
+        if case.own_inverses:
+            return (
+                "its layers become finer again on the way to its output, and a layer is predicted "
+                "from one that is as coarse or coarser; take networks without a decoder"
+            )
+        if "other" in case.layouts:
+            return "one of the model's layers gives neither tokens on a grid, a map, nor a vector"
+        kinds = {layout for layout in case.layouts if layout is not None}
+        if len(kinds) > 1:
+            return (
+                f"its layers lay out their outputs in different ways ({', '.join(sorted(kinds))}), "
+                "and a layer is predicted from the one above position by position; take networks "
+                "whose layers are all maps, all tokens or all vectors"
+            )
+        return ""
 
 
 def to_positions(tensor: torch.Tensor, layout: Layout) -> torch.Tensor:
@@ -110,19 +147,25 @@ class InverseModel:
             "shift": (("hidden",), self.shift),
             "weights": (("feature", "predicted"), self.weights),
         }
+        # An affine model has no random features.
         found = {
             name: (dims, values.cpu().numpy().astype(np.float32))
             for name, (dims, values) in arrays.items()
+            if values.numel()
         }
-        return xr.Dataset({**found, "block": (("axis",), np.array(self.block)), "r2_held_out": r2})
+        return xr.Dataset({**found, "block": (("axis",), np.array(self.block)), HELD_OUT_R2: r2})
 
     @classmethod
     def from_dataset(cls, found: xr.Dataset, like: torch.Tensor) -> InverseModel:
         """Read a model to the type and device of a tensor."""
-        names = ("mean", "scale", "mixing", "shift", "weights")
-        mean, scale, mixing, shift, weights = (
-            torch.from_numpy(found[name].values).to(like) for name in names
+        mean, scale, weights = (
+            torch.from_numpy(found[name].values).to(like) for name in ("mean", "scale", "weights")
         )
+        mixing, shift = like.new_zeros(len(mean), 0), like.new_zeros(0)
+        if "mixing" in found:
+            mixing, shift = (
+                torch.from_numpy(found[name].values).to(like) for name in ("mixing", "shift")
+            )
         rows, columns = (int(edge) for edge in found["block"].values)
         return cls(mean, scale, mixing, shift, weights, (rows, columns))
 
@@ -255,7 +298,7 @@ def fit_inverse_models(
     pairs
         Layer -> the layer above it.
     hidden
-        Random features.
+        Random features; 0: the models are affine.
     penalty
         Of the ridge regression, in units of the features' mean square.
     seed
@@ -283,6 +326,39 @@ def fit_inverse_models(
         assert fit.model is not None
         found[name] = fit.model.to_dataset(fit.r2)
     return found
+
+
+def chain_passes(context: FitContext) -> Passes:
+    """Passes over the calibration images, with the positions of every layer of the chain."""
+
+    def passes() -> Iterator[dict[str, torch.Tensor]]:
+        for tape, _ in context.passes():
+            yield {
+                name: to_positions(tensor, layout_of(context.model, name, tuple(tensor.shape)))
+                for name, tensor in tape.layers.items()
+            }
+
+    return passes
+
+
+def fit_chain(context: FitContext, *, hidden: int) -> dict[str, xr.Dataset]:
+    """Fit a model of each layer of a chain but the last, given the one above it.
+
+    Parameters
+    ----------
+    context
+        Its options are :class:`InverseOptions`.
+    hidden
+        Random features; 0: the models are affine.
+    """
+    options = context.options
+    return fit_inverse_models(
+        chain_passes(context),
+        dict(zip(context.chain[:-1], context.chain[1:], strict=True)),
+        hidden=hidden,
+        penalty=options.penalty,
+        seed=options.seed,
+    )
 
 
 def _part(passes: Passes, *, held_out: bool) -> Iterator[Mapping[str, torch.Tensor]]:

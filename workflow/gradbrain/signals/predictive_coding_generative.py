@@ -17,19 +17,19 @@ down. There is no objective but prediction itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import ClassVar
+from collections.abc import Mapping
 
 import torch
 import xarray as xr
-from pydantic import Field
 
-from gradbrain.config.plugins import PluginOptions, Randomness, Requirement, RuleCase
+from gradbrain.config.plugins import RuleCase
 from gradbrain.models.layout import Layout
 from gradbrain.objectives.base import BoundObjective
 from gradbrain.signals.inverse_models import (
     InverseModel,
-    fit_inverse_models,
+    InverseOptions,
+    chain_passes,
+    fit_chain,
     from_positions,
     to_positions,
 )
@@ -38,28 +38,8 @@ from gradbrain.signals.rule import FitContext, RuleContext
 from gradbrain.signals.tape import Taken, Tape
 
 
-class Options(PluginOptions):
+class Options(InverseOptions):
     """Options of the rule."""
-
-    requires: ClassVar[frozenset[Requirement]] = frozenset({"chain", "calibration", "fit"})
-    randomness: ClassVar[Mapping[str, Randomness]] = {"features": "identity"}
-
-    hidden: int = Field(64, ge=1, description="Random features of each layer above.")
-    penalty: float = Field(1e-3, gt=0, description="Of the ridge regression, relative.")
-    seed: int = Field(0, ge=0, description="Seed of the random features.")
-
-    def refusal(self, case: RuleCase) -> str:
-        """Refuse chains whose layers do not have their positions in common."""
-        if "other" in case.layouts:
-            return "one of the model's layers gives neither tokens on a grid, a map, nor a vector"
-        kinds = {layout for layout in case.layouts if layout is not None}
-        if len(kinds) > 1:
-            return (
-                f"its layers lay out their outputs in different ways ({', '.join(sorted(kinds))}), "
-                "and a layer is predicted from the one above position by position; take networks "
-                "whose layers are all maps, all tokens or all vectors"
-            )
-        return ""
 
     def approximation(self, case: RuleCase) -> str:
         """The generative model is fitted afterwards."""
@@ -68,21 +48,10 @@ class Options(PluginOptions):
 
 def fit(context: FitContext) -> xr.DataTree:
     """Fit what predicts each layer from the one above, and the mean of the last; a node each."""
-    options, last = context.options, context.chain[-1]
-    pairs = dict(zip(context.chain[:-1], context.chain[1:], strict=True))
-
-    def passes() -> Iterator[dict[str, torch.Tensor]]:
-        for tape, _ in context.passes():
-            yield {
-                name: to_positions(tensor, layout_of(context.model, name, tuple(tensor.shape)))
-                for name, tensor in tape.layers.items()
-            }
-
-    models = fit_inverse_models(
-        passes, pairs, hidden=options.hidden, penalty=options.penalty, seed=options.seed
-    )
+    last = context.chain[-1]
+    models = fit_chain(context, hidden=context.options.hidden)
     total, n_images = torch.zeros(()), 0
-    for batch in passes():
+    for batch in chain_passes(context)():
         total = total + batch[last].double().sum(0).cpu()
         n_images += len(batch[last])
     mean = xr.Dataset({"mean": (("row", "column", "channel"), (total / n_images).float().numpy())})

@@ -463,6 +463,7 @@ TEXT = (
     *("prediction", "inference", "verdict", "reason", "direction", "figure", "source", "sentence"),
     *("universe", "kind", "factor", "factor_label", "level", "level_label", "fit"),
     *("least_reliable", "stimuli", "signal_set", "first_verdict", "agreement"),
+    *("other", "same_as", "learning_rule", "correction"),
     *("interval_note", "explainable_source", "models", "name", "label", "colour", "group"),
     "control_of",
 )
@@ -566,6 +567,58 @@ _ALL = (
                 optional=True,
             ),
             _IMAGE_ID,
+        ),
+    ),
+    Artefact(
+        kind="trained_network",
+        template="results/trained/{model}.zarr",
+        rule="train_testbed",
+        version=1,
+        what="weights of an autoencoder that a learning rule trained, and those through which it "
+        "sent errors back, by the names of the network's parameters",
+        variables=(
+            Variable("weights/<parameter>", ("…",), "weights after training"),
+            Variable(
+                "feedback/<parameter>",
+                ("…",),
+                "weights in the place of these on the way back; of rules that have others",
+                optional=True,
+            ),
+        ),
+    ),
+    Artefact(
+        kind="training",
+        template="results/trained/{model}.parquet",
+        rule="train_testbed",
+        version=1,
+        what="how an autoencoder learnt: at evenly spread steps the signal of its rule beside the "
+        "backpropagated gradient, layer by layer, on photographs that it did not learn from",
+        columns=(
+            _MODEL,
+            Column("learning_rule", "rule that trains the network"),
+            Column("seed", "of first weights, feedback, order of images and noise"),
+            Column("step", "batches learnt so far"),
+            _LAYER,
+            _DEPTH,
+            Column(
+                "correction",
+                "of targets: `corrected` for what inverses miss, which trains, or `uncorrected`; "
+                "empty for other rules",
+            ),
+            Column("angle", "of the signal with the gradient, mean over images", "°"),
+            Column(
+                "turn",
+                "by which the signal turns where the same errors arrive at the activities of "
+                "another image, mean over images; 0: a fixed matrix",
+                "°",
+            ),
+            Column("weight_angle", "of forward and feedback weights; NaN where targets teach", "°"),
+            Column(
+                "inverse_r2",
+                "of the layer by the one that leads back to it from above; NaN of the last layer",
+            ),
+            Column("loss", "half the mean square of what the network gives back minus the image"),
+            Column("r2", "share of the images' variance that it gives back"),
         ),
     ),
     Artefact(
@@ -746,6 +799,29 @@ _ALL = (
             Column("unique_reliability", "the same of what is used, by Spearman–Brown"),
             Column("n_images", "images that were drawn again"),
             Column("n_training_images", "images that each of two regressions learns from, mean"),
+        ),
+    ),
+    Artefact(
+        kind="alikeness",
+        template="results/{study}/alikeness/{model}/{stimuli}.parquet",
+        rule="compare_signals",
+        version=1,
+        what="how alike the signals of a network are, per layer, over the images of a stimulus "
+        "set; of studies with learning signals of several rules",
+        columns=(
+            _STUDY,
+            _MODEL,
+            Column("stimuli", "stimulus set"),
+            _LAYER,
+            _DEPTH,
+            *_SIGNAL_IDENTITY,
+            Column("other", "signal that it is compared with"),
+            Column("cosine", "of both, pooled, mean over images"),
+            Column(
+                "same_as",
+                "gradient that the signal counts as: their cosine is above .9 at every layer; "
+                "empty where there is none",
+            ),
         ),
     ),
     Artefact(

@@ -109,3 +109,6 @@ VARIANT_OF: dict[str, Variant] = {measure.name: name for name, measure in SCORED
 #: Measures that maps hold, in their order.
 MAP_MEASURES: tuple[Measure, ...] = (R, UNIQUE_R2)
 INTERSUBJECT_MEASURES: tuple[str, ...] = (INTERSUBJECT_R.name, INTERSUBJECT_R2.name)
+
+#: Cosine with the backpropagated gradient above which, at every layer, a signal counts as it.
+SAME_AS_GRADIENT = 0.9

@@ -30,6 +30,8 @@ FIGURE_ORDER = (
     "control_comparison",
     "unique_share",
     "signal_reliability",
+    "training_angles",
+    "rule_alikeness",
     "rsa_summary",
     "rsa_of_predictions",
     "claims_overview",
