@@ -5,7 +5,10 @@
     python benchmarks/torture.py writers --seeds 0:40 --out torture.jsonl
     python benchmarks/torture.py disk --out torture.jsonl
     python benchmarks/torture.py table --out torture.jsonl
+    python benchmarks/torture.py docs --out torture.jsonl
 
+Whole runs are disturbed by torture_workflow.py, files of others by torture_external.py; both write
+to the same file. ``docs`` puts its tables into docs/reliability.md, each campaign where it belongs.
 Each attack follows from its seed alone and is one line of the file; those that are there already
 are not repeated, so a campaign that is stopped goes on where it was. Attacks that succeed (a result
 with other values that is accepted, an error that is not ours or is not one line, a hang) are
@@ -638,7 +641,49 @@ def table_of(rows: list[dict[str, Any]]) -> list[str]:
     return lines
 
 
-def _seeds(text: str) -> range:
+#: Name of a table in the docs -> campaigns in it.
+BLOCKS = {
+    "own stores": ("fuzz", "fuzz, digests off", "disk", "writers"),
+    "whole runs": ("kills", "stops", "full", "two", "slurm"),
+    "external files": ("external",),
+    "pinned files": ("external, pinned",),
+}
+DOCS = ROOT / "docs" / "reliability.md"
+
+
+def table_by_target(rows: list[dict[str, Any]]) -> list[str]:
+    """Table of what was attacked, times tried and outcomes, as Markdown."""
+    counts: dict[str, Counter[str]] = {}
+    for row in rows:
+        counts.setdefault(row["target"], Counter())[row["outcome"]] += 1
+    outcomes = sorted({outcome for found in counts.values() for outcome in found})
+    lines = [f"| reader | tried | {' | '.join(outcomes)} |", "|---" * (2 + len(outcomes)) + "|"]
+    for target, found in counts.items():
+        cells = [f"{found[outcome]:,}" if found[outcome] else "" for outcome in outcomes]
+        lines.append(f"| {target} | {sum(found.values()):,} | {' | '.join(cells)} |")
+    return lines
+
+
+def write_docs(rows: list[dict[str, Any]], path: Path = DOCS) -> list[str]:
+    """Replace the tables of those campaigns that have rows; returns their names."""
+    text, written = path.read_text(encoding="utf-8"), []
+    for name, campaigns in BLOCKS.items():
+        own = [row for row in rows if row["campaign"] in campaigns]
+        begin, end = f"<!-- torture: {name} -->\n", "<!-- end -->\n"
+        if not own or begin not in text:
+            continue
+        before, _, rest = text.partition(begin)
+        _, _, after = rest.partition(end)
+        by_target = campaigns[0].startswith("external")
+        table = "\n".join(table_by_target(own) if by_target else table_of(own))
+        text = f"{before}{begin}\n{table}\n\n{end}{after}"
+        written.append(name)
+    path.write_text(text, encoding="utf-8")
+    return written
+
+
+def seeds_of(text: str) -> range:
+    """Read ``FIRST:STOP``."""
     start, _, stop = text.partition(":")
     return range(int(start), int(stop))
 
@@ -668,8 +713,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("campaign", choices=("fuzz", "writers", "disk", "table", "write"))
-    parser.add_argument("--seeds", type=_seeds, default=range(2000), metavar="FIRST:STOP")
+    parser.add_argument("campaign", choices=("fuzz", "writers", "disk", "table", "docs", "write"))
+    parser.add_argument("--seeds", type=seeds_of, default=range(2000), metavar="FIRST:STOP")
     parser.add_argument("--digests", choices=("on", "off"), default="on")
     parser.add_argument("--out", type=Path, default=Path("torture.jsonl"))
     parser.add_argument("--target", help=argparse.SUPPRESS)
@@ -681,6 +726,9 @@ def main() -> None:
     log = read_log(arguments.out)
     if arguments.campaign == "table":
         print("\n".join(table_of(log)))
+        return
+    if arguments.campaign == "docs":
+        print("\n".join(write_docs(log)))
         return
     without = "" if arguments.digests == "on" else ", digests off"
     campaign = f"{arguments.campaign}{without}"

@@ -57,6 +57,7 @@ def main(argv: list[str] | None = None) -> None:
     used = (source, *plugins_of(uses_of([signal], plugins)))
     # Importing torch takes seconds; a wrong command line is said without it.
     from gradbrain.signals.device import set_up
+    from gradbrain.signals.extraction_memory import check_extraction_memory
     from gradbrain.signals.feedback import FitJob, run_fit
 
     job = FitJob(
@@ -71,7 +72,18 @@ def main(argv: list[str] | None = None) -> None:
         code_digest=code_digest(Path(__file__), LIBRARY, *plugin_inputs(used)),
         plugins=plugins,
     )
-    run_fit(job, set_up(arguments.device, arguments.precision, arguments.threads))
+    compute = set_up(arguments.device, arguments.precision, arguments.threads)
+    if job.chain:
+        # What is fitted sees the outputs of all layers; a graph is not kept by every rule.
+        check_extraction_memory(
+            model,
+            job.chain,
+            batch_size=job.batch_size,
+            graph=False,
+            compute=compute,
+            plugins=plugins,
+        )
+    run_fit(job, compute)
 
 
 if __name__ == "__main__":

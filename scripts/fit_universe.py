@@ -23,6 +23,7 @@ from gradbrain.config.cli import json_argument, run
 from gradbrain.config.schema import EncodingSettings, SignalSet, StatisticsSettings
 from gradbrain.encoding.backend import make_backend
 from gradbrain.encoding.fit import fit_encoding
+from gradbrain.encoding.fit_memory import check_fit_memory, check_unique_memory
 from gradbrain.encoding.shared_decompositions import SharedDecompositions
 from gradbrain.encoding.tables import tidy_scores
 from gradbrain.encoding.unique_part import unique_of_stores
@@ -81,6 +82,16 @@ def check_stores(
             f"--subject {responses}: {len(stores)} feature stores were given, expected {expected}: "
             f"{len(layers)} layers and {len(settings.nuisance)} nuisance bands"
         )
+
+
+def check_memory(
+    subject: Sequence[Path], layers: Sequence[str], settings: EncodingSettings
+) -> None:
+    """Refuse a subject whose fits cannot fit into memory, before the first of them."""
+    responses, *stores = subject
+    for layer in layers:
+        check_fit_memory(layer, stores[: len(layers)], responses, settings)
+    check_unique_memory(stores[: len(layers)], responses, settings)
 
 
 def fits_of(
@@ -142,6 +153,7 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parse(argv)
     for subject in arguments.subject:
         check_stores(subject, arguments.layers, arguments.settings)
+        check_memory(subject, arguments.layers, arguments.settings)
     fits = fits_of(arguments.subject, arguments.layers, arguments.settings, arguments.study)
     subjects = subject_scores(fits, arguments.signal_set, unique_of(arguments))
     tables = [tidy_scores(store) for _, store in fits]

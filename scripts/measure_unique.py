@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
 from gradbrain.config.cli import json_argument, learnt, run
 from gradbrain.config.schema import EncodingSettings
+from gradbrain.encoding.fit_memory import check_unique_memory
 from gradbrain.encoding.unique_part import unique_of_stores
 from gradbrain.store import write_store
 from gradbrain.store.highlights import highest
@@ -41,6 +42,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--study", required=True, help="name of the study")
     parser.add_argument("--output", type=Path, required=True, help="store to write (.zarr)")
     arguments = parser.parse_args(argv)
+    check_unique_memory(arguments.features, arguments.responses, arguments.settings)
     store = unique_of_stores(
         features=arguments.features,
         responses=arguments.responses,

@@ -6,14 +6,16 @@ import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "workflow"))
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.cli import json_argument, learnt, run
 from gradbrain.config.plugins import Plugins
 from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets.narrow import narrow_responses
-from gradbrain.datasets.registry import adapter, read_options
+from gradbrain.datasets.pinned_files import check_pinned
+from gradbrain.datasets.registry import adapter, read_options, registry_folders, with_fetch
 from gradbrain.datasets.responses import TargetBlocks, check_responses, write_target_blocks
 from gradbrain.datasets.stimuli import read_stimuli
 from gradbrain.store import read_table, stimuli_digests, write_store
@@ -45,6 +47,13 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         metavar="FILE",
         help="adapters of your own, each in a folder adapters/",
     )
+    parser.add_argument(
+        "--registries",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="folders that say what checksums files have",
+    )
     parser.add_argument("--output", type=Path, required=True, help="store to write (.zarr)")
     return parser.parse_args(argv)
 
@@ -60,6 +69,9 @@ def main(argv: list[str] | None = None) -> None:
     plugins = Plugins(files=arguments.plugins)
     source = adapter(entry.adapter, plugins=plugins)
     options = read_options(entry, plugins=plugins)
+    if arguments.registries:
+        listed = with_fetch(entry, registry_folders(ROOT, arguments.registries), plugins)
+        check_pinned(listed, arguments.data)
     # Files of other people are no concern of this job.
     own = entry.model_copy(update={"subjects": (arguments.subject,)})
     problems = source.check(own, options, arguments.data)

@@ -12,11 +12,11 @@ sys.path.insert(0, str(ROOT / "workflow"))
 from gradbrain.config import GradbrainError
 from gradbrain.config.cli import json_argument, learnt, run
 from gradbrain.config.plugins import Plugins
-from gradbrain.config.registries import Registries
 from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets.fetch import ensure_dataset
 from gradbrain.datasets.fold_files import check_folds
-from gradbrain.datasets.registry import adapter, read_options, registry_folders
+from gradbrain.datasets.pinned_files import check_pinned
+from gradbrain.datasets.registry import adapter, read_options, registry_folders, with_fetch
 from gradbrain.store import write_table
 
 
@@ -28,7 +28,11 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--stimuli", required=True, help="name of the stimulus set")
     parser.add_argument("--data", type=Path, required=True, help="folder of the data set")
     parser.add_argument(
-        "--registries", type=Path, nargs="*", default=[], help="folders that say what to fetch"
+        "--registries",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="folders that say what to fetch, and what checksums files have",
     )
     parser.add_argument(
         "--n-folds", type=int, help="outer folds that the images must fill; none are asked for"
@@ -53,10 +57,9 @@ def main(argv: list[str] | None = None) -> None:
     options = read_options(entry, plugins=plugins)
     if arguments.registries and entry.fetch is None:
         # Addresses and checksums are no part of the stimuli: they are looked up when needed.
-        folders = registry_folders(ROOT, arguments.registries)
-        listed = Registries(folders, plugins).dataset(entry.name, where="--entry")
-        entry = entry.model_copy(update={"fetch": listed.fetch})
+        entry = with_fetch(entry, registry_folders(ROOT, arguments.registries), plugins)
     ensure_dataset(entry, arguments.data)
+    check_pinned(entry, arguments.data)
     # Responses are no concern of this job, but where each person has images of their own.
     own = tuple(
         name for name in entry.subjects if entry.stimuli is None and name == arguments.stimuli

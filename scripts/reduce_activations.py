@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 from gradbrain.config.cli import json_argument, run
 from gradbrain.config.schema import EncodingSettings
 from gradbrain.encoding.baseline import reduce_activations
+from gradbrain.encoding.fit_memory import check_reduction_memory
 from gradbrain.store import write_store
 
 
@@ -32,6 +33,7 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--output", type=Path, required=True, help="store to write (.zarr)")
     arguments = parser.parse_args(argv)
+    check_reduction_memory(arguments.features, arguments.responses)
     store = reduce_activations(
         features=arguments.features,
         responses=arguments.responses,

@@ -1,7 +1,10 @@
 """Bad input: every file, key, path and number that is wrong ends in an error of our own."""
 
+import os
 import re
 import shutil
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,7 +16,12 @@ from gradbrain.config.registries import Registries
 from gradbrain.config.schema import MAX_NAME
 from gradbrain.config.study import load_study
 from gradbrain.config.yaml_files import MAX_DEPTH, read_yaml
-from gradbrain.plan.command_line import asked_of, check_single_options, check_targets
+from gradbrain.plan.command_line import (
+    asked_of,
+    check_before_reading,
+    check_single_options,
+    check_targets,
+)
 from gradbrain.plan.jobs import Plan
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -321,3 +329,40 @@ def test_targets_are_read_off_the_command_line_of_snakemake_and_of_nothing_else(
     assert asked_of(["/usr/bin/snakemake", *line]) == expected
     assert asked_of(["/x/snakemake/__main__.py", *line]) == expected
     assert asked_of(["/usr/bin/pytest", *line]) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("title: caf\xe9\n", r"study\.yaml, line 1: is not in UTF-8"),
+        ("a: " + "[" * 1000 + "]" * 1000, r"study\.yaml, line 1: is nested more than 64 levels"),
+        ("a: [\n", r"study\.yaml, line 2: is not valid YAML"),
+    ],
+)
+@pytest.mark.parametrize("given", ["--configfile {}", "--configfile={}"])
+def test_config_files_are_looked_at_before_snakemake_reads_them(tmp_path, text, told, given):
+    path = tmp_path / "study.yaml"
+    path.write_bytes(text.encode("latin-1"))
+    arguments = given.format(path).split()
+    with pytest.raises(GradbrainError, match=told):
+        check_before_reading(["bin/snakemake", "--cores", "1", *arguments, "--dry-run"])
+    # Another program's options are its own.
+    check_before_reading(["pytest", *arguments])
+
+
+@pytest.mark.parametrize("value", ["a=1", "1a=2", "=3"])
+def test_a_key_that_no_study_can_have_is_told_before_snakemake_stumbles(value):
+    with pytest.raises(GradbrainError, match=f"--config {value}: .* is no key of a study"):
+        check_before_reading(["snakemake", "--config", "only_models=[a]", value])
+    check_before_reading(["snakemake", "--config", "only_models=[a]", "--", "a=1"])
+
+
+def test_snakemake_itself_says_it_in_one_line(tmp_path):
+    path = tmp_path / "study.yaml"
+    path.write_bytes("title: caf\xe9\n".encode("latin-1"))
+    command = [sys.executable, "-m", "snakemake", "--configfile", str(path), "--dry-run"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "workflow")}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.strip().startswith(f"error: {path}, line 1: is not in UTF-8")
+    assert "Traceback" not in done.stdout + done.stderr

@@ -608,3 +608,10 @@ def test_the_inventory_lists_what_each_person_has(copy, tree):
     lost = [item for item in nsd.inventory(asked, options, copy) if item.state != "there"]
     assert [(item.subject, item.state) for item in lost] == [("nsd-subj01", "missing")]
     assert lost[0].count == "1 of 2 files"
+
+
+def test_a_label_without_a_name_is_refused_and_its_vertices_are_not_dropped(tree, copy, tmp_path):
+    path = copy / "nsddata/freesurfer/fsaverage/label/streams.mgz.ctab"
+    path.write_text(path.read_text().replace("7 parietal", "70 parietal"))
+    with pytest.raises(DatasetError, match=r"holds the label 7, which .*ctab does not name"):
+        prepared(tree, tmp_path / "made.zarr", data=copy)

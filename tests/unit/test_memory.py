@@ -12,7 +12,12 @@ import pytest
 from gradbrain.config.cli import run
 from gradbrain.config.memory_limit import Limit, TooLittleMemoryError, memory_limit
 from gradbrain.config.schema import EncodingSettings
-from gradbrain.encoding.fit_memory import check_fit_memory, least_fit_bytes
+from gradbrain.encoding.fit_memory import (
+    check_fit_memory,
+    check_reduction_memory,
+    check_unique_memory,
+    least_fit_bytes,
+)
 
 LIBRARY = Path(__file__).resolve().parents[2] / "workflow"
 # Each round asks for 64 MiB and gives them back; pages that the system hands out anew are counted.
@@ -150,6 +155,26 @@ def test_a_fit_that_cannot_fit_says_so_with_what_to_change(tmp_path):
     # Draws alone can be too many.
     with pytest.raises(TooLittleMemoryError):
         check_fit_memory("l", *paths, settings(n_draws=10**9), Limit(32 * 2**30, "x"))
+
+
+def test_what_takes_all_layers_says_before_it_starts_that_it_cannot_fit(tmp_path):
+    def shape(path, *numbers):
+        (tmp_path / path).mkdir(parents=True)
+        (tmp_path / path / "zarr.json").write_text(json.dumps({"shape": numbers}))
+
+    shape("r.zarr/response", 10000, 400)
+    for layer in "ab":
+        shape(f"{layer}.zarr/signals/activation", 10000, 50000)
+    paths = [tmp_path / "a.zarr", tmp_path / "b.zarr"], tmp_path / "r.zarr"
+    small, large = Limit(4 * 2**30, "x"), Limit(5 * 2**30, "x")
+    with pytest.raises(TooLittleMemoryError, match=r"reduction .* 4\.7 GiB .*reduce_activations"):
+        check_reduction_memory(*paths, small)
+    check_reduction_memory(*paths, large)
+    few = settings(unique_images=5000)
+    smaller = Limit(3 * 2**30, "x")
+    with pytest.raises(TooLittleMemoryError, match=r"unique parts .* 4\.2 GiB .*unique_images"):
+        check_unique_memory(*paths, few, smaller)
+    check_unique_memory(*paths, few, large)
 
 
 def test_what_a_fit_is_said_to_need_is_no_more_than_was_measured():

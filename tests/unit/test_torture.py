@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -82,3 +83,88 @@ def test_a_campaign_that_was_stopped_goes_on_where_it_was(tmp_path):
     assert out.read_text().startswith(first)
     assert [json.loads(line)["seed"] for line in out.read_text().splitlines()] == list(range(6))
     assert "| fuzz |" in run("table").stdout
+
+
+def test_tables_go_into_the_docs_where_they_belong_and_leave_the_rest_alone(torture, tmp_path):
+    page = tmp_path / "reliability.md"
+    blocks = [
+        f"Of {name}.\n\n<!-- torture: {name} -->\nold {name}\n<!-- end -->\n"
+        for name in torture.BLOCKS
+    ]
+    page.write_text("\n".join([*blocks, "The end.\n"]))
+    rows = [
+        {"campaign": "kills", "target": "fit", "fault": "SIGKILL", "outcome": "equal"},
+        {"campaign": "external", "target": "npy", "fault": "one bit", "outcome": "refused"},
+        {"campaign": "external", "target": "npy", "fault": "cut short", "outcome": "refused"},
+    ]
+    assert torture.write_docs(rows, page) == ["whole runs", "external files"]
+    text = page.read_text()
+    assert "| kills | SIGKILL | 1 | equal 1 |" in text
+    assert "| npy | 2 | 2 |" in text
+    assert "old own stores" in text and "old pinned files" in text
+    assert "old whole runs" not in text and text.endswith("The end.\n")
+    # Once more, nothing changes.
+    torture.write_docs(rows, page)
+    assert page.read_text() == text
+
+
+# --- the campaign against whole runs --------------------------------------------------------------
+
+JOB = """
+import sys
+from pathlib import Path
+sys.path.insert(0, {library!r})
+from gradbrain.store import write_text
+for number in range(5):
+    write_text(Path("results") / f"{{number}}.txt", "x" * 100, digested=True)
+"""
+
+
+@pytest.fixture
+def job(tmp_path):
+    """A job of a study that writes five results, and what runs it with orders to be disturbed."""
+    study = SCRIPT.parent / "torture_study"
+    orders = tmp_path / "torture"
+    (orders / "attempts").mkdir(parents=True)
+    (orders / "sitecustomize.py").write_text((study / "sabotage.py").read_text())
+    (tmp_path / "scripts").mkdir()
+    code = JOB.format(library=str(SCRIPT.parents[1] / "workflow"))
+    (tmp_path / "scripts" / "write.py").write_text(code)
+
+    def run(mode, seed=0):
+        (orders / "mode").write_text(mode)
+        (orders / "seed").write_text(str(seed))
+        command = [sys.executable, "scripts/write.py", "--output", "results"]
+        environment = {**os.environ, "TORTURE": str(orders), "PYTHONPATH": str(orders)}
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True)
+        return done.returncode
+
+    return tmp_path, orders, run
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def test_a_job_is_killed_where_its_seed_says_and_left_alone_in_the_end(job):
+    folder, orders, run = job
+    assert run("record") == 0
+    (known,) = lines(orders / "known.jsonl")
+    assert known["script"] == "write" and known["calls"] > 20
+    whole = {path.name: path.read_bytes() for path in (folder / "results").iterdir()}
+    for path in (orders / "attempts").iterdir():
+        path.unlink()
+    for path in (folder / "results").iterdir():
+        path.unlink()
+    statuses = [run("kill", seed=2) for _ in range(2)]
+    assert statuses == [-9, 0]
+    assert len(lines(orders / "done.jsonl")) == 1
+    assert {path.name: path.read_bytes() for path in (folder / "results").iterdir()} == whole
+
+
+def test_other_pythons_than_jobs_are_not_disturbed(job):
+    folder, orders, _ = job
+    (orders / "mode").write_text("kill")
+    environment = {**os.environ, "TORTURE": str(orders), "PYTHONPATH": str(orders)}
+    done = subprocess.run([sys.executable, "-c", "print(1)"], env=environment, cwd=folder)
+    assert done.returncode == 0 and not (orders / "begun.jsonl").exists()

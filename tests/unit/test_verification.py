@@ -113,6 +113,24 @@ def faults(folder, **options):
     return {fault.path.relative_to(folder).as_posix(): fault.what for fault in found.faults}
 
 
+def test_draws_of_universes_and_of_second_opinions_are_what_they_should_be(folder):
+    rows = {name: [""] for name in columns_of("hierarchy")}
+    rows |= {"study": ["demo"], "model": ["m"], "dataset": ["d"]}
+    group = xr.Dataset(
+        {name: (("row", "draw"), np.zeros((1, 3))) for name in ("boot", "null")},
+        coords={"row": ("row", [0])},
+    )
+    tree = xr.DataTree.from_dict({"/": xr.Dataset(attrs={"model": "m"}), "/d": group})
+    keys = {"study": "demo", "model": "m", "dataset": "d", "fit": "0a1b2c3d"}
+    for kind in ("rdm_hierarchy", "universe_hierarchy"):
+        names = [name for name in keys if f"{{{name}}}" in ARTEFACTS[kind].template]
+        own = {name: keys[name] for name in names}
+        digest = write_tree(place(folder, f"{kind}_draws", **own), tree, kind="hierarchy_draws")
+        facts = {"draws_digest": digest}
+        write_table(place(folder, kind, **own), pd.DataFrame(rows), kind=kind, facts=facts)
+    assert faults(folder) == {}
+
+
 @pytest.mark.parametrize("content", [False, True])
 def test_results_that_are_whole_have_no_fault(folder, content):
     found = verify(folder / "results", content=content)

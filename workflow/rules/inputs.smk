@@ -49,6 +49,11 @@ def responses_determined_by(wildcards):
     return plan.responses_determined_by(wildcards.subject)
 
 
+# Checksums are no reason to run again: what was read was compared with them then.
+def response_registries(wildcards, output):
+    return plan.response_registries(wildcards.subject)
+
+
 def response_code(wildcards):
     entry = plan.study.subjects[wildcards.subject]
     return plan.code("prepare_responses", plan.adapter_plugin(entry))

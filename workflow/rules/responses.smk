@@ -22,11 +22,13 @@ rule prepare_responses:
         determined_by=responses_determined_by,
         data=response_data,
         narrowing=narrowing_options,
+        registries=response_registries,
         format_version=plan.version("responses"),
     message:
         "Prepare the responses of {wildcards.subject}"
     shell:
         "python {input.script} --entry {params.entry:q} --subject {wildcards.subject}"
         " --stimuli {input.stimuli:q} {params.narrowing} --data {params.data:q}"
-        " --features {input.features:q}"
-        " --plugins {input.plugins:q} --output {output:q} > {log:q} 2>&1"
+        " --features {input.features:q} --plugins {input.plugins:q}"
+        " --registries {params.registries:q} --output {output:q}"
+        " > {log:q} 2>&1"

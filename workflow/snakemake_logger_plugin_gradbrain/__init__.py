@@ -22,6 +22,16 @@ from snakemake.logging import ColorizingTextHandler, DefaultFilter, DefaultForma
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from gradbrain.config import GradbrainError
+from gradbrain.plan.command_line import check_before_reading
+
+# Snakemake imports its plug-ins first of all, before it reads any config file.
+try:
+    check_before_reading(sys.argv)
+except GradbrainError as error:
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(1)
+
 #: Before what a job has learnt, in its log (`gradbrain.config.cli.learnt`).
 LEARNT = "learnt: "
 WARNING = " WARNING "

@@ -144,7 +144,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
             f"{place}: {problem if valid else f'is not valid YAML: {problem}'}"
         ) from None
     except yaml.YAMLError as error:
-        raise GradbrainError(f"{path}: is not valid YAML: {error}") from None
+        told = " ".join(str(error).split())
+        raise GradbrainError(f"{path}: is not valid YAML: {told}") from None
     except GradbrainError:
         raise
     except (ValueError, OverflowError, RecursionError) as error:  # 2026-13-45, 1e999 as an int

@@ -51,6 +51,7 @@ from gradbrain.datasets.file_names import matching_files
 from gradbrain.datasets.images import look_at_image
 from gradbrain.datasets.inventory import Item, inspect_file, inspect_files
 from gradbrain.datasets.locators import WHITE, Background
+from gradbrain.datasets.npy_files import open_npy
 from gradbrain.datasets.pickled_arrays import read_pickled
 from gradbrain.datasets.registry import axis_problems
 from gradbrain.datasets.responses import describe, region_distances, target_responses
@@ -404,7 +405,7 @@ def _open_array(path: Path) -> np.ndarray:
     if not path.is_file():
         raise DatasetError(f"{path}: there is no such file")
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = open_npy(path)
     except (ValueError, OSError, EOFError) as error:
         raise DatasetError(f"{path}: cannot be read ({error}); get the file anew") from error
     if array.dtype.kind not in "fiub":

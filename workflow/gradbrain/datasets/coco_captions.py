@@ -20,6 +20,7 @@ from typing import Any
 
 import pandas as pd
 
+from gradbrain.datasets.csv_tables import read_csv
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.datasets.inventory import Item, inspect_file
 
@@ -129,7 +130,9 @@ def _look_at_info(path: Path) -> None:
 def _read_info(path: Path, nrows: int | None = None) -> pd.DataFrame:
     """Read the image and part of COCO behind each image: index ``nsdId``."""
     try:
-        table = pd.read_csv(path, usecols=lambda name: name in INFO_COLUMNS, nrows=nrows)
+        # To look at the head alone, nothing is read twice.
+        read = pd.read_csv if nrows is not None else read_csv
+        table = read(path, usecols=lambda name: name in INFO_COLUMNS, nrows=nrows)
     except FileNotFoundError:
         raise DatasetError(f"{path}: is missing; {OBTAIN_INFO}") from None
     except (ValueError, OSError) as error:

@@ -31,6 +31,7 @@ from gradbrain.datasets.inventory import Item, inspect_file, inspect_files
 from gradbrain.datasets.locators import WHITE, Background
 from gradbrain.datasets.matlab import read_mat
 from gradbrain.datasets.noise_ceiling import kernel_ceiling
+from gradbrain.datasets.npy_files import open_npy
 from gradbrain.datasets.registry import axis_problems
 from gradbrain.datasets.responses import describe, target_responses
 from gradbrain.datasets.stimuli import file_stimulus, stimuli_table
@@ -159,10 +160,9 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
     if path.suffix == ".mat":
         return read_mat(path)
     try:
-        loaded = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return {"array": loaded}
-        with loaded:
+        if path.suffix == ".npy":
+            return {"array": open_npy(path)}
+        with np.load(path, allow_pickle=False) as loaded:
             return {name: loaded[name] for name in loaded.files}
     except Exception as error:  # zipfile, zlib and numpy raise a dozen kinds
         raise DatasetError(f"{path}: cannot be read ({error}); replace the damaged file") from error

@@ -18,12 +18,15 @@ from typing import IO, cast
 
 import numpy as np
 
-from gradbrain.datasets.errors import DatasetError
+from gradbrain.datasets.errors import DatasetError, reading
 
 HEADER_BYTES = 284
 HEADER_FORMAT = ">6i"
 TYPES = {0: ">u1", 1: ">i4", 3: ">f4", 4: ">i2"}
 PROBE_VALUES = 4096
+#: Behind the values: scan parameters (TR, flip angle, TE, TI and sometimes the field of view), then
+#: tags, whose kinds are small numbers.
+PARAMETER_BYTES, MOST_TAGS, MOST_TAIL_BYTES = (16, 20), 100, 1 << 20
 # Percent signal change, z-scores, labels: nothing measured is larger. Floats read in the wrong
 # byte order are spread over all exponents.
 PLAUSIBLE = 1e6
@@ -96,6 +99,9 @@ def check_trials(path: Path, *, n_frames: int) -> MghHeader:
             f"{path}: is cut short: {found} bytes, its header announces {header.n_bytes}; get the "
             "file again"
         )
+    with path.open("rb") as file:
+        file.seek(header.n_bytes)
+        _check_tail(header, file.read(MOST_TAIL_BYTES))
     values = np.frombuffer(
         first[HEADER_BYTES:], dtype=">f4", count=min(PROBE_VALUES, header.n_vertices)
     )
@@ -224,16 +230,36 @@ def read_vertex_values(path: Path) -> np.ndarray:
     DatasetError
         The file is missing or damaged, or holds several values per vertex.
     """
-    import nibabel
-
     header = read_header(path)
     if header.n_frames != 1:
         raise DatasetError(f"{path}: holds {header.n_frames} values per vertex, expected one")
-    try:
-        values = np.asarray(nibabel.MGHImage.from_filename(path).dataobj)
-    except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise DatasetError(f"{path}: cannot be read ({error}); get the file again") from error
-    return values.reshape(-1).astype(values.dtype.newbyteorder("="))
+    with reading(path), _open(path) as file:
+        # To the end, where what is compressed carries a checksum.
+        content = file.read()
+    if len(content) < header.n_bytes:
+        raise DatasetError(
+            f"{path}: is cut short: {len(content)} bytes, its header announces {header.n_bytes}; "
+            "get the file again"
+        )
+    _check_tail(header, content[header.n_bytes :])
+    values = np.frombuffer(content[HEADER_BYTES : header.n_bytes], dtype=header.dtype)
+    return values.astype(values.dtype.newbyteorder("="))
+
+
+def _check_tail(header: MghHeader, tail: bytes) -> None:
+    """Refuse values that are followed by something else than scan parameters and tags.
+
+    Four or five numbers, then tags that begin with their kind; of a file in which a block is there
+    twice, its last values stand there.
+    """
+    kinds = [tail[place : place + 4] for place in PARAMETER_BYTES]
+    tagged = any(len(kind) == 4 and 0 < int.from_bytes(kind) <= MOST_TAGS for kind in kinds)
+    if tagged or len(tail) in (0, *PARAMETER_BYTES):
+        return
+    raise DatasetError(
+        f"{header.path}: {len(tail)} bytes stand behind its values that are no scan parameters "
+        "and tags; it is damaged, get the file again"
+    )
 
 
 def read_colour_table(path: Path) -> dict[int, str]:
@@ -247,7 +273,7 @@ def read_colour_table(path: Path) -> dict[int, str]:
     Raises
     ------
     DatasetError
-        The file is missing, or a line holds no number and name.
+        The file is missing, a line holds no number and name, or one of them is there twice.
     """
     names: dict[int, str] = {}
     try:
@@ -263,7 +289,13 @@ def read_colour_table(path: Path) -> dict[int, str]:
                 f"{path}, line {number}: found {line!r}, expected the number of a label and its "
                 "name"
             )
-        names[int(fields[0])] = fields[1]
+        label = int(fields[0])
+        if label in names or fields[1] in names.values():
+            raise DatasetError(
+                f"{path}, line {number}: found {line!r}, but the label {label} or the name "
+                f"{fields[1]!r} is there already; get the file again"
+            )
+        names[label] = fields[1]
     return names
 
 
@@ -282,12 +314,15 @@ def read_surface(path: Path) -> np.ndarray:
     """
     from nibabel.freesurfer import read_geometry
 
-    try:
-        coordinates, _ = read_geometry(path)
-    except (OSError, ValueError, TypeError, IndexError) as error:
-        raise DatasetError(
-            f"{path}: cannot be read as a FreeSurfer surface ({error}); get the file again"
-        ) from error
+    with reading(path, "as a FreeSurfer surface"):
+        coordinates, faces = read_geometry(path)
+        # Behind a block that was lost or is there twice, corners are no vertices.
+        if len(faces) and not 0 <= faces.min() <= faces.max() < len(coordinates):
+            raise DatasetError(
+                f"{path}: its triangles name vertices that it does not have; get the file again"
+            )
+        if not np.isfinite(coordinates).all():
+            raise DatasetError(f"{path}: holds positions that are no numbers; get the file again")
     return np.asarray(coordinates, dtype=np.float64)
 
 

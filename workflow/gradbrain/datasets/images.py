@@ -339,7 +339,7 @@ def read_hdf5_image(path: Path, dataset: str, index: int) -> np.ndarray:
         )
     try:
         return np.asarray(images[index])
-    except OSError as error:
+    except Exception as error:  # of HDF5, whatever was damaged
         raise ImageError(
             f"{path}: image {index} of {dataset!r} cannot be read ({error}); get the file again"
         ) from error
@@ -358,11 +358,14 @@ def _hdf5_images(path: str, dataset: str, process: int) -> Any:
         ) from error
     except OSError as error:
         raise ImageError(f"{path}: cannot be read as HDF5 ({error}); get the file again") from error
-    images = file.get(dataset)
+    try:
+        images = file.get(dataset)
+        names = ", ".join(file) or "nothing"
+    except Exception as error:  # of HDF5, whatever was damaged
+        raise ImageError(f"{path}: cannot be read as HDF5 ({error}); get the file again") from error
     if not isinstance(images, h5py.Dataset):
         raise ImageError(
-            f"{path}: has no dataset {dataset!r}, it holds {', '.join(file) or 'nothing'}; "
-            "get the file again"
+            f"{path}: has no dataset {dataset!r}, it holds {names}; get the file again"
         )
     if images.ndim != 4 or images.shape[-1] != 3 or images.dtype != np.uint8:
         raise ImageError(

@@ -11,13 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from gradbrain.datasets.errors import DatasetError
+from gradbrain.datasets.errors import DatasetError, reading
+from gradbrain.datasets.nifti_files import n_value_bytes, open_nifti
 from gradbrain.datasets.nsd_design import TRIALS_PER_SESSION
 
 # Volume betas are stored as int16, percent signal change × 300 (NSD Data Manual, section
@@ -223,51 +224,51 @@ def _read_hdf5(path: Path, voxels: np.ndarray, shape: tuple[int, int, int]) -> n
 
     x, y, z = np.unravel_index(voxels, shape, order="F")
     trials = np.empty((TRIALS_PER_SESSION, len(voxels)), dtype=np.int16)
-    try:
-        with h5py.File(path, "r") as file:
-            betas = file.get("betas")
-            expected = (TRIALS_PER_SESSION, *shape[::-1])
-            if not isinstance(betas, h5py.Dataset) or betas.shape != expected:
-                found = "nothing" if betas is None else f"shape {getattr(betas, 'shape', None)}"
-                raise DatasetError(
-                    f"{path}: dataset 'betas': found {found}, expected shape {expected} as h5py "
-                    "shows it: trials, z, y, x"
-                )
-            _check_int16(betas.dtype, path)
-            for plane in np.unique(z):
-                own = np.flatnonzero(z == plane)
-                low_y, low_x = y[own].min(), x[own].min()
-                slab = betas[:, plane, low_y : y[own].max() + 1, low_x : x[own].max() + 1]
-                trials[:, own] = slab[:, y[own] - low_y, x[own] - low_x]
-    except OSError as error:
-        raise DatasetError(f"{path}: cannot be read ({error}); get the file again") from error
+    with reading(path), h5py.File(path, "r") as file:
+        betas = file.get("betas")
+        expected = (TRIALS_PER_SESSION, *shape[::-1])
+        if not isinstance(betas, h5py.Dataset) or betas.shape != expected:
+            found = "nothing" if betas is None else f"shape {getattr(betas, 'shape', None)}"
+            raise DatasetError(
+                f"{path}: dataset 'betas': found {found}, expected shape {expected} as h5py "
+                "shows it: trials, z, y, x"
+            )
+        _check_int16(betas.dtype, path)
+        for plane in np.unique(z):
+            own = np.flatnonzero(z == plane)
+            low_y, low_x = y[own].min(), x[own].min()
+            slab = betas[:, plane, low_y : y[own].max() + 1, low_x : x[own].max() + 1]
+            trials[:, own] = slab[:, y[own] - low_y, x[own] - low_x]
     return trials
 
 
 def _read_nifti(path: Path, voxels: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
     """Betas of some voxels, (750, n_voxels) int16; the file is decompressed once, in order."""
-    import zlib
-
     import nibabel
 
     trials = np.empty((TRIALS_PER_SESSION, len(voxels)), dtype=np.int16)
-    try:
-        image = nibabel.Nifti1Image.from_filename(path, keep_file_open=True)
+    with open_nifti(path) as file:
+        header = nibabel.Nifti1Header.from_fileobj(file)
         expected = (*shape, TRIALS_PER_SESSION)
-        if image.shape != expected:
-            raise DatasetError(f"{path}: has shape {image.shape}, expected {expected}")
-        _check_int16(image.get_data_dtype(), path)
-        proxy: Any = image.dataobj
-        if (proxy.slope, proxy.inter) != (1, 0):
+        if header.get_data_shape() != expected:
+            raise DatasetError(f"{path}: has shape {header.get_data_shape()}, expected {expected}")
+        _check_int16(header.get_data_dtype(), path)
+        slope, intercept = header.get_slope_inter()
+        if slope not in (None, 1) or intercept not in (None, 0):
             raise DatasetError(
-                f"{path}: its header scales values by {proxy.slope}; the published files hold "
+                f"{path}: its header scales values by {slope}; the published files hold "
                 f"percent signal change × {VOLUME_SCALE:.0f} and leave it to the reader"
             )
+        file.seek(int(header.get_data_offset()))
+        n_bytes = n_value_bytes(header) // TRIALS_PER_SESSION
         for trial in range(TRIALS_PER_SESSION):
-            volume = np.asarray(proxy[..., trial])
-            trials[trial] = volume.reshape(-1, order="F")[voxels]
-    except (OSError, EOFError, zlib.error, nibabel.filebasedimages.ImageFileError) as error:
-        raise DatasetError(f"{path}: cannot be read ({error}); get the file again") from error
+            content = file.read(n_bytes)
+            if len(content) != n_bytes:
+                raise DatasetError(f"{path}: is cut short in trial {trial + 1}; get the file again")
+            trials[trial] = np.frombuffer(content, dtype=header.get_data_dtype())[voxels]
+        # The end of the stream, where its checksum is compared.
+        if file.read(1):
+            raise DatasetError(f"{path}: goes on behind its last trial; get the file again")
     return trials
 
 

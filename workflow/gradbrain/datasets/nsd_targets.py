@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -13,6 +12,7 @@ import pandas as pd
 
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.datasets.freesurfer import read_colour_table, read_surface, read_vertex_values
+from gradbrain.datasets.nifti_files import read_nifti
 from gradbrain.datasets.nsd_files import HEMISPHERES, SubjectFiles
 
 logger = logging.getLogger(__name__)
@@ -38,11 +38,7 @@ def label_regions(
     DatasetError
         The table of names is missing or has no such label.
     """
-    path = files.colour_table(parcellation)
-    if parcellation == GENERAL and not path.is_file():
-        names = {1: GENERAL}
-    else:
-        names = read_colour_table(path)
+    path, names = files.colour_table(parcellation), _label_names(files, parcellation)
     if not regions:
         # 0 is what lies outside all regions, and -1 what is no cortex.
         return {number: name for number, name in names.items() if number > 0}
@@ -54,6 +50,24 @@ def label_regions(
             f"option regions: {path} has no label {', '.join(unknown)}; it has {', '.join(numbers)}"
         )
     return {numbers[label]: region for region, joined in regions.items() for label in joined}
+
+
+def _label_names(files: SubjectFiles, parcellation: str) -> dict[int, str]:
+    path = files.colour_table(parcellation)
+    if parcellation == GENERAL and not path.is_file():
+        return {1: GENERAL}
+    return read_colour_table(path)
+
+
+def _check_named(labels: np.ndarray, files: SubjectFiles, parcellation: str, path: Path) -> None:
+    """Refuse labels without a name: what has them would belong to no region, without a word."""
+    names = _label_names(files, parcellation)
+    unnamed = sorted(set(np.unique(labels[labels > 0]).tolist()) - set(names))
+    if unnamed:
+        raise DatasetError(
+            f"{path}: holds the label {unnamed[0]}, which {files.colour_table(parcellation)} does "
+            "not name; get both files again"
+        )
 
 
 def surface_targets(
@@ -77,6 +91,7 @@ def surface_targets(
         path = files.ncsnr(hemisphere)
         ncsnr = read_vertex_values(path)
         labels = _same_size(files.labels(parcellation, hemisphere), ncsnr, path)
+        _check_named(labels, files, parcellation, files.labels(parcellation, hemisphere))
         kept = _kept(labels, region_of, mask)
         if mask == "nsdgeneral":
             kept = _same_size(files.labels(GENERAL, hemisphere), ncsnr, path) > 0
@@ -133,6 +148,8 @@ def volume_targets(
         name: read_volume(files.labels(parcellation, hemisphere), shape)
         for name, hemisphere in HEMISPHERES.items()
     }
+    for side, code in HEMISPHERES.items():
+        _check_named(sides[side], files, parcellation, files.labels(parcellation, code))
     left, right = (sides[name].reshape(-1, order="F") for name in HEMISPHERES)
     in_left = _kept(left, region_of, "parcellation")
     labels = np.where(in_left, left, right)
@@ -171,14 +188,10 @@ def read_volume(path: Path, shape: tuple[int, ...] | None = None) -> np.ndarray:
     DatasetError
         The file is missing or damaged, or not of the shape given.
     """
-    import nibabel
-
     try:
-        values = np.asarray(nibabel.Nifti1Image.from_filename(path).dataobj)
+        values = np.asarray(read_nifti(path).dataobj)
     except FileNotFoundError as error:
         raise DatasetError(f"{path}: is missing") from error
-    except (OSError, EOFError, zlib.error, nibabel.filebasedimages.ImageFileError) as error:
-        raise DatasetError(f"{path}: cannot be read ({error}); get the file again") from error
     if values.ndim != 3 or (shape is not None and values.shape != shape):
         raise DatasetError(
             f"{path}: has shape {values.shape}, expected {shape or '(x, y, z)'}; it is not of this "

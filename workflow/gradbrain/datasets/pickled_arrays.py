@@ -90,6 +90,8 @@ def _object_of(file: BinaryIO) -> Any:
     if shape or not dtype.hasobject:
         raise ValueError(f"an array of shape {shape} and type {dtype}")
     content = _ArrayUnpickler(file).load()
+    if file.read(1):
+        raise ValueError("something stands behind the object")
     if not isinstance(content, np.ndarray) or content.shape:
         raise ValueError(f"the array holds {type(content).__name__}")
     return content.item()

@@ -6,6 +6,7 @@ recording may be larger than memory.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gradbrain.datasets.errors import DatasetError
+from gradbrain.datasets.csv_tables import read_csv
+from gradbrain.datasets.errors import DatasetError, reading
+from gradbrain.datasets.npy_files import open_npy
 
 SUFFIXES = (".npy", ".zarr", ".nc")
 BLOCK_BYTES = 64 * 2**20
@@ -53,7 +56,9 @@ class Recording:
         width = max(1, BLOCK_BYTES // max(per_column, 1))
         for start in range(0, self.shape[-1], width):
             columns = slice(start, min(start + width, self.shape[-1]))
-            yield columns, np.asarray(self.values[..., columns], dtype=np.float64)
+            with reading(self.path, remedy="write it again"):
+                values = np.asarray(self.values[..., columns], dtype=np.float64)
+            yield columns, values
 
 
 class Transposed:
@@ -127,7 +132,7 @@ def _open_npy(path: Path) -> Recording:
     except (ValueError, OSError) as error:
         raise DatasetError(f"{path}: is no .npy file; write it with numpy.save") from error
     try:
-        return Recording(path, np.load(path, mmap_mode="r", allow_pickle=False))
+        return Recording(path, open_npy(path))
     except (ValueError, OSError, EOFError) as error:
         raise DatasetError(f"{path}: cannot be read ({error}); write it with numpy.save") from error
 
@@ -135,26 +140,52 @@ def _open_npy(path: Path) -> Recording:
 def _open_xarray(path: Path) -> Recording:
     import xarray as xr
 
-    try:
+    remedy = (
+        "write it with xarray's to_zarr or to_netcdf (netCDF-4 needs the package h5netcdf or "
+        "netCDF4)"
+    )
+    with reading(path, remedy=remedy):
         if path.suffix == ".zarr":
+            _check_chunks(path)
             found = xr.open_zarr(path, chunks=None, consolidated=None)
         else:
             found = xr.open_dataset(path)
-    except Exception as error:  # zarr, xarray and its engines raise a dozen kinds
-        raise DatasetError(
-            f"{path}: cannot be read ({error}); write it with xarray's to_zarr or to_netcdf "
-            "(netCDF-4 needs the package h5netcdf or netCDF4)"
-        ) from error
-    if "response" not in found:
-        raise DatasetError(
-            f"{path}: has no variable 'response'; it has {', '.join(map(str, found)) or 'none'}"
-        )
-    response = found["response"]
-    coordinates = {}
-    for name, variable in found.variables.items():
-        if name != "response" and variable.ndim == 1 and variable.dims[0] in response.dims:
-            coordinates[str(name)] = np.asarray(variable.values)
+        if "response" not in found:
+            raise DatasetError(
+                f"{path}: has no variable 'response'; it has {', '.join(map(str, found)) or 'none'}"
+            )
+        response = found["response"]
+        coordinates = {}
+        for name, variable in found.variables.items():
+            if name != "response" and variable.ndim == 1 and variable.dims[0] in response.dims:
+                coordinates[str(name)] = np.asarray(variable.values)
+                _check_texts(coordinates[str(name)], str(name))
     return Recording(path, response.variable, coordinates)
+
+
+def _check_texts(values: np.ndarray, name: str) -> None:
+    """Refuse texts with characters that do not exist: numpy takes any number for one."""
+    if values.dtype.kind == "U" and values.size:
+        numbers = np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("="))
+        if int(numbers.view(np.uint32).max()) > sys.maxunicode:
+            raise ValueError(f"{name} holds what is no text")
+    if values.dtype.kind in "OU":
+        # Half a character shows when it is written.
+        "".join(map(str, values.tolist())).encode()
+
+
+def _check_chunks(path: Path) -> None:
+    """Refuse responses of which a part is gone: Zarr would read it as a constant."""
+    import zarr
+
+    group = zarr.open_group(path, mode="r")
+    array = group.get("response")
+    if isinstance(array, zarr.Array) and array.nchunks_initialized < array.nchunks:
+        raise DatasetError(
+            f"{path}: of the {array.nchunks} chunks of 'response' {array.nchunks_initialized} are "
+            "there; get the others, or, where they hold one constant, write it again with "
+            "zarr.config.set({'array.write_empty_chunks': True})"
+        )
 
 
 def read_rows(path: Path, *, columns: tuple[str, ...]) -> pd.DataFrame:
@@ -181,7 +212,7 @@ def read_rows(path: Path, *, columns: tuple[str, ...]) -> pd.DataFrame:
     try:
         if path.suffix == ".csv":
             # Ids such as 0012 are names and no numbers; a region may be called NA.
-            table = pd.read_csv(
+            table = read_csv(
                 path,
                 dtype=dict.fromkeys(text, str),
                 keep_default_na=False,
@@ -189,6 +220,9 @@ def read_rows(path: Path, *, columns: tuple[str, ...]) -> pd.DataFrame:
             )
         else:
             table = pd.read_parquet(path)
+            for name in table.columns:
+                # What is no text shows when it is read.
+                table[name].tolist()
     except Exception as error:  # pandas and pyarrow raise a dozen kinds
         raise DatasetError(f"{path}: cannot be read as a table ({error})") from error
     missing = [name for name in columns if name not in table.columns]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.plugins import LIBRARY_PLUGINS, Plugin, PluginOptions, Plugins
+from gradbrain.config.registries import Registries
 from gradbrain.config.schema import DatasetEntry
 from gradbrain.vocabulary.roles import Axis
 
@@ -107,6 +108,22 @@ def registry_folders(root: Path, own: Iterable[Path]) -> list[Path]:
     """
     first = root / "config"
     return [first, *(folder for folder in own if folder.resolve() != first.resolve())]
+
+
+def with_fetch(entry: DatasetEntry, folders: Sequence[Path], plugins: Plugins) -> DatasetEntry:
+    """Return an entry with what its registry says of fetching it, checksums among that.
+
+    Parameters
+    ----------
+    entry
+        Entry as a job gets it, without ``fetch``: no result follows from addresses.
+    folders
+        Folders of registries.
+    plugins
+        Plug-ins that entries may name.
+    """
+    listed = Registries(folders, plugins).dataset(entry.name, where="--entry")
+    return entry.model_copy(update={"fetch": listed.fetch})
 
 
 def gives_captions(

@@ -39,9 +39,11 @@ from tqdm import tqdm
 
 from gradbrain.config.plugins import PluginOptions
 from gradbrain.config.schema import DatasetEntry
-from gradbrain.datasets.errors import DatasetError
+from gradbrain.datasets.csv_tables import read_csv
+from gradbrain.datasets.errors import DatasetError, reading
 from gradbrain.datasets.inventory import Item, inspect_file
 from gradbrain.datasets.locators import WHITE, Background
+from gradbrain.datasets.nifti_files import read_nifti
 from gradbrain.datasets.noise_ceiling import ceiling_of_average, signal_to_noise_of_ceiling
 from gradbrain.datasets.registry import axis_problems
 from gradbrain.datasets.responses import describe, region_distances, target_responses
@@ -169,7 +171,7 @@ def read_trials(folder: Path, number: str) -> pd.DataFrame:
         It is missing or unreadable, lacks a column, or trials are not numbered 0, 1, 2 …
     """
     path = trial_file(folder, number)
-    table = _read_csv(path, TRIAL_COLUMNS)
+    table = _read_csv(path, TRIAL_COLUMNS, numbers=("session", "trial_id"))
     unknown = sorted(set(table["trial_type"].astype(str)) - set(TRIAL_TYPES))
     if unknown:
         raise DatasetError(
@@ -197,7 +199,13 @@ def read_voxels(folder: Path, number: str, options: Options) -> pd.DataFrame:
     """
     path = folder / f"sub-{number}_VoxelMetadata.csv"
     columns = [column for names in options.regions.values() for column in names]
-    table = _read_csv(path, (*VOXEL_COLUMNS, *columns))
+    table = _read_csv(path, (*VOXEL_COLUMNS, *columns), numbers=(*VOXEL_COLUMNS, *columns))
+    index = table[["voxel_id", "voxel_x", "voxel_y", "voxel_z"]].to_numpy(dtype=np.float64)
+    if not np.array_equal(index, np.abs(np.round(index))):
+        raise DatasetError(
+            f"{path}: voxel_id, voxel_x, voxel_y, voxel_z: expected whole numbers from 0; get it "
+            "again"
+        )
     roi = np.full(len(table), "", dtype=object)
     for region, names in options.regions.items():
         inside = (table[list(names)] == 1).any(axis=1).to_numpy() & (roi == "")
@@ -338,30 +346,26 @@ def average_trials(
     count = np.bincount(image[used], minlength=n_images)
     starts = np.concatenate([[0], np.cumsum(count)[:-1]])
     done = 0
-    try:
-        with (
-            h5py.File(path) as file,
-            tqdm(total=len(rows), desc=path.name, unit="voxel", disable=None) as bar,
-        ):
-            values, ids = _find_blocks(path, file, (n_voxels, len(image)))
-            if not np.array_equal(ids[rows], voxels["voxel_id"]):
-                raise DatasetError(
-                    f"{path}: its voxel_id are not those of VoxelMetadata.csv; both must be of the "
-                    "same subject"
-                )
-            for first, last in stretches(rows):
-                own = rows[(rows >= first) & (rows < last)]
-                block = values[first:last][own - first].astype(np.float64)
-                if session is not None:
-                    block = _within_sessions(block, session)
-                sums = np.add.reduceat(block[:, order], starts, axis=1)
-                average[:, done : done + len(own)] = (sums / count).T
-                done += len(own)
-                bar.update(len(own))
-    except (OSError, KeyError, ValueError) as error:
-        raise DatasetError(
-            f"{path}: cannot be read as a table of responses ({error}); get it again"
-        ) from error
+    with (
+        reading(path, "as a table of responses"),
+        h5py.File(path) as file,
+        tqdm(total=len(rows), desc=path.name, unit="voxel", disable=None) as bar,
+    ):
+        values, ids = _find_blocks(path, file, (n_voxels, len(image)))
+        if not np.array_equal(ids[rows], voxels["voxel_id"]):
+            raise DatasetError(
+                f"{path}: its voxel_id are not those of VoxelMetadata.csv; both must be of the "
+                "same subject"
+            )
+        for first, last in stretches(rows):
+            own = rows[(rows >= first) & (rows < last)]
+            block = values[first:last][own - first].astype(np.float64)
+            if session is not None:
+                block = _within_sessions(block, session)
+            sums = np.add.reduceat(block[:, order], starts, axis=1)
+            average[:, done : done + len(own)] = (sums / count).T
+            done += len(own)
+            bar.update(len(own))
     return average
 
 
@@ -397,15 +401,12 @@ def mask_place(path: Path, voxels: pd.DataFrame) -> tuple[np.ndarray, tuple[int,
     DatasetError
         The mask cannot be read, or a voxel lies outside of it.
     """
-    import nibabel as nib
-
     if not path.is_file():
         return None
-    try:
-        mask = nib.Nifti1Image.from_filename(path)
-        inside = np.asarray(mask.dataobj) > 0
-    except Exception as error:  # nibabel, gzip and numpy raise a dozen kinds
-        raise DatasetError(f"{path}: the brain mask cannot be read ({error})") from error
+    mask = read_nifti(path)
+    inside = np.asarray(mask.dataobj) > 0
+    if inside.ndim != 3:
+        raise DatasetError(f"{path}: has shape {inside.shape}, expected a mask of (x, y, z)")
     index = voxels[["voxel_x", "voxel_y", "voxel_z"]].to_numpy(dtype=int)
     within = np.all((index >= 0) & (index < inside.shape), axis=1)
     within = within & inside[tuple(np.where(within[:, None], index, 0).T)]
@@ -482,9 +483,9 @@ def space(entry: DatasetEntry, options: Options) -> str:
     return "T1w"
 
 
-def _read_csv(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+def _read_csv(path: Path, columns: Sequence[str], numbers: Sequence[str]) -> pd.DataFrame:
     try:
-        table = pd.read_csv(path)
+        table = read_csv(path, numbers=numbers)
     except (OSError, ValueError) as error:
         raise DatasetError(f"{path}: cannot be read ({error}); get it again") from error
     missing = [column for column in columns if column not in table.columns]

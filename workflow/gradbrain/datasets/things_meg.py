@@ -29,6 +29,7 @@ from pydantic import Field, model_validator
 
 from gradbrain.config.plugins import PluginOptions
 from gradbrain.config.schema import DatasetEntry
+from gradbrain.datasets.csv_tables import read_csv
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.datasets.inventory import Item, inspect_file, inspect_files
 from gradbrain.datasets.locators import WHITE, Background
@@ -173,7 +174,7 @@ def read_trial_table(path: Path) -> pd.DataFrame:
         It is missing or unreadable, lacks a column or an image, or names another kind of trial.
     """
     try:
-        table = pd.read_csv(path)
+        table = read_csv(path, numbers=TABLE_COLUMNS[2:])
     except (OSError, ValueError) as error:
         raise DatasetError(f"{path}: the table of trials cannot be read ({error})") from error
     missing = [column for column in TABLE_COLUMNS if column not in table.columns]

@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 
 from gradbrain.datasets.errors import DatasetError
+from gradbrain.datasets.fif_files import check_fif
 from gradbrain.datasets.trials import Trials, meg_sensors, same_cells
 
 if TYPE_CHECKING:
@@ -125,7 +126,11 @@ def open_epochs(path: Path) -> mne.BaseEpochs:
     import mne
 
     try:
+        for part in (path, *parts_of(path)[0]):
+            check_fif(part)
         return mne.read_epochs(path, preload=False, verbose="error")
+    except DatasetError:
+        raise
     except Exception as error:  # mne, its FIF reader and numpy raise a dozen kinds
         raise DatasetError(
             f"{path}: cannot be read as epochs ({error}); get the file and the parts -epo-1.fif, "

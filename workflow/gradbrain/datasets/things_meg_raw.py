@@ -33,7 +33,8 @@ import pandas as pd
 from pydantic import Field, model_validator
 
 from gradbrain.config.schema import StrictModel
-from gradbrain.datasets.errors import DatasetError
+from gradbrain.datasets.csv_tables import read_csv
+from gradbrain.datasets.errors import DatasetError, reading
 from gradbrain.datasets.trials import Trials, meg_sensors, same_cells
 
 if TYPE_CHECKING:
@@ -205,15 +206,16 @@ def raw_trials(
         for key, index in read.items():
             run, wanted = runs[key], np.isin(index, rows)
             raw = open_recording(run.recording)
-            samples, difference = onset_samples(raw, run, table.iloc[index], onset, options)
+            with reading(run.recording, "as a CTF recording"):
+                samples, difference = onset_samples(raw, run, table.iloc[index], onset, options)
+                factor = _factor(raw, options, run.recording)
+                lapse = DROPOUTS.get((participant, *key))
+                continuous = filtered(raw, sensors, options, lapse=lapse, where=run.recording)
+                trials = cut(
+                    continuous, samples[wanted], steps=steps, factor=factor, where=run.recording
+                )
             differences.extend(difference)
-            factor = _factor(raw, options, run.recording)
-            lapse = DROPOUTS.get((participant, *key))
-            continuous = filtered(raw, sensors, options, lapse=lapse, where=run.recording)
-            yield (
-                index[wanted],
-                cut(continuous, samples[wanted], steps=steps, factor=factor, where=run.recording),
-            )
+            yield index[wanted], trials
         if differences:
             facts["onset_difference_ms"] = round(float(np.median(differences)), 3)
 
@@ -241,12 +243,8 @@ def open_recording(path: Path) -> mne.io.BaseRaw:
     """
     import mne
 
-    try:
+    with reading(path, "as a CTF recording"):
         return mne.io.read_raw_ctf(path, preload=False, clean_names=True, verbose="error")
-    except Exception as error:  # mne's reader of res4 and meg4 files raises a dozen kinds
-        raise DatasetError(
-            f"{path}: cannot be read as a CTF recording ({error}); get it again"
-        ) from error
 
 
 def sample_steps(tmin: float, tmax: float, sfreq: float) -> np.ndarray:
@@ -295,7 +293,9 @@ def read_events(run: Run, trials: pd.DataFrame) -> pd.DataFrame:
         The file is missing, lacks a column, or its rows are not those of the table.
     """
     try:
-        events = pd.read_csv(run.events, sep="\t", na_values=["N/A", "n/a"])
+        events = read_csv(
+            run.events, separator="\t", numbers=("value", "sample"), na_values=["N/A", "n/a"]
+        )
     except (OSError, ValueError) as error:
         raise DatasetError(f"{run.events}: cannot be read ({error}); get it again") from error
     missing = [column for column in EVENT_COLUMNS if column not in events.columns]

@@ -22,6 +22,16 @@ REMEDY = (
     "lower encoding.n_draws"
 )
 
+_MORE = "give it more (snakemake --set-resources {rule}:mem_mb=MB, or the partition of the profile)"
+REDUCTION_REMEDY = (
+    _MORE.format(rule="reduce_activations")
+    + ", or take less: a projection of the signal set, or fewer layers"
+)
+UNIQUE_REMEDY = (
+    _MORE.format(rule="measure_unique")
+    + ", or take less: a projection of the signal set, fewer layers, lower encoding.unique_images"
+)
+
 
 def least_fit_bytes(
     responses: tuple[int, ...],
@@ -76,6 +86,60 @@ def check_fit_memory(
     widths = [max(signals) for signals in found]
     needed = least_fit_bytes(shape, widths, settings, n_signals=max(map(len, found)) - 1)
     check_fits(needed, job=f"the fit of layer {layer!r}", remedy=REMEDY, limit=limit)
+
+
+def check_reduction_memory(
+    features: Sequence[Path], responses: Path, limit: Limit | None = None
+) -> None:
+    """Refuse a reduction of all layers' activations that cannot fit into memory.
+
+    At the least they are held once, with the kernel of the images or of the features.
+
+    Raises
+    ------
+    TooLittleMemoryError
+        Names what it needs, what it may take, and what to change.
+    """
+    _check_all_layers(
+        "the reduction of all activations", features, responses, None, REDUCTION_REMEDY, limit
+    )
+
+
+def check_unique_memory(
+    features: Sequence[Path],
+    responses: Path,
+    settings: EncodingSettings,
+    limit: Limit | None = None,
+) -> None:
+    """Refuse an estimate of unique parts that cannot fit into memory.
+
+    At the least all activations are held once, with the kernel of a block of images.
+
+    Raises
+    ------
+    TooLittleMemoryError
+        Names what it needs, what it may take, and what to change.
+    """
+    images, job = settings.unique_images, "the estimate of unique parts"
+    _check_all_layers(job, features, responses, images, UNIQUE_REMEDY, limit)
+
+
+def _check_all_layers(
+    job: str,
+    features: Sequence[Path],
+    responses: Path,
+    most_images: int | None,
+    remedy: str,
+    limit: Limit | None,
+) -> None:
+    shape = array_shape(responses, "response")
+    found = [_signals(path) for path in features]
+    if shape is None or not all(found):
+        return
+    n_images, width = shape[0], sum(max(signals) for signals in found)
+    small = min(n_images, width) if most_images is None else min(n_images, most_images)
+    needed = BASE_BYTES + 4.0 * n_images * width + 8.0 * small**2
+    check_fits(needed, job=job, remedy=remedy, limit=limit)
 
 
 def _signals(store: Path) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-import pandas as pd
+from gradbrain.store import StoreError, read_table
 
 # Share of the targets predicted above zero.
 EDGE_SHARE_WARNING = 0.1
@@ -24,10 +24,12 @@ def edge_note(tables: Iterable[Path]) -> str:
     """
     # Three of many columns: the tables of a large study hold millions of rows.
     columns = ["layer", "subject", "edge_share"]
-    shares = [
-        pd.read_parquet(path, columns=columns).groupby(columns[:2])["edge_share"].max()
-        for path in tables
-    ]
+    try:
+        # Compared with their digests: a damaged table is told of, and is none to count in.
+        found = [read_table(path, columns, only=True) for path in tables]
+    except StoreError as error:
+        return f"fits on the edge of the grid are not counted: {error}"
+    shares = [table.groupby(columns[:2])["edge_share"].max() for table in found]
     n_fits = sum(len(share) for share in shares)
     n_edge = sum(int((share > EDGE_SHARE_WARNING).sum()) for share in shares)
     if not n_edge:

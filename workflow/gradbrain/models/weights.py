@@ -135,8 +135,9 @@ def read_state(
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # safetensors, pickle and zip raise a dozen kinds
         raise WeightsError(
-            f"model {entry.name!r}: {path} cannot be read as weights ({error}); expected a "
-            "safetensors file, or a pickle of tensors that torch.load(weights_only=True) accepts"
+            f"model {entry.name!r}: {path} cannot be read as weights ({first_line(error)}); "
+            "expected a safetensors file, or a pickle of tensors that "
+            "torch.load(weights_only=True) accepts"
         ) from error
     return flat_state(state, path=path, entry=entry)
 

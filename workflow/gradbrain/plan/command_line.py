@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.suggestions import did_you_mean
+from gradbrain.config.yaml_files import read_yaml
 
 # Option -> how to say the same with a single one of it.
 ONCE = {
@@ -18,6 +20,10 @@ ONCE = {
     "only_subjects=[b]",
     ("--configfile", "--configfiles"): "give one file, which is the whole study",
 }
+
+
+#: Keys of two characters or more: Snakemake takes no others.
+CONFIG_KEY = re.compile(r"[a-zA-Z_][\w-]*\w")
 
 
 def check_single_options(arguments: Sequence[str]) -> None:
@@ -40,6 +46,54 @@ def check_single_options(arguments: Sequence[str]) -> None:
                 f"{names[0]} is given {len(given)} times, of which only the last would count; "
                 f"{remedy}"
             )
+
+
+def check_before_reading(arguments: Sequence[str]) -> None:
+    """Read config files as the Snakefile will, before Snakemake reads them itself.
+
+    It reads them, and the keys behind ``--config``, before any code of a study: what it stumbles
+    over ends in a traceback of its own.
+
+    Parameters
+    ----------
+    arguments
+        ``sys.argv``; where it is not Snakemake that was called, nothing is looked at.
+
+    Raises
+    ------
+    GradbrainError
+        A config file is in another encoding, nested without measure or no YAML; or a key behind
+        ``--config`` is none.
+    """
+    if not arguments or not _is_snakemake(arguments[0]):
+        return
+    for file in map(Path, _values_of(arguments, ("--configfile", "--configfiles"))):
+        if file.suffix in (".yaml", ".yml") and file.is_file():
+            read_yaml(file)
+    for text in _values_of(arguments, ("--config", "-C")):
+        key = text.partition("=")[0]
+        if not CONFIG_KEY.fullmatch(key):
+            raise GradbrainError(
+                f"--config {text}: {key!r} is no key of a study; expected e.g. only_models=[a] "
+                "(docs/configuration.md lists all)"
+            )
+
+
+def _values_of(arguments: Sequence[str], names: Sequence[str]) -> Iterator[str]:
+    """What stands behind some options, up to the next option."""
+    inside = False
+    for text in arguments[1:]:
+        if text.startswith("-"):
+            inside = text in names
+            name, _, value = text.partition("=")
+            if value and name in names and name.startswith("--"):
+                yield value
+        elif inside:
+            yield text
+
+
+def _is_snakemake(program: str) -> bool:
+    return Path(program).match("snakemake") or Path(program).match("snakemake/__main__.py")
 
 
 def _is_option(text: str, names: Sequence[str]) -> bool:
@@ -65,9 +119,7 @@ def asked_of(arguments: Sequence[str]) -> dict[str, list[str]]:
     dict
         Option, ``""`` for the targets themselves -> what it names.
     """
-    if not Path(arguments[0]).match("snakemake") and not Path(arguments[0]).match(
-        "snakemake/__main__.py"
-    ):
+    if not _is_snakemake(arguments[0]):
         return {}
     from snakemake.cli import parse_args
 

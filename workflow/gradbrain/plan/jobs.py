@@ -799,14 +799,19 @@ class Plan:
         return [str(self.root / "config"), *self.study.settings.registries]
 
     def stimuli_registries(self, stimuli: str) -> list[str]:
-        """Folder that says what to fetch for a stimulus set; none where nothing arrives by itself.
+        """Folder that says what to fetch for a stimulus set, or pins files; none where no one does.
 
         Studies share stimuli, so the other folders of one study are no parameter of theirs.
         """
-        entry = self.stimuli[stimuli]
-        if not entry.arrives_by_itself:
-            return []
-        return [self._registry_of(entry)]
+        return self._pinning_registries(self.stimuli[stimuli])
+
+    def response_registries(self, subject: str) -> list[str]:
+        """Folder that pins files of a subject's data set; none where no file is pinned."""
+        return self._pinning_registries(self.study.subjects[subject])
+
+    def _pinning_registries(self, entry: DatasetEntry) -> list[str]:
+        pinned = entry.fetch is not None and entry.fetch.files
+        return [self._registry_of(entry)] if pinned else []
 
     def _registry_of(self, entry: DatasetEntry) -> str:
         """Folder that lists a data set, as :meth:`registries` names it."""

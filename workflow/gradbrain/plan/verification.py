@@ -17,7 +17,7 @@ from gradbrain.store.atomic import TEMPORARY
 from gradbrain.store.errors import DamageError, snakemake_command
 from gradbrain.store.file_digests import read_checked, recorded_digest
 from gradbrain.store.identity import Place, artefact_at
-from gradbrain.store.statistics import DRAWS_DIGEST
+from gradbrain.store.statistics import DRAWS, DRAWS_DIGEST
 from gradbrain.store.stimuli_identity import DIGEST, check_same_pictures
 from gradbrain.store.tables import table_facts
 from gradbrain.store.write_lock import LOCK, is_held
@@ -30,6 +30,8 @@ STORE = ".zarr"
 _COMPANIONS = (".provenance.json", ".snakemake_timestamp")
 _DIGEST_OF_FEATURES, _DIGESTS_OF_FEATURES = "features_digest", "features_digests"
 _DIGEST_OF_RESPONSES = "responses_digest"
+# Written and read by one module, and marked as of one kind wherever they lie.
+_DRAWS = (DRAWS, "rdm_hierarchy_draws", "universe_hierarchy_draws")
 
 
 @dataclass(frozen=True)
@@ -143,8 +145,9 @@ def _check_one(
     if partner is not None and not partner.exists():
         raise DamageError(path, f"{partner.name} beside it, of the same job, is gone")
     if declared.is_store:
-        mark, n_bytes = check_files(path, place.kind)
-        tree = open_tree(path, kind=place.kind, verify=content)
+        kind = DRAWS if place.kind in _DRAWS else place.kind
+        mark, n_bytes = check_files(path, kind)
+        tree = open_tree(path, kind=kind, verify=content)
         stores[path] = {"digest": mark["digest"], **{str(k): v for k, v in tree.attrs.items()}}
         stores[path]["made_from"] = mark.get("made_from", {})
         if SEAL not in mark:
@@ -200,7 +203,7 @@ def _check_origin(
         differs("responses", attrs[_DIGEST_OF_RESPONSES], **own)
     if place.kind == "features":
         _check_pictures(path, place, attrs, Path(root), found)
-    if place.kind in ("hierarchy_draws", "rdm_hierarchy_draws", "universe_hierarchy_draws"):
+    if place.kind in _DRAWS:
         table = path.with_suffix(".parquet")
         if table.exists() and table_facts(table).get(DRAWS_DIGEST) != attrs["digest"]:
             found.faults.append(Fault(path, place, f"is of another run than {table.name}"))

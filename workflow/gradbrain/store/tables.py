@@ -116,7 +116,11 @@ def _check_columns(path: Path, kind: str, frame: pd.DataFrame) -> None:
 
 
 def read_table(
-    path: str | os.PathLike[str], columns: Sequence[str] = (), *, kind: str | None = None
+    path: str | os.PathLike[str],
+    columns: Sequence[str] = (),
+    *,
+    kind: str | None = None,
+    only: bool = False,
 ) -> pd.DataFrame:
     """Read a table and check that the named columns are there.
 
@@ -129,6 +133,8 @@ def read_table(
     kind
         What it holds: it must have the columns that this kind declares, and be of the study, model,
         subject… that its path says.
+    only
+        Decode no other columns, of Parquet.
 
     Raises
     ------
@@ -140,7 +146,10 @@ def read_table(
     columns = columns or (columns_of(kind) if kind is not None else ())
     content = io.BytesIO(read_checked(path))
     try:
-        frame = pd.read_parquet(content) if path.suffix == ".parquet" else _read_csv(content, kind)
+        if path.suffix == ".parquet":
+            frame = pd.read_parquet(content, columns=list(columns) if only else None)
+        else:
+            frame = _read_csv(content, kind)
     except Exception as error:  # pyarrow and pandas raise a dozen kinds
         raise _unreadable(path, error) from error
     missing = [column for column in columns if column not in frame.columns]
