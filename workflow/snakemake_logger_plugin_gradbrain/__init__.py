@@ -22,15 +22,30 @@ from snakemake.logging import ColorizingTextHandler, DefaultFilter, DefaultForma
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from gradbrain.config import GradbrainError
-from gradbrain.plan.command_line import check_before_reading
 
-# Snakemake imports its plug-ins first of all, before it reads any config file.
-try:
-    check_before_reading(sys.argv)
-except GradbrainError as error:
-    print(f"error: {error}", file=sys.stderr)
-    sys.exit(1)
+def _check_command_line() -> None:
+    """Say what is wrong with config files and `--config` in words, before Snakemake reads them.
+
+    Of the library nothing stays: the one that this environment was made with need not be the one of
+    the checkout that is run, whose Snakefile imports its own.
+    """
+    before = set(sys.modules)
+    from gradbrain.config import GradbrainError
+    from gradbrain.plan.command_line import check_before_reading
+
+    try:
+        check_before_reading(sys.argv)
+    except GradbrainError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+    finally:
+        for name in set(sys.modules) - before:
+            if name.partition(".")[0] == "gradbrain":
+                del sys.modules[name]
+
+
+# Snakemake imports its plug-ins first of all.
+_check_command_line()
 
 #: Before what a job has learnt, in its log (`gradbrain.config.cli.learnt`).
 LEARNT = "learnt: "
