@@ -56,6 +56,7 @@ from gradbrain.encoding.inputs import (
 )
 from gradbrain.encoding.shared_decompositions import SharedDecompositions
 from gradbrain.encoding.unique_part import BlockKernels, measure_unique
+from gradbrain.figures.report.answer import answer
 from gradbrain.hierarchy.claims import judge
 from gradbrain.hierarchy.reliability import Reliability
 from gradbrain.hierarchy.subject_scores import subject_scores
@@ -63,7 +64,7 @@ from gradbrain.hierarchy.summaries import summarise_all
 from gradbrain.plan.jobs import Plan
 from gradbrain.store import SignalIdentity, open_features, read_table, write_text
 from gradbrain.vocabulary.artefacts import artefact
-from gradbrain.vocabulary.roles import TIME
+from gradbrain.vocabulary.roles import LEARNING, TIME
 
 CONFIG = "config/worlds.yaml"
 MODEL = "efficientnet_lite0_128px"
@@ -592,6 +593,20 @@ def other_table(claims: pd.DataFrame) -> Iterator[str]:
         yield f"| {world} | {name} | {variant} | {MODALITY[str(axis)]} | {counts} |"
 
 
+def answer_table(claims: pd.DataFrame) -> Iterator[str]:
+    """First word of the report's answer, of fMRI and MEG together."""
+    told = claims.assign(
+        role=LEARNING, model=MODEL, signal="learning", reason=claims["reason"].fillna("")
+    )
+    words = ("Yes", "Yes, in part", "Mixed", "Undecided", "No, in part", "No")
+    yield f"| brain | {' | '.join(words)} |"
+    yield f"|---|{'---|' * len(words)}"
+    for world in PLANTED:
+        seeds = told[told["world"] == world].groupby("seed")
+        found = [answer(own).partition(":")[0] for _, own in seeds]
+        yield f"| {world} | {' | '.join(str(found.count(word)) for word in words)} |"
+
+
 def size_table(claims: pd.DataFrame) -> Iterator[str]:
     """What C1 could have seen."""
     yield (
@@ -706,6 +721,8 @@ def tables(arguments: argparse.Namespace) -> None:
         "\n".join(planted_table(claims)),
         "Rows of which the plant says nothing (share of seeds):",
         "\n".join(other_table(claims)),
+        "The answer that the report of such a study opens with, in how many seeds:",
+        "\n".join(answer_table(claims)),
         "C1, in shares of the explainable variance; medians and, in brackets, 5 and 95 % of seeds:",
         "\n".join(size_table(claims)),
         "Intervals (95 %) against the mean over the seeds of a brain, whose people and noise are "

@@ -86,6 +86,16 @@ def test_promises_are_told_from_chance():
     assert "p > .05: A1 raw MEG feedforward 0.88; missed: A1 raw fMRI feedforward 0.50" in lines[2]
 
 
+def test_the_answers_of_the_report_are_counted_per_brain():
+    made = claims(C1=["contradicted"] * 3, C2=[]).assign(detectable_share=0.05)
+    header, _, *rows = benchmark.answer_table(made)
+    words = [word.strip() for word in header.strip("|").split("|")]
+    cells = {row.split("|")[1].strip(): row.strip("|").split("|") for row in rows}
+    counts = dict(zip(words, cells["feedforward"], strict=True))
+    assert int(counts["No"]) == 3 and int(counts["Undecided"]) == N_SEEDS - 3
+    assert {int(cell) for cell in cells["backprop"][1:]} == {0}
+
+
 def test_every_world_of_the_study_has_a_plant():
     design = benchmark.Design()
     worlds = benchmark.worlds_of(design.plan(benchmark.ROOT))
