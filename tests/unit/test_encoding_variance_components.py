@@ -201,3 +201,16 @@ def test_a_symmetric_matrix_is_held_by_what_lies_right_of_its_diagonal(n):
     root, held = np.random.default_rng(n).standard_normal((n, 3)), np.empty(blocks.size)
     blocks.outer(root, held)
     np.testing.assert_allclose(blocks.unpack(held), root @ root.T, atol=1e-12)
+
+
+@pytest.mark.parametrize("n", [30, 92, 150])
+def test_null_draws_of_a_signal_are_the_same_to_the_last_digit_whatever_the_others_are(n):
+    rng = np.random.default_rng(n)
+    blocks = UpperBlocks(n)
+    matrices = [values + values.T for values in rng.standard_normal((23, n, n))]
+    packed = np.stack([blocks.pack(values) for values in matrices])
+    permutations = np.stack([rng.permutation(n) for _ in range(30)])
+    every = blocks.permuted_products(packed, matrices[0], permutations)
+    for own in ([0], [22], [3, 9], list(range(7)), [20, 5, 1, 8, 13, 2, 3, 9, 11, 22, 7]):
+        alone = blocks.permuted_products(packed[own], matrices[0], permutations)
+        np.testing.assert_array_equal(alone, every[:, own])

@@ -196,9 +196,11 @@ def test_what_is_wrong_is_said_before_any_job(study, tmp_path, file, old, new, m
         assert old in path.read_text()
         path.write_text(path.read_text().replace(old, new))
     config = tmp_path / "study.yaml"
-    config.write_text(
-        (outside / "study.yaml").read_text().replace(str(outside), str(tmp_path / "mine"))
-    )
+    text = (outside / "study.yaml").read_text()
+    relative = os.path.relpath(outside, checkout.folder)
+    for place in (str(outside), relative):
+        text = text.replace(place, str(tmp_path / "mine"))
+    config.write_text(text)
     done = checkout.snakemake("--configfile", str(config), "--dry-run", check=False)
     assert done.returncode != 0
     assert re.search(re.escape(message), done.stdout + done.stderr), done.stdout + done.stderr

@@ -20,6 +20,9 @@ FLOATS = NDArray[np.floating]
 ROWS_AT_ONCE = 64
 # Permutations that are looked at together: 5 MB of 320 images.
 DRAWS_AT_ONCE = 20
+# Matrices of one product: always as many, since the last digit of a sum hangs on how wide a product
+# is, and must not hang on which other signals there are.
+MATRICES_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -115,12 +118,14 @@ class UpperBlocks:
         Returns
         -------
         array of shape (n_draws, n_matrices), float64
-            Summed in single precision: right to a millionth of the spread of the draws.
+            Summed in single precision: right to a millionth of the spread of the draws. The column
+            of a matrix is the same whatever the others are.
         """
         single = matrix.astype(np.float32)
         # What is moved has no factor of its own.
-        fixed = np.empty(packed.shape, np.float32)
-        np.multiply(packed, self.scale, out=fixed, casting="same_kind")
+        n_groups = -(-len(packed) // MATRICES_AT_ONCE)
+        fixed = np.zeros((n_groups * MATRICES_AT_ONCE, self.size), np.float32)
+        np.multiply(packed, self.scale, out=fixed[: len(packed)], casting="same_kind")
         found = np.empty((len(permutations), len(fixed)))
         buffer = np.empty((min(DRAWS_AT_ONCE, len(permutations)), self.size), np.float32)
         for start in range(0, len(permutations), DRAWS_AT_ONCE):
@@ -130,5 +135,7 @@ class UpperBlocks:
                 for rows, block in self._blocks(row):
                     # Of indices that are known to be in range; checking takes as long as the rest.
                     single[order[rows]].take(order[rows.start :], axis=1, out=block, mode="clip")
-            found[start : start + len(orders)] = moved @ fixed.T
-        return found
+            for first in range(0, len(fixed), MATRICES_AT_ONCE):
+                own = slice(first, first + MATRICES_AT_ONCE)
+                found[start : start + len(orders), own] = moved @ fixed[own].T
+        return found[:, : len(packed)]

@@ -17,8 +17,8 @@ def answer(claims: pd.DataFrame) -> str:
 
     A test is one learning signal of a trained model on one data set. It says yes where the unique
     part exceeds activations (C1) and its best control (C2) and its order is supported; no where C1,
-    C2 or the order is contradicted; else it is undecided. The rule is *ours*; how often it says what
-    was planted in simulated brains stands in docs/calibration.md.
+    C2 or the order is contradicted; else it is undecided. The rule is *ours*; how often it says
+    what was planted in simulated brains stands in docs/calibration.md.
 
     Parameters
     ----------
