@@ -15,6 +15,7 @@ from trees.text_towers import write_clip
 from gradbrain.config import GradbrainError
 from gradbrain.config.plugins import LIBRARY_PLUGINS, PluginUse
 from gradbrain.config.schema import TextTower
+from gradbrain.models.autoencoder import Autoencoder
 from gradbrain.models.build import VisionModel
 from gradbrain.objectives import ObjectiveError, build_objective
 from gradbrain.objectives.base import ImageBatch
@@ -34,7 +35,12 @@ def text_data(tmp_path_factory):
 
 
 @pytest.fixture
-def tiny_model(tiny_model, text_data) -> VisionModel:
+def tiny_model(request, tiny_model, wrap, text_data) -> VisionModel:
+    """The tiny network, with captions; an autoencoder for the objective that needs a decoder."""
+    if getattr(request.node, "callspec", None) and "reconstruction" in request.node.callspec.id:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(3)
+            return wrap(Autoencoder((4, 6), tiny_model.entry.input_size))
     tower = TextTower(repository="nobody/tiny-clip", kind="clip")
     entry = tiny_model.entry.model_copy(update={"text_tower": tower})
     return dataclasses.replace(tiny_model, entry=entry, data=text_data)
@@ -68,6 +74,7 @@ def test_the_objectives_of_the_design_are_there():
         "fixed_cotangent",
         "image_text",
         "masked_feature",
+        "reconstruction",
         "shuffled_cotangent",
         "view_consistency",
     }

@@ -69,6 +69,7 @@ OBJECTIVES = {
     "fixed_cotangent": (set(), {"vector": "identity"}),
     "image_text": ({"text_tower", "captions"}, {}),
     "masked_feature": ({"calibration"}, {"masks": "monte_carlo"}),
+    "reconstruction": ({"decoder"}, {}),
     "shuffled_cotangent": (
         {"calibration"},
         {"permutation": "identity", "views": "monte_carlo"},
@@ -136,6 +137,7 @@ def test_rules_and_sources_of_weights_say_what_they_are():
         "activation": set(),
         "backprop": graph,
         "backprop_error": graph | {"image_graph"},
+        "difference_target_propagation": graph | {"chain"},
         "direct_feedback_alignment": {"objective"},
         "feedback_alignment": other,
         "gauss_newton_target": {"objective"},
@@ -147,13 +149,16 @@ def test_rules_and_sources_of_weights_say_what_they_are():
         "predictive_coding_inference": {"objective", "graph", "chain"},
         "scalar_feedback": {"objective", "calibration", "fit"},
         "sign_symmetry": other,
+        "target_activity": graph | {"chain"},
+        "teaching_signal": other | {"chain"},
         "three_factor": {"objective", "chain"},
     }
     trained = {
         name: LIBRARY_PLUGINS.find("weights", name, where="test").options_class.trained
         for name in LIBRARY_PLUGINS.names("weights")
     }
-    assert trained == {"random": False, "file": True, "hub": True, "none": False, "package": True}
+    learnt = dict.fromkeys(("file", "hub", "package", "testbed"), True)
+    assert trained == {"random": False, "none": False, **learnt}
 
 
 def test_sources_of_weights_name_their_files():

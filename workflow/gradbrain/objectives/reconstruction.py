@@ -7,7 +7,8 @@ Hinton & Salakhutdinov 2006 (Science 313, 504); for learning rules of the brain,
 McClelland 1988 (recirculation) and Lillicrap et al. 2020.
 
 What it stands for: learning that needs no label, since the image itself is the target. It asks for
-a network with a decoder (``source: autoencoder``).
+a network with a decoder (``source: autoencoder``). What it does not: seeing what an image is of;
+pixels that say nothing count as much as those that do.
 """
 
 from __future__ import annotations
