@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from trees.algonauts import write_algonauts_tree
 from trees.coco import write_coco
+from trees.laion_fmri import write_laion_fmri
 from trees.modalities import MODALITIES
 from trees.nsd import write_nsd_tree
 from trees.things import write_things_fmri, write_things_meg
@@ -72,6 +73,12 @@ def things_eeg2(folder):
     return {"options": {"captions": "concept"}, **shared}
 
 
+def laion_fmri(folder):
+    write_laion_fmri(folder, people=["sub-01"])
+    rois = {"early_rois": ["V1"], "high_rois": ["FFA"], "reference_roi": "V1"}
+    return {"options": {"regions": {"V1": ["V1"], "FFA": ["FFA1"]}, **rois}}
+
+
 def arrays(folder):
     write_pictures(folder)
     rows = [(f"i{n}", f"images/image_{n}.png", f"g{n % 2}", n, f"number {n}") for n in range(4)]
@@ -114,6 +121,7 @@ CASES = (
     (things_meg, "own-P1"),
     (things_fmri, "own-sub-01"),
     (things_eeg2, "own-sub-01"),
+    (laion_fmri, "own-sub-01"),
     (arrays, "own-s1"),
     (arrays_without_a_table, "own-s1"),
     (dissimilarity, "own-s1"),
