@@ -55,13 +55,9 @@ def pretrained(patterns: Sequence[str]) -> Found:
     GradbrainError
         A pattern matches nothing.
     """
-    entries, left_out = {}, {}
-    for name in _chosen(patterns, timm.list_pretrained()):
-        config = get_pretrained_cfg(name)
-        why = _unusable(config)
-        if why:
-            left_out[name] = why
-            continue
+    entries = {}
+    usable, left_out = _usable(_chosen(patterns, timm.list_pretrained()))
+    for name, config in usable.items():
         architecture, _, tag = name.partition(".")
         content = _common(architecture, config)
         content["weights"] = {"source": "hub", "tag": tag}
@@ -87,13 +83,9 @@ def untrained(patterns: Sequence[str], *, seeds: int, input_size: int | None = N
     GradbrainError
         A pattern matches nothing.
     """
-    entries, left_out = {}, {}
-    for architecture in _chosen(patterns, timm.list_models()):
-        config = get_pretrained_cfg(architecture)
-        why = _unusable(config)
-        if why:
-            left_out[architecture] = why
-            continue
+    entries = {}
+    usable, left_out = _usable(_chosen(patterns, timm.list_models()))
+    for architecture, config in usable.items():
         for seed in range(seeds):
             content = _common(architecture, config)
             content["weights"] = {"source": "random", "seed": seed}
@@ -166,6 +158,13 @@ def _chosen(patterns: Sequence[str], known: Sequence[str]) -> list[str]:
             )
         found |= dict.fromkeys(names)
     return list(found)
+
+
+def _usable(names: Sequence[str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """What timm says of the networks that entries can describe; why they cannot of the others."""
+    configs = {name: get_pretrained_cfg(name) for name in names}
+    why = {name: reason for name, config in configs.items() if (reason := _unusable(config))}
+    return {name: config for name, config in configs.items() if name not in why}, why
 
 
 def _unusable(config: Any) -> str:
