@@ -19,10 +19,12 @@ from gradbrain.config.yaml_files import read_yaml
 from gradbrain.plan.command_line import asked_of, check_single_options, check_targets
 from gradbrain.plan.interpreter import shell_prefix
 from gradbrain.plan.jobs import Plan
+from gradbrain.plan.scheduling import look_when_needed
 from gradbrain.plan.stopping import end_when_asked
 
 collect_rarely()
 end_when_asked()
+look_when_needed()
 
 # --configfile replaces the default study: Snakemake would merge the two, key by key.
 if not workflow.overwrite_configfiles:

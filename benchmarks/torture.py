@@ -6,9 +6,11 @@
     python benchmarks/torture.py disk --out torture.jsonl
     python benchmarks/torture.py table --out torture.jsonl
     python benchmarks/torture.py docs --out torture.jsonl
+    python benchmarks/torture.py docs --add --out further.jsonl
 
 Whole runs are disturbed by torture_workflow.py, files of others by torture_external.py; both write
-to the same file. ``docs`` puts its tables into docs/reliability.md, each campaign where it belongs.
+to the same file. ``docs`` puts its tables into docs/reliability.md, each campaign where it belongs;
+``--add`` adds attacks of further seeds, whose log is another file, to what is counted there.
 Each attack follows from its seed alone and is one line of the file; those that are there already
 are not repeated, so a campaign that is stopped goes on where it was. Attacks that succeed (a result
 with other values that is accepted, an error that is not ours or is not one line, a hang) are
@@ -28,7 +30,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -629,16 +631,44 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
+#: (campaign, fault), or the reader alone -> outcome -> times.
+Counts = dict[tuple[str, ...], Counter[str]]
+
+
+def counts_of(rows: list[dict[str, Any]], keys: Sequence[str]) -> Counts:
+    """Count outcomes of attacks by some of their fields."""
+    counts: Counts = {}
+    for row in rows:
+        counts.setdefault(tuple(row[key] for key in keys), Counter())[row["outcome"]] += 1
+    return counts
+
+
+def cells_of(line: str) -> list[str]:
+    """Cells of a row of a Markdown table."""
+    return [cell.strip() for cell in line.strip().strip("|").split("|")]
+
+
 def table_of(rows: list[dict[str, Any]]) -> list[str]:
     """Table of faults, times tried and outcomes, as Markdown."""
-    counts: dict[tuple[str, str], Counter[str]] = {}
-    for row in rows:
-        counts.setdefault((row["campaign"], row["fault"]), Counter())[row["outcome"]] += 1
+    return fault_table(counts_of(rows, ("campaign", "fault")))
+
+
+def fault_table(counts: Counts) -> list[str]:
+    """Table of faults, times tried and outcomes, as Markdown."""
     lines = ["| campaign | fault | tried | outcome |", "|---|---|---|---|"]
     for (campaign, fault), found in counts.items():
         told = ", ".join(f"{outcome} {count}" for outcome, count in sorted(found.items()))
         lines.append(f"| {campaign} | {fault} | {sum(found.values()):,} | {told} |")
     return lines
+
+
+def read_fault_table(lines: Sequence[str]) -> Counts:
+    """Read what :func:`fault_table` wrote."""
+    counts: Counts = {}
+    for campaign, fault, _, told in map(cells_of, lines[2:]):
+        pairs = (outcome.rpartition(" ") for outcome in told.split(", "))
+        counts[campaign, fault] = Counter({outcome: int(times) for outcome, _, times in pairs})
+    return counts
 
 
 #: Name of a table in the docs -> campaigns in it.
@@ -651,21 +681,38 @@ BLOCKS = {
 DOCS = ROOT / "docs" / "reliability.md"
 
 
-def table_by_target(rows: list[dict[str, Any]]) -> list[str]:
+def reader_table(counts: Counts) -> list[str]:
     """Table of what was attacked, times tried and outcomes, as Markdown."""
-    counts: dict[str, Counter[str]] = {}
-    for row in rows:
-        counts.setdefault(row["target"], Counter())[row["outcome"]] += 1
     outcomes = sorted({outcome for found in counts.values() for outcome in found})
     lines = [f"| reader | tried | {' | '.join(outcomes)} |", "|---" * (2 + len(outcomes)) + "|"]
-    for target, found in counts.items():
+    for (target,), found in counts.items():
         cells = [f"{found[outcome]:,}" if found[outcome] else "" for outcome in outcomes]
         lines.append(f"| {target} | {sum(found.values()):,} | {' | '.join(cells)} |")
     return lines
 
 
-def write_docs(rows: list[dict[str, Any]], path: Path = DOCS) -> list[str]:
-    """Replace the tables of those campaigns that have rows; returns their names."""
+def read_reader_table(lines: Sequence[str]) -> Counts:
+    """Read what :func:`reader_table` wrote."""
+    outcomes = cells_of(lines[0])[2:]
+    counts: Counts = {}
+    for target, _, *cells in map(cells_of, lines[2:]):
+        times = [int(cell.replace(",", "") or 0) for cell in cells]
+        counts[(target,)] = +Counter(dict(zip(outcomes, times, strict=True)))
+    return counts
+
+
+def write_docs(rows: list[dict[str, Any]], path: Path = DOCS, *, add: bool = False) -> list[str]:
+    """Replace the tables of those campaigns that have rows; returns their names.
+
+    Parameters
+    ----------
+    rows
+        Attacks.
+    path
+        Page.
+    add
+        Count them beside those of the page: they are of seeds that it does not have.
+    """
     text, written = path.read_text(encoding="utf-8"), []
     for name, campaigns in BLOCKS.items():
         own = [row for row in rows if row["campaign"] in campaigns]
@@ -673,9 +720,18 @@ def write_docs(rows: list[dict[str, Any]], path: Path = DOCS) -> list[str]:
         if not own or begin not in text:
             continue
         before, _, rest = text.partition(begin)
-        _, _, after = rest.partition(end)
+        there, _, after = rest.partition(end)
         by_target = campaigns[0].startswith("external")
-        table = "\n".join(table_by_target(own) if by_target else table_of(own))
+        counts = counts_of(own, ("target",) if by_target else ("campaign", "fault"))
+        if add:
+            read = read_reader_table if by_target else read_fault_table
+            lines = [line for line in there.splitlines() if line.startswith("|")]
+            known = read(lines) if lines else {}
+            keys = [*known, *(key for key in counts if key not in known)]
+            counts = {
+                key: known.get(key, Counter()) + counts.get(key, Counter()) for key in keys
+            }
+        table = "\n".join(reader_table(counts) if by_target else fault_table(counts))
         text = f"{before}{begin}\n{table}\n\n{end}{after}"
         written.append(name)
     path.write_text(text, encoding="utf-8")
@@ -717,6 +773,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=seeds_of, default=range(2000), metavar="FIRST:STOP")
     parser.add_argument("--digests", choices=("on", "off"), default="on")
     parser.add_argument("--out", type=Path, default=Path("torture.jsonl"))
+    parser.add_argument("--add", action="store_true", help="of docs: keep what is counted there")
     parser.add_argument("--target", help=argparse.SUPPRESS)
     parser.add_argument("--path", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -728,7 +785,7 @@ def main() -> None:
         print("\n".join(table_of(log)))
         return
     if arguments.campaign == "docs":
-        print("\n".join(write_docs(log)))
+        print("\n".join(write_docs(log, add=arguments.add)))
         return
     without = "" if arguments.digests == "on" else ", digests off"
     campaign = f"{arguments.campaign}{without}"

@@ -16,7 +16,7 @@ from typing import Any
 MARK = "_gradbrain_end"
 
 
-def _scheduler_class() -> Any:
+def scheduler_class_of_snakemake() -> Any:
     """Class of Snakemake's scheduler; None where this version has it at another place."""
     try:
         from snakemake.scheduling.job_scheduler import JobScheduler
@@ -31,7 +31,7 @@ def end_when_asked() -> None:
     The first one lets running jobs finish and starts no others, as Snakemake means it to; the
     second ends running jobs as well, as Ctrl-C does.
     """
-    scheduler_class = _scheduler_class()
+    scheduler_class = scheduler_class_of_snakemake()
     if scheduler_class is None or hasattr(scheduler_class, MARK):
         return
     finish = scheduler_class.exit_gracefully
