@@ -1,12 +1,10 @@
-"""How often Snakemake looks for jobs to start: when one ends, and where its own bound kept some back."""
+"""How often Snakemake looks for jobs: when one ends, and where its own bound kept some back."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 from pathlib import Path
-
-import pytest
 
 LIBRARY = Path(__file__).resolve().parents[2] / "workflow"
 N_JOBS, SECONDS_OF_LAST_JOB = 30, 5

@@ -2,9 +2,9 @@
 
 Snakemake bounds how many jobs start within a time (``--max-jobs-per-timespan``, 100 a second by
 default). So that it starts more once that time has passed, it looks again after it, each time that
-it has looked. Every job that ends makes it look as well, so that each of them adds a look per second
-for the rest of the run: 44 a second on average over a run of 280 jobs, a third of a core in the end,
-and more with every further job.
+it has looked. Every job that ends makes it look as well, so that each of them adds a look per
+second for the rest of the run: 44 a second on average over a run of 280 jobs, and more with every
+further job.
 """
 
 from __future__ import annotations
