@@ -728,9 +728,7 @@ def write_docs(rows: list[dict[str, Any]], path: Path = DOCS, *, add: bool = Fal
             lines = [line for line in there.splitlines() if line.startswith("|")]
             known = read(lines) if lines else {}
             keys = [*known, *(key for key in counts if key not in known)]
-            counts = {
-                key: known.get(key, Counter()) + counts.get(key, Counter()) for key in keys
-            }
+            counts = {key: known.get(key, Counter()) + counts.get(key, Counter()) for key in keys}
         table = "\n".join(reader_table(counts) if by_target else fault_table(counts))
         text = f"{before}{begin}\n{table}\n\n{end}{after}"
         written.append(name)
