@@ -42,7 +42,7 @@ def write_volumes(root, n_images=12, shape=(3, 4, 3)):
 
 @pytest.fixture(scope="module")
 def checkout(fresh_checkout, tmp_path_factory):
-    """Both studies, run once from trees that lie elsewhere."""
+    """All studies, run once from trees that lie elsewhere."""
     root = tmp_path_factory.mktemp("downloads")
     # Two of the images that were repeated in MEG were not shown in the scanner.
     write_things_fmri(root / "fmri", concepts=CONCEPTS, exemplars=2, n_test=5, sessions=2)
@@ -54,7 +54,7 @@ def checkout(fresh_checkout, tmp_path_factory):
         (root / name).rename(root / f"{name}_small")
     copy = fresh_checkout("public_data")
     roots = ", ".join(f"{path.name}: {path}" for path in sorted(root.iterdir()))
-    for study in ("both", "folds"):
+    for study in ("both", "folds", "out_of_distribution"):
         config = f"{FOLDER}/{study}.yaml"
         copy.snakemake("--configfile", config, "--config", f"roots={{{roots}}}", "--nocolor")
     return copy
@@ -131,6 +131,20 @@ def test_splits_of_the_data_set_are_the_folds_of_the_fits(checkout, folds, tmp_p
     assert own.attrs["settings"]["n_folds"] == 3
 
 
+def test_images_of_other_kinds_are_asked_about_and_never_trained_on(checkout):
+    study = checkout.folder / "results" / "out_of_distribution"
+    responses = open_store(study / "responses" / "laion_small-sub-01.zarr", kind="responses")
+    odd = np.array(["OOD" in image for image in responses["image_id"].values])
+    assert 0 < odd.sum() < len(odd)
+    np.testing.assert_array_equal(responses["fold"].values, np.where(odd, 0, -1))
+    fit = open_store(study / "encoding/tiny_a/blocks.5/laion_small-sub-01.zarr", kind="encoding")
+    assert fit.attrs["settings"]["n_folds"] == 1
+    scores = read_table(study / "scores" / "tiny_a.parquet", kind="scores")
+    assert set(scores.loc[scores["measure"] == "r", "n_images"]) == {odd.sum()}
+    assert set(read_table(study / "claims.csv", kind="claims")["dataset"]) == {"laion_small"}
+    assert (study / "report.html").exists()
+
+
 def test_responses_that_follow_the_images_are_predicted_in_unseen_clusters(folds):
     scores = read_table(folds / "scores" / "tiny_a.parquet", kind="scores")
     rows = scores[(scores["dataset"] == "laion_small") & (scores["measure"] == "r")]
@@ -154,7 +168,7 @@ def test_volumes_without_regions_are_one_and_what_needs_more_says_so(folds):
     assert set(own["verdict"]) <= {"undetermined", "descriptive"} and (own["reason"] != "").all()
 
 
-@pytest.mark.parametrize("study", ["both", "folds"])
+@pytest.mark.parametrize("study", ["both", "folds", "out_of_distribution"])
 def test_the_estimate_counts_the_jobs_of_a_run(checkout, study, monkeypatch):
     monkeypatch.chdir(checkout.folder)
     where = f"{FOLDER}/{study}.yaml"
