@@ -24,7 +24,7 @@ from gradbrain.encoding.fit import (
     make_bands,
 )
 from gradbrain.encoding.inputs import read_features, read_responses
-from gradbrain.encoding.measures import PAIR_MEASURES
+from gradbrain.encoding.measures import PAIRS
 from gradbrain.encoding.regression import BandFit
 from gradbrain.encoding.scores import Score, UnitLayout
 from gradbrain.encoding.solver import search_and_solve
@@ -305,7 +305,7 @@ def test_command_writes_the_store_and_table_of_the_contract(tmp_path, features, 
     main(["--features", *map(str, features), *flat])
     store = open_store(output, kind="encoding", verify=True)
     rows = list(zip(store["signal"].values, store["measure"].values, strict=True))
-    assert len(rows) == len(set(rows)) == 4 * 4 + 2 * len(PAIR_MEASURES)
+    assert len(rows) == len(set(rows)) == 4 * 4 + 2 * len(PAIRS)
     assert store["score"].dims == ("score_row", "target")
     assert store["boot"].shape == store["null"].shape == (20, len(rows), 3)
     assert list(store["unit"].values) == list(ROIS)
@@ -1010,7 +1010,7 @@ def test_signals_of_another_rule_leave_every_row_of_all_others_as_it_was(
     for responses in (fmri, write_meg(tmp_path / "meg.zarr", latent)):
         small, large = (fit(given, responses, **options) for given in (features, paths))
         old = ~np.isin(large["signal"].values, ["perturbed", "another"])
-        assert np.count_nonzero(~old) == 2 * (2 + len(PAIR_MEASURES)) + (
+        assert np.count_nonzero(~old) == 2 * (2 + len(PAIRS)) + (
             4 if "r_normalised" in large["measure"].values else 0
         )
         assert small["edge_share"].values.max() > 0
