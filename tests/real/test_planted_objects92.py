@@ -129,8 +129,7 @@ def model_features(features: dict[str, np.ndarray], image_ids: np.ndarray) -> Mo
         activations={layer: features[f"{layer}/activation"][rows] for layer in LAYERS},
         attrs={"model": MODEL, "signal_set": "planted", "stimuli": "objects92"},
         digests=dict.fromkeys(LAYERS, "none"),
-        _stores={layer: _Stored(features[f"{layer}/{GRADIENT.name}"]) for layer in LAYERS},
-        _rows=dict.fromkeys(LAYERS, rows),
+        _stores={layer: _Stored(features[f"{layer}/{GRADIENT.name}"][rows]) for layer in LAYERS},
     )
 
 

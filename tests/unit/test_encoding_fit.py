@@ -592,7 +592,8 @@ def test_components_of_other_settings_features_or_images_are_refused(
 def test_layers_of_different_weights_are_not_joined(tmp_path, latent, features, fmri):
     other = tmp_path / "other.zarr"
     write_features(other, 2, signals(2, latent), weights_digest="b" * 64)
-    refused([*features[:2], other], fmri, "extracted with different weights_digest")
+    match = "extracted with different weights_digest"
+    refused([*features[:2], other], fmri, match, error=StoreError)
 
 
 def test_components_of_images_that_repeat_are_as_many_as_the_images_span():
@@ -962,9 +963,11 @@ def test_responses_that_are_constant_or_repeat_images_are_refused(tmp_path, late
 
 def test_layers_and_models_must_fit_together(tmp_path, latent, features, fmri):
     refused(features, fmri, "layer 'layer9' is in 0 of the 3 feature stores", layer="layer9")
-    refused([*features, features[1]], fmri, "two feature stores of layer layer1 were given")
+    match = "two feature stores of layer layer1 were given"
+    refused([*features, features[1]], fmri, match, error=StoreError)
     write_features(features[2], 2, signals(2, latent), model="other")
-    refused(features, fmri, r"different models were given \(net, other\)")
+    match = r"different models were given \(net, other\)"
+    refused(features, fmri, match, error=StoreError)
 
 
 def test_too_few_groups_for_the_folds_are_refused(features, fmri):
