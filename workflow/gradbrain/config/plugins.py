@@ -59,15 +59,7 @@ HOMES: Mapping[Kind, str] = {
 MARKS: Mapping[Kind, tuple[str, ...]] = {
     "rules": ("Options", "Rule"),
     "objectives": ("Options", "Objective"),
-    "adapters": (
-        "Options",
-        "IMAGE_OPTIONS",
-        "stimuli",
-        "responses",
-        "check",
-        "required_features",
-        "space",
-    ),
+    "adapters": ("Options", "ImageOptions", "Adapter"),
     "figures": ("TITLE", "INPUTS", "AXES", "SPACES", "select", "figure"),
     "weights": ("Options", "load"),
 }

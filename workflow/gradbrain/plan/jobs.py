@@ -49,9 +49,10 @@ from gradbrain.config.schema import (
 )
 from gradbrain.config.study import SHARED, ResolvedStudy
 from gradbrain.config.suggestions import choose
+from gradbrain.datasets.adapter import DatasetAdapter
 from gradbrain.datasets.fold_files import ENDINGS, fold_problem, is_fold_file, read_fold_file
 from gradbrain.datasets.image_choice import check_image_list, read_image_list
-from gradbrain.datasets.registry import Adapter, adapter, gives_captions, read_options
+from gradbrain.datasets.registry import adapter, gives_captions, read_options
 from gradbrain.encoding.places import is_shared
 from gradbrain.figures.declarations import Declaration, declaration
 from gradbrain.plan.checkpoints import wrong_checkpoints
@@ -148,8 +149,8 @@ class Plan:
         ]
         return [entry.name for entry in entries if entry.fetch and entry.fetch.is_fetchable]
 
-    def adapter(self, entry: DatasetEntry) -> tuple[Adapter, Any]:
-        """Module that reads a data set, and the entry's options as it understands them."""
+    def adapter(self, entry: DatasetEntry) -> tuple[DatasetAdapter, Any]:
+        """What reads a data set, and the entry's options as it understands them."""
         where = self.study.registries.place("data set", entry.name)
         module = adapter(entry.adapter, where=where, plugins=self.plugins)
         return module, read_options(entry, where=where, plugins=self.plugins)
@@ -270,7 +271,8 @@ class Plan:
         """Say that no split of the data set is called so."""
         said, entry = self.stimuli_with_folds[stimuli], self.split_entry(stimuli)
         where = f"{self.study.source('folds')}: folds"
-        splits = getattr(self.adapter(entry)[0], "SPLITS", ())
+        source, options = self.adapter(entry)
+        splits = source.splits
         if not splits:
             return [
                 f"{where}: {said!r} is no file ({', '.join(ENDINGS)}), and data set {entry.name!r} "
@@ -282,10 +284,8 @@ class Plan:
         if not data.is_dir():
             # That it is missing is told elsewhere.
             return []
-        module, options = self.adapter(entry)
         own = entry.model_copy(update={"subjects": tuple(self.study.viewers_of(stimuli))})
-        read: Callable[..., object] = module.folds_of_split  # type: ignore[attr-defined]
-        return _problems_of(where, partial(read, own, options, said, data))
+        return _problems_of(where, partial(source.folds_of_split, own, options, said, data))
 
     def _too_few_groups(self, stimuli: str) -> list[str]:
         """Say that images do not fill the outer folds, where their table is made already."""
@@ -1093,7 +1093,7 @@ class Plan:
             "adapter": entry.adapter,
             "stimuli": entry.stimuli,
             "subjects": self._viewers(stimuli),
-            "options": options.model_dump(mode="json", include=set(module.IMAGE_OPTIONS)),
+            "options": module.of_images(options).model_dump(mode="json"),
         }
         return json.dumps(parts)
 
