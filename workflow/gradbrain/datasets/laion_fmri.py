@@ -17,7 +17,7 @@ Each person saw 5,833 photographs and 371 pictures of other kinds (Gabors, illus
 ``splits/{shared,sub-<nn>}/<split>.json``
     The folder ``laion_fmri/splits/data`` of the data set's package: folds of a study (`folds`).
 
-The sessions ses-31 to ses-34 are held out by the authors and cannot be had.
+The sessions ses-31 to ses-34 are held out by the authors and not public.
 
 References
 ----------
