@@ -98,10 +98,10 @@ def source(tree: NsdTree, n_sessions: int, mask: str) -> TargetBlocks:
     images, _ = nsd._images(options, 1, read_design(tree.root))
     names = [nsd.image_id(image) for image in images.tolist()]
     stimuli = pd.DataFrame({"image_id": names, "group": names})
-    problems = nsd.check(entry, options, tree.root)
+    problems = nsd.Adapter().check(entry, options, tree.root)
     if problems:
         raise SystemExit("\n".join(problems))
-    return nsd.responses(entry, options, SUBJECT, stimuli, tree.root, [])
+    return nsd.Adapter().responses(entry, options, SUBJECT, stimuli, tree.root, [])
 
 
 def seconds(function: Any, *arguments: Any, clock: Any = time.perf_counter) -> float:

@@ -76,7 +76,7 @@ def ours(root: Path) -> None:
         for path in things_eeg2.image_files(root, options, partition)
     ]
     stimuli = pd.DataFrame({"image_id": files, "group": files})
-    found = things_eeg2.responses(entry, options, SUBJECT, stimuli, root, [])
+    found = things_eeg2.Adapter().responses(entry, options, SUBJECT, stimuli, root, [])
     assert found["response"].shape == (16740, 100, 17)
 
 

@@ -344,14 +344,14 @@ def read_nsd(folder: Path, space: str = "fsaverage") -> Seen:
     options = {"sessions": 2, "regions": NSD_REGIONS, "early_rois": ["early"], "space": space}
     entry = _entry("nsd", "fmri", "nsd-subj01", **options)
     parsed = nsd.Options.model_validate(options)
-    for problem in nsd.check(entry, parsed, folder):
+    for problem in nsd.Adapter().check(entry, parsed, folder):
         # The images alone are not written.
         if nsd.STIMULI not in problem:
             raise GradbrainError(problem)
     images, _ = nsd._images(parsed, 1, read_design(folder))
     names = [nsd.image_id(image) for image in images.tolist()]
     table = pd.DataFrame({"image_id": names, "group": names})
-    made = nsd.responses(entry, parsed, "nsd-subj01", table, folder, [])
+    made = nsd.Adapter().responses(entry, parsed, "nsd-subj01", table, folder, [])
     return seen_of_responses(_joined(made, folder), table)
 
 

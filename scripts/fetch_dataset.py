@@ -1,4 +1,4 @@
-"""Fetch the public files of a data set into data/<name>, or say how the data set is had.
+"""Fetch the public files of a data set into data/<name>, or say where it comes from.
 
 An interrupted fetch goes on where it was cut when called again. Every file is checked.
 """

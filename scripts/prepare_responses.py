@@ -81,12 +81,7 @@ def main(argv: list[str] | None = None) -> None:
     made = source.responses(
         entry, options, arguments.subject, stimuli, arguments.data, arguments.features
     )
-    describe = getattr(source, "provenance", None)
-    facts = (
-        {}
-        if describe is None
-        else describe(entry, options, arguments.subject, stimuli, arguments.features)
-    )
+    facts = source.provenance(entry, options, arguments.subject, stimuli, arguments.features)
     if arguments.images or arguments.folds:
         whole, n_all = stimuli, len(stimuli)
         stimuli = read_stimuli(arguments.images) if arguments.images else whole

@@ -67,7 +67,7 @@ def main(argv: list[str] | None = None) -> None:
     problems = source.check(entry.model_copy(update={"subjects": own}), options, arguments.data)
     if problems:
         raise GradbrainError("; ".join(problems))
-    table = source.stimuli(entry, options, arguments.stimuli, arguments.data)
+    table = source.stimuli(entry, source.of_images(options), arguments.stimuli, arguments.data)
     check_folds(table, arguments.n_folds, name=arguments.stimuli)
     write_table(arguments.output, table, kind="stimuli", provenance={"dataset": entry.name})
     learnt(f"{len(table)} images in {table['group'].nunique()} groups")

@@ -39,7 +39,7 @@ from gradbrain.signals.rule import FitContext
 from gradbrain.store import (
     FeatureStore,
     SignalIdentity,
-    open_features,
+    open_layers,
     read_tables,
     write_text,
 )
@@ -321,11 +321,7 @@ def cosine_table(stores: list[Path]) -> str:
 
     Of signals that differ by a seed alone: the mean, and the standard deviation over seeds.
     """
-    layers = sorted(
-        (open_features(path) for path in stores), key=lambda store: store.attrs["depth"]
-    )
-    if not layers:
-        raise GradbrainError("--features: name the stores of one model's layers")
+    layers = open_layers(stores)
     groups: dict[str, list[SignalIdentity]] = {}
     for entry, signal in zip(_entries_of(layers[0]), layers[0].signals, strict=True):
         groups.setdefault(name_of(entry), []).append(signal)

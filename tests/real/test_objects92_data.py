@@ -39,13 +39,13 @@ def data():
 
 @pytest.fixture(scope="module")
 def stimuli(data):
-    return dissimilarity.stimuli(ENTRY, OPTIONS, "objects92", data)
+    return dissimilarity.Adapter().stimuli(ENTRY, OPTIONS, "objects92", data)
 
 
 def test_the_files_are_those_that_are_pinned(data):
     for relative, file in ENTRY.fetch.files.items():
         assert hashlib.sha256((data / relative).read_bytes()).hexdigest() == file.sha256
-    assert dissimilarity.check(ENTRY, OPTIONS, data) == []
+    assert dissimilarity.Adapter().check(ENTRY, OPTIONS, data) == []
 
 
 def test_there_are_92_images_in_the_order_of_the_rows(stimuli):
@@ -55,7 +55,7 @@ def test_there_are_92_images_in_the_order_of_the_rows(stimuli):
 
 @pytest.mark.parametrize("subject", ENTRY.subjects)
 def test_every_person_has_91_virtual_voxels_per_region_without_clipping(data, stimuli, subject):
-    dataset = dissimilarity.responses(ENTRY, OPTIONS, subject, stimuli, data, [])
+    dataset = dissimilarity.Adapter().responses(ENTRY, OPTIONS, subject, stimuli, data, [])
     check_responses(dataset, stimuli)
     for roi in ("EVC", "IT"):
         own = dataset["roi"].values == roi
@@ -72,7 +72,7 @@ def test_every_person_has_91_virtual_voxels_per_region_without_clipping(data, st
 def test_people_share_something_in_both_regions(data, stimuli):
     ceilings = {"EVC": [], "IT": []}
     for subject in ENTRY.subjects:
-        dataset = dissimilarity.responses(ENTRY, OPTIONS, subject, stimuli, data, [])
+        dataset = dissimilarity.Adapter().responses(ENTRY, OPTIONS, subject, stimuli, data, [])
         for roi, values in ceilings.items():
             values.append(float(dataset["noise_ceiling"].values[dataset["roi"].values == roi][0]))
     for values in ceilings.values():

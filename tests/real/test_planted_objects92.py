@@ -77,7 +77,9 @@ def features(data, tmp_path_factory, monkeypatch_module) -> dict[str, np.ndarray
     Path("data/weights").symlink_to(data / "weights")
     entry = REGISTRIES.model(MODEL, where="test")
     model = build_model(entry, device=torch.device("cpu"))
-    stimuli = dissimilarity.stimuli(ENTRY, read_options(ENTRY), "objects92", data / "objects92")
+    stimuli = dissimilarity.Adapter().stimuli(
+        ENTRY, read_options(ENTRY), "objects92", data / "objects92"
+    )
     extractor = SignalExtractor(model, LAYERS, SIGNALS, calibration=None)
     found: dict[str, list[np.ndarray]] = {}
     for batch in StimulusImages(stimuli, entry, "test").batches(23, torch.device("cpu")):
@@ -98,10 +100,12 @@ def monkeypatch_module():
 @pytest.fixture(scope="module")
 def people(data, tmp_path_factory) -> list[Responses]:
     folder, options = tmp_path_factory.mktemp("people"), read_options(ENTRY)
-    stimuli = dissimilarity.stimuli(ENTRY, options, "objects92", data / "objects92")
+    stimuli = dissimilarity.Adapter().stimuli(ENTRY, options, "objects92", data / "objects92")
     found = []
     for subject in ENTRY.subjects:
-        dataset = dissimilarity.responses(ENTRY, options, subject, stimuli, data / "objects92", [])
+        dataset = dissimilarity.Adapter().responses(
+            ENTRY, options, subject, stimuli, data / "objects92", []
+        )
         write_store(folder / f"{subject}.zarr", dataset, kind="responses", provenance={})
         found.append(read_responses(folder / f"{subject}.zarr"))
     return found
@@ -129,8 +133,7 @@ def model_features(features: dict[str, np.ndarray], image_ids: np.ndarray) -> Mo
         activations={layer: features[f"{layer}/activation"][rows] for layer in LAYERS},
         attrs={"model": MODEL, "signal_set": "planted", "stimuli": "objects92"},
         digests=dict.fromkeys(LAYERS, "none"),
-        _stores={layer: _Stored(features[f"{layer}/{GRADIENT.name}"]) for layer in LAYERS},
-        _rows=dict.fromkeys(LAYERS, rows),
+        _stores={layer: _Stored(features[f"{layer}/{GRADIENT.name}"][rows]) for layer in LAYERS},
     )
 
 

@@ -13,14 +13,7 @@ from trees.algonauts import COLUMNS, LABELS, N_VERTICES, write_algonauts_tree
 from trees.modalities import MODALITIES
 
 from gradbrain.config.schema import DatasetEntry
-from gradbrain.datasets.algonauts2023 import (
-    check,
-    image_files,
-    inventory,
-    read_mapping,
-    responses,
-    stimuli,
-)
+from gradbrain.datasets.algonauts2023 import Adapter, image_files, read_mapping
 from gradbrain.datasets.cortex import pial_coordinates
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.datasets.images import load_image
@@ -28,6 +21,14 @@ from gradbrain.datasets.inventory import take_inventory
 from gradbrain.datasets.registry import read_options
 from gradbrain.datasets.responses import check_responses
 from gradbrain.store import open_store, write_store
+
+ADAPTER = Adapter()
+check, inventory, responses, stimuli = (
+    ADAPTER.check,
+    ADAPTER.inventory,
+    ADAPTER.responses,
+    ADAPTER.stimuli,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 SUBJECT = "algonauts2023-subj01"

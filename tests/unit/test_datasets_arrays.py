@@ -11,13 +11,21 @@ from trees.modalities import MODALITIES
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.schema import DatasetEntry
-from gradbrain.datasets.arrays import check, expected_size, responses, stimuli
+from gradbrain.datasets.arrays import Adapter
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.datasets.inventory import inspect_files, take_inventory
 from gradbrain.datasets.noise_ceiling import average_repeats
 from gradbrain.datasets.recordings import Recording, open_recording
 from gradbrain.datasets.registry import read_options
 from gradbrain.datasets.responses import check_responses
+
+ADAPTER = Adapter()
+check, expected_size, responses, stimuli = (
+    ADAPTER.check,
+    ADAPTER.expected_size,
+    ADAPTER.responses,
+    ADAPTER.stimuli,
+)
 
 IMAGES = [f"picture_{number}" for number in (1, 2, 3, 10)]
 N_REPEATS, N_TARGETS, N_TIMES, N_SENSORS = 3, 5, 4, 3

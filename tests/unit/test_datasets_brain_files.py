@@ -10,11 +10,19 @@ from PIL import Image
 from trees.modalities import MODALITIES
 
 from gradbrain.config.schema import DatasetEntry
-from gradbrain.datasets.arrays import check, expected_size, responses, stimuli
+from gradbrain.datasets.arrays import Adapter
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.datasets.inventory import take_inventory
 from gradbrain.datasets.registry import read_options
 from gradbrain.datasets.responses import check_responses
+
+ADAPTER = Adapter()
+check, expected_size, responses, stimuli = (
+    ADAPTER.check,
+    ADAPTER.expected_size,
+    ADAPTER.responses,
+    ADAPTER.stimuli,
+)
 
 IMAGES = [f"picture_{number}" for number in range(1, 5)]
 SHOWN = IMAGES * 2

@@ -77,8 +77,8 @@ def data(tmp_path, patterns):
 
 
 def respond(data, subject="mine-s01", options=OPTIONS):
-    table = dissimilarity.stimuli(ENTRY, options, "mine", data)
-    dataset = dissimilarity.responses(ENTRY, options, subject, table, data, [])
+    table = dissimilarity.Adapter().stimuli(ENTRY, options, "mine", data)
+    dataset = dissimilarity.Adapter().responses(ENTRY, options, subject, table, data, [])
     check_responses(dataset, table)
     return dataset
 
@@ -168,7 +168,7 @@ def test_the_store_takes_virtual_voxels(data, tmp_path):
 def test_rows_are_images_in_natural_order(data):
     names = [path.stem for path in image_files(OPTIONS, data)]
     assert names == [f"image_{number}" for number in range(1, N_IMAGES + 1)]
-    table = dissimilarity.stimuli(ENTRY, OPTIONS, "mine", data)
+    table = dissimilarity.Adapter().stimuli(ENTRY, OPTIONS, "mine", data)
     assert list(table["image_id"]) == names
     assert list(table["group"]) == names
 
@@ -240,10 +240,10 @@ def set_cell(row, column, value):
     ],
 )
 def test_matrices_that_cannot_be_true_are_refused_by_name(data, change, message):
-    table = dissimilarity.stimuli(ENTRY, OPTIONS, "mine", data)
+    table = dissimilarity.Adapter().stimuli(ENTRY, OPTIONS, "mine", data)
     replace_matrices(data, change)
     with pytest.raises(DatasetError, match=rf"evc\.npz.*{message}"):
-        dissimilarity.responses(ENTRY, OPTIONS, "mine-s03", table, data, [])
+        dissimilarity.Adapter().responses(ENTRY, OPTIONS, "mine-s03", table, data, [])
 
 
 def test_a_matrix_of_the_wrong_size_says_how_many_images_there_are():
@@ -254,17 +254,17 @@ def test_a_matrix_of_the_wrong_size_says_how_many_images_there_are():
 def test_images_and_rows_must_be_as_many(data):
     (data / "images" / "image_12.png").unlink()
     with pytest.raises(DatasetError, match=r"has 12 rows per matrix, but 11 files match"):
-        dissimilarity.stimuli(ENTRY, OPTIONS, "mine", data)
+        dissimilarity.Adapter().stimuli(ENTRY, OPTIONS, "mine", data)
     Image.new("RGB", (8, 8)).save(data / "images" / "image_12.png")
     Image.new("RGB", (9, 9)).save(data / "images" / "image_13.png")
     with pytest.raises(DatasetError, match=r"has 12 rows per matrix, but 13 files match"):
-        dissimilarity.stimuli(ENTRY, OPTIONS, "mine", data)
+        dissimilarity.Adapter().stimuli(ENTRY, OPTIONS, "mine", data)
 
 
 def test_an_unreadable_image_is_named(data):
     (data / "images" / "image_7.png").write_text("no image")
     with pytest.raises(DatasetError, match=r"image_7\.png: cannot be read as an image"):
-        dissimilarity.stimuli(ENTRY, OPTIONS, "mine", data)
+        dissimilarity.Adapter().stimuli(ENTRY, OPTIONS, "mine", data)
 
 
 @pytest.mark.parametrize(
@@ -291,14 +291,14 @@ def test_a_subject_without_a_number_is_refused():
 
 
 def test_problems_are_listed_before_any_job(data):
-    assert dissimilarity.check(ENTRY, OPTIONS, data) == []
+    assert dissimilarity.Adapter().check(ENTRY, OPTIONS, data) == []
     (data / "it.npz").unlink()
     for image in data.glob("images/*"):
         image.unlink()
-    problems = dissimilarity.check(ENTRY, OPTIONS, data)
+    problems = dissimilarity.Adapter().check(ENTRY, OPTIONS, data)
     assert len(problems) == 2
     assert "it.npz is missing" in problems[0]
-    missing = dissimilarity.check(ENTRY, OPTIONS, data.parent / "nowhere")
+    missing = dissimilarity.Adapter().check(ENTRY, OPTIONS, data.parent / "nowhere")
     assert len(missing) == 1
     assert "roots" in missing[0]
 
@@ -308,7 +308,7 @@ def test_a_missing_folder_is_no_problem_where_a_run_fetches_it():
     for when_missing, n_problems in ((True, 0), (False, 1)):
         fetch = FetchSpec(base_url="https://x", files=files, when_missing=when_missing)
         entry = ENTRY.model_copy(update={"fetch": fetch})
-        assert len(dissimilarity.check(entry, OPTIONS, Path("nowhere"))) == n_problems
+        assert len(dissimilarity.Adapter().check(entry, OPTIONS, Path("nowhere"))) == n_problems
 
 
 def test_the_inventory_lists_images_and_matrices(data):

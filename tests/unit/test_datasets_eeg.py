@@ -17,13 +17,22 @@ from trees.modalities import MODALITIES
 from gradbrain.config import GradbrainError
 from gradbrain.config.registries import Registries
 from gradbrain.config.schema import DatasetEntry, Modality
-from gradbrain.datasets.arrays import check, expected_size, responses, space, stimuli
+from gradbrain.datasets.arrays import Adapter
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.datasets.inventory import take_inventory
 from gradbrain.datasets.registry import read_options
 from gradbrain.datasets.responses import check_responses
 from gradbrain.datasets.sensors import montage_places
 from gradbrain.store import open_store, write_store
+
+ADAPTER = Adapter()
+check, expected_size, responses, space, stimuli = (
+    ADAPTER.check,
+    ADAPTER.expected_size,
+    ADAPTER.responses,
+    ADAPTER.space,
+    ADAPTER.stimuli,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES = ["cat_01", "cat_02", "dog_01", "dog_02"]

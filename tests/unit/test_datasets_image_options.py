@@ -1,4 +1,4 @@
-"""IMAGE_OPTIONS of every adapter: images follow from these options and from no others."""
+"""Images of every adapter follow from its `ImageOptions`, and from four keys of an entry."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ INFO = "nsddata/experiments/nsd/nsd_stim_info_merged.csv"
 
 
 class Recorder:
-    """Passes on the fields of settings and keeps the names of those that were read."""
+    """Passes on the keys of an entry and keeps the names of those that were read."""
 
     def __init__(self, settings):
         self.settings = settings
@@ -131,20 +131,22 @@ CASES = (
 
 
 @pytest.mark.parametrize(("write", "subject"), CASES)
-def test_images_follow_from_no_other_option_than_those_declared(write, subject, tmp_path):
+def test_images_are_made_from_their_own_options_and_few_keys_of_the_entry(write, subject, tmp_path):
     about = {"name": "own", "adapter": write.__name__, "subjects": [subject]}
     about["modality"] = MODALITIES["fmri"]
     entry = DatasetEntry(**about | write(tmp_path))
-    module = adapter(entry.adapter)
-    options, asked = Recorder(read_options(entry)), Recorder(entry)
-    assert len(module.stimuli(asked, options, entry.stimuli or subject, tmp_path)) >= 4
-    assert options.read <= set(module.IMAGE_OPTIONS) <= set(module.Options.model_fields)
+    source, options, asked = adapter(entry.adapter), read_options(entry), Recorder(entry)
+    own = source.of_images(options)
+    # Of another class than all options, it has no more to read.
+    assert set(own.model_dump()) == set(source.image_options.model_fields)
+    assert own.model_dump().items() <= options.model_dump().items()
+    name = entry.stimuli or subject
+    table = source.stimuli(asked, own, name, tmp_path)
+    assert len(table) >= 4
+    pd.testing.assert_frame_equal(table, source.stimuli(entry, options, name, tmp_path))
     assert asked.read <= ENTRY_KEYS
 
 
 def test_each_adapter_is_proven():
     names = {write.__name__.removesuffix("_without_a_table") for write, _ in CASES}
     assert names == set(available_adapters())
-    # Photographs read their options through a method, which hides them from the recorder.
-    crops = adapter("photographs")
-    assert set(crops.IMAGE_OPTIONS) == set(crops.Options.model_fields)

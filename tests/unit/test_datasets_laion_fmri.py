@@ -43,8 +43,8 @@ def tree(written, tmp_path):
 
 
 def responses(root, options=OPTIONS, subject="laion_fmri-sub-01"):
-    table = laion_fmri.stimuli(ENTRY, options, subject, root)
-    return table, laion_fmri.responses(ENTRY, options, subject, table, root, [])
+    table = laion_fmri.Adapter().stimuli(ENTRY, options, subject, root)
+    return table, laion_fmri.Adapter().responses(ENTRY, options, subject, table, root, [])
 
 
 def trials_of(person, *, zscore):
@@ -159,11 +159,11 @@ def test_sessions_can_be_chosen_and_held_out_ones_are_never_taken(tree):
 
 def test_splits_of_the_package_are_folds(written):
     root = written[0]
-    table = laion_fmri.stimuli(ENTRY, OPTIONS, "laion_fmri-sub-01", root)
+    table = laion_fmri.Adapter().stimuli(ENTRY, OPTIONS, "laion_fmri-sub-01", root)
     one = ENTRY.model_copy(update={"subjects": ("laion_fmri-sub-01",)})
 
     def folds(split, entry=one, stimuli=table):
-        found = laion_fmri.folds_of_split(entry, OPTIONS, split, root)
+        found = laion_fmri.Adapter().folds_of_split(entry, OPTIONS, split, root)
         return fold_table(found, stimuli, where=split, of_the_data_set=True)
 
     clusters = folds("cluster_k5")
@@ -185,7 +185,7 @@ def test_splits_of_the_package_are_folds(written):
 
 
 def test_a_whole_tree_passes_and_what_is_missing_is_named(tree):
-    assert laion_fmri.check(ENTRY, OPTIONS, tree) == []
+    assert laion_fmri.Adapter().check(ENTRY, OPTIONS, tree) == []
     entry = ENTRY.model_copy(update={"options": OPTIONS.model_dump(mode="json")})
     found = take_inventory(entry, tree)
     assert not found.obstacles("laion_fmri-sub-01")
@@ -193,11 +193,11 @@ def test_a_whole_tree_passes_and_what_is_missing_is_named(tree):
     trials.unlink()
     shutil.rmtree(tree / "derivatives" / "rois" / "sub-03" / "visual")
     shutil.rmtree(tree / "stimuli")
-    problems = "\n".join(laion_fmri.check(ENTRY, OPTIONS, tree))
+    problems = "\n".join(laion_fmri.Adapter().check(ENTRY, OPTIONS, tree))
     assert f"{trials} is missing" in problems
     assert "sub-03 has no mask of region 'V1' (V1); it has none" in problems
     assert "stimuli/images is missing" in problems
-    assert len(laion_fmri.check(ENTRY, OPTIONS, tree / "absent")) == 1
+    assert len(laion_fmri.Adapter().check(ENTRY, OPTIONS, tree / "absent")) == 1
 
 
 @pytest.mark.parametrize(
@@ -261,4 +261,4 @@ def test_transparent_pixels_lie_on_middle_grey_and_sets_are_of_one_person(writte
     assert Options().background == (128, 128, 128)
     with pytest.raises(DatasetError, match="leave `stimuli` out of the entry"):
         entry = ENTRY.model_copy(update={"stimuli": "laion"})
-        laion_fmri.stimuli(entry, OPTIONS, "laion", written[0])
+        laion_fmri.Adapter().stimuli(entry, OPTIONS, "laion", written[0])

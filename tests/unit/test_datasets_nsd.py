@@ -86,7 +86,7 @@ def table(tree, subject=1, options=None):
 
 def prepared(tree, path, subject=1, data=None, **options):
     made, options = entry(**options)
-    source = nsd.responses(
+    source = nsd.Adapter().responses(
         made,
         options,
         f"nsd-subj{subject:02d}",
@@ -148,7 +148,7 @@ def vars_of(tree):
 
 def test_a_subjects_stimuli_are_the_images_it_saw_read_by_index(tree):
     made, options = entry(sessions=1)
-    frame = nsd.stimuli(made, options, "nsd-subj04", tree.root)
+    frame = nsd.Adapter().stimuli(made, options, "nsd-subj04", tree.root)
     identities = sorted(set(tree.shown(4, 1).tolist()))
     assert list(frame["image_id"]) == [f"nsd-{identity - 1:05d}" for identity in identities]
     assert list(frame["group"]) == list(frame["image_id"])
@@ -160,7 +160,7 @@ def test_a_subjects_stimuli_are_the_images_it_saw_read_by_index(tree):
 def test_images_may_be_grouped_by_the_session_that_showed_them_first(tree, tmp_path):
     first, second = (set(tree.shown(4, session).tolist()) for session in (1, 2))
     made, options = entry(subjects=(4,), group="session")
-    frame = nsd.stimuli(made, options, "nsd-subj04", tree.root)
+    frame = nsd.Adapter().stimuli(made, options, "nsd-subj04", tree.root)
     for name, group in zip(frame["image_id"], frame["group"], strict=True):
         identity = int(name.removeprefix("nsd-")) + 1
         assert group == ("session-01" if identity in first else "session-02")
@@ -168,9 +168,9 @@ def test_images_may_be_grouped_by_the_session_that_showed_them_first(tree, tmp_p
     for fold in outer_splits(frame["group"].to_numpy(), n_folds=2, seed=0):
         assert len(set(frame["group"][fold.held_out])) == 1
     # Only sessions that are taken count.
-    later = nsd.stimuli(*entry(sessions=[2], group="session"), "nsd-subj04", tree.root)
+    later = nsd.Adapter().stimuli(*entry(sessions=[2], group="session"), "nsd-subj04", tree.root)
     assert set(later["group"]) == {"session-02"}
-    source = nsd.responses(made, options, "nsd-subj04", frame, tree.root, [])
+    source = nsd.Adapter().responses(made, options, "nsd-subj04", frame, tree.root, [])
     write_target_blocks(tmp_path / "a.zarr", source)
     store = open_store(tmp_path / "a.zarr", kind="responses")
     np.testing.assert_array_equal(store["group"].values, frame["group"])
@@ -178,7 +178,7 @@ def test_images_may_be_grouped_by_the_session_that_showed_them_first(tree, tmp_p
     assert store.attrs["n_images_of_several_sessions"] == len(first & second) > 0
     made, options = entry(subjects=(4,))
     with pytest.raises(DatasetError, match="are not those of the option group: image; make the"):
-        nsd.responses(made, options, "nsd-subj04", frame, tree.root, [])
+        nsd.Adapter().responses(made, options, "nsd-subj04", frame, tree.root, [])
 
 
 def test_images_shown_less_often_are_left_out_if_asked(tree):
@@ -201,7 +201,7 @@ def test_hdf5_files_without_images_are_refused(copy, content, message):
         file[name] = np.zeros((4, 8, 8, 3), dtype=np.float32)
     made, options = entry()
     with pytest.raises(DatasetError, match=message):
-        nsd.stimuli(made, options, "nsd-subj01", copy)
+        nsd.Adapter().stimuli(made, options, "nsd-subj01", copy)
 
 
 def test_too_few_images_are_refused(copy):
@@ -211,7 +211,7 @@ def test_too_few_images_are_refused(copy):
         file["imgBrick"] = np.zeros((4, 8, 8, 3), dtype=np.uint8)
     made, options = entry()
     with pytest.raises(DatasetError, match=r"holds 4 images, number \d+ \(from 0\) was asked"):
-        nsd.stimuli(made, options, "nsd-subj01", copy)
+        nsd.Adapter().stimuli(made, options, "nsd-subj01", copy)
 
 
 # --- betas on the surface ---------------------------------------------------------------------
@@ -442,7 +442,7 @@ def test_missing_files_of_a_volume_are_named(tree, tmp_path):
 
 def problems(data, **options):
     made, options = entry(**options)
-    return nsd.check(made, options, data)
+    return nsd.Adapter().check(made, options, data)
 
 
 def test_a_whole_tree_has_no_problems(tree):
@@ -537,7 +537,7 @@ def test_a_missing_subject_or_data_set_is_named_with_what_to_do(copy):
     (found,) = problems(copy)
     assert "leave subject 4 out" in found
     (found,) = problems(copy / "nowhere")
-    assert "roots: {nsd: /path/to/nsd}" in found
+    assert "roots: {nsd: /path/to/it}" in found
 
 
 def test_files_of_another_surface_are_refused(copy, tree, tmp_path):
@@ -598,14 +598,14 @@ def test_the_registry_holds_all_people_with_options_that_are_understood():
 
 def test_the_inventory_lists_what_each_person_has(copy, tree):
     asked, options = entry()
-    whole = nsd.inventory(asked, options, copy)
+    whole = nsd.Adapter().inventory(asked, options, copy)
     assert {item.state for item in whole} == {"there"}
     (left,) = [
         i for i in whole if i.path.endswith("subj01/fsaverage/" + BETAS + "/lh.betas_session*.mgh")
     ]
     assert (left.subject, left.n_files) == ("nsd-subj01", 2)
     (copy / tree.session_file(1, 1, "lh").relative_to(tree.root)).unlink()
-    lost = [item for item in nsd.inventory(asked, options, copy) if item.state != "there"]
+    lost = [item for item in nsd.Adapter().inventory(asked, options, copy) if item.state != "there"]
     assert [(item.subject, item.state) for item in lost] == [("nsd-subj01", "missing")]
     assert lost[0].count == "1 of 2 files"
 

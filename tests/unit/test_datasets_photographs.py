@@ -88,10 +88,10 @@ def test_a_photograph_without_contrast_is_an_error():
 
 def test_a_photograph_that_the_installed_version_lacks_is_named_before_any_job():
     options = Options(photographs=("skimage/data/gone.png", "skimage/data/coins.png"))
-    problems = photographs.check(ENTRY, options, Path("data/mine"))
+    problems = photographs.Adapter().check(ENTRY, options, Path("data/mine"))
     assert len(problems) == 1
     assert "gone.png" in problems[0]
-    assert photographs.check(ENTRY, Options(), Path("data/mine")) == []
+    assert photographs.Adapter().check(ENTRY, Options(), Path("data/mine")) == []
 
 
 @pytest.mark.parametrize(
@@ -111,5 +111,5 @@ def test_options_that_make_no_sense_are_refused(options, message):
 
 def test_photographs_have_no_responses(table):
     with pytest.raises(DatasetError, match="holds images only"):
-        photographs.responses(ENTRY, Options(), "mine-s01", table, Path("data"), [])
-    assert photographs.required_features(ENTRY, Options()) == []
+        photographs.Adapter().responses(ENTRY, Options(), "mine-s01", table, Path("data"), [])
+    assert photographs.Adapter().required_features(ENTRY, Options()) == []

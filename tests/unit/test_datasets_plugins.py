@@ -15,7 +15,6 @@ from gradbrain.datasets.inventory import take_inventory
 from gradbrain.datasets.registry import (
     adapter,
     available_adapters,
-    axis_problems,
     gives_captions,
     read_options,
 )
@@ -48,68 +47,64 @@ import pandas as pd
 from pydantic import Field
 
 from gradbrain.config.plugins import PluginOptions
+from gradbrain.datasets.adapter import DatasetAdapter
 from gradbrain.datasets.images import content_sha256, load_image
-from gradbrain.datasets.registry import axis_problems
 from gradbrain.datasets.responses import describe, sensor_responses
 from gradbrain.datasets.stimuli import Stimulus, stimuli_table
 from gradbrain.vocabulary.roles import TIME
 
-IMAGE_OPTIONS = ("folder",)
 
-
-class Options(PluginOptions):
+class ImageOptions(PluginOptions):
     folder: str = Field("images", description="Folder of the images.")
+
+
+class Options(ImageOptions):
     rate: float = Field(gt=0, description="Samples per second.")
 
 
-def stimuli(entry, options, name, data):
-    rows = []
-    for path in sorted((data / options.folder).glob("*.png")):
-        locator = {"path": path.as_posix()}
-        digest = content_sha256(load_image("file", locator))
-        rows.append(
-            Stimulus(
-                image_id=path.stem,
-                group=path.stem,
-                loader="file",
-                locator=locator,
-                content_sha256=digest,
-                caption=f"a photo of {path.stem}",
+class Adapter(DatasetAdapter):
+    image_options = ImageOptions
+
+    def stimuli(self, entry, options, name, data):
+        rows = []
+        for path in sorted((data / options.folder).glob("*.png")):
+            locator = {"path": path.as_posix()}
+            digest = content_sha256(load_image("file", locator))
+            rows.append(
+                Stimulus(
+                    image_id=path.stem,
+                    group=path.stem,
+                    loader="file",
+                    locator=locator,
+                    content_sha256=digest,
+                    caption=f"a photo of {path.stem}",
+                )
             )
+        return stimuli_table(rows, name=name)
+
+    def has_captions(self, entry, options, name, data):
+        return True
+
+    def responses(self, entry, options, subject, stimuli, data, features):
+        with np.load(data / f"{subject}.npz") as file:
+            response, names = file["response"], file["names"]
+        return sensor_responses(
+            response,
+            pd.DataFrame({"sensor": names}),
+            time=np.arange(response.shape[1]) / options.rate,
+            stimuli=stimuli,
+            n_repeats=1,
+            noise_ceiling=np.full(response.shape[1:], np.nan),
+            attrs=describe(entry, subject, space="contacts", preprocessing="as recorded"),
         )
-    return stimuli_table(rows, name=name)
 
+    def check(self, entry, options, data):
+        missing = [name for name in entry.subjects if not (data / f"{name}.npz").is_file()]
+        faults = [f"data set {entry.name!r}: {data / name}.npz is missing" for name in missing]
+        return self.axis_problems(entry, expected=TIME) + faults
 
-def has_captions(entry, options, name, data):
-    return True
-
-
-def responses(entry, options, subject, stimuli, data, features):
-    with np.load(data / f"{subject}.npz") as file:
-        response, names = file["response"], file["names"]
-    return sensor_responses(
-        response,
-        pd.DataFrame({"sensor": names}),
-        time=np.arange(response.shape[1]) / options.rate,
-        stimuli=stimuli,
-        n_repeats=1,
-        noise_ceiling=np.full(response.shape[1:], np.nan),
-        attrs=describe(entry, subject, space="contacts", preprocessing="as recorded"),
-    )
-
-
-def check(entry, options, data):
-    missing = [name for name in entry.subjects if not (data / f"{name}.npz").is_file()]
-    faults = [f"data set {entry.name!r}: {data / name}.npz is missing" for name in missing]
-    return axis_problems(entry, expected=TIME) + faults
-
-
-def required_features(entry, options):
-    return []
-
-
-def space(entry, options):
-    return "contacts"
+    def space(self, entry, options):
+        return "contacts"
 '''
 
 
@@ -217,23 +212,37 @@ def test_its_options_are_validated_without_running_it(clinic):
         read_options(entry, plugins=plugins)
 
 
-@pytest.mark.parametrize("name", ["check", "required_features", "space", "IMAGE_OPTIONS"])
+@pytest.mark.parametrize("name", ["Options", "ImageOptions", "Adapter"])
 def test_one_that_lacks_what_an_adapter_defines_is_refused_before_it_is_run(clinic, name):
     path = plugin_file(clinic)
-    path.write_text(
-        ADAPTER.replace(f"def {name}(", "def other(").replace(f"{name} = (", "OTHER = (")
-    )
+    path.write_text(ADAPTER.replace(f"class {name}(", "class Other("))
     plugins = Plugins(files=[path])
     with pytest.raises(GradbrainError, match=rf"contacts\.py: lacks {name}; a module of adapters/"):
         adapter("contacts", plugins=plugins)
-    entry = entry_of(clinic, plugins)
+    refused(clinic, f"contacts.py: lacks {name}")
+
+
+@pytest.mark.parametrize("name", ["stimuli", "responses", "check", "space"])
+def test_one_whose_class_lacks_a_method_is_refused_by_name(clinic, name):
+    path = plugin_file(clinic)
+    path.write_text(ADAPTER.replace(f"def {name}(", "def other("))
+    told = f"contacts.py: class Adapter lacks {name}"
+    with pytest.raises(GradbrainError, match=told):
+        adapter("contacts", plugins=Plugins(files=[path]))
+    refused(clinic, told)
+
+
+def refused(clinic, told):
+    """The job of stimuli says in one line what is lacking."""
+    entry = entry_of(clinic, LIBRARY_PLUGINS)
     done = run(
         "prepare_stimuli.py",
-        *("--entry", entry.model_dump_json(), "--data", clinic / "data", "--plugins", path),
+        *("--entry", entry.model_dump_json(), "--data", clinic / "data"),
+        *("--plugins", plugin_file(clinic)),
         *("--stimuli", "clinic", "--output", clinic / "clinic.parquet"),
     )
     assert done.returncode == 1
-    assert f"contacts.py: lacks {name}" in done.stderr
+    assert told in done.stderr
     assert done.stderr.count("\n") == 1
 
 
@@ -242,7 +251,7 @@ def test_a_modality_of_another_axis_is_refused_by_name(clinic):
     registries = Registries([ROOT / "config", clinic / "registry"], plugins)
     bold = registries.modality("fmri", where="test")
     entry = entry_of(clinic, plugins).model_copy(update={"modality": bold})
-    (problem,) = axis_problems(entry, expected="time")
+    (problem,) = adapter("contacts", plugins=plugins).axis_problems(entry, expected="time")
     assert problem.startswith("data set 'clinic': modality is 'fmri' (axis 'roi'), but adapter")
     assert problem in take_inventory(entry, clinic / "data", plugins=plugins).problems["clinic-p1"]
 

@@ -10,6 +10,7 @@ from trees.algonauts import write_algonauts_tree
 from trees.modalities import MODALITIES
 
 from gradbrain.config import GradbrainError
+from gradbrain.config.plugins import LIBRARY_PLUGINS
 from gradbrain.config.registries import Registries
 from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets.inventory import take_inventory
@@ -25,7 +26,9 @@ def test_every_entry_has_an_adapter_and_valid_options(name):
     entry = REGISTRIES.dataset(name, where="test")
     options = read_options(entry)
     # Validated without importing the adapter, by a class that is the same in all but identity.
-    assert options.model_dump() == adapter(entry.adapter).Options(**entry.options).model_dump()
+    module = LIBRARY_PLUGINS.find("adapters", entry.adapter, where="test").load()
+    assert options.model_dump() == module.Options(**entry.options).model_dump()
+    assert issubclass(module.Options, module.ImageOptions)
     assert entry.licence
     # What is not here can be fetched, or the one problem is its folder, and how to name it.
     folder = Path("data") / name / "nowhere"
@@ -86,7 +89,7 @@ def test_an_unknown_option_is_named_with_those_that_exist():
 def test_every_adapter_of_the_registry_is_listed_and_each_listed_one_loads():
     named = {REGISTRIES.dataset(name, where="test").adapter for name in REGISTRIES.datasets}
     assert named <= set(available_adapters())
-    assert all(adapter(name).Options for name in available_adapters())
+    assert all(adapter(name).image_options for name in available_adapters())
 
 
 def test_adapters_load_neither_torch_nor_mne_nor_nilearn():

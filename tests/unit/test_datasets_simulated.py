@@ -64,7 +64,9 @@ def entry_of(modality="fmri", **changes):
 
 @pytest.fixture(scope="module")
 def stimuli():
-    return simulated.stimuli(entry_of(), Options(**options_of()), "crops", Path("data/sim"))
+    return simulated.Adapter().stimuli(
+        entry_of(), Options(**options_of()), "crops", Path("data/sim")
+    )
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +112,7 @@ def write_features(path, stimuli, signals, *, roles=ROLES, **attrs):
 
 
 def simulate(features, stimuli, *, modality="fmri", subject="sim-s01", **options):
-    dataset = simulated.responses(
+    dataset = simulated.Adapter().responses(
         entry_of(modality),
         Options(**options_of(**options)),
         subject,
@@ -259,7 +261,7 @@ def test_averaged_responses_hold_the_share_of_signal_that_is_asked_for(features,
 
 def test_provenance_tells_the_shares_and_what_activations_leave(features, stimuli):
     def shares(modality, world):
-        return simulated.provenance(
+        return simulated.Adapter().provenance(
             entry_of(modality), Options(**options_of(world)), "sim-s01", stimuli, features
         )["planted"]["shares"]
 
@@ -312,7 +314,9 @@ def test_the_store_names_places_and_not_what_was_planted(features, stimuli):
     for secret in ("feedforward", "backprop", "planting", "gradient", "net", "one"):
         assert f'"{secret}' not in told
     options = Options(**options_of())
-    truth = simulated.provenance(entry_of(), options, "sim-s01", stimuli, features)["planted"]
+    truth = simulated.Adapter().provenance(entry_of(), options, "sim-s01", stimuli, features)[
+        "planted"
+    ]
     assert truth["layer_of_region"]["V1"] == "one"
 
 
@@ -380,14 +384,14 @@ def test_a_readout_has_unit_variance_and_ignores_constant_features():
 
 def test_without_a_shared_set_each_subject_sees_crops_of_its_own():
     entry, options = entry_of(stimuli=None), Options(**options_of())
-    first = simulated.stimuli(entry, options, "sim-s01", Path("data/sim"))
-    second = simulated.stimuli(entry, options, "sim-s02", Path("data/sim"))
+    first = simulated.Adapter().stimuli(entry, options, "sim-s01", Path("data/sim"))
+    second = simulated.Adapter().stimuli(entry, options, "sim-s02", Path("data/sim"))
     assert set(first["content_sha256"]).isdisjoint(second["content_sha256"])
-    assert first.equals(simulated.stimuli(entry, options, "sim-s01", Path("data/sim")))
+    assert first.equals(simulated.Adapter().stimuli(entry, options, "sim-s01", Path("data/sim")))
 
 
 def test_required_features_are_one_store_per_layer():
-    assert simulated.required_features(entry_of(), Options(**options_of())) == [
+    assert simulated.Adapter().required_features(entry_of(), Options(**options_of())) == [
         ("net", layer, "planted") for layer in LAYERS
     ]
 
@@ -436,7 +440,7 @@ def test_options_that_make_no_sense_are_refused(changes, message):
 
 
 def test_a_set_of_images_alone_has_no_responses_to_simulate():
-    problems = simulated.check(entry_of("none"), Options(**options_of()), Path("data"))
+    problems = simulated.Adapter().check(entry_of("none"), Options(**options_of()), Path("data"))
     assert len(problems) == 1
     assert "simulated along regions or along time; name a modality" in problems[0]
 

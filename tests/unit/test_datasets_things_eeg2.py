@@ -59,13 +59,13 @@ def tree(written, tmp_path):
 
 
 def stimuli(root, options=None):
-    return things_eeg2.stimuli(ENTRY, options or Options(), "things_eeg2", root)
+    return things_eeg2.Adapter().stimuli(ENTRY, options or Options(), "things_eeg2", root)
 
 
 def responses(root, options=None, subject="things_eeg2-sub-01"):
     options = options or Options()
     table = stimuli(root, options)
-    return table, things_eeg2.responses(ENTRY, options, subject, table, root, [])
+    return table, things_eeg2.Adapter().responses(ENTRY, options, subject, table, root, [])
 
 
 def files_of(root, partition):
@@ -246,16 +246,16 @@ def test_an_image_that_is_missing_or_too_many_would_shift_all_conditions(tree):
 
 
 def test_what_is_missing_is_said_before_any_job(tree):
-    assert things_eeg2.check(ENTRY, Options(), tree) == []
+    assert things_eeg2.Adapter().check(ENTRY, Options(), tree) == []
     preprocessed(tree, "test", 2).unlink()
     shutil.rmtree(tree / "image_set" / "test_images")
-    problems = "\n".join(things_eeg2.check(ENTRY, Options(), tree))
+    problems = "\n".join(things_eeg2.Adapter().check(ENTRY, Options(), tree))
     assert "test_images is missing; get training_images.zip" in problems
     assert "sub-02/preprocessed_eeg_test.npy is missing" in problems
-    raw = "\n".join(things_eeg2.check(ENTRY, Options(source="raw"), tree))
+    raw = "\n".join(things_eeg2.Adapter().check(ENTRY, Options(source="raw"), tree))
     assert "raw_data/sub-01 holds no session" in raw
     bad = ENTRY.model_copy(update={"subjects": ("things_eeg2-3",)})
-    assert "ends in sub- and two digits" in things_eeg2.check(bad, Options(), tree)[-1]
+    assert "ends in sub- and two digits" in things_eeg2.Adapter().check(bad, Options(), tree)[-1]
 
 
 def test_the_inventory_lists_images_and_files_of_each_person(tree):

@@ -42,12 +42,12 @@ def tree(written, tmp_path):
 
 
 def stimuli(root, options=DEFAULTS, entry=ENTRY, name="things_fmri"):
-    return things_fmri.stimuli(entry, options, name, root)
+    return things_fmri.Adapter().stimuli(entry, options, name, root)
 
 
 def responses(root, options=DEFAULTS, subject="things_fmri-sub-01"):
     table = stimuli(root, options)
-    return table, things_fmri.responses(ENTRY, options, subject, table, root, [])
+    return table, things_fmri.Adapter().responses(ENTRY, options, subject, table, root, [])
 
 
 def betas(tree, kind, subject="01"):
@@ -126,7 +126,7 @@ def test_positions_are_millimetres_in_the_space_of_the_mask(written):
 
 def test_without_masks_voxels_have_no_positions_and_regions_no_distances(tree):
     shutil.rmtree(tree / "derivatives" / "brainmasks")
-    assert things_fmri.check(ENTRY, Options(), tree) == []
+    assert things_fmri.Adapter().check(ENTRY, Options(), tree) == []
     table, dataset = responses(tree)
     check_responses(dataset, table)
     assert np.isnan(dataset["x"].values).all()
@@ -249,7 +249,7 @@ def test_faulty_trees_are_named(tree, fault):
     table = stimuli(tree)
     damage(tree)
     with pytest.raises(DatasetError, match=message):
-        things_fmri.responses(ENTRY, Options(), ENTRY.subjects[0], table, tree, [])
+        things_fmri.Adapter().responses(ENTRY, Options(), ENTRY.subjects[0], table, tree, [])
 
 
 def test_unknown_poles_are_refused():
@@ -258,11 +258,11 @@ def test_unknown_poles_are_refused():
 
 
 def test_check_lists_every_missing_file(tree):
-    assert things_fmri.check(ENTRY, Options(), tree) == []
+    assert things_fmri.Adapter().check(ENTRY, Options(), tree) == []
     betas(tree, "ResponseData.h5").unlink()
     betas(tree, "VoxelMetadata.csv", "02").unlink()
     entry = ENTRY.model_copy(update={"subjects": (*ENTRY.subjects, "things_fmri-S3")})
-    found = "\n".join(things_fmri.check(entry, Options(images="elsewhere"), tree))
+    found = "\n".join(things_fmri.Adapter().check(entry, Options(images="elsewhere"), tree))
     assert found.count("\n") == 3
     for name in (
         "sub-01_ResponseData.h5",
@@ -271,7 +271,7 @@ def test_check_lists_every_missing_file(tree):
         "'things_fmri-S3'",
     ):
         assert name in found
-    assert len(things_fmri.check(ENTRY, Options(), tree / "nowhere")) == 1
+    assert len(things_fmri.Adapter().check(ENTRY, Options(), tree / "nowhere")) == 1
 
 
 def test_the_inventory_tells_what_is_there_and_what_cannot_be_read(tree):

@@ -17,7 +17,7 @@ from gradbrain.datasets.inventory import take_inventory
 from gradbrain.datasets.noise_ceiling import average_repeats
 from gradbrain.datasets.responses import check_responses
 from gradbrain.datasets.sensors import sensor_layout
-from gradbrain.datasets.things_meg import Options, read_trial_table
+from gradbrain.datasets.things_meg import Options, read_trials
 from gradbrain.datasets.things_meg_preprocessed import average_around, thin
 from gradbrain.datasets.things_meg_raw import DROPOUTS, RawOptions, filtered, open_recording
 
@@ -54,12 +54,12 @@ def tree(written, tmp_path):
 
 
 def stimuli(root, options=AS_PUBLISHED, entry=ENTRY, name="things_meg"):
-    return things_meg.stimuli(entry, options, name, root)
+    return things_meg.Adapter().stimuli(entry, options, name, root)
 
 
 def responses(root, options=AS_PUBLISHED, subject="things_meg-P1"):
     table = stimuli(root, options, ALONE)
-    return table, things_meg.responses(ENTRY, options, subject, table, root, [])
+    return table, things_meg.Adapter().responses(ENTRY, options, subject, table, root, [])
 
 
 def trials_of(subject, image):
@@ -172,9 +172,9 @@ def test_a_part_that_is_missing_among_others_is_named_before_any_job(tmp_path):
     write_things_meg(tmp_path, participants=[1], exemplars=24, split_size=1_500_000)
     folder = tmp_path / "derivatives" / "preprocessed"
     assert (folder / "preprocessed_P1-epo-3.fif").is_file()
-    assert things_meg.check(ALONE, Options(), tmp_path) == []
+    assert things_meg.Adapter().check(ALONE, Options(), tmp_path) == []
     (folder / "preprocessed_P1-epo-2.fif").unlink()
-    [problem] = things_meg.check(ALONE, Options(), tmp_path)
+    [problem] = things_meg.Adapter().check(ALONE, Options(), tmp_path)
     assert problem.endswith("preprocessed_P1-epo-2.fif is missing")
     parts = [item for item in take_inventory(ALONE, tmp_path).items if item.path.endswith("*.fif")]
     assert [(item.state, item.n_missing) for item in parts] == [("missing", 1)]
@@ -236,7 +236,9 @@ def test_a_sensor_with_nan_is_left_out_and_counted(tree):
 def test_the_onset_source_is_recorded(written):
     dataset = responses(written[0])[1]
     assert dataset.attrs["onset_source"] == "events.tsv"
-    facts = things_meg.provenance(ENTRY, AS_PUBLISHED, ENTRY.subjects[0], pd.DataFrame(), [])
+    facts = things_meg.Adapter().provenance(
+        ENTRY, AS_PUBLISHED, ENTRY.subjects[0], pd.DataFrame(), []
+    )
     assert facts["onset_source"] == "events.tsv"
 
 
@@ -414,7 +416,7 @@ def test_faulty_trees_are_named_before_any_response_is_made(tree, fault, message
     table = stimuli(tree)
     damage(tree, fault)
     with pytest.raises(DatasetError, match=message):
-        things_meg.responses(ENTRY, AS_PUBLISHED, "things_meg-P1", table, tree, [])
+        things_meg.Adapter().responses(ENTRY, AS_PUBLISHED, "things_meg-P1", table, tree, [])
 
 
 def test_numbers_written_differently_are_no_disagreement(tree):
@@ -446,7 +448,7 @@ def test_one_participant_is_enough_for_the_images_of_all(tree):
     (tree / "sourcedata" / "sample_attributes_P1.csv").unlink()
     assert len(stimuli(tree)) == 20
     (tree / "sourcedata" / "sample_attributes_P2.csv").unlink()
-    with pytest.raises(DatasetError, match=r"sample_attributes_P1.csv: the table of trials"):
+    with pytest.raises(DatasetError, match=r"sample_attributes_P1.csv: cannot be read"):
         stimuli(tree)
 
 
@@ -492,22 +494,24 @@ def test_missing_runs_and_damaged_recordings_are_named(raw, tmp_path):
 
 
 def test_check_lists_every_missing_file(tree):
-    assert things_meg.check(ENTRY, AS_PUBLISHED, tree) == []
+    assert things_meg.Adapter().check(ENTRY, AS_PUBLISHED, tree) == []
     shutil.rmtree(tree / "object_images")
     (tree / "sourcedata" / "sample_attributes_P2.csv").unlink()
     (tree / "derivatives" / "preprocessed" / "preprocessed_P1-epo.fif").unlink()
     entry = ENTRY.model_copy(update={"subjects": (*ENTRY.subjects, "things_meg-x")})
-    found = "\n".join(things_meg.check(entry, AS_PUBLISHED, tree))
+    found = "\n".join(things_meg.Adapter().check(entry, AS_PUBLISHED, tree))
     assert found.count("\n") == 3
     for name in ("object_images", "_P2.csv", "_P1-epo.fif", "'things_meg-x'"):
         assert name in found
-    assert "holds no recordings" in "\n".join(things_meg.check(ENTRY, Options(source="raw"), tree))
-    nowhere = things_meg.check(ENTRY, AS_PUBLISHED, tree / "nowhere")
+    assert "holds no recordings" in "\n".join(
+        things_meg.Adapter().check(ENTRY, Options(source="raw"), tree)
+    )
+    nowhere = things_meg.Adapter().check(ENTRY, AS_PUBLISHED, tree / "nowhere")
     assert len(nowhere) == 1 and "roots: {things_meg:" in nowhere[0]
 
 
 def test_tables_name_each_column_as_published(written):
-    table = read_trial_table(written[0] / "sourcedata" / "sample_attributes_P1.csv")
+    table = read_trials(written[0] / "sourcedata" / "sample_attributes_P1.csv")
     assert len(table.columns) == 18 and table.columns[8] == "image_path"
 
 

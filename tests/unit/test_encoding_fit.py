@@ -24,7 +24,7 @@ from gradbrain.encoding.fit import (
     make_bands,
 )
 from gradbrain.encoding.inputs import read_features, read_responses
-from gradbrain.encoding.measures import PAIR_MEASURES
+from gradbrain.encoding.measures import PAIRS
 from gradbrain.encoding.regression import BandFit
 from gradbrain.encoding.scores import Score, UnitLayout
 from gradbrain.encoding.solver import search_and_solve
@@ -305,7 +305,7 @@ def test_command_writes_the_store_and_table_of_the_contract(tmp_path, features, 
     main(["--features", *map(str, features), *flat])
     store = open_store(output, kind="encoding", verify=True)
     rows = list(zip(store["signal"].values, store["measure"].values, strict=True))
-    assert len(rows) == len(set(rows)) == 4 * 4 + 2 * len(PAIR_MEASURES)
+    assert len(rows) == len(set(rows)) == 4 * 4 + 2 * len(PAIRS)
     assert store["score"].dims == ("score_row", "target")
     assert store["boot"].shape == store["null"].shape == (20, len(rows), 3)
     assert list(store["unit"].values) == list(ROIS)
@@ -592,7 +592,8 @@ def test_components_of_other_settings_features_or_images_are_refused(
 def test_layers_of_different_weights_are_not_joined(tmp_path, latent, features, fmri):
     other = tmp_path / "other.zarr"
     write_features(other, 2, signals(2, latent), weights_digest="b" * 64)
-    refused([*features[:2], other], fmri, "extracted with different weights_digest")
+    match = "extracted with different weights_digest"
+    refused([*features[:2], other], fmri, match, error=StoreError)
 
 
 def test_components_of_images_that_repeat_are_as_many_as_the_images_span():
@@ -962,9 +963,11 @@ def test_responses_that_are_constant_or_repeat_images_are_refused(tmp_path, late
 
 def test_layers_and_models_must_fit_together(tmp_path, latent, features, fmri):
     refused(features, fmri, "layer 'layer9' is in 0 of the 3 feature stores", layer="layer9")
-    refused([*features, features[1]], fmri, "two feature stores of layer layer1 were given")
+    match = "two feature stores of layer layer1 were given"
+    refused([*features, features[1]], fmri, match, error=StoreError)
     write_features(features[2], 2, signals(2, latent), model="other")
-    refused(features, fmri, r"different models were given \(net, other\)")
+    match = r"different models were given \(net, other\)"
+    refused(features, fmri, match, error=StoreError)
 
 
 def test_too_few_groups_for_the_folds_are_refused(features, fmri):
@@ -1010,7 +1013,7 @@ def test_signals_of_another_rule_leave_every_row_of_all_others_as_it_was(
     for responses in (fmri, write_meg(tmp_path / "meg.zarr", latent)):
         small, large = (fit(given, responses, **options) for given in (features, paths))
         old = ~np.isin(large["signal"].values, ["perturbed", "another"])
-        assert np.count_nonzero(~old) == 2 * (2 + len(PAIR_MEASURES)) + (
+        assert np.count_nonzero(~old) == 2 * (2 + len(PAIRS)) + (
             4 if "r_normalised" in large["measure"].values else 0
         )
         assert small["edge_share"].values.max() > 0

@@ -15,7 +15,6 @@ from gradbrain.encoding.prediction_rsa import (
     FoldRdms,
     images_compared,
     noise_of_pairs,
-    rdm_rows,
     squared_distances,
 )
 from gradbrain.encoding.scores import UnitLayout
@@ -298,7 +297,7 @@ def test_a_signal_that_a_brain_does_not_hold_passes_as_often_as_it_should(measur
 
 
 def test_rows_name_every_signal_alone_and_beside_the_baseline():
-    rows = rdm_rows(make_features(np.ones((3, 2)), np.ones((3, 2))).fits)
+    rows = make_features(np.ones((3, 2)), np.ones((3, 2))).fits.rdm_rows
     assert [(row.signal, row.measure) for row in rows] == [
         (ACTIVATION, "rdm_r"),
         (ALL_ACTIVATIONS, "rdm_r"),

@@ -9,7 +9,7 @@ from gradbrain.config.schema import EncodingSettings
 from gradbrain.encoding.errors import EncodingError
 from gradbrain.encoding.inputs import read_model_features, read_responses
 from gradbrain.encoding.unique_part import image_blocks, measure_unique, unique_of_stores
-from gradbrain.store import open_store, write_store, write_tree
+from gradbrain.store import StoreError, open_store, write_store, write_tree
 
 N_IMAGES, N_LAYERS, WIDTH, N_TARGETS = 90, 2, 30, 200
 IMAGE_IDS = np.array([f"image-{number:02d}" for number in range(N_IMAGES)])
@@ -315,7 +315,7 @@ def test_the_command_writes_the_store_of_the_contract(tmp_path, features, plante
 
 def test_stores_that_do_not_belong_together_are_refused_by_name(tmp_path, features, planted):
     other = write_features(tmp_path / "other.zarr", 1, signals(1), model="other")
-    with pytest.raises(EncodingError, match=r"different models were given \(net, other\)"):
+    with pytest.raises(StoreError, match=r"different models were given \(net, other\)"):
         measure([features[0], other], planted)
     few = {name: values for name, values in signals(1).items() if name != "control"}
     fewer = write_features(tmp_path / "fewer.zarr", 1, few)
@@ -323,7 +323,7 @@ def test_stores_that_do_not_belong_together_are_refused_by_name(tmp_path, featur
         EncodingError, match=r"fewer\.zarr: holds the signals activation, gradient, c"
     ):
         measure([features[0], fewer], planted)
-    with pytest.raises(EncodingError, match="two feature stores of layer layer0 were given"):
+    with pytest.raises(StoreError, match="two feature stores of layer layer0 were given"):
         measure([features[0], features[0]], planted)
 
 

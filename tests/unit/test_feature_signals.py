@@ -86,11 +86,16 @@ def test_stores_that_were_written_row_by_row_are_read_alike(path):
 def test_images_are_found_by_their_ids(path):
     write_tree(path, tree(), kind="features")
     store = open_features(path)
-    np.testing.assert_array_equal(store.rows(np.array(["a", "d", "c"]), WANTED_BY), [1, 3, 0])
+    aligned = store.of_images(np.array(["a", "d", "c"]), WANTED_BY)
+    for signal in SIGNALS:
+        np.testing.assert_array_equal(aligned.values(signal), values_of(signal)[[1, 3, 0]])
+    again = aligned.of_images(np.array(["c", "a"]), WANTED_BY)
+    assert again.image_ids.tolist() == ["c", "a"]
+    np.testing.assert_array_equal(again.values(SIGNALS[0]), values_of(SIGNALS[0])[[0, 1]])
     with pytest.raises(
         StoreError, match=r"features.zarr lacks 1 of the 2 images of responses.zarr"
     ):
-        store.rows(np.array(["a", "e"]), WANTED_BY)
+        store.of_images(np.array(["a", "e"]), WANTED_BY)
 
 
 def test_what_cannot_be_read_is_named(path):
@@ -133,6 +138,9 @@ def test_log_magnitude_is_the_last_of_the_features_of_signals_and_not_of_activat
         added = values[:, directions.shape[1] :]
         assert added.shape[1] == 1
         assert np.corrcoef(added[:, 0], np.log(lengths))[0, 1] == pytest.approx(1.0)
+        # What columns stand for is a matter of all images, whichever are read.
+        some = store.of_images(IDS[[3, 1]], WANTED_BY)
+        np.testing.assert_array_equal(some.values(signal), values[[3, 1]])
 
 
 def test_a_zero_signal_has_the_smallest_log_magnitude():

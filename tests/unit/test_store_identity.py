@@ -141,9 +141,10 @@ def test_features_of_other_pictures_with_the_same_ids_are_refused(tmp_path, whic
         write_tree(tmp_path / f"{name}.zarr", features(digests[which]), kind="features")
     brain = tmp_path / "s1.zarr"
     write_store(brain, responses("s1"), kind="responses", made_from={"stimuli_digests": own})
-    assert open_features(tmp_path / "f.zarr").rows(ids, brain).tolist() == list(range(6))
+    aligned = open_features(tmp_path / "f.zarr").of_images(ids[::-1], brain)
+    assert aligned.image_ids.tolist() == ids[::-1].tolist()
     with pytest.raises(StoreError, match="features are of other pictures, labels or captions"):
-        open_features(tmp_path / "o.zarr").rows(ids, brain)
+        open_features(tmp_path / "o.zarr").of_images(ids, brain)
     # The digest of responses is that of what was measured, whatever they were made from.
     assert (
         write_store(tmp_path / "s2.zarr", responses("s1"), kind="responses")

@@ -53,7 +53,13 @@ def feature_store(path, layer, depth, signals, *, model="net", ids=None, identit
             "rule": ("signal", list(rules)),
             "objective": ("signal", list(objectives)),
         },
-        attrs={"model": model, "layer": layer, "depth": depth},
+        attrs={
+            "model": model,
+            "layer": layer,
+            "depth": depth,
+            "signal_set": "set",
+            "stimuli": "seen",
+        },
     )
     arrays = {
         name: (("image", "feature"), values.astype(np.float32)) for name, values in signals.items()
@@ -362,9 +368,9 @@ def test_bad_input_is_named(study, tmp_path):
     with pytest.raises(StoreError, match="occur more than once, first image-000"):
         compare([twice], responses, settings, study="test")
     other = feature_store(tmp_path / "other.zarr", "c", 0.5, signals["a"], model="other")
-    with pytest.raises(RsaError, match="several models"):
+    with pytest.raises(StoreError, match=r"different models were given \(net, other\)"):
         compare([*features, other], responses, settings, study="test")
-    with pytest.raises(RsaError, match=r"layer\(s\) \['b'\] twice"):
+    with pytest.raises(StoreError, match="two feature stores of layer b were given"):
         compare([features[0], features[0]], responses, settings, study="test")
     narrow = {name: values[:, :1] for name, values in signals["a"].items()}
     thin = feature_store(tmp_path / "thin.zarr", "c", 0.5, narrow)
@@ -373,7 +379,7 @@ def test_bad_input_is_named(study, tmp_path):
     lonely = response_store(tmp_path / "lonely.zarr", np.ones((N, 1)), rois=["V1"])
     with pytest.raises(RsaError, match="holds the two targets"):
         compare(features, lonely, settings, study="test")
-    with pytest.raises(RsaError, match="no feature store"):
+    with pytest.raises(StoreError, match="no feature store"):
         compare([], responses, settings, study="test")
 
 

@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from gradbrain.signals import SignalError
 from gradbrain.signals.alikeness import compare_signals, said
-from gradbrain.store import write_table, write_tree
+from gradbrain.store import StoreError, write_table, write_tree
 
 #: Signal -> role, rule, objective.
 SIGNALS = {
@@ -109,5 +108,5 @@ def test_images_without_a_signal_are_left_out(store):
 
 def test_layers_of_two_models_are_refused(store):
     paths = [store("a", 0.5, {}), store("b", 1.0, {}, model="other")]
-    with pytest.raises(SignalError, match="2 models, signal sets or stimulus sets"):
+    with pytest.raises(StoreError, match=r"different models were given \(\w+, other\)"):
         compare_signals(paths, study="study")

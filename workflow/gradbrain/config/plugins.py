@@ -59,15 +59,7 @@ HOMES: Mapping[Kind, str] = {
 MARKS: Mapping[Kind, tuple[str, ...]] = {
     "rules": ("Options", "Rule"),
     "objectives": ("Options", "Objective"),
-    "adapters": (
-        "Options",
-        "IMAGE_OPTIONS",
-        "stimuli",
-        "responses",
-        "check",
-        "required_features",
-        "space",
-    ),
+    "adapters": ("Options", "ImageOptions", "Adapter"),
     "figures": ("TITLE", "INPUTS", "AXES", "SPACES", "select", "figure"),
     "weights": ("Options", "load"),
 }
@@ -172,7 +164,7 @@ class PluginOptions(StrictModel):
         return ()
 
     def refusal(self, case: RuleCase) -> str:
-        """Why a rule cannot be had in a case, and what to do; empty where it can."""
+        """Why a rule does not work in a case, and what to do; empty where it works."""
         return ""
 
     def approximation(self, case: RuleCase) -> str:
@@ -221,7 +213,7 @@ class WeightsOptions(PluginOptions):
         return entry.architecture
 
     def required_files(self, entry: ModelEntry) -> tuple[str, ...]:
-        """Files below ``data/`` without which the weights cannot be had."""
+        """Files below ``data/`` that the weights need."""
         return ()
 
     def optional_files(self, entry: ModelEntry) -> tuple[str, ...]:
@@ -581,7 +573,7 @@ def uncertain_signals(signal_set: SignalSet, plugins: Plugins) -> tuple[SignalEn
 
 
 def check_rule(use: ResolvedUse, case: RuleCase, *, where: str) -> None:
-    """Refuse a rule that cannot be had for a network, or says nothing as it is scaled.
+    """Refuse a rule that does not work on a network, or says nothing as it is scaled.
 
     Parameters
     ----------
@@ -682,7 +674,7 @@ def declared_class(path: Path, module: str, name: str) -> Any:
     Returns
     -------
     type, object or None
-        None where it cannot be had this way: it refers to a heavy package, for example.
+        None where this is not possible: it refers to a heavy package, for example.
     """
     space = ModuleType(f"gradbrain_declared.{module}")
     space.__file__ = str(path)
@@ -695,7 +687,7 @@ def declared_class(path: Path, module: str, name: str) -> Any:
     except Exception:  # whatever the statements of a module may raise
         return None
     found = vars(space).get(name)
-    # A class whose annotations name what could not be had cannot validate anything.
+    # A class whose annotations name what could not be evaluated cannot validate anything.
     return found if getattr(found, "__pydantic_complete__", True) else None
 
 

@@ -339,7 +339,7 @@ class FetchBucket(StrictModel):
 
 
 class FetchSpec(StrictModel):
-    """How a data set is had: public files at a pinned revision, a public bucket, or by hand."""
+    """Where a data set is from: public files at a pinned revision, a public bucket, or by hand."""
 
     base_url: str = Field("", description="Address that the paths of files start from.")
     files: dict[str, FetchFile] = Field({}, description="Path below data/<name> -> file.")
@@ -411,7 +411,7 @@ class DatasetEntry(StrictModel):
     label: str = Field("", description="Name for readers; its key, spaced, where left out.")
     licence: str = Field("", description="Licence of the data.")
     citation: str = Field("", description="What to cite.")
-    fetch: FetchSpec | None = Field(None, description="How the data set is had.")
+    fetch: FetchSpec | None = Field(None, description="Where the data set comes from.")
     expected: ExpectedSize | None = Field(
         None,
         description="Size of one subject, for estimates of a study's cost alone.",

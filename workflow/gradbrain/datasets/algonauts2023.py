@@ -39,6 +39,7 @@ from tqdm import tqdm
 
 from gradbrain.config.plugins import PluginOptions
 from gradbrain.config.schema import DatasetEntry
+from gradbrain.datasets.adapter import DatasetAdapter
 from gradbrain.datasets.coco_captions import (
     INFO,
     caption_problems,
@@ -53,7 +54,6 @@ from gradbrain.datasets.inventory import Item, inspect_file, inspect_files
 from gradbrain.datasets.locators import WHITE, Background
 from gradbrain.datasets.npy_files import open_npy
 from gradbrain.datasets.pickled_arrays import read_pickled
-from gradbrain.datasets.registry import axis_problems
 from gradbrain.datasets.responses import describe, region_distances, target_responses
 from gradbrain.datasets.stimuli import file_stimulus, stimuli_table
 from gradbrain.vocabulary.roles import ROI
@@ -75,10 +75,26 @@ LARGEST_BETA = 1e4
 COVERAGE = "visual cortex only (nsdgeneral and RSC): no vertex elsewhere was released"
 #: What the data can answer, in the table of docs/data.md.
 ANSWERS = {"ceilings": "", "database": ""}
-IMAGE_OPTIONS = ("captions", "stimulus_info", "background")
 
 
-class Options(PluginOptions):
+class ImageOptions(PluginOptions):
+    """Options that the images follow from."""
+
+    captions: str | None = Field(
+        None,
+        min_length=1,
+        description="Folder of COCO's captions_train2017.json and captions_val2017.json, below "
+        "data/<name>; none: images have no captions.",
+    )
+    stimulus_info: str = Field(
+        INFO,
+        min_length=1,
+        description="NSD's table of its images, below data/<name>; read with captions only.",
+    )
+    background: Background = WHITE
+
+
+class Options(ImageOptions):
     """Options of the Algonauts 2023 data."""
 
     regions: dict[str, tuple[str, ...]] = Field(
@@ -109,18 +125,6 @@ class Options(PluginOptions):
         description="Files of ceilings as shares of variance, one per vertex, with {subject} "
         "(subjXX) and {hemisphere} (lh, rh); the release has none.",
     )
-    captions: str | None = Field(
-        None,
-        min_length=1,
-        description="Folder of COCO's captions_train2017.json and captions_val2017.json, below "
-        "data/<name>; none: images have no captions.",
-    )
-    stimulus_info: str = Field(
-        INFO,
-        min_length=1,
-        description="NSD's table of its images, below data/<name>; read with captions only.",
-    )
-    background: Background = WHITE
 
     @model_validator(mode="after")
     def _regions_agree(self) -> Options:
@@ -156,48 +160,12 @@ def folder_of(subject: str, data: Path) -> Path:
     return data / found[1]
 
 
-def stimuli(entry: DatasetEntry, options: Options, name: str, data: Path) -> pd.DataFrame:
-    """Return the training images of the subject `name`, in the order of the responses' rows.
-
-    Raises
-    ------
-    DatasetError
-        The entry shares one stimulus set, files are numbered with gaps, one cannot be read, or
-        an image lacks the caption that is asked for.
-    """
-    if entry.stimuli is not None:
-        raise DatasetError(
-            f"data set {entry.name!r}: each subject saw images of its own; leave out `stimuli: "
-            f"{entry.stimuli}` in datasets.yaml"
-        )
-    rows = []
-    files = image_files(folder_of(name, data))
-    captions = _captions(options, files, data)
-    for path in tqdm(files, desc=f"images of {name}", unit="image", disable=None):
-        image_id = _image_id(path)
-        rows.append(
-            file_stimulus(
-                path,
-                image_id=image_id,
-                group=image_id,
-                background=options.background,
-                caption=captions.get(image_id),
-            )
-        )
-    return stimuli_table(rows, name=name)
-
-
-def has_captions(entry: DatasetEntry, options: Options, name: str, data: Path) -> bool:
-    """Tell whether the images of a stimulus set come with captions."""
-    return options.captions is not None
-
-
 def _image_id(path: Path) -> str:
     """Name of an image: ``nsd-00013`` for ``train-0001_nsd-00013.png``."""
     return path.stem.partition("_")[2]
 
 
-def _captions(options: Options, files: Sequence[Path], data: Path) -> dict[str, str]:
+def _captions(options: ImageOptions, files: Sequence[Path], data: Path) -> dict[str, str]:
     """Captions by the names of images; none without the option."""
     if options.captions is None:
         return {}
@@ -234,114 +202,6 @@ def image_files(folder: Path) -> list[Path]:
             "row of the responses: extract the images anew"
         )
     return [images / found[number] for number in sorted(found)]
-
-
-def responses(
-    entry: DatasetEntry,
-    options: Options,
-    subject: str,
-    stimuli: pd.DataFrame,
-    data: Path,
-    features: Sequence[Path],
-) -> xr.Dataset:
-    """Read one subject: both hemispheres side by side, left first.
-
-    Raises
-    ------
-    DatasetError
-        A file is missing, unreadable or of another shape than the images and masks, or a label
-        is unknown.
-    """
-    folder = folder_of(subject, data)
-    tables = {code: _targets(options, folder, code, data) for code in HEMISPHERES}
-    kept = {
-        code: table["roi"].to_numpy() != "" if options.only_regions else np.ones(len(table), bool)
-        for code, table in tables.items()
-    }
-    betas = np.empty((len(stimuli), sum(map(np.count_nonzero, kept.values()))), dtype=np.float32)
-    start = 0
-    for code in HEMISPHERES:
-        stop = start + int(np.count_nonzero(kept[code]))
-        _read_betas(folder, code, len(tables[code]), kept[code], out=betas[:, start:stop])
-        start = stop
-    targets = pd.concat([tables[code][kept[code]] for code in HEMISPHERES], ignore_index=True)
-    ceiling = targets.pop("noise_ceiling").to_numpy()
-    attrs = describe(
-        entry,
-        subject,
-        units="standard deviations of a session",
-        space="fsaverage",
-        preprocessing="betas_fithrf_GLMdenoise_RR of NSD on fsaverage, z-scored per session, "
-        "averaged over repeats (Algonauts 2023 release)",
-        roi_order=tuple(options.regions),
-        early_rois=options.early_rois,
-        high_rois=options.high_rois,
-    )
-    attrs["coverage"] = COVERAGE
-    if options.reference_roi is not None:
-        placed = targets.dropna(subset=["x", "y", "z"])
-        attrs["roi_distance"] = region_distances(placed, options.reference_roi)
-    return target_responses(
-        betas, targets, stimuli=stimuli, n_repeats=0, noise_ceiling=ceiling, attrs=attrs
-    )
-
-
-def check(entry: DatasetEntry, options: Options, data: Path) -> list[str]:
-    """List missing folders and files; of responses and masks only whether they are there."""
-    where = f"data set {entry.name!r}"
-    if not data.is_dir():
-        return [
-            f"{where}: the folder {data} is missing; it is the one that holds subj01 … subj08. "
-            f"Name its place under `roots: {{{entry.name}: /path/to/it}}` in the study's config"
-        ]
-    problems = axis_problems(entry, expected=ROI)
-    if options.captions is not None:
-        problems += caption_problems(
-            folder=data / options.captions, info=data / options.stimulus_info
-        )
-    for subject in entry.subjects:
-        try:
-            folder = folder_of(subject, data)
-        except DatasetError as error:
-            problems.append(str(error))
-            continue
-        needed = _files(options, folder, data)
-        absent = [path for path in needed if not path.is_file()]
-        images = folder / "training_split" / "training_images"
-        if not any(matching_files(images, "train-*.png")):
-            absent.append(images / "train-*.png")
-        if absent:
-            problems.append(
-                f"{where}: {subject}: {len(absent)} of {len(needed) + 1} files are missing, e.g. "
-                f"{absent[0]}"
-            )
-    return problems
-
-
-def inventory(entry: DatasetEntry, options: Options, data: Path) -> list[Item]:
-    """List images, responses and masks of each subject; of arrays the header is read."""
-    items = []
-    if options.captions is not None:
-        items += inspect_captions(folder=data / options.captions, info=data / options.stimulus_info)
-    for subject in entry.subjects:
-        folder = folder_of(subject, data)
-        images = folder / "training_split" / "training_images" / "train-*.png"
-        found = sorted(matching_files(images.parent, images.name))
-        items.append(inspect_files(found, pattern=str(images), subject=subject, read=look_at_image))
-        for path in _files(options, folder, data):
-            read = partial(_header, n_images=len(found))
-            items.append(inspect_file(path, subject=subject, read=read))
-    return items
-
-
-def required_features(entry: DatasetEntry, options: Options) -> list[tuple[str, str, str]]:
-    """Name no feature stores: the responses are measured."""
-    return []
-
-
-def space(entry: DatasetEntry, options: Options) -> str:
-    """Name the space that the responses live in."""
-    return "fsaverage"
 
 
 def read_mapping(path: Path) -> dict[int, str]:
@@ -528,3 +388,155 @@ def _ceilings(options: Options, folder: Path, code: str, data: Path, n_vertices:
             f"{ceilings.shape}" + (f" and values up to {known.max():g}" if len(known) else "")
         )
     return np.asarray(ceilings, dtype=np.float64)
+
+
+class Adapter(DatasetAdapter):
+    """The training data of Algonauts 2023."""
+
+    image_options = ImageOptions
+
+    def stimuli(
+        self, entry: DatasetEntry, options: ImageOptions, name: str, data: Path
+    ) -> pd.DataFrame:
+        """Return the training images of the subject `name`, in the order of the responses' rows.
+
+        Raises
+        ------
+        DatasetError
+            The entry shares one stimulus set, files are numbered with gaps, one cannot be read, or
+            an image lacks the caption that is asked for.
+        """
+        if entry.stimuli is not None:
+            raise DatasetError(
+                f"data set {entry.name!r}: each subject saw images of its own; leave out `stimuli: "
+                f"{entry.stimuli}` in datasets.yaml"
+            )
+        rows = []
+        files = image_files(folder_of(name, data))
+        captions = _captions(options, files, data)
+        for path in tqdm(files, desc=f"images of {name}", unit="image", disable=None):
+            image_id = _image_id(path)
+            rows.append(
+                file_stimulus(
+                    path,
+                    image_id=image_id,
+                    group=image_id,
+                    background=options.background,
+                    caption=captions.get(image_id),
+                )
+            )
+        return stimuli_table(rows, name=name)
+
+    def has_captions(
+        self, entry: DatasetEntry, options: ImageOptions, name: str, data: Path
+    ) -> bool:
+        """Tell whether the images of a stimulus set come with captions."""
+        return options.captions is not None
+
+    def responses(
+        self,
+        entry: DatasetEntry,
+        options: Options,
+        subject: str,
+        stimuli: pd.DataFrame,
+        data: Path,
+        features: Sequence[Path],
+    ) -> xr.Dataset:
+        """Read one subject: both hemispheres side by side, left first.
+
+        Raises
+        ------
+        DatasetError
+            A file is missing, unreadable or of another shape than the images and masks, or a label
+            is unknown.
+        """
+        folder = folder_of(subject, data)
+        tables = {code: _targets(options, folder, code, data) for code in HEMISPHERES}
+        kept = {
+            code: table["roi"].to_numpy() != ""
+            if options.only_regions
+            else np.ones(len(table), bool)
+            for code, table in tables.items()
+        }
+        betas = np.empty(
+            (len(stimuli), sum(map(np.count_nonzero, kept.values()))), dtype=np.float32
+        )
+        start = 0
+        for code in HEMISPHERES:
+            stop = start + int(np.count_nonzero(kept[code]))
+            _read_betas(folder, code, len(tables[code]), kept[code], out=betas[:, start:stop])
+            start = stop
+        targets = pd.concat([tables[code][kept[code]] for code in HEMISPHERES], ignore_index=True)
+        ceiling = targets.pop("noise_ceiling").to_numpy()
+        attrs = describe(
+            entry,
+            subject,
+            units="standard deviations of a session",
+            space="fsaverage",
+            preprocessing="betas_fithrf_GLMdenoise_RR of NSD on fsaverage, z-scored per session, "
+            "averaged over repeats (Algonauts 2023 release)",
+            roi_order=tuple(options.regions),
+            early_rois=options.early_rois,
+            high_rois=options.high_rois,
+        )
+        attrs["coverage"] = COVERAGE
+        if options.reference_roi is not None:
+            placed = targets.dropna(subset=["x", "y", "z"])
+            attrs["roi_distance"] = region_distances(placed, options.reference_roi)
+        return target_responses(
+            betas, targets, stimuli=stimuli, n_repeats=0, noise_ceiling=ceiling, attrs=attrs
+        )
+
+    def check(self, entry: DatasetEntry, options: Options, data: Path) -> list[str]:
+        """List missing folders and files; of responses and masks only whether they are there."""
+        where = f"data set {entry.name!r}"
+        if not data.is_dir():
+            return [
+                f"{where}: the folder {data} is missing; it is the one that holds subj01 … subj08. "
+                f"Name its place under `roots: {{{entry.name}: /path/to/it}}` in the study's config"
+            ]
+        problems = self.axis_problems(entry, expected=ROI)
+        if options.captions is not None:
+            problems += caption_problems(
+                folder=data / options.captions, info=data / options.stimulus_info
+            )
+        for subject in entry.subjects:
+            try:
+                folder = folder_of(subject, data)
+            except DatasetError as error:
+                problems.append(str(error))
+                continue
+            needed = _files(options, folder, data)
+            absent = [path for path in needed if not path.is_file()]
+            images = folder / "training_split" / "training_images"
+            if not any(matching_files(images, "train-*.png")):
+                absent.append(images / "train-*.png")
+            if absent:
+                problems.append(
+                    f"{where}: {subject}: {len(absent)} of {len(needed) + 1} files are missing, "
+                    f"e.g. {absent[0]}"
+                )
+        return problems
+
+    def inventory(self, entry: DatasetEntry, options: Options, data: Path) -> list[Item]:
+        """List images, responses and masks of each subject; of arrays the header is read."""
+        items = []
+        if options.captions is not None:
+            items += inspect_captions(
+                folder=data / options.captions, info=data / options.stimulus_info
+            )
+        for subject in entry.subjects:
+            folder = folder_of(subject, data)
+            images = folder / "training_split" / "training_images" / "train-*.png"
+            found = sorted(matching_files(images.parent, images.name))
+            items.append(
+                inspect_files(found, pattern=str(images), subject=subject, read=look_at_image)
+            )
+            for path in _files(options, folder, data):
+                read = partial(_header, n_images=len(found))
+                items.append(inspect_file(path, subject=subject, read=read))
+        return items
+
+    def space(self, entry: DatasetEntry, options: Options) -> str:
+        """Name the space that the responses live in."""
+        return "fsaverage"

@@ -27,6 +27,7 @@ from gradbrain.config import GradbrainError
 from gradbrain.config.plugins import PluginOptions
 from gradbrain.config.schema import DatasetEntry, ExpectedSize, StrictModel
 from gradbrain.config.suggestions import choose
+from gradbrain.datasets.adapter import DatasetAdapter
 from gradbrain.datasets.brain_files import (
     CIFTI,
     HEMIS,
@@ -71,7 +72,6 @@ OPTIONS_OF_OTHERS: dict[Axis | None, tuple[str, ...]] = {
 }
 #: Axis -> dimensions of a recording: presentation, then target, or time and sensor.
 N_DIMENSIONS: dict[Axis | None, int] = {ROI: 2, TIME: 3}
-IMAGE_OPTIONS = ("images", "table", "background")
 # Read at every start: some ten thousand rows.
 SMALL_TABLE_BYTES = 2**20
 
@@ -83,8 +83,8 @@ class Times(StrictModel):
     rate: float = Field(gt=0, description="Samples per second.")
 
 
-class Options(PluginOptions):
-    """Options of a data set of one's own; paths are below data/<name>."""
+class ImageOptions(PluginOptions):
+    """Options that the images follow from."""
 
     images: str | None = Field(None, description="Pattern of the image files, without a table.")
     table: str | None = Field(
@@ -92,6 +92,11 @@ class Options(PluginOptions):
         description="Table of the images: image_id, file and, if wanted, group, label, caption.",
     )
     background: Background = WHITE
+
+
+class Options(ImageOptions):
+    """Options of a data set of one's own; paths are below data/<name>."""
+
     responses: str | None = Field(
         None,
         description="File of a subject's responses: .npy, .zarr or .nc; .nii.gz (with `mask`), "
@@ -171,86 +176,6 @@ class Options(PluginOptions):
         return self
 
 
-def stimuli(entry: DatasetEntry, options: Options, name: str, data: Path) -> pd.DataFrame:
-    """Return the table of the images.
-
-    Raises
-    ------
-    DatasetError
-        There are no images, one is missing or cannot be read, an id occurs twice, or a label is
-        no whole number.
-    """
-    images = _images(entry, options, name, data)
-    rows = []
-    for image in tqdm(
-        images.itertuples(), total=len(images), desc=f"images of {name}", unit="image", disable=None
-    ):
-        rows.append(
-            file_stimulus(
-                data / image.file,
-                image_id=image.image_id,
-                group=image.group,
-                background=options.background,
-                label=image.label,
-                caption=image.caption,
-            )
-        )
-    return stimuli_table(rows, name=name)
-
-
-def has_captions(entry: DatasetEntry, options: Options, name: str, data: Path) -> bool:
-    """Tell whether the table of a stimulus set has captions; of a missing one `check` tells."""
-    if options.table is None:
-        return False
-    path = data / _path(entry, options.table, name)
-    return not path.is_file() or CAPTION in read_rows(path, columns=()).columns
-
-
-def responses(
-    entry: DatasetEntry,
-    options: Options,
-    subject: str,
-    stimuli: pd.DataFrame,
-    data: Path,
-    features: Sequence[Path],
-) -> xr.Dataset:
-    """Read one subject: presentations averaged, ceilings from repeats or as given.
-
-    Raises
-    ------
-    DatasetError
-        A file is missing or of another shape than its tables, images and rows do not match, a
-        row holds no value, or a region is unknown.
-    """
-    recording = _open(entry, options, subject, data)
-    rows = _rows(entry, options, subject, data, recording, list(stimuli["image_id"]))
-    if entry.axis == TIME:
-        return _along_time(entry, options, subject, stimuli, data, recording, rows)
-    return _along_regions(entry, options, subject, stimuli, data, recording, rows)
-
-
-def check(entry: DatasetEntry, options: Options, data: Path) -> list[str]:
-    """List missing folders and files, and options that do not fit the modality."""
-    where = f"data set {entry.name!r}"
-    if not data.is_dir():
-        return [
-            f"{where}: the folder {data} is missing; name its place under "
-            f"`roots: {{{entry.name}: /path/to/it}}` in the study's config"
-        ]
-    problems = []
-    if entry.axis is not None:
-        problems += [f"{where}: {fault}" for fault in _option_faults(entry, options)]
-    problems += _region_problems(entry, options, data)
-    for subject, path in _needed(entry, options, data):
-        if not path.exists():
-            problems.append(f"{where}: {path} is missing" + (f" ({subject})" if subject else ""))
-    for name in _stimulus_sets(entry):
-        pattern = _path(entry, options.images or "", name)
-        if pattern and not any(matching_files(data, pattern)):
-            problems.append(f"{where}: no file matches {data / pattern}")
-    return problems
-
-
 def _option_faults(entry: DatasetEntry, options: Options) -> Iterator[str]:
     """Say which options are lacking, are of another axis, or name no montage."""
     if options.responses is None:
@@ -298,78 +223,7 @@ def _region_problems(entry: DatasetEntry, options: Options, data: Path) -> list[
     return problems
 
 
-def inventory(entry: DatasetEntry, options: Options, data: Path) -> list[Item]:
-    """List tables, images and recordings; of recordings the shape is read."""
-    items = []
-    for name in _stimulus_sets(entry):
-        subject = name if entry.stimuli is None else ""
-        pattern = str(data / _path(entry, options.images or options.table or "", name))
-        try:
-            files = _images(entry, options, name, data)["file"]
-        except DatasetError as error:
-            state: State = "missing"
-            if options.table is not None:
-                state = "unreadable" if Path(pattern).is_file() else "missing"
-                pattern = f"images of {pattern}"
-            items.append(Item(subject=subject, path=pattern, state=state, detail=str(error)))
-            continue
-        pattern = pattern if options.table is None else f"images of {pattern}"
-        paths = [data / file for file in files]
-        items.append(inspect_files(paths, pattern=pattern, subject=subject, read=look_at_image))
-    recordings = {
-        path
-        for subject in entry.subjects
-        for path in _response_paths(entry, options, subject).values()
-    }
-    for subject, path in _needed(entry, options, data):
-        is_recording = path.relative_to(data).as_posix() in recordings
-        if path.is_dir() and is_recording:
-            items.append(_zarr_item(entry, path, subject))
-            continue
-        items.append(
-            inspect_file(
-                path, subject=subject, read=_reader_of(entry, path) if is_recording else _look_at
-            )
-        )
-    for subject in entry.subjects if entry.axis is not None else ():
-        own = [item for item in items if item.subject in ("", subject)]
-        # Files that cannot be read are told above; whether they fit is then not known.
-        if all(item.state == "there" for item in own):
-            found = _fits(entry, options, subject, data, own)
-            # Of a file that several share each subject has a line of its own.
-            items = [item for item in items if (item.subject, item.path) != (subject, found.path)]
-            items.append(found)
-    return items
-
-
-def expected_size(entry: DatasetEntry, options: Options, data: Path) -> ExpectedSize:
-    """Tell the size of a subject, the largest where they differ, from tables and headers.
-
-    Raises
-    ------
-    DatasetError
-        A table or the header of a recording is missing or unreadable, or they do not fit.
-    """
-    n_images, n_targets, n_units = [], [], []
-    for subject in entry.subjects:
-        recording = _open(entry, options, subject, data)
-        n_images.append(len(_images(entry, options, entry.stimuli_of(subject), data)))
-        n_targets.append(int(np.prod(recording.shape[1:])))
-        if entry.axis == TIME:
-            n_units.append(recording.shape[1])
-        else:
-            n_units.append(len(_regions(entry, options, subject, data, recording)[1]))
-    return ExpectedSize(
-        n_images=max(n_images), n_targets=max(n_targets), n_units=max(n_units, default=1)
-    )
-
-
-def required_features(entry: DatasetEntry, options: Options) -> list[tuple[str, str, str]]:
-    """Name no feature stores: the responses are measured."""
-    return []
-
-
-def space(entry: DatasetEntry, options: Options) -> str:
+def space_of(entry: DatasetEntry, options: Options) -> str:
     """Name the space that the responses live in."""
     return options.space or SPACES[entry.axis]
 
@@ -409,7 +263,7 @@ def _needed(entry: DatasetEntry, options: Options, data: Path) -> Iterator[tuple
             yield "", data / pattern
 
 
-def _images(entry: DatasetEntry, options: Options, name: str, data: Path) -> pd.DataFrame:
+def _images(entry: DatasetEntry, options: ImageOptions, name: str, data: Path) -> pd.DataFrame:
     """Images with ``image_id``, ``file`` below `data`, ``group``, ``label`` and ``caption``."""
     if options.table is None:
         pattern = _path(entry, options.images or "", name)
@@ -575,7 +429,7 @@ def _regions(
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
     """Targets of a subject, and its regions from low to high."""
     table = _table_path(entry, options.targets, subject, data)
-    targets = read_targets(recording, table, space=space(entry, options))
+    targets = read_targets(recording, table, space=space_of(entry, options))
     order = options.roi_order or tuple(
         region for region in options.region_masks if region in set(targets["roi"])
     )
@@ -601,7 +455,7 @@ def _sensors(
         table,
         layout=options.layout,
         montage=options.montage,
-        space=space(entry, options),
+        space=space_of(entry, options),
     )
 
 
@@ -708,7 +562,7 @@ def _attributes(entry: DatasetEntry, options: Options, subject: str, **more: Any
         entry,
         subject,
         units="standard deviations of a session" if options.zscore_sessions else options.units,
-        space=space(entry, options),
+        space=space_of(entry, options),
         preprocessing="; ".join(filter(None, steps)),
         **more,
     )
@@ -793,3 +647,168 @@ def _along_time(
         noise_ceiling=ceiling,
         attrs=_attributes(entry, options, subject, onset_s=options.onset_s),
     )
+
+
+class Adapter(DatasetAdapter):
+    """Images and arrays of responses of one's own."""
+
+    image_options = ImageOptions
+
+    def stimuli(
+        self, entry: DatasetEntry, options: ImageOptions, name: str, data: Path
+    ) -> pd.DataFrame:
+        """Return the table of the images.
+
+        Raises
+        ------
+        DatasetError
+            There are no images, one is missing or cannot be read, an id occurs twice, or a label is
+            no whole number.
+        """
+        images = _images(entry, options, name, data)
+        rows = []
+        for image in tqdm(
+            images.itertuples(),
+            total=len(images),
+            desc=f"images of {name}",
+            unit="image",
+            disable=None,
+        ):
+            rows.append(
+                file_stimulus(
+                    data / image.file,
+                    image_id=image.image_id,
+                    group=image.group,
+                    background=options.background,
+                    label=image.label,
+                    caption=image.caption,
+                )
+            )
+        return stimuli_table(rows, name=name)
+
+    def has_captions(
+        self, entry: DatasetEntry, options: ImageOptions, name: str, data: Path
+    ) -> bool:
+        """Tell whether the table of a stimulus set has captions; of a missing one `check` tells."""
+        if options.table is None:
+            return False
+        path = data / _path(entry, options.table, name)
+        return not path.is_file() or CAPTION in read_rows(path, columns=()).columns
+
+    def responses(
+        self,
+        entry: DatasetEntry,
+        options: Options,
+        subject: str,
+        stimuli: pd.DataFrame,
+        data: Path,
+        features: Sequence[Path],
+    ) -> xr.Dataset:
+        """Read one subject: presentations averaged, ceilings from repeats or as given.
+
+        Raises
+        ------
+        DatasetError
+            A file is missing or of another shape than its tables, images and rows do not match, a
+            row holds no value, or a region is unknown.
+        """
+        recording = _open(entry, options, subject, data)
+        rows = _rows(entry, options, subject, data, recording, list(stimuli["image_id"]))
+        if entry.axis == TIME:
+            return _along_time(entry, options, subject, stimuli, data, recording, rows)
+        return _along_regions(entry, options, subject, stimuli, data, recording, rows)
+
+    def check(self, entry: DatasetEntry, options: Options, data: Path) -> list[str]:
+        """List missing folders and files, and options that do not fit the modality."""
+        where = f"data set {entry.name!r}"
+        if not data.is_dir():
+            return [
+                f"{where}: the folder {data} is missing; name its place under "
+                f"`roots: {{{entry.name}: /path/to/it}}` in the study's config"
+            ]
+        problems = []
+        if entry.axis is not None:
+            problems += [f"{where}: {fault}" for fault in _option_faults(entry, options)]
+        problems += _region_problems(entry, options, data)
+        for subject, path in _needed(entry, options, data):
+            if not path.exists():
+                problems.append(
+                    f"{where}: {path} is missing" + (f" ({subject})" if subject else "")
+                )
+        for name in _stimulus_sets(entry):
+            pattern = _path(entry, options.images or "", name)
+            if pattern and not any(matching_files(data, pattern)):
+                problems.append(f"{where}: no file matches {data / pattern}")
+        return problems
+
+    def inventory(self, entry: DatasetEntry, options: Options, data: Path) -> list[Item]:
+        """List tables, images and recordings; of recordings the shape is read."""
+        items = []
+        for name in _stimulus_sets(entry):
+            subject = name if entry.stimuli is None else ""
+            pattern = str(data / _path(entry, options.images or options.table or "", name))
+            try:
+                files = _images(entry, options, name, data)["file"]
+            except DatasetError as error:
+                state: State = "missing"
+                if options.table is not None:
+                    state = "unreadable" if Path(pattern).is_file() else "missing"
+                    pattern = f"images of {pattern}"
+                items.append(Item(subject=subject, path=pattern, state=state, detail=str(error)))
+                continue
+            pattern = pattern if options.table is None else f"images of {pattern}"
+            paths = [data / file for file in files]
+            items.append(inspect_files(paths, pattern=pattern, subject=subject, read=look_at_image))
+        recordings = {
+            path
+            for subject in entry.subjects
+            for path in _response_paths(entry, options, subject).values()
+        }
+        for subject, path in _needed(entry, options, data):
+            is_recording = path.relative_to(data).as_posix() in recordings
+            if path.is_dir() and is_recording:
+                items.append(_zarr_item(entry, path, subject))
+                continue
+            items.append(
+                inspect_file(
+                    path,
+                    subject=subject,
+                    read=_reader_of(entry, path) if is_recording else _look_at,
+                )
+            )
+        for subject in entry.subjects if entry.axis is not None else ():
+            own = [item for item in items if item.subject in ("", subject)]
+            # Files that cannot be read are told above; whether they fit is then not known.
+            if all(item.state == "there" for item in own):
+                found = _fits(entry, options, subject, data, own)
+                # Of a file that several share each subject has a line of its own.
+                items = [
+                    item for item in items if (item.subject, item.path) != (subject, found.path)
+                ]
+                items.append(found)
+        return items
+
+    def expected_size(self, entry: DatasetEntry, options: Options, data: Path) -> ExpectedSize:
+        """Tell the size of a subject, the largest where they differ, from tables and headers.
+
+        Raises
+        ------
+        DatasetError
+            A table or the header of a recording is missing or unreadable, or they do not fit.
+        """
+        n_images, n_targets, n_units = [], [], []
+        for subject in entry.subjects:
+            recording = _open(entry, options, subject, data)
+            n_images.append(len(_images(entry, options, entry.stimuli_of(subject), data)))
+            n_targets.append(int(np.prod(recording.shape[1:])))
+            if entry.axis == TIME:
+                n_units.append(recording.shape[1])
+            else:
+                n_units.append(len(_regions(entry, options, subject, data, recording)[1]))
+        return ExpectedSize(
+            n_images=max(n_images), n_targets=max(n_targets), n_units=max(n_units, default=1)
+        )
+
+    def space(self, entry: DatasetEntry, options: Options) -> str:
+        """Name the space that the responses live in."""
+        return space_of(entry, options)

@@ -24,6 +24,7 @@ from tqdm import tqdm
 
 from gradbrain.config.plugins import PluginOptions
 from gradbrain.config.schema import DatasetEntry, StrictModel
+from gradbrain.datasets.adapter import DatasetAdapter
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.datasets.file_names import matching_files, natural_key
 from gradbrain.datasets.images import look_at_image
@@ -32,7 +33,6 @@ from gradbrain.datasets.locators import WHITE, Background
 from gradbrain.datasets.matlab import read_mat
 from gradbrain.datasets.noise_ceiling import kernel_ceiling
 from gradbrain.datasets.npy_files import open_npy
-from gradbrain.datasets.registry import axis_problems
 from gradbrain.datasets.responses import describe, target_responses
 from gradbrain.datasets.stimuli import file_stimulus, stimuli_table
 from gradbrain.datasets.virtual_voxels import check_dissimilarities, correlation_kernel, embed
@@ -42,7 +42,6 @@ SUFFIXES = (".npz", ".npy", ".mat")
 # Matrices are counted against the images.
 #: What the data can answer, in the table of docs/data.md.
 ANSWERS = {"ceilings": "the other people"}
-IMAGE_OPTIONS = ("files", "images", "background")
 
 
 class MatrixFile(StrictModel):
@@ -59,12 +58,17 @@ class MatrixFile(StrictModel):
     )
 
 
-class Options(PluginOptions):
-    """Options of a data set of dissimilarity matrices."""
+class ImageOptions(PluginOptions):
+    """Options that the images follow from."""
 
     files: dict[str, MatrixFile] = Field(min_length=1, description="Region -> its matrices.")
     images: str = Field("images/*.jpg", description="Pattern of the image files, below data/.")
     background: Background = WHITE
+
+
+class Options(ImageOptions):
+    """Options of a data set of dissimilarity matrices."""
+
     measure: Literal["correlation"] = Field("correlation", description="Dissimilarity: 1 - r.")
     roi_order: tuple[str, ...] = Field(min_length=1, description="Regions, from low to high.")
     early_rois: tuple[str, ...] = ()
@@ -88,7 +92,7 @@ class Options(PluginOptions):
         return self
 
 
-def image_files(options: Options, data: Path) -> list[Path]:
+def image_files(options: ImageOptions, data: Path) -> list[Path]:
     """List the image files in natural order.
 
     Raises
@@ -179,135 +183,8 @@ def subject_index(subject: str) -> int:
     return int(number[1]) - 1
 
 
-def stimuli(entry: DatasetEntry, options: Options, name: str, data: Path) -> pd.DataFrame:
-    """Return the table of the image files; each image is a group of its own.
-
-    Raises
-    ------
-    DatasetError
-        There are no images, one cannot be read, or their number is not that of the matrices' rows.
-    """
-    files = image_files(options, data)
-    _check_row_count(options, data, len(files))
-    rows = []
-    for path in tqdm(files, desc=f"images of {name}", unit="image", disable=None):
-        rows.append(
-            file_stimulus(path, image_id=path.stem, group=path.stem, background=options.background)
-        )
-    return stimuli_table(rows, name=name)
-
-
-def space(entry: DatasetEntry, options: Options) -> str:
-    """Name the space that the responses live in: dimensions without a place in the brain."""
-    return "virtual"
-
-
-def responses(
-    entry: DatasetEntry,
-    options: Options,
-    subject: str,
-    stimuli: pd.DataFrame,
-    data: Path,
-    features: Sequence[Path],
-) -> xr.Dataset:
-    """Embed one subject's matrices as virtual voxels of its regions.
-
-    The ceiling of a region is how well the other subjects' mean kernel predicts this one's
-    (:func:`gradbrain.datasets.noise_ceiling.kernel_ceiling`); NaN with a single subject.
-
-    Raises
-    ------
-    DatasetError
-        A matrix is missing or cannot be 1 − r between patterns; see `check_dissimilarities`.
-    """
-    index = subject_index(subject)
-    points, tables, ceilings, clipped = [], [], [], {}
-    for roi in options.roi_order:
-        kernels = _kernels(options.files[roi], data, len(stimuli), subject, index)
-        where = f"{data / options.files[roi].path}, subject {subject!r}"
-        embedded, clipped[roi] = embed(
-            kernels[index], where=where, clip_negative=options.clip_negative
-        )
-        ceiling = np.nan
-        if len(kernels) > 1:
-            others = np.delete(kernels, index, axis=0).mean(axis=0)
-            ceiling = kernel_ceiling(kernels[index], others)
-        points.append(embedded)
-        ceilings.append(np.full(embedded.shape[1], ceiling))
-        tables.append(_virtual_targets(roi, embedded.shape[1]))
-    attrs = describe(
-        entry,
-        subject,
-        units="response patterns of unit length, centred over images",
-        space="virtual",
-        preprocessing="; ".join(
-            filter(None, [options.preprocessing, "virtual voxels embedded from 1 - Pearson RDMs"])
-        ),
-        rotation_invariant=True,
-        roi_order=options.roi_order,
-        early_rois=options.early_rois,
-        high_rois=options.high_rois,
-    )
-    return target_responses(
-        np.concatenate(points, axis=1),
-        pd.concat(tables, ignore_index=True),
-        stimuli=stimuli,
-        n_repeats=options.n_repeats,
-        noise_ceiling=np.concatenate(ceilings),
-        attrs={**attrs, "n_clipped_dimensions": clipped},
-    )
-
-
-def check(entry: DatasetEntry, options: Options, data: Path) -> list[str]:
-    """List missing folders and files, and subjects whose names hold no number.
-
-    A folder that is missing is no problem where a run fetches it by itself.
-    """
-    problems = axis_problems(entry, expected=ROI) if entry.modality is not None else []
-    for subject in entry.subjects:
-        try:
-            subject_index(subject)
-        except DatasetError as error:
-            problems.append(str(error))
-    if not data.is_dir():
-        if not entry.arrives_by_itself:
-            problems.append(
-                f"data set {entry.name!r}: the folder {data} is missing; name its place under "
-                f"`roots: {{{entry.name}: /path/to/it}}` in the study's config"
-            )
-        return problems
-    for source in options.files.values():
-        if not (data / source.path).is_file():
-            problems.append(f"data set {entry.name!r}: {data / source.path} is missing")
-    if not any(matching_files(data, options.images)):
-        problems.append(f"data set {entry.name!r}: no file matches {data / options.images}")
-    return problems
-
-
-def inventory(entry: DatasetEntry, options: Options, data: Path) -> list[Item]:
-    """List the images and the matrices; all subjects share their files."""
-    found = sorted(matching_files(data, options.images))
-    pattern = str(data / options.images)
-    items = [inspect_files(found, pattern=pattern, subject="", read=look_at_image)]
-    for source in options.files.values():
-        items.append(
-            inspect_file(data / source.path, subject="", read=partial(_shape_of, source, data))
-        )
-    if all(item.state == "there" for item in items):
-        try:
-            _check_row_count(options, data, len(found))
-        except DatasetError as error:
-            items[0] = replace(items[0], state="mismatch", detail=str(error))
-    return items
-
-
 def _shape_of(source: MatrixFile, data: Path, path: Path) -> str:
     return "subjects × images × images: " + " × ".join(map(str, read_matrices(source, data).shape))
-
-
-def required_features(entry: DatasetEntry, options: Options) -> list[tuple[str, str, str]]:
-    """Name no feature stores: the responses are measured."""
-    return []
 
 
 def _kernels(source: MatrixFile, data: Path, n_images: int, subject: str, index: int) -> np.ndarray:
@@ -325,7 +202,7 @@ def _kernels(source: MatrixFile, data: Path, n_images: int, subject: str, index:
     return np.stack([correlation_kernel(matrix) for matrix in matrices])
 
 
-def _check_row_count(options: Options, data: Path, n_images: int) -> None:
+def _check_row_count(options: ImageOptions, data: Path, n_images: int) -> None:
     for source in options.files.values():
         rows, columns = read_matrices(source, data).shape[-2:]
         if rows != columns:
@@ -351,3 +228,134 @@ def _virtual_targets(roi: str, count: int) -> pd.DataFrame:
             "vertex": -1,
         }
     )
+
+
+class Adapter(DatasetAdapter):
+    """Dissimilarity matrices, as virtual voxels."""
+
+    image_options = ImageOptions
+
+    def stimuli(
+        self, entry: DatasetEntry, options: ImageOptions, name: str, data: Path
+    ) -> pd.DataFrame:
+        """Return the table of the image files; each image is a group of its own.
+
+        Raises
+        ------
+        DatasetError
+            There are no images, one cannot be read, or their number is not that of the matrices'
+            rows.
+        """
+        files = image_files(options, data)
+        _check_row_count(options, data, len(files))
+        rows = []
+        for path in tqdm(files, desc=f"images of {name}", unit="image", disable=None):
+            rows.append(
+                file_stimulus(
+                    path, image_id=path.stem, group=path.stem, background=options.background
+                )
+            )
+        return stimuli_table(rows, name=name)
+
+    def space(self, entry: DatasetEntry, options: Options) -> str:
+        """Name the space that the responses live in: dimensions without a place in the brain."""
+        return "virtual"
+
+    def responses(
+        self,
+        entry: DatasetEntry,
+        options: Options,
+        subject: str,
+        stimuli: pd.DataFrame,
+        data: Path,
+        features: Sequence[Path],
+    ) -> xr.Dataset:
+        """Embed one subject's matrices as virtual voxels of its regions.
+
+        The ceiling of a region is how well the other subjects' mean kernel predicts this one's
+        (:func:`gradbrain.datasets.noise_ceiling.kernel_ceiling`); NaN with a single subject.
+
+        Raises
+        ------
+        DatasetError
+            A matrix is missing or cannot be 1 − r between patterns; see `check_dissimilarities`.
+        """
+        index = subject_index(subject)
+        points, tables, ceilings, clipped = [], [], [], {}
+        for roi in options.roi_order:
+            kernels = _kernels(options.files[roi], data, len(stimuli), subject, index)
+            where = f"{data / options.files[roi].path}, subject {subject!r}"
+            embedded, clipped[roi] = embed(
+                kernels[index], where=where, clip_negative=options.clip_negative
+            )
+            ceiling = np.nan
+            if len(kernels) > 1:
+                others = np.delete(kernels, index, axis=0).mean(axis=0)
+                ceiling = kernel_ceiling(kernels[index], others)
+            points.append(embedded)
+            ceilings.append(np.full(embedded.shape[1], ceiling))
+            tables.append(_virtual_targets(roi, embedded.shape[1]))
+        attrs = describe(
+            entry,
+            subject,
+            units="response patterns of unit length, centred over images",
+            space="virtual",
+            preprocessing="; ".join(
+                filter(
+                    None, [options.preprocessing, "virtual voxels embedded from 1 - Pearson RDMs"]
+                )
+            ),
+            rotation_invariant=True,
+            roi_order=options.roi_order,
+            early_rois=options.early_rois,
+            high_rois=options.high_rois,
+        )
+        return target_responses(
+            np.concatenate(points, axis=1),
+            pd.concat(tables, ignore_index=True),
+            stimuli=stimuli,
+            n_repeats=options.n_repeats,
+            noise_ceiling=np.concatenate(ceilings),
+            attrs={**attrs, "n_clipped_dimensions": clipped},
+        )
+
+    def check(self, entry: DatasetEntry, options: Options, data: Path) -> list[str]:
+        """List missing folders and files, and subjects whose names hold no number.
+
+        A folder that is missing is no problem where a run fetches it by itself.
+        """
+        problems = self.axis_problems(entry, expected=ROI) if entry.modality is not None else []
+        for subject in entry.subjects:
+            try:
+                subject_index(subject)
+            except DatasetError as error:
+                problems.append(str(error))
+        if not data.is_dir():
+            if not entry.arrives_by_itself:
+                problems.append(
+                    f"data set {entry.name!r}: the folder {data} is missing; name its place under "
+                    f"`roots: {{{entry.name}: /path/to/it}}` in the study's config"
+                )
+            return problems
+        for source in options.files.values():
+            if not (data / source.path).is_file():
+                problems.append(f"data set {entry.name!r}: {data / source.path} is missing")
+        if not any(matching_files(data, options.images)):
+            problems.append(f"data set {entry.name!r}: no file matches {data / options.images}")
+        return problems
+
+    def inventory(self, entry: DatasetEntry, options: Options, data: Path) -> list[Item]:
+        """List the images and the matrices; all subjects share their files."""
+        found = sorted(matching_files(data, options.images))
+        pattern = str(data / options.images)
+        items = [inspect_files(found, pattern=pattern, subject="", read=look_at_image)]
+        for source in options.files.values():
+            items.append(
+                inspect_file(data / source.path, subject="", read=partial(_shape_of, source, data))
+            )
+        if all(item.state == "there" for item in items):
+            try:
+                _check_row_count(options, data, len(found))
+            except DatasetError as error:
+                items[0] = replace(items[0], state="mismatch", detail=str(error))
+        return items

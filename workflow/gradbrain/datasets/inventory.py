@@ -203,17 +203,16 @@ def take_inventory(
     GradbrainError
         The entry's options are wrong.
     """
-    module = adapter(entry.adapter, plugins=plugins)
+    source = adapter(entry.adapter, plugins=plugins)
     options = read_options(entry, plugins=plugins)
     problems = {}
     for subject in entry.subjects or ("",):
         own = entry.model_copy(update={"subjects": (subject,) if subject else ()})
-        problems[subject] = list(module.check(own, options, data))
-    list_items = getattr(module, "inventory", None)
-    if list_items is None or not data.is_dir():
+        problems[subject] = source.check(own, options, data)
+    if not data.is_dir():
         return Inventory([], problems)
     try:
-        return Inventory(list_items(entry, options, data), problems)
+        return Inventory(source.inventory(entry, options, data), problems)
     except GradbrainError as error:
         everyone = {subject: [*own, str(error)] for subject, own in problems.items()}
         return Inventory([], everyone)

@@ -17,7 +17,7 @@ Each person saw 5,833 photographs and 371 pictures of other kinds (Gabors, illus
 ``splits/{shared,sub-<nn>}/<split>.json``
     The folder ``laion_fmri/splits/data`` of the data set's package: folds of a study (`folds`).
 
-The sessions ses-31 to ses-34 are held out by the authors and cannot be had.
+The sessions ses-31 to ses-34 are held out by the authors and not public.
 
 References
 ----------
@@ -41,6 +41,7 @@ from tqdm import tqdm
 
 from gradbrain.config.plugins import PluginOptions
 from gradbrain.config.schema import DatasetEntry
+from gradbrain.datasets.adapter import DatasetAdapter
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.datasets.file_names import natural_key
 from gradbrain.datasets.fold_files import folds_of_splits, unique
@@ -48,7 +49,6 @@ from gradbrain.datasets.images import look_at_image
 from gradbrain.datasets.inventory import Item, inspect_file, inspect_files
 from gradbrain.datasets.locators import Background
 from gradbrain.datasets.noise_ceiling import ceiling_of_average
-from gradbrain.datasets.registry import axis_problems
 from gradbrain.datasets.responses import describe, region_distances, target_responses
 from gradbrain.datasets.stimuli import file_stimulus, stimuli_table
 from gradbrain.datasets.things_images import join_twins
@@ -79,15 +79,14 @@ ANSWERS = {
     "unseen": "clusters of images (`cluster_k5`), pictures of other kinds (`ood`)",
     "database": "LAION",
 }
-IMAGE_OPTIONS = ("images", "sessions", "missing_images", "background")
 OBTAIN = (
     "ask for the images at https://laion-fmri.hebartlab.com and unpack them there, a file for each "
     "label"
 )
 
 
-class Options(PluginOptions):
-    """Options of LAION-fMRI."""
+class ImageOptions(PluginOptions):
+    """Options that the images follow from."""
 
     sessions: Literal["all"] | tuple[str, ...] = Field(
         "all", description="Sessions taken, e.g. [ses-01, ses-02]; all that are there."
@@ -97,6 +96,11 @@ class Options(PluginOptions):
         "error", description="Images without file: an error, or left out with their trials."
     )
     background: Background = GREY
+
+
+class Options(ImageOptions):
+    """Options of LAION-fMRI."""
+
     splits: str = Field("splits", description="Folder of the package's splits, below data/.")
     regions: dict[str, tuple[str, ...]] = Field(
         {},
@@ -185,7 +189,7 @@ def _person_file(data: Path, person: str, name: str) -> Path:
     return data / BETAS / person / f"{person}_task-images_space-T1w_{name}.nii.gz"
 
 
-def sessions_of(data: Path, person: str, options: Options) -> list[str]:
+def sessions_of(data: Path, person: str, options: ImageOptions) -> list[str]:
     """List the sessions of a person that are taken.
 
     Raises
@@ -236,133 +240,6 @@ def read_trials(data: Path, person: str, session: str) -> list[str]:
     if not all(labels):
         raise DatasetError(f"{path}: trial {labels.index('')} has no label")
     return labels
-
-
-def stimuli(entry: DatasetEntry, options: Options, name: str, data: Path) -> pd.DataFrame:
-    """Return the table of the images that a person saw.
-
-    Raises
-    ------
-    DatasetError
-        The set is that of several people, or an image has no file.
-    ImageError
-        A file cannot be read.
-    """
-    if entry.stimuli is not None:
-        raise DatasetError(
-            f"data set {entry.name!r}: each person saw images of its own; leave `stimuli` out of "
-            "the entry, and take those that all saw with `images: shared` in the study"
-        )
-    person = person_of(name)
-    labels = {
-        label
-        for session in sessions_of(data, person, options)
-        for label in read_trials(data, person, session)
-    }
-    folder = data / options.images
-    absent = sorted(label for label in labels if not (folder / label).is_file())
-    if absent and (options.missing_images == "error" or len(absent) == len(labels)):
-        raise DatasetError(
-            f"stimulus set {name!r}: {len(absent)} of {len(labels)} images have no file, e.g. "
-            f"{folder / absent[0]}; {OBTAIN}, or leave them out with `missing_images: drop`"
-        )
-    rows = []
-    present = sorted(labels - set(absent), key=natural_key)
-    for label in tqdm(present, desc=f"images of {name}", unit="image", disable=None):
-        rows.append(
-            file_stimulus(
-                folder / label, image_id=label, group=label, background=options.background
-            )
-        )
-    return stimuli_table(join_twins(rows), name=name)
-
-
-def folds_of_split(entry: DatasetEntry, options: Options, split: str, data: Path) -> dict[str, str]:
-    """Read a split of the package as folds.
-
-    Of one person its own pool is taken, of several the images that all saw.
-
-    Returns
-    -------
-    dict
-        Image -> name of its fold; `train` where it is never held out.
-
-    Raises
-    ------
-    DatasetError
-        A file is missing or unreadable, or the splits are no folds.
-    """
-    pool = person_of(entry.subjects[0]) if len(entry.subjects) == 1 else "shared"
-    variants = []
-    for name in FAMILIES[split]:
-        path = data / options.splits / pool / f"{name}.json"
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            variants += list(content["variants"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DatasetError(
-                f"{path}: cannot be read as a split ({error!r}); copy the folder "
-                f"laion_fmri/splits/data of the data set's package to {data / options.splits}"
-            ) from None
-    where = f"split {split!r} of {data / options.splits / pool}"
-    return unique(folds_of_splits(variants, where=where), where=where)
-
-
-def responses(
-    entry: DatasetEntry,
-    options: Options,
-    subject: str,
-    stimuli: pd.DataFrame,
-    data: Path,
-    features: Sequence[Path],
-) -> xr.Dataset:
-    """Average the trials of each image.
-
-    Raises
-    ------
-    DatasetError
-        A file is unreadable, volumes are of another grid or number, a region is empty, or an image
-        of the stimuli is in no trial.
-    """
-    person = person_of(subject)
-    mask = read_mask(data, person)
-    roi = read_regions(data, person, options, mask)
-    kept = mask.values & (roi != "") if options.voxels == "regions" else mask.values
-    voxels = np.flatnonzero(kept)
-    known = pd.Index(stimuli["image_id"])
-    rows = [
-        (session, known.get_indexer(pd.Index(read_trials(data, person, session))))
-        for session in sessions_of(data, person, options)
-    ]
-    average, n_repeats, snr = average_sessions(
-        data, person, rows, voxels, mask, n_images=len(stimuli), zscore=options.zscore
-    )
-    if options.noise_ceiling != "repeats":
-        snr = published_snr(data, person, options.noise_ceiling, mask)[voxels]
-    targets = _targets(voxels, roi.reshape(-1)[voxels], mask)
-    attrs = describe(
-        entry,
-        subject,
-        units="standard deviations of the session" if options.zscore else "beta",
-        space=space(entry, options),
-        preprocessing="published single-trial betas (GLMsingle)"
-        + ("; z-scored per session" if options.zscore else "")
-        + "; repeats averaged",
-        roi_order=tuple(options.regions) or (WHOLE,),
-        early_rois=options.early_rois,
-        high_rois=options.high_rois,
-    )
-    attrs |= {"volume_affine": mask.affine.tolist(), "volume_shape": list(mask.values.shape)}
-    if options.reference_roi is not None:
-        attrs["roi_distance"] = region_distances(targets, options.reference_roi)
-    return target_responses(
-        average,
-        targets,
-        stimuli=stimuli,
-        n_repeats=n_repeats,
-        noise_ceiling=ceiling_of_average(snr, n_repeats),
-        attrs=attrs,
-    )
 
 
 def average_sessions(
@@ -562,38 +439,6 @@ def _targets(voxels: np.ndarray, roi: np.ndarray, mask: Volume) -> pd.DataFrame:
     )
 
 
-def check(entry: DatasetEntry, options: Options, data: Path) -> list[str]:
-    """List missing folders and files, and regions without masks."""
-    where = f"data set {entry.name!r}"
-    if not data.is_dir():
-        return [
-            f"{where}: the folder {data} is missing; name its place under "
-            f"`roots: {{{entry.name}: /path/to/it}}` in the study's config (docs/data.md says how "
-            "to get it)"
-        ]
-    problems = axis_problems(entry, expected=ROI)
-    if not (data / options.images).is_dir():
-        archive = data / "stimuli" / "task-images_stimuli.h5"
-        there = f" ({archive} must be unpacked: docs/data.md)" if archive.is_file() else ""
-        problems.append(f"{where}: the folder {data / options.images} is missing; {OBTAIN}{there}")
-    for subject in entry.subjects:
-        try:
-            person = person_of(subject)
-            files = list(_files(data, person, options))
-        except DatasetError as error:
-            problems.append(str(error))
-            continue
-        problems += [f"{where}: {path} is missing" for path in files if not path.is_file()]
-        masks = region_files(data, person)
-        problems += [
-            f"{where}: {person} has no mask of region {region!r} ({', '.join(names)}); it has "
-            f"{', '.join(sorted(masks, key=natural_key)) or 'none'}; correct the option `regions`"
-            for region, names in options.regions.items()
-            if not set(names) & set(masks)
-        ]
-    return problems
-
-
 def _files(data: Path, person: str, options: Options) -> Iterator[Path]:
     """Files of a person, but for regions."""
     for session in sessions_of(data, person, options):
@@ -606,41 +451,203 @@ def _files(data: Path, person: str, options: Options) -> Iterator[Path]:
         yield _person_file(data, person, f"desc-{options.noise_ceiling}_statmap")
 
 
-def inventory(entry: DatasetEntry, options: Options, data: Path) -> list[Item]:
-    """List images, tables and volumes; of volumes headers are read."""
-    items = []
-    for subject in entry.subjects:
-        person = person_of(subject)
-        labels: set[str] = set()
-        for path in _files(data, person, options):
-            is_table = path.suffix == ".tsv"
-            read = None if is_table else _describe_volume
-            items.append(inspect_file(path, subject=subject, read=read))
-        for session in sessions_of(data, person, options):
-            if trials_file(data, person, session).is_file():
-                labels |= set(read_trials(data, person, session))
-        images = [data / options.images / label for label in sorted(labels)]
-        pattern = f"images of {subject} in {data / options.images}"
-        items.append(inspect_files(images, pattern=pattern, subject=subject, read=look_at_image))
-        masks = region_files(data, person)
-        items += [
-            inspect_file(masks[name], subject=subject, read=_describe_volume)
-            for names in options.regions.values()
-            for name in names
-            if name in masks
-        ]
-    return items
-
-
 def _describe_volume(path: Path) -> str:
     return " × ".join(map(str, volume_shape(path)))
 
 
-def required_features(entry: DatasetEntry, options: Options) -> list[tuple[str, str, str]]:
-    """Name no feature stores: the responses are measured."""
-    return []
+class Adapter(DatasetAdapter):
+    """LAION-fMRI."""
 
+    image_options = ImageOptions
+    splits = SPLITS
 
-def space(entry: DatasetEntry, options: Options) -> str:
-    """Name the space that the responses live in: each person's own anatomy."""
-    return "T1w"
+    def stimuli(
+        self, entry: DatasetEntry, options: ImageOptions, name: str, data: Path
+    ) -> pd.DataFrame:
+        """Return the table of the images that a person saw.
+
+        Raises
+        ------
+        DatasetError
+            The set is that of several people, or an image has no file.
+        ImageError
+            A file cannot be read.
+        """
+        if entry.stimuli is not None:
+            raise DatasetError(
+                f"data set {entry.name!r}: each person saw images of its own; leave `stimuli` out "
+                "of the entry, and take those that all saw with `images: shared` in the study"
+            )
+        person = person_of(name)
+        labels = {
+            label
+            for session in sessions_of(data, person, options)
+            for label in read_trials(data, person, session)
+        }
+        folder = data / options.images
+        absent = sorted(label for label in labels if not (folder / label).is_file())
+        if absent and (options.missing_images == "error" or len(absent) == len(labels)):
+            raise DatasetError(
+                f"stimulus set {name!r}: {len(absent)} of {len(labels)} images have no file, e.g. "
+                f"{folder / absent[0]}; {OBTAIN}, or leave them out with `missing_images: drop`"
+            )
+        rows = []
+        present = sorted(labels - set(absent), key=natural_key)
+        for label in tqdm(present, desc=f"images of {name}", unit="image", disable=None):
+            rows.append(
+                file_stimulus(
+                    folder / label, image_id=label, group=label, background=options.background
+                )
+            )
+        return stimuli_table(join_twins(rows), name=name)
+
+    def folds_of_split(
+        self, entry: DatasetEntry, options: Options, split: str, data: Path
+    ) -> dict[str, str]:
+        """Read a split of the package as folds.
+
+        Of one person its own pool is taken, of several the images that all saw.
+
+        Returns
+        -------
+        dict
+            Image -> name of its fold; `train` where it is never held out.
+
+        Raises
+        ------
+        DatasetError
+            A file is missing or unreadable, or the splits are no folds.
+        """
+        pool = person_of(entry.subjects[0]) if len(entry.subjects) == 1 else "shared"
+        variants = []
+        for name in FAMILIES[split]:
+            path = data / options.splits / pool / f"{name}.json"
+            try:
+                content = json.loads(path.read_text(encoding="utf-8"))
+                variants += list(content["variants"])
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                raise DatasetError(
+                    f"{path}: cannot be read as a split ({error!r}); copy the folder "
+                    f"laion_fmri/splits/data of the data set's package to {data / options.splits}"
+                ) from None
+        where = f"split {split!r} of {data / options.splits / pool}"
+        return unique(folds_of_splits(variants, where=where), where=where)
+
+    def responses(
+        self,
+        entry: DatasetEntry,
+        options: Options,
+        subject: str,
+        stimuli: pd.DataFrame,
+        data: Path,
+        features: Sequence[Path],
+    ) -> xr.Dataset:
+        """Average the trials of each image.
+
+        Raises
+        ------
+        DatasetError
+            A file is unreadable, volumes are of another grid or number, a region is empty, or an
+            image of the stimuli is in no trial.
+        """
+        person = person_of(subject)
+        mask = read_mask(data, person)
+        roi = read_regions(data, person, options, mask)
+        kept = mask.values & (roi != "") if options.voxels == "regions" else mask.values
+        voxels = np.flatnonzero(kept)
+        known = pd.Index(stimuli["image_id"])
+        rows = [
+            (session, known.get_indexer(pd.Index(read_trials(data, person, session))))
+            for session in sessions_of(data, person, options)
+        ]
+        average, n_repeats, snr = average_sessions(
+            data, person, rows, voxels, mask, n_images=len(stimuli), zscore=options.zscore
+        )
+        if options.noise_ceiling != "repeats":
+            snr = published_snr(data, person, options.noise_ceiling, mask)[voxels]
+        targets = _targets(voxels, roi.reshape(-1)[voxels], mask)
+        attrs = describe(
+            entry,
+            subject,
+            units="standard deviations of the session" if options.zscore else "beta",
+            space=self.space(entry, options),
+            preprocessing="published single-trial betas (GLMsingle)"
+            + ("; z-scored per session" if options.zscore else "")
+            + "; repeats averaged",
+            roi_order=tuple(options.regions) or (WHOLE,),
+            early_rois=options.early_rois,
+            high_rois=options.high_rois,
+        )
+        attrs |= {"volume_affine": mask.affine.tolist(), "volume_shape": list(mask.values.shape)}
+        if options.reference_roi is not None:
+            attrs["roi_distance"] = region_distances(targets, options.reference_roi)
+        return target_responses(
+            average,
+            targets,
+            stimuli=stimuli,
+            n_repeats=n_repeats,
+            noise_ceiling=ceiling_of_average(snr, n_repeats),
+            attrs=attrs,
+        )
+
+    def check(self, entry: DatasetEntry, options: Options, data: Path) -> list[str]:
+        """List missing folders and files, and regions without masks."""
+        where = f"data set {entry.name!r}"
+        problems = self.missing_folder(entry, data)
+        if problems:
+            return problems
+        problems += self.axis_problems(entry, expected=ROI)
+        if not (data / options.images).is_dir():
+            archive = data / "stimuli" / "task-images_stimuli.h5"
+            there = f" ({archive} must be unpacked: docs/data.md)" if archive.is_file() else ""
+            problems.append(
+                f"{where}: the folder {data / options.images} is missing; {OBTAIN}{there}"
+            )
+        for subject in entry.subjects:
+            try:
+                person = person_of(subject)
+                files = list(_files(data, person, options))
+            except DatasetError as error:
+                problems.append(str(error))
+                continue
+            problems += [f"{where}: {path} is missing" for path in files if not path.is_file()]
+            masks = region_files(data, person)
+            problems += [
+                f"{where}: {person} has no mask of region {region!r} ({', '.join(names)}); it has "
+                f"{', '.join(sorted(masks, key=natural_key)) or 'none'}; correct the option "
+                "`regions`"
+                for region, names in options.regions.items()
+                if not set(names) & set(masks)
+            ]
+        return problems
+
+    def inventory(self, entry: DatasetEntry, options: Options, data: Path) -> list[Item]:
+        """List images, tables and volumes; of volumes headers are read."""
+        items = []
+        for subject in entry.subjects:
+            person = person_of(subject)
+            labels: set[str] = set()
+            for path in _files(data, person, options):
+                is_table = path.suffix == ".tsv"
+                read = None if is_table else _describe_volume
+                items.append(inspect_file(path, subject=subject, read=read))
+            for session in sessions_of(data, person, options):
+                if trials_file(data, person, session).is_file():
+                    labels |= set(read_trials(data, person, session))
+            images = [data / options.images / label for label in sorted(labels)]
+            pattern = f"images of {subject} in {data / options.images}"
+            items.append(
+                inspect_files(images, pattern=pattern, subject=subject, read=look_at_image)
+            )
+            masks = region_files(data, person)
+            items += [
+                inspect_file(masks[name], subject=subject, read=_describe_volume)
+                for names in options.regions.values()
+                for name in names
+                if name in masks
+            ]
+        return items
+
+    def space(self, entry: DatasetEntry, options: Options) -> str:
+        """Name the space that the responses live in: each person's own anatomy."""
+        return "T1w"

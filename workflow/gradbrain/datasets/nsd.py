@@ -42,6 +42,7 @@ from tqdm import tqdm
 
 from gradbrain.config.plugins import PluginOptions
 from gradbrain.config.schema import DatasetEntry
+from gradbrain.datasets.adapter import DatasetAdapter
 from gradbrain.datasets.coco_captions import (
     INFO,
     caption_problems,
@@ -65,7 +66,6 @@ from gradbrain.datasets.nsd_design import (
 )
 from gradbrain.datasets.nsd_files import HEMISPHERES, SubjectFiles
 from gradbrain.datasets.nsd_targets import label_regions, surface_targets, volume_targets
-from gradbrain.datasets.registry import axis_problems
 from gradbrain.datasets.responses import TargetBlocks, describe, region_distances
 from gradbrain.datasets.stimuli import Stimulus, stimuli_table
 from gradbrain.vocabulary.roles import ROI
@@ -78,22 +78,14 @@ ANSWERS = {
     "ceilings": "published ratios of signal to noise",
     "database": "NSD",
 }
-IMAGE_OPTIONS = ("sessions", "min_repeats", "group", "captions")
 
 
-class Options(PluginOptions):
-    """Options of the Natural Scenes Dataset."""
+class ImageOptions(PluginOptions):
+    """Options that the images follow from."""
 
-    space: Literal["fsaverage", "func1pt8mm"] = Field(
-        "fsaverage", description="Surface vertices, the same for all people, or own voxels."
-    )
-    betas: Literal["betas_fithrf_GLMdenoise_RR", "betas_fithrf", "betas_assumehrf"] = Field(
-        "betas_fithrf_GLMdenoise_RR", description="Version of the single-trial betas."
-    )
     sessions: Literal["all"] | int | tuple[int, ...] = Field(
         "all", description="Scan sessions: all of each person, the first so many, or a list."
     )
-    zscore: bool = Field(True, description="Standardise each target within each session.")
     min_repeats: int = Field(
         1, ge=1, le=3, description="Images shown less often in these sessions are left out."
     )
@@ -103,6 +95,24 @@ class Options(PluginOptions):
         "first seen in one session of those taken. Repeats in later sessions are averaged into the "
         "same rows.",
     )
+    captions: str | None = Field(
+        None,
+        min_length=1,
+        description="Folder of COCO's captions_train2017.json and captions_val2017.json, below "
+        "data/<name>; none: images have no captions.",
+    )
+
+
+class Options(ImageOptions):
+    """Options of the Natural Scenes Dataset."""
+
+    space: Literal["fsaverage", "func1pt8mm"] = Field(
+        "fsaverage", description="Surface vertices, the same for all people, or own voxels."
+    )
+    betas: Literal["betas_fithrf_GLMdenoise_RR", "betas_fithrf", "betas_assumehrf"] = Field(
+        "betas_fithrf_GLMdenoise_RR", description="Version of the single-trial betas."
+    )
+    zscore: bool = Field(True, description="Standardise each target within each session.")
     parcellation: str = Field("streams", min_length=1, description="Label file of the regions.")
     label_folder: str = Field(
         "", description="Folder of the label files, {subject} allowed; empty: as published."
@@ -117,12 +127,6 @@ class Options(PluginOptions):
     )
     mask: Literal["parcellation", "nsdgeneral", "all"] = Field(
         "parcellation", description="Targets kept: those in a region, in nsdgeneral, or all."
-    )
-    captions: str | None = Field(
-        None,
-        min_length=1,
-        description="Folder of COCO's captions_train2017.json and captions_val2017.json, below "
-        "data/<name>; none: images have no captions.",
     )
 
     @model_validator(mode="after")
@@ -162,7 +166,7 @@ def subject_number(subject: str) -> int:
     return int(found[1])
 
 
-def wanted_sessions(options: Options, subject: int) -> list[int]:
+def wanted_sessions(options: ImageOptions, subject: int) -> list[int]:
     """Sessions of a subject that the options ask for, from 1.
 
     Raises
@@ -184,57 +188,12 @@ def wanted_sessions(options: Options, subject: int) -> list[int]:
     return list(options.sessions)
 
 
-def space(entry: DatasetEntry, options: Options) -> str:
-    """Name the space of the responses."""
-    return options.space
-
-
-def required_features(entry: DatasetEntry, options: Options) -> list[tuple[str, str, str]]:
-    """Name no feature stores: the responses are measured."""
-    return []
-
-
-def stimuli(entry: DatasetEntry, options: Options, name: str, data: Path) -> pd.DataFrame:
-    """List the images that the subject `name` saw in the sessions asked for, by 73k ID.
-
-    Raises
-    ------
-    DatasetError
-        The design, the images or the captions are missing, damaged or counted from another base.
-    """
-    design = read_design(data)
-    images, _ = _images(options, subject_number(name), design)
-    groups = image_groups(options, subject_number(name), design, images)
-    captions = _captions(options, images, data)
-    path = (data / STIMULI).as_posix()
-    rows = []
-    numbered = tqdm(images.tolist(), desc=f"images of {name}", unit="image", disable=None)
-    for image, group in zip(numbered, groups, strict=True):
-        locator = {"path": path, "dataset": "imgBrick", "index": image}
-        rows.append(
-            Stimulus(
-                image_id=image_id(image),
-                group=group,
-                loader="hdf5",
-                locator=locator,
-                content_sha256=content_sha256(load_image("hdf5", locator)),
-                caption=captions.get(image),
-            )
-        )
-    return stimuli_table(rows, name=name)
-
-
-def _captions(options: Options, images: np.ndarray, data: Path) -> dict[int, str]:
+def _captions(options: ImageOptions, images: np.ndarray, data: Path) -> dict[int, str]:
     """Captions of images by 73k ID; none without the option."""
     if options.captions is None:
         return {}
     folder = data / options.captions
     return coco_captions(images.tolist(), folder=folder, info=data / STIMULUS_INFO)
-
-
-def has_captions(entry: DatasetEntry, options: Options, name: str, data: Path) -> bool:
-    """Tell whether the images of a stimulus set come with captions."""
-    return options.captions is not None
 
 
 def image_id(index: int) -> str:
@@ -243,7 +202,7 @@ def image_id(index: int) -> str:
 
 
 def image_groups(
-    options: Options, subject: int, design: dict[str, np.ndarray], images: np.ndarray
+    options: ImageOptions, subject: int, design: dict[str, np.ndarray], images: np.ndarray
 ) -> list[str]:
     """Group of each image, as the option `group` says.
 
@@ -257,135 +216,6 @@ def image_groups(
     taken = wanted_sessions(options, subject)
     first, _ = sessions_of_images(design, subject, taken, images)
     return [f"session-{session:02d}" for session in first.tolist()]
-
-
-def responses(
-    entry: DatasetEntry,
-    options: Options,
-    subject: str,
-    stimuli: pd.DataFrame,
-    data: Path,
-    features: Sequence[Path],
-) -> TargetBlocks:
-    """Average one subject's betas over the presentations of each image, block by block.
-
-    The ceiling follows the published ncsnr: see :func:`noise_ceiling`.
-
-    Raises
-    ------
-    DatasetError
-        Files are missing, damaged, or disagree with each other or with the stimulus table.
-    """
-    number = subject_number(subject)
-    sessions = wanted_sessions(options, number)
-    design = read_design(data)
-    images, n_repeats = _images(options, number, design)
-    if [image_id(image) for image in images.tolist()] != list(stimuli["image_id"]):
-        raise DatasetError(
-            f"responses of {subject!r}: the {len(stimuli)} images of the stimulus table are not "
-            f"the {len(images)} that {data / DESIGN} and the options name; make the table again"
-        )
-    if image_groups(options, number, design, images) != list(stimuli["group"]):
-        raise DatasetError(
-            f"responses of {subject!r}: the groups of the stimulus table are not those of the "
-            f"option group: {options.group}; make the table again"
-        )
-    files = _files(options, number, data)
-    region_of = label_regions(files, options.parcellation, options.regions)
-    listed = (options.parcellation, region_of, options.mask)
-    if files.on_surface:
-        targets = surface_targets(files, *listed)
-        parts = [
-            targets.loc[targets["hemisphere"] == name, "vertex"].to_numpy() for name in HEMISPHERES
-        ]
-        read_betas = partial(_surface_betas, files, sessions)
-    else:
-        targets, shape = volume_targets(files, *listed)
-        parts = [targets["vertex"].to_numpy()]
-        read_betas = partial(_volume_betas, files, sessions, shape)
-    if targets.empty:
-        raise DatasetError(
-            f"responses of {subject!r}: no target lies in the mask {options.mask!r} with the "
-            f"parcellation {options.parcellation!r}; correct `regions` or `mask`"
-        )
-    attrs = _attributes(entry, options, subject, sessions, targets, region_of)
-    if options.group == "session":
-        first, last = sessions_of_images(design, number, sessions, images)
-        attrs["n_images_of_several_sessions"] = int((first < last).sum())
-    return TargetBlocks(
-        stimuli=stimuli,
-        n_repeats=n_repeats,
-        targets=targets,
-        noise_ceiling=ceiling_of_average(targets["ncsnr"].to_numpy(np.float64) ** 2, n_repeats),
-        attrs=attrs,
-        blocks=averaged_blocks(
-            parts,
-            read_betas,
-            [_rows(images, trial_images(design, number, session)) for session in sessions],
-            n_repeats,
-            zscore=options.zscore,
-            description=f"betas of {subject}",
-        ),
-    )
-
-
-def check(entry: DatasetEntry, options: Options, data: Path) -> list[str]:
-    """List what is missing or cut short, from names, sizes and headers; a few kB of each file."""
-    if not data.is_dir():
-        return [
-            f"data set {entry.name!r}: the folder {data} is missing; name its place under "
-            f"`roots: {{{entry.name}: /path/to/nsd}}` in the study's config (docs/data.md says how "
-            "to get it)"
-        ]
-    problems = axis_problems(entry, expected=ROI)
-    if entry.stimuli is not None:
-        problems.append(
-            f"data set {entry.name!r}: stimuli: {entry.stimuli!r}: each subject of NSD saw images "
-            "of its own; leave the key out"
-        )
-    if not (data / DESIGN).is_file():
-        problems.append(f"{data / DESIGN}: is missing")
-    problems += _check_images(data / STIMULI)
-    if options.captions is not None:
-        folder = data / options.captions
-        problems += caption_problems(folder=folder, info=data / STIMULUS_INFO)
-    for subject in entry.subjects:
-        try:
-            number = subject_number(subject)
-            sessions = wanted_sessions(options, number)
-            problems += _check_subject(options, number, sessions, data)
-        except DatasetError as error:
-            problems.append(str(error))
-    return list(dict.fromkeys(problems))
-
-
-def inventory(entry: DatasetEntry, options: Options, data: Path) -> list[Item]:
-    """List design, images and labels, and the betas of each subject; headers are read."""
-    items = [
-        inspect_file(data / DESIGN, subject=""),
-        inspect_file(data / STIMULI, subject="", read=_describe_images),
-    ]
-    if options.captions is not None:
-        items += inspect_captions(folder=data / options.captions, info=data / STIMULUS_INFO)
-    for subject in entry.subjects:
-        number = subject_number(subject)
-        files, sessions = _files(options, number, data), wanted_sessions(options, number)
-        kinds = list(HEMISPHERES.values()) if files.on_surface else [""]
-        for kind in kinds:
-            if files.on_surface:
-                paths = [files.surface_betas(session, kind) for session in sessions]
-                pattern = files.beta_folder / f"{kind}.betas_session*.mgh"
-            else:
-                paths = [files.volume_betas(session) for session in sessions]
-                pattern = files.beta_folder / "betas_session*"
-            items.append(inspect_files(paths, pattern=str(pattern), subject=subject))
-            items.append(inspect_file(files.ncsnr(kind), subject=subject))
-        items += [
-            inspect_file(path, subject=subject)
-            for path in _other_files(options, files)
-            if path != files.ncsnr()
-        ]
-    return items
 
 
 def _describe_images(path: Path) -> str:
@@ -484,7 +314,7 @@ def _files(options: Options, number: int, data: Path) -> SubjectFiles:
 
 
 def _images(
-    options: Options, number: int, design: dict[str, np.ndarray]
+    options: ImageOptions, number: int, design: dict[str, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Images of a subject that are used, and their presentations in the sessions asked for."""
     images, n_repeats = seen_images(design, number, wanted_sessions(options, number))
@@ -567,3 +397,180 @@ def _attributes(
     if options.reference_roi is not None and options.space == "fsaverage" and placed:
         attrs["roi_distance"] = region_distances(targets, options.reference_roi)
     return attrs
+
+
+class Adapter(DatasetAdapter):
+    """The Natural Scenes Dataset, as published."""
+
+    image_options = ImageOptions
+
+    def space(self, entry: DatasetEntry, options: Options) -> str:
+        """Name the space of the responses."""
+        return options.space
+
+    def stimuli(
+        self, entry: DatasetEntry, options: ImageOptions, name: str, data: Path
+    ) -> pd.DataFrame:
+        """List the images that the subject `name` saw in the sessions asked for, by 73k ID.
+
+        Raises
+        ------
+        DatasetError
+            The design, the images or the captions are missing, damaged or counted from another
+            base.
+        """
+        design = read_design(data)
+        images, _ = _images(options, subject_number(name), design)
+        groups = image_groups(options, subject_number(name), design, images)
+        captions = _captions(options, images, data)
+        path = (data / STIMULI).as_posix()
+        rows = []
+        numbered = tqdm(images.tolist(), desc=f"images of {name}", unit="image", disable=None)
+        for image, group in zip(numbered, groups, strict=True):
+            locator = {"path": path, "dataset": "imgBrick", "index": image}
+            rows.append(
+                Stimulus(
+                    image_id=image_id(image),
+                    group=group,
+                    loader="hdf5",
+                    locator=locator,
+                    content_sha256=content_sha256(load_image("hdf5", locator)),
+                    caption=captions.get(image),
+                )
+            )
+        return stimuli_table(rows, name=name)
+
+    def has_captions(
+        self, entry: DatasetEntry, options: ImageOptions, name: str, data: Path
+    ) -> bool:
+        """Tell whether the images of a stimulus set come with captions."""
+        return options.captions is not None
+
+    def responses(
+        self,
+        entry: DatasetEntry,
+        options: Options,
+        subject: str,
+        stimuli: pd.DataFrame,
+        data: Path,
+        features: Sequence[Path],
+    ) -> TargetBlocks:
+        """Average one subject's betas over the presentations of each image, block by block.
+
+        The ceiling follows the published ncsnr: see :func:`noise_ceiling`.
+
+        Raises
+        ------
+        DatasetError
+            Files are missing, damaged, or disagree with each other or with the stimulus table.
+        """
+        number = subject_number(subject)
+        sessions = wanted_sessions(options, number)
+        design = read_design(data)
+        images, n_repeats = _images(options, number, design)
+        if [image_id(image) for image in images.tolist()] != list(stimuli["image_id"]):
+            raise DatasetError(
+                f"responses of {subject!r}: the {len(stimuli)} images of the stimulus table "
+                f"are not the {len(images)} that {data / DESIGN} and the options name; make the "
+                "table again"
+            )
+        if image_groups(options, number, design, images) != list(stimuli["group"]):
+            raise DatasetError(
+                f"responses of {subject!r}: the groups of the stimulus table are not those of the "
+                f"option group: {options.group}; make the table again"
+            )
+        files = _files(options, number, data)
+        region_of = label_regions(files, options.parcellation, options.regions)
+        listed = (options.parcellation, region_of, options.mask)
+        if files.on_surface:
+            targets = surface_targets(files, *listed)
+            parts = [
+                targets.loc[targets["hemisphere"] == name, "vertex"].to_numpy()
+                for name in HEMISPHERES
+            ]
+            read_betas = partial(_surface_betas, files, sessions)
+        else:
+            targets, shape = volume_targets(files, *listed)
+            parts = [targets["vertex"].to_numpy()]
+            read_betas = partial(_volume_betas, files, sessions, shape)
+        if targets.empty:
+            raise DatasetError(
+                f"responses of {subject!r}: no target lies in the mask {options.mask!r} with the "
+                f"parcellation {options.parcellation!r}; correct `regions` or `mask`"
+            )
+        attrs = _attributes(entry, options, subject, sessions, targets, region_of)
+        if options.group == "session":
+            first, last = sessions_of_images(design, number, sessions, images)
+            attrs["n_images_of_several_sessions"] = int((first < last).sum())
+        return TargetBlocks(
+            stimuli=stimuli,
+            n_repeats=n_repeats,
+            targets=targets,
+            noise_ceiling=ceiling_of_average(targets["ncsnr"].to_numpy(np.float64) ** 2, n_repeats),
+            attrs=attrs,
+            blocks=averaged_blocks(
+                parts,
+                read_betas,
+                [_rows(images, trial_images(design, number, session)) for session in sessions],
+                n_repeats,
+                zscore=options.zscore,
+                description=f"betas of {subject}",
+            ),
+        )
+
+    def check(self, entry: DatasetEntry, options: Options, data: Path) -> list[str]:
+        """List what is missing or cut short, from names, sizes and headers.
+
+        A few kB of each file are read.
+        """
+        problems = self.missing_folder(entry, data)
+        if problems:
+            return problems
+        problems += self.axis_problems(entry, expected=ROI)
+        if entry.stimuli is not None:
+            problems.append(
+                f"data set {entry.name!r}: stimuli: {entry.stimuli!r}: each subject of NSD saw "
+                "images of its own; leave the key out"
+            )
+        if not (data / DESIGN).is_file():
+            problems.append(f"{data / DESIGN}: is missing")
+        problems += _check_images(data / STIMULI)
+        if options.captions is not None:
+            folder = data / options.captions
+            problems += caption_problems(folder=folder, info=data / STIMULUS_INFO)
+        for subject in entry.subjects:
+            try:
+                number = subject_number(subject)
+                sessions = wanted_sessions(options, number)
+                problems += _check_subject(options, number, sessions, data)
+            except DatasetError as error:
+                problems.append(str(error))
+        return list(dict.fromkeys(problems))
+
+    def inventory(self, entry: DatasetEntry, options: Options, data: Path) -> list[Item]:
+        """List design, images and labels, and the betas of each subject; headers are read."""
+        items = [
+            inspect_file(data / DESIGN, subject=""),
+            inspect_file(data / STIMULI, subject="", read=_describe_images),
+        ]
+        if options.captions is not None:
+            items += inspect_captions(folder=data / options.captions, info=data / STIMULUS_INFO)
+        for subject in entry.subjects:
+            number = subject_number(subject)
+            files, sessions = _files(options, number, data), wanted_sessions(options, number)
+            kinds = list(HEMISPHERES.values()) if files.on_surface else [""]
+            for kind in kinds:
+                if files.on_surface:
+                    paths = [files.surface_betas(session, kind) for session in sessions]
+                    pattern = files.beta_folder / f"{kind}.betas_session*.mgh"
+                else:
+                    paths = [files.volume_betas(session) for session in sessions]
+                    pattern = files.beta_folder / "betas_session*"
+                items.append(inspect_files(paths, pattern=str(pattern), subject=subject))
+                items.append(inspect_file(files.ncsnr(kind), subject=subject))
+            items += [
+                inspect_file(path, subject=subject)
+                for path in _other_files(options, files)
+                if path != files.ncsnr()
+            ]
+        return items

@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from gradbrain.config.plugins import PluginOptions
 from gradbrain.config.schema import DatasetEntry
+from gradbrain.datasets.adapter import DatasetAdapter
 from gradbrain.datasets.errors import DatasetError, ImageError
 from gradbrain.datasets.images import content_sha256, crop, package_file, read_picture
 from gradbrain.datasets.locators import WHITE, Background
@@ -80,19 +81,6 @@ CAPTIONS = {
     "matplotlib/mpl-data/sample_data/grace_hopper.jpg": "a portrait of a woman in uniform",
 }
 MAX_ATTEMPTS = 200
-IMAGE_OPTIONS = (
-    "split",
-    "n_images",
-    "size",
-    "scale_min",
-    "scale_max",
-    "min_contrast",
-    "max_overlap",
-    "seed",
-    "photographs",
-    "captions",
-    "background",
-)
 
 PhotographName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*/.+\.[A-Za-z]+$")]
 
@@ -146,6 +134,10 @@ class Options(PluginOptions):
         if self.photographs is not None:
             return self.photographs
         return STIMULUS_PHOTOGRAPHS if self.split == "stimuli" else CALIBRATION_PHOTOGRAPHS
+
+
+# All options are of images.
+ImageOptions = Options
 
 
 def split_name(photograph: str) -> tuple[str, str]:
@@ -270,41 +262,42 @@ def missing_photographs(options: Options) -> list[str]:
     return problems
 
 
-def stimuli(entry: DatasetEntry, options: Options, name: str, data: Path) -> pd.DataFrame:
-    """Return the table of crops."""
-    return crops(options, name=name)
+class Adapter(DatasetAdapter):
+    """Crops of photographs that installed packages carry."""
 
+    image_options = ImageOptions
 
-def has_captions(entry: DatasetEntry, options: Options, name: str, data: Path) -> bool:
-    """Tell whether the crops come with captions."""
-    return options.captions is not None
+    def stimuli(
+        self, entry: DatasetEntry, options: ImageOptions, name: str, data: Path
+    ) -> pd.DataFrame:
+        """Return the table of crops."""
+        return crops(options, name=name)
 
+    def has_captions(
+        self, entry: DatasetEntry, options: ImageOptions, name: str, data: Path
+    ) -> bool:
+        """Tell whether the crops come with captions."""
+        return options.captions is not None
 
-def space(entry: DatasetEntry, options: Options) -> str:
-    """Name the space of responses; there are none."""
-    return "none"
+    def space(self, entry: DatasetEntry, options: Options) -> str:
+        """Name the space of responses; there are none."""
+        return "none"
 
+    def responses(
+        self,
+        entry: DatasetEntry,
+        options: Options,
+        subject: str,
+        stimuli: pd.DataFrame,
+        data: Path,
+        features: Sequence[Path],
+    ) -> xr.Dataset:
+        """Refuse: photographs of packages come without brain responses."""
+        raise DatasetError(
+            f"data set {entry.name!r}: the adapter 'photographs' holds images only, there are no "
+            f"responses of {subject!r}; use it as a stimulus or calibration set"
+        )
 
-def responses(
-    entry: DatasetEntry,
-    options: Options,
-    subject: str,
-    stimuli: pd.DataFrame,
-    data: Path,
-    features: Sequence[Path],
-) -> xr.Dataset:
-    """Refuse: photographs of packages come without brain responses."""
-    raise DatasetError(
-        f"data set {entry.name!r}: the adapter 'photographs' holds images only, there are no "
-        f"responses of {subject!r}; use it as a stimulus or calibration set"
-    )
-
-
-def check(entry: DatasetEntry, options: Options, data: Path) -> list[str]:
-    """List the photographs that are missing."""
-    return missing_photographs(options)
-
-
-def required_features(entry: DatasetEntry, options: Options) -> list[tuple[str, str, str]]:
-    """Name no feature stores: nothing is planted."""
-    return []
+    def check(self, entry: DatasetEntry, options: Options, data: Path) -> list[str]:
+        """List the photographs that are missing."""
+        return missing_photographs(options)

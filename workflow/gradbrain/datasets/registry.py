@@ -7,60 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import Any
 
 from gradbrain.config import GradbrainError
-from gradbrain.config.plugins import LIBRARY_PLUGINS, Plugin, PluginOptions, Plugins
+from gradbrain.config.plugins import LIBRARY_PLUGINS, Plugin, Plugins
 from gradbrain.config.registries import Registries
 from gradbrain.config.schema import DatasetEntry
-from gradbrain.vocabulary.roles import Axis
+from gradbrain.datasets.adapter import DatasetAdapter
 
 #: Options with the two poles of the hierarchy, of adapters that have such options.
 POLES = ("early_rois", "high_rois")
-
-if TYPE_CHECKING:
-    import pandas as pd
-    import xarray as xr
-
-
-class Adapter(Protocol):
-    """What a module needs in order to be named as the ``adapter`` of a data set."""
-
-    Options: type[PluginOptions]
-    #: Options that `stimuli` reads; a change of any other leaves the images as they are.
-    IMAGE_OPTIONS: tuple[str, ...]
-
-    def stimuli(self, entry: DatasetEntry, options: Any, name: str, data: Path) -> pd.DataFrame:
-        """Return the table of the stimulus set `name`."""
-        ...
-
-    def responses(
-        self,
-        entry: DatasetEntry,
-        options: Any,
-        subject: str,
-        stimuli: pd.DataFrame,
-        data: Path,
-        features: Sequence[Path],
-    ) -> xr.Dataset | Any:
-        """Return one subject's responses, one row per image of the table `stimuli`.
-
-        Those that would not fit into memory come block by block, as
-        ``gradbrain.datasets.responses.TargetBlocks``.
-        """
-        ...
-
-    def check(self, entry: DatasetEntry, options: Any, data: Path) -> list[str]:
-        """List what would stop the jobs of this data set; cheap, run before any job."""
-        ...
-
-    def required_features(self, entry: DatasetEntry, options: Any) -> list[tuple[str, str, str]]:
-        """List the (model, layer, signal set) whose feature stores `responses` reads."""
-        ...
-
-    def space(self, entry: DatasetEntry, options: Any) -> str:
-        """Name the space of the responses, e.g. ``fsaverage5``; it decides which figures apply."""
-        ...
 
 
 def available_adapters(plugins: Plugins = LIBRARY_PLUGINS) -> list[str]:
@@ -70,7 +26,7 @@ def available_adapters(plugins: Plugins = LIBRARY_PLUGINS) -> list[str]:
 
 def adapter(
     name: str, *, where: str = "datasets.yaml", plugins: Plugins = LIBRARY_PLUGINS
-) -> Adapter:
+) -> DatasetAdapter:
     """Import the adapter called `name`.
 
     Parameters
@@ -87,7 +43,12 @@ def adapter(
     GradbrainError
         There is no such adapter, or its module lacks what an adapter defines.
     """
-    return cast(Adapter, _find(name, where, plugins).load())
+    plugin = _find(name, where, plugins)
+    found: type[DatasetAdapter] = plugin.load().Adapter
+    lacking = sorted(getattr(found, "__abstractmethods__", ()))
+    if lacking:
+        raise GradbrainError(f"{plugin.path}: class Adapter lacks {', '.join(lacking)}")
+    return found()
 
 
 def _find(name: str, where: str, plugins: Plugins) -> Plugin:
@@ -134,25 +95,8 @@ def gives_captions(
     *,
     plugins: Plugins = LIBRARY_PLUGINS,
 ) -> bool:
-    """Tell whether the images of the stimulus set `name` come with captions.
-
-    An adapter that may give some defines ``has_captions``, which looks at no more than options and
-    the head of a table.
-    """
-    has_captions = getattr(adapter(entry.adapter, plugins=plugins), "has_captions", None)
-    return has_captions is not None and bool(has_captions(entry, options, name, data))
-
-
-def axis_problems(entry: DatasetEntry, *, expected: Axis) -> list[str]:
-    """Say that an entry names a modality of another axis than its adapter reads; else nothing."""
-    if entry.axis == expected:
-        return []
-    found = "images only" if entry.axis is None else f"axis {entry.axis!r}"
-    return [
-        f"data set {entry.name!r}: modality is {entry.modality_name!r} ({found}), but adapter "
-        f"{entry.adapter!r} reads responses of the axis {expected!r}; name a modality of that axis "
-        "in datasets.yaml"
-    ]
+    """Tell whether the images of the stimulus set `name` come with captions."""
+    return adapter(entry.adapter, plugins=plugins).has_captions(entry, options, name, data)
 
 
 def read_options(

@@ -28,6 +28,7 @@ from pydantic import Field, model_validator
 
 from gradbrain.config.plugins import PluginOptions
 from gradbrain.config.schema import DatasetEntry, Name
+from gradbrain.datasets.adapter import DatasetAdapter
 from gradbrain.datasets.cortex import (
     AREA_POSITIONS,
     EARLY_AREAS,
@@ -56,7 +57,6 @@ ANSWERS = {
     "ceilings": "known from what is planted",
     "unseen": "photographs",
 }
-IMAGE_OPTIONS = ("images",)
 # Share of signal in averaged responses where the options name none.
 EXPLAINABLE_VARIANCE = {ROI: 0.3, TIME: 0.1}
 HIGHER_AREAS = tuple(area for area in AREA_POSITIONS if area not in EARLY_AREAS)
@@ -92,7 +92,13 @@ WORLDS: dict[str, Learning | None] = {
 }
 
 
-class Options(PluginOptions):
+class ImageOptions(PluginOptions):
+    """Options that the images follow from."""
+
+    images: PhotographOptions = Field(PhotographOptions(), description="The crops that are shown.")
+
+
+class Options(ImageOptions):
     """Options of a simulated brain."""
 
     world: Literal["feedforward", "backprop", "paper_pattern"] = Field(
@@ -139,7 +145,6 @@ class Options(PluginOptions):
     )
     n_repeats: int = Field(3, ge=2, description="Presentations of each image.")
     seed: int = Field(0, ge=0)
-    images: PhotographOptions = Field(PhotographOptions(), description="The crops that are shown.")
     # Along regions.
     regions: tuple[str, ...] = Field(
         tuple(AREA_POSITIONS), min_length=2, description="Visual areas, from low to high."
@@ -193,95 +198,12 @@ class Options(PluginOptions):
         return self
 
 
-def stimuli(entry: DatasetEntry, options: Options, name: str, data: Path) -> pd.DataFrame:
-    """Return the crops shown; where each subject has a set of its own, each has its own crops."""
-    images = options.images
-    if entry.stimuli is None:
-        images = images.model_copy(update={"seed": _seed(images.seed, "crops", name)})
-    return crops(images, name=name)
-
-
-def check(entry: DatasetEntry, options: Options, data: Path) -> list[str]:
-    """List missing photographs, and a modality without responses."""
-    problems = missing_photographs(options.images)
-    if entry.axis is None:
-        problems.append(_no_responses(entry))
-    return problems
-
-
-def required_features(entry: DatasetEntry, options: Options) -> list[tuple[str, str, str]]:
+def planting_stores(options: Options) -> list[tuple[str, str, str]]:
     """Name the feature stores that are planted, one per layer, in the order of the layers."""
     return [
         (options.planting_model, layer, options.planting_signal_set)
         for layer in options.planting_layers
     ]
-
-
-def space(entry: DatasetEntry, options: Options) -> str:
-    """Name the space that the responses live in."""
-    return "fsaverage5" if entry.axis == ROI else "sensors"
-
-
-def provenance(
-    entry: DatasetEntry,
-    options: Options,
-    subject: str,
-    stimuli: pd.DataFrame,
-    features: Sequence[Path],
-) -> dict[str, Any]:
-    """Return what was planted: for the file beside the store, which no rule reads.
-
-    `shares` holds `explainable_variance`; `learning_share`, which counts as the learning signal's
-    what activations share with it; and `beyond_activations`, the share of the learning signal's
-    variance that a ridge on all planted activations does not predict in photographs that it was
-    not fitted to. With a few hundred images that is an upper bound: a larger fit predicts more.
-    """
-    truth: dict[str, Any] = {"options": options.model_dump(mode="json")}
-    learning = learning_of(options)
-    if entry.axis == ROI:
-        truth["layer_of_region"] = layer_of_region(options)
-    else:
-        forward, late = latencies(options)
-        truth["activation_latency_s"] = dict(zip(options.planting_layers, forward, strict=True))
-    if learning is not None and entry.axis == ROI:
-        truth["learning_layer_of_region"] = learning_layer_of_region(options, learning)
-    elif learning is not None:
-        truth["learning_latency_s"] = dict(zip(options.planting_layers, late, strict=True))
-    shares: dict[str, Any] = {"explainable_variance": explainable_variance(entry, options)}
-    if learning is not None:
-        planted = read_planted(entry, options, stimuli, features)
-        beyond = beyond_activations(planted, stimuli, _generator(options, entry, subject, "probe"))
-        shares["learning_share"] = options.learning_share
-        shares["beyond_activations"] = dict(
-            zip(options.planting_layers, beyond.round(4).tolist(), strict=True)
-        )
-    return {"planted": truth | {"shares": shares}}
-
-
-def responses(
-    entry: DatasetEntry,
-    options: Options,
-    subject: str,
-    stimuli: pd.DataFrame,
-    data: Path,
-    features: Sequence[Path],
-) -> xr.Dataset:
-    """Simulate one subject.
-
-    Parameters
-    ----------
-    features
-        Feature stores of the planting model for these stimuli, one per planting layer, in any
-        order.
-
-    Raises
-    ------
-    DatasetError
-        A feature store is missing, superfluous, of other images, or lacks a planted signal.
-    """
-    return simulate(
-        entry, options, subject, stimuli, read_planted(entry, options, stimuli, features)
-    )
 
 
 def simulate(
@@ -460,7 +382,7 @@ def read_planted(
         tree = open_tree(path, kind="features")
         layer = str(tree.attrs.get("layer"))
         found = (tree.attrs.get("model"), layer, tree.attrs.get("signal_set"))
-        if found not in required_features(entry, options) or layer in by_layer:
+        if found not in planting_stores(options) or layer in by_layer:
             raise DatasetError(
                 f"{path}: holds model, layer, signal set {found}; data set {entry.name!r} plants "
                 f"{options.planting_model!r}, {options.planting_signal_set!r} and each once of "
@@ -686,3 +608,100 @@ def _seed(*parts: int | str) -> int:
     """Derive a seed from names, the same on every machine."""
     digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
     return int.from_bytes(digest[:4])
+
+
+class Adapter(DatasetAdapter):
+    """Simulated brains."""
+
+    image_options = ImageOptions
+
+    def stimuli(
+        self, entry: DatasetEntry, options: ImageOptions, name: str, data: Path
+    ) -> pd.DataFrame:
+        """Return the crops shown; of sets of one subject each, each has its own crops."""
+        images = options.images
+        if entry.stimuli is None:
+            images = images.model_copy(update={"seed": _seed(images.seed, "crops", name)})
+        return crops(images, name=name)
+
+    def check(self, entry: DatasetEntry, options: Options, data: Path) -> list[str]:
+        """List missing photographs, and a modality without responses."""
+        problems = missing_photographs(options.images)
+        if entry.axis is None:
+            problems.append(_no_responses(entry))
+        return problems
+
+    def required_features(
+        self, entry: DatasetEntry, options: Options
+    ) -> list[tuple[str, str, str]]:
+        """Name the feature stores that are planted, one per layer, in the order of the layers."""
+        return planting_stores(options)
+
+    def space(self, entry: DatasetEntry, options: Options) -> str:
+        """Name the space that the responses live in."""
+        return "fsaverage5" if entry.axis == ROI else "sensors"
+
+    def provenance(
+        self,
+        entry: DatasetEntry,
+        options: Options,
+        subject: str,
+        stimuli: pd.DataFrame,
+        features: Sequence[Path],
+    ) -> dict[str, Any]:
+        """Return what was planted: for the file beside the store, which no rule reads.
+
+        `shares` holds `explainable_variance`; `learning_share`, which counts as the learning
+        signal's what activations share with it; and `beyond_activations`, the share of the learning
+        signal's variance that a ridge on all planted activations does not predict in photographs
+        that it was not fitted to. With a few hundred images that is an upper bound: a larger fit
+        predicts more.
+        """
+        truth: dict[str, Any] = {"options": options.model_dump(mode="json")}
+        learning = learning_of(options)
+        if entry.axis == ROI:
+            truth["layer_of_region"] = layer_of_region(options)
+        else:
+            forward, late = latencies(options)
+            truth["activation_latency_s"] = dict(zip(options.planting_layers, forward, strict=True))
+        if learning is not None and entry.axis == ROI:
+            truth["learning_layer_of_region"] = learning_layer_of_region(options, learning)
+        elif learning is not None:
+            truth["learning_latency_s"] = dict(zip(options.planting_layers, late, strict=True))
+        shares: dict[str, Any] = {"explainable_variance": explainable_variance(entry, options)}
+        if learning is not None:
+            planted = read_planted(entry, options, stimuli, features)
+            beyond = beyond_activations(
+                planted, stimuli, _generator(options, entry, subject, "probe")
+            )
+            shares["learning_share"] = options.learning_share
+            shares["beyond_activations"] = dict(
+                zip(options.planting_layers, beyond.round(4).tolist(), strict=True)
+            )
+        return {"planted": truth | {"shares": shares}}
+
+    def responses(
+        self,
+        entry: DatasetEntry,
+        options: Options,
+        subject: str,
+        stimuli: pd.DataFrame,
+        data: Path,
+        features: Sequence[Path],
+    ) -> xr.Dataset:
+        """Simulate one subject.
+
+        Parameters
+        ----------
+        features
+            Feature stores of the planting model for these stimuli, one per planting layer, in any
+            order.
+
+        Raises
+        ------
+        DatasetError
+            A feature store is missing, superfluous, of other images, or lacks a planted signal.
+        """
+        return simulate(
+            entry, options, subject, stimuli, read_planted(entry, options, stimuli, features)
+        )

@@ -39,13 +39,13 @@ from tqdm import tqdm
 
 from gradbrain.config.plugins import PluginOptions
 from gradbrain.config.schema import DatasetEntry
+from gradbrain.datasets.adapter import DatasetAdapter
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.datasets.images import look_at_image
 from gradbrain.datasets.inventory import Item, inspect_file, inspect_files
 from gradbrain.datasets.locators import WHITE, Background
 from gradbrain.datasets.noise_ceiling import ceiling_of_average
 from gradbrain.datasets.pickled_arrays import read_dictionary
-from gradbrain.datasets.registry import axis_problems
 from gradbrain.datasets.responses import describe, sensor_responses
 from gradbrain.datasets.sensors import MONTAGES, SENSOR_SPACE, montage_places, place_by_name
 from gradbrain.datasets.stimuli import file_stimulus, stimuli_table
@@ -75,17 +75,13 @@ ANSWERS = {
     "unseen": "concepts",
     "database": "THINGS",
 }
-IMAGE_OPTIONS = ("images", "group", "captions", "background", "partitions")
 # Conditions, and trials, that are taken at once.
 BLOCK = 256
 
 
-class Options(PluginOptions):
-    """Options of THINGS-EEG2."""
+class ImageOptions(PluginOptions):
+    """Options that the images follow from."""
 
-    source: Literal["preprocessed", "raw"] = Field(
-        "preprocessed", description="The published epochs, or the recordings."
-    )
     partitions: tuple[Partition, ...] = Field(
         PARTITIONS,
         min_length=1,
@@ -104,6 +100,14 @@ class Options(PluginOptions):
         "none: images have no captions.",
     )
     background: Background = WHITE
+
+
+class Options(ImageOptions):
+    """Options of THINGS-EEG2."""
+
+    source: Literal["preprocessed", "raw"] = Field(
+        "preprocessed", description="The published epochs, or the recordings."
+    )
     sensors: tuple[str, ...] = Field(
         ("O", "P"),
         description="Channels kept, by the beginning of their names; the preprocessed files hold "
@@ -157,7 +161,7 @@ def preprocessed_file(data: Path, subject: str, partition: Partition) -> Path:
     return data / "preprocessed_data" / person_of(subject) / name
 
 
-def image_files(data: Path, options: Options, partition: Partition) -> list[Path]:
+def image_files(data: Path, options: ImageOptions, partition: Partition) -> list[Path]:
     """List the images of a partition in the order of its conditions.
 
     Raises
@@ -197,34 +201,6 @@ def _compare(folder: Path, files: Sequence[Path], names: Sequence[str], listed: 
     )
 
 
-def stimuli(entry: DatasetEntry, options: Options, name: str, data: Path) -> pd.DataFrame:
-    """Return the table of the images that all people saw.
-
-    Raises
-    ------
-    DatasetError
-        A folder of images is missing, or is not the published one.
-    ImageError
-        A file cannot be read.
-    """
-    files = [
-        path for partition in options.partitions for path in image_files(data, options, partition)
-    ]
-    rows = []
-    for path in tqdm(files, desc=f"images of {name}", unit="image", disable=None):
-        concept = _concept(path)
-        rows.append(
-            file_stimulus(
-                path,
-                image_id=path.stem,
-                group=concept if options.group == "category" else path.stem,
-                background=options.background,
-                caption=concept_caption(concept) if options.captions == "concept" else None,
-            )
-        )
-    return stimuli_table(join_twins(rows), name=name)
-
-
 def _concept(path: Path) -> str:
     """Concept of an image: its folder's name without the number in front."""
     number, _, concept = path.parent.name.partition("_")
@@ -234,81 +210,6 @@ def _concept(path: Path) -> str:
             "00001_aardvark"
         )
     return concept
-
-
-def has_captions(entry: DatasetEntry, options: Options, name: str, data: Path) -> bool:
-    """Tell whether the images of a stimulus set come with captions."""
-    return options.captions is not None
-
-
-def responses(
-    entry: DatasetEntry,
-    options: Options,
-    subject: str,
-    stimuli: pd.DataFrame,
-    data: Path,
-    features: Sequence[Path],
-) -> xr.Dataset:
-    """Average the trials of each image.
-
-    ``noise_ceiling`` is that of the rows as they are: most are averages of four trials. It comes
-    from the test images' repeats, or from those of training images where these alone are used.
-
-    Raises
-    ------
-    DatasetError
-        A file is unreadable or of other images, or a channel has no place in the montage.
-    """
-    conditions = {
-        partition: [path.stem for path in image_files(data, options, partition)]
-        for partition in options.partitions
-    }
-    known = pd.Index(stimuli["image_id"])
-    image_of = {partition: known.get_indexer(names) for partition, names in conditions.items()}
-    if options.source == "preprocessed":
-        trials, image, test = _preprocessed(options, data, subject, image_of)
-    else:
-        trials, image, test = raw_trials(
-            data / "raw_data" / person_of(subject),
-            image_of,
-            prefixes=options.sensors,
-            tmin=options.tmin,
-            tmax=options.tmax,
-            options=options.raw,
-        )
-    repeated = test if "test" in image_of else np.ones(len(test), dtype=bool)
-    places = place_by_name(
-        trials.sensors,
-        montage_places(options.montage),
-        where=str(data),
-        what=f"montage {options.montage!r}",
-    )
-    averages = average_trials(
-        trials,
-        image,
-        repeated,
-        n_images=len(stimuli),
-        standardise=options.standardise,
-        name=subject,
-    )
-    attrs = describe(
-        entry,
-        subject,
-        units=_units(options),
-        space=space(entry, options),
-        preprocessing=_preprocessing(options),
-    )
-    both = len(options.partitions) > 1
-    return sensor_responses(
-        averages.response,
-        places,
-        time=trials.time,
-        stimuli=stimuli,
-        n_repeats=averages.n_repeats,
-        noise_ceiling=ceiling_of_average(averages.snr, averages.n_repeats),
-        attrs=attrs,
-        test_image=np.isin(np.arange(len(stimuli)), image_of["test"]) if both else None,
-    )
 
 
 def _preprocessed(
@@ -398,34 +299,6 @@ def _read(path: Path, n_images: int, options: Options) -> _Epochs:
     return _Epochs(path, trials, n_repeats, [names[place] for place in kept], times[within])
 
 
-def check(entry: DatasetEntry, options: Options, data: Path) -> list[str]:
-    """List missing folders and files, and subjects whose names hold no number."""
-    if not data.is_dir():
-        return [
-            f"data set {entry.name!r}: the folder {data} is missing; name its place under "
-            f"`roots: {{{entry.name}: /path/to/it}}` in the study's config (docs/data.md says how "
-            "to get it)"
-        ]
-    problems = axis_problems(entry, expected=TIME)
-    for partition in options.partitions:
-        folder = data / options.images / f"{partition}_images"
-        if not folder.is_dir():
-            problems.append(f"data set {entry.name!r}: {folder} is missing; {OBTAIN}")
-    for subject in entry.subjects:
-        try:
-            files = _files(options, data, subject)
-        except DatasetError as error:
-            problems.append(str(error))
-            continue
-        if not files:
-            folder = data / "raw_data" / person_of(subject)
-            problems.append(f"data set {entry.name!r}: {folder} holds no session (ses-01, …)")
-        problems += [
-            f"data set {entry.name!r}: {file} is missing" for file in files if not file.is_file()
-        ]
-    return problems
-
-
 def _files(options: Options, data: Path, subject: str) -> list[Path]:
     """Files of a person."""
     if options.source == "preprocessed":
@@ -439,51 +312,11 @@ def _files(options: Options, data: Path, subject: str) -> list[Path]:
     ]
 
 
-def inventory(entry: DatasetEntry, options: Options, data: Path) -> list[Item]:
-    """List images and recordings; of images headers are read, of recordings nothing."""
-    items = []
-    for partition in options.partitions:
-        folder = data / options.images / f"{partition}_images"
-        found = sorted(folder.glob("*/*.jpg"))
-        items.append(
-            inspect_files(
-                found, pattern=str(folder / "*" / "*.jpg"), subject="", read=look_at_image
-            )
-        )
-    for subject in entry.subjects:
-        items += [
-            inspect_file(path, subject=subject, read=_describe)
-            for path in _files(options, data, subject)
-        ]
-    return items
-
-
 def _describe(path: Path) -> str:
     """Look at the first bytes: that the file is one of `numpy.save`."""
     with path.open("rb") as file:
         np.lib.format.read_magic(file)
     return ""
-
-
-def required_features(entry: DatasetEntry, options: Options) -> list[tuple[str, str, str]]:
-    """Name no feature stores: the responses are measured."""
-    return []
-
-
-def space(entry: DatasetEntry, options: Options) -> str:
-    """Name the space that the responses live in."""
-    return SENSOR_SPACE
-
-
-def provenance(
-    entry: DatasetEntry,
-    options: Options,
-    subject: str,
-    stimuli: pd.DataFrame,
-    features: Sequence[Path],
-) -> dict[str, Any]:
-    """Return where the epochs come from: for the file beside the store, which no rule reads."""
-    return {"source": options.source}
 
 
 def _units(options: Options) -> str:
@@ -502,3 +335,176 @@ def _preprocessing(options: Options) -> str:
     if options.standardise:
         steps.append("z-scored per channel and time over trials")
     return "; ".join([*steps, "repeats averaged"])
+
+
+class Adapter(DatasetAdapter):
+    """THINGS-EEG2."""
+
+    image_options = ImageOptions
+
+    def stimuli(
+        self, entry: DatasetEntry, options: ImageOptions, name: str, data: Path
+    ) -> pd.DataFrame:
+        """Return the table of the images that all people saw.
+
+        Raises
+        ------
+        DatasetError
+            A folder of images is missing, or is not the published one.
+        ImageError
+            A file cannot be read.
+        """
+        files = [
+            path
+            for partition in options.partitions
+            for path in image_files(data, options, partition)
+        ]
+        rows = []
+        for path in tqdm(files, desc=f"images of {name}", unit="image", disable=None):
+            concept = _concept(path)
+            rows.append(
+                file_stimulus(
+                    path,
+                    image_id=path.stem,
+                    group=concept if options.group == "category" else path.stem,
+                    background=options.background,
+                    caption=concept_caption(concept) if options.captions == "concept" else None,
+                )
+            )
+        return stimuli_table(join_twins(rows), name=name)
+
+    def has_captions(
+        self, entry: DatasetEntry, options: ImageOptions, name: str, data: Path
+    ) -> bool:
+        """Tell whether the images of a stimulus set come with captions."""
+        return options.captions is not None
+
+    def responses(
+        self,
+        entry: DatasetEntry,
+        options: Options,
+        subject: str,
+        stimuli: pd.DataFrame,
+        data: Path,
+        features: Sequence[Path],
+    ) -> xr.Dataset:
+        """Average the trials of each image.
+
+        ``noise_ceiling`` is that of the rows as they are: most are averages of four trials. It
+        comes from the test images' repeats, or from those of training images where these alone are
+        used.
+
+        Raises
+        ------
+        DatasetError
+            A file is unreadable or of other images, or a channel has no place in the montage.
+        """
+        conditions = {
+            partition: [path.stem for path in image_files(data, options, partition)]
+            for partition in options.partitions
+        }
+        known = pd.Index(stimuli["image_id"])
+        image_of = {partition: known.get_indexer(names) for partition, names in conditions.items()}
+        if options.source == "preprocessed":
+            trials, image, test = _preprocessed(options, data, subject, image_of)
+        else:
+            trials, image, test = raw_trials(
+                data / "raw_data" / person_of(subject),
+                image_of,
+                prefixes=options.sensors,
+                tmin=options.tmin,
+                tmax=options.tmax,
+                options=options.raw,
+            )
+        repeated = test if "test" in image_of else np.ones(len(test), dtype=bool)
+        places = place_by_name(
+            trials.sensors,
+            montage_places(options.montage),
+            where=str(data),
+            what=f"montage {options.montage!r}",
+        )
+        averages = average_trials(
+            trials,
+            image,
+            repeated,
+            n_images=len(stimuli),
+            standardise=options.standardise,
+            name=subject,
+        )
+        attrs = describe(
+            entry,
+            subject,
+            units=_units(options),
+            space=self.space(entry, options),
+            preprocessing=_preprocessing(options),
+        )
+        both = len(options.partitions) > 1
+        return sensor_responses(
+            averages.response,
+            places,
+            time=trials.time,
+            stimuli=stimuli,
+            n_repeats=averages.n_repeats,
+            noise_ceiling=ceiling_of_average(averages.snr, averages.n_repeats),
+            attrs=attrs,
+            test_image=np.isin(np.arange(len(stimuli)), image_of["test"]) if both else None,
+        )
+
+    def check(self, entry: DatasetEntry, options: Options, data: Path) -> list[str]:
+        """List missing folders and files, and subjects whose names hold no number."""
+        problems = self.missing_folder(entry, data)
+        if problems:
+            return problems
+        problems += self.axis_problems(entry, expected=TIME)
+        for partition in options.partitions:
+            folder = data / options.images / f"{partition}_images"
+            if not folder.is_dir():
+                problems.append(f"data set {entry.name!r}: {folder} is missing; {OBTAIN}")
+        for subject in entry.subjects:
+            try:
+                files = _files(options, data, subject)
+            except DatasetError as error:
+                problems.append(str(error))
+                continue
+            if not files:
+                folder = data / "raw_data" / person_of(subject)
+                problems.append(f"data set {entry.name!r}: {folder} holds no session (ses-01, …)")
+            problems += [
+                f"data set {entry.name!r}: {file} is missing"
+                for file in files
+                if not file.is_file()
+            ]
+        return problems
+
+    def inventory(self, entry: DatasetEntry, options: Options, data: Path) -> list[Item]:
+        """List images and recordings; of images headers are read, of recordings nothing."""
+        items = []
+        for partition in options.partitions:
+            folder = data / options.images / f"{partition}_images"
+            found = sorted(folder.glob("*/*.jpg"))
+            items.append(
+                inspect_files(
+                    found, pattern=str(folder / "*" / "*.jpg"), subject="", read=look_at_image
+                )
+            )
+        for subject in entry.subjects:
+            items += [
+                inspect_file(path, subject=subject, read=_describe)
+                for path in _files(options, data, subject)
+            ]
+        return items
+
+    def space(self, entry: DatasetEntry, options: Options) -> str:
+        """Name the space that the responses live in."""
+        return SENSOR_SPACE
+
+    def provenance(
+        self,
+        entry: DatasetEntry,
+        options: Options,
+        subject: str,
+        stimuli: pd.DataFrame,
+        features: Sequence[Path],
+    ) -> dict[str, Any]:
+        """Return where the epochs come from: for the file beside the store, which no rule reads."""
+        return {"source": options.source}

@@ -37,26 +37,18 @@ import xarray as xr
 from pydantic import Field, model_validator
 from tqdm import tqdm
 
-from gradbrain.config.plugins import PluginOptions
 from gradbrain.config.schema import DatasetEntry
-from gradbrain.datasets.csv_tables import read_csv
 from gradbrain.datasets.errors import DatasetError, reading
 from gradbrain.datasets.inventory import Item, inspect_file
-from gradbrain.datasets.locators import WHITE, Background
 from gradbrain.datasets.nifti_files import read_nifti
 from gradbrain.datasets.noise_ceiling import ceiling_of_average, signal_to_noise_of_ceiling
-from gradbrain.datasets.registry import axis_problems
 from gradbrain.datasets.responses import describe, region_distances, target_responses
 from gradbrain.datasets.things_images import (
-    Captions,
-    Grouping,
-    Missing,
-    image_folder_problems,
+    ThingsAdapter,
+    ThingsImageOptions,
     image_id,
-    images_of_all,
     inspect_images,
-    subjects_with,
-    things_stimuli,
+    read_trial_table,
 )
 from gradbrain.vocabulary.roles import ROI
 
@@ -66,6 +58,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 KEY = "ResponseData"
+#: Each subject's own anatomy.
+SPACE = "T1w"
 TRIAL_COLUMNS = ("trial_type", "session", "trial_id", "stimulus")
 TRIAL_TYPES = ("train", "test")
 VOXEL_COLUMNS = ("voxel_id", "voxel_x", "voxel_y", "voxel_z", "nc_singletrial")
@@ -89,31 +83,18 @@ ANSWERS = {
     "unseen": "concepts",
     "database": "THINGS",
 }
-IMAGE_OPTIONS = ("betas", "images", "group", "missing_images", "captions", "background")
 
 
-class Options(PluginOptions):
-    """Options of THINGS-fMRI."""
+class ImageOptions(ThingsImageOptions):
+    """Options that the images follow from."""
 
     betas: str = Field("derivatives/betas_csv", description="Folder of the tables, below data/.")
+
+
+class Options(ImageOptions):
+    """Options of THINGS-fMRI."""
+
     masks: str = Field("derivatives/brainmasks", description="Folder of the brain masks.")
-    images: str = Field(
-        "object_images", description="Folder of the THINGS images, below data/: one per concept."
-    )
-    group: Grouping = Field(
-        "category",
-        description="What folds must not split: the images of a concept, so that scores are of "
-        "concepts never seen in training, or nothing but repeats of an image.",
-    )
-    missing_images: Missing = Field(
-        "error", description="Images without file: an error, or left out with their trials."
-    )
-    captions: Captions | None = Field(
-        None,
-        description='`concept`: the caption of an image is "a photo of a" and its concept; '
-        "none: images have no captions.",
-    )
-    background: Background = WHITE
     regions: dict[str, tuple[str, ...]] = Field(
         REGIONS,
         min_length=1,
@@ -162,7 +143,7 @@ def trial_file(folder: Path, number: str) -> Path:
     return folder / f"sub-{number}_StimulusMetadata.csv"
 
 
-def read_trials(folder: Path, number: str) -> pd.DataFrame:
+def read_trials(path: Path) -> pd.DataFrame:
     """Read the table of a subject's trials.
 
     Raises
@@ -170,13 +151,9 @@ def read_trials(folder: Path, number: str) -> pd.DataFrame:
     DatasetError
         It is missing or unreadable, lacks a column, or trials are not numbered 0, 1, 2 …
     """
-    path = trial_file(folder, number)
-    table = _read_csv(path, TRIAL_COLUMNS, numbers=("session", "trial_id"))
-    unknown = sorted(set(table["trial_type"].astype(str)) - set(TRIAL_TYPES))
-    if unknown:
-        raise DatasetError(
-            f"{path}: trial_type holds {', '.join(unknown)}; expected {', '.join(TRIAL_TYPES)}"
-        )
+    table = read_trial_table(
+        path, TRIAL_COLUMNS, numbers=("session", "trial_id"), kinds=TRIAL_TYPES
+    )
     if list(table["trial_id"]) != list(range(len(table))):
         raise DatasetError(
             f"{path}: trial_id must count the rows from 0, since columns of the responses follow it"
@@ -199,7 +176,8 @@ def read_voxels(folder: Path, number: str, options: Options) -> pd.DataFrame:
     """
     path = folder / f"sub-{number}_VoxelMetadata.csv"
     columns = [column for names in options.regions.values() for column in names]
-    table = _read_csv(path, (*VOXEL_COLUMNS, *columns), numbers=(*VOXEL_COLUMNS, *columns))
+    wanted = (*VOXEL_COLUMNS, *columns)
+    table = read_trial_table(path, wanted, numbers=wanted)
     index = table[["voxel_id", "voxel_x", "voxel_y", "voxel_z"]].to_numpy(dtype=np.float64)
     if not np.array_equal(index, np.abs(np.round(index))):
         raise DatasetError(
@@ -216,90 +194,6 @@ def read_voxels(folder: Path, number: str, options: Options) -> pd.DataFrame:
             )
         roi[inside] = region
     return table.assign(roi=roi)
-
-
-def stimuli(entry: DatasetEntry, options: Options, name: str, data: Path) -> pd.DataFrame:
-    """Return the table of the images that the subjects saw.
-
-    Raises
-    ------
-    DatasetError
-        Subjects who share the set saw different images, or an image is missing.
-    """
-    folder = data / options.betas
-    shown = {}
-    for subject in subjects_with(
-        entry, name, lambda subject: trial_file(folder, subject_number(subject))
-    ):
-        shown[subject] = set(read_trials(folder, subject_number(subject))["stimulus"])
-    return things_stimuli(
-        images_of_all(shown, name=name),
-        folder=data / options.images,
-        group=options.group,
-        missing=options.missing_images,
-        name=name,
-        captions=options.captions,
-        background=options.background,
-    )
-
-
-def has_captions(entry: DatasetEntry, options: Options, name: str, data: Path) -> bool:
-    """Tell whether the images of a stimulus set come with captions."""
-    return options.captions is not None
-
-
-def responses(
-    entry: DatasetEntry,
-    options: Options,
-    subject: str,
-    stimuli: pd.DataFrame,
-    data: Path,
-    features: Sequence[Path],
-) -> xr.Dataset:
-    """Average the trials of each image.
-
-    ``noise_ceiling`` is that of the rows as they are: with the real data nearly that of single
-    trials, which most of them are. It follows from the published ``nc_singletrial``.
-
-    Raises
-    ------
-    DatasetError
-        A file is unreadable, tables disagree, or an image of the stimuli is in no trial.
-    """
-    number = subject_number(subject)
-    folder = data / options.betas
-    trials, voxels = read_trials(folder, number), read_voxels(folder, number, options)
-    image = pd.Index(stimuli["image_id"]).get_indexer(trials["stimulus"].map(image_id))
-    n_repeats = np.bincount(image[image >= 0], minlength=len(stimuli))
-    if not n_repeats.all():
-        raise DatasetError(
-            f"{folder}: {int((n_repeats == 0).sum())} of {len(stimuli)} images of the stimulus "
-            f"table are in no trial of sub-{number}; make the stimulus table again"
-        )
-    n_voxels = len(voxels)
-    if options.voxels == "regions":
-        voxels = voxels[voxels["roi"] != ""]
-    response = average_trials(
-        folder / f"sub-{number}_{KEY}.h5",
-        voxels,
-        image,
-        n_images=len(stimuli),
-        session=trials["session"].to_numpy() if options.standardise == "session" else None,
-        n_voxels=n_voxels,
-    )
-    targets, place = _targets(voxels, data / options.masks, number)
-    attrs = _attributes(entry, options, subject, targets, place)
-    repeated = (trials["trial_type"] == "test").to_numpy() & (image >= 0)
-    snr = signal_to_noise_of_ceiling(voxels["nc_singletrial"].to_numpy(dtype=np.float64) / 100)
-    return target_responses(
-        response,
-        targets,
-        stimuli=stimuli,
-        n_repeats=n_repeats,
-        noise_ceiling=ceiling_of_average(snr, n_repeats),
-        attrs=attrs,
-        test_image=np.isin(np.arange(len(stimuli)), image[repeated]),
-    )
 
 
 def average_trials(
@@ -418,48 +312,6 @@ def mask_place(path: Path, voxels: pd.DataFrame) -> tuple[np.ndarray, tuple[int,
     return mask.affine, inside.shape
 
 
-def check(entry: DatasetEntry, options: Options, data: Path) -> list[str]:
-    """List missing folders and files, and subjects whose names hold no number."""
-    if not data.is_dir():
-        return [
-            f"data set {entry.name!r}: the folder {data} is missing; name its place under "
-            f"`roots: {{{entry.name}: /path/to/it}}` in the study's config (docs/data.md says how "
-            "to get it)"
-        ]
-    problems = axis_problems(entry, expected=ROI)
-    problems += image_folder_problems(entry.name, data / options.images)
-    for subject in entry.subjects:
-        try:
-            number = subject_number(subject)
-        except DatasetError as error:
-            problems.append(str(error))
-            continue
-        for name in (f"{KEY}.h5", "VoxelMetadata.csv", "StimulusMetadata.csv"):
-            file = data / options.betas / f"sub-{number}_{name}"
-            if not file.is_file():
-                problems.append(f"data set {entry.name!r}: {file} is missing")
-    return problems
-
-
-def inventory(entry: DatasetEntry, options: Options, data: Path) -> list[Item]:
-    """List images, tables, responses and masks; of responses the header is read."""
-    folder = data / options.betas
-    items: list[Item] = []
-    shown: set[str] = set()
-    for subject in entry.subjects:
-        number = subject_number(subject)
-        table = inspect_file(trial_file(folder, number), subject=subject)
-        items.append(table)
-        if table.state == "there":
-            shown |= set(read_trials(folder, number)["stimulus"])
-        items.append(inspect_file(folder / f"sub-{number}_VoxelMetadata.csv", subject=subject))
-        path = folder / f"sub-{number}_{KEY}.h5"
-        items.append(inspect_file(path, subject=subject, read=_describe_responses))
-        mask = mask_file(data / options.masks, number)
-        items.append(inspect_file(mask, subject=subject, required=False))
-    return [inspect_images(shown, folder=data / options.images), *items]
-
-
 def mask_file(masks: Path, number: str) -> Path:
     """Path of a subject's brain mask."""
     return masks / f"sub-{number}_space-T1w_brainmask.nii.gz"
@@ -471,27 +323,6 @@ def _describe_responses(path: Path) -> str:
     with h5py.File(path) as file:
         values, _ = _find_blocks(path, file, None)
         return f"{values.shape[0]} voxels × {values.shape[1]} trials"
-
-
-def required_features(entry: DatasetEntry, options: Options) -> list[tuple[str, str, str]]:
-    """Name no feature stores: the responses are measured."""
-    return []
-
-
-def space(entry: DatasetEntry, options: Options) -> str:
-    """Name the space that the responses live in: each subject's own anatomy."""
-    return "T1w"
-
-
-def _read_csv(path: Path, columns: Sequence[str], numbers: Sequence[str]) -> pd.DataFrame:
-    try:
-        table = read_csv(path, numbers=numbers)
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"{path}: cannot be read ({error}); get it again") from error
-    missing = [column for column in columns if column not in table.columns]
-    if missing:
-        raise DatasetError(f"{path}: lacks the column(s) {', '.join(missing)}")
-    return table
 
 
 def _find_blocks(
@@ -570,7 +401,7 @@ def _attributes(
         entry,
         subject,
         units="beta" if options.standardise == "none" else "standard deviations of the session",
-        space=space(entry, options),
+        space=SPACE,
         preprocessing="published single-trial betas"
         + ("; z-scored per session" if options.standardise == "session" else "")
         + "; repeats averaged",
@@ -584,3 +415,108 @@ def _attributes(
     if options.distances_from in options.regions:
         attrs["roi_distance"] = region_distances(targets, options.distances_from)
     return attrs
+
+
+class Adapter(ThingsAdapter):
+    """THINGS-fMRI."""
+
+    image_options = ImageOptions
+    axis = ROI
+
+    def table_of(self, options: ImageOptions, subject: str, data: Path) -> Path:
+        """Path of the table of a subject's trials."""
+        return trial_file(data / options.betas, subject_number(subject))
+
+    def images_in(self, table: Path) -> set[str]:
+        """Images of all trials."""
+        return set(read_trials(table)["stimulus"])
+
+    def subject_problems(
+        self, entry: DatasetEntry, options: Options, subject: str, data: Path
+    ) -> list[str]:
+        """List missing files of a subject."""
+        number = subject_number(subject)
+        files = [
+            data / options.betas / f"sub-{number}_{name}"
+            for name in (f"{KEY}.h5", "VoxelMetadata.csv", "StimulusMetadata.csv")
+        ]
+        return [
+            f"data set {entry.name!r}: {file} is missing" for file in files if not file.is_file()
+        ]
+
+    def responses(
+        self,
+        entry: DatasetEntry,
+        options: Options,
+        subject: str,
+        stimuli: pd.DataFrame,
+        data: Path,
+        features: Sequence[Path],
+    ) -> xr.Dataset:
+        """Average the trials of each image.
+
+        ``noise_ceiling`` is that of the rows as they are: with the real data nearly that of single
+        trials, which most of them are. It follows from the published ``nc_singletrial``.
+
+        Raises
+        ------
+        DatasetError
+            A file is unreadable, tables disagree, or an image of the stimuli is in no trial.
+        """
+        number = subject_number(subject)
+        folder = data / options.betas
+        trials = read_trials(trial_file(folder, number))
+        voxels = read_voxels(folder, number, options)
+        image = pd.Index(stimuli["image_id"]).get_indexer(trials["stimulus"].map(image_id))
+        n_repeats = np.bincount(image[image >= 0], minlength=len(stimuli))
+        if not n_repeats.all():
+            raise DatasetError(
+                f"{folder}: {int((n_repeats == 0).sum())} of {len(stimuli)} images of the stimulus "
+                f"table are in no trial of sub-{number}; make the stimulus table again"
+            )
+        n_voxels = len(voxels)
+        if options.voxels == "regions":
+            voxels = voxels[voxels["roi"] != ""]
+        response = average_trials(
+            folder / f"sub-{number}_{KEY}.h5",
+            voxels,
+            image,
+            n_images=len(stimuli),
+            session=trials["session"].to_numpy() if options.standardise == "session" else None,
+            n_voxels=n_voxels,
+        )
+        targets, place = _targets(voxels, data / options.masks, number)
+        attrs = _attributes(entry, options, subject, targets, place)
+        repeated = (trials["trial_type"] == "test").to_numpy() & (image >= 0)
+        snr = signal_to_noise_of_ceiling(voxels["nc_singletrial"].to_numpy(dtype=np.float64) / 100)
+        return target_responses(
+            response,
+            targets,
+            stimuli=stimuli,
+            n_repeats=n_repeats,
+            noise_ceiling=ceiling_of_average(snr, n_repeats),
+            attrs=attrs,
+            test_image=np.isin(np.arange(len(stimuli)), image[repeated]),
+        )
+
+    def inventory(self, entry: DatasetEntry, options: Options, data: Path) -> list[Item]:
+        """List images, tables, responses and masks; of responses the header is read."""
+        folder = data / options.betas
+        items: list[Item] = []
+        shown: set[str] = set()
+        for subject in entry.subjects:
+            number = subject_number(subject)
+            table = inspect_file(trial_file(folder, number), subject=subject)
+            items.append(table)
+            if table.state == "there":
+                shown |= self.images_in(trial_file(folder, number))
+            items.append(inspect_file(folder / f"sub-{number}_VoxelMetadata.csv", subject=subject))
+            path = folder / f"sub-{number}_{KEY}.h5"
+            items.append(inspect_file(path, subject=subject, read=_describe_responses))
+            mask = mask_file(data / options.masks, number)
+            items.append(inspect_file(mask, subject=subject, required=False))
+        return [inspect_images(shown, folder=data / options.images), *items]
+
+    def space(self, entry: DatasetEntry, options: Options) -> str:
+        """Name the space that the responses live in: each subject's own anatomy."""
+        return SPACE

@@ -13,20 +13,26 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable, Mapping
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import pandas as pd
+from pydantic import Field
 from tqdm import tqdm
 
+from gradbrain.config.plugins import PluginOptions
 from gradbrain.config.schema import DatasetEntry
+from gradbrain.datasets.adapter import DatasetAdapter
+from gradbrain.datasets.csv_tables import read_csv
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.datasets.images import look_at_image
 from gradbrain.datasets.inventory import Item, inspect_files
 from gradbrain.datasets.locators import WHITE, Background
 from gradbrain.datasets.stimuli import Stimulus, file_stimulus, stimuli_table
+from gradbrain.vocabulary.roles import Axis
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +40,140 @@ Grouping = Literal["category", "image"]
 Missing = Literal["error", "drop"]
 Captions = Literal["concept"]
 OBTAIN = "download images_THINGS.zip from https://osf.io/jum2f/ and name its folder in `images`"
+
+
+class ThingsImageOptions(PluginOptions):
+    """Options that the images follow from, of data sets whose tables name images of THINGS."""
+
+    images: str = Field(
+        "object_images", description="Folder of the THINGS images, below data/: one per concept."
+    )
+    group: Grouping = Field(
+        "category",
+        description="What folds must not split: the images of a concept, so that scores are of "
+        "concepts never seen in training, or nothing but repeats of an image.",
+    )
+    missing_images: Missing = Field(
+        "error", description="Images without file: an error, or left out with their trials."
+    )
+    captions: Captions | None = Field(
+        None,
+        description='`concept`: the caption of an image is "a photo of a" and its concept; '
+        "none: images have no captions.",
+    )
+    background: Background = WHITE
+
+
+class ThingsAdapter(DatasetAdapter):
+    """Data sets whose tables of trials name images of THINGS.
+
+    Attributes
+    ----------
+    axis
+        What the responses lie along.
+    """
+
+    axis: ClassVar[Axis]
+
+    @abstractmethod
+    def table_of(self, options: Any, subject: str, data: Path) -> Path:
+        """Path of the table of a subject's trials."""
+
+    @abstractmethod
+    def images_in(self, table: Path) -> set[str]:
+        """Images that a table of trials names, as it names them."""
+
+    @abstractmethod
+    def subject_problems(
+        self, entry: DatasetEntry, options: Any, subject: str, data: Path
+    ) -> list[str]:
+        """List what is missing of a subject.
+
+        Raises
+        ------
+        DatasetError
+            The subject's name holds no number.
+        """
+
+    def stimuli(
+        self, entry: DatasetEntry, options: ThingsImageOptions, name: str, data: Path
+    ) -> pd.DataFrame:
+        """Return the table of the images that the subjects saw; catch images are none of them.
+
+        Raises
+        ------
+        DatasetError
+            Subjects who share the set saw different images, or an image is missing.
+        """
+        subjects = subjects_with(entry, name, lambda subject: self.table_of(options, subject, data))
+        shown = {
+            subject: self.images_in(self.table_of(options, subject, data)) for subject in subjects
+        }
+        return things_stimuli(
+            images_of_all(shown, name=name),
+            folder=data / options.images,
+            group=options.group,
+            missing=options.missing_images,
+            name=name,
+            captions=options.captions,
+            background=options.background,
+        )
+
+    def has_captions(
+        self, entry: DatasetEntry, options: ThingsImageOptions, name: str, data: Path
+    ) -> bool:
+        """Tell whether the images of a stimulus set come with captions."""
+        return options.captions is not None
+
+    def check(self, entry: DatasetEntry, options: Any, data: Path) -> list[str]:
+        """List missing folders and files, and subjects whose names hold no number."""
+        problems = self.missing_folder(entry, data)
+        if problems:
+            return problems
+        problems += self.axis_problems(entry, expected=self.axis)
+        problems += image_folder_problems(entry.name, data / options.images)
+        for subject in entry.subjects:
+            try:
+                problems += self.subject_problems(entry, options, subject, data)
+            except DatasetError as error:
+                problems.append(str(error))
+        return problems
+
+
+def read_trial_table(
+    path: Path, columns: Sequence[str], *, numbers: Sequence[str], kinds: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Read a table that a data set publishes.
+
+    Parameters
+    ----------
+    path
+        A CSV file.
+    columns
+        Columns that it must have.
+    numbers
+        Those of them that hold numbers.
+    kinds
+        What its column ``trial_type`` may hold; it needs none where left out.
+
+    Raises
+    ------
+    DatasetError
+        It is missing or unreadable, lacks a column, or names another kind of trial.
+    """
+    try:
+        table = read_csv(path, numbers=numbers)
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{path}: cannot be read ({error}); get it again") from error
+    missing = [column for column in columns if column not in table.columns]
+    if missing:
+        raise DatasetError(f"{path}: lacks the column(s) {', '.join(missing)}")
+    unknown = sorted(set(table["trial_type"].astype(str)) - set(kinds)) if kinds else []
+    if unknown:
+        raise DatasetError(
+            f"{path}: trial_type holds {', '.join(unknown)}; expected {', '.join(kinds)}"
+        )
+    return table
 
 
 def image_id(path: str) -> str:

@@ -27,26 +27,18 @@ import pandas as pd
 import xarray as xr
 from pydantic import Field, model_validator
 
-from gradbrain.config.plugins import PluginOptions
 from gradbrain.config.schema import DatasetEntry
-from gradbrain.datasets.csv_tables import read_csv
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.datasets.inventory import Item, inspect_file, inspect_files
-from gradbrain.datasets.locators import WHITE, Background
 from gradbrain.datasets.noise_ceiling import ceiling_of_average
-from gradbrain.datasets.registry import axis_problems
 from gradbrain.datasets.responses import describe, sensor_responses
 from gradbrain.datasets.sensors import sensor_layout
 from gradbrain.datasets.things_images import (
-    Captions,
-    Grouping,
-    Missing,
-    image_folder_problems,
+    ThingsAdapter,
+    ThingsImageOptions,
     image_id,
-    images_of_all,
     inspect_images,
-    subjects_with,
-    things_stimuli,
+    read_trial_table,
 )
 from gradbrain.datasets.things_meg_preprocessed import (
     open_epochs,
@@ -74,10 +66,12 @@ ANSWERS = {
     "unseen": "concepts",
     "database": "THINGS",
 }
-IMAGE_OPTIONS = ("images", "group", "missing_images", "captions", "background")
 
 
-class Options(PluginOptions):
+ImageOptions = ThingsImageOptions
+
+
+class Options(ImageOptions):
     """Options of THINGS-MEG."""
 
     source: Literal["preprocessed", "raw"] = Field(
@@ -88,23 +82,6 @@ class Options(PluginOptions):
         description="What tells when an image came on: `events` (events.tsv, the optical sensor; "
         "the published epochs know no other) or `trigger` (channel UPPT001; needs `source: raw`).",
     )
-    images: str = Field(
-        "object_images", description="Folder of the THINGS images, below data/: one per concept."
-    )
-    group: Grouping = Field(
-        "category",
-        description="What folds must not split: the images of a concept, so that scores are of "
-        "concepts never seen in training, or nothing but repeats of an image.",
-    )
-    missing_images: Missing = Field(
-        "error", description="Images without file: an error, or left out with their trials."
-    )
-    captions: Captions | None = Field(
-        None,
-        description='`concept`: the caption of an image is "a photo of a" and its concept; '
-        "none: images have no captions.",
-    )
-    background: Background = WHITE
     sensors: tuple[str, ...] = Field(
         (), description="Sensors kept, by the beginning of their names, e.g. MLO, MRO; none: all."
     )
@@ -165,7 +142,7 @@ def table_file(data: Path, participant: int) -> Path:
     return data / "sourcedata" / f"sample_attributes_P{participant}.csv"
 
 
-def read_trial_table(path: Path) -> pd.DataFrame:
+def read_trials(path: Path) -> pd.DataFrame:
     """Read the table of a participant's trials.
 
     Raises
@@ -173,18 +150,7 @@ def read_trial_table(path: Path) -> pd.DataFrame:
     DatasetError
         It is missing or unreadable, lacks a column or an image, or names another kind of trial.
     """
-    try:
-        table = read_csv(path, numbers=TABLE_COLUMNS[2:])
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"{path}: the table of trials cannot be read ({error})") from error
-    missing = [column for column in TABLE_COLUMNS if column not in table.columns]
-    if missing:
-        raise DatasetError(f"{path}: lacks the column(s) {', '.join(missing)}")
-    unknown = sorted(set(table["trial_type"].astype(str)) - set(TRIAL_TYPES))
-    if unknown:
-        raise DatasetError(
-            f"{path}: trial_type holds {', '.join(unknown)}; expected {', '.join(TRIAL_TYPES)}"
-        )
+    table = read_trial_table(path, TABLE_COLUMNS, numbers=TABLE_COLUMNS[2:], kinds=TRIAL_TYPES)
     shown = table["trial_type"] != "catch"
     unnamed = int(table.loc[shown, "image_path"].isna().sum())
     if unnamed or not shown.any():
@@ -197,90 +163,6 @@ def read_trial_table(path: Path) -> pd.DataFrame:
 def images_shown(table: pd.DataFrame) -> pd.Series:
     """Image of each trial, ``""`` for catch trials."""
     return table["image_path"].where(table["trial_type"] != "catch", "").map(image_id)
-
-
-def stimuli(entry: DatasetEntry, options: Options, name: str, data: Path) -> pd.DataFrame:
-    """Return the table of the images that the subjects saw; catch images are none of them.
-
-    Raises
-    ------
-    DatasetError
-        Subjects who share the set saw different images, or an image is missing.
-    """
-    shown = {}
-    for subject in subjects_with(
-        entry, name, lambda subject: table_file(data, participant_of(subject))
-    ):
-        table = read_trial_table(table_file(data, participant_of(subject)))
-        shown[subject] = set(table.loc[table["trial_type"] != "catch", "image_path"])
-    return things_stimuli(
-        images_of_all(shown, name=name),
-        folder=data / options.images,
-        group=options.group,
-        missing=options.missing_images,
-        name=name,
-        captions=options.captions,
-        background=options.background,
-    )
-
-
-def has_captions(entry: DatasetEntry, options: Options, name: str, data: Path) -> bool:
-    """Tell whether the images of a stimulus set come with captions."""
-    return options.captions is not None
-
-
-def responses(
-    entry: DatasetEntry,
-    options: Options,
-    subject: str,
-    stimuli: pd.DataFrame,
-    data: Path,
-    features: Sequence[Path],
-) -> xr.Dataset:
-    """Average the trials of each image.
-
-    ``noise_ceiling`` is that of the rows as they are: with the real data nearly that of single
-    trials, which most of them are. It comes from the test images' repeats
-    (:mod:`gradbrain.datasets.noise_ceiling`). The attributes hold ``onset_source`` and, where
-    triggers could be matched, ``onset_difference_ms``, the median time from trigger to event.
-
-    Raises
-    ------
-    DatasetError
-        A file is unreadable, tables disagree, an image of the stimuli is in no trial, or a sensor
-        has no place in the layout.
-    """
-    participant = participant_of(subject)
-    table = read_trial_table(table_file(data, participant))
-    image = pd.Index(stimuli["image_id"]).get_indexer(images_shown(table))
-    test = (table["trial_type"] == "test").to_numpy()
-    trials = _trials(options, data, participant, table, np.flatnonzero(image >= 0))
-    sensors = sensor_places(trials.sensors, options.layout)
-    averages = average_trials(
-        trials,
-        image,
-        test,
-        n_images=len(stimuli),
-        standardise=options.standardise,
-        name=subject,
-    )
-    attrs = describe(
-        entry,
-        subject,
-        units=_units(options),
-        space=space(entry, options),
-        preprocessing=_preprocessing(options, onset_source(entry, options)),
-    )
-    return sensor_responses(
-        averages.response,
-        sensors,
-        time=trials.time,
-        stimuli=stimuli,
-        n_repeats=averages.n_repeats,
-        noise_ceiling=ceiling_of_average(averages.snr, averages.n_repeats),
-        attrs={**attrs, "onset_source": onset_source(entry, options), **trials.facts},
-        test_image=np.isin(np.arange(len(stimuli)), image[test & (image >= 0)]),
-    )
 
 
 def sensor_places(names: Sequence[str], layout: str) -> pd.DataFrame:
@@ -307,69 +189,8 @@ def sensor_places(names: Sequence[str], layout: str) -> pd.DataFrame:
     return known.set_index("sensor").loc[list(names)].reset_index()
 
 
-def check(entry: DatasetEntry, options: Options, data: Path) -> list[str]:
-    """List missing folders and files, and subjects whose names hold no number."""
-    if not data.is_dir():
-        return [
-            f"data set {entry.name!r}: the folder {data} is missing; name its place under "
-            f"`roots: {{{entry.name}: /path/to/it}}` in the study's config (docs/data.md says how "
-            "to get it)"
-        ]
-    problems = axis_problems(entry, expected=TIME)
-    problems += image_folder_problems(entry.name, data / options.images)
-    for subject in entry.subjects:
-        try:
-            participant = participant_of(subject)
-        except DatasetError as error:
-            problems.append(str(error))
-            continue
-        files = [table_file(data, participant)]
-        if options.source == "preprocessed":
-            epochs = preprocessed_file(data, participant)
-            files += [epochs, *parts_of(epochs)[1]]
-        elif not find_runs(data, participant):
-            problems.append(
-                f"data set {entry.name!r}: {data / f'sub-BIGMEG{participant}'} holds no recordings "
-                "(ses-*/meg/*_meg.ds)"
-            )
-        problems += [
-            f"data set {entry.name!r}: {file} is missing" for file in files if not file.is_file()
-        ]
-    return problems
-
-
-def inventory(entry: DatasetEntry, options: Options, data: Path) -> list[Item]:
-    """List images, tables and recordings; tables are read, of recordings the headers."""
-    items: list[Item] = []
-    shown: set[str] = set()
-    for subject in entry.subjects:
-        participant = participant_of(subject)
-        table = inspect_file(table_file(data, participant), subject=subject, read=_describe_table)
-        items.append(table)
-        if table.state == "there":
-            trials = read_trial_table(table_file(data, participant))
-            shown |= set(trials.loc[trials["trial_type"] != "catch", "image_path"])
-        if options.source == "preprocessed":
-            path = preprocessed_file(data, participant)
-            items.append(inspect_file(path, subject=subject, read=_describe_epochs))
-            present, missing = parts_of(path)
-            if present:
-                pattern = str(path.with_name(f"{path.stem}-*.fif"))
-                parts = [*present, *missing]
-                items.append(inspect_files(parts, pattern=pattern, subject=subject))
-        else:
-            runs = find_runs(data, participant)
-            folder = data / f"sub-BIGMEG{participant}" / "ses-*" / "meg"
-            for pattern, files in {
-                "*_meg.ds": [run.recording / f"{run.recording.stem}.meg4" for run in runs],
-                "*_events.tsv": [run.events for run in runs],
-            }.items():
-                items.append(inspect_files(files, pattern=str(folder / pattern), subject=subject))
-    return [inspect_images(shown, folder=data / options.images), *items]
-
-
 def _describe_table(path: Path) -> str:
-    counts = read_trial_table(path)["trial_type"].value_counts()
+    counts = read_trials(path)["trial_type"].value_counts()
     return ", ".join(f"{counts.get(kind, 0)} {kind}" for kind in TRIAL_TYPES)
 
 
@@ -378,30 +199,9 @@ def _describe_epochs(path: Path) -> str:
     return f"{len(epochs)} trials × {len(epochs.ch_names)} sensors × {len(epochs.times)} samples"
 
 
-def required_features(entry: DatasetEntry, options: Options) -> list[tuple[str, str, str]]:
-    """Name no feature stores: the responses are measured."""
-    return []
-
-
-def space(entry: DatasetEntry, options: Options) -> str:
-    """Name the space that the responses live in."""
-    return "sensors"
-
-
 def onset_source(entry: DatasetEntry, options: Options) -> str:
     """Say what tells when an image came on: every latency depends on it."""
     return {"events": "events.tsv", "trigger": options.raw.trigger_channel}[options.onset]
-
-
-def provenance(
-    entry: DatasetEntry,
-    options: Options,
-    subject: str,
-    stimuli: pd.DataFrame,
-    features: Sequence[Path],
-) -> dict[str, Any]:
-    """Return how trials were cut: for the file beside the store, which no rule reads."""
-    return {"onset_source": onset_source(entry, options), "source": options.source}
 
 
 def _trials(
@@ -453,3 +253,138 @@ def _preprocessing(options: Options, onset: str) -> str:
     if options.standardise:
         steps.append("z-scored per sensor and time over trials")
     return "; ".join([*steps, "repeats averaged", f"image onset from {onset}"])
+
+
+class Adapter(ThingsAdapter):
+    """THINGS-MEG."""
+
+    image_options = ImageOptions
+    axis = TIME
+
+    def table_of(self, options: ImageOptions, subject: str, data: Path) -> Path:
+        """Path of the table of a participant's trials."""
+        return table_file(data, participant_of(subject))
+
+    def images_in(self, table: Path) -> set[str]:
+        """Images of all trials but catch trials."""
+        trials = read_trials(table)
+        return set(trials.loc[trials["trial_type"] != "catch", "image_path"])
+
+    def subject_problems(
+        self, entry: DatasetEntry, options: Options, subject: str, data: Path
+    ) -> list[str]:
+        """List missing files of a participant."""
+        participant = participant_of(subject)
+        files, problems = [table_file(data, participant)], []
+        if options.source == "preprocessed":
+            epochs = preprocessed_file(data, participant)
+            files += [epochs, *parts_of(epochs)[1]]
+        elif not find_runs(data, participant):
+            problems.append(
+                f"data set {entry.name!r}: {data / f'sub-BIGMEG{participant}'} holds no recordings "
+                "(ses-*/meg/*_meg.ds)"
+            )
+        return problems + [
+            f"data set {entry.name!r}: {file} is missing" for file in files if not file.is_file()
+        ]
+
+    def responses(
+        self,
+        entry: DatasetEntry,
+        options: Options,
+        subject: str,
+        stimuli: pd.DataFrame,
+        data: Path,
+        features: Sequence[Path],
+    ) -> xr.Dataset:
+        """Average the trials of each image.
+
+        ``noise_ceiling`` is that of the rows as they are: with the real data nearly that of single
+        trials, which most of them are. It comes from the test images' repeats
+        (:mod:`gradbrain.datasets.noise_ceiling`). The attributes hold ``onset_source`` and, where
+        triggers could be matched, ``onset_difference_ms``, the median time from trigger to event.
+
+        Raises
+        ------
+        DatasetError
+            A file is unreadable, tables disagree, an image of the stimuli is in no trial, or a
+            sensor has no place in the layout.
+        """
+        participant = participant_of(subject)
+        table = read_trials(table_file(data, participant))
+        image = pd.Index(stimuli["image_id"]).get_indexer(images_shown(table))
+        test = (table["trial_type"] == "test").to_numpy()
+        trials = _trials(options, data, participant, table, np.flatnonzero(image >= 0))
+        sensors = sensor_places(trials.sensors, options.layout)
+        averages = average_trials(
+            trials,
+            image,
+            test,
+            n_images=len(stimuli),
+            standardise=options.standardise,
+            name=subject,
+        )
+        attrs = describe(
+            entry,
+            subject,
+            units=_units(options),
+            space=self.space(entry, options),
+            preprocessing=_preprocessing(options, onset_source(entry, options)),
+        )
+        return sensor_responses(
+            averages.response,
+            sensors,
+            time=trials.time,
+            stimuli=stimuli,
+            n_repeats=averages.n_repeats,
+            noise_ceiling=ceiling_of_average(averages.snr, averages.n_repeats),
+            attrs={**attrs, "onset_source": onset_source(entry, options), **trials.facts},
+            test_image=np.isin(np.arange(len(stimuli)), image[test & (image >= 0)]),
+        )
+
+    def inventory(self, entry: DatasetEntry, options: Options, data: Path) -> list[Item]:
+        """List images, tables and recordings; tables are read, of recordings the headers."""
+        items: list[Item] = []
+        shown: set[str] = set()
+        for subject in entry.subjects:
+            participant = participant_of(subject)
+            table = inspect_file(
+                table_file(data, participant), subject=subject, read=_describe_table
+            )
+            items.append(table)
+            if table.state == "there":
+                shown |= self.images_in(table_file(data, participant))
+            if options.source == "preprocessed":
+                path = preprocessed_file(data, participant)
+                items.append(inspect_file(path, subject=subject, read=_describe_epochs))
+                present, missing = parts_of(path)
+                if present:
+                    pattern = str(path.with_name(f"{path.stem}-*.fif"))
+                    parts = [*present, *missing]
+                    items.append(inspect_files(parts, pattern=pattern, subject=subject))
+            else:
+                runs = find_runs(data, participant)
+                folder = data / f"sub-BIGMEG{participant}" / "ses-*" / "meg"
+                for pattern, files in {
+                    "*_meg.ds": [run.recording / f"{run.recording.stem}.meg4" for run in runs],
+                    "*_events.tsv": [run.events for run in runs],
+                }.items():
+                    items.append(
+                        inspect_files(files, pattern=str(folder / pattern), subject=subject)
+                    )
+        return [inspect_images(shown, folder=data / options.images), *items]
+
+    def space(self, entry: DatasetEntry, options: Options) -> str:
+        """Name the space that the responses live in."""
+        return "sensors"
+
+    def provenance(
+        self,
+        entry: DatasetEntry,
+        options: Options,
+        subject: str,
+        stimuli: pd.DataFrame,
+        features: Sequence[Path],
+    ) -> dict[str, Any]:
+        """Return how trials were cut: for the file beside the store, which no rule reads."""
+        return {"onset_source": onset_source(entry, options), "source": options.source}

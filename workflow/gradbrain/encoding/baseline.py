@@ -20,14 +20,10 @@ from numpy.typing import NDArray
 from gradbrain.config.schema import BASELINE_SETTINGS, EncodingSettings
 from gradbrain.encoding.bands import Band, reduce, scale_band
 from gradbrain.encoding.errors import EncodingError
-from gradbrain.encoding.inputs import (
-    ImageGroups,
-    read_activations,
-    read_image_groups,
-)
+from gradbrain.encoding.inputs import ImageGroups, read_image_groups
 from gradbrain.encoding.splits import OuterSplit
-from gradbrain.store import open_store
-from gradbrain.store.feature_signals import rows_of_images
+from gradbrain.store import open_layers, open_store
+from gradbrain.store.feature_signals import SHARED, rows_of_images
 
 logger = logging.getLogger(__name__)
 
@@ -102,15 +98,12 @@ def reduce_activations(
 
     Raises
     ------
-    EncodingError
-        If the stores do not belong together.
     StoreError
-        If one lacks an image.
+        If the stores do not belong together, or one lacks an image.
     """
     images = read_image_groups(responses)
-    activations, attrs, digests = read_activations(features, images.image_ids, responses)
-    joined = np.concatenate(activations, axis=1)
-    del activations
+    layers = open_layers(features, images.image_ids, responses)
+    joined = np.concatenate([layer.values(layer.activation) for layer in layers], axis=1)
     settings = images.settings(settings)
     splits = images.splits(settings)
     dtype = np.dtype(settings.dtype)
@@ -138,10 +131,10 @@ def reduce_activations(
         },
         coords={"image_id": ("image", images.image_ids)},
         attrs={
-            **attrs,
+            **{key: str(layers[0].attrs[key]) for key in SHARED},
             "settings": baseline_settings(settings),
-            "layers": list(digests),
-            "features_digests": digests,
+            "layers": [layer.layer for layer in layers],
+            "features_digests": {layer.layer: str(layer.attrs["digest"]) for layer in layers},
             "responses_digest": images.digest,
         },
     )

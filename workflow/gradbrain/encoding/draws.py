@@ -2,7 +2,7 @@
 
 Draws depend on a seed, the outer fold and the group structure of the fold's images alone, so that
 intervals and chance levels of anything derived from scores (a difference of layers, a correlation
-over depths) can be had draw by draw.
+over depths) can be taken draw by draw.
 """
 
 from __future__ import annotations

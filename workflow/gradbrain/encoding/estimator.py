@@ -1,4 +1,4 @@
-"""Banded ridge regression with the face of a scikit-learn estimator."""
+"""The banded ridge of the fits with the face of a scikit-learn estimator."""
 
 from __future__ import annotations
 
@@ -7,31 +7,29 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
+from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
 from gradbrain.encoding.backend import BackendName, DeviceName, make_backend
 from gradbrain.encoding.band_weights import simplex_candidates
+from gradbrain.encoding.bands import Band
 from gradbrain.encoding.errors import EncodingError
-from gradbrain.encoding.solver import (
-    Choice,
-    DualProblem,
-    PrimalProblem,
-    Search,
-    Selection,
-    check_penalties,
-    feature_products,
-    penalty_grid,
-    search_and_solve,
-)
+from gradbrain.encoding.regression import BandFit, ClosedFormRegression
+from gradbrain.encoding.solver import Search, Selection, check_penalties, penalty_grid
 from gradbrain.encoding.splits import grouped_folds
 from gradbrain.encoding.variation import varies
 
 FLOATS = NDArray[np.floating]
+# One band, or several: what has two dimensions each.
+Bands = ArrayLike | Sequence[ArrayLike]
 
 
-class BandedRidge:
+class BandedRidge(RegressorMixin, BaseEstimator):
     """Ridge regression whose bands of features have weights of their own, chosen per target.
 
-    Features and responses are centred with their training means; nothing is scaled. Fitted
+    It is :class:`gradbrain.encoding.regression.ClosedFormRegression`, which every fit of a study
+    uses. Features and responses are centred with their training means; nothing is scaled. Fitted
     attributes end in an underscore, as in scikit-learn.
 
     Parameters
@@ -63,8 +61,10 @@ class BandedRidge:
     band_weights_ : array of shape (n_targets, n_bands)
     degrees_of_freedom_ : array of shape (n_targets,)
         Effective, without the mean.
-    selection_error_ : array of shape (n_targets,) or (1,)
-        Estimated mean squared error of the choice; summed over targets that choose together.
+    widths_ : list of int
+        Features of every band.
+    n_features_in_ : int
+        Features of all bands.
     """
 
     def __init__(
@@ -92,35 +92,20 @@ class BandedRidge:
         self.backend = backend
         self.device = device
 
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the parameters by name."""
-        names = self.__init__.__kwdefaults__ or {}  # type: ignore[misc]
-        return {name: getattr(self, name) for name in ("penalties", *names)}
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
 
-    def set_params(self, **parameters: Any) -> BandedRidge:
-        """Set parameters by name.
-
-        Raises
-        ------
-        EncodingError
-            If there is no parameter of a name.
-        """
-        known = self.get_params()
-        for name, value in parameters.items():
-            if name not in known:
-                raise EncodingError(f"BandedRidge has no parameter {name!r}, only {list(known)}")
-            setattr(self, name, value)
-        return self
-
-    def fit(
-        self, bands: Sequence[ArrayLike], responses: ArrayLike, groups: ArrayLike | None = None
-    ) -> BandedRidge:
+    def fit(self, X: Bands, y: ArrayLike, groups: ArrayLike | None = None) -> BandedRidge:
         """Choose penalty and band weights of every target and solve.
 
         Parameters
         ----------
-        bands : sequence of arrays of shape (n_images, n_features_b)
-        responses : array of shape (n_images, n_targets)
+        X : array of shape (n_images, n_features), or sequence of such arrays
+            One band, or several.
+        y : array of shape (n_images, n_targets) or (n_images,)
+            Responses.
         groups : array of shape (n_images,), optional
             Inner folds of ``kfold`` do not split them; each image is its own by default.
 
@@ -132,23 +117,35 @@ class BandedRidge:
         Raises
         ------
         EncodingError
+            If there is no band, or a setting is none.
+        ValueError
             If shapes do not fit, or values are not finite.
         """
-        features, targets = check_training(bands, responses, np.dtype(self.dtype))
-        n_images = len(features[0])
-        self._feature_means = [band.mean(axis=0, dtype=np.float64) for band in features]
-        centred = [
-            (band - mean).astype(self.dtype)
-            for band, mean in zip(features, self._feature_means, strict=True)
-        ]
+        features, widths = _side_by_side(X)
+        values, targets = validate_data(
+            self, features, y, dtype=[np.float64, np.float32], multi_output=True, y_numeric=True
+        )
+        self.widths_ = widths or [values.shape[1]]
+        self._one_target = targets.ndim == 1
+        targets = targets.reshape(len(values), -1)
+        self._feature_means = values.mean(axis=0, dtype=np.float64)
         self._response_mean = targets.mean(axis=0, dtype=np.float64)
         self._response_variance = targets.var(axis=0, dtype=np.float64)
         by_target = np.ascontiguousarray((targets - self._response_mean).T, dtype=self.dtype)
-        self._train = centred
-        self._primal = sum(band.shape[1] for band in centred) <= n_images
-        candidates = simplex_candidates(len(centred), self.n_band_weights, self.seed)
-        search = self._search(n_images, by_target.shape[0], groups)
-        self._solve(centred, candidates, by_target, search)
+        self._train = self._centred(values)
+        bands = {place: Band(band, band[:0]) for place, band in enumerate(self._train)}
+        engine = ClosedFormRegression(
+            bands,
+            by_target,
+            self._search(len(values), len(by_target), groups),
+            self.n_band_weights,
+            make_backend(self.backend, self.device),
+            keep_coefficients=True,
+        )
+        self._fit = self._search_weights(engine)
+        self.penalty_ = 10.0**self._fit.log10_penalty
+        self.band_weights_ = self._fit.band_weights.T
+        self.degrees_of_freedom_ = self._fit.degrees_of_freedom
         return self
 
     def _search(self, n_images: int, n_targets: int, groups: ArrayLike | None) -> Search:
@@ -167,58 +164,27 @@ class BandedRidge:
             target_batch=self.target_batch,
         )
 
-    def _solve(
-        self, features: list[FLOATS], candidates: FLOATS, by_target: FLOATS, search: Search
-    ) -> None:
-        """Search corners of the simplex on their band alone, the rest on all bands."""
-        dtype = np.dtype(self.dtype)
-        edges = np.cumsum([0, *(band.shape[1] for band in features)])
-        whole = self._whole_problem(features, dtype)
-        products = whole.right_hand_side(by_target)
-        choice = Choice.start(1 if self.shared else len(by_target))
-        self.degrees_of_freedom_ = np.zeros(len(by_target))
-        self._coefficients = np.zeros((len(by_target), products.shape[1]), dtype=dtype)
-        order: list[int] = []
-        solution = None
-        for subset, rows in _searches(candidates):
-            columns = (
-                slice(edges[subset[0]], edges[subset[-1] + 1]) if self._primal else slice(None)
-            )
-            solution, choice = search_and_solve(
-                _subproblem(whole, subset, columns),
-                candidates[rows][:, subset],
-                by_target,
-                search,
-                right_hand_side=products[:, columns],
-                start=choice,
-                first_candidate=len(order),
-            )
-            for chosen, coefficients in zip(solution.targets, solution.coefficients, strict=True):
-                self._coefficients[chosen] = 0.0
-                self._coefficients[chosen, columns] = coefficients
-                self.degrees_of_freedom_[chosen] = solution.degrees_of_freedom[chosen]
-            order.extend(rows)
-        assert solution is not None
-        self.penalty_ = solution.penalty
-        self.band_weights_ = candidates[np.array(order)[solution.candidate]]
-        self.selection_error_ = choice.error
+    def _search_weights(self, engine: ClosedFormRegression) -> BandFit:
+        bands = range(len(self.widths_))
+        if len(bands) == 1:
+            return engine.single(0)
+        if len(bands) == 2:
+            return engine.pair(0, 1)
+        candidates = simplex_candidates(len(bands), self.n_band_weights, self.seed)
+        return engine.mixture(bands, candidates)
 
-    def _whole_problem(
-        self, features: list[FLOATS], dtype: np.dtype
-    ) -> DualProblem | PrimalProblem:
-        backend = make_backend(self.backend, self.device)
-        if self._primal:
-            gram = feature_products(features, backend=backend)
-            return PrimalProblem(features, [], gram, dtype, backend)
-        wide = [band.astype(np.float64, copy=False) for band in features]
-        return DualProblem([backend.product(band, band.T) for band in wide], [], dtype, backend)
+    def _centred(self, values: FLOATS) -> list[FLOATS]:
+        """Bands of features, less the training means."""
+        centred = (values - self._feature_means).astype(self.dtype)
+        return np.split(centred, np.cumsum(self.widths_)[:-1], axis=1)
 
-    def predict(self, bands: Sequence[ArrayLike], split: bool = False) -> FLOATS:
+    def predict(self, X: Bands, split: bool = False) -> FLOATS:
         """Predict responses.
 
         Parameters
         ----------
-        bands : sequence of arrays of shape (n_images, n_features_b)
+        X : array of shape (n_images, n_features), or sequence of such arrays
+            The bands; as one array, side by side.
         split : bool
             Whether to return the part of each band; the parts and the training mean sum to the
             prediction.
@@ -226,41 +192,41 @@ class BandedRidge:
         Returns
         -------
         array of shape (n_images, n_targets), or (n_bands, n_images, n_targets) if split
+            Without the axis of targets where `y` had none.
 
         Raises
         ------
         EncodingError
             If bands or features are not as many as in training.
         """
-        features = [np.asarray(band) for band in bands]
-        expected = [band.shape[1] for band in self._train]
-        found = [band.shape[-1] for band in features]
-        if found != expected:
-            raise EncodingError(f"bands have {found} features, expected {expected} as in training")
-        parts, start = [], 0
-        for number, (band, mean) in enumerate(zip(features, self._feature_means, strict=True)):
-            centred = (band - mean).astype(self.dtype)
-            if self._primal:
-                stop = start + centred.shape[1]
-                parts.append(centred @ self._coefficients[:, start:stop].T)
-                start = stop
-            else:
-                kernel = centred @ self._train[number].T
-                weight = self.band_weights_[:, number].astype(self.dtype)
-                parts.append(kernel @ (self._coefficients * weight[:, None]).T)
-        if split:
-            return np.stack(parts)
-        return sum(parts[1:], start=parts[0]) + self._response_mean.astype(self.dtype)
+        check_is_fitted(self)
+        features, widths = _side_by_side(X)
+        if widths not in (None, self.widths_):
+            raise EncodingError(
+                f"bands have {widths} features, expected {self.widths_} as in training"
+            )
+        values = validate_data(self, features, dtype=[np.float64, np.float32], reset=False)
+        bands = [
+            Band(train, test)
+            for train, test in zip(self._train, self._centred(values), strict=True)
+        ]
+        shape = (len(bands), len(self.penalty_), len(values))
+        parts = np.zeros(shape, dtype=self.dtype)
+        for piece in self._fit.pieces:
+            for place, part in zip(piece.places, piece.predict(bands), strict=True):
+                parts[place, piece.targets] = part
+        parts = parts.transpose(0, 2, 1)
+        if not split:
+            parts = parts.sum(axis=0) + self._response_mean.astype(self.dtype)
+        return parts[..., 0] if self._one_target else parts
 
-    def score(
-        self, bands: Sequence[ArrayLike], responses: ArrayLike, split: bool = False
-    ) -> FLOATS:
+    def score(self, X: Bands, y: ArrayLike, split: bool = False) -> FLOATS:
         """Out-of-sample R² of every target, relative to predicting the training mean.
 
         Parameters
         ----------
-        bands : sequence of arrays of shape (n_images, n_features_b)
-        responses : array of shape (n_images, n_targets)
+        X, y
+            As for `fit`.
         split : bool
             Whether to split R² by band with the product measure (Pratt 1987): the shares sum to
             R².
@@ -270,8 +236,8 @@ class BandedRidge:
         array of shape (n_targets,), or (n_bands, n_targets) if split
             NaN for a target that does not vary, here or in training.
         """
-        parts = self.predict(bands, split=True)
-        truth = np.asarray(responses) - self._response_mean
+        parts = self.predict(X, split=True).reshape(len(self.widths_), -1, len(self.penalty_))
+        truth = np.asarray(y).reshape(parts.shape[1:]) - self._response_mean
         total = np.square(truth).sum(axis=0)
         usable = varies(total / len(truth), self._response_variance)
         usable &= varies(self._response_variance, total / len(truth))
@@ -280,63 +246,12 @@ class BandedRidge:
         return shares if split else shares.sum(axis=0)
 
 
-def _searches(candidates: FLOATS) -> list[tuple[list[int], list[int]]]:
-    """Bands and rows of candidates that are searched together."""
-    n_bands = candidates.shape[1]
-    corner = (candidates == 1.0).any(axis=1)
-    searches = [([int(candidates[row].argmax())], [int(row)]) for row in np.flatnonzero(corner)]
-    if not corner.all():
-        searches.append((list(range(n_bands)), np.flatnonzero(~corner).tolist()))
-    return searches
-
-
-def _subproblem(
-    whole: DualProblem | PrimalProblem, bands: list[int], columns: slice
-) -> DualProblem | PrimalProblem:
-    """The problem of some bands only."""
-    if isinstance(whole, DualProblem):
-        kernels = [whole.train_kernels[band] for band in bands]
-        return DualProblem(kernels, [], whole.dtype, whole.backend)
-    train = [whole.train[band] for band in bands]
-    gram = whole.gram[columns, columns]
-    return PrimalProblem(train, [], gram, whole.dtype, whole.backend)
-
-
-def check_training(
-    bands: Sequence[ArrayLike], responses: ArrayLike, dtype: np.dtype
-) -> tuple[list[FLOATS], FLOATS]:
-    """Refuse bands and responses whose shapes do not fit or whose values are not finite.
-
-    Parameters
-    ----------
-    bands : sequence of arrays of shape (n_images, n_features_b)
-    responses : array of shape (n_images, n_targets)
-    dtype : dtype
-        Integers are turned into this type.
-
-    Returns
-    -------
-    features : list of arrays
-    responses : array
-
-    Raises
-    ------
-    EncodingError
-    """
-    named = {f"band {number}": np.asarray(band) for number, band in enumerate(bands)}
-    named["responses"] = np.asarray(responses)
-    shapes = {name: values.shape for name, values in named.items()}
-    n_images = {shape[0] for shape in shapes.values() if shape}
-    if not bands or any(len(shape) != 2 for shape in shapes.values()) or len(n_images) > 1:
-        raise EncodingError(
-            f"expected at least one band and responses, all of two dimensions with one row per "
-            f"image, found shapes {shapes}"
-        )
-    for name, values in named.items():
-        bad = values.size - int(np.count_nonzero(np.isfinite(values)))
-        if bad:
-            raise EncodingError(f"{name}: {bad} of {values.size} values are NaN or infinite")
-    arrays = [
-        values if values.dtype.kind == "f" else values.astype(dtype) for values in named.values()
-    ]
-    return arrays[:-1], arrays[-1]
+def _side_by_side(features: Any) -> tuple[Any, list[int] | None]:
+    """Bands as one array, and the features of each; an array that is one as it is, and None."""
+    several = isinstance(features, (list, tuple))
+    if not several or any(getattr(band, "ndim", 0) != 2 for band in features):
+        return features, None
+    if not features:
+        raise EncodingError("expected at least one band of features, found none")
+    check_consistent_length(*features)
+    return np.concatenate(features, axis=1), [band.shape[1] for band in features]

@@ -32,7 +32,7 @@ from gradbrain.encoding.inputs import (
     read_responses,
 )
 from gradbrain.encoding.measures import ALL_ACTIVATIONS
-from gradbrain.encoding.prediction_rsa import FoldRdms, RdmAverages, rdm_rows
+from gradbrain.encoding.prediction_rsa import FoldRdms, RdmAverages
 from gradbrain.encoding.regression import ClosedFormRegression, FoldRegression
 from gradbrain.encoding.scores import FoldScorer, UnitLayout
 from gradbrain.encoding.solver import Search, Selection, penalty_grid
@@ -313,7 +313,7 @@ class SplitFits:
         averages.predictions = np.zeros((n_fits, len(groups), len(self._saved)))
         if self._rsa is not None:
             averages.rdms = RdmAverages.zeros(
-                rdm_rows(self._layer), settings.n_draws, len(self._layout.names)
+                self._layer.rdm_rows, settings.n_draws, len(self._layout.names)
             )
         splits = self._responses.images.splits(settings)
         warn_of_lone_groups(groups, splits)

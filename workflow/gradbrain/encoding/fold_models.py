@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 from gradbrain.encoding.band_weights import BandWeights
 from gradbrain.encoding.measures import (
-    ALL_ACTIVATIONS,
-    FULL_MEASURES,
-    JOINT_MEASURES,
-    SPLIT_MEASURES,
-    TEST_MEASURE,
+    GAIN,
+    PART,
     Fit,
     LayerFits,
+    SignalFit,
+    name_of_test_images,
 )
 from gradbrain.encoding.prediction_rsa import FoldRdms
 from gradbrain.encoding.regression import BandFit, FoldRegression
@@ -34,7 +35,7 @@ class FoldModels:
     regression : FoldRegression
     scorer : FoldScorer
     layer : LayerFits
-        Which bands are fitted together.
+        Which bands are fitted together, and what is scored of them.
     weights : BandWeights
         What is tried where the baseline has nuisance bands.
     normalised : bool
@@ -74,18 +75,7 @@ class FoldModels:
         fits : dict of bands to BandFit
             With the predictions of the saved targets only.
         """
-        scores: Scores = {}
-        fits: Fits = {}
-        if not self._layer.paired:
-            self._score_singles(scores, fits)
-            return scores, fits
-        activation, baseline = self._references(scores, fits)
-        for signal in self._layer.others:
-            self._score_alone(signal, scores, fits)
-            self._score_joint(signal, activation, scores, fits)
-            self._score_full(signal, baseline, scores, fits)
-            self._regression.forget(signal)
-        return scores, fits
+        return self._run(test_images=False)
 
     def run_test_images(self) -> Scores:
         """Fit and score single bands and unique parts on the test images of a data set.
@@ -95,88 +85,65 @@ class FoldModels:
         dict of (signal, measure) to Score
             Measures are those of test images.
         """
+        scores, _ = self._run(test_images=True)
+        return {
+            (signal, name_of_test_images(measure)): score
+            for (signal, measure), score in scores.items()
+        }
+
+    def _run(self, *, test_images: bool) -> tuple[Scores, Fits]:
+        layer = self._layer
         scores: Scores = {}
         fits: Fits = {}
-        if self._layer.paired:
-            _, baseline = self._references(scores, fits)
-            for signal in self._layer.others:
-                self._score_alone(signal, scores, fits)
-                self._score_full(signal, baseline, scores, fits)
+        # Predictions that later fits are held against.
+        references: dict[SignalIdentity, FLOATS] = {}
+        for signal in layer.singles:
+            for planned in layer.of_signal(
+                signal, normalised=self._normalised, test_images=test_images
+            ):
+                fit = self._fit(planned)
+                prediction = fit.prediction
+                fits[planned.bands] = fit.predicting(self._saved)
+                if self._rdms is not None:
+                    self._rdms.add(planned.bands, prediction)
+                self._score(planned, prediction, fit.parts, references, scores)
+            if layer.pairs and signal in (layer.reference("joint"), layer.reference("full")):
+                references[signal] = prediction
+            if signal not in layer.lasting:
                 self._regression.forget(signal)
-        else:
-            self._score_singles(scores, fits)
-        return {(signal, TEST_MEASURE[name]): score for (signal, name), score in scores.items()}
+        return scores, fits
 
-    def _score_singles(self, scores: Scores, fits: Fits) -> None:
-        """Every signal alone, and nothing else."""
-        for signal in self._layer.singles:
-            self._score_alone(signal, scores, fits)
-            self._regression.forget(signal)
-
-    def _references(self, scores: Scores, fits: Fits) -> tuple[FLOATS, FLOATS]:
-        """Predictions of what signals are compared with: the layer's activation, the baseline."""
-        activation = self._score_alone(self._layer.activation, scores, fits)
-        baseline = self._score_alone(ALL_ACTIVATIONS, scores, fits)
-        for signal in self._layer.nuisance:
-            self._score_alone(signal, scores, fits)
-        return activation, baseline
-
-    def _score_alone(self, signal: SignalIdentity, scores: Scores, fits: Fits) -> FLOATS:
-        bands = self._layer.alone(signal)
+    def _fit(self, planned: SignalFit) -> BandFit:
+        """Fit some bands; those of the baseline are within reach of the search beside it."""
+        bands, baseline = planned.bands, self._layer.baseline
         if len(bands) == 1:
-            fit = self._regression.single(signal)
-        else:
-            fit = self._regression.mixture(bands, self._weights.base)
-        self._take(bands, fit, fits)
-        measures = self._layer.measures(signal, normalised=self._normalised)
-        found = self._scorer.scores(fit.prediction, measures)
-        for measure, score in zip(measures, found, strict=True):
-            scores[signal, measure] = score
-        return fit.prediction
+            return self._regression.single(*bands)
+        if bands == baseline:
+            return self._regression.mixture(bands, self._weights.base)
+        if len(bands) == 2:
+            return self._regression.pair(*bands)
+        return self._regression.extension(baseline, planned.signal, self._weights)
 
-    def _take(self, bands: Fit, fit: BandFit, fits: Fits) -> None:
-        """Keep what is stored of a fit, and the dissimilarities of its predictions."""
-        fits[bands] = fit.predicting(self._saved)
-        if self._rdms is not None:
-            self._rdms.add(bands, fit.prediction)
-
-    def _fit_full(self, signal: SignalIdentity) -> BandFit:
-        """The baseline with a signal; its bands on their own are within reach of the search."""
-        baseline = self._layer.baseline
-        if len(baseline) == 1:
-            return self._regression.pair(*baseline, signal)
-        return self._regression.extension(baseline, signal, self._weights)
-
-    def _score_full(
-        self, signal: SignalIdentity, baseline: FLOATS, scores: Scores, fits: Fits
-    ) -> None:
-        """The baseline with the signal: full scores and the unique part."""
-        fit = self._fit_full(signal)
-        self._take(self._layer.full(signal), fit, fits)
-        self._score_gain(signal, fit, FULL_MEASURES, (ALL_ACTIVATIONS, baseline), scores)
-
-    def _score_joint(
-        self, signal: SignalIdentity, activation: FLOATS, scores: Scores, fits: Fits
-    ) -> None:
-        """The layer's activation with the signal: joint scores, split, gain over the activation."""
-        bands = self._layer.joint(signal)
-        fit = self._regression.pair(*bands)
-        fits[bands] = fit.predicting(self._saved)
-        self._score_gain(signal, fit, JOINT_MEASURES, (self._layer.activation, activation), scores)
-        for part, measure in zip(fit.parts, SPLIT_MEASURES, strict=True):
-            scores[signal, measure] = self._scorer.split(part, fit.prediction)
-
-    def _score_gain(
+    def _score(
         self,
-        signal: SignalIdentity,
-        fit: BandFit,
-        measures: tuple[str, str, str],
-        reference: tuple[SignalIdentity, FLOATS],
+        planned: SignalFit,
+        prediction: FLOATS,
+        parts: Sequence[FLOATS],
+        references: dict[SignalIdentity, FLOATS],
         scores: Scores,
     ) -> None:
-        """Score r and R² of a fit, and what its signal adds to the R² of a reference."""
-        r, r2, unique = measures
-        compared, prediction = reference
-        scores[signal, r], scores[signal, r2] = self._scorer.prediction(fit.prediction)
-        gain = scores[signal, r2] - scores[compared, R2.name]
-        scores[signal, unique] = self._scorer.gain(prediction, fit.prediction, gain)
+        signal, left = planned.signal, iter(parts)
+        of_prediction = [row for row in planned.measures if row.of not in (PART, GAIN)]
+        found = self._scorer.scores(prediction, [row.of for row in of_prediction])
+        for row, score in zip(of_prediction, found, strict=True):
+            scores[signal, row.name] = score
+        own = {row.of: row.name for row in of_prediction}
+        for row in planned.measures:
+            if row.of == PART:
+                scores[signal, row.name] = self._scorer.split(next(left), prediction)
+            elif row.of == GAIN:
+                reference = self._layer.reference(planned.name)
+                gain = scores[signal, own[R2.name]] - scores[reference, R2.name]
+                scores[signal, row.name] = self._scorer.gain(
+                    references[reference], prediction, gain
+                )

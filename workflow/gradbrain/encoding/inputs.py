@@ -1,4 +1,4 @@
-"""Features and responses of one fit, read from their stores, checked and brought into line."""
+"""Features and responses of one fit, read from their stores, checked and aligned."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from gradbrain.encoding.errors import EncodingError
 from gradbrain.encoding.measures import LayerFits
 from gradbrain.encoding.scores import UnitLayout
 from gradbrain.encoding.splits import OuterSplit, outer_splits
-from gradbrain.store import FeatureStore, SignalIdentity, open_features, open_store
-from gradbrain.store.feature_signals import check_unique
+from gradbrain.store import FeatureStore, SignalIdentity, open_features, open_layers, open_store
+from gradbrain.store.feature_signals import SHARED, check_unique
 from gradbrain.vocabulary.artefacts import SENSOR_COORDINATES, TARGET_COORDINATES
 from gradbrain.vocabulary.roles import NUISANCE, TIME
 
@@ -27,9 +27,6 @@ logger = logging.getLogger(__name__)
 FLOATS = NDArray[np.floating]
 # Targets that are turned around at once.
 TARGET_BLOCK = 1000
-SHARED = ("model", "signal_set", "stimuli")
-# What else layers of one network have in common, where their stores say it.
-SHARED_DIGESTS = ("weights_digest", "calibration_digest", "precision")
 
 
 @dataclass(frozen=True)
@@ -114,13 +111,12 @@ class ModelFeatures:
     attrs: dict[str, str]
     digests: dict[str, str]
     _stores: dict[str, FeatureStore] = field(repr=False)
-    _rows: dict[str, NDArray[np.intp]] = field(repr=False)
     nuisance: dict[SignalIdentity, FLOATS] = field(default_factory=dict)
     nuisance_digests: list[str] = field(default_factory=list)
 
     def values(self, layer: str, signal: SignalIdentity) -> FLOATS:
         """Read a signal of a layer, shape (n_images, n_features)."""
-        return self._stores[layer].values(signal)[self._rows[layer]]
+        return self._stores[layer].values(signal)
 
 
 @dataclass(frozen=True)
@@ -532,69 +528,28 @@ def read_features(
     Raises
     ------
     EncodingError
-        If the layer is not among the stores or there twice, or stores are of different models.
+        If the layer is not among the stores.
     StoreError
-        If an image is missing, ids repeat or values are not finite.
+        As for :func:`gradbrain.store.open_layers`; or values are not finite.
     """
-    stores = _open_layers(paths)
-    layers = [store.layer for store in stores]
-    if layers.count(layer) != 1:
+    stores = {store.layer: store for store in open_layers(paths, image_ids, responses)}
+    if layer not in stores:
         raise EncodingError(
-            f"layer {layer!r} is in {layers.count(layer)} of the {len(layers)} feature stores, "
-            f"expected in one; they hold {layers}"
+            f"layer {layer!r} is in 0 of the {len(stores)} feature stores, expected in one; they "
+            f"hold {', '.join(stores)}"
         )
-    activations = {}
-    signals: dict[SignalIdentity, FLOATS] = {}
-    for store in stores:
-        rows = store.rows(image_ids, responses)
-        activation = store.activation
-        activations[store.layer] = store.values(activation)[rows]
-        if store.layer == layer:
-            signals[activation] = activations[layer]
-            for other in store.signals:
-                if other != activation:
-                    signals[other] = store.values(other)[rows]
+    own = stores[layer]
+    activations = {name: store.values(store.activation) for name, store in stores.items()}
+    others = [signal for signal in own.signals if signal != own.activation]
     return LayerFeatures(
-        signals=signals,
+        signals={
+            own.activation: activations[layer],
+            **{signal: own.values(signal) for signal in others},
+        },
         activations=activations,
-        layers=layers,
-        attrs=stores[layers.index(layer)].attrs,
+        layers=list(stores),
+        attrs=own.attrs,
     )
-
-
-def read_activations(
-    paths: Sequence[Path], image_ids: NDArray[np.str_], responses: Path
-) -> tuple[list[FLOATS], dict[str, str], dict[str, str]]:
-    """Read the activations of all layers of a model, aligned to the responses.
-
-    Parameters
-    ----------
-    paths : sequence of Path
-        Feature stores of all layers, in depth order.
-    image_ids : array of shape (n_images,)
-        Images of the responses, in the order that the activations take.
-    responses : Path
-        Response store, named in errors.
-
-    Returns
-    -------
-    activations : list of arrays of shape (n_images, n_features_of_layer)
-    attrs : dict
-        What the stores share: model, signal set and stimulus set.
-    digests : dict of str to str
-        Digest of every store, by layer.
-
-    Raises
-    ------
-    EncodingError, StoreError
-        As for `read_features`.
-    """
-    stores = _open_layers(paths)
-    activations, digests = [], {}
-    for store in stores:
-        activations.append(store.values(store.activation)[store.rows(image_ids, responses)])
-        digests[store.layer] = str(store.attrs["digest"])
-    return activations, {key: str(stores[0].attrs[key]) for key in SHARED}, digests
 
 
 def read_model_features(
@@ -622,28 +577,25 @@ def read_model_features(
     StoreError
         As for `read_features`.
     """
-    stores = _open_layers(paths)
-    first = stores[0]
+    stores = {store.layer: store for store in open_layers(paths, image_ids, responses)}
+    first, *further = stores.values()
     signals = [signal for signal in first.signals if signal != first.activation]
-    for path, store in zip(paths, stores, strict=True):
+    for store in further:
         if [signal for signal in store.signals if signal != store.activation] != signals:
             raise EncodingError(
-                f"{path}: holds the signals {', '.join(signal.name for signal in store.signals)}, "
-                f"{paths[0]} {', '.join(signal.name for signal in first.signals)}: give all layers "
-                "of one signal set"
+                f"{store.path}: holds the signals "
+                f"{', '.join(signal.name for signal in store.signals)}, {first.path} "
+                f"{', '.join(signal.name for signal in first.signals)}: give all layers of one "
+                "signal set"
             )
-    rows = {store.layer: store.rows(image_ids, responses) for store in stores}
     return ModelFeatures(
-        layers=[store.layer for store in stores],
-        depths=[float(store.attrs["depth"]) for store in stores],
+        layers=list(stores),
+        depths=[float(store.attrs["depth"]) for store in stores.values()],
         signals=signals,
-        activations={
-            store.layer: store.values(store.activation)[rows[store.layer]] for store in stores
-        },
+        activations={name: store.values(store.activation) for name, store in stores.items()},
         attrs={key: str(first.attrs[key]) for key in SHARED},
-        digests={store.layer: str(store.attrs["digest"]) for store in stores},
-        _stores={store.layer: store for store in stores},
-        _rows=rows,
+        digests={name: str(store.attrs["digest"]) for name, store in stores.items()},
+        _stores=stores,
     )
 
 
@@ -694,7 +646,7 @@ def read_nuisance(
         _check_nuisance(store, band, features.attrs)
         signal = store.activation if band.signal is None else store.signal(band.signal)
         identity = SignalIdentity(band.name, NUISANCE, signal.rule, signal.objective)
-        values[identity] = store.values(signal)[store.rows(image_ids, responses)]
+        values[identity] = store.of_images(image_ids, responses).values(signal)
         digests.append(str(store.attrs["digest"]))
     return replace(features, nuisance=values, nuisance_digests=digests)
 
@@ -718,33 +670,6 @@ def _check_nuisance(store: FeatureStore, band: NuisanceBand, fitted: Mapping[str
             f"(encoding.nuisance): it is of {'; '.join(wrong)}: give --nuisance the stores of "
             "the bands in their order, for the stimuli of these responses"
         )
-
-
-def _open_layers(paths: Sequence[Path]) -> list[FeatureStore]:
-    stores = [open_features(path) for path in paths]
-    for key in SHARED:
-        found = sorted({str(store.attrs[key]) for store in stores})
-        if len(found) > 1:
-            raise EncodingError(
-                f"feature stores of different {key}s were given ({', '.join(found)}): give all "
-                "layers of one model, one signal set and one stimulus set"
-            )
-    for key in SHARED_DIGESTS:
-        values = [store.attrs.get(key) for store in stores]
-        if len(set(values)) > 1:
-            other = next(i for i, value in enumerate(values) if value != values[0])
-            raise EncodingError(
-                f"{paths[0]} and {paths[other]} were extracted with different {key} "
-                f"({str(values[0])[:12]}, {str(values[other])[:12]}): layers of one network must "
-                "share it; remove the older stores and extract them again"
-            )
-    layers = [store.layer for store in stores]
-    repeated = sorted({layer for layer in layers if layers.count(layer) > 1})
-    if repeated:
-        raise EncodingError(
-            f"two feature stores of layer {', '.join(repeated)} were given: give each layer once"
-        )
-    return stores
 
 
 def _check_finite(path: Path, name: str, values: FLOATS) -> None:

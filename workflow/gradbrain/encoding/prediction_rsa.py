@@ -31,11 +31,10 @@ from numpy.typing import NDArray
 
 from gradbrain.encoding.draws import ImageDraws, draw_images
 from gradbrain.encoding.inputs import Responses
-from gradbrain.encoding.measures import ALL_ACTIVATIONS, Fit, LayerFits
+from gradbrain.encoding.measures import Fit, ScoreRow
 from gradbrain.encoding.scores import UnitLayout
 from gradbrain.encoding.splits import OuterSplit
-from gradbrain.store import SignalIdentity
-from gradbrain.vocabulary.measures import FULL_RDM_R, RDM_R, UNIQUE_RDM_R
+from gradbrain.vocabulary.measures import UNIQUE_RDM_R
 
 logger = logging.getLogger(__name__)
 
@@ -46,46 +45,6 @@ Pairs = tuple[NDArray[np.intp], NDArray[np.intp]]
 MIN_IMAGES = 4
 # Of distances of length 1: what is left of a fit beside another that it equals but for rounding.
 ROUNDING = 1e-5
-
-
-@dataclass(frozen=True)
-class RdmRow:
-    """A row of the scores of dissimilarities.
-
-    Attributes
-    ----------
-    signal : SignalIdentity
-    measure : str
-    fit : tuple of SignalIdentity
-        Bands of the fit whose predictions are compared.
-    """
-
-    signal: SignalIdentity
-    measure: str
-    fit: Fit
-
-
-def rdm_rows(layer: LayerFits) -> list[RdmRow]:
-    """Rows in the order of the store: every signal alone, then beside the baseline.
-
-    Parameters
-    ----------
-    layer : LayerFits
-
-    Returns
-    -------
-    list of RdmRow
-    """
-    rows = [
-        RdmRow(signal, RDM_R.name, layer.alone(signal))
-        for signal in (layer.activation, ALL_ACTIVATIONS, *layer.others)
-    ]
-    for signal in layer.others:
-        rows += [
-            RdmRow(signal, measure.name, layer.full(signal))
-            for measure in (FULL_RDM_R, UNIQUE_RDM_R)
-        ]
-    return rows
 
 
 def images_compared(
@@ -352,7 +311,7 @@ class FoldRdms:
         Held-out responses in the fold's scaling.
     scale : array of shape (n_targets, 1)
         What they were divided by.
-    rows : sequence of RdmRow
+    rows : sequence of ScoreRow
         What is scored.
     max_images, n_draws, seed : int
 
@@ -369,7 +328,7 @@ class FoldRdms:
         values: FLOATS,
         scale: FLOATS,
         *,
-        rows: Sequence[RdmRow],
+        rows: Sequence[ScoreRow],
         max_images: int,
         n_draws: int,
         seed: int,
@@ -449,14 +408,14 @@ class RdmAverages:
 
     Attributes
     ----------
-    rows : list of RdmRow
+    rows : list of ScoreRow
     score : array of shape (n_rows, n_units)
     boot, null : arrays of shape (n_draws, n_rows, n_units)
     n_groups : int
         Groups of the images that were compared, over all folds.
     """
 
-    rows: list[RdmRow]
+    rows: list[ScoreRow]
     score: FLOATS
     boot: FLOATS
     null: FLOATS
@@ -464,7 +423,7 @@ class RdmAverages:
     n_groups: int = 0
 
     @classmethod
-    def zeros(cls, rows: list[RdmRow], n_draws: int, n_units: int) -> RdmAverages:
+    def zeros(cls, rows: list[ScoreRow], n_draws: int, n_units: int) -> RdmAverages:
         """Start with nothing added."""
         shape = (len(rows), n_units)
         draws = (n_draws, *shape)

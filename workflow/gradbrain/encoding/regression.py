@@ -31,6 +31,65 @@ BandKey = Hashable
 
 
 @dataclass(frozen=True)
+class Piece:
+    """Coefficients of the targets that chose one row of band weights.
+
+    Attributes
+    ----------
+    targets : array of int
+    places : tuple of int
+        Places of the row's bands among those of the fit.
+    weights : array of shape (n_row_bands,)
+    coefficients : array of shape (n_targets_of_row, n_rows)
+        Of training images in the dual form, else of features.
+    dual : bool
+    """
+
+    targets: NDArray[np.intp]
+    places: tuple[int, ...]
+    weights: FLOATS
+    coefficients: FLOATS
+    dual: bool
+
+    def among(self, targets: NDArray[np.bool_], places: Sequence[int]) -> Piece:
+        """Keep some targets, in a fit whose bands have other places.
+
+        Parameters
+        ----------
+        targets : array of shape (n_targets,), bool
+        places : sequence of int
+            Place of each band of this fit in the other.
+
+        Returns
+        -------
+        Piece
+        """
+        kept = targets[self.targets]
+        return replace(
+            self,
+            targets=self.targets[kept],
+            places=tuple(places[place] for place in self.places),
+            coefficients=self.coefficients[kept],
+        )
+
+    def predict(self, bands: Sequence[Band]) -> list[FLOATS]:
+        """Predict the test images of bands, one array of shape (n_targets_of_row, n_test) per band.
+
+        Parameters
+        ----------
+        bands : sequence of Band
+            All bands of the fit, with its own training images.
+        """
+        own, dtype = [bands[place] for place in self.places], self.coefficients.dtype
+        problem: DualProblem | PrimalProblem
+        if self.dual:
+            problem = DualProblem([], [band.test_kernel for band in own], dtype)
+        else:
+            problem = PrimalProblem([], [band.test for band in own], np.empty((0, 0)), dtype)
+        return problem.predict(self.coefficients, self.weights)
+
+
+@dataclass(frozen=True)
 class BandFit:
     """Held-out predictions of one fit, by band, and the hyperparameters of every target.
 
@@ -46,6 +105,8 @@ class BandFit:
         They sum to 1.
     degrees_of_freedom : array of shape (n_targets,)
         Effective, without the mean; NaN where a solver does not tell.
+    pieces : tuple of Piece
+        What predicts further images; none where coefficients are not kept.
     """
 
     parts: tuple[FLOATS, ...]
@@ -53,6 +114,7 @@ class BandFit:
     on_edge: NDArray[np.bool_]
     band_weights: FLOATS
     degrees_of_freedom: FLOATS
+    pieces: tuple[Piece, ...] = ()
 
     @property
     def prediction(self) -> FLOATS:
@@ -130,6 +192,8 @@ class ClosedFormRegression:
         Points on the line between two bands, ends included.
     backend : Backend
         Where products and decompositions run.
+    keep_coefficients : bool
+        Whether fits hold what predicts further images.
     """
 
     def __init__(
@@ -139,9 +203,12 @@ class ClosedFormRegression:
         search: Search,
         n_band_weights: int,
         backend: Backend = NUMPY,
+        *,
+        keep_coefficients: bool = False,
     ):
         self._bands = bands
         self._backend = backend
+        self._keep_coefficients = keep_coefficients
         self._responses = responses
         self._search = search
         self._line = np.linspace(0.0, 1.0, n_band_weights)
@@ -175,7 +242,8 @@ class ClosedFormRegression:
             )
             (part,) = problem.predict(solution.coefficients[0], weights[0])
             of_all = np.ones((1, len(self._responses)))
-            fit = self._fit((part,), solution, of_all, solution.degrees_of_freedom)
+            pieces = _pieces(problem, (0,), weights, solution)
+            fit = self._fit((part,), solution, of_all, solution.degrees_of_freedom, pieces)
             self._singles[key] = fit, choice
         return self._singles[key]
 
@@ -267,6 +335,7 @@ class ClosedFormRegression:
         parts = tuple(np.zeros_like(known[0].fit.parts[0]) for _ in keys)
         weights = np.zeros((len(keys), len(self._responses)))
         freedom = solution.degrees_of_freedom
+        pieces: list[Piece] = []
         for number, item in enumerate(known):
             chosen = solution.candidate == number
             for place, part, weight in zip(
@@ -274,14 +343,14 @@ class ClosedFormRegression:
             ):
                 parts[place][chosen], weights[place, chosen] = part[chosen], weight[chosen]
             freedom[chosen] = item.fit.degrees_of_freedom[chosen]
-        for row, targets, coefficients in zip(
-            inner, solution.targets, solution.coefficients, strict=True
-        ):
-            if len(targets):
-                weights[:, targets] = row[:, None]
-                for part, predicted in zip(parts, problem.predict(coefficients, row), strict=True):
-                    part[targets] = predicted
-        return self._fit(parts, solution, weights, freedom), choice
+            pieces += [piece.among(chosen, item.places) for piece in item.fit.pieces]
+        own = _pieces(problem, range(len(keys)), inner, solution)
+        for piece in own:
+            weights[:, piece.targets] = piece.weights[:, None]
+            predictions = problem.predict(piece.coefficients, piece.weights)
+            for part, predicted in zip(parts, predictions, strict=True):
+                part[piece.targets] = predicted
+        return self._fit(parts, solution, weights, freedom, [*pieces, *own]), choice
 
     def forget(self, key: BandKey) -> None:
         """Give up the single fit and the products of a band.
@@ -312,7 +381,12 @@ class ClosedFormRegression:
         return np.concatenate([self._products[key] for key in keys], axis=1)
 
     def _fit(
-        self, parts: tuple[FLOATS, ...], solution: Solution, weights: FLOATS, freedom: FLOATS
+        self,
+        parts: tuple[FLOATS, ...],
+        solution: Solution,
+        weights: FLOATS,
+        freedom: FLOATS,
+        pieces: Sequence[Piece],
     ) -> BandFit:
         last = len(self._search.penalties) - 1
         largest = (solution.penalty_index == last) & (freedom > MEAN_FIT)
@@ -322,6 +396,7 @@ class ClosedFormRegression:
             on_edge=(solution.penalty_index == 0) | largest,
             band_weights=weights,
             degrees_of_freedom=freedom,
+            pieces=tuple(pieces) if self._keep_coefficients else (),
         )
 
 
@@ -331,3 +406,19 @@ def _best_known(choices: Sequence[Choice]) -> Choice:
     for number, choice in enumerate(choices):
         best.take(choice.error, number, choice.penalty)
     return best
+
+
+def _pieces(
+    problem: DualProblem | PrimalProblem,
+    places: Sequence[int],
+    weights: FLOATS,
+    solution: Solution,
+) -> list[Piece]:
+    """Rows of weights that some target chose."""
+    dual = isinstance(problem, DualProblem)
+    found = zip(weights, solution.targets, solution.coefficients, strict=True)
+    return [
+        Piece(targets, tuple(places), row, coefficients, dual)
+        for row, targets, coefficients in found
+        if len(targets)
+    ]

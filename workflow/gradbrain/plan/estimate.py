@@ -948,15 +948,13 @@ def _of_chosen_images(plan: Plan, sizes: Mapping[str, ExpectedSize]) -> dict[str
 
 def _size_on_disk(plan: Plan, entry: DatasetEntry) -> ExpectedSize | None:
     """Size that the adapter reads from the data; None where it cannot, or they are not here."""
-    module, options = plan.adapter(entry)
-    read = getattr(module, "expected_size", None)
+    source, options = plan.adapter(entry)
     # Roots are linked by runs; an estimate leaves the folder as it is.
     data = Path(plan.study.settings.roots.get(entry.name, f"{DATA}/{entry.name}")).expanduser()
-    if read is None or not data.is_dir():
+    if not data.is_dir():
         return None
     chosen = tuple(name for name in plan.subjects_of(entry.name) if name in plan.subjects)
-    size: ExpectedSize = read(entry.model_copy(update={"subjects": chosen}), options, data)
-    return size
+    return source.expected_size(entry.model_copy(update={"subjects": chosen}), options, data)
 
 
 def estimate(

@@ -20,14 +20,10 @@ from gradbrain.config.plugins import (
     Plugin,
     Plugins,
     Requirement,
-    RuleCase,
     WeightsOptions,
-    check_controls,
-    check_rule,
     set_needs,
     signal_needs,
     signal_plugins,
-    signal_uses,
     uncertain_signals,
     viewing_objectives,
     weights_use,
@@ -40,7 +36,6 @@ from gradbrain.config.schema import (
     PREDICTION_SETTINGS,
     UNIQUE_SETTINGS,
     DatasetEntry,
-    LayerLayout,
     ModelEntry,
     NuisanceBand,
     SignalEntry,
@@ -49,9 +44,10 @@ from gradbrain.config.schema import (
 )
 from gradbrain.config.study import SHARED, ResolvedStudy
 from gradbrain.config.suggestions import choose
+from gradbrain.datasets.adapter import DatasetAdapter
 from gradbrain.datasets.fold_files import ENDINGS, fold_problem, is_fold_file, read_fold_file
 from gradbrain.datasets.image_choice import check_image_list, read_image_list
-from gradbrain.datasets.registry import Adapter, adapter, gives_captions, read_options
+from gradbrain.datasets.registry import adapter, read_options
 from gradbrain.encoding.places import is_shared
 from gradbrain.figures.declarations import Declaration, declaration
 from gradbrain.plan.checkpoints import wrong_checkpoints
@@ -60,6 +56,7 @@ from gradbrain.plan.entries import entry_records
 from gradbrain.plan.multiverse import Multiverse
 from gradbrain.plan.notices import notices
 from gradbrain.plan.roots import link_root
+from gradbrain.plan.signal_checks import SignalChecks
 from gradbrain.plan.sizes import absurd_sizes
 from gradbrain.store import array_shape, read_definition, read_table
 from gradbrain.vocabulary.artefacts import ARTEFACTS, RESULTS, SIGNALS, artefact
@@ -148,8 +145,8 @@ class Plan:
         ]
         return [entry.name for entry in entries if entry.fetch and entry.fetch.is_fetchable]
 
-    def adapter(self, entry: DatasetEntry) -> tuple[Adapter, Any]:
-        """Module that reads a data set, and the entry's options as it understands them."""
+    def adapter(self, entry: DatasetEntry) -> tuple[DatasetAdapter, Any]:
+        """What reads a data set, and the entry's options as it understands them."""
         where = self.study.registries.place("data set", entry.name)
         module = adapter(entry.adapter, where=where, plugins=self.plugins)
         return module, read_options(entry, where=where, plugins=self.plugins)
@@ -270,7 +267,8 @@ class Plan:
         """Say that no split of the data set is called so."""
         said, entry = self.stimuli_with_folds[stimuli], self.split_entry(stimuli)
         where = f"{self.study.source('folds')}: folds"
-        splits = getattr(self.adapter(entry)[0], "SPLITS", ())
+        source, options = self.adapter(entry)
+        splits = source.splits
         if not splits:
             return [
                 f"{where}: {said!r} is no file ({', '.join(ENDINGS)}), and data set {entry.name!r} "
@@ -282,10 +280,8 @@ class Plan:
         if not data.is_dir():
             # That it is missing is told elsewhere.
             return []
-        module, options = self.adapter(entry)
         own = entry.model_copy(update={"subjects": tuple(self.study.viewers_of(stimuli))})
-        read: Callable[..., object] = module.folds_of_split  # type: ignore[attr-defined]
-        return _problems_of(where, partial(read, own, options, said, data))
+        return _problems_of(where, partial(source.folds_of_split, own, options, said, data))
 
     def _too_few_groups(self, stimuli: str) -> list[str]:
         """Say that images do not fill the outer folds, where their table is made already."""
@@ -1093,7 +1089,7 @@ class Plan:
             "adapter": entry.adapter,
             "stimuli": entry.stimuli,
             "subjects": self._viewers(stimuli),
-            "options": options.model_dump(mode="json", include=set(module.IMAGE_OPTIONS)),
+            "options": module.of_images(options).model_dump(mode="json"),
         }
         return json.dumps(parts)
 
@@ -1435,7 +1431,7 @@ class Plan:
             One message that lists every problem.
         """
         # First: weights and features of what a band names are looked up below.
-        self._check_nuisance()
+        SignalChecks(self, Path(DATA)).nuisance()
         self.check_paths()
         problems = []
         for entry in self.study.datasets.values():
@@ -1543,169 +1539,12 @@ class Plan:
     def check_signals(self) -> None:
         """Refuse signals whose rule, objective, options, calibration or captions do not exist.
 
-        Signal sets whose pooling asks for tokens that a layer does not have are refused too.
-
         Raises
         ------
         GradbrainError
             The entry, the key and what may stand there.
         """
-        self._check_nuisance()
-        for name in dict.fromkeys(name for _, name, _, _ in self.all_features()):
-            signal_set = self.signal_set(name)
-            self.study.check_calibration(signal_set)
-            for signal in signal_set.signals:
-                where = self.study.registries.place("signal", signal.name)
-                signal_uses(signal, self.plugins, where=where)
-            place = self.study.place_of_set(name)
-            check_controls(signal_set, self.plugins, where=place)
-        self.multiverse.check()
-        self._check_training()
-        self._check_decoders()
-        self._check_rules()
-        self._check_pooling()
-        self._check_captions()
-
-    def _check_training(self) -> None:
-        """Refuse to train what cannot be trained, or on images that nobody knows."""
-        for model in self.trained_here:
-            where = f"{self.study.registries.place('model', model)}: weights"
-            source = self.model_entry(model).weights.source
-            if not self.model_entry(model).has_decoder:
-                raise GradbrainError(
-                    f"{where}: source: {source!r} trains autoencoders, found a network of source "
-                    f"{self.model_entry(model).source!r}; set source: autoencoder and an "
-                    "architecture of it, or take other weights"
-                )
-            images = self.weights_options(model).training_images()
-            choose(images, sorted(self.stimuli), what="stimulus set", where=f"{where}: images")
-
-    def _check_decoders(self) -> None:
-        """Refuse to compare images with what a network gives back that gives none back."""
-        for model, name in dict.fromkeys(
-            (model, name) for model, name, _, _ in self.all_features()
-        ):
-            entry = self.model_entry(model)
-            for signal in self.taken_set(model, name).signals:
-                if "decoder" in signal_needs(signal, self.plugins) and not entry.has_decoder:
-                    raise GradbrainError(
-                        f"{self.study.registries.place('signal', signal.name)}: needs a network "
-                        f"that gives images back, and model {model!r} "
-                        f"({self.study.registries.place('model', model)}) has no decoder; take "
-                        "models with source: autoencoder, or another signal set"
-                    )
-
-    def _check_rules(self) -> None:
-        """Refuse rules that cannot be had for a network, or say nothing as they are scaled."""
-        for model, name in dict.fromkeys(
-            (model, name) for model, name, _, _ in self.all_features()
-        ):
-            if not self.model_entry(model).is_network:
-                continue
-            signal_set = self.taken_set(model, name)
-            for signal in signal_set.signals:
-                place = self.study.registries.place("signal", signal.name)
-                use, *_ = signal_uses(signal, self.plugins, where=place)
-                case = self.rule_case(model, signal_set, signal)
-                check_rule(use, case, where=f"{place}: model {model!r}")
-
-    def rule_case(self, model: str, signal_set: SignalSet, signal: SignalEntry) -> RuleCase:
-        """What is known beforehand of a signal's rule on a model."""
-        entry = self.model_entry(model)
-        layers = self.study.registries.layers(entry.architecture, where=self.study.where)
-        return RuleCase(
-            role=signal.role,
-            normalise=signal_set.normalise_of(signal),
-            learned_by=self.weights_options(model).learned_by,
-            precision=self.study.settings.features.precision,
-            layouts=tuple(layer.layout_in(entry) for layer in layers),
-            weights=layers[0].weights,
-            own_inverses=entry.has_decoder,
-        )
-
-    def _check_nuisance(self) -> None:
-        """Refuse nuisance bands whose model, layer, signal set or signal does not exist."""
-        for band in self.nuisance:
-            where = f"{self.study.source('encoding', 'nuisance')}: encoding.nuisance: {band.name}"
-            model = self.study.registries.model(band.model, where=f"{where}: model")
-            name = self.band_set(band)
-            self.study.registries.signal_set(name, where=f"{where}: signal_set")
-            names = [signal.name for signal in self.taken_set(band.model, name).signals]
-            if band.signal is not None:
-                what = f"signal of {name} that {band.model} has"
-                choose(band.signal, names, what=what, where=where)
-            layers = self.chain(band.model) + ([] if model.is_network else [ALL_LEVELS])
-            choose(band.layer, layers, what=f"layer of {band.model}", where=f"{where}: layer")
-
-    def _check_pooling(self) -> None:
-        """Refuse a pooling that asks for tokens which layers of a model do not have."""
-        unfit: dict[tuple[str, str, LayerLayout], list[str]] = {}
-        for model, name, layer, _ in self.all_features():
-            if not self.model_entry(model).is_network:
-                continue
-            layout = self.layer(model, layer).layout_in(self.model_entry(model))
-            if layout is not None and not self.signal_set(name).pooling.accepts(layout):
-                layers = unfit.setdefault((model, name, layout), [])
-                if layer not in layers:
-                    layers.append(layer)
-        if unfit:
-            lines = (self._unfit_pooling(*key, layers) for key, layers in unfit.items())
-            raise GradbrainError("\n".join(lines))
-
-    def _unfit_pooling(self, model: str, name: str, layout: LayerLayout, layers: list[str]) -> str:
-        """Say which layers of a model a signal set cannot pool, and what to do."""
-        listed = ", ".join(layers[:3]) + (", …" if len(layers) > 3 else "")
-        where = (
-            f"{self.study.registries.place('signal set', name)}: pooling: "
-            f"{self.signal_set(name).pooling.kind!r} cannot pool layers {listed} of model {model!r}"
-        )
-        if layout == "other":
-            return (
-                f"{where}, which give neither tokens on a square grid nor a map; name other layers "
-                "of the model in the study (`layers`)"
-            )
-        return (
-            f"{where}, which have no class token (layout {layout!r}); take a signal set with "
-            "pooling {kind: mean} or {kind: grid, size: 4} for this model, or models that have one"
-        )
-
-    def _check_captions(self) -> None:
-        """Refuse to compare with text where a model has no text tower or images no captions."""
-        stores = dict.fromkeys(
-            (model, name, stimuli) for model, name, _, stimuli in self.all_features()
-        )
-        for model, name, stimuli in stores:
-            signal_set = self.taken_set(model, name)
-            for signal in signal_set.signals:
-                needs = signal_needs(signal, self.plugins)
-                where = self.study.registries.place("signal", signal.name)
-                if "text_tower" in needs and self.model_entry(model).text_tower is None:
-                    raise GradbrainError(
-                        f"{where}: compares images with text, but model {model!r} has no "
-                        f"text_tower ({self.study.registries.place('model', model)}); take models "
-                        "that have one, such as clip_large and siglip2_large, or another signal set"
-                    )
-                needed = [stimuli] if "captions" in needs else []
-                if "calibration_captions" in needs:
-                    needed.append(signal_set.calibration)
-                for images in needed:
-                    self._check_captions_of(images, where)
-
-    def _check_captions_of(self, stimuli: str, where: str) -> None:
-        for name in self.study.chosen_stimuli.get(stimuli, (stimuli,)):
-            self._check_captions_of_set(name, where)
-
-    def _check_captions_of_set(self, stimuli: str, where: str) -> None:
-        entry = self.stimuli[stimuli]
-        _, options = self.adapter(entry)
-        if not gives_captions(
-            entry, options, stimuli, Path(DATA) / entry.name, plugins=self.plugins
-        ):
-            raise GradbrainError(
-                f"{where}: compares images with text, but the images of stimulus set {stimuli!r} "
-                f"have no captions ({self.study.registries.place('data set', entry.name)}); give "
-                "the entry captions (docs/data.md says how), or take another signal set"
-            )
+        SignalChecks(self, Path(DATA)).run()
 
     def _kept_features(self) -> list[KeptFeatures]:
         """Feature stores of the study that are there already."""

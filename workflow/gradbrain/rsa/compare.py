@@ -19,7 +19,7 @@ from gradbrain.rsa.dissimilarity import (
 )
 from gradbrain.rsa.errors import RsaError
 from gradbrain.rsa.permutation import block_permutations, permutation_p, permuted_correlations
-from gradbrain.store import FeatureStore, open_features, open_store
+from gradbrain.store import open_layers, open_store
 from gradbrain.vocabulary.artefacts import columns_of
 from gradbrain.vocabulary.roles import TIME
 
@@ -72,9 +72,9 @@ def compare(
     Raises
     ------
     RsaError
-        The stores are not of one model's layers, or hold what cannot be compared.
+        The stores hold what cannot be compared.
     StoreError
-        A store cannot be read, or lacks images.
+        A store cannot be read, lacks images, or is not of the other layers' model.
     """
     brain = open_store(responses, kind="responses")
     rows = _images_compared(brain, responses, settings.seed)
@@ -215,16 +215,10 @@ def model_ranks(
         Model, layer and identity of the signal of each RDM.
     ranks : ndarray, shape (n_pairs, n_rdms)
     """
-    stores = sorted(
-        map(open_features, features),
-        key=lambda store: (float(store.attrs["depth"]), store.layer),
-    )
-    _check_one_model(stores)
     labels, ranks = [], []
-    for index, store in enumerate(stores):
-        rows = store.rows(image_ids, responses)
+    for index, store in enumerate(open_layers(features, image_ids, responses)):
         for signal in store.signals:
-            patterns = store.directions(signal)[rows]
+            patterns = store.directions(signal)
             if average is not None:
                 patterns = average(patterns)
             if patterns.shape[1] < 2:
@@ -249,15 +243,3 @@ def model_ranks(
                 }
             )
     return labels, np.stack(ranks, axis=1)
-
-
-def _check_one_model(stores: Sequence[FeatureStore]) -> None:
-    if not stores:
-        raise RsaError("no feature store was given; give those of all layers of the model")
-    models = sorted({store.attrs["model"] for store in stores})
-    if len(models) > 1:
-        raise RsaError(f"feature stores of several models were given ({models}); give one's only")
-    layers = [store.layer for store in stores]
-    twice = sorted({layer for layer in layers if layers.count(layer) > 1})
-    if twice:
-        raise RsaError(f"feature stores of model {models[0]!r} name the layer(s) {twice} twice")

@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from gradbrain.signals import SignalError
-from gradbrain.store import FeatureStore, SignalIdentity, open_features
+from gradbrain.store import FeatureStore, SignalIdentity, open_layers
 from gradbrain.vocabulary.artefacts import columns_of
 from gradbrain.vocabulary.measures import SAME_AS_GRADIENT
 from gradbrain.vocabulary.roles import ACTIVATION, LEARNING
@@ -41,11 +40,10 @@ def compare_signals(stores: Sequence[Path], *, study: str) -> pd.DataFrame:
 
     Raises
     ------
-    SignalError
+    StoreError
         The stores are of several models or signal sets.
     """
-    layers = sorted((open_features(path) for path in stores), key=lambda one: one.attrs["depth"])
-    _check_one_model(layers)
+    layers = open_layers(stores)
     rows = []
     for store in layers:
         taken = [one for one in store.signals if one.role != ACTIVATION]
@@ -71,18 +69,6 @@ def compare_signals(stores: Sequence[Path], *, study: str) -> pd.DataFrame:
     table = pd.DataFrame(rows)
     same = _same_as(table, layers[0].signals)
     return table.assign(same_as=table["signal"].map(same).fillna(""))[list(columns_of(KIND))]
-
-
-def _check_one_model(layers: Sequence[FeatureStore]) -> None:
-    keys = {
-        tuple(str(store.attrs[key]) for key in ("model", "signal_set", "stimuli"))
-        for store in layers
-    }
-    if len(keys) != 1:
-        raise SignalError(
-            f"{len(layers)} feature stores of {len(keys)} models, signal sets or stimulus sets "
-            f"were given ({'; '.join(map(' '.join, sorted(keys)))}), expected the layers of one"
-        )
 
 
 def _cosines(store: FeatureStore, signals: Sequence[SignalIdentity]) -> NDArray[np.floating]:

@@ -30,8 +30,7 @@ from gradbrain.signals.reliability import (
     centred_cosine,
     spearman_brown,
 )
-from gradbrain.store import FeatureStore, StoreError, open_features
-from gradbrain.store.feature_signals import rows_of_images
+from gradbrain.store import FeatureStore, StoreError, open_layers
 from gradbrain.vocabulary.artefacts import columns_of
 
 log = logging.getLogger(__name__)
@@ -108,9 +107,8 @@ def measure_reliability(job: ReliabilityJob, compute: Compute) -> pd.DataFrame:
             "there is nothing to measure; expected one whose plug-in declares "
             '`randomness = {"views": "monte_carlo"}` or the like'
         )
-    stores = [open_features(path) for path in job.features]
     images = StimulusImages.read(job.stimuli, job.entry)
-    rows = [_rows(store, images, job.stimuli) for store in stores]
+    stores = open_layers(job.features, np.array(images.image_ids), job.stimuli)
     settings = job.settings
     sample = Sample.draw(
         images.table["group"],
@@ -119,14 +117,10 @@ def measure_reliability(job: ReliabilityJob, compute: Compute) -> pd.DataFrame:
         seed=settings.seed,
     )
     drawn = _second_draw(job, signals, stores, images, sample, compute)
+    pool = [store.of_images(store.image_ids[sample.pool], job.stimuli) for store in stores]
     log.info("regress on the activations of %d layers, %d images", len(stores), len(sample.pool))
     regression = ActivationRegression(
-        (
-            store.values(store.activation)[of_store[sample.pool]]
-            for store, of_store in zip(stores, rows, strict=True)
-        ),
-        sample,
-        settings.seed,
+        (store.values(store.activation) for store in pool), sample, settings.seed
     )
     found = [
         {
@@ -141,7 +135,7 @@ def measure_reliability(job: ReliabilityJob, compute: Compute) -> pd.DataFrame:
             "rule": signal.rule,
             "objective": signal.objective or "",
             **_reliabilities(
-                store.values(store.signal(signal.name))[of_store[sample.pool]],
+                store.values(store.signal(signal.name)),
                 drawn[store.layer][signal.name],
                 sample,
                 regression,
@@ -149,7 +143,7 @@ def measure_reliability(job: ReliabilityJob, compute: Compute) -> pd.DataFrame:
             "n_images": len(sample.images),
             "n_training_images": regression.n_training,
         }
-        for store, of_store in zip(stores, rows, strict=True)
+        for store in pool
         for signal in signals
     ]
     return pd.DataFrame.from_records(found)[list(columns_of("reliability"))]
@@ -178,11 +172,6 @@ def _reliabilities(
         "unique_split_half": rest,
         "unique_reliability": spearman_brown(rest, lengthening),
     }
-
-
-def _rows(store: FeatureStore, images: StimulusImages, stimuli: Path) -> np.ndarray:
-    """Row of every image of the stimulus table in a feature store."""
-    return rows_of_images(store.path, store.image_ids, np.array(images.image_ids), stimuli)
 
 
 def _second_draw(

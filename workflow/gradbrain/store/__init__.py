@@ -3,7 +3,12 @@
 from gradbrain.store.atomic import atomic_path, write_text
 from gradbrain.store.column_store import ColumnStore
 from gradbrain.store.errors import StoreError, rebuild_hint
-from gradbrain.store.feature_signals import FeatureStore, SignalIdentity, open_features
+from gradbrain.store.feature_signals import (
+    FeatureStore,
+    SignalIdentity,
+    open_features,
+    open_layers,
+)
 from gradbrain.store.provenance import write_provenance
 from gradbrain.store.statistics import Statistics, read_statistics, write_statistics
 from gradbrain.store.stimuli_identity import stimuli_digests
@@ -34,6 +39,7 @@ __all__ = [
     "atomic_path",
     "move_store",
     "open_features",
+    "open_layers",
     "open_store",
     "open_study",
     "open_tree",

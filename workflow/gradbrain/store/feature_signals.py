@@ -6,7 +6,8 @@ A signal says who it is by the coordinates of its store. Its name is a key and n
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ from gradbrain.vocabulary.roles import ACTIVATION
 KIND = "features"
 MAGNITUDE = "magnitude"
 COSINE = "cosine_with_backprop"
+# What the layers of a model have in common, and what else where their stores say it.
+SHARED = ("model", "signal_set", "stimuli")
+SHARED_DIGESTS = ("weights_digest", "calibration_digest", "precision")
 #: Normalisation of a signal set whose signals have their magnitude as a feature.
 WITH_MAGNITUDE = "unit_and_magnitude"
 
@@ -74,6 +78,7 @@ class FeatureStore:
     _arrays: xr.Dataset
     _lengths: xr.DataArray
     _cosines: xr.DataArray | None = None
+    _rows: NDArray[np.intp] | None = None
 
     @property
     def layer(self) -> str:
@@ -126,14 +131,17 @@ class FeatureStore:
         StoreError
             As for :meth:`directions`.
         """
-        directions = self.directions(signal)
+        directions = self._directions(signal)
         columns = self.magnitude_columns(signal)
-        if columns is None:
-            return directions
-        return columns.beside(directions, self.magnitude(signal))
+        if columns is not None:
+            directions = columns.beside(directions, self._magnitude(signal))
+        return self._aligned(directions)
 
     def magnitude(self, signal: SignalIdentity) -> NDArray[np.floating]:
         """Length of a signal before normalisation and projection, shape (n_images,)."""
+        return self._aligned(self._magnitude(signal))
+
+    def _magnitude(self, signal: SignalIdentity) -> NDArray[np.floating]:
         return self._lengths.sel(signal=signal.name).values
 
     def cosine_with_backprop(self, signal: SignalIdentity) -> NDArray[np.floating]:
@@ -143,16 +151,19 @@ class FeatureStore:
         """
         if self._cosines is None:
             return np.full(len(self.image_ids), np.nan, dtype=np.float32)
-        return self._cosines.sel(signal=signal.name).values
+        return self._aligned(self._cosines.sel(signal=signal.name).values)
 
     def magnitude_columns(self, signal: SignalIdentity) -> MagnitudeColumns | None:
-        """How the log magnitude of a signal stands beside its direction; None where it does not."""
+        """How the log magnitude of a signal stands beside its direction; None where it does not.
+
+        Taken over all images of the store, whatever rows are asked for.
+        """
         entry = self.attrs.get("signal_set_entry") or {}
         own = {one["name"]: one.get("normalise") for one in entry.get("signals", [])}
         scaled = own.get(signal.name) or entry.get("normalise")
         if signal.role == ACTIVATION or scaled != WITH_MAGNITUDE:
             return None
-        return MagnitudeColumns.of(self.directions(signal), self.magnitude(signal))
+        return MagnitudeColumns.of(self._directions(signal), self._magnitude(signal))
 
     def directions(self, signal: SignalIdentity) -> NDArray[np.floating]:
         """Features of a signal without its magnitude, shape (n_images, n_features).
@@ -162,6 +173,9 @@ class FeatureStore:
         StoreError
             The array is missing, has another shape, or holds values that are not finite.
         """
+        return self._aligned(self._directions(signal))
+
+    def _directions(self, signal: SignalIdentity) -> NDArray[np.floating]:
         if signal.name not in self._arrays:
             raise DamageError(
                 self.path,
@@ -183,8 +197,15 @@ class FeatureStore:
             )
         return values
 
-    def rows(self, image_ids: NDArray[np.str_], wanted_by: Path) -> NDArray[np.intp]:
-        """Row of every one of some images of a response store, as :func:`rows_of_images`.
+    def of_images(self, image_ids: NDArray[np.str_], wanted_by: Path) -> FeatureStore:
+        """The same store with a row for every one of some images, in their order.
+
+        Parameters
+        ----------
+        image_ids
+            Shape (n_images,).
+        wanted_by
+            Response store or stimulus table that the images are of, named in errors.
 
         Raises
         ------
@@ -192,7 +213,15 @@ class FeatureStore:
             An image is missing, or they are other pictures with the same ids.
         """
         check_same_pictures(self.path, self.attrs, read_made_from(wanted_by), wanted_by)
-        return rows_of_images(self.path, self.image_ids, image_ids, wanted_by)
+        rows = rows_of_images(self.path, self.image_ids, image_ids, wanted_by)
+        return replace(
+            self,
+            image_ids=self.image_ids[rows],
+            _rows=rows if self._rows is None else self._rows[rows],
+        )
+
+    def _aligned(self, values: NDArray[np.floating]) -> NDArray[np.floating]:
+        return values if self._rows is None else values[self._rows]
 
 
 def open_features(path: str | os.PathLike[str]) -> FeatureStore:
@@ -227,6 +256,58 @@ def open_features(path: str | os.PathLike[str]) -> FeatureStore:
         _lengths=root[MAGNITUDE].assign_coords(signal=names),
         _cosines=root[COSINE].assign_coords(signal=names) if COSINE in root else None,
     )
+
+
+def open_layers(
+    paths: Sequence[Path],
+    image_ids: NDArray[np.str_] | None = None,
+    wanted_by: Path | None = None,
+) -> list[FeatureStore]:
+    """Open the feature stores of layers of one model, in the order of their depth.
+
+    Parameters
+    ----------
+    paths
+        Stores of one model, signal set and stimulus set, each of another layer.
+    image_ids, wanted_by
+        Images whose rows are read, and what they are of, as for :meth:`FeatureStore.of_images`;
+        left out, the images of each store.
+
+    Raises
+    ------
+    StoreError
+        There is none, one cannot be read or lacks images, a layer is there twice, or they are not
+        of one network.
+    """
+    if not paths:
+        raise StoreError("no feature store was given: give those of all layers of the model")
+    stores = sorted(map(open_features, paths), key=lambda store: float(store.attrs["depth"]))
+    for key in SHARED:
+        found = sorted({str(store.attrs[key]) for store in stores})
+        if len(found) > 1:
+            raise StoreError(
+                f"feature stores of different {key}s were given ({', '.join(found)}): give all "
+                "layers of one model, one signal set and one stimulus set"
+            )
+    first = stores[0]
+    for key in SHARED_DIGESTS:
+        for store in stores:
+            own, other = first.attrs.get(key), store.attrs.get(key)
+            if own != other:
+                raise StoreError(
+                    f"{first.path} and {store.path} were extracted with different {key} "
+                    f"({str(own)[:12]}, {str(other)[:12]}): layers of one network must share it; "
+                    "remove the older stores and extract them again"
+                )
+    layers = [store.layer for store in stores]
+    repeated = sorted({layer for layer in layers if layers.count(layer) > 1})
+    if repeated:
+        raise StoreError(
+            f"two feature stores of layer {', '.join(repeated)} were given: give each layer once"
+        )
+    if image_ids is None or wanted_by is None:
+        return stores
+    return [store.of_images(image_ids, wanted_by) for store in stores]
 
 
 def rows_of_images(

@@ -2,7 +2,7 @@
 
 Feature stores hold the digest of their stimulus table, response stores what their table has for it
 (in the mark, ``made_from``, so that the digest of responses is that of what was measured). Where
-features are brought into line with responses, the two are compared.
+features are aligned to responses, the two are compared.
 """
 
 from __future__ import annotations
