@@ -31,6 +31,7 @@ FIGURE_ORDER = (
     "unique_share",
     "signal_reliability",
     "training_angles",
+    "rule_ranking",
     "rule_alikeness",
     "rsa_summary",
     "rsa_of_predictions",
