@@ -23,7 +23,7 @@ The decision was written down before any brain was looked at:
     snakemake -c1 --configfile benchmarks/rule_worlds/study.yaml features \
         results/rule_worlds/responses/rule_fmri-s1.zarr     # signals, planted and looked for
     python benchmarks/calibrate_rules.py run --out results/calibration/rules --seeds 100
-    python benchmarks/calibrate_rules.py run --out results/calibration/rules_half --images 108
+    python benchmarks/calibrate_rules.py run --out results/calibration/rules_half --images 54
     python benchmarks/calibrate_rules.py table --out results/calibration/rules \
         --others results/calibration/rules_half
 
