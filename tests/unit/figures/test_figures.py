@@ -39,6 +39,7 @@ from gradbrain.figures import (
     rsa_of_predictions,
     rsa_summary,
     rule_alikeness,
+    rule_pairs,
     rule_ranking,
     sensor_topography,
     signal_reliability,
@@ -86,6 +87,7 @@ def test_the_figures_of_the_design_exist():
         "signal_reliability",
         "training_angles",
         "rule_alikeness",
+        "rule_pairs",
         "rule_ranking",
         "claims_overview",
         "specification_curve",
@@ -207,6 +209,7 @@ NEEDED = {
     "reliability": "reliability",
     "training": "angle",
     "alikeness": "cosine",
+    "rule_pairs": "component",
     "universes": "level_label",
     "specification_curve": "verdict",
 }
@@ -1032,6 +1035,28 @@ def test_a_ranking_says_what_data_along_one_axis_cannot_answer(
     models = data["model"].nunique()
     assert sum(text.startswith(lacking) for text in said) == panels * models
     assert "second  1" in said
+
+
+def test_pairs_of_rules_are_shares_of_what_can_be_explained(study, names):
+    data = rule_pairs.select(FigureInputs(study="invented", rule_pairs=tuple(study["rule_pairs"])))
+    own = data[(data["dataset"] == FMRI) & (data["model"] == TRAINED)]
+    shares = own.set_index(["signal", "other"])["share"]
+    # .02 and .001 of .4, people about it by a tenth and in both directions.
+    assert shares["gradient_dino", "gradient_feature_norm"] == pytest.approx(0.05)
+    assert shares["gradient_feature_norm", "gradient_dino"] == pytest.approx(0.0025)
+    # Nobody knows the ceiling of virtual voxels.
+    virtual = data[data["dataset"] == PAIR].set_index(["signal", "other"])
+    assert set(virtual["unit"]) == {"share of the variance"}
+    assert virtual.loc[("gradient_dino", "gradient_feature_norm"), "share"] == pytest.approx(0.02)
+    assert (own["ci_low"] < own["share"]).all()
+    ax = rule_pairs.plot_pairs(own, ax=new_axes(), names=names)
+    bold = {text.get_text() for text in ax.texts if text.get_fontweight() == "bold"}
+    assert "+5.0" in bold
+    order = [label.get_text().rsplit("  ", 1)[0] for label in ax.get_yticklabels()]
+    assert order[0] == names.label("signal", "gradient_dino")
+    shown = np.asarray(ax.images[0].get_array())
+    assert np.isnan(np.diag(shown)).all()
+    assert shown[0, 1] == pytest.approx(5.0) and shown[1, 0] == pytest.approx(0.25)
 
 
 def test_reliability_is_drawn_over_depth_with_what_a_verdict_asks_for(study, names):

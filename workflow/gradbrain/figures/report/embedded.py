@@ -33,6 +33,7 @@ FIGURE_ORDER = (
     "training_angles",
     "rule_ranking",
     "rule_alikeness",
+    "rule_pairs",
     "rsa_summary",
     "rsa_of_predictions",
     "fusion",
