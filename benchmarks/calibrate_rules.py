@@ -659,6 +659,24 @@ def pairs_table(
         yield f"| {pair[0]} · {pair[1]} | {cosine} | {row['overlap']:.2f} | {said} | {last} |"
 
 
+def size_table(folders: Sequence[Path]) -> Iterator[str]:
+    """How often the planted family has the largest part of all, by images and people."""
+    head = " | ".join(f"{n} people" for n in PEOPLE)
+    yield f"| planted | images | {head} |"
+    yield "| --- | --- |" + " --- |" * len(PEOPLE)
+    for folder in folders:
+        n_images = json.loads((folder / "settings.json").read_text())["images"]
+        for family, own in read_results(folder).items():
+            if family == NOTHING:
+                continue
+            cells = []
+            for n_people in PEOPLE:
+                best = own.shares(n_people).argmax(axis=1)
+                hits = sum(family_of(own.rules[place]) == family for place in best)
+                cells.append(share(hits, len(best)))
+            yield f"| {family} | {n_images} | {' | '.join(cells)} |"
+
+
 def draw(counts: pd.DataFrame, path: Path) -> None:
     """Draw the matrix: share of studies, what was planted downwards, what was found across."""
     shares = counts.div(counts.sum(axis=1), axis=0)
@@ -700,6 +718,9 @@ def page_of(arguments: argparse.Namespace) -> str:
             "other, in shares of studies in which each has the larger part in brains of its own; "
             "told apart where both are at least .8:".replace("10%", "a tenth"),
             "\n".join(pairs_table([arguments.out, *arguments.others], pairs, alike)),
+            "How often the planted family has the largest part of all rules and controls, "
+            "significant or not; studies of more people are made of the people of several seeds:",
+            "\n".join(size_table([arguments.out, *arguments.others])),
         ]
     )
 

@@ -152,6 +152,18 @@ def test_larger_studies_are_made_of_the_people_of_several_seeds():
     assert benchmark.told_apart(results, pair, 48) == [1, 1]
 
 
+def test_a_page_says_what_was_found_and_from_which_size_on(tmp_path):
+    own = results_of("sign_symmetry", n_seeds=16)
+    (tmp_path / "settings.json").write_text(json.dumps({"images": 80}))
+    parts = {name: getattr(own, name) for name in ("component", "explainable", "significant")}
+    for place, family in enumerate(("sign symmetry", "backpropagation", benchmark.NOTHING)):
+        np.savez(tmp_path / f"{place}.npz", family=family, rules=np.array(RULES), **parts)
+    rows = [row.strip("| ").split(" | ") for row in benchmark.size_table([tmp_path])][2:]
+    assert [row[:2] for row in rows] == [["sign symmetry", "80"], ["backpropagation", "80"]]
+    assert float(rows[0][2].split()[0]) < 1 and rows[0][-1].startswith("1.00")
+    assert rows[1][-1].startswith("0.00")
+
+
 def test_every_family_has_a_signal_that_is_planted_and_one_that_is_looked_for():
     config = benchmark.read_yaml(benchmark.ROOT / benchmark.CONFIG)
     study = load_study(config, root=benchmark.ROOT, where=benchmark.CONFIG)

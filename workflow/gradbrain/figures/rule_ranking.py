@@ -43,7 +43,7 @@ class Criterion:
     name, title
         In the table and above the panels.
     prediction
-        Claim that it is read from.
+        Claim that it is read from; empty where it is no claim.
     axis
         What it needs data along; empty: either.
     statistics
@@ -61,7 +61,7 @@ class Criterion:
     scale: float = 1.0
 
 
-PREDICTIVITY, UNIQUE = "predictivity", "unique part"
+PREDICTIVITY, UNIQUE, COSINE = "predictivity", "unique part", "cosine"
 CRITERIA = (
     Criterion(PREDICTIVITY, "predicts", "P1", statistics=("score_at_peak", "score_at_own_peak")),
     Criterion(
@@ -74,9 +74,10 @@ CRITERIA = (
     Criterion("lateness", "late", "P3", axis="time"),
     Criterion("order", "last layer first", "P4", axis="time"),
     Criterion("co-location", "where its layer is", "P5", axis="roi"),
+    Criterion(COSINE, "like the gradient", ""),
 )
 #: Variant that controls and the activation are read from.
-VARIANT = {PREDICTIVITY: "raw", UNIQUE: "unique"}
+VARIANT = {PREDICTIVITY: "raw", UNIQUE: "unique", COSINE: "raw"}
 #: (criterion, unit) -> label of the axis.
 LABELS = {
     (PREDICTIVITY, "r"): "Pearson r, alone",
@@ -84,6 +85,7 @@ LABELS = {
     ("lateness", "ms"): "after its activation (ms)",
     ("order", "r"): "r of peak time and depth\n(backpropagation: −1)",
     ("co-location", "r"): "r of best layer and\ndistance from V1",
+    (COSINE, COSINE): "cosine, mean and\nrange over layers",
     ("co-location", "depth"): "depth of best layer,\nhigher − early areas",
 }
 LACKING = {"time": "no time\nin these\ndata", "roi": "no regions\nin these\ndata"}
@@ -91,6 +93,7 @@ LACKING = {"time": "no time\nin these\ndata", "roi": "no regions\nin these\ndata
 RESULTS = ["estimate", "unit", "ci_low", "ci_high", "q", "verdict", "reason"]
 BOUNDS = ["lower_share", "upper_share", "detectable_share", "reference"]
 COLUMNS = [*layout.KEYS, "criterion", *RESULTS, *BOUNDS, "n", "same_as", "rank"]
+BACKPROP = "backprop"
 #: Height of a row and of what stands above and below the rows, inches.
 ROW, AROUND = 0.18, 1.35
 #: Shares above are drawn at the edge.
@@ -101,14 +104,15 @@ def select(inputs: FigureInputs) -> pd.DataFrame:
     """Everything that rules are compared by, of learning signals and their controls.
 
     Of learning signals the estimates, intervals and verdicts are those of the claims; of controls
-    and of the activation, which no claim is about, means over subjects with the same intervals.
+    and of the activation, which no claim is about, means over subjects with the same intervals. The
+    cosine with the gradient is the mean over layers and images, its ends those of single layers.
     ``same_as`` names the gradient that a signal counts as with all images of the study, ``rank``
     is the place of a learning signal by its unique part within data set and model: signals that
     are one with a gradient have its rank, controls have none.
     """
     claims = inputs.table("claims")
     parts = []
-    for criterion in CRITERIA:
+    for criterion in (one for one in CRITERIA if one.prediction):
         rows = claims[(claims["prediction"] == criterion.prediction) & (claims["role"] == LEARNING)]
         if criterion.name in VARIANT:
             rows = rows[rows["variant"] == VARIANT[criterion.name]]
@@ -125,7 +129,9 @@ def select(inputs: FigureInputs) -> pd.DataFrame:
     )
     text = ["verdict", "reason", "unit"]
     data[text] = data[text].fillna("")
-    same = same_as(inputs.table("alikeness"))
+    alikeness = inputs.table("alikeness")
+    data = pd.concat([data, _cosines(data, alikeness)], ignore_index=True)
+    same = same_as(alikeness)
     pairs = zip(data["model"], data["signal"], strict=True)
     data["same_as"] = [same.get(pair, "") for pair in pairs]
     data["rank"] = _ranks(data)
@@ -166,6 +172,29 @@ def _unclaimed(
         about = {"unit": unit, "n": len(own), "criterion": criterion.name}
         found.append(first[layout.KEYS].to_dict() | numbers | about)
     return pd.DataFrame(found)
+
+
+def _cosines(data: pd.DataFrame, alikeness: pd.DataFrame) -> pd.DataFrame:
+    """Cosine of every signal with the only gradient that learns: mean and range over layers."""
+    learns = (alikeness["rule"] == BACKPROP) & (alikeness["role"] == LEARNING)
+    found = {}
+    for model, own in alikeness.groupby("model"):
+        gradients = own["signal"][learns.loc[own.index]].unique()
+        if len(gradients) == 1:
+            beside = own[own["other"] == gradients[0]]
+            for signal, rows in beside.groupby("signal"):
+                layers = rows.groupby("layer")["cosine"].mean()
+                found[model, signal] = (layers.mean(), layers.min(), layers.max())
+    about = data[data["role"] != ACTIVATION].drop_duplicates(["dataset", "model", "signal"])
+    rows = []
+    for row in about.to_dict("records"):
+        cosine = found.get((row["model"], row["signal"]))
+        if cosine is not None:
+            numbers = dict(zip(("estimate", "ci_low", "ci_high"), cosine, strict=True))
+            source = {name: row[name] for name in layout.SOURCE}
+            fixed = {"criterion": COSINE, "variant": "raw", "unit": COSINE}
+            rows.append(source | numbers | fixed | {"verdict": "", "reason": ""})
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def same_as(alikeness: pd.DataFrame) -> dict[tuple[str, str], str]:
@@ -274,7 +303,7 @@ def plot_criterion(data: pd.DataFrame, criterion: Criterion, *, ax: Axes, names:
 def _draw_references(own: pd.DataFrame, criterion: Criterion, *, ax: Axes, names: Names) -> None:
     """Lines at the best control and at the activation, and the share that is of no interest."""
     controls = own[own["role"] == CONTROL]["estimate"].max()
-    if np.isfinite(controls):
+    if np.isfinite(controls) and criterion.name != COSINE:
         ax.axvline(criterion.scale * controls, color=style.INK, linewidth=0.8, linestyle="--")
     for row in own[own["role"] == ACTIVATION].to_dict("records"):
         colour = names.colour("signal", row["signal"])
