@@ -175,7 +175,8 @@ def test_every_family_has_a_signal_that_is_planted_and_one_that_is_looked_for():
     _, options = plan.adapter(entry)
     planted = study.registries.signal_set(options.planting_signal_set, where="test")
     names = {signal.name for signal in planted.signals}
-    assert {signal for signal in benchmark.PLANTED.values() if signal} <= names
+    wanted = {signal for signal in benchmark.PLANTED.values() if signal}
+    assert wanted - names == set(benchmark.POOLED) <= looked_for
     # Another seed and another pooling than any analysis of the study has.
     assert planted.seed != study.signal_set.seed
     assert planted.pooling != study.signal_set.pooling
@@ -199,6 +200,14 @@ def test_blocks_of_other_settings_are_refused(tmp_path):
 
     with pytest.raises(SystemExit, match="other settings"):
         benchmark.check_settings(tmp_path, Other())
+
+
+def test_cells_are_pooled_two_by_two():
+    cells = np.arange(2 * 3 * 16.0).reshape(2, 3, 4, 4)
+    found = benchmark.pooled(cells.reshape(2, -1)).reshape(2, 3, 2, 2)
+    for row, column in np.ndindex(2, 2):
+        own = cells[:, :, 2 * row : 2 * row + 2, 2 * column : 2 * column + 2]
+        np.testing.assert_allclose(found[:, :, row, column], own.mean(axis=(2, 3)))
 
 
 def test_the_matrix_is_drawn(tmp_path):
