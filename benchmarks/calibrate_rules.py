@@ -500,15 +500,17 @@ def alikeness(bench: Bench) -> pd.DataFrame:
     pandas.DataFrame
         A row per pair of rules: ``cosine`` of the pooled signals, mean over images and layers; NaN
         where they differ in width; ``overlap`` of the kernels of their new parts, mean over layers,
-        1 where they are the same (centred kernel alignment, Cortes et al. 2012).
+        1 where they are the same (centred kernel alignment, Cortes et al. 2012); ``new_share`` of
+        the variance of the rule that activations do not account for, mean over layers.
     """
     features, n_layers = bench.features, len(bench.features.layers)
     rules = [name for name in bench.rules if name in FAMILY]
     rows = []
-    grams = {}
+    grams, new_share = {}, {}
     for place, name in enumerate(bench.rules):
         own = bench.signals[n_layers * place : n_layers * (place + 1)]
         grams[name] = [signal.new @ signal.new.T for signal in own]
+        new_share[name] = float(np.mean([signal.new_share for signal in own]))
     identities = {signal.name: signal for signal in features.signals}
     for first in rules:
         for second in rules:
@@ -524,8 +526,8 @@ def alikeness(bench: Bench) -> pd.DataFrame:
                 for a, b in zip(grams[first], grams[second], strict=True)
             ]
             cosine = float(np.mean(cosines)) if len(cosines) == n_layers else np.nan
-            rows.append((first, second, cosine, float(np.mean(overlaps))))
-    return pd.DataFrame(rows, columns=["rule", "other", "cosine", "overlap"])
+            rows.append((first, second, cosine, float(np.mean(overlaps)), new_share[first]))
+    return pd.DataFrame(rows, columns=["rule", "other", "cosine", "overlap", "new_share"])
 
 
 # Tables.
@@ -610,17 +612,21 @@ def confusion(results: Mapping[str, Results]) -> pd.DataFrame:
     return counts
 
 
-def confusion_table(counts: pd.DataFrame) -> Iterator[str]:
+def confusion_table(counts: pd.DataFrame, alike: pd.DataFrame) -> Iterator[str]:
     """What was found in the brains of every family, as rows of a page."""
-    yield "| planted | found as planted | nothing found | something else found |"
-    yield "| --- | --- | --- | --- |"
+    yield "| planted | new beside activations | found as planted | nothing found | something else |"
+    yield "| --- | --- | --- | --- | --- |"
+    new_share = alike.drop_duplicates("rule").set_index("rule")["new_share"]
     for family, row in counts.iterrows():
         n = int(row.sum())
         others = row.drop([str(family), NOTHING], errors="ignore").sort_values(ascending=False)
         said = ", ".join(f"{name} {share(int(k), n)}" for name, k in others.items() if k)
         nothing = share(int(row[NOTHING]), n)
         right = nothing if family == NOTHING else share(int(row[str(family)]), n)
-        yield f"| {family} | {right} | {nothing if family != NOTHING else '–'} | {said or '–'} |"
+        looked_for = [rule for rule, own in FAMILY.items() if own == family][:1]
+        new = f"{new_share[looked_for[0]]:.2f}" if looked_for else "–"
+        none = nothing if family != NOTHING else "–"
+        yield f"| {family} | {new} | {right} | {none} | {said or '–'} |"
 
 
 def mistaken_pairs(counts: pd.DataFrame) -> list[tuple[str, str]]:
@@ -660,14 +666,14 @@ def pairs_table(
     for folder in folders:
         n_images = int(json.loads((folder / "settings.json").read_text())["images"])
         sizes[n_images] = read_results(folder)
-    yield "| families | cosine | overlap beside activations | told apart: images × people | |"
-    yield "| --- | --- | --- | --- | --- |"
+    yield (
+        "| families | most alike | cosine | overlap beside activations "
+        "| told apart from images × people | that, at the first or the largest size |"
+    )
+    yield "| --- | --- | --- | --- | --- | --- |"
     for pair in pairs:
-        rules = [PLANTED[family] for family in pair]
-        # The brain's own feedback weights are not looked for.
-        rules = ["feedback_alignment_0" if "planted" in str(rule) else rule for rule in rules]
-        row = alike[(alike["rule"] == rules[0]) & (alike["other"] == rules[1])].iloc[0]
-        cosine = f"{row['cosine']:.2f}" if np.isfinite(row["cosine"]) else "–"
+        row = most_alike(alike, pair)
+        cosine = f"{row['cosine']:.2f}".replace("-", "−") if np.isfinite(row["cosine"]) else "–"
         told, last = [], ""
         for n_images, results in sorted(sizes.items()):
             for n_people in PEOPLE:
@@ -678,8 +684,18 @@ def pairs_table(
                 if min(apart) >= ENOUGH:
                     told.append((n_images, n_people))
                     break
-        said = ", ".join(f"{images} × {people}" for images, people in told) or "at none"
-        yield f"| {pair[0]} · {pair[1]} | {cosine} | {row['overlap']:.2f} | {said} | {last} |"
+        said = ", ".join(f"{images} × {people}" for images, people in told) or "none"
+        yield (
+            f"| {pair[0]} · {pair[1]} | `{row['rule']}` · `{row['other']}` | {cosine} "
+            f"| {row['overlap']:.2f} | {said} | {last} |"
+        )
+
+
+def most_alike(alike: pd.DataFrame, pair: tuple[str, str]) -> pd.Series:
+    """Rules of two families whose new parts overlap most, a row of `alikeness`."""
+    families = [alike[name].map(FAMILY) for name in ("rule", "other")]
+    own = alike[(families[0] == pair[0]) & (families[1] == pair[1])]
+    return own.loc[own["overlap"].idxmax()]
 
 
 def size_table(folders: Sequence[Path]) -> Iterator[str]:
@@ -736,10 +752,10 @@ def page_of(arguments: argparse.Namespace) -> str:
             f"Seeds 1 to {seeds} of each brain, {said['images']} images, "
             f"{results[NOTHING].component.shape[1]} people; shares of studies with exact 95 % "
             "intervals:",
-            "\n".join(confusion_table(counts)),
-            f"Families of which one was found in at least {MISTAKEN:.0%} of the brains of the "
-            "other, in shares of studies in which each has the larger part in brains of its own; "
-            "told apart where both are at least .8:".replace("10%", "a tenth"),
+            "\n".join(confusion_table(counts, alike)),
+            "Families of which one was found in at least a tenth of the brains of the other. The "
+            "last column says in which share of studies of that size each has the larger part in "
+            "brains of its own; they are told apart where both are at least .8:",
             "\n".join(pairs_table([arguments.out, *arguments.others], pairs, alike)),
             "How often the planted family has the largest part of all rules and controls, "
             "significant or not; studies of more people are made of the people of several seeds:",

@@ -121,6 +121,36 @@ def results_of(leading, n_seeds=16, n_people=6):
     return benchmark.Results(RULES, component, np.full((n_seeds, n_people, 1), 0.5), told)
 
 
+def alike_of(overlaps):
+    """How alike rules are: pairs of rules with the overlap of their new parts, a quarter each."""
+    both = [*overlaps, *((other, rule, overlap) for rule, other, overlap in overlaps)]
+    table = pd.DataFrame(both, columns=["rule", "other", "overlap"])
+    return table.assign(cosine=0.1, new_share=0.25)
+
+
+def test_the_rules_of_two_families_that_are_most_alike_are_named(tmp_path):
+    parts = {"sign symmetry": results_of("sign_symmetry")}
+    parts["backpropagation"] = results_of("gradient_cross_entropy")
+    (tmp_path / "settings.json").write_text(json.dumps({"images": 80}))
+    for place, (family, own) in enumerate(parts.items()):
+        named = {name: getattr(own, name) for name in ("component", "explainable", "significant")}
+        np.savez(tmp_path / f"{place}.npz", family=family, rules=np.array(RULES), **named)
+    alike = alike_of(
+        [
+            ("gradient_cross_entropy", "sign_symmetry", 0.5),
+            ("error_cross_entropy", "sign_symmetry_random", 0.7),
+        ]
+    )
+    pair = ("backpropagation", "sign symmetry")
+    row = list(benchmark.pairs_table([tmp_path], [pair], alike))[2]
+    assert "`error_cross_entropy` · `sign_symmetry_random` | 0.10 | 0.70" in row
+    # From a size on at which both have the larger part in four of five studies of their own.
+    n_people = int(row.split(" | ")[4].split(" × ")[1])
+    assert min(benchmark.told_apart(parts, pair, n_people)) >= 0.8
+    smaller = [n for n in benchmark.PEOPLE if n < n_people]
+    assert all(min(benchmark.told_apart(parts, pair, n)) < 0.8 for n in smaller)
+
+
 def test_studies_are_counted_by_what_was_planted_and_found():
     results = {
         "backpropagation": results_of("gradient_cross_entropy"),
@@ -133,8 +163,11 @@ def test_studies_are_counted_by_what_was_planted_and_found():
     assert counts.loc["sign symmetry", "backpropagation"] == 12
     assert counts.loc[benchmark.NOTHING, benchmark.CONTROL] == 12
     assert benchmark.mistaken_pairs(counts) == [("backpropagation", "sign symmetry")]
-    rows = {row.split(" | ")[0].strip("| "): row for row in benchmark.confusion_table(counts)}
-    assert rows["backpropagation"].split(" | ")[1].startswith("0.75 [")
+    alike = alike_of([("gradient_cross_entropy", "sign_symmetry", 0.5)])
+    table = benchmark.confusion_table(counts, alike)
+    rows = {row.split(" | ")[0].strip("| "): row for row in table}
+    assert rows["backpropagation"].split(" | ")[1] == "0.25"
+    assert rows["backpropagation"].split(" | ")[2].startswith("0.75 [")
     assert "backpropagation 0.75" in rows["sign symmetry"]
 
 
