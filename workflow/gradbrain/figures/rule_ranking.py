@@ -88,7 +88,7 @@ LABELS = {
     (COSINE, COSINE): "cosine, mean and\nrange over layers",
     ("co-location", "depth"): "depth of best layer,\nhigher − early areas",
 }
-LACKING = {"time": "no time\nin these\ndata", "roi": "no regions\nin these\ndata"}
+LACKING = {"time": "no time in these data", "roi": "no regions in these data"}
 
 RESULTS = ["estimate", "unit", "ci_low", "ci_high", "q", "verdict", "reason"]
 BOUNDS = ["lower_share", "upper_share", "detectable_share", "reference"]
@@ -283,7 +283,9 @@ def plot_criterion(data: pd.DataFrame, criterion: Criterion, *, ax: Axes, names:
     if drawn.empty:
         axis = data["axis"].iloc[0]
         lacking = criterion.axis and criterion.axis != axis
-        layout.say_empty(ax, LACKING[criterion.axis] if lacking else "not\nknown")
+        said = LACKING[criterion.axis] if lacking else "not known"
+        layout.say_empty(ax, f"{criterion.title}: {said}")
+        ax.texts[-1].set_rotation(90)
         ax.set_xticks([])
         return ax
     ax.axvline(0, color=style.FAINT, linewidth=0.8, zorder=0)
