@@ -21,6 +21,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import nn
 
@@ -365,6 +366,88 @@ def training_table(tables: list[Path]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def ranking_table(path: Path) -> str:
+    """Table of learning rules and controls of a study, as the figure ``rule_ranking`` ranks them.
+
+    Parameters
+    ----------
+    path
+        Table behind that figure.
+
+    Returns
+    -------
+    str
+        For each data set and model a heading and a table, in Markdown.
+    """
+    data = pd.read_csv(path).fillna({"same_as": "", "reason": "", "verdict": ""})
+    data = data[data["role"] != ACTIVATION]
+    parts = []
+    for (dataset, model), own in data.groupby(["dataset", "model"], sort=False):
+        lines = [
+            f"`{dataset}`, `{model}`:",
+            "",
+            "| rank | signal | r, alone | unique part, % of the explainable | bounds, % "
+            "| found in 80 % from, % | C1 | cosine with the gradient |",
+            "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        ]
+        for signal in _in_order(own):
+            rows = own[own["signal"] == signal].drop_duplicates("criterion").set_index("criterion")
+            lines.append("| " + " | ".join(_ranking_cells(signal, rows)) + " |")
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts)
+
+
+def _in_order(own: pd.DataFrame) -> list[str]:
+    """Signals of one data set and model: rules by rank, then controls by their unique part."""
+    about = own.drop_duplicates("signal").set_index("signal")
+    unique = own[own["criterion"] == "unique part"].set_index("signal")["estimate"]
+
+    def place(signal: str) -> tuple[bool, float, bool, float]:
+        row = about.loc[signal]
+        rank, share = row["rank"], unique.get(signal, np.nan)
+        return (
+            row["role"] != "learning",
+            rank if np.isfinite(rank) else np.inf,
+            row["same_as"] != "",
+            -share if np.isfinite(share) else np.inf,
+        )
+
+    return sorted(about.index, key=place)
+
+
+def _ranking_cells(signal: str, rows: pd.DataFrame) -> list[str]:
+    """Cells of one signal."""
+
+    def estimate(criterion: str, scale: float, digits: int) -> str:
+        if criterion not in rows.index or not np.isfinite(rows.loc[criterion, "estimate"]):
+            return "–"
+        numbers = rows.loc[criterion, ["estimate", "ci_low", "ci_high"]].astype(float) * scale
+        first, low, high = (f"{number:.{digits}f}".replace("-", "−") for number in numbers)
+        return f"{first} [{low}, {high}]" if np.isfinite(numbers).all() else first
+
+    def percent(name: str) -> str:
+        value = rows[name].get("unique part", np.nan)
+        return f"{100 * value:.0f}" if np.isfinite(value) else "–"
+
+    first = rows.iloc[0]
+    rank = "control" if first["role"] == "control" else "="
+    if first["role"] == "learning" and not first["same_as"]:
+        rank = f"{first['rank']:.0f}" if np.isfinite(first["rank"]) else "–"
+    verdict = str(rows["verdict"].get("unique part", ""))
+    reason = str(rows["reason"].get("unique part", ""))
+    bounds = f"{percent('lower_share')} to {percent('upper_share')}"
+    return [
+        rank,
+        f"`{signal}`",
+        estimate("predictivity", 1, 3),
+        estimate("unique part", 100, 1),
+        "–" if "–" in bounds else bounds,
+        percent("detectable_share"),
+        f"{verdict} (`{reason}`)" if reason else verdict or "–",
+        estimate("cosine", 1, 2),
+    ]
+
+
 def _entries_of(store: FeatureStore) -> list[SignalEntry]:
     return [SignalEntry(**entry) for entry in store.attrs["signal_set_entry"]["signals"]]
 
@@ -392,9 +475,20 @@ def main(argv: list[str] | None = None) -> None:
         help="tables of networks that the study trained (results/trained/*.parquet): write the "
         "table of their angles alone",
     )
+    parser.add_argument(
+        "--ranking",
+        type=Path,
+        help="table behind the figure rule_ranking of a study "
+        "(results/<study>/figures/rule_ranking.csv): write it alone, and put the figure beside it "
+        "into docs/figures",
+    )
     arguments = parser.parse_args(argv)
     text = PAGE.read_text(encoding="utf-8")
-    if arguments.training:
+    if arguments.ranking:
+        text = replaced(text, "ranking", ranking_table(arguments.ranking))
+        picture = arguments.ranking.with_suffix(".png")
+        (PAGE.parent / "figures" / picture.name).write_bytes(picture.read_bytes())
+    elif arguments.training:
         text = replaced(text, "training", training_table(arguments.training))
     elif arguments.features:
         text = replaced(text, "cosines", cosine_table(arguments.features))

@@ -667,10 +667,46 @@ def alikeness_table(model: str, invented: Invented) -> pd.DataFrame:
     )
 
 
+def rule_pairs_table(model: str, invented: Invented) -> pd.DataFrame:
+    """What every signal explains beside every other: learning signals .02, controls .001."""
+    signals = [name for name, one in invented.signals.items() if one.role != "activation"]
+    rows = []
+    for dataset, place in invented.places.items():
+        ceiling = np.nan if place.space == "virtual" else 0.4
+        for subject in range(1, SUBJECTS + 1):
+            # The mean over people is that of the signal.
+            factor = 1 + 0.1 * (subject - (SUBJECTS + 1) / 2)
+            for signal in signals:
+                mean = 0.02 if invented.signals[signal].role == "learning" else 0.001
+                for other in signals:
+                    if other == signal:
+                        continue
+                    for layer, depth in zip(LAYERS, DEPTHS, strict=True):
+                        rows += [
+                            {
+                                "study": STUDY,
+                                "dataset": dataset,
+                                "subject": f"{dataset}-s{subject:02d}",
+                                "modality": place.modality,
+                                "model": model,
+                                "layer": layer,
+                                "depth": depth,
+                                **invented.identity(signal),
+                                "other": other,
+                                **unit,
+                                "component": mean * factor,
+                                "null_high": 0.005,
+                                "explainable": ceiling,
+                            }
+                            for unit in invented.units(dataset)
+                        ]
+    return pd.DataFrame(rows)[list(columns_of("rule_pairs"))]
+
+
 def write_study(folder: Path, invented: Invented) -> dict[str, list[Path]]:
     """Write all results of an invented study; returns their files by kind."""
     kinds = ["scores", "hierarchy", "hierarchy_draws", "time_courses", "rsa", "maps", "reliability"]
-    kinds += ["prediction_rsa", "training", "alikeness", "fusion"]
+    kinds += ["prediction_rsa", "training", "alikeness", "rule_pairs", "fusion"]
     files: dict[str, list[Path]] = {kind: [] for kind in kinds}
     for model in invented.models:
         scores = scores_table(model, invented)
@@ -680,6 +716,7 @@ def write_study(folder: Path, invented: Invented) -> dict[str, list[Path]]:
         tables["reliability"] = reliability_table(model, invented)
         tables["training"] = training_table(model)
         tables["alikeness"] = alikeness_table(model, invented)
+        tables["rule_pairs"] = rule_pairs_table(model, invented)
         tables["time_courses"] = time_course_table(scores)
         for kind, table in tables.items():
             files[kind].append(folder / kind / f"{model}.parquet")

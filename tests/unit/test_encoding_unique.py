@@ -1,5 +1,6 @@
 """The unique variance of signals on small stores: what is planted is found, and nothing else."""
 
+import measure_rule_pairs
 import numpy as np
 import pytest
 import xarray as xr
@@ -9,7 +10,7 @@ from gradbrain.config.schema import EncodingSettings
 from gradbrain.encoding.errors import EncodingError
 from gradbrain.encoding.inputs import read_model_features, read_responses
 from gradbrain.encoding.unique_part import image_blocks, measure_unique, unique_of_stores
-from gradbrain.store import StoreError, open_store, write_store, write_tree
+from gradbrain.store import StoreError, open_store, read_table, write_store, write_tree
 
 N_IMAGES, N_LAYERS, WIDTH, N_TARGETS = 90, 2, 30, 200
 IMAGE_IDS = np.array([f"image-{number:02d}" for number in range(N_IMAGES)])
@@ -332,3 +333,56 @@ def test_too_few_groups_are_refused(tmp_path, features):
     path = write_responses(tmp_path / "pairs.zarr", mixture(), groups=groups)
     with pytest.raises(EncodingError, match=r"made-s1: 2 groups of images; .* at least three"):
         measure(features, path)
+
+
+# --- beside another signal ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def twins(tmp_path):
+    """Features of a gradient, of another signal that is it but for a little, and of a control."""
+
+    def values(layer):
+        own = signals(layer)
+        twin = own["gradient"] + 0.3 * drawn(layer, 5)
+        return {**own, "constant": twin}
+
+    return [
+        write_features(tmp_path / f"twin{layer}.zarr", layer, values(layer))
+        for layer in range(N_LAYERS)
+    ]
+
+
+def write_pairs(output, features, responses, *pairs):
+    settings = EncodingSettings.model_validate(SETTINGS.model_dump() | {"rule_pairs": pairs})
+    measure_rule_pairs.main(
+        ["--features", *map(str, features), "--responses", str(responses), "--nuisance",
+         "--settings", settings.model_dump_json(), "--study", "test", "--output", str(output)]
+    )  # fmt: skip
+    return read_table(output, kind="rule_pairs")
+
+
+def test_what_a_signal_shares_with_another_is_not_found_beside_it(tmp_path, twins, planted):
+    pairs = write_pairs(
+        tmp_path / "pairs.parquet", twins, planted, "gradient", "constant", "control"
+    )
+    assert len(pairs) == 6 * N_LAYERS * len(ROIS)
+    mean = pairs.groupby(["layer", "signal", "other"])["component"].mean()["layer1"]
+    assert mean["gradient", "control"] == pytest.approx(SHARE, abs=0.07)
+    # The twin reads as most of it beside a stranger, and as next to nothing beside the original.
+    assert mean["constant", "control"] > 0.2
+    assert abs(mean["constant", "gradient"]) < 0.1
+    assert abs(mean["control", "gradient"]) < 0.06
+    gradient = pairs[(pairs["signal"] == "gradient") & (pairs["layer"] == "layer1")]
+    beside_stranger = gradient[gradient["other"] == "control"]
+    assert (beside_stranger["component"] > beside_stranger["null_high"]).all()
+    of_nothing = pairs[pairs["signal"] == "control"]
+    assert (of_nothing["component"] > of_nothing["null_high"]).mean() < 0.4
+    assert set(pairs["explainable"].round(3)) == {0.399, 0.401}
+
+
+def test_pairs_of_signals_that_features_lack_are_refused(tmp_path, twins, planted):
+    with pytest.raises(EncodingError, match="rule_pairs: sign_symmetry: not among the signals"):
+        write_pairs(tmp_path / "pairs.parquet", twins, planted, "gradient", "sign_symmetry")
+    with pytest.raises(ValueError, match="name two signals or more"):
+        EncodingSettings(rule_pairs=("gradient",))

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from gradbrain.config import GradbrainError
+from gradbrain.config.schema import OTHER_THAN_FITS
 from gradbrain.config.study import load_study
 from gradbrain.plan.jobs import Plan
 
@@ -277,3 +278,33 @@ assert not {"torch", "timm"} & set(sys.modules)
 """
     environment = {"PYTHONPATH": str(ROOT / "workflow")}
     subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+
+
+def plan_of_pairs(*pairs: str) -> Plan:
+    config = {
+        "study": "mine",
+        "datasets": [{"name": "objects92"}],
+        "models": [{"name": TRAINED}],
+        "features": {"signal_set": "learning_rules"},
+        "encoding": {"rule_pairs": list(pairs)},
+    }
+    return Plan(load_study(config, root=ROOT, where="study.yaml"), ROOT)
+
+
+def test_pairs_of_rules_are_held_against_each_other_where_a_study_names_them():
+    plain, paired = plan_of_pairs(), plan_of_pairs("gradient_cross_entropy", "hebbian")
+    assert not plain.rule_pairs and "rule_pairs" not in plain.figures
+    assert len(paired.rule_pairs) == 15 and "rule_pairs" in paired.figures
+    assert set(paired.rule_pairs) <= set(paired.targets())
+    # Fits and the unique part beside activations do not follow from it.
+    encoding = paired.study.settings.encoding
+    without = plain.as_json(plain.study.settings.encoding, without=OTHER_THAN_FITS)
+    assert paired.as_json(encoding, without=OTHER_THAN_FITS) == without
+    assert paired.unique_settings() == plain.unique_settings()
+    assert paired.rule_pair_settings() != plain.rule_pair_settings()
+
+
+def test_pairs_of_what_has_no_unique_part_are_refused_by_name():
+    for name in ("activation", "gradient_cross_entropi"):
+        with pytest.raises(GradbrainError, match=rf"encoding\.rule_pairs.*{name}"):
+            _ = plan_of_pairs("hebbian", name).rule_pairs

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from gradbrain.store import open_features, open_tree, read_table
@@ -17,7 +18,8 @@ pytestmark = pytest.mark.slow
 
 
 def test_every_learning_rule_reaches_the_claims(checkout):
-    code, jobs = checkout.attempt(STUDY, "claims")
+    figures = [f"results/few_rules/figures/{name}.csv" for name in ("rule_ranking", "rule_pairs")]
+    code, jobs = checkout.attempt(STUDY, "claims", *figures)
     assert code == 0
     # Models of four rules are fitted, each by a job of its own; all signals come from one pass.
     assert (jobs["fit_feedback"], jobs["extract_features_tiny_a_few_rules"]) == (4, 1)
@@ -43,6 +45,15 @@ def test_every_learning_rule_reaches_the_claims(checkout):
     claims = read_table(results / "few_rules/claims.csv", kind="claims")
     learning = {signal.name for signal in stores[0].signals if signal.role == "learning"}
     assert set(claims["signal"]) - {"activation"} == learning and len(learning) == 12
+    ranking, pairs = (pd.read_csv(checkout.folder / path) for path in figures)
+    assert set(ranking[ranking["role"] == "learning"]["signal"]) == learning
+    # Places are asked of data along regions, and this one is along time.
+    assert {"lateness", "order"} <= set(ranking["criterion"])
+    assert "co-location" not in set(ranking["criterion"])
+    compared = {"gradient_cross_entropy", "error_cross_entropy", "hebbian"}
+    assert jobs["measure_rule_pairs"] == pairs["n"].iloc[0]
+    assert set(pairs["signal"]) == set(pairs["other"]) == compared
+    assert len(pairs) == 6 and np.isfinite(pairs["share"]).all()
     # Random directions repeat themselves badly; what is random feedback is part of the signal.
     reliability = read_table(results / "few_rules/reliability/tiny_a/tiny.parquet")
     assert set(reliability["signal"]) == {"few_perturbations"}

@@ -83,7 +83,7 @@ if ENCODING.unit == "layer":
             device=ENCODING.device,
         params:
             layers=layers_of_fits,
-            settings=as_it_is(plan.as_json(ENCODING, without=RESOURCE_SETTINGS)),
+            settings=as_it_is(plan.as_json(ENCODING, without=OTHER_THAN_FITS)),
             baseline=baseline_option,
             rsa=as_it_is(RSA_OF_FITS),
             study=study.name,
@@ -131,7 +131,7 @@ for model in plan.models_fitted_whole:
             device=ENCODING.device,
         params:
             layers=layers_of_fits,
-            settings=as_it_is(plan.as_json(ENCODING, without=RESOURCE_SETTINGS)),
+            settings=as_it_is(plan.as_json(ENCODING, without=OTHER_THAN_FITS)),
             baseline=baseline_option,
             rsa=as_it_is(RSA_OF_FITS),
             study=study.name,
@@ -171,6 +171,39 @@ rule measure_unique:
         "python {input.script} --features {input.features:q} --responses {input.responses:q}"
         " --nuisance {input.nuisance:q} --settings {params.settings:q} --study {params.study:q}"
         " --output {output:q} > {log:q} 2>&1"
+
+
+if ENCODING.rule_pairs:
+
+    rule measure_rule_pairs:
+        input:
+            script=plan.script("measure_rule_pairs"),
+            code=plan.code("measure_rule_pairs"),
+            features=features_of_all_layers,
+            nuisance=nuisance_of_fit,
+            responses=plan.path("responses"),
+        output:
+            plan.path("rule_pairs"),
+        log:
+            f"logs/{study.name}/rule_pairs/{{model}}/{{subject}}.log",
+        benchmark:
+            f"logs/{study.name}/rule_pairs/{{model}}/{{subject}}.benchmark.tsv"
+        conda:
+            "../../envs/environment.yaml"
+        threads: 1
+        resources:
+            mem_mb=memory(8000),
+            runtime=1440,
+        params:
+            settings=as_it_is(plan.rule_pair_settings()),
+            study=study.name,
+            format_version=plan.version("rule_pairs"),
+        message:
+            "Estimate what the signals of {wildcards.model} explain beside one another in {wildcards.subject}"
+        shell:
+            "python {input.script} --features {input.features:q} --responses {input.responses:q}"
+            " --nuisance {input.nuisance:q} --settings {params.settings:q} --study {params.study:q}"
+            " --output {output:q} > {log:q} 2>&1"
 
 
 rule compute_ceilings:

@@ -28,7 +28,7 @@ from gradbrain.figures.inputs import FigureInputs
 from gradbrain.figures.names import Names
 
 # How networks learnt is one of models alone, and how alike signals are one of learning signals.
-OTHERS = {"training", "alikeness"}
+OTHERS = {"training", "alikeness", "rule_pairs"}
 ALL = [name for name in figure_names() if not OTHERS & set(declaration(name).inputs)]
 # Rendering surfaces takes long, and their signals come by the same way as those of other maps.
 DRAWN = [name for name in ALL if name != "cortical_map"]

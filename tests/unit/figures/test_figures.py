@@ -22,7 +22,7 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from scipy import stats
-from trees.invented_study import FMRI, MEG, PAIR, inputs_of, write_hierarchy
+from trees.invented_study import FMRI, MEG, PAIR, TRAINED, inputs_of, write_hierarchy
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.schema import StatisticsSettings
@@ -39,6 +39,8 @@ from gradbrain.figures import (
     rsa_of_predictions,
     rsa_summary,
     rule_alikeness,
+    rule_pairs,
+    rule_ranking,
     sensor_topography,
     signal_reliability,
     style,
@@ -85,6 +87,8 @@ def test_the_figures_of_the_design_exist():
         "signal_reliability",
         "training_angles",
         "rule_alikeness",
+        "rule_pairs",
+        "rule_ranking",
         "claims_overview",
         "specification_curve",
     }
@@ -205,6 +209,7 @@ NEEDED = {
     "reliability": "reliability",
     "training": "angle",
     "alikeness": "cosine",
+    "rule_pairs": "component",
     "universes": "level_label",
     "specification_curve": "verdict",
 }
@@ -942,6 +947,116 @@ def test_signals_that_count_as_the_gradient_are_marked(study, names):
     assert names.label("signal", gradient) in labels
     shown = np.asarray(matrix.images[0].get_array())
     assert np.isnan(np.diag(shown)).all() and np.allclose(shown, shown.T, equal_nan=True)
+
+
+def rules_of(study, **changed):
+    kinds = ("claims", "hierarchy", "hierarchy_draws", "alikeness")
+    given = {kind: tuple(study[kind]) for kind in kinds} | changed
+    return FigureInputs(study="invented", **given)
+
+
+@pytest.fixture
+def more_rules(claims, tmp_path):
+    """Claims on three learning rules: unique shares of .1, .3 and .2, time and place by rule."""
+    shares = {"first": 0.1, "second": 0.3, "third": 0.2}
+    of_gradient = claims[claims["signal"] == "gradient_dino"]
+    parts = []
+    for name, share in shares.items():
+        own = of_gradient.assign(signal=name, rule=name)
+        is_share = own["prediction"] == "C1"
+        own["estimate"] = np.where(is_share, share, own["estimate"])
+        own["ci_low"], own["ci_high"] = own["estimate"] - 0.05, own["estimate"] + 0.05
+        own["detectable_share"] = np.where(is_share, 0.25, np.nan)
+        own["reference"] = np.where(is_share, 0.05, np.nan)
+        parts.append(own)
+    path = tmp_path / "claims.csv"
+    write_table(path, pd.concat(parts), kind="claims")
+    return path
+
+
+def test_rules_are_ranked_by_their_unique_part_and_controls_have_no_rank(study, more_rules, names):
+    data = rule_ranking.select(rules_of(study, claims=(more_rules,)))
+    own = data[(data["dataset"] == FMRI) & (data["model"] == TRAINED)]
+    ranks = own[own["role"] == "learning"].groupby("signal")["rank"].unique()
+    assert {name: list(rank) for name, rank in ranks.items()} == {
+        "first": [3], "second": [1], "third": [2]
+    }  # fmt: skip
+    assert own[own["role"] == "control"]["rank"].isna().all()
+    signals = rule_ranking.ordered_signals(own, names)
+    assert signals[:3] == ["second", "third", "first"]
+    controls = {"gradient_feature_norm", "gradient_fixed_cotangent", "gradient_shuffled_dino"}
+    assert set(signals[3:]) == controls
+    assert rule_ranking.label(own, "third", names) == "third  2"
+    assert rule_ranking.label(own, signals[3], names).startswith("control: ")
+    # Shares of the explainable variance, as those of claims are: .005 of .4.
+    unique = own[(own["criterion"] == "unique part") & (own["role"] == "control")]
+    np.testing.assert_allclose(unique["estimate"], 0.005 / 0.4)
+    assert unique["ci_low"].notna().all()
+    (criterion,) = (one for one in rule_ranking.CRITERIA if one.name == "unique part")
+    ax = rule_ranking.plot_criterion(own, criterion, ax=new_axes(), names=names)
+    rows = {
+        (round(line.get_xdata()[0], 6), line.get_ydata()[0])
+        for line in ax.lines
+        if line.get_marker() == "o"
+    }
+    assert rows == {(30.0, 0), (20.0, 1), (10.0, 2)}
+    strokes = [line for line in ax.lines if line.get_marker() == "|"]
+    assert [line.get_xdata()[0] for line in strokes] == [25.0] * 3
+
+
+def test_rules_that_are_one_with_the_gradient_stand_below_it_without_a_rank(
+    study, more_rules, names, tmp_path
+):
+    table = read_table(study["alikeness"][0])
+    rows = table.head(1).assign(signal="second", same_as="first", model=TRAINED)
+    path = tmp_path / "same.parquet"
+    write_table(path, pd.concat([table, rows]), kind="alikeness")
+    inputs = rules_of(study, claims=(more_rules,), alikeness=(path,))
+    data = rule_ranking.select(inputs)
+    own = data[(data["dataset"] == FMRI) & (data["model"] == TRAINED)]
+    assert rule_ranking.ordered_signals(own, names)[:3] == ["third", "first", "second"]
+    assert rule_ranking.label(own, "second", names) == "second  ="
+    assert rule_ranking.label(own, "third", names) == "third  1"
+    # With the images of another stimulus set it is another rule.
+    others = rows.assign(stimuli="others", same_as="")
+    write_table(path, pd.concat([table, rows, others]), kind="alikeness")
+    assert not rule_ranking.same_as(read_table(path))
+
+
+@pytest.mark.parametrize(("dataset", "lacking"), [(FMRI, "no time"), (MEG, "no regions")])
+def test_a_ranking_says_what_data_along_one_axis_cannot_answer(
+    dataset, lacking, study, more_rules, names
+):
+    data = rule_ranking.select(rules_of(study, claims=(more_rules,)))
+    data = data[data["dataset"] == dataset]
+    drawn = rule_ranking.figure(data, names)
+    said = [text.get_text() for text in drawn.findobj(Text)]
+    panels = 1 if dataset == MEG else 2
+    models = data["model"].nunique()
+    assert sum(f": {lacking}" in text for text in said) == panels * models
+    assert "second  1" in said
+
+
+def test_pairs_of_rules_are_shares_of_what_can_be_explained(study, names):
+    data = rule_pairs.select(FigureInputs(study="invented", rule_pairs=tuple(study["rule_pairs"])))
+    own = data[(data["dataset"] == FMRI) & (data["model"] == TRAINED)]
+    shares = own.set_index(["signal", "other"])["share"]
+    # .02 and .001 of .4, people about it by a tenth and in both directions.
+    assert shares["gradient_dino", "gradient_feature_norm"] == pytest.approx(0.05)
+    assert shares["gradient_feature_norm", "gradient_dino"] == pytest.approx(0.0025)
+    # Nobody knows the ceiling of virtual voxels.
+    virtual = data[data["dataset"] == PAIR].set_index(["signal", "other"])
+    assert set(virtual["unit"]) == {"share of the variance"}
+    assert virtual.loc[("gradient_dino", "gradient_feature_norm"), "share"] == pytest.approx(0.02)
+    assert (own["ci_low"] < own["share"]).all()
+    ax = rule_pairs.plot_pairs(own, ax=new_axes(), names=names)
+    bold = {text.get_text() for text in ax.texts if text.get_fontweight() == "bold"}
+    assert "+5.0" in bold
+    order = [label.get_text().rsplit("  ", 1)[0] for label in ax.get_yticklabels()]
+    assert order[0] == names.label("signal", "gradient_dino")
+    shown = np.asarray(ax.images[0].get_array())
+    assert np.isnan(np.diag(shown)).all()
+    assert shown[0, 1] == pytest.approx(5.0) and shown[1, 0] == pytest.approx(0.25)
 
 
 def test_reliability_is_drawn_over_depth_with_what_a_verdict_asks_for(study, names):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 import write_rule_table
 
@@ -63,3 +64,33 @@ def test_a_linear_function_of_activations_is_in_their_span(noise, expected, monk
     monkeypatch.setattr(type(network), "signals", invented)
     signal = SignalEntry(name="b", role="learning", rule="backprop", objective="entropy")
     assert write_rule_table.in_span(signal) == expected
+
+
+def test_a_ranking_is_written_with_controls_below_and_power_beside(tmp_path):
+    rows = [
+        # signal, role, criterion, estimate, low, high, detectable, same_as, rank
+        ("b", "learning", "unique part", 0.10, 0.05, 0.15, 0.25, "", 2),
+        ("a", "learning", "unique part", 0.30, 0.20, 0.40, 0.25, "", 1),
+        ("same", "learning", "unique part", 0.29, 0.20, 0.40, 0.25, "a", 1),
+        ("weak", "control", "unique part", -0.01, np.nan, np.nan, np.nan, "", np.nan),
+        ("strong", "control", "unique part", 0.20, 0.10, 0.30, np.nan, "", np.nan),
+        ("a", "learning", "predictivity", 0.123, 0.1, 0.15, np.nan, "", 1),
+        ("activation", "activation", "predictivity", 0.5, 0.4, 0.6, np.nan, "", np.nan),
+    ]
+    names = ["signal", "role", "criterion", "estimate", "ci_low", "ci_high"]
+    names += ["detectable_share", "same_as", "rank"]
+    table = pd.DataFrame(rows, columns=names).assign(
+        dataset="people", model="net", lower_share=0.0, upper_share=0.5, verdict="", reason=""
+    )
+    table.loc[1, ["verdict", "reason"]] = ["undetermined", "no_power"]
+    table.to_csv(tmp_path / "rule_ranking.csv", index=False)
+    lines = write_rule_table.ranking_table(tmp_path / "rule_ranking.csv").splitlines()
+    assert lines[0] == "`people`, `net`:"
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[4:]]
+    assert [(row[0], row[1]) for row in cells] == [
+        ("1", "`a`"), ("=", "`same`"), ("2", "`b`"), ("control", "`strong`"), ("control", "`weak`"),
+    ]  # fmt: skip
+    assert cells[0][2:7] == [
+        "0.123 [0.100, 0.150]", "30.0 [20.0, 40.0]", "0 to 50", "25", "undetermined (`no_power`)",
+    ]  # fmt: skip
+    assert cells[4][3] == "−1.0" and cells[4][5] == "–"

@@ -470,10 +470,14 @@ class FeatureSettings(StrictModel):
 
 # Settings of the section encoding that no result depends on: how jobs are cut, and where they run.
 RESOURCE_SETTINGS = ("unit", "device")
+# Settings of the section encoding that fits do not depend on.
+OTHER_THAN_FITS = (*RESOURCE_SETTINGS, "rule_pairs")
 # Settings of the section encoding that the reduction of all layers' activations depends on.
 BASELINE_SETTINGS = ("baseline_components", "n_folds", "seed", "dtype")
 # Settings of the section encoding that the unique part of signals depends on.
 UNIQUE_SETTINGS = ("unique_images", "n_draws", "seed", "min_noise_ceiling", "nuisance")
+# Settings of the section encoding that the unique part beside another signal depends on.
+RULE_PAIR_SETTINGS = (*UNIQUE_SETTINGS, "rule_pairs")
 # Settings of the section encoding that the ceiling between subjects depends on.
 CEILING_SETTINGS = ("n_folds", "seed", "min_noise_ceiling")
 
@@ -547,6 +551,11 @@ class EncodingSettings(StrictModel):
         description="Images at most that the unique part of signals is estimated from together; "
         "more are split into blocks. Time grows as its square, precision as its root.",
     )
+    rule_pairs: tuple[Name, ...] = Field(
+        (),
+        description="Signals of which every one is held against every other: what each explains "
+        "beside all activations and that other one. None: no pair is.",
+    )
     baseline_components: int | None = Field(
         None,
         ge=1,
@@ -576,6 +585,14 @@ class EncodingSettings(StrictModel):
             raise ValueError(
                 f"log10_penalty_min ({self.log10_penalty_min}) is above "
                 f"log10_penalty_max ({self.log10_penalty_max})"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _pairs_are_of_two_signals(self) -> EncodingSettings:
+        if len(self.rule_pairs) == 1 or len(set(self.rule_pairs)) != len(self.rule_pairs):
+            raise ValueError(
+                f"rule_pairs: {', '.join(self.rule_pairs)}: name two signals or more, each once"
             )
         return self
 

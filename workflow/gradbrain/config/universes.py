@@ -20,7 +20,7 @@ from gradbrain.config.errors import GradbrainError
 from gradbrain.config.faults import describe
 from gradbrain.config.schema import (
     MAX_NAME,
-    RESOURCE_SETTINGS,
+    OTHER_THAN_FITS,
     EncodingSettings,
     Factor,
     Level,
@@ -42,7 +42,7 @@ SIGNAL_KEYS = ("rule_options", "options")
 # Of sections, what names results or machines and is no choice of analysis.
 FIXED = {
     "signal_set": ("name", "signals"),
-    "encoding": (*RESOURCE_SETTINGS, "nuisance"),
+    "encoding": (*OTHER_THAN_FITS, "nuisance"),
     "statistics": (),
 }
 
@@ -76,7 +76,7 @@ class Universe:
         judged = self.signal_set.model_dump(
             mode="json", exclude={"signals": {"__all__": {"label", "colour"}}}
         )
-        encoding = self.encoding.model_dump(mode="json", exclude=set(RESOURCE_SETTINGS))
+        encoding = self.encoding.model_dump(mode="json", exclude=set(OTHER_THAN_FITS))
         return _digest({"signal_set": judged, "encoding": encoding})
 
     @property

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from gradbrain.config.schema import RESOURCE_SETTINGS, EncodingSettings
+from gradbrain.config.schema import OTHER_THAN_FITS, EncodingSettings
 from gradbrain.encoding.averages import Averages, saved_targets
 from gradbrain.encoding.inputs import LayerFeatures, Responses
 from gradbrain.encoding.measures import Fit, ScoreRow, fit_label
@@ -199,7 +199,7 @@ def _attributes(
         "onset_s": brain["onset_s"],
         "onset_source": brain.get("onset_source", ""),
         "band_weight_of": BAND_WEIGHT_OF,
-        "settings": settings.model_dump(mode="json", exclude=set(RESOURCE_SETTINGS)),
+        "settings": settings.model_dump(mode="json", exclude=set(OTHER_THAN_FITS)),
         "features_digest": layer["digest"],
         "responses_digest": brain["digest"],
     }

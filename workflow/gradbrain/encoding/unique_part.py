@@ -367,7 +367,7 @@ def _measure_block(
         "dose_variance": np.full((len(KERNELS), n_rows, n_units), np.nan),
     }
     for place, targets in enumerate(units):
-        values = _unit_responses(responses, targets, images)
+        values = unit_responses(responses, targets, images)
         covariance = BaselineCovariance.of(baseline, estimate_components(baseline, values))
         root = covariance.products_root(values)
         products = root.T @ root
@@ -415,10 +415,23 @@ def dose_moments(form: FLOATS, seen: FLOATS, root: FLOATS, n_targets: int) -> di
     }
 
 
-def _unit_responses(
+def unit_responses(
     responses: Responses, targets: slice, images: NDArray[np.intp]
 ) -> NDArray[np.float64]:
-    """Responses of a unit, centred, of variance 1: each target, or all together where pooled."""
+    """Responses of a unit, centred, of variance 1: each target, or all together where pooled.
+
+    Parameters
+    ----------
+    responses : Responses
+    targets : slice
+        Of the unit, as its layout has them.
+    images : array of int
+        Those that are taken.
+
+    Returns
+    -------
+    array of shape (n_targets, n_images), float64
+    """
     values = responses.values[targets][:, images].astype(np.float64)
     values -= values.mean(axis=1, keepdims=True)
     spread = np.sqrt(np.mean(values**2, axis=1, keepdims=True))
@@ -452,7 +465,7 @@ def _assemble(
         "null": (("draw", *of_signals), found["null"].reshape(-1, *shape, last)),
         "explained": ("unit", found["explained"]),
         "new_share": (("layer", "signal"), found["new_share"].reshape(shape)),
-        "explainable": ("unit", _explainable(responses), {"missing_allowed": True}),
+        "explainable": ("unit", explainable_of_units(responses), {"missing_allowed": True}),
     }
     for name in ("held", "cross_variance", "dose_variance"):
         values = found[name].reshape(len(KERNELS), *shape, last)
@@ -488,8 +501,8 @@ def _assemble(
     )
 
 
-def _explainable(responses: Responses) -> FLOATS:
-    """Mean noise ceiling of the targets of every unit; NaN where one is not known."""
+def explainable_of_units(responses: Responses) -> FLOATS:
+    """Mean noise ceiling of the targets of every unit, shape (n_units,); NaN where not known."""
     if responses.noise_ceiling is None:
         return np.full(len(responses.layout.names), np.nan)
     return np.array([responses.noise_ceiling[own].mean() for own in responses.layout.slices])

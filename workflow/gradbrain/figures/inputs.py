@@ -31,7 +31,7 @@ class FigureInputs:
     study
         Name of the study; rows of other studies are refused.
     scores, hierarchy, time_courses, rsa, claims, reliability, universes, specification_curve,
-    prediction_rsa, second_opinions, training, alikeness, fusion
+    prediction_rsa, second_opinions, training, alikeness, rule_pairs, fusion
         Files of the tidy tables; those of several models are joined.
     hierarchy_draws
         Stores of the draws behind `hierarchy`, in the same order.
@@ -58,6 +58,7 @@ class FigureInputs:
     second_opinions: Sequence[Path] = ()
     training: Sequence[Path] = ()
     alikeness: Sequence[Path] = ()
+    rule_pairs: Sequence[Path] = ()
     fusion: Sequence[Path] = ()
     names: Names = field(default_factory=Names)
     settings: StatisticsSettings = field(
@@ -87,7 +88,7 @@ class FigureInputs:
         kind
             ``scores``, ``hierarchy``, ``time_courses``, ``rsa``, ``claims``, ``reliability``,
             ``universes``, ``specification_curve``, ``prediction_rsa``, ``second_opinions``,
-            ``training``, ``alikeness`` or ``fusion``.
+            ``training``, ``alikeness``, ``rule_pairs`` or ``fusion``.
 
         Raises
         ------

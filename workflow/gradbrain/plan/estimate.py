@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -243,6 +243,7 @@ def job_counts(plan: Plan) -> dict[str, int]:
         "reduce_activations": len(models) * len(subjects) if reduced else 0,
         "fit_encoding": n_fits,
         "measure_unique": sum(len(plan.unique(model)) for model in models),
+        "measure_rule_pairs": len(plan.rule_pairs),
         "compute_rsa": len(models) * len(subjects),
         "fuse_space_and_time": len(models) if plan.fused_datasets else 0,
         "compute_rdm_ceilings": len(plan.rdm_ceilings),
@@ -892,6 +893,28 @@ def universe_cost(
     )
 
 
+def rule_pairs_cost(
+    sizes: Sequence[UniqueSize], settings: EncodingSettings, rates: Rates
+) -> StageCost:
+    """Cost of what signals explain beside one another: a unique part for each other signal."""
+    n_signals = len(settings.rule_pairs)
+    beside = [
+        replace(size, signals=n_signals - 1, learning=0, nuisance=size.nuisance + size.layers)
+        for size in sizes
+    ]
+    seconds = [
+        rates.start_s + n_signals * (unique_seconds(size, settings, rates) - rates.start_s)
+        for size in beside
+    ]
+    return StageCost(
+        "measure_rule_pairs",
+        len(sizes),
+        memory_gib=max((unique_memory_gib(size, settings, rates) for size in beside), default=0.0),
+        cpu_hours=sum(seconds) / 3600,
+        longest_hours=max(seconds, default=0.0) / 3600,
+    )
+
+
 def unique_cost(sizes: Sequence[UniqueSize], settings: EncodingSettings, rates: Rates) -> StageCost:
     """Cost of the unique variance of all models and subjects on one core each."""
     seconds = [unique_seconds(size, settings, rates) for size in sizes]
@@ -1001,6 +1024,7 @@ def estimate(
         "fit_encoding": encoding_cost(fits, settings, plan.study.settings.rsa, rates),
         "fit_universe": universe_cost(plan, fits, unique, rates),
         "measure_unique": unique_cost(list(unique.values()), settings, rates),
+        "measure_rule_pairs": rule_pairs_cost(list(unique.values()), settings, rates),
     }
     responses = sum(
         4

@@ -34,6 +34,7 @@ from gradbrain.config.schema import (
     CEILING_SETTINGS,
     MEASUREMENT_SETTINGS,
     PREDICTION_SETTINGS,
+    RULE_PAIR_SETTINGS,
     UNIQUE_SETTINGS,
     DatasetEntry,
     ModelEntry,
@@ -61,7 +62,7 @@ from gradbrain.plan.sizes import absurd_sizes
 from gradbrain.store import array_shape, read_definition, read_table
 from gradbrain.vocabulary.artefacts import ARTEFACTS, RESULTS, SIGNALS, artefact
 from gradbrain.vocabulary.image_statistics import ALL_LEVELS, ARCHITECTURE
-from gradbrain.vocabulary.roles import LEARNING, ROI, TIME
+from gradbrain.vocabulary.roles import ACTIVATION, LEARNING, ROI, TIME
 
 # Measured by benchmarks/bench_fit_memory.py (4.5 MB per MB of responses and 340 MB), rounded up,
 # with 2 GB for features of some thousand columns.
@@ -618,6 +619,28 @@ class Plan:
             return []
         return [self.path("unique", model=model, subject=subject) for subject in self.subjects]
 
+    @cached_property
+    def rule_pairs(self) -> list[str]:
+        """Tables of what signals explain beside one another, of all networks that have them.
+
+        Raises
+        ------
+        GradbrainError
+            ``encoding.rule_pairs`` names what is no signal of the study that can have a unique
+            part.
+        """
+        wanted = self.study.settings.encoding.rule_pairs
+        known = [one.name for one in self.study.signal_set.signals if one.role != ACTIVATION]
+        where = f"{self.study.source('encoding', 'rule_pairs')}: encoding.rule_pairs"
+        for name in wanted:
+            choose(name, known, what="signal beside the activation", where=where)
+        return [
+            self.path("rule_pairs", model=model, subject=subject)
+            for model in self.models
+            if wanted and self.model_entry(model).is_network
+            for subject in self.subjects
+        ]
+
     @property
     def ceilings(self) -> list[str]:
         """Tables of how well subjects predict one another."""
@@ -944,6 +967,10 @@ class Plan:
         """Settings that the unique variance of signals depends on, as JSON."""
         return self.study.settings.encoding.model_dump_json(include=set(UNIQUE_SETTINGS))
 
+    def rule_pair_settings(self) -> str:
+        """Settings that the unique part beside another signal depends on, as JSON."""
+        return self.study.settings.encoding.model_dump_json(include=set(RULE_PAIR_SETTINGS))
+
     def prediction_settings(self) -> str:
         """Settings that dissimilarities of predictions depend on, as JSON."""
         return self.study.settings.rsa.model_dump_json(include=set(PREDICTION_SETTINGS))
@@ -1131,6 +1158,12 @@ class Plan:
                         f"the signal set {self.study.signal_set.name!r} has those of one; leave "
                         "the figure out"
                     )
+                if "rule_pairs" in declared[name].inputs and not self.rule_pairs:
+                    raise GradbrainError(
+                        f"{where}: figure {name!r} shows what signals explain beside one another, "
+                        "which this study does not estimate; name signals in encoding.rule_pairs "
+                        "or leave the figure out"
+                    )
                 if "training" in declared[name].inputs and not self.trainings:
                     raise GradbrainError(
                         f"{where}: figure {name!r} shows how networks learnt, and this study "
@@ -1153,6 +1186,7 @@ class Plan:
             and ("reliability" not in figure.inputs or self.reliabilities)
             and ("training" not in figure.inputs or self.trainings)
             and ("alikeness" not in figure.inputs or self.alikenesses)
+            and ("rule_pairs" not in figure.inputs or self.rule_pairs)
             and (self.second_opinions or not PREDICTION_RSA & set(figure.inputs))
             and ("fusion" not in figure.inputs or self.fused_datasets)
         }
@@ -1185,6 +1219,7 @@ class Plan:
             "reliability": self.reliabilities,
             "training": self.trainings,
             "alikeness": self.alikenesses,
+            "rule_pairs": self.rule_pairs,
         }
         return {kind: every[kind] for kind in self.figures[name].inputs}
 
@@ -1275,6 +1310,7 @@ class Plan:
         return [
             *self.encoding_targets(),
             *self.reliabilities,
+            *self.rule_pairs,
             *self.per_model("scores"),
             *self.per_model("maps"),
             *self.per_model("hierarchy"),

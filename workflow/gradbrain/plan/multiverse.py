@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.plugins import signal_needs
-from gradbrain.config.schema import RESOURCE_SETTINGS, SensitivitySettings, SignalSet
+from gradbrain.config.schema import OTHER_THAN_FITS, SensitivitySettings, SignalSet
 from gradbrain.config.universes import Universe, universes_of
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class Multiverse:
 
     def fit_settings(self, fit: str) -> str:
         """Section encoding of a fit as JSON."""
-        return self._plan.as_json(self.fits[fit].encoding, without=RESOURCE_SETTINGS)
+        return self._plan.as_json(self.fits[fit].encoding, without=OTHER_THAN_FITS)
 
     # --- universes -------------------------------------------------------------------------------
 
