@@ -389,6 +389,10 @@ def rdm_draws(wildcards):
     return [ancient(path) for path in stores]
 
 
+def compared_tables(wildcards):
+    return plan.whole_study(*plan.compared_tables())
+
+
 def ceiling_memory(wildcards, attempt):
     """Subjects are read one after the other, as a fit reads one."""
     subjects = plan.subjects_of(wildcards.dataset)

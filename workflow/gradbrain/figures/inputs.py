@@ -31,7 +31,7 @@ class FigureInputs:
     study
         Name of the study; rows of other studies are refused.
     scores, hierarchy, time_courses, rsa, claims, reliability, universes, specification_curve,
-    prediction_rsa, second_opinions, training, alikeness, fusion
+    prediction_rsa, second_opinions, training, alikeness, fusion, model_contrasts
         Files of the tidy tables; those of several models are joined.
     hierarchy_draws
         Stores of the draws behind `hierarchy`, in the same order.
@@ -59,6 +59,7 @@ class FigureInputs:
     training: Sequence[Path] = ()
     alikeness: Sequence[Path] = ()
     fusion: Sequence[Path] = ()
+    model_contrasts: Sequence[Path] = ()
     names: Names = field(default_factory=Names)
     settings: StatisticsSettings = field(
         default_factory=lambda: StatisticsSettings.model_validate({})
@@ -87,7 +88,7 @@ class FigureInputs:
         kind
             ``scores``, ``hierarchy``, ``time_courses``, ``rsa``, ``claims``, ``reliability``,
             ``universes``, ``specification_curve``, ``prediction_rsa``, ``second_opinions``,
-            ``training``, ``alikeness`` or ``fusion``.
+            ``training``, ``alikeness``, ``fusion`` or ``model_contrasts``.
 
         Raises
         ------

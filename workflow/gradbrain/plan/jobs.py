@@ -15,6 +15,7 @@ from typing import Any
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.definition import feature_definition
+from gradbrain.config.model_factors import Comparisons, ModelFacts, comparisons, facts_of
 from gradbrain.config.plugins import (
     LIBRARY,
     Plugin,
@@ -418,7 +419,7 @@ class Plan:
 
     def training_entry(self, model: str) -> str:
         """Entry of a model as JSON, without words, as its training reads it."""
-        said = ("label", "colour", "licence", "citation", "default_objective", "sibling")
+        said = ("label", "colour", "licence", "citation", "default_objective", "sibling", "factors")
         return self.as_json(self.model_entry(model), without=said)
 
     def _below_data(self, model: str, name: str) -> str:
@@ -935,6 +936,50 @@ class Plan:
         """Models of the study whose weights were not learnt."""
         return [name for name in self.study.models if not self.weights_options(name).trained]
 
+    @cached_property
+    def model_facts(self) -> list[ModelFacts]:
+        """What sets the networks of the study apart."""
+        untrained = set(self.untrained)
+        return [
+            facts_of(entry, trained=name not in untrained)
+            for name, entry in self.study.models.items()
+            if entry.is_network
+        ]
+
+    @cached_property
+    def comparisons(self) -> Comparisons:
+        """Contrasts of models of the study, and what cannot be compared."""
+        where = f"{self.study.source('contrasts')}: contrasts"
+        return comparisons(self.model_facts, self.study.settings.contrasts, where=where)
+
+    @property
+    def model_contrasts(self) -> list[str]:
+        """Table of contrasts, where the study has models that differ in one factor."""
+        return [self.path("model_contrasts")] if self.comparisons.contrasts else []
+
+    def compared_tables(self) -> list[str]:
+        """Tables of scores that models are compared by."""
+        return [
+            *self.per_model("scores"),
+            *(path for model in self.models for path in self.rsa(model)),
+            *(self.per_model("prediction_rsa") if self.second_opinions else ()),
+        ]
+
+    def comparison_options(self) -> str:
+        """Folders of those tables, and what sets models apart, as options of the command line.
+
+        Folders, since a command that names every table of hundreds of models is too long to run.
+        """
+        folders = {
+            "scores": Path(self.path("scores")).parent,
+            "rsa": Path(self.path("rsa")).parents[1],
+        }
+        if self.second_opinions:
+            folders["prediction-rsa"] = Path(self.path("prediction_rsa")).parent
+        words = [word for name, path in folders.items() for word in (f"--{name}", str(path))]
+        records = [facts.as_record() for facts in self.model_facts]
+        return shlex.join([*words, "--factors", json.dumps(records, separators=(",", ":"))])
+
     def entries(self) -> str:
         """Entries that the study names, as readers see them, as JSON: rows of ``entries.csv``."""
         trained = {model: model not in self.untrained for model in self.study.models}
@@ -1017,7 +1062,9 @@ class Plan:
     def extraction_entry(self, model: str, signal_set: str) -> str:
         """Entry of a model as JSON, without words and what no signal of the set reads."""
         unused = () if "text_tower" in self.needs(signal_set) else ("text_tower",)
-        return self.as_json(self.model_entry(model), without=("label", "colour", *unused))
+        return self.as_json(
+            self.model_entry(model), without=("label", "colour", "factors", *unused)
+        )
 
     def signal_set_json(self, signal_set: str) -> str:
         """Signal set as JSON, without labels, colours and who controls whom."""
@@ -1050,7 +1097,9 @@ class Plan:
         """Entry of a model as JSON, as the fit of a signal's model reads it."""
         needs = signal_needs(self._fitted_signal(signal), self.plugins)
         unused = () if "text_tower" in needs else ("text_tower",)
-        return self.as_json(self.model_entry(model), without=("label", "colour", *unused))
+        return self.as_json(
+            self.model_entry(model), without=("label", "colour", "factors", *unused)
+        )
 
     def feedback_plugins(self, model: str, signal: str) -> list[Plugin]:
         """Plug-ins that the fit of a rule's model uses."""
@@ -1135,6 +1184,12 @@ class Plan:
                         f"the signal set {self.study.signal_set.name!r} has those of one; leave "
                         "the figure out"
                     )
+                if "model_contrasts" in declared[name].inputs and not self.model_contrasts:
+                    raise GradbrainError(
+                        f"{where}: figure {name!r} compares models that differ in one factor, and "
+                        "this study has none; add some, say which by the key contrasts, or leave "
+                        "the figure out"
+                    )
                 if "training" in declared[name].inputs and not self.trainings:
                     raise GradbrainError(
                         f"{where}: figure {name!r} shows how networks learnt, and this study "
@@ -1159,6 +1214,7 @@ class Plan:
             and ("alikeness" not in figure.inputs or self.alikenesses)
             and (self.second_opinions or not PREDICTION_RSA & set(figure.inputs))
             and ("fusion" not in figure.inputs or self.fused_datasets)
+            and ("model_contrasts" not in figure.inputs or self.model_contrasts)
         }
 
     def figure_plugins(self, *names: str) -> list[Plugin]:
@@ -1189,6 +1245,7 @@ class Plan:
             "reliability": self.reliabilities,
             "training": self.trainings,
             "alikeness": self.alikenesses,
+            "model_contrasts": self.model_contrasts,
         }
         return {kind: every[kind] for kind in self.figures[name].inputs}
 
@@ -1300,7 +1357,7 @@ class Plan:
             return self.encoding_targets()
         if settings.only_models:
             return self.model_targets()
-        return [self.path("report"), *self.model_targets()]
+        return [self.path("report"), *self.model_contrasts, *self.model_targets()]
 
     def figure_targets(self) -> list[str]:
         """Files of all figures."""
@@ -1363,6 +1420,7 @@ class Plan:
         return [
             *self.figure_targets(),
             *(self.path(kind) for kind in ("claims", "claims_page", "report", "config", "entries")),
+            *self.model_contrasts,
             *(path for kind in ("scores", "maps", "hierarchy") for path in self.per_model(kind)),
             *self.feature_targets(),
             *self.encoding_targets(),
@@ -1461,6 +1519,7 @@ class Plan:
         problems += [*self._changed_definitions(kept), *self._other_precisions(kept)]
         self.check_signals()
         _ = self.figures
+        _ = self.comparisons
         if problems:
             raise GradbrainError("\n".join([f"{self.study.where}: cannot run:", *problems]))
 
@@ -1493,7 +1552,7 @@ class Plan:
         if self.study.is_subset:
             return []
         options = {name: self.adapter(entry)[1] for name, entry in self.study.datasets.items()}
-        return notices(self.study, options, self.untrained)
+        return notices(self.study, options, self.untrained, self.comparisons)
 
     def _missing_weights(self, model: str, *, packages: bool) -> list[str]:
         """Say what the weights of a model lack: files below ``data/``, packages."""

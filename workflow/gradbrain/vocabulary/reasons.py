@@ -78,12 +78,20 @@ REWEIGHTING = Reason(
     "the signal, so that dissimilarities have no test of unique parts",
 )
 
+FEW_PEOPLE = Reason(
+    "few_people",
+    "too few people",
+    "of comparisons of models: the signs of fewer people than statistics.min_subjects tell no "
+    "difference",
+)
+
 REASONS: dict[str, Reason] = {
     reason.code: reason
     for reason in (
         *(NOT_C1, NO_CONTROL, NO_STATISTIC, TOO_FEW, UNDEFINED, NO_NULL),
         *(UNTRAINED, UNRELIABLE_SIGNAL, FEW_PLACES, NO_LATENCY, NO_CEILING, NO_POWER),
         REWEIGHTING,
+        FEW_PEOPLE,
     )
 }
 
