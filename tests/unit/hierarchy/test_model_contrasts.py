@@ -188,6 +188,13 @@ def test_a_signal_that_does_not_repeat_itself_is_not_tested():
     assert row["reason"] == "" and row["p"] < 0.05
 
 
+def test_unique_parts_are_described():
+    table = scores(effects(0.3, 0.3, 0.3, 0.2, 0.2, 0.2), role="learning", variant="unique")
+    (row,) = compared(table).to_dict("records")
+    assert row["reason"] == "fit_of_activations" and np.isnan(row["p"])
+    assert row["estimate"] == pytest.approx(0.1, abs=0.02)
+
+
 def test_people_who_lack_a_model_are_left_out_and_a_pair_that_nobody_has_too():
     table = scores(effects(0.3, 0.3, 0.3, 0.2, 0.2, 0.2), n=8)
     table.loc[(table["model"] == "b1") & (table["subject"] == "s00"), "value"] = np.nan

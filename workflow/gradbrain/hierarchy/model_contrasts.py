@@ -14,8 +14,9 @@ alone pass up to .24 where there is nothing (docs/calibration.md). Where three p
 contrast, ``p_over_models`` speaks of other models too: people and pairs are both random and cross.
 
 q is Benjamini–Hochberg over all contrasts of a data set, by the same kind of score, role and
-variant; rows of single regions are a family of their own. A signal that does not repeat itself in
-one of the models is described and not tested.
+variant; rows of single regions are a family of their own. Described and not tested are a signal that does
+not repeat itself in one of the models, and unique parts: what a signal adds to all layers'
+activations depends on how well these are fitted, which differs between models.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from gradbrain.hierarchy.statistics import (
 )
 from gradbrain.vocabulary.artefacts import columns_of
 from gradbrain.vocabulary.measures import BY_DISSIMILARITY, RHO, SCORED, Measure, Variant
-from gradbrain.vocabulary.reasons import FEW_PEOPLE, UNRELIABLE_SIGNAL
+from gradbrain.vocabulary.reasons import FEW_PEOPLE, FIT_OF_ACTIVATIONS, UNRELIABLE_SIGNAL
 from gradbrain.vocabulary.roles import ACTIVATION, LEARNING
 
 #: Kind of score -> variant -> the measure that models are compared by.
@@ -138,9 +139,9 @@ def compare_models(
                     reliabilities or {}, about["dataset"], model, [about["signal"]]
                 ).is_below(thresholds, variant)
             }
-            rows += [
-                labels | row for row in _tested(values, contrasts, settings, unreliable, facts)
-            ]
+            untested = FIT_OF_ACTIVATIONS.code if variant == "unique" else ""
+            tested = _tested(values, contrasts, settings, unreliable, facts, untested)
+            rows += [labels | row for row in tested]
     found = pd.DataFrame.from_records(rows, columns=list(columns_of("model_contrasts")))
     return _with_q(found)
 
@@ -157,6 +158,7 @@ def _tested(
     settings: StatisticsSettings,
     unreliable: set[str],
     facts: Mapping[str, ModelFacts],
+    untested: str,
 ) -> Iterator[dict[str, Any]]:
     """A row for each contrast that people have both sides of."""
     names, n_subjects = list(values["value"].columns), len(values)
@@ -196,7 +198,7 @@ def _tested(
                 _mean_of_others(left_out[0] - left_out[1]),
                 n_subjects,
                 settings,
-                reliable=not used & unreliable,
+                reason=UNRELIABLE_SIGNAL.code if used & unreliable else untested,
             ),
         }
 
@@ -245,7 +247,7 @@ def _test(
     n_subjects: int,
     settings: StatisticsSettings,
     *,
-    reliable: bool,
+    reason: str,
 ) -> dict[str, Any]:
     """Estimate, interval and tests.
 
@@ -255,6 +257,8 @@ def _test(
         Shape (subject, pair).
     left_out
         Shape (subject, pair): their mean without each subject.
+    reason
+        Code of why they are not tested; ``""`` where they are.
     """
     n, n_pairs = differences.shape
     row: dict[str, Any] = {
@@ -264,10 +268,10 @@ def _test(
         "estimate": float(differences.mean()),
         "inference": "these_subjects",
     }
-    if not reliable:
-        return row | {"reason": UNRELIABLE_SIGNAL.code}
     if n < settings.min_subjects:
-        return row | {"reason": FEW_PEOPLE.code}
+        reason = FEW_PEOPLE.code
+    if reason:
+        return row | {"reason": reason}
     flipped = sign_flip_test(differences.mean(axis=1), seed=settings.seed)
     over_people = jackknife_mean(differences, left_out)
     row |= {

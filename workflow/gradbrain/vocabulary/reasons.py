@@ -85,6 +85,13 @@ FEW_PEOPLE = Reason(
     "difference",
 )
 
+FIT_OF_ACTIVATIONS = Reason(
+    "fit_of_activations",
+    "not tested",
+    "of comparisons of models: what a signal adds to all layers' activations depends on how well "
+    "these are fitted, which differs between models, so that unique parts are described",
+)
+
 REASONS: dict[str, Reason] = {
     reason.code: reason
     for reason in (
@@ -92,6 +99,7 @@ REASONS: dict[str, Reason] = {
         *(UNTRAINED, UNRELIABLE_SIGNAL, FEW_PLACES, NO_LATENCY, NO_CEILING, NO_POWER),
         REWEIGHTING,
         FEW_PEOPLE,
+        FIT_OF_ACTIVATIONS,
     )
 }
 
