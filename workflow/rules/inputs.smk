@@ -457,10 +457,7 @@ def reported_figures(ending):
 
 
 def figure_options(wildcards):
-    return " ".join(
-        f"--{kind.replace('_', '-')} {shlex.join(paths)}"
-        for kind, paths in plan.figure_inputs(wildcards.figure).items()
-    )
+    return plan.figure_options(wildcards.figure)
 
 
 def universe_stores(wildcards):

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from gradbrain.figures import layout, style
 from gradbrain.figures.inputs import FigureInputs, require_columns, require_rows
@@ -149,6 +150,7 @@ def plot_model_contrasts(data: pd.DataFrame, *, ax: Axes, lines: Sequence[tuple[
     ax.set_ylim(len(lines) - 0.4, -0.6)
     ax.set_yticks([])
     ax.margins(x=0.12)
+    ax.xaxis.set_major_locator(MaxNLocator(3))
     return ax
 
 

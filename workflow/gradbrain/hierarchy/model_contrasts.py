@@ -14,9 +14,9 @@ alone pass up to .24 where there is nothing (docs/calibration.md). Where three p
 contrast, ``p_over_models`` speaks of other models too: people and pairs are both random and cross.
 
 q is Benjamini–Hochberg over all contrasts of a data set, by the same kind of score, role and
-variant; rows of single regions are a family of their own. Described and not tested are a signal that does
-not repeat itself in one of the models, and unique parts: what a signal adds to all layers'
-activations depends on how well these are fitted, which differs between models.
+variant; rows of single regions are a family of their own. Described and not tested are a signal
+that does not repeat itself in one of the models, and unique parts: what a signal adds to all
+layers' activations depends on how well these are fitted, which differs between models.
 """
 
 from __future__ import annotations

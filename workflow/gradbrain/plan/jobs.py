@@ -8,9 +8,10 @@ import json
 import math
 import re
 import shlex
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
+from time import monotonic
 from typing import Any
 
 from gradbrain.config import GradbrainError
@@ -72,6 +73,8 @@ from gradbrain.vocabulary.roles import LEARNING, ROI, TIME
 FIT_BASE_MB = 3000
 FIT_MB_PER_RESPONSE_MB = 5.5
 REDUCTION_MB = 16000
+# Tens of thousands of fits ask for the size of the same few responses while a study is planned.
+LOOK_AGAIN_S = 1.0
 DATA = "data"
 # Results that only a study with varied choices has.
 MULTIVERSE = frozenset({"universes", "specification_curve"})
@@ -83,6 +86,11 @@ PREDICTION_RSA = frozenset({"prediction_rsa", "second_opinions"})
 KeptFeatures = tuple[str, str, dict[str, Any]]
 # What a rule needs so that a layer cannot be extracted by itself.
 WHOLE_MODEL: frozenset[Requirement] = frozenset({"chain", "fit"})
+
+
+def _either(names: Sequence[str]) -> str:
+    """Names as the shell expands them, in their order; they hold nothing that it would quote."""
+    return names[0] if len(names) == 1 else f"{{{','.join(names)}}}"
 
 
 def _problems_of(where: str, read: Callable[[], object]) -> list[str]:
@@ -115,6 +123,8 @@ class Plan:
         self._model_entries: dict[str, ModelEntry] = {}
         self._signal_sets: dict[str, SignalSet] = {}
         self._fit_memory: dict[str, int] = {}
+        # Subject -> when its responses are looked for again.
+        self._not_made: dict[str, float] = {}
         self._needs: dict[str, frozenset[Requirement]] = {}
         self._plugins_of_set: dict[str, list[Plugin]] = {}
         self._plugins_of_extraction: dict[tuple[str, str], list[Plugin]] = {}
@@ -825,8 +835,11 @@ class Plan:
         Before the responses are made their size is not known; Snakemake asks again when they are.
         """
         if subject not in self._fit_memory:
+            if monotonic() < self._not_made.get(subject, 0.0):
+                return FIT_BASE_MB
             shape = array_shape(self.path("responses", subject=subject), "response")
             if shape is None:
+                self._not_made[subject] = monotonic() + LOOK_AGAIN_S
                 return FIT_BASE_MB
             size = math.ceil(FIT_MB_PER_RESPONSE_MB * 4 * math.prod(shape) / 2**20)
             self._fit_memory[subject] = FIT_BASE_MB + size
@@ -1248,6 +1261,27 @@ class Plan:
             "model_contrasts": self.model_contrasts,
         }
         return {kind: every[kind] for kind in self.figures[name].inputs}
+
+    def figure_options(self, name: str) -> str:
+        """Those results as options of the command line, as the shell spells many alike paths.
+
+        Linux refuses a single argument of 128 KiB, and the shell gets a whole command as one:
+        similarity tables of hundreds of models and some people are more than that by name.
+        """
+        every = {"model": self.models, "subject": self.subjects}
+        words = []
+        for kind, paths in self.figure_inputs(name).items():
+            keys = [key for key in artefact(kind).keys if key != "study"]
+            spelled = shlex.join(paths)
+            if len(paths) > 1 and set(keys) <= set(every):
+                chosen = itertools.product(*(every[key] for key in keys))
+                all_of_them = [
+                    self.path(kind, **dict(zip(keys, names, strict=True))) for names in chosen
+                ]
+                if paths == all_of_them:
+                    spelled = self.path(kind, **{key: _either(every[key]) for key in keys})
+            words.append(f"--{kind.replace('_', '-')} {spelled}")
+        return " ".join(words)
 
     # --- targets -----------------------------------------------------------------------------
 
