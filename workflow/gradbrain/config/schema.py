@@ -722,6 +722,12 @@ class ModelChoice(StrictModel):
     leave_out: tuple[str, ...] = Field(
         (), description="Names and patterns of entries that `pattern` or `file` matches beside."
     )
+    untrained: int = Field(
+        0,
+        ge=0,
+        description="Initialisations of each network that the study takes beside its trained "
+        "weights; three or more say how much chance there is in one.",
+    )
     layers: Literal["all"] | tuple[str, ...] | LayerCount = Field(
         "all", description="All, some by name, or a count spread over depth."
     )

@@ -936,7 +936,7 @@ class Plan:
     def resolved_config(self) -> str:
         """All settings of the study as JSON, without what belongs to one machine or one run."""
         # Models that were asked for by a pattern have a choice of their own by now.
-        asked = {"__all__": {"pattern", "file", "leave_out"}}
+        asked = {"__all__": {"pattern", "file", "leave_out", "untrained"}}
         return self.study.settings.model_dump_json(
             exclude={
                 **dict.fromkeys(("roots", "only_models", "only_subjects", "only_layers"), True),
