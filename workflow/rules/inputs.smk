@@ -4,6 +4,10 @@
 MEASURED = study.signal_set.name
 
 
+# Statistics of a model with their draws and maps, as benchmarks/bench_hundreds.py measures them.
+STATISTICS_MB = 20
+
+
 # Braces in a text are wildcards to Snakemake, unless a function gives it: titles, citations and the
 # JSON that holds them are given so.
 def as_it_is(value):
