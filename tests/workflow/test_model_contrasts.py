@@ -1,7 +1,13 @@
-"""Controlled comparisons end to end: trained networks, their untrained twins, three training diets."""
+"""Controlled comparisons end to end: a trained network, its untrained twins, training diets.
+
+The diets are those of real weights, which are no part of this repository: they are read from
+``../shared/data/weights``, or below the folder that ``GRADBRAIN_REAL_DATA`` names, and left out
+where they are not there.
+"""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +15,14 @@ import pytest
 
 from gradbrain.store import read_table
 
-WEIGHTS = Path(__file__).resolve().parents[2] / "data" / "weights"
-DIETS = {"imagenet1k": ("in1k", 1000), "inat_bird": ("inat_birds", 965)}
+ROOT = Path(__file__).resolve().parents[2]
+DATA = Path(os.environ.get("GRADBRAIN_REAL_DATA", str(ROOT.parent / "shared" / "data")))
+WEIGHTS = DATA / "weights"
+DIETS = {
+    "imagenet1k": ("in1k", 1000),
+    "inat_bird": ("inat_birds", 965),
+    "inat_insect": ("inat_insects", 1022),
+}
 REGISTRY = """
 datasets:
   few_people:
@@ -105,7 +117,7 @@ def test_the_plan_says_which_comparisons_there_are(study):
     _, told, diets = study
     (notice,) = (line for line in told.splitlines() if "models are compared in" in line)
     assert "training: trained - untrained (1)" in notice
-    assert ("diet: in1k - inat_birds (1)" in notice) == (len(diets) == 2)
+    assert ("diet: in1k - inat_birds (1)" in notice) == (len(diets) == 3)
     assert "differ in several" in notice
 
 
