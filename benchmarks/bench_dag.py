@@ -10,6 +10,13 @@ no empty promise, one module is changed at the end, and the jobs that follow mus
 
 The peer is the same graph as a bare Snakefile: the same jobs, outputs and edges as literal lists,
 without input functions, parameters, code inputs or checks of this project. The last line is JSON.
+
+Hundreds of models: with `--registry` the models are those of a folder that scripts/add_models.py
+wrote, as a study takes them by pattern, 22 layers of each, of eight people who saw the same images;
+the dry run of all, and that of one by `only_models`:
+
+    python scripts/add_models.py 'vit_*' 'resnet50.*' 'convnext_*' 'deit*' --registry my_registry
+    python benchmarks/bench_dag.py --registry my_registry --models 224 --rounds 1
 """
 
 from __future__ import annotations
@@ -18,7 +25,6 @@ import argparse
 import json
 import os
 import re
-import resource
 import shutil
 import subprocess
 import sys
@@ -51,24 +57,29 @@ SNAKEMAKE = (
 
 @dataclass(frozen=True)
 class Run:
-    """What a run printed, its wall time and its processor time, both in seconds."""
+    """What a run printed, its wall and processor time in seconds, and its memory in GiB."""
 
     text: str
     wall: float
     cpu: float
+    memory: float
 
 
 def snakemake(folder: Path, *arguments: str) -> Run:
     """Run Snakemake in a folder."""
     command = [sys.executable, "-c", SNAKEMAKE, "--cores", "1", "--nocolor", *arguments]
-    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
-    text = done.stdout + done.stderr
-    if done.returncode != 0:
+    started = time.perf_counter()
+    with tempfile.TemporaryFile("w+") as output:
+        child = subprocess.Popen(command, cwd=folder, stdout=output, stderr=subprocess.STDOUT)
+        # Of this child alone: other counters are of all that ran before.
+        _, status, used = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+        wall = time.perf_counter() - started
+        output.seek(0)
+        text = output.read()
+    if child.returncode != 0:
         raise RuntimeError(f"{' '.join(command)}\n{text[-3000:]}")
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Run(text, wall, cpu)
+    return Run(text, wall, used.ru_utime + used.ru_stime, used.ru_maxrss / 2**20)
 
 
 def fastest(runs: list[Run], name: str) -> dict[str, float]:
@@ -76,6 +87,7 @@ def fastest(runs: list[Run], name: str) -> dict[str, float]:
     return {
         f"{name}_s": round(min(run.wall for run in runs), 2),
         f"{name}_cpu_s": round(min(run.cpu for run in runs), 2),
+        f"{name}_gib": round(max(run.memory for run in runs), 2),
     }
 
 
@@ -164,7 +176,7 @@ def write_peer(folder: Path, plan: Plan) -> None:
                 label = f"{number}_{plan.subjects.index(subject)}"
                 rule(f"fit_{label}", inputs, [f"{fit}.zarr", f"{fit}.parquet"])
                 rule(f"rsa_{label}", inputs, [f"{plan.results}/rsa/{model}/{subject}.parquet"])
-        fits = [p for suffix in ("zarr", "parquet") for p in plan.encoding(model, suffix=suffix)]
+        fits = [p for kind in ("encoding", "fit_scores") for p in plan.encoding(model, kind=kind)]
         for stage, suffix in (("scores", "parquet"), ("maps", "zarr"), ("hierarchy", "parquet")):
             inputs = [*fits, *plan.ceilings] if stage == "scores" else fits
             rule(f"{stage}_{number}", inputs, [f"{plan.results}/{stage}/{model}.{suffix}"])
@@ -232,16 +244,91 @@ def measure(folder: Path, peer: Path, *, rounds: int, models: int) -> dict[str, 
     return result
 
 
+SHARED_IMAGES = """\
+datasets:
+  standin_shared:
+    adapter: simulated
+    modality: fmri
+    subjects: [all-s1, all-s2, all-s3, all-s4, all-s5, all-s6, all-s7, all-s8]
+    stimuli: shared_images
+    expected: {n_images: 1000, n_targets: 40000, n_units: 20}
+    options:
+      world: feedforward
+      planting_model: planting_mobilenetv2_050
+      planting_signal_set: planted
+      planting_layers: [blocks.1, blocks.5]
+"""
+
+
+def write_hundreds(folder: Path, registry: Path, n_models: int) -> None:
+    """Write a study of the first models of a registry, spread over it, by name of a list."""
+    target = folder / "hundreds"
+    shutil.copytree(registry, target)
+    (target / "datasets.yaml").write_text(SHARED_IMAGES)
+    names = list(read_yaml(target / "models.yaml")["models"])
+    if len(names) < n_models:
+        raise RuntimeError(f"{registry}/models.yaml has {len(names)} models, expected {n_models}")
+    chosen = [names[place * len(names) // n_models] for place in range(n_models)]
+    left_out = sorted(set(names) - set(chosen))
+    study = {
+        "study": "hundreds",
+        "registries": ["hundreds"],
+        "datasets": [{"name": "standin_shared"}],
+        "models": [{"pattern": "*.*", "leave_out": left_out, "layers": {"count": 22}}],
+        "features": {"signal_set": "demo"},
+    }
+    (folder / "hundreds.yaml").write_text(json.dumps(study))  # JSON is YAML
+
+
+def measure_hundreds(folder: Path, peer: Path, rounds: int) -> dict[str, float]:
+    """Time the dry run of hundreds of models, of one of them, and of the same bare graph."""
+    ours = ["--dry-run", "--configfile", "hundreds.yaml"]
+    os.chdir(folder)
+    config = read_yaml(folder / "hundreds.yaml")
+    plan = Plan(load_study(config, root=folder, where="hundreds.yaml"), folder)
+    write_peer(peer, plan)
+    one = [
+        snakemake(folder, *ours, "--config", f"only_models=[{plan.models[0]}]")
+        for _ in range(rounds)
+    ]
+    result = {"models": len(plan.models), "one_model_jobs": n_jobs(one[0].text)}
+    result |= fastest(one, "one_model")
+    print(json.dumps(result), flush=True)
+    runs = [snakemake(folder, *ours) for _ in range(rounds)]
+    result |= {"jobs": n_jobs(runs[0].text), **fastest(runs, "dry_run")}
+    print(json.dumps(result), flush=True)
+    bare = [snakemake(peer, "--dry-run") for _ in range(rounds)]
+    result |= {"peer_jobs": n_jobs(bare[0].text), **fastest(bare, "peer_dry_run")}
+    per_job = result["dry_run_cpu_s"] / result["jobs"]
+    ratio = per_job * result["peer_jobs"] / result["peer_dry_run_cpu_s"]
+    return result | {
+        "dry_run_cpu_over_peer": round(result["dry_run_cpu_s"] / result["peer_dry_run_cpu_s"], 2),
+        "per_job_cpu_over_peer": round(ratio, 2),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--registry", type=Path, help="folder of scripts/add_models.py")
     parser.add_argument("--rounds", type=int, default=2, help="runs of each; the fastest counts")
-    parser.add_argument("--models", type=int, default=4, help="models of the finished study")
+    parser.add_argument(
+        "--models",
+        type=int,
+        default=4,
+        help="models of the finished study, or of those of the registry",
+    )
     arguments = parser.parse_args()
+    registry = arguments.registry and arguments.registry.resolve()
     os.chdir(ROOT)  # registries of a study are named from where Snakemake runs
     with tempfile.TemporaryDirectory() as name:
         folder, peer = Path(name) / "study", Path(name) / "peer"
         copy_checkout(folder)
         peer.mkdir()
+        if arguments.registry:
+            write_hundreds(folder, registry, arguments.models)
+            print(json.dumps(measure_hundreds(folder, peer, arguments.rounds)))
+            os.chdir(ROOT)
+            return
         result = measure(folder, peer, rounds=arguments.rounds, models=arguments.models)
     print(json.dumps(result))
 

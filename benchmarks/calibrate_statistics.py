@@ -4,6 +4,7 @@
     python benchmarks/calibrate_statistics.py order --out results/calibration
     python benchmarks/calibrate_statistics.py magnitude --out results/calibration --seeds 4
     python benchmarks/calibrate_statistics.py models --out results/calibration --seeds 2000
+    python benchmarks/calibrate_statistics.py contrasts --out results/calibration --seeds 1000
     python benchmarks/calibrate_statistics.py latencies --out results/calibration --seeds 300
     python benchmarks/calibrate_statistics.py table --out results/calibration
 
@@ -32,7 +33,9 @@ from sklearn.linear_model import RidgeCV
 from gradbrain.encoding.bands import make_band
 from gradbrain.encoding.draws import draw_images
 from gradbrain.encoding.splits import grouped_folds
+from gradbrain.hierarchy.best_layer_scores import at_best_layer, at_best_layer_without
 from gradbrain.hierarchy.correlation import correlation_with
+from gradbrain.hierarchy.model_contrasts import FEWEST_PAIRS, jackknife_mean, two_sided
 from gradbrain.hierarchy.order import draw_correlations, order_test
 from gradbrain.hierarchy.spatial import best_layer_depth, spatial_correlation
 from gradbrain.hierarchy.statistics import (
@@ -544,6 +547,109 @@ def models_tables(rows: list[dict[str, Any]]) -> Iterator[str]:
         yield "| " + " | ".join(str(value) for value in row["cell"].values()) + f" | {shares} |"
 
 
+# Contrasts: pairs of models at layers that other people choose.
+
+
+@dataclass(frozen=True)
+class ContrastCell:
+    """Pairs of models that are worth the same to people.
+
+    Attributes
+    ----------
+    world
+        ``level``: all layers predict the same, or nothing; ``peaked``: each model has a best layer,
+        of the same height.
+    people, pairs
+        How many.
+    layers
+        Of the second model of each pair; the first has five.
+    of_pairs
+        Standard deviation of a pair's own effect, in units of the noise of a score: models differ,
+        but not on average.
+    effect
+        What first models are worth more, in the same units.
+    """
+
+    world: str
+    people: int
+    pairs: int
+    layers: int
+    of_pairs: float = 0.0
+    effect: float = 0.0
+
+
+CONTRAST_CELLS = [
+    ContrastCell(world, people, pairs, layers)
+    for world in ("level", "peaked")
+    for people in (6, 15)
+    for pairs in (1, 5)
+    for layers in (5, 22)
+]
+CONTRAST_CELLS += [
+    ContrastCell("peaked", people, pairs, N_LAYERS, 1.0) for people in (6, 15) for pairs in (3, 8)
+]
+CONTRAST_CELLS += [
+    ContrastCell("peaked", people, pairs, N_LAYERS, 0.0, 1.0)
+    for people in (6, 15)
+    for pairs in (1, 5)
+]
+N_REGIONS = 5
+
+
+def _scores_of_model(cell: ContrastCell, layers: int, random: np.random.Generator) -> np.ndarray:
+    """Scores (person, layer, region): what people share, and noise that neighbours share."""
+    shape = (cell.people, layers, N_REGIONS)
+    mixing = _mixing(layers, 0.2 * layers)
+    noise = np.einsum("kl,plr->pkr", mixing, random.standard_normal(shape))
+    depth = np.linspace(0, 1, layers)[:, None]
+    peak = np.exp(-(((depth - random.choice(depth[:, 0], N_REGIONS)) / 0.4) ** 2))
+    return noise + (10.0 * peak if cell.world == "peaked" else 0.0)
+
+
+def run_contrasts(cell: ContrastCell, n_seeds: int) -> dict[str, Any]:
+    """Share of studies at p ≤ .05, two-sided, though sides are worth the same on average."""
+    found: dict[str, list[float]] = {}
+    for seed in range(n_seeds):
+        random = np.random.default_rng(seed)
+        values = np.empty((cell.people, cell.pairs))
+        without = np.empty((cell.people, cell.people, cell.pairs))
+        for pair in range(cell.pairs):
+            own = cell.effect + cell.of_pairs * random.standard_normal()
+            first, second = (
+                _scores_of_model(cell, layers, random) for layers in (N_LAYERS, cell.layers)
+            )
+            values[:, pair] = (at_best_layer(first) - at_best_layer(second)).mean(axis=1) + own
+            less = at_best_layer_without(first) - at_best_layer_without(second)
+            without[..., pair] = less.mean(axis=-1) + own
+        left_out = np.nanmean(without, axis=1)
+        flips = sign_flip_test(values.mean(axis=1))
+        jackknife = jackknife_mean(values, left_out).test
+        tests = {
+            "flips of people": flips,
+            "jackknife t": jackknife,
+            "stricter of both": strictest([flips, jackknife]),
+        }
+        if cell.pairs >= FEWEST_PAIRS:
+            tests["crossed t"] = crossed_mean(values).test
+            tests["crossed, jackknife"] = jackknife_mean(values, left_out, over_pairs=True).test
+        for name, test in tests.items():
+            found.setdefault(name, []).append(float(two_sided(test) <= 0.05))
+        found.setdefault("mean difference", []).append(float(values.mean()))
+    return {name: float(np.mean(passed)) for name, passed in found.items()}
+
+
+def contrasts_tables(rows: list[dict[str, Any]]) -> Iterator[str]:
+    """Share of studies without difference at p ≤ .05, and the mean difference."""
+    ways = ["flips of people", "jackknife t", "stricter of both", "crossed t"]
+    ways += ["crossed, jackknife", "mean difference"]
+    head = ["world", "people", "pairs", "layers of b", "sd of pairs", "effect", *ways]
+    yield "| " + " | ".join(head) + " |"
+    yield "|---" * len(head) + "|"
+    for row in rows:
+        shares = [f"{row['result'][way]:.3f}" if way in row["result"] else "" for way in ways]
+        yield "| " + " | ".join([*map(str, row["cell"].values()), *shares]) + " |"
+
+
 # Latencies: lags and orders of peaks in time courses with noise.
 
 
@@ -780,7 +886,7 @@ def interval_tables(rows: list[dict[str, Any]]) -> Iterator[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    kinds = ("intervals", "order", "magnitude", "models", "latencies", "table")
+    kinds = ("intervals", "order", "magnitude", "models", "contrasts", "latencies", "table")
     parser.add_argument("what", choices=kinds)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=500)
@@ -791,6 +897,7 @@ def main() -> None:
         "order": (ORDER_CELLS, run_order, order_tables),
         "magnitude": (MAGNITUDE_CELLS, run_magnitude, magnitude_tables),
         "models": (MODELS_CELLS, run_models, models_tables),
+        "contrasts": (CONTRAST_CELLS, run_contrasts, contrasts_tables),
         "latencies": (LATENCY_CELLS, run_latencies, latency_tables),
     }
     files = {name: arguments.out / f"{name}.jsonl" for name in parts}

@@ -50,6 +50,8 @@ TITLES = {
     "ReliabilitySettings": "`reliability`",
     "StatisticsSettings": "`statistics`",
     "FigureSettings": "`figures`",
+    "ContrastSettings": "`contrasts`",
+    "NamedContrast": "`contrasts.named`: entries of the list",
     "SensitivitySettings": "`sensitivity`",
     "Factor": "an entry of `sensitivity.factors`",
     "Level": "an entry of `levels` of a factor",

@@ -10,10 +10,21 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from gradbrain.config.model_factors import Contrast, ModelFacts, Pair
+from gradbrain.config.schema import StatisticsSettings
 from gradbrain.datasets.cortex import AREA_POSITIONS, area_vertices
 from gradbrain.figures.inputs import FigureInputs
 from gradbrain.figures.names import Names
-from gradbrain.store import Statistics, write_statistics, write_store, write_table, write_tree
+from gradbrain.hierarchy.best_layer_scores import best_layer_scores
+from gradbrain.hierarchy.model_contrasts import comparable, compare_models
+from gradbrain.store import (
+    Statistics,
+    read_table,
+    write_statistics,
+    write_store,
+    write_table,
+    write_tree,
+)
 from gradbrain.vocabulary.artefacts import columns_of
 from gradbrain.vocabulary.measures import MAP_MEASURES, VARIANT_OF
 
@@ -703,6 +714,28 @@ def rule_pairs_table(model: str, invented: Invented) -> pd.DataFrame:
     return pd.DataFrame(rows)[list(columns_of("rule_pairs"))]
 
 
+def contrasts_table(files: Mapping[str, list[Path]]) -> pd.DataFrame:
+    """Every model but the first, held against the first: contrasts of one pair each."""
+    scores, rsa, predictions = (files[kind] for kind in ("scores", "rsa", "prediction_rsa"))
+    tables = {"encoding": scores, "rsa": rsa, "encoding_rsa": predictions}
+    names = [path.stem for path in scores]
+    contrasts = [
+        Contrast(
+            f"diet: {name} - {names[0]}", "diet", name, names[0], (Pair((name,), (names[0],)),)
+        )
+        for name in names[1:]
+    ]
+    found = {
+        method: pd.concat(
+            [best_layer_scores(comparable(read_table(path), method)) for path in paths]
+        )
+        for method, paths in tables.items()
+    }
+    facts = [ModelFacts(name, "mobilenetv2_100", parameters=3.5) for name in names]
+    settings = StatisticsSettings()
+    return compare_models(found, contrasts, facts, settings, study=STUDY)
+
+
 def write_study(folder: Path, invented: Invented) -> dict[str, list[Path]]:
     """Write all results of an invented study; returns their files by kind."""
     kinds = ["scores", "hierarchy", "hierarchy_draws", "time_courses", "rsa", "maps", "reliability"]
@@ -736,7 +769,10 @@ def write_study(folder: Path, invented: Invented) -> dict[str, list[Path]]:
     write_table(curve, specification_table(invented), kind="specification_curve")
     second = folder / "second_opinions.csv"
     write_table(second, second_opinions_table(invented), kind="second_opinions")
+    contrasts = folder / "model_contrasts.csv"
+    write_table(contrasts, contrasts_table(files), kind="model_contrasts")
     own = {"claims": [claims], "entries": [entries], "second_opinions": [second]}
+    own |= {"model_contrasts": [contrasts]}
     return files | own | {"universes": [universes], "specification_curve": [curve]}
 
 

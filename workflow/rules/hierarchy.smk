@@ -61,7 +61,7 @@ rule test_claims:
     conda:
         "../../envs/environment.yaml"
     resources:
-        mem_mb=memory(4000),
+        mem_mb=memory(4000 + STATISTICS_MB * len(plan.models)),
         runtime=30,
     params:
         settings=as_it_is(plan.as_json(study.settings.statistics)),
@@ -83,3 +83,44 @@ rule test_claims:
         " --output {output.table:q} --summary {output.summary:q}"
         " --over-models {output.over_models:q}"
         " > {log:q} 2>&1"
+
+
+if plan.model_contrasts:
+
+    rule compare_models:
+        input:
+            script=plan.script("compare_models"),
+            code=plan.code("compare_models"),
+            tables=compared_tables,
+        output:
+            table=plan.path("model_contrasts"),
+            pairs=plan.path("model_pairs"),
+            factors=plan.path("model_factors"),
+        log:
+            f"logs/{study.name}/model_contrasts.log",
+        benchmark:
+            f"logs/{study.name}/model_contrasts.benchmark.tsv"
+        conda:
+            "../../envs/environment.yaml"
+        resources:
+            mem_mb=memory(4000),
+            runtime=60,
+        params:
+            options=as_it_is(plan.comparison_options()),
+            contrasts=as_it_is(plan.as_json(study.settings.contrasts)),
+            subjects=plan.subjects,
+            settings=as_it_is(plan.as_json(study.settings.statistics)),
+            reliability=as_it_is(plan.thresholds()),
+            study=study.name,
+            format_version=[
+                plan.version(kind)
+                for kind in ("model_contrasts", "model_pairs", "model_factors")
+            ],
+        message:
+            "Compare models that differ in one factor"
+        shell:
+            "python {input.script} {params.options} --contrasts {params.contrasts:q}"
+            " --subjects {params.subjects:q} --settings {params.settings:q}"
+            " --reliability {params.reliability:q} --study {params.study:q}"
+            " --output {output.table:q} --pairs {output.pairs:q} --table {output.factors:q}"
+            " > {log:q} 2>&1"

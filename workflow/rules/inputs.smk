@@ -4,6 +4,10 @@
 MEASURED = study.signal_set.name
 
 
+# Statistics of a model with their draws and maps, as benchmarks/bench_hundreds.py measures them.
+STATISTICS_MB = 20
+
+
 # Braces in a text are wildcards to Snakemake, unless a function gives it: titles, citations and the
 # JSON that holds them are given so.
 def as_it_is(value):
@@ -389,6 +393,10 @@ def rdm_draws(wildcards):
     return [ancient(path) for path in stores]
 
 
+def compared_tables(wildcards):
+    return plan.whole_study(*plan.compared_tables())
+
+
 def ceiling_memory(wildcards, attempt):
     """Subjects are read one after the other, as a fit reads one."""
     subjects = plan.subjects_of(wildcards.dataset)
@@ -453,10 +461,7 @@ def reported_figures(ending):
 
 
 def figure_options(wildcards):
-    return " ".join(
-        f"--{kind.replace('_', '-')} {shlex.join(paths)}"
-        for kind, paths in plan.figure_inputs(wildcards.figure).items()
-    )
+    return plan.figure_options(wildcards.figure)
 
 
 def universe_stores(wildcards):

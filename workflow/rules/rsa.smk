@@ -147,7 +147,7 @@ if study.settings.rsa.encoding:
         conda:
             "../../envs/environment.yaml"
         resources:
-            mem_mb=memory(4000),
+            mem_mb=memory(4000 + STATISTICS_MB * len(plan.models)),
             runtime=30,
         params:
             settings=as_it_is(plan.as_json(study.settings.statistics)),

@@ -127,3 +127,18 @@ def test_the_page_shows_the_rows_over_models_where_there_are_any():
     assert "## Over models" in page and "6 × 4" in page
     page = summary_page(claims, SETTINGS, study="test", over_models=table.iloc[:0])
     assert "## Over models" not in page
+
+
+def test_the_page_of_many_models_counts_verdicts_and_has_no_table_for_each():
+    names = [f"net_{number:02d}" for number in range(30)]
+    people = 0.01 * np.arange(-3, 3)
+    found = statistics(*(rows("score_at_peak", 0.3 + people, model=name) for name in names))
+    claims = judge(found, SETTINGS, study="test")
+    page = summary_page(
+        claims, SETTINGS, study="test", over_models=over_models(found, claims, SETTINGS)
+    )
+    assert "The study has 30 models" in page and "## Over models" in page
+    assert "net_07" not in page
+    assert page.count("\n") < 60
+    (line,) = (line for line in page.splitlines() if line.startswith("| P1 | gradient_dino | raw"))
+    assert line == "| P1 | gradient_dino | raw | 30 | 0 | 0 | 0 | 0.295 | 0.295 to 0.295 |"

@@ -49,7 +49,9 @@ def expand(
         names = _names_of(choice, known, where)
         new = [name for name in names if name not in taken]
         taken.update(new)
-        found += [ModelChoice(name=name, layers=choice.layers) for name in new]
+        found += [
+            ModelChoice(name=name, layers=choice.layers, untrained=choice.untrained) for name in new
+        ]
     return tuple(found)
 
 

@@ -251,6 +251,22 @@ class Registries:
         """Entry of a modality."""
         return self._entry(Modality, self._modalities, name, "modality", where)
 
+    def enter_model(self, name: str, content: Mapping[str, Any], *, beside: str) -> None:
+        """Enter a model that follows from another one, as if it stood in the same file.
+
+        Raises
+        ------
+        GradbrainError
+            There is another entry of this name.
+        """
+        path = self._models[beside][0]
+        if name in self._models:
+            raise GradbrainError(
+                f"{self.place('model', name)}: is not what `untrained` makes of {beside!r}; give "
+                "it another name"
+            )
+        self._models[name] = (path, dict(content))
+
     @property
     def models(self) -> tuple[str, ...]:
         """Names of all models."""

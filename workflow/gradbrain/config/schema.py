@@ -77,6 +77,9 @@ class ModelFactors(StrictModel):
     )
     diet: str = Field("", description="Images that it was trained on, e.g. in1k, laion2b.")
     fine_tuned_on: str = Field("", description="Images of a later, supervised training, if any.")
+    learning_rule: str = Field(
+        "", description="Rule that its weights were learnt by, where it is not backpropagation."
+    )
     recipe: str = Field("", description="Variant of the training that is none of these.")
     step: int | None = Field(
         None, ge=0, description="Step of the training at which the weights were kept."
@@ -736,6 +739,12 @@ class ModelChoice(StrictModel):
     leave_out: tuple[str, ...] = Field(
         (), description="Names and patterns of entries that `pattern` or `file` matches beside."
     )
+    untrained: int = Field(
+        0,
+        ge=0,
+        description="Initialisations of each network that the study takes beside its trained "
+        "weights; three or more say how much chance there is in one.",
+    )
     layers: Literal["all"] | tuple[str, ...] | LayerCount = Field(
         "all", description="All, some by name, or a count spread over depth."
     )
@@ -821,6 +830,60 @@ class SensitivitySettings(StrictModel):
         return self
 
 
+#: What models may differ in, in the order of tables and figures.
+FactorName = Literal[
+    "training",
+    "objective",
+    "diet",
+    "fine_tuned_on",
+    "learning_rule",
+    "recipe",
+    "step",
+    "input_size",
+    "family",
+    "parameters",
+]
+
+
+class NamedContrast(StrictModel):
+    """A comparison of models that the study asks for by name, whatever they differ in."""
+
+    name: str = Field(
+        min_length=1, max_length=200, description="In tables, and for readers of the figure."
+    )
+    a: str = Field("a", description="What the first model of each pair is called.")
+    b: str = Field("b", description="What the second is called; the contrast is a minus b.")
+    pairs: tuple[tuple[str, str], ...] = Field(
+        min_length=1,
+        description="[model, model], names or patterns; the mean is taken of all that match, and "
+        "no model may be there twice.",
+    )
+
+
+class ContrastSettings(StrictModel):
+    """Controlled comparisons: models of the study that differ in one factor."""
+
+    factors: Literal["all"] | tuple[FactorName, ...] = Field(
+        "all", description="Factors by which pairs are looked for; an empty list: none."
+    )
+    leave_out: tuple[str, ...] = Field(
+        (),
+        description="Names and patterns of contrasts that are not made, e.g. `recipe: *`; the dry "
+        "run lists their names.",
+    )
+    named: tuple[NamedContrast, ...] = Field(
+        (), description="Comparisons of one's own, beside those that are found."
+    )
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> ContrastSettings:
+        names = [contrast.name for contrast in self.named]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"named: {', '.join(twice)} is there twice; give each its own name")
+        return self
+
+
 class Study(StrictModel):
     """A study: one config file."""
 
@@ -850,6 +913,10 @@ class Study(StrictModel):
     )
     statistics: StatisticsSettings = Field(StatisticsSettings(), description="Tests of claims.")
     figures: FigureSettings = Field(FigureSettings(), description="Figures.")
+    contrasts: ContrastSettings = Field(
+        ContrastSettings(),
+        description="Comparisons of models that differ in one factor; made where there are any.",
+    )
     sensitivity: SensitivitySettings | None = Field(
         None, description="Choices that are varied; none: the study is run as it is."
     )

@@ -26,6 +26,7 @@ from gradbrain.config.schema import (
     Study,
 )
 from gradbrain.config.suggestions import choose
+from gradbrain.config.untrained_twins import with_twins
 from gradbrain.config.yaml_files import check_keys, is_folder
 from gradbrain.vocabulary.artefacts import ARTEFACTS
 
@@ -338,6 +339,7 @@ def load_study(
     registries = Registries(folders, plugins)
     at = f"{_source(['models'], where, overrides)}: models"
     models = expand(settings.models, registries.models, where=at)
+    models = with_twins(models, registries, where=at)
     settings = settings.model_copy(update={"models": models})
     study = ResolvedStudy(settings, registries, where, overrides)
     study.check()

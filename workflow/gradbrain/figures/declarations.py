@@ -18,7 +18,7 @@ from gradbrain.vocabulary.roles import AXES, Axis
 RESULTS = (
     *("scores", "hierarchy", "hierarchy_draws", "time_courses", "maps", "rsa", "claims"),
     *("reliability", "universes", "specification_curve", "prediction_rsa", "second_opinions"),
-    *("training", "alikeness", "rule_pairs", "fusion"),
+    *("training", "alikeness", "rule_pairs", "fusion", "model_contrasts"),
 )
 #: Declarations that are tuples of names, with an example for error messages.
 _TUPLES = {"INPUTS": '("scores",)', "AXES": '("roi",)', "SPACES": '("fsaverage5",)'}

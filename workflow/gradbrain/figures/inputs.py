@@ -31,7 +31,7 @@ class FigureInputs:
     study
         Name of the study; rows of other studies are refused.
     scores, hierarchy, time_courses, rsa, claims, reliability, universes, specification_curve,
-    prediction_rsa, second_opinions, training, alikeness, rule_pairs, fusion
+    prediction_rsa, second_opinions, training, alikeness, rule_pairs, fusion, model_contrasts
         Files of the tidy tables; those of several models are joined.
     hierarchy_draws
         Stores of the draws behind `hierarchy`, in the same order.
@@ -60,6 +60,7 @@ class FigureInputs:
     alikeness: Sequence[Path] = ()
     rule_pairs: Sequence[Path] = ()
     fusion: Sequence[Path] = ()
+    model_contrasts: Sequence[Path] = ()
     names: Names = field(default_factory=Names)
     settings: StatisticsSettings = field(
         default_factory=lambda: StatisticsSettings.model_validate({})
@@ -88,7 +89,7 @@ class FigureInputs:
         kind
             ``scores``, ``hierarchy``, ``time_courses``, ``rsa``, ``claims``, ``reliability``,
             ``universes``, ``specification_curve``, ``prediction_rsa``, ``second_opinions``,
-            ``training``, ``alikeness``, ``rule_pairs`` or ``fusion``.
+            ``training``, ``alikeness``, ``rule_pairs``, ``fusion`` or ``model_contrasts``.
 
         Raises
         ------

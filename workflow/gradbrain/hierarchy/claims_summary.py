@@ -20,6 +20,8 @@ HOW_TO_READ = (
     "alone, `unique` what it adds to the activations of all layers, and only the latter can tell a "
     "gradient from any other function of the image."
 )
+#: Of more models the page counts verdicts, in the place of a table for each.
+MANY_MODELS = 16
 OVER_MODELS = (
     "Each trained model predicts each person. Estimate and interval are of other people *and* "
     "other models, as far as these are a sample of them; p must hold over both (Student's t with "
@@ -75,11 +77,48 @@ def summary_page(
         "## Predictions",
         *(f"- **{p.name}** {p.sentence} ({p.source})" for p in PREDICTIONS),
     ]
-    for (dataset, model), rows in claims.groupby(["dataset", "model"], sort=True):
-        parts += [f"## {dataset} × {model}", _table(rows), *_parts_of_cortex(rows), *_seen(rows)]
+    together = []
     if over_models is not None and len(over_models):
-        parts += ["## Over models", OVER_MODELS, _table_over_models(over_models)]
+        together = ["## Over models", OVER_MODELS, _table_over_models(over_models)]
+    n_models = claims["model"].nunique()
+    if n_models > MANY_MODELS:
+        # A table for each would be read by nobody.
+        parts += [*together, *_of_many(claims, n_models)]
+    else:
+        for (dataset, model), rows in claims.groupby(["dataset", "model"], sort=True):
+            parts += [f"## {dataset} × {model}", _table(rows)]
+            parts += [*_parts_of_cortex(rows), *_seen(rows)]
+        parts += together
     return "\n\n".join(_tightened(parts)) + "\n"
+
+
+def _of_many(claims: pd.DataFrame, n_models: int) -> list[str]:
+    """Of how many models each prediction has which verdict, with the range of estimates."""
+    parts = [
+        "## Verdicts by model",
+        f"The study has {n_models} models: `claims.csv` has a row for each, and this page counts "
+        "them. Quartiles are of the estimates over models.",
+    ]
+    for dataset, rows in claims.groupby("dataset", sort=True):
+        lines = [
+            f"| | signal | variant | {' | '.join(VERDICTS)} | median | quartiles |",
+            "|---|---|---|" + "---|" * len(VERDICTS) + "---|---|",
+        ]
+        for prediction in PREDICTIONS:
+            about = rows[rows["prediction"] == prediction.name]
+            for (signal, variant), own in about.groupby(["signal", "variant"], sort=True):
+                counts = own["verdict"].value_counts()
+                known = own["estimate"].dropna()
+                low, middle, high = (
+                    np.quantile(known, [0.25, 0.5, 0.75]) if len(known) else [np.nan] * 3
+                )
+                numbers = " | ".join(str(counts.get(verdict, 0)) for verdict in VERDICTS)
+                lines.append(
+                    f"| {prediction.name} | {signal} | {variant} | {numbers} | {_number(middle)} | "
+                    f"{_number(low)} to {_number(high)} |"
+                )
+        parts += [f"### {dataset}", "\n".join(lines)]
+    return parts
 
 
 def _alone(claims: pd.DataFrame) -> list[str]:

@@ -63,14 +63,18 @@ def read_reliabilities(scores: Sequence[Path]) -> dict[Key, Reliability]:
         (data set, model, signal) -> its reliability, of signals that have one. Of a data set whose
         subjects saw images of their own, layers have the mean over subjects.
     """
-    keys = ["dataset", "model", "signal"]
-    parts = []
-    for path in scores:
-        table = read_table(path, kind="scores")
-        known = table[table["reliability"].notna()]
-        parts.append(known.drop_duplicates([*keys, "layer", "subject"]))
     found: dict[Key, Reliability] = {}
-    rows = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=keys)
+    for path in scores:
+        found |= reliabilities_of(read_table(path, kind="scores"))
+    return found
+
+
+def reliabilities_of(scores: pd.DataFrame) -> dict[Key, Reliability]:
+    """Summarise the reliabilities beside the scores of a model, or several; as above."""
+    keys = ["dataset", "model", "signal"]
+    known = scores[scores["reliability"].notna()]
+    rows = known.drop_duplicates([*keys, "layer", "subject"])
+    found: dict[Key, Reliability] = {}
     for key, own in rows.groupby(keys):
         layers = own.groupby("layer")[["reliability", "unique_reliability"]].mean()
         whole, unique = layers.median()

@@ -105,7 +105,11 @@ def crossed_mean(values: np.ndarray) -> CrossedMean:
     """
     variance = sum(values.mean(axis=1 - axis).var(ddof=1) / values.shape[axis] for axis in (0, 1))
     error, degrees = float(np.sqrt(variance)), min(values.shape) - 1
-    mean = float(values.mean())
+    return student_mean(float(values.mean()), error, degrees)
+
+
+def student_mean(mean: float, error: float, degrees: int) -> CrossedMean:
+    """Student's interval and test of a mean with a standard error."""
     statistic = mean / error if error > 0 else float(np.sign(mean)) * np.inf
     half = float(student_t.ppf((1 + CONFIDENCE) / 2, degrees)) * error
     test = TestResult(

@@ -8,13 +8,15 @@ import json
 import math
 import re
 import shlex
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
+from time import monotonic
 from typing import Any
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.definition import feature_definition
+from gradbrain.config.model_factors import Comparisons, ModelFacts, comparisons, facts_of
 from gradbrain.config.plugins import (
     LIBRARY,
     Plugin,
@@ -69,6 +71,8 @@ from gradbrain.vocabulary.roles import ACTIVATION, LEARNING, ROI, TIME
 FIT_BASE_MB = 3000
 FIT_MB_PER_RESPONSE_MB = 5.5
 REDUCTION_MB = 16000
+# Tens of thousands of fits ask for the size of the same few responses while a study is planned.
+LOOK_AGAIN_S = 1.0
 DATA = "data"
 # Results that only a study with varied choices has.
 MULTIVERSE = frozenset({"universes", "specification_curve"})
@@ -80,6 +84,11 @@ PREDICTION_RSA = frozenset({"prediction_rsa", "second_opinions"})
 KeptFeatures = tuple[str, str, dict[str, Any]]
 # What a rule needs so that a layer cannot be extracted by itself.
 WHOLE_MODEL: frozenset[Requirement] = frozenset({"chain", "fit"})
+
+
+def _either(names: Sequence[str]) -> str:
+    """Names as the shell expands them, in their order; they hold nothing that it would quote."""
+    return names[0] if len(names) == 1 else f"{{{','.join(names)}}}"
 
 
 def _problems_of(where: str, read: Callable[[], object]) -> list[str]:
@@ -112,6 +121,8 @@ class Plan:
         self._model_entries: dict[str, ModelEntry] = {}
         self._signal_sets: dict[str, SignalSet] = {}
         self._fit_memory: dict[str, int] = {}
+        # Subject -> when its responses are looked for again.
+        self._not_made: dict[str, float] = {}
         self._needs: dict[str, frozenset[Requirement]] = {}
         self._plugins_of_set: dict[str, list[Plugin]] = {}
         self._plugins_of_extraction: dict[tuple[str, str], list[Plugin]] = {}
@@ -415,7 +426,7 @@ class Plan:
 
     def training_entry(self, model: str) -> str:
         """Entry of a model as JSON, without words, as its training reads it."""
-        said = ("label", "colour", "licence", "citation", "default_objective", "sibling")
+        said = ("label", "colour", "licence", "citation", "default_objective", "sibling", "factors")
         return self.as_json(self.model_entry(model), without=said)
 
     def _below_data(self, model: str, name: str) -> str:
@@ -843,8 +854,11 @@ class Plan:
         Before the responses are made their size is not known; Snakemake asks again when they are.
         """
         if subject not in self._fit_memory:
+            if monotonic() < self._not_made.get(subject, 0.0):
+                return FIT_BASE_MB
             shape = array_shape(self.path("responses", subject=subject), "response")
             if shape is None:
+                self._not_made[subject] = monotonic() + LOOK_AGAIN_S
                 return FIT_BASE_MB
             size = math.ceil(FIT_MB_PER_RESPONSE_MB * 4 * math.prod(shape) / 2**20)
             self._fit_memory[subject] = FIT_BASE_MB + size
@@ -941,7 +955,7 @@ class Plan:
     def resolved_config(self) -> str:
         """All settings of the study as JSON, without what belongs to one machine or one run."""
         # Models that were asked for by a pattern have a choice of their own by now.
-        asked = {"__all__": {"pattern", "file", "leave_out"}}
+        asked = {"__all__": {"pattern", "file", "leave_out", "untrained"}}
         return self.study.settings.model_dump_json(
             exclude={
                 **dict.fromkeys(("roots", "only_models", "only_subjects", "only_layers"), True),
@@ -953,6 +967,50 @@ class Plan:
     def untrained(self) -> list[str]:
         """Models of the study whose weights were not learnt."""
         return [name for name in self.study.models if not self.weights_options(name).trained]
+
+    @cached_property
+    def model_facts(self) -> list[ModelFacts]:
+        """What sets the networks of the study apart."""
+        untrained = set(self.untrained)
+        return [
+            facts_of(entry, trained=name not in untrained)
+            for name, entry in self.study.models.items()
+            if entry.is_network
+        ]
+
+    @cached_property
+    def comparisons(self) -> Comparisons:
+        """Contrasts of models of the study, and what cannot be compared."""
+        where = f"{self.study.source('contrasts')}: contrasts"
+        return comparisons(self.model_facts, self.study.settings.contrasts, where=where)
+
+    @property
+    def model_contrasts(self) -> list[str]:
+        """Table of contrasts, where the study has models that differ in one factor."""
+        return [self.path("model_contrasts")] if self.comparisons.contrasts else []
+
+    def compared_tables(self) -> list[str]:
+        """Tables of scores that models are compared by."""
+        return [
+            *self.per_model("scores"),
+            *(path for model in self.models for path in self.rsa(model)),
+            *(self.per_model("prediction_rsa") if self.second_opinions else ()),
+        ]
+
+    def comparison_options(self) -> str:
+        """Folders of those tables, and what sets models apart, as options of the command line.
+
+        Folders, since a command that names every table of hundreds of models is too long to run.
+        """
+        folders = {
+            "scores": Path(self.path("scores")).parent,
+            "rsa": Path(self.path("rsa")).parents[1],
+        }
+        if self.second_opinions:
+            folders["prediction-rsa"] = Path(self.path("prediction_rsa")).parent
+        words = [word for name, path in folders.items() for word in (f"--{name}", str(path))]
+        records = [facts.as_record() for facts in self.model_facts]
+        return shlex.join([*words, "--factors", json.dumps(records, separators=(",", ":"))])
 
     def entries(self) -> str:
         """Entries that the study names, as readers see them, as JSON: rows of ``entries.csv``."""
@@ -1040,7 +1098,9 @@ class Plan:
     def extraction_entry(self, model: str, signal_set: str) -> str:
         """Entry of a model as JSON, without words and what no signal of the set reads."""
         unused = () if "text_tower" in self.needs(signal_set) else ("text_tower",)
-        return self.as_json(self.model_entry(model), without=("label", "colour", *unused))
+        return self.as_json(
+            self.model_entry(model), without=("label", "colour", "factors", *unused)
+        )
 
     def signal_set_json(self, signal_set: str) -> str:
         """Signal set as JSON, without labels, colours and who controls whom."""
@@ -1073,7 +1133,9 @@ class Plan:
         """Entry of a model as JSON, as the fit of a signal's model reads it."""
         needs = signal_needs(self._fitted_signal(signal), self.plugins)
         unused = () if "text_tower" in needs else ("text_tower",)
-        return self.as_json(self.model_entry(model), without=("label", "colour", *unused))
+        return self.as_json(
+            self.model_entry(model), without=("label", "colour", "factors", *unused)
+        )
 
     def feedback_plugins(self, model: str, signal: str) -> list[Plugin]:
         """Plug-ins that the fit of a rule's model uses."""
@@ -1164,6 +1226,12 @@ class Plan:
                         "which this study does not estimate; name signals in encoding.rule_pairs "
                         "or leave the figure out"
                     )
+                if "model_contrasts" in declared[name].inputs and not self.model_contrasts:
+                    raise GradbrainError(
+                        f"{where}: figure {name!r} compares models that differ in one factor, and "
+                        "this study has none; add some, say which by the key contrasts, or leave "
+                        "the figure out"
+                    )
                 if "training" in declared[name].inputs and not self.trainings:
                     raise GradbrainError(
                         f"{where}: figure {name!r} shows how networks learnt, and this study "
@@ -1189,6 +1257,7 @@ class Plan:
             and ("rule_pairs" not in figure.inputs or self.rule_pairs)
             and (self.second_opinions or not PREDICTION_RSA & set(figure.inputs))
             and ("fusion" not in figure.inputs or self.fused_datasets)
+            and ("model_contrasts" not in figure.inputs or self.model_contrasts)
         }
 
     def figure_plugins(self, *names: str) -> list[Plugin]:
@@ -1220,8 +1289,30 @@ class Plan:
             "training": self.trainings,
             "alikeness": self.alikenesses,
             "rule_pairs": self.rule_pairs,
+            "model_contrasts": self.model_contrasts,
         }
         return {kind: every[kind] for kind in self.figures[name].inputs}
+
+    def figure_options(self, name: str) -> str:
+        """Those results as options of the command line, as the shell spells many alike paths.
+
+        Linux refuses a single argument of 128 KiB, and the shell gets a whole command as one:
+        similarity tables of hundreds of models and some people are more than that by name.
+        """
+        every = {"model": self.models, "subject": self.subjects}
+        words = []
+        for kind, paths in self.figure_inputs(name).items():
+            keys = [key for key in artefact(kind).keys if key != "study"]
+            spelled = shlex.join(paths)
+            if len(paths) > 1 and set(keys) <= set(every):
+                chosen = itertools.product(*(every[key] for key in keys))
+                all_of_them = [
+                    self.path(kind, **dict(zip(keys, names, strict=True))) for names in chosen
+                ]
+                if paths == all_of_them:
+                    spelled = self.path(kind, **{key: _either(every[key]) for key in keys})
+            words.append(f"--{kind.replace('_', '-')} {spelled}")
+        return " ".join(words)
 
     # --- targets -----------------------------------------------------------------------------
 
@@ -1332,7 +1423,7 @@ class Plan:
             return self.encoding_targets()
         if settings.only_models:
             return self.model_targets()
-        return [self.path("report"), *self.model_targets()]
+        return [self.path("report"), *self.model_contrasts, *self.model_targets()]
 
     def figure_targets(self) -> list[str]:
         """Files of all figures."""
@@ -1395,6 +1486,7 @@ class Plan:
         return [
             *self.figure_targets(),
             *(self.path(kind) for kind in ("claims", "claims_page", "report", "config", "entries")),
+            *self.model_contrasts,
             *(path for kind in ("scores", "maps", "hierarchy") for path in self.per_model(kind)),
             *self.feature_targets(),
             *self.encoding_targets(),
@@ -1493,6 +1585,7 @@ class Plan:
         problems += [*self._changed_definitions(kept), *self._other_precisions(kept)]
         self.check_signals()
         _ = self.figures
+        _ = self.comparisons
         if problems:
             raise GradbrainError("\n".join([f"{self.study.where}: cannot run:", *problems]))
 
@@ -1525,7 +1618,7 @@ class Plan:
         if self.study.is_subset:
             return []
         options = {name: self.adapter(entry)[1] for name, entry in self.study.datasets.items()}
-        return notices(self.study, options, self.untrained)
+        return notices(self.study, options, self.untrained, self.comparisons)
 
     def _missing_weights(self, model: str, *, packages: bool) -> list[str]:
         """Say what the weights of a model lack: files below ``data/``, packages."""

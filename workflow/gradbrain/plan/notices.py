@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gradbrain.config.model_factors import Comparisons
 from gradbrain.config.plugins import HOMES
 from gradbrain.config.study import ResolvedStudy
 from gradbrain.vocabulary.roles import LEARNING, ROI, TIME
@@ -14,10 +15,16 @@ from gradbrain.vocabulary.roles import LEARNING, ROI, TIME
 REGIONS = ("roi_order", "regions")
 #: With fewer layers or regions a correlation with their order is undefined.
 FEWEST_IN_ORDER = 3
+#: Contrasts and models that a notice names, the first of many.
+MOST_CONTRASTS = 12
+MOST_MODELS = 8
 
 
 def notices(
-    study: ResolvedStudy, options: Mapping[str, Any], untrained: Collection[str]
+    study: ResolvedStudy,
+    options: Mapping[str, Any],
+    untrained: Collection[str],
+    comparisons: Comparisons,
 ) -> list[str]:
     """List what no claim of the study will be able to say, and modules that it passes over.
 
@@ -29,6 +36,8 @@ def notices(
         Data set -> its options, validated.
     untrained
         Models whose weights were not learnt.
+    comparisons
+        Contrasts of models of the study.
 
     Returns
     -------
@@ -40,6 +49,7 @@ def notices(
         *_of_regions(study, options),
         *_of_draws(study),
         *_of_models(study, untrained),
+        *_of_contrasts(comparisons),
         *_of_signals(study),
         *_of_plugins(study),
     ]
@@ -93,18 +103,46 @@ def _of_draws(study: ResolvedStudy) -> Iterator[str]:
 
 def _of_models(study: ResolvedStudy, untrained: Collection[str]) -> Iterator[str]:
     axes = {entry.axis for entry in study.datasets.values()}
+    by_count: dict[int, list[str]] = {}
     for model, layers in study.layers.items():
-        if len(layers) == 1:
-            yield f"model {model!r} has one layer here: no layers are in any order (A1, P4, P5)"
-        elif len(layers) < FEWEST_IN_ORDER and TIME in axes:
+        by_count.setdefault(len(layers), []).append(model)
+    for n, models in sorted(by_count.items()):
+        if n == 1:
+            yield f"{_have(models)} one layer here: no layers are in any order (A1, P4, P5)"
+        elif n < FEWEST_IN_ORDER and TIME in axes:
             yield (
-                f"model {model!r} has {len(layers)} layers here: their order in time (A1, P4) "
-                f"takes {FEWEST_IN_ORDER}"
+                f"{_have(models)} {n} layers here: their order in time (A1, P4) takes "
+                f"{FEWEST_IN_ORDER}"
             )
     if untrained:
         yield (
-            f"A1 speaks of pretrained models: of {', '.join(sorted(untrained))}, untrained, it is "
+            f"A1 speaks of pretrained models: of {_listed(sorted(untrained))}, untrained, it is "
             "descriptive"
+        )
+
+
+def _have(models: Sequence[str]) -> str:
+    return f"model {models[0]!r} has" if len(models) == 1 else f"models {_listed(models)} have"
+
+
+def _listed(models: Sequence[str]) -> str:
+    """The first of some models by name, and how many more there are."""
+    more = len(models) - MOST_MODELS
+    named = ", ".join(models[:MOST_MODELS])
+    return f"{named} and {more} more" if more > 0 else named
+
+
+def _of_contrasts(comparisons: Comparisons) -> Iterator[str]:
+    found = comparisons.contrasts
+    if found:
+        named = ", ".join(f"{one.name} ({len(one.pairs)})" for one in found[:MOST_CONTRASTS])
+        more = len(found) - MOST_CONTRASTS
+        yield (
+            f"models are compared in {len(found)} contrasts (pairs): {named}"
+            f"{f' and {more} more' if more > 0 else ''}. Of pairs of models "
+            f"{comparisons.one_factor} differ in one factor; left out are "
+            f"{comparisons.confounded} that differ in several and {comparisons.unknown} of which "
+            "objective or images are not known"
         )
 
 

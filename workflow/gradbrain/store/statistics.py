@@ -189,13 +189,29 @@ def read_statistics(tables: Sequence[Path], draws: Sequence[Path]) -> Statistics
         maps |= {start + row: item for row, item in part.maps.items()}
         expected |= {start + row: item for row, item in part.expected.items()}
         start += len(part.table)
+    table = pd.concat([part.table for part in parts], ignore_index=True)
+    boots, nulls = [part.boot for part in parts], [part.null for part in parts]
+    # Draws of hundreds of models are gigabytes: each is let go when it is joined.
+    parts.clear()
     return Statistics(
-        table=pd.concat([part.table for part in parts], ignore_index=True),
-        boot=np.concatenate([part.boot for part in parts]),
-        null=np.concatenate([part.null for part in parts]),
+        table=table,
+        boot=_joined(boots),
+        null=_joined(nulls),
         maps=maps,
         expected=expected,
     )
+
+
+def _joined(parts: list[np.ndarray]) -> np.ndarray:
+    """Arrays one below the other; the list is emptied."""
+    found = np.empty((sum(map(len, parts)), *parts[0].shape[1:]), parts[0].dtype)
+    start = 0
+    for place in range(len(parts)):
+        part, parts[place] = parts[place], found[:0]
+        found[start : start + len(part)] = part
+        start += len(part)
+    parts.clear()
+    return found
 
 
 def _read(table_path: Path, draws_path: Path) -> Statistics:

@@ -78,12 +78,28 @@ REWEIGHTING = Reason(
     "the signal, so that dissimilarities have no test of unique parts",
 )
 
+FEW_PEOPLE = Reason(
+    "few_people",
+    "too few people",
+    "of comparisons of models: the signs of fewer people than statistics.min_subjects tell no "
+    "difference",
+)
+
+FIT_OF_ACTIVATIONS = Reason(
+    "fit_of_activations",
+    "not tested",
+    "of comparisons of models: what a signal adds to all layers' activations depends on how well "
+    "these are fitted, which differs between models, so that unique parts are described",
+)
+
 REASONS: dict[str, Reason] = {
     reason.code: reason
     for reason in (
         *(NOT_C1, NO_CONTROL, NO_STATISTIC, TOO_FEW, UNDEFINED, NO_NULL),
         *(UNTRAINED, UNRELIABLE_SIGNAL, FEW_PLACES, NO_LATENCY, NO_CEILING, NO_POWER),
         REWEIGHTING,
+        FEW_PEOPLE,
+        FIT_OF_ACTIVATIONS,
     )
 }
 
