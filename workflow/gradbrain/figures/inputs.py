@@ -71,12 +71,15 @@ class FigureInputs:
         Parameters
         ----------
         study
-            Its results; names and settings are read from it as well.
+            Its results; names and settings are read from it as well. In a folder without them
+            things are called by their keys, and settings are those of a study that says nothing.
         kinds
             Those to take; all that figures may read by default.
         """
         paths = {kind: tuple(study.paths(kind)) for kind in kinds}
-        settings = StatisticsSettings.model_validate(study.config["statistics"])
+        settings = StatisticsSettings.model_validate(
+            study.config["statistics"] if study.has("config") else {}
+        )
         return cls(study=study.name, names=Names.of(study.entries), settings=settings, **paths)
 
     def table(self, kind: str) -> pd.DataFrame:
