@@ -34,14 +34,14 @@ SHARES = ["estimate", "ci_low", "ci_high", "lower_share", "upper_share", "detect
 COLUMNS = ["prediction", *layout.SOURCE, *SHARES, "reference", "verdict"]
 # Claims that are made of shares, from top to bottom.
 CLAIMS = ("C1", "C2")
-#: Shares above are drawn at the edge.
+#: Shares beyond it, of either sign, are drawn at the edge.
 LARGEST = 1.0
 #: Lines that have a name each; of more, claims and signals are named, and models stand by estimate.
 MOST_NAMED = 40
 #: Letters of a line of such a name.
 LABEL_LETTERS = 40
 #: Inches of a line with a name, of a line of its text, and of one without a name.
-NAMED, TEXT, UNNAMED = 0.15, 0.12, 0.022
+NAMED, TEXT, UNNAMED = 0.1, 0.11, 0.022
 
 
 def select(inputs: FigureInputs) -> pd.DataFrame:
@@ -88,10 +88,12 @@ def plot_unique_share(data: pd.DataFrame, *, ax: Axes, names: Names) -> Axes:
                 linewidth=0,
                 zorder=2,
             )
-        low, high = (100 * min(row[name], LARGEST) for name in ("ci_low", "ci_high"))
+        low, at, high = (
+            100 * np.clip(row[name], -LARGEST, LARGEST) for name in ("ci_low", "estimate", "ci_high")
+        )
         ax.plot([low, high], [place, place], color=colour, linewidth=0.7 if many else 1.6, zorder=3)
         ax.plot(
-            100 * min(row["estimate"], LARGEST),
+            at,
             place,
             color=colour,
             marker="o" if row["prediction"] == "C1" else "D",
