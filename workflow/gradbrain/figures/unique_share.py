@@ -31,7 +31,7 @@ POINTS = {
 }
 
 SHARES = ["estimate", "ci_low", "ci_high", "lower_share", "upper_share", "detectable_share"]
-COLUMNS = ["prediction", *layout.SOURCE, *SHARES, "reference", "verdict"]
+COLUMNS = [*layout.SOURCE, "prediction", *SHARES, "reference", "verdict", "n_subjects"]
 # Claims that are made of shares, from top to bottom.
 CLAIMS = ("C1", "C2")
 #: Shares beyond it, of either sign, are drawn at the edge.
