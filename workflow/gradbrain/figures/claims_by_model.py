@@ -37,7 +37,7 @@ MOST_NAMED = 40
 #: Inches: margins, a column, the gap between groups, names of models, those of groups of models.
 MARGIN, COLUMN, GAP, NAMED, UNNAMED = 0.1, 0.235, 0.16, 1.8, 0.55
 #: Inches of a line of text, of the rows of few models, of all rows of many, of counts below.
-LINE, ROW, ALL_ROWS, COUNTS = 0.115, 0.17, 7.0, 0.85
+LINE, ROW, ALL_ROWS, COUNTS = 0.115, 0.17, 7.0, 1.1
 #: Letters of small text that fit into an inch.
 LETTERS = 18
 
@@ -170,7 +170,7 @@ def figure(data: pd.DataFrame, names: Names) -> Figure:
     heads = {group: _head(group, modality_of, names) for group in groups}
     head = LINE * (3.5 + max(text.count("\n") for text in heads.values()))
     line = head + row * len(models) + COUNTS
-    page = layout.Page(style.PAGE, line * len(lines) + 0.3)
+    page = layout.Page(style.PAGE, line * len(lines) + (0.3 if named else 0.5))
     for place, members in enumerate(lines):
         top, at = place * line + head, left
         if named:

@@ -107,6 +107,8 @@ def _mark_times(data: pd.DataFrame, ax: Axes) -> None:
     for row, depth in enumerate(np.unique(data["depth"])):
         own = data[data["depth"] == depth]
         passed = own.loc[own["p"] <= LEVEL, "time"].unique()
+        if not len(passed):
+            continue
         ax.plot(
             1000 * passed,
             np.ones(len(passed)),

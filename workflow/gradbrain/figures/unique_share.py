@@ -41,7 +41,7 @@ MOST_NAMED = 40
 #: Letters of a line of such a name.
 LABEL_LETTERS = 40
 #: Inches of a line with a name, of a line of its text, and of one without a name.
-NAMED, TEXT, UNNAMED = 0.1, 0.11, 0.022
+NAMED, TEXT, UNNAMED = 0.1, 0.11, 0.01
 
 
 def select(inputs: FigureInputs) -> pd.DataFrame:
