@@ -72,6 +72,7 @@ def one_panel(data: pd.DataFrame, dataset: str, signal: str, variant: str) -> pd
 
 def test_the_figures_of_the_design_exist():
     assert set(ALL) == {
+        "idea",
         "encoding_by_region",
         "encoding_over_time",
         "best_layer_by_distance",
@@ -79,6 +80,7 @@ def test_the_figures_of_the_design_exist():
         "cortical_map",
         "sensor_topography",
         "control_comparison",
+        "variance_parts",
         "unique_share",
         "rsa_summary",
         "rsa_of_predictions",
@@ -87,6 +89,7 @@ def test_the_figures_of_the_design_exist():
         "training_angles",
         "rule_alikeness",
         "claims_overview",
+        "claims_by_model",
         "specification_curve",
     }
 

@@ -1,4 +1,4 @@
-"""All figures can be read: no text is cut or hidden by another, none is small, pages are not wide."""
+"""All figures can be read: no text is cut, hidden by another or small, and no page is wide."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MODELS = {
         "vision transformer, large, with registers, distilled on images of the web, 518 px",
         "trained",
     ),
-    "convnextv2_tiny_untrained_1": ("ConvNeXt-V2 tiny, untrained, second initialisation", "untrained"),
+    "convnextv2_untrained_1": ("ConvNeXt-V2 tiny, untrained, second initialisation", "untrained"),
 }  # fmt: skip
 SECOND = {
     "alignment": Signal(

@@ -38,6 +38,8 @@ POINTS = {
 #: Width of a panel in inches, without the gap to the next.
 PANEL = 1.9
 PER_LINE = 3
+#: Letters of a spatial score that fit above a panel.
+SCORE_LETTERS = 33
 
 COLUMNS = ["subject", "roi", "roi_rank", "distance_mm", "best_layer_depth", "ci_low", "ci_high"]
 SCORE = ["score", "score_statistic", "score_low", "score_high"]
@@ -141,7 +143,10 @@ def plot_best_layer_by_distance(
         ax.set_xlabel("distance from V1 (mm)")
     else:
         layout.label_regions(ax, place, [regions[rank] for rank in means.index])
-    ax.text(0, 1.02, score_text(data), transform=ax.transAxes, va="bottom", fontsize=7)
+    # A difference takes more words than r, and two lines.
+    said = score_text(data)
+    said = said.replace(", n =", "\nn =") if len(said) > SCORE_LETTERS else said
+    ax.text(0, 1.02, said, transform=ax.transAxes, va="bottom", fontsize=7)
     return ax
 
 
@@ -202,7 +207,8 @@ def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
         reference = None if quantity.role == ACTIVATION else activation
         part = layout.of_quantity(block.data, quantity)
         plot_best_layer_by_distance(part, ax=ax, names=names, reference=reference)
-        ax.set_title(quantity.title(names, PANEL), pad=15)
+        n_lines = 1 + ax.texts[-1].get_text().count("\n")
+        ax.set_title(quantity.title(names, PANEL), pad=6 + 9 * n_lines)
         if layout.starts_line(ax):
             ax.set_ylabel("best layer (relative depth)")
     if len(activation) and len(quantities) > 1:

@@ -130,9 +130,7 @@ def plot_claims_by_model(group: Group, *, ax: Axes, row: float) -> Axes:
         patches = [Rectangle((x + 0.05, y), width, height) for y, x in places]
         ax.add_collection(PatchCollection(patches, facecolor=fill, linewidth=0))
         for y, x in places if marked else ():
-            ax.text(
-                x + 0.5, y + 0.47, mark, ha="center", va="center", color=ink, fontsize=6.5
-            )
+            ax.text(x + 0.5, y + 0.47, mark, ha="center", va="center", color=ink, fontsize=6.5)
     for x in range(len(group.columns)):
         ax.text(
             x + 0.5,

@@ -35,6 +35,8 @@ POINTS = {
 #: Inches: of a panel, of a line of them, and what labels of signals and the legend take.
 PANEL, HEIGHT, LABELS, LEGEND = 3.1, 1.7, 1.1, 0.4
 PER_LINE = 2
+#: More signals in a panel need all of the width.
+MOST_HALF = 6
 #: Letters of a line of a label.
 LABEL_LETTERS = 20
 
@@ -170,34 +172,41 @@ def figure(data: pd.DataFrame, names: Names) -> Figure:
     by_dataset: dict[str, list[layout.Block]] = {}
     for block in layout.blocks(data, names):
         by_dataset.setdefault(block.dataset, []).append(block)
-    most = min(PER_LINE, max(map(len, by_dataset.values())))
-    width = max(4.4, 0.9 + PANEL * most)
+    per_line = _per_line(data, names)
+    most = min(per_line, max(map(len, by_dataset.values())))
+    width = max(4.4, 0.9 + PANEL * PER_LINE / per_line * most)
     heights = [
-        HEIGHT * layout.n_lines(len(items), PER_LINE) + LABELS for items in by_dataset.values()
+        HEIGHT * layout.n_lines(len(items), per_line) + LABELS for items in by_dataset.values()
     ]
     whole = Figure(figsize=(width, sum(heights) + LEGEND), layout="constrained")
     rows = whole.subfigures(len(by_dataset), 1, squeeze=False, height_ratios=heights)[:, 0]
     for row, items in zip(rows, by_dataset.values(), strict=True):
-        _draw_dataset(row, items, names)
+        _draw_dataset(row, items, names, per_line)
     _add_legend(whole, has_interval=bool(data["ci_low"].notna().any()))
     return whole
 
 
-def _draw_dataset(row: SubFigure, items: list[layout.Block], names: Names) -> None:
+def _per_line(data: pd.DataFrame, names: Names) -> int:
+    """Panels side by side."""
+    most = max(len(places_of(block.data, names)) for block in layout.blocks(data, names))
+    return 1 if most > MOST_HALF else PER_LINE
+
+
+def _draw_dataset(row: SubFigure, items: list[layout.Block], names: Names, per_line: int) -> None:
     """Draw the panels of all models of a data set, with one range of values."""
     label = names.dataset_label(items[0].dataset, items[0].modality)
     title = textwrap.fill(label, int(layout.BOLD_LETTERS_PER_INCH * layout.width_of(row)))
     row.suptitle(title, x=0.01, ha="left", fontsize=9.5, fontweight="bold")
-    axes = layout.panels(row, len(items), per_line=PER_LINE, sharey=True)[0]
+    axes = layout.panels(row, len(items), per_line=per_line, sharey=True)[0]
     same = len({tuple(places_of(block.data, names)) for block in items}) == 1
     limits = []
     for place, (ax, block) in enumerate(zip(axes, items, strict=True)):
         plot_control_comparison(block.data, ax=ax, names=names)
         limits.append(ax.get_ylim())
-        letters = int(layout.LETTERS_PER_INCH * (PANEL - 0.3))
+        letters = int(layout.LETTERS_PER_INCH * (PANEL * PER_LINE / per_line - 0.3))
         ax.set_title(textwrap.fill(names.label("model", block.model), letters))
         # Of panels that show the same, those that stand lowest say what it is.
-        ax.tick_params(labelbottom=not same or place + PER_LINE >= len(items))
+        ax.tick_params(labelbottom=not same or place + per_line >= len(items))
         if layout.starts_line(ax):
             ax.set_ylabel(f"{UNIQUE_VARIANCE.label}\n(share of variance)")
     axes[0].set_ylim(min(low for low, _ in limits), max(high for _, high in limits))

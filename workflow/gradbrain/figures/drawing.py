@@ -51,7 +51,7 @@ def draw(
         There is no such figure, or results that it needs are missing.
     """
     what = declaration(name, plugins, where="name")
-    return draw_declared(what, FigureInputs.of(study, what.inputs))
+    return draw_declared(what, FigureInputs.of(study, what.reads))
 
 
 def draw_declared(

@@ -157,9 +157,7 @@ def figure(data: pd.DataFrame, names: Names) -> Figure:
 
 def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
     quantities = layout.quantities(block.data, names)
-    axes = layout.panels(
-        row, len(quantities), per_line=PER_LINE, n_rows=2, height_ratios=(1, 1.5)
-    )
+    axes = layout.panels(row, len(quantities), per_line=PER_LINE, n_rows=2, height_ratios=(1, 1.5))
     # Regions are drawn at consecutive places even where ranks have gaps.
     ranks = {rank: place for place, rank in enumerate(sorted(set(block.data["roi_rank"])))}
     placed = block.data.assign(roi_rank=block.data["roi_rank"].map(ranks))

@@ -15,7 +15,8 @@ from gradbrain.vocabulary.measures import SCORED, UNIQUE_R2
 from gradbrain.vocabulary.roles import TIME
 
 TITLE = "Encoding score over time and layer"
-INPUTS = ("scores", "time_courses")
+INPUTS = ("scores",)
+OPTIONAL = ("time_courses",)
 AXES = ("time",)
 SPACES = ()
 POINTS = {
@@ -40,19 +41,25 @@ COLUMNS = ["subject", "layer", "depth", "time", "value", "null_high", "ceiling",
 
 
 def select(inputs: FigureInputs) -> pd.DataFrame:
-    """Scores per subject, layer and time, averaged over sensors, and whether they pass together."""
+    """Scores per subject, layer and time, averaged over sensors, and whether they pass together.
+
+    Without time courses nothing is known of that: ``p`` and ``p_min`` are NaN.
+    """
     scores = layout.with_ceiling(layout.with_variant(inputs.table("scores")))
     rows = scores[(scores["axis"] == TIME) & scores["role"].isin(layout.SHOWN)]
     require_rows(rows, figure="encoding_over_time", what="scores over time")
-    marks = inputs.table("time_courses")
     about = ["dataset", "model", "signal", "variant", "layer", "time"]
-    # Times before the image are not tested.
-    rows = rows.assign(time=rows["time"].round(5)).merge(
-        marks.assign(time=marks["time"].round(5))[[*about, "p", "p_min"]],
-        on=about,
-        how="left",
-        validate="many_to_one",
-    )
+    if inputs.time_courses:
+        marks = inputs.table("time_courses")
+        # Times before the image are not tested.
+        rows = rows.assign(time=rows["time"].round(5)).merge(
+            marks.assign(time=marks["time"].round(5))[[*about, "p", "p_min"]],
+            on=about,
+            how="left",
+            validate="many_to_one",
+        )
+    else:
+        rows = rows.assign(p=np.nan, p_min=np.nan)
     keys = [*layout.KEYS, "onset_source"]
     order = [*keys, "layer_index", "time", "subject"]
     return rows[[*keys, *COLUMNS, "layer_index"]].sort_values(order, ignore_index=True)

@@ -6,6 +6,7 @@ Everything but the verdicts below the panels is a drawing, made of a few curves 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -73,7 +74,7 @@ def plot_network(*, ax: Axes) -> Axes:
             Rectangle((place - 0.22, 0.45), 0.44, 0.6, facecolor=layout.depth_colour(depth), lw=0)
         )
     ends = [0.75, *places, places[-1] + 0.95]
-    for left, right in zip(ends, ends[1:], strict=False):
+    for left, right in pairwise(ends):
         start, stop = left + 0.28, right - 0.28
         _arrow(ax, (start, 0.9), (stop, 0.9), FORWARD, "-")
         if left != ends[0]:
@@ -108,12 +109,8 @@ def _arrow(
     colour: str,
     line: str | tuple[int, tuple[float, float]],
 ) -> None:
-    ax.add_patch(
-        FancyArrowPatch(
-            start, stop, arrowstyle="-|>", mutation_scale=7, color=colour, lw=1.3, linestyle=line,
-            shrinkA=0, shrinkB=0,
-        )  # fmt: skip
-    )
+    look = {"arrowstyle": "-|>", "mutation_scale": 7, "shrinkA": 0, "shrinkB": 0}
+    ax.add_patch(FancyArrowPatch(start, stop, color=colour, lw=1.3, linestyle=line, **look))
 
 
 def plot_prediction(prediction: str, axis: str, *, ax: Axes) -> Axes:
@@ -284,9 +281,7 @@ def _draw_key(page: layout.Page, left: float, top: float) -> None:
         Line2D([], [], color=BACKWARD, lw=1.6, linestyle=dashes, label="learning signal"),
         *(
             Line2D([], [], color=layout.depth_colour(depth), lw=3, label=label)
-            for depth, label in zip(
-                DEPTHS, ("first layer", "", "", "last layer"), strict=True
-            )
+            for depth, label in zip(DEPTHS, ("first layer", "", "", "last layer"), strict=True)
             if label
         ),
     ]

@@ -341,9 +341,7 @@ def legend_below(
         "\n".join(textwrap.fill(part, longest) for part in str(handle.get_label()).split("\n"))
         for handle in handles
     ]
-    widths = [
-        LEGEND_SIGN + LEGEND_LETTER * max(map(len, label.split("\n"))) for label in labels
-    ]
+    widths = [LEGEND_SIGN + LEGEND_LETTER * max(map(len, label.split("\n"))) for label in labels]
     fitting = [n for n in range(1, len(labels) + 1) if _width_of_columns(widths, n) <= width]
     parent.legend(
         handles=list(handles),

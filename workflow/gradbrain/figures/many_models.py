@@ -203,9 +203,7 @@ class _Mean:
         return pd.concat([found, numbers, counts], axis=1), means[:, n:]
 
 
-def mean_statistics(
-    tables: Sequence[Path], draws: Sequence[Path], names: Names
-) -> Statistics:
+def mean_statistics(tables: Sequence[Path], draws: Sequence[Path], names: Names) -> Statistics:
     """Read statistics of many models and average them, draw by draw.
 
     Draws of images are the same for all models, so that the mean of their draws is a draw of the

@@ -109,9 +109,9 @@ def plot_alikeness(data: pd.DataFrame, *, ax: Axes, names: Names) -> Axes:
         textwrap.fill(names.label("signal", signal) + (" =" if signal in merged else ""), 26)
         for signal in order
     ]
-    ax.set_yticks(range(len(order)), labels=labels, fontsize="x-small")
+    ax.set_yticks(range(len(order)), labels=labels, fontsize=6.5)
     ax.set_xticks(range(len(order)), labels=[str(place + 1) for place in range(len(order))])
-    ax.tick_params(axis="x", labelsize="x-small")
+    ax.tick_params(axis="x", labelsize=6.5)
     return ax
 
 

@@ -89,7 +89,8 @@ def plot_unique_share(data: pd.DataFrame, *, ax: Axes, names: Names) -> Axes:
                 zorder=2,
             )
         low, at, high = (
-            100 * np.clip(row[name], -LARGEST, LARGEST) for name in ("ci_low", "estimate", "ci_high")
+            100 * np.clip(row[name], -LARGEST, LARGEST)
+            for name in ("ci_low", "estimate", "ci_high")
         )
         ax.plot([low, high], [place, place], color=colour, linewidth=0.7 if many else 1.6, zorder=3)
         ax.plot(

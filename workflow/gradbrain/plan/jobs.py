@@ -1190,7 +1190,7 @@ class Plan:
             "training": self.trainings,
             "alikeness": self.alikenesses,
         }
-        return {kind: every[kind] for kind in self.figures[name].inputs}
+        return {kind: every[kind] for kind in self.figures[name].reads}
 
     # --- targets -----------------------------------------------------------------------------
 
