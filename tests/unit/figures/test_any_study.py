@@ -41,7 +41,9 @@ ONE_MODEL = {TRAINED: ("MobileNetV2, ImageNet-1k", "trained")}
 OVER_TIME = [
     name
     for name in ALL
-    if "time" in declaration(name).axes and "reliability" not in declaration(name).inputs
+    if "time" in declaration(name).axes
+    and "reliability" not in declaration(name).inputs
+    and name != "idea"
 ]
 
 
@@ -293,7 +295,8 @@ def copied(tmp_path_factory) -> Path:
     files = write_study(tmp_path_factory.mktemp("whole"), Invented(models=ONE_MODEL))
     for kind in FOR_FIGURES:
         for path in files[kind]:
-            place = folder / artefact(kind).path(model=path.stem).removeprefix("results/{study}/")
+            keys = {"model": path.stem} if "model" in artefact(kind).keys else {}
+            place = folder / artefact(kind).path(**keys).removeprefix("results/{study}/")
             place.parent.mkdir(parents=True, exist_ok=True)
             (shutil.copytree if path.is_dir() else shutil.copy)(path, place)
     return folder

@@ -182,12 +182,13 @@ class _Mean:
         if len(first):
             self._hashes = self._hashes.append(pd.Index(hashes[first]))
             self._keys.append(frame[keys].iloc[first])
-            blank = np.zeros((len(first), n_values))
-            shape = (-1, n_values)
-            self._sums = np.concatenate([self._sums.reshape(shape), blank])
-            self._counts = np.concatenate([self._counts.reshape(shape), blank])
-            least = np.full((len(first), n_least), np.nan)
-            self._least = np.concatenate([self._least.reshape(-1, n_least), least])
+            blank, least = np.zeros((len(first), n_values)), np.full((len(first), n_least), np.nan)
+            if len(self._keys) == 1:
+                self._sums, self._counts, self._least = blank, blank.copy(), least
+            else:
+                self._sums = np.concatenate([self._sums, blank])
+                self._counts = np.concatenate([self._counts, blank])
+                self._least = np.concatenate([self._least, least])
         return np.asarray(self._hashes.get_indexer(hashes))
 
     def table(self) -> tuple[pd.DataFrame, NDArray[np.float64]]:
