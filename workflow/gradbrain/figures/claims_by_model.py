@@ -36,8 +36,8 @@ FILLED = {"supported": 1.0, "contradicted": 0.45, "undetermined": 1.0}
 MOST_NAMED = 40
 #: Inches: margins, a column, the gap between groups, names of models, those of groups of models.
 MARGIN, COLUMN, GAP, NAMED, UNNAMED = 0.1, 0.235, 0.16, 1.8, 0.55
-#: Inches of a line of text, of the rows of few models, of all rows of many, of counts below.
-LINE, ROW, ALL_ROWS, COUNTS = 0.115, 0.17, 7.0, 1.1
+#: Inches of a line of text, of the rows of few models, of all rows of many.
+LINE, ROW, ALL_ROWS = 0.115, 0.17, 7.0
 #: Letters of small text that fit into an inch.
 LETTERS = 18
 
@@ -154,6 +154,13 @@ def _count(verdicts: np.ndarray) -> str:
     return f"{n['supported']} ✓{against} of {sum(n.values())}"
 
 
+def _room_for_counts(groups: list[Group]) -> float:
+    """Inches below the rows that the longest count takes, which is turned."""
+    cells = [group.cells.to_numpy(dtype=object) for group in groups]
+    longest = max(len(_count(own[:, x])) for own in cells for x in range(own.shape[1]))
+    return 0.25 + longest / LETTERS
+
+
 def figure(data: pd.DataFrame, names: Names) -> Figure:
     """Arrange the groups of columns side by side, in as many lines as they need."""
     require_columns(data, COLUMNS, figure="claims_by_model")
@@ -167,7 +174,7 @@ def figure(data: pd.DataFrame, names: Names) -> Figure:
     modality_of = dict(zip(data["dataset"], data["modality"], strict=True))
     heads = {group: _head(group, modality_of, names) for group in groups}
     head = LINE * (3.5 + max(text.count("\n") for text in heads.values()))
-    line = head + row * len(models) + COUNTS
+    line = head + row * len(models) + _room_for_counts(groups)
     page = layout.Page(style.PAGE, line * len(lines) + (0.3 if named else 0.5))
     for place, members in enumerate(lines):
         top, at = place * line + head, left

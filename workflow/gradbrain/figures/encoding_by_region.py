@@ -179,7 +179,7 @@ def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
             if i == columns[0] or layout.starts_line(axes[0, i]):
                 axes[0, i].set_ylabel(measure.label)
             if layout.starts_line(axes[1, i]):
-                axes[1, i].set_ylabel("layer (relative depth)")
+                axes[1, i].set_ylabel("layer\n(relative depth)")
         layout.share_limits(list(axes[0, columns]), at_least=smallest)
         last = axes[1, columns[-1]]
         bar = row.colorbar(last.images[0], ax=last, aspect=16, pad=0.03, fraction=0.09)

@@ -147,54 +147,74 @@ def part_colour(part: str, signal: str, names: Names) -> str:
 
 
 def figure(data: pd.DataFrame, names: Names) -> Figure:
-    """Arrange a block per data set and model, a panel per learning signal."""
+    """Arrange a block per data set, a panel per model and learning signal."""
     require_columns(data, COLUMNS, figure="variance_parts")
-    items = layout.blocks(data, names)
-    most = max(len(_signals(block, names)) for block in items)
-    return layout.figure_of_blocks(
-        items,
-        _draw_block,
-        names,
-        lines=lambda block: layout.n_lines(len(_signals(block, names)), PER_LINE),
-        width=max(4.4, 1.0 + (PANEL + 0.2) * min(most, PER_LINE)),
-        height=HEIGHT,
-        more=LEGEND,
-    )
+    by_dataset: dict[str, list[layout.Block]] = {}
+    for block in layout.blocks(data, names):
+        by_dataset.setdefault(block.dataset, []).append(block)
+    panels = {
+        dataset: [part for block in items for part in _panels(block, names)]
+        for dataset, items in by_dataset.items()
+    }
+    most = min(PER_LINE, max(map(len, panels.values())))
+    width = min(style.PAGE, max(4.4, 1.0 + (PANEL + 0.2) * most))
+    letters = int(layout.BOLD_LETTERS_PER_INCH * width)
+    titles = {
+        dataset: textwrap.fill(names.dataset_label(dataset, items[0].modality), letters)
+        for dataset, items in by_dataset.items()
+    }
+    heights = [
+        HEIGHT * layout.n_lines(len(panels[dataset]), PER_LINE)
+        + LEGEND
+        + layout.TITLE_LINE * title.count("\n")
+        for dataset, title in titles.items()
+    ]
+    whole = Figure(figsize=(width, sum(heights)), layout="constrained")
+    rows = whole.subfigures(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for row, dataset in zip(rows, panels, strict=True):
+        row.suptitle(titles[dataset], x=0.01, ha="left", fontsize=9.5, fontweight="bold")
+        _draw_dataset(row, panels[dataset], names)
+    return whole
 
 
-def _signals(block: layout.Block, names: Names) -> list[str]:
+def _panels(block: layout.Block, names: Names) -> list[tuple[str, str, pd.DataFrame]]:
+    """Model, signal and rows of each panel of a data set and model."""
     roles = dict(zip(block.data["signal"], block.data["role"], strict=True))
-    return names.order_signals(roles, roles)
+    return [
+        (block.model, signal, block.data[block.data["signal"] == signal])
+        for signal in names.order_signals(roles, roles)
+    ]
 
 
-def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
-    signals = _signals(block, names)
+def _draw_dataset(
+    row: SubFigure, panels: list[tuple[str, str, pd.DataFrame]], names: Names
+) -> None:
     axes = layout.panels(
-        row, len(signals), per_line=PER_LINE, n_rows=len(ROWS), height_ratios=(1.2, 1)
+        row, len(panels), per_line=PER_LINE, n_rows=len(ROWS), height_ratios=(1.2, 1)
     )
     letters = int(layout.LETTERS_PER_INCH * PANEL)
-    for column, signal in zip(axes.T, signals, strict=True):
-        own = block.data[block.data["signal"] == signal]
+    for column, (model, signal, own) in zip(axes.T, panels, strict=True):
         for ax, parts in zip(column, ROWS, strict=True):
             plot_variance_parts(own, parts, ax=ax, names=names)
             if layout.starts_line(ax):
                 ax.set_ylabel("held-out R²")
-        column[0].set_title(textwrap.fill(names.label("signal", signal), letters))
+        labels = (names.label("model", model), names.label("signal", signal))
+        column[0].set_title("\n".join(textwrap.fill(label, letters) for label in labels))
         column[0].tick_params(labelbottom=False)
         if own["axis"].iloc[0] == TIME:
             column[-1].set_xlabel(layout.time_label(own, width=PANEL))
     layout.share_limits(list(axes[0]))
     layout.share_limits(list(axes[1]), at_least=layout.UNIQUE_RANGE)
-    layout.legend_below(row, _handles(block, signals, names), layout.width_of(row))
+    whole = pd.concat([own for _, _, own in panels])
+    layout.legend_below(row, _handles(whole, names), layout.width_of(row))
 
 
-def _handles(block: layout.Block, signals: list[str], names: Names) -> list[Line2D]:
-    over_time = block.data["axis"].iloc[0] == TIME
-    colours = {
-        part: style.INK if part == "only_signal" and len(signals) > 1
-        else part_colour(part, signals[0], names)
-        for part in PARTS
-    }  # fmt: skip
+def _handles(data: pd.DataFrame, names: Names) -> list[Line2D]:
+    over_time = data["axis"].iloc[0] == TIME
+    signals = data["signal"].unique()
+    colours = {part: part_colour(part, signals[0], names) for part in PARTS}
+    if len(signals) > 1:
+        colours["only_signal"] = style.INK
     parts = [
         Line2D(
             [],
@@ -209,5 +229,5 @@ def _handles(block: layout.Block, signals: list[str], names: Names) -> list[Line
     ]
     if over_time:
         return parts
-    has_interval = bool(block.data["ci_low"].notna().any())
+    has_interval = bool(data["ci_low"].notna().any())
     return [*parts, layout.subject_handle(), layout.mean_handle(has_interval=has_interval)]
