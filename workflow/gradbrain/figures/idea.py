@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch, Rectangle
@@ -109,7 +111,7 @@ def _arrow(
     colour: str,
     line: str | tuple[int, tuple[float, float]],
 ) -> None:
-    look = {"arrowstyle": "-|>", "mutation_scale": 7, "shrinkA": 0, "shrinkB": 0}
+    look: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 7, "shrinkA": 0, "shrinkB": 0}
     ax.add_patch(FancyArrowPatch(start, stop, color=colour, lw=1.3, linestyle=line, **look))
 
 
@@ -280,7 +282,7 @@ def _draw_key(page: layout.Page, left: float, top: float) -> None:
         Line2D([], [], color=FORWARD, lw=1.6, label="activation"),
         Line2D([], [], color=BACKWARD, lw=1.6, linestyle=dashes, label="learning signal"),
         *(
-            Line2D([], [], color=layout.depth_colour(depth), lw=3, label=label)
+            Line2D([], [], color=to_hex(layout.depth_colour(depth)), lw=3, label=label)
             for depth, label in zip(DEPTHS, ("first layer", "", "", "last layer"), strict=True)
             if label
         ),

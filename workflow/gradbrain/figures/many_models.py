@@ -30,8 +30,10 @@ _PLACES = ("roi_rank", "distance_mm", "time", "layer_index", "depth")
 #: Numbers of which the smallest stands for all models.
 _COUNTS = ("n", "n_groups", "n_folds", "n_targets", "n_images", "n_subjects", "n_time_subjects")
 #: Numbers of scores that no figure shows.
-_NOT_SHOWN = ("boot_low", "boot_high", "edge_share", "n_masked", "band_weight", "n_targets")
-_NOT_SHOWN += ("n_groups", "intersubject_r2", "reliability", "unique_reliability")
+_NOT_SHOWN = (
+    *("boot_low", "boot_high", "edge_share", "n_masked", "band_weight", "n_targets"),
+    *("n_groups", "intersubject_r2", "reliability", "unique_reliability"),
+)
 #: Of tests, which have no mean.
 _TESTED = ("p", "p_min", "absent_p")
 
@@ -178,7 +180,7 @@ class _Mean:
         # than all else.
         hashes = pd.util.hash_pandas_object(frame[keys], index=False).to_numpy()
         new, first = np.unique(hashes, return_index=True)
-        first = np.sort(first[self._hashes.get_indexer(new) < 0])
+        first = np.sort(first[self._hashes.get_indexer(pd.Index(new)) < 0])
         if len(first):
             self._hashes = self._hashes.append(pd.Index(hashes[first]))
             self._keys.append(frame[keys].iloc[first])
@@ -189,7 +191,7 @@ class _Mean:
                 self._sums = np.concatenate([self._sums, blank])
                 self._counts = np.concatenate([self._counts, blank])
                 self._least = np.concatenate([self._least, least])
-        return np.asarray(self._hashes.get_indexer(hashes))
+        return np.asarray(self._hashes.get_indexer(pd.Index(hashes)))
 
     def table(self) -> tuple[pd.DataFrame, NDArray[np.float64]]:
         """Means in the order in which rows came first, and those of their draws; NaN of none."""
@@ -279,7 +281,7 @@ def _mean_tree(title: str, paths: Sequence[Path]) -> xr.DataTree:
     )
     root = xr.Dataset(
         coords={
-            "layer": ("layer", np.array([depth_name(place) for place in used])),
+            "layer": ("layer", np.array([depth_name(int(place)) for place in used])),
             "depth": ("layer", (used + 0.5) / N_DEPTHS),
         },
         attrs={**first.attrs, "model": title},
@@ -288,8 +290,8 @@ def _mean_tree(title: str, paths: Sequence[Path]) -> xr.DataTree:
     for dataset, total in sums.items():
         with np.errstate(invalid="ignore", divide="ignore"):
             means = (total / counts[dataset])[used]
-        group = first[dataset].to_dataset(inherit=False)
-        dims = first[dataset]["score"].transpose("layer", ...).dims
-        kept = group.drop_vars(["score", "best_layer"], errors="ignore")
+        own = first.children[dataset].to_dataset(inherit=False)
+        dims = own["score"].transpose("layer", ...).dims
+        kept = own.drop_vars(["score", "best_layer"], errors="ignore")
         nodes[f"/{dataset}"] = kept.assign(score=(dims, means))
     return xr.DataTree.from_dict(nodes)

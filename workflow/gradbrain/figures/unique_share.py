@@ -126,6 +126,7 @@ def plot_unique_share(data: pd.DataFrame, *, ax: Axes, names: Names) -> Axes:
 def _name_groups(rows: pd.DataFrame, *, ax: Axes, names: Names) -> None:
     """Name claim and signal of many models in the middle of their lines, and part them."""
     groups = rows.groupby(["signal", "prediction"], sort=False)
+    pairs = [tuple(map(str, own.iloc[0][["signal", "prediction"]])) for _, own in groups]
     ends = groups.size().cumsum().to_numpy()
     starts = np.concatenate([[0], ends[:-1]])
     labels = [
@@ -134,7 +135,7 @@ def _name_groups(rows: pd.DataFrame, *, ax: Axes, names: Names) -> None:
             "from lowest to highest estimate",
             LABEL_LETTERS,
         )
-        for (signal, claim), start, end in zip(groups.groups, starts, ends, strict=True)
+        for (signal, claim), start, end in zip(pairs, starts, ends, strict=True)
     ]
     ax.set_yticks((starts + ends - 1) / 2, labels=labels)
     ax.tick_params(axis="y", length=0)

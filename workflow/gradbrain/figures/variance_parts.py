@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -39,7 +40,7 @@ PARTS = {
     "only_signal": "only the signal",
 }
 MARKERS = {"only_activations": "s", "shared": "D", "only_signal": "o"}
-LINES = {"only_activations": "-", "shared": (0, (4, 2)), "only_signal": "-"}
+LINES: dict[str, Any] = {"only_activations": "-", "shared": (0, (4, 2)), "only_signal": "-"}
 #: Above, what is large; below, on a scale of its own, what the signal adds.
 ROWS = (("only_activations", "shared"), ("only_signal",))
 
