@@ -70,14 +70,14 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def inputs_of(arguments: argparse.Namespace, what: Declaration) -> FigureInputs:
     """Results that the figure is drawn from, as the command line names them."""
     if arguments.results:
-        return FigureInputs.of(open_study(arguments.results), what.inputs)
+        return FigureInputs.of(open_study(arguments.results), what.reads)
     if not (arguments.study and arguments.entries):
         raise GradbrainError("--study and --entries: both are needed where there is no --results")
     return FigureInputs(
         study=arguments.study,
         settings=arguments.settings,
         names=Names.read(arguments.entries),
-        **{kind: tuple(getattr(arguments, kind)) for kind in what.inputs},
+        **{kind: tuple(getattr(arguments, kind)) for kind in what.reads},
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import plot_figure
@@ -26,18 +28,22 @@ from gradbrain.figures import claims_overview, layout, specification_curve, styl
 from gradbrain.figures.declarations import FigureError, declaration, figure_names
 from gradbrain.figures.inputs import FigureInputs
 from gradbrain.figures.names import Names
+from gradbrain.vocabulary.artefacts import artefact
 
 # How networks learnt is one of models alone, and how alike signals are one of learning signals.
 OTHERS = {"training", "alikeness", "rule_pairs"}
 ALL = [name for name in figure_names() if not OTHERS & set(declaration(name).inputs)]
 # Rendering surfaces takes long, and their signals come by the same way as those of other maps.
-DRAWN = [name for name in ALL if name != "cortical_map"]
+# The idea is a drawing of any study, and names none of its signals.
+DRAWN = [name for name in ALL if name not in ("cortical_map", "idea")]
 ONE_MODEL = {TRAINED: ("MobileNetV2, ImageNet-1k", "trained")}
 # Reliability is one of images and signals, and names no data set.
 OVER_TIME = [
     name
     for name in ALL
-    if "time" in declaration(name).axes and "reliability" not in declaration(name).inputs
+    if "time" in declaration(name).axes
+    and "reliability" not in declaration(name).inputs
+    and name != "idea"
 ]
 
 
@@ -82,7 +88,7 @@ def test_signals_may_be_called_anything(name, odd):
     expected = {"gradient_of_nothing", "all_activations", "magnitude"}
     if name in ("control_comparison", "signal_reliability"):
         expected = {"all_activations", "magnitude", "activation", "null"}
-    if name == "unique_share":
+    if name in ("unique_share", "variance_parts"):
         expected = {"all_activations", "magnitude"}
     assert set(data["signal"]) == expected
     # What all signals are held against has the name of one of them, and is never drawn.
@@ -275,3 +281,50 @@ def test_blocks_stand_in_the_order_of_the_entries(one_rule):
     heads = [text.get_text().split(" · ")[0] for text in curves.texts]
     labels = [names.dataset_label(name, modality_of[name]) for name in (PAIR, FMRI, MEG)]
     assert list(dict.fromkeys(heads)) == labels
+
+
+#: What a folder of results holds that was copied for its figures alone.
+FOR_FIGURES = ("scores", "maps", "hierarchy", "hierarchy_draws", "claims")
+FROM_THESE = [name for name in figure_names() if set(declaration(name).inputs) <= set(FOR_FIGURES)]
+
+
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory) -> Path:
+    """A folder with scores, maps, hierarchy and claims of an invented study, and nothing else."""
+    folder = tmp_path_factory.mktemp("copied") / "results" / "invented"
+    files = write_study(tmp_path_factory.mktemp("whole"), Invented(models=ONE_MODEL))
+    for kind in FOR_FIGURES:
+        for path in files[kind]:
+            keys = {"model": path.stem} if "model" in artefact(kind).keys else {}
+            place = folder / artefact(kind).path(**keys).removeprefix("results/{study}/")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            (shutil.copytree if path.is_dir() else shutil.copy)(path, place)
+    return folder
+
+
+def test_figures_of_the_argument_need_no_other_results():
+    assert set(figure_names()) - set(FROM_THESE) == {
+        "signal_reliability",
+        "training_angles",
+        "rule_alikeness",
+        "rsa_summary",
+        "rsa_of_predictions",
+        "fusion",
+        "specification_curve",
+    }
+
+
+@pytest.mark.parametrize("name", FROM_THESE)
+def test_a_folder_of_scores_maps_hierarchy_and_claims_is_enough(name, copied, tmp_path):
+    kept = sorted(path.name for path in copied.iterdir() if not path.name.startswith("."))
+    assert kept == ["claims.csv", "hierarchy", "maps", "scores"]
+    given = ["--figure", name, "--results", str(copied), "--output-stem", str(tmp_path / name)]
+    plot_figure.main(given)
+    assert (tmp_path / f"{name}.pdf").stat().st_size > 0
+    assert len(pd.read_csv(tmp_path / f"{name}.csv")) > 0
+
+
+def test_a_figure_whose_results_were_not_copied_says_which(copied, tmp_path):
+    given = ["--figure=rsa_summary", f"--results={copied}", f"--output-stem={tmp_path / 'figure'}"]
+    with pytest.raises(FigureError, match="needs results of kind 'rsa'"):
+        plot_figure.main(given)

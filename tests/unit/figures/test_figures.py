@@ -30,6 +30,7 @@ from gradbrain.figures import (
     best_layer_by_distance,
     claims_overview,
     control_comparison,
+    cortex,
     cortical_map,
     encoding_by_region,
     encoding_over_time,
@@ -73,6 +74,7 @@ def one_panel(data: pd.DataFrame, dataset: str, signal: str, variant: str) -> pd
 
 def test_the_figures_of_the_design_exist():
     assert set(ALL) == {
+        "idea",
         "encoding_by_region",
         "encoding_over_time",
         "best_layer_by_distance",
@@ -80,6 +82,7 @@ def test_the_figures_of_the_design_exist():
         "cortical_map",
         "sensor_topography",
         "control_comparison",
+        "variance_parts",
         "unique_share",
         "rsa_summary",
         "rsa_of_predictions",
@@ -90,6 +93,7 @@ def test_the_figures_of_the_design_exist():
         "rule_pairs",
         "rule_ranking",
         "claims_overview",
+        "claims_by_model",
         "specification_curve",
     }
 
@@ -279,12 +283,41 @@ def luminance(colour) -> float:
     return float(linear @ [0.2126, 0.7152, 0.0722])
 
 
-@pytest.mark.parametrize("colours", [style.depth_colours(), style.score_colours()])
-def test_scales_grow_lighter_all_the_way(colours):
-    values = [luminance(colours(x)) for x in np.linspace(0, 1, 64)]
+def test_depth_grows_lighter_all_the_way():
+    values = [luminance(style.depth_colours()(x)) for x in np.linspace(0, 1, 64)]
     # Resampled to 8 bits, neighbouring shades may tie but never fall noticeably.
     assert np.diff(values).min() > -1e-3
     assert values[-1] - values[0] > 0.4
+
+
+def lightness(colour) -> float:
+    """CIE L* of a colour, in steps that look alike, from 0 (black) to 100."""
+    y = luminance(colour)
+    return 116 * y ** (1 / 3) - 16 if y > 216 / 24389 else y * 24389 / 27
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.0, 0.4), (-0.1, 0.4), (-0.4, 0.4), (-0.3, 0.02)])
+def test_scores_grow_darker_evenly_away_from_zero_on_both_sides(low, high):
+    colours = style.score_colours(low, high)
+    size = max(high, -low)
+    for end in (end for end in (low, high) if end):
+        n = max(2, int(16 * abs(end) / size))
+        scores = np.linspace(0, end, n)
+        shades = [lightness(colours((score - low) / (high - low))) for score in scores]
+        # Zero is nearly white, and a score of the largest size would be nearly black.
+        assert shades[0] > 93
+        steps = -np.diff(shades) / (abs(end) / size / (n - 1))
+        assert steps.min() > 40 and steps.max() < 120
+
+
+def test_scores_of_the_same_size_and_other_sign_differ_in_hue_and_not_in_lightness():
+    colours = style.score_colours(-1.0, 1.0)
+    for size in (0.3, 0.6, 0.9):
+        below, above = (np.array(to_rgb(colours(0.5 + sign * size / 2))) for sign in (-1, 1))
+        assert abs(lightness(below) - lightness(above)) < 6
+        # Told apart by who sees no red or no green: more blue than yellow, or less.
+        assert below[2] - below[:2].mean() > 0.1
+        assert above[:2].mean() - above[2] > 0.1
 
 
 def test_white_text_is_legible_on_verdicts():
@@ -756,18 +789,9 @@ def test_cortical_map_takes_the_best_layer_of_the_mean_score(figure_inputs):
 def test_a_vertex_that_fsaverage5_does_not_have_is_refused(figure_inputs):
     data = cortical_map.select(figure_inputs).copy()
     data.loc[data.index[0], ["hemisphere", "vertex"]] = ["left", 10242]
-    ax = new_axes()
+    look = cortical_map.looks(data)[0]
     with pytest.raises(FigureError, match="vertex 10242 in the left hemisphere"):
-        cortical_map.plot_cortical_map(
-            data,
-            ax=ax,
-            column="score",
-            hemisphere="left",
-            view="lateral",
-            colours=style.score_colours(),
-            low=0,
-            high=1,
-        )
+        cortical_map.vertex_colours(data, look, "left")
 
 
 def test_of_fsaverage_the_vertices_that_fsaverage5_shares_are_shown(figure_inputs):
@@ -796,35 +820,113 @@ def test_colours_of_scores_end_at_a_percentile_and_not_at_an_outlier(figure_inpu
     low, high = cortical_map.score_range(data)
     data.loc[data.index[-1], "score"] = 9.0
     assert cortical_map.score_range(data) == pytest.approx((low, high), abs=1e-3)
-    assert (low, high) == (0.0, pytest.approx(0.095, abs=1e-3))
-    assert cortical_map.score_range(data.assign(score=-0.01)) == (0.0, layout.UNIQUE_RANGE[1])
+    assert (low, high) == (pytest.approx(-0.0475, abs=1e-3), pytest.approx(0.095, abs=1e-3))
+    nothing = cortical_map.score_range(data.assign(score=-0.01))
+    assert nothing == (pytest.approx(-0.01), layout.UNIQUE_RANGE[1])
 
 
-def test_each_signal_has_two_lines_of_four_views_that_are_named(figure_inputs, names):
+def test_each_signal_has_two_lines_of_both_hemispheres_from_three_sides(figure_inputs, names):
     data = cortical_map.select(figure_inputs)
     data = data[(data["model"] == data["model"].min())]
     drawn = cortical_map.figure(data, names)
     texts = [text.get_text() for text in drawn.findobj(Text)]
-    for label, _, _ in cortical_map.VIEWS:
-        assert texts.count(label) == 3
+    assert [texts.count(name) for name in cortex.VIEWS] == [2, 2, 2]
+    assert [texts.count(name) for name in cortex.HEMISPHERES] == [3, 3]
     brains = [ax for ax in drawn.axes if any(image.get_array().ndim == 3 for image in ax.images)]
-    assert len(brains) == 3 * 2 * 4
-    assert drawn.get_figwidth() <= 8.5
+    assert len(brains) == 3 * 2 * 6
+    assert drawn.get_figwidth() <= style.PAGE
 
 
-def test_data_are_painted_where_their_vertices_are_and_nowhere_else():
-    coordinates, _ = cortical_map.hemisphere_mesh("left")
-    posterior = coordinates[:, 1] < np.quantile(coordinates[:, 1], 0.25)
-    values = np.where(posterior, 1.0, np.nan)
-    brain = cortical_map.render_brain(values, "left", "lateral", style.depth_colours(), 0.0, 1.0)
-    opaque = brain[..., 3] == 255
-    grey = np.ptp(brain[..., :3].astype(int), axis=-1) < 8
-    painted = np.argwhere(opaque & ~grey)[:, 1]
-    unpainted = np.argwhere(opaque & grey)[:, 1]
-    # Seen from the left, the front of the brain is on the left of the picture.
-    assert painted.min() > 0.5 * brain.shape[1]
-    assert painted.size > 1000
-    assert np.median(unpainted) < 0.5 * brain.shape[1]
+def map_of(hemisphere: str, values: np.ndarray, column: str = "score") -> pd.DataFrame:
+    """A table of values of all vertices, without those that are NaN."""
+    known = np.flatnonzero(np.isfinite(values))
+    rows = {"hemisphere": hemisphere, "vertex": known, column: values[known], "variant": "raw"}
+    return pd.DataFrame(rows)
+
+
+def drawn_colours(data: pd.DataFrame, look: cortical_map.Look, view: str) -> np.ndarray:
+    """Pixels of the left hemisphere that show brain, shape (n, 3), and their vertices."""
+    colours = cortical_map.vertex_colours(data, look, "left")
+    pixels = cortex.picture("left", view, colours)
+    seen = cortex.seen_vertices("left", view)
+    brain = seen != cortex.BESIDE
+    assert (pixels[..., 3][brain] == 255).all()
+    return pixels[brain][:, :3] / 255, seen[brain]
+
+
+@pytest.mark.parametrize("view", cortex.VIEWS)
+def test_where_three_in_ten_vertices_have_no_value_three_tenths_of_the_surface_are_bare(view):
+    random = np.random.default_rng(0)
+    values = random.uniform(0.1, 0.4, cortex.VERTICES_PER_HEMISPHERE)
+    values[random.random(len(values)) < 0.3] = np.nan
+    data = map_of("left", values)
+    pixels, vertices = drawn_colours(data, cortical_map.looks(data)[0], view)
+    bare = np.array([style.rgba(colour)[:3] for colour in style.BARE_CORTEX])
+    grey = (np.abs(pixels[:, None] - bare).max(axis=-1) < 1 / 255).any(axis=1)
+    np.testing.assert_array_equal(grey, np.isnan(values[vertices]))
+    assert grey.mean() == pytest.approx(0.3, abs=0.03)
+
+
+def test_no_vertex_takes_its_colour_from_others():
+    values = np.full(cortex.VERTICES_PER_HEMISPHERE, np.nan)
+    visible = np.unique(cortex.seen_vertices("left", "lateral"))
+    one = int(visible[len(visible) // 2])
+    values[one] = 0.3
+    data = map_of("left", values)
+    pixels, vertices = drawn_colours(data, cortical_map.looks(data)[0], "lateral")
+    coloured = np.ptp(pixels, axis=1) > 0.1
+    np.testing.assert_array_equal(coloured, vertices == one)
+    assert coloured.any()
+
+
+def test_scores_below_zero_are_drawn_as_such_and_zero_as_neither():
+    front = cortex.hemisphere_mesh("left")[0][:, 1]
+    values = np.select([front > 20, front < -40], [-0.05, 0.2], default=0.0)
+    data = map_of("left", values)
+    look = cortical_map.looks(data)[0]
+    assert look.low == pytest.approx(-0.05) and look.high == pytest.approx(0.2)
+    pixels, vertices = drawn_colours(data, look, "lateral")
+    bluer = pixels[:, 2] - pixels[:, :2].mean(axis=1)
+    shown = values[vertices]
+    assert (bluer[shown < 0] > 0.05).all()
+    assert (bluer[shown > 0] < -0.05).all()
+    assert (pixels[shown == 0].min(axis=1) > 0.8).all()
+
+
+def test_a_vertex_without_a_best_layer_is_white_and_one_without_a_value_is_grey():
+    front = cortex.hemisphere_mesh("left")[0][:, 1]
+    data = map_of("left", np.where(front > 20, np.nan, 0.5), "best_layer").assign(score=0.1)
+    data.loc[front[data["vertex"]] < -40, ["best_layer", "score"]] = [np.nan, -0.1]
+    look = cortical_map.looks(data)[1]
+    pixels, vertices = drawn_colours(data, look, "lateral")
+    white = (pixels == 1).all(axis=1)
+    grey = np.ptp(pixels, axis=1) < 0.06
+    np.testing.assert_array_equal(white, front[vertices] < -40)
+    np.testing.assert_array_equal(grey & ~white, front[vertices] > 20)
+
+
+def test_views_show_the_sides_that_they_are_named_after():
+    for hemisphere, outside in (("left", -1), ("right", 1)):
+        points, _ = cortex.hemisphere_mesh(hemisphere)
+        middle = points - points.mean(axis=0)
+        seen = {view: cortex.seen_vertices(hemisphere, view) for view in cortex.VIEWS}
+        mean = {
+            view: middle[np.unique(own[own != cortex.BESIDE])].mean(axis=0)
+            for view, own in seen.items()
+        }
+        assert outside * mean["lateral"][0] > 10
+        assert outside * mean["medial"][0] < -10
+        assert mean["ventral"][2] < -8
+        # The front of the brain is to the left in the lateral view of the left hemisphere.
+        for view, sign in (("lateral", outside), ("medial", -outside), ("ventral", outside)):
+            rows, columns = np.nonzero(seen[view] != cortex.BESIDE)
+            forwards = middle[seen[view][rows, columns], 1]
+            assert sign * np.corrcoef(columns, forwards)[0, 1] > 0.9
+        # The lateral side is up in the ventral view, and what is high in the others.
+        for view, axis, sign in (("ventral", 0, outside), ("lateral", 2, 1), ("medial", 2, 1)):
+            rows, columns = np.nonzero(seen[view] != cortex.BESIDE)
+            upwards = middle[seen[view][rows, columns], axis]
+            assert sign * np.corrcoef(rows, upwards)[0, 1] < -0.8
 
 
 # --- overview of claims --------------------------------------------------------------------------
@@ -868,7 +970,7 @@ def test_a_claim_without_a_test_says_why(claims, names, reason, estimate, shown)
     claims.loc[0, ["estimate", "q"]] = [estimate, np.nan]
     claims.loc[0, "reason"] = reason
     ax = claims_overview.plot_claims_overview(claims.iloc[:1], ax=new_axes(), names=names)
-    written = [text.get_text() for text in ax.texts]
+    written = [text.get_text().replace("\n", " ") for text in ax.texts]
     assert shown[0] in written
     assert shown[1] in written
     said = claims_overview.explanations(claims.iloc[:1])
@@ -883,11 +985,13 @@ def test_reasons_fit_into_their_cells(claims, names):
         figure.draw_without_rendering()
     (ax,) = figure.axes
     short = {reason.short for reason in REASONS.values()}
-    found = [text for text in ax.texts if text.get_text() in short]
-    assert {text.get_text() for text in found} == short
+    found = [text for text in ax.texts if text.get_text().replace("\n", " ") in short]
+    assert {text.get_text().replace("\n", " ") for text in found} == short
     for text in found:
         box = text.get_window_extent().transformed(ax.transData.inverted())
         assert box.width <= 0.94
+        # In inches from top to bottom; the other half of the cell holds the estimate.
+        assert abs(box.height) <= claims_overview.HEIGHT / 2
 
 
 def test_overview_is_no_wider_than_a_page_and_has_no_tiny_text(claims, names):

@@ -182,7 +182,7 @@ class Catalogue:
 
     def _figure_row(self, name: str) -> Row:
         declared = declaration(name, self.plugins)
-        return {"reads": ", ".join(declared.inputs), "title": declared.title}
+        return {"reads": ", ".join(declared.reads), "title": declared.title}
 
     def _figure_details(self, name: str) -> Row:
         declared = declaration(name, self.plugins)
@@ -190,7 +190,7 @@ class Catalogue:
             "name": name,
             "title": declared.title,
             "file": str(declared.plugin.path),
-            "reads": list(declared.inputs),
+            "reads": list(declared.reads),
             "of data along": list(declared.axes),
             "spaces": list(declared.spaces) or "any",
             "caption": declared.caption.read_text(encoding="utf-8"),

@@ -36,7 +36,10 @@ POINTS = {
 }
 
 #: Width of a panel in inches, without the gap to the next.
-PANEL = 2.2
+PANEL = 1.9
+PER_LINE = 3
+#: Letters of a spatial score that fit above a panel.
+SCORE_LETTERS = 33
 
 COLUMNS = ["subject", "roi", "roi_rank", "distance_mm", "best_layer_depth", "ci_low", "ci_high"]
 SCORE = ["score", "score_statistic", "score_low", "score_high"]
@@ -139,8 +142,11 @@ def plot_best_layer_by_distance(
     if by_distance:
         ax.set_xlabel("distance from V1 (mm)")
     else:
-        ax.set_xticks(place, labels=[regions[rank] for rank in means.index])
-    ax.text(0, 1.02, score_text(data), transform=ax.transAxes, va="bottom", fontsize=7)
+        layout.label_regions(ax, place, [regions[rank] for rank in means.index])
+    # A difference takes more words than r, and two lines.
+    said = score_text(data)
+    said = said.replace(", n =", "\nn =") if len(said) > SCORE_LETTERS else said
+    ax.text(0, 1.02, said, transform=ax.transAxes, va="bottom", fontsize=7)
     return ax
 
 
@@ -176,19 +182,22 @@ def score_text(data: pd.DataFrame) -> str:
 def figure(data: pd.DataFrame, names: Names) -> Figure:
     """Arrange a row per data set and model, a column per quantity."""
     require_columns(data, COLUMNS, figure="best_layer_by_distance")
-    n_columns = len(layout.quantities(data, names))
+    items = layout.blocks(data, names)
+    most = max(len(layout.quantities(block.data, names)) for block in items)
     return layout.figure_of_blocks(
-        layout.blocks(data, names),
+        items,
         _draw_block,
         names,
-        width=0.8 + (PANEL + 0.1) * n_columns,
-        height=2.9,
+        lines=lambda block: layout.n_lines(len(layout.quantities(block.data, names)), PER_LINE),
+        width=max(4.4, 0.8 + (PANEL + 0.1) * min(most, PER_LINE)),
+        height=2.6,
+        more=0.3,
     )
 
 
 def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
     quantities = layout.quantities(block.data, names)
-    axes = row.subplots(1, len(quantities), squeeze=False, sharey=True)[0]
+    axes = layout.panels(row, len(quantities), per_line=PER_LINE, sharey=True)[0]
     activation = block.data[block.data["role"] == ACTIVATION]
     handles = [
         layout.subject_handle(),
@@ -198,10 +207,12 @@ def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
         reference = None if quantity.role == ACTIVATION else activation
         part = layout.of_quantity(block.data, quantity)
         plot_best_layer_by_distance(part, ax=ax, names=names, reference=reference)
-        ax.set_title(quantity.title(names, PANEL), pad=15)
+        n_lines = 1 + ax.texts[-1].get_text().count("\n")
+        ax.set_title(quantity.title(names, PANEL), pad=6 + 9 * n_lines)
+        if layout.starts_line(ax):
+            ax.set_ylabel("best layer (relative depth)")
     if len(activation) and len(quantities) > 1:
         handles.append(
             Line2D([], [], color=style.MUTED, linestyle=REFERENCE, label="mean of the activation")
         )
-    axes[0].set_ylabel("best layer (relative depth)")
-    row.legend(handles=handles, loc="outside lower left", ncols=len(handles))
+    layout.legend_below(row, handles, layout.width_of(row))

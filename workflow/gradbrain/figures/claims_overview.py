@@ -46,12 +46,18 @@ COLUMNS = [
     "coverage",
 ]
 
-#: Width of the row labels, and height of a group's headings, in cells.
-LABELS = 2.9
-HEADINGS = 1.6
+#: Width of the row labels, in cells, and of a cell in inches.
+LABELS = 2.3
+CELL = 0.74
+#: Heights in inches: of a group's headings, of a cell at least, of a line of labels.
+HEADINGS, HEIGHT, LABEL_LINE = 1.0, 0.56, 0.115
+#: Letters of a line: of a label, of what stands in a cell, of the few words on a prediction.
+LABEL_LETTERS, CELL_LETTERS, TITLE_LETTERS = 29, 12, 13
 #: Of the text below the tables: letters that surely fit into an inch, and height of a line.
-LETTERS_PER_INCH = 18
+LETTERS_PER_INCH = 17
 LINE = 0.13
+#: More rows are counted by data set and signal; every model has a row in `claims_by_model`.
+MOST_ROWS = 40
 
 #: Data set, model and signal of a row of the overview; the same with prediction and variant.
 Row = tuple[str, str, str]
@@ -159,29 +165,60 @@ def plot_claims_overview(data: pd.DataFrame, *, ax: Axes, names: Names) -> Axes:
         Claims: ``prediction``, ``dataset``, ``axis``, ``model``, ``signal``, ``role``,
         ``variant``, ``estimate``, ``unit``, ``q``, ``n``, ``verdict``, ``reason`` and others.
     ax
-        Where to draw; one unit is one cell.
+        Where to draw; one unit is a cell from left to right, and an inch from top to bottom.
     names
         Labels of data sets, models and signals.
     """
     require_columns(data, COLUMNS, figure="claims_overview")
     rows, columns = overview_rows(data, names), overview_columns(data)
-    cells = overview_cells(data, rows)
     modality_of = dict(zip(data["dataset"], data["modality"], strict=True))
+    labels = row_labels(rows, modality_of, names)
+    height = row_height(labels)
+    cells = overview_cells(data, rows)
     groups = list(dict.fromkeys(group for group, _, _ in columns))
+    table = HEADINGS + height * len(rows)
     for place, group in enumerate(groups):
         members = [column[1:] for column in columns if column[0] == group]
-        top = place * (HEADINGS + len(rows)) + HEADINGS
+        top = place * table + HEADINGS
         _draw_headings(group, members, top, ax=ax)
-        _draw_row_labels(rows, len(members), top, modality_of, ax=ax, names=names)
+        _draw_row_labels(labels, len(members), top, height, ax=ax)
         for i, row in enumerate(rows):
             for j, member in enumerate(members):
                 cell = cells.get((*row, *member))
                 if cell is not None:
-                    _draw_cell(cell, j, top + i, ax=ax)
+                    _draw_cell(cell, j, top + i * height, height, ax=ax)
     ax.set_xlim(-LABELS, _n_columns(columns) + 0.05)
-    ax.set_ylim(len(groups) * (HEADINGS + len(rows)) + 0.1, 0)
+    ax.set_ylim(len(groups) * table + 0.06, 0)
     ax.axis("off")
     return ax
+
+
+def row_labels(
+    rows: Sequence[Row], modality_of: Mapping[str, str], names: Names
+) -> list[tuple[list[str], list[str]]]:
+    """Lines of the label of each row, the bold ones first: data set; model and signal.
+
+    Data set and model are named once for all signals.
+    """
+    found: list[tuple[list[str], list[str]]] = []
+    previous = ("", "")
+    for dataset, model, signal in rows:
+        bold: list[str] = []
+        plain: list[str] = []
+        if (dataset, model) != previous:
+            label = names.dataset_label(dataset, modality_of[dataset])
+            # Bold letters are wider.
+            bold = textwrap.wrap(label, LABEL_LETTERS - 4)
+            plain = textwrap.wrap(names.label("model", model), LABEL_LETTERS) if model else []
+        plain += textwrap.wrap(names.label("signal", signal), LABEL_LETTERS)
+        found.append((bold, plain))
+        previous = (dataset, model)
+    return found
+
+
+def row_height(labels: Sequence[tuple[list[str], list[str]]]) -> float:
+    """Height of all rows in inches: of a cell, or of the label with most lines."""
+    return max(HEIGHT, 0.1 + LABEL_LINE * max(len(bold) + len(plain) for bold, plain in labels))
 
 
 def _n_columns(columns: list[tuple[str, str, str]]) -> int:
@@ -190,26 +227,33 @@ def _n_columns(columns: list[tuple[str, str, str]]) -> int:
     return max(map(groups.count, groups))
 
 
-def _draw_cell(cell: Cell, x: float, y: float, *, ax: Axes) -> None:
+def _draw_cell(cell: Cell, x: float, top: float, row: float, *, ax: Axes) -> None:
     claim = cell.claim
     fill, ink, mark = style.VERDICTS[claim.verdict]
     edge = "#C9C9C9" if claim.verdict == "descriptive" else fill
-    height = cell.n_rows - 0.12
+    height = cell.n_rows * row - 0.07
     ax.add_patch(
-        Rectangle((x + 0.03, y + 0.06), 0.94, height, facecolor=fill, edgecolor=edge, linewidth=0.7)
+        Rectangle(
+            (x + 0.03, top + 0.035), 0.94, height, facecolor=fill, edgecolor=edge, linewidth=0.7
+        )
     )
-    y += (cell.n_rows - 1) / 2
+    middle = top + cell.n_rows * row / 2
     estimate, test = cell_text(claim)
-    for place, text, size, weight in ((0.36, estimate, 8, "bold"), (0.7, test, 7, "normal")):
+    test = textwrap.fill(test, CELL_LETTERS)
+    for shift, text, size, weight, side in (
+        (-0.03, f"{mark} {estimate}", 7.5, "bold", "bottom"),
+        (0.0, test, 7, "normal", "top"),
+    ):
         ax.text(
             x + 0.5,
-            y + place,
-            f"{mark} {text}" if text == estimate else text,
+            middle + shift,
+            text,
             ha="center",
-            va="center",
+            va=side,
             color=ink,
             fontsize=size,
             fontweight=weight,
+            linespacing=1.0,
         )
 
 
@@ -258,61 +302,165 @@ def _short(q: float) -> str:
 
 
 def _draw_headings(group: str, members: list[tuple[str, str]], top: float, *, ax: Axes) -> None:
-    ax.text(0.03, top - 1.28, group, fontsize=9, fontweight="bold", color=style.INK)
-    ax.plot([0.03, len(members) - 0.03], [top - 1.18] * 2, color=style.INK, lw=0.8)
+    ax.text(0.03, top - 0.82, group, fontsize=9, fontweight="bold", color=style.INK)
+    ax.plot([0.03, len(members) - 0.03], [top - 0.77] * 2, color=style.INK, lw=0.8)
     for j, (prediction, _) in enumerate(members):
-        ax.text(j + 0.5, top - 0.8, prediction, ha="center", fontsize=9, fontweight="bold")
+        ax.text(j + 0.5, top - 0.57, prediction, ha="center", fontsize=9, fontweight="bold")
         ax.text(
             j + 0.5,
-            top - 0.7,
-            style.PREDICTIONS[prediction],
+            top - 0.53,
+            textwrap.fill(style.PREDICTIONS[prediction].replace("\n", " "), TITLE_LETTERS),
             ha="center",
             va="top",
             fontsize=7,
             color=style.INK,
-            linespacing=1.15,
+            linespacing=1.05,
         )
 
 
 def _draw_row_labels(
-    rows: list[tuple[str, str, str]],
+    labels: Sequence[tuple[list[str], list[str]]],
     n_columns: int,
     top: float,
-    modality_of: Mapping[str, str],
+    height: float,
     *,
     ax: Axes,
-    names: Names,
 ) -> None:
-    previous = ("", "")
-    for i, (dataset, model, signal) in enumerate(rows):
-        y = top + i
-        if (dataset, model) != previous:
+    for i, (bold, plain) in enumerate(labels):
+        y = top + i * height
+        if bold:
             ax.plot([-LABELS, n_columns], [y, y], color=style.FAINT, lw=0.6, clip_on=False)
-            name = names.dataset_label(dataset, modality_of[dataset])
-            ax.text(-LABELS, y + 0.12, name, va="top", fontsize=7.5, fontweight="bold")
-            ax.text(-LABELS, y + 0.4, names.label("model", model), va="top", fontsize=7.5)
-        previous = (dataset, model)
-        ax.text(-LABELS, y + 0.68, names.label("signal", signal), va="top", fontsize=7.5)
+        for line, text in enumerate([*bold, *plain]):
+            weight = "bold" if line < len(bold) else "normal"
+            ax.text(
+                -LABELS,
+                y + 0.05 + LABEL_LINE * line,
+                text,
+                va="top",
+                fontsize=7,
+                fontweight=weight,
+            )
+
+
+@dataclass(frozen=True)
+class Count:
+    """How often each verdict was given on a prediction.
+
+    Attributes
+    ----------
+    verdicts
+        Verdict -> number of models, in the order of the legend.
+    estimate
+        Median over models, in words; empty where none is known.
+    """
+
+    verdicts: Mapping[str, int]
+    estimate: str
+
+
+def counts_of(data: pd.DataFrame) -> dict[Place, Count]:
+    """Verdicts of many models, by data set, signal, prediction and variant.
+
+    What is predicted of the activation stands in the row of the first learning signal.
+    """
+    found: dict[Place, Count] = {}
+    for (dataset, role, signal, prediction, variant), own in data.groupby(
+        ["dataset", "role", "signal", "prediction", "variant"]
+    ):
+        n = own["verdict"].value_counts()
+        known = own["estimate"].dropna()
+        unit = " ms" if (own["unit"] == "ms").all() else ""
+        count = Count(
+            {verdict: int(n[verdict]) for verdict in style.VERDICTS if verdict in n},
+            f"{rounded(float(known.median()))}{unit}" if len(known) else "",
+        )
+        row = "" if role == ACTIVATION else str(signal)
+        found[str(dataset), "", row, str(prediction), str(variant)] = count
+    return found
+
+
+def plot_counts(data: pd.DataFrame, *, ax: Axes, names: Names) -> Axes:
+    """Draw the same tables for many models: how many support or contradict a prediction.
+
+    Parameters
+    ----------
+    data, ax, names
+        As for :func:`plot_claims_overview`.
+    """
+    require_columns(data, COLUMNS, figure="claims_overview")
+    rows = list(dict.fromkeys((row[0], "", row[2]) for row in overview_rows(data, names)))
+    columns, counts = overview_columns(data), counts_of(data)
+    modality_of = dict(zip(data["dataset"], data["modality"], strict=True))
+    labels = row_labels(rows, modality_of, names)
+    height = max(0.2 + 4 * LABEL_LINE, row_height(labels))
+    groups = list(dict.fromkeys(group for group, _, _ in columns))
+    table = HEADINGS + height * len(rows)
+    for place, group in enumerate(groups):
+        members = [column[1:] for column in columns if column[0] == group]
+        top = place * table + HEADINGS
+        _draw_headings(group, members, top, ax=ax)
+        _draw_row_labels(labels, len(members), top, height, ax=ax)
+        for i, row in enumerate(rows):
+            first = i == 0 or rows[i - 1][0] != row[0]
+            for j, member in enumerate(members):
+                own = counts.get((*row, *member))
+                if own is None and first:
+                    own = counts.get((row[0], "", "", *member))
+                if own is not None:
+                    _draw_count(own, j, top + i * height, ax=ax)
+    ax.set_xlim(-LABELS, _n_columns(columns) + 0.05)
+    ax.set_ylim(len(groups) * table + 0.06, 0)
+    ax.axis("off")
+    return ax
+
+
+def _draw_count(count: Count, x: float, top: float, *, ax: Axes) -> None:
+    """Draw shares of verdicts as a bar; below it the median estimate and the numbers."""
+    total, at = sum(count.verdicts.values()), x + 0.05
+    for verdict, n in count.verdicts.items():
+        fill, _, _ = style.VERDICTS[verdict]  # type: ignore[index]
+        width = 0.9 * n / total
+        ax.add_patch(
+            Rectangle(
+                (at, top + 0.06), width, 0.1, facecolor=fill, edgecolor="#C9C9C9", linewidth=0.5
+            )
+        )
+        at += width
+    lines = [count.estimate] + [
+        f"{n} {style.VERDICTS[verdict][2]}"  # type: ignore[index]
+        for verdict, n in count.verdicts.items()
+    ]
+    for line, text in enumerate(lines):
+        weight = "normal" if line else "bold"
+        y = top + 0.19 + LABEL_LINE * line
+        ax.text(x + 0.5, y, text, ha="center", va="top", fontsize=7, fontweight=weight)
 
 
 def figure(data: pd.DataFrame, names: Names) -> Figure:
-    """Draw the overview, with a legend of verdicts."""
+    """Draw the overview, with a legend of verdicts; of many models their number."""
     require_columns(data, COLUMNS, figure="claims_overview")
-    columns = overview_columns(data)
-    n_groups = len({group for group, _, _ in columns})
-    width = 0.95 * (_n_columns(columns) + LABELS + 0.05)
-    height = 0.58 * (n_groups * (HEADINGS + len(overview_rows(data, names))) + 0.1)
-    said = textwrap.wrap(explanations(data), int(LETTERS_PER_INCH * width))
-    below = LINE * max(0, len(said) - 1)
-    whole = Figure(figsize=(width + 0.2, height + 0.7 + below))
-    size = whole.get_size_inches()
-    place = (0.1 / size[0], (0.6 + below) / size[1], width / size[0], height / size[1])
-    ax = whole.add_axes(place)
-    plot_claims_overview(data, ax=ax, names=names)
+    rows, columns = overview_rows(data, names), overview_columns(data)
+    many = len(rows) > MOST_ROWS
+    plot = plot_counts if many else plot_claims_overview
+    width = CELL * (_n_columns(columns) + LABELS + 0.05)
+    said = textwrap.wrap(COUNTED if many else explanations(data), int(LETTERS_PER_INCH * width))
+    below = 0.4 + LINE * len(said)
+    # The height of the tables is known when they are drawn.
+    drawn = plot(data, ax=Figure().add_subplot(), names=names)
+    height = float(drawn.get_ylim()[0])
+    page = layout.Page(width + 0.2, height + below)
+    plot(data, ax=page.axes(0.1, 0, width, height), names=names)
     handles = [
         Rectangle((0, 0), 1, 1, facecolor=fill, edgecolor="#C9C9C9", label=f"{mark}  {verdict}")
         for verdict, (fill, _, mark) in style.VERDICTS.items()
     ]
-    whole.legend(handles=handles, loc="lower left", ncols=len(handles), borderaxespad=0.4)
-    whole.text(0.1 / size[0], 0.38 / size[1], "\n".join(said), fontsize=7, va="bottom")
-    return whole
+    page.figure.legend(handles=handles, loc="lower left", ncols=len(handles), borderaxespad=0.4)
+    page.text(0.1, height + 0.04, "\n".join(said), fontsize=7)
+    return page.figure
+
+
+#: What stands below the tables of many models.
+COUNTED = (
+    "Each cell counts the verdicts of all models on a prediction, below the median of their "
+    "estimates; the figure of verdicts by model shows each."
+)

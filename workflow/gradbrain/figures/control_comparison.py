@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 
 from gradbrain.figures import layout, style
@@ -29,6 +31,14 @@ POINTS = {
     "panels": ("dataset", "model", "quantity"),
     "text": ("subject", "margin"),
 }
+
+#: Inches: of a panel, of a line of them, and what labels of signals and the legend take.
+PANEL, HEIGHT, LABELS, LEGEND = 3.1, 1.7, 1.1, 0.4
+PER_LINE = 2
+#: More signals in a panel need all of the width.
+MOST_HALF = 6
+#: Letters of a line of a label.
+LABEL_LETTERS = 20
 
 COLUMNS = ["signal", "role", "quantity", "control", "subject", "variance", "ci_low", "ci_high"]
 COLUMNS += ["margin"]
@@ -152,44 +162,54 @@ def plot_control_comparison(data: pd.DataFrame, *, ax: Axes, names: Names) -> Ax
 def _label(signal: str, quantity: str, names: Names) -> str:
     """Name of a signal, and of what is drawn of it."""
     name = names.label("signal", signal)
-    return f"{QUANTITIES[quantity]}: {name}" if quantity == "beyond_control" else name
+    label = f"{QUANTITIES[quantity]}: {name}" if quantity == "beyond_control" else name
+    return textwrap.fill(label, LABEL_LETTERS)
 
 
 def figure(data: pd.DataFrame, names: Names) -> Figure:
-    """Arrange a row per data set, a column per model."""
+    """Arrange a block per data set, a panel per model."""
     require_columns(data, COLUMNS, figure="control_comparison")
-    items = layout.blocks(data, names)
-    models = names.order_models(data["model"])
-    modality_of = {block.dataset: block.modality for block in items}
-    datasets = list(modality_of)
-    whole = Figure(
-        figsize=(0.9 + 3.2 * len(models), 1.5 + 2.1 * len(datasets)), layout="constrained"
-    )
-    axes = whole.subplots(len(datasets), len(models), squeeze=False, sharey="row")
-    drawn = {(block.dataset, block.model): block for block in items}
-    for i, dataset in enumerate(datasets):
-        limits = []
-        for j, model in enumerate(models):
-            ax = axes[i, j]
-            block = drawn.get((dataset, model))
-            if block is None:
-                layout.say_empty(ax, "not in this study")
-                ax.set_xticks([])
-                continue
-            plot_control_comparison(block.data, ax=ax, names=names)
-            limits.append(ax.get_ylim())
-        axes[i, 0].set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
-        label = names.dataset_label(dataset, modality_of[dataset])
-        axes[i, 0].set_ylabel(f"{label.replace(', ', chr(10))}\n{UNIQUE_VARIANCE.label}")
-        for ax in axes[i, 1:]:
-            ax.tick_params(labelleft=False)
-    if all(set(block.data["signal"]) == set(data["signal"]) for block in items):
-        for ax in axes[:-1].ravel():
-            ax.tick_params(labelbottom=False)
-    for j, model in enumerate(models):
-        axes[0, j].set_title(names.label("model", model), fontweight="bold")
+    by_dataset: dict[str, list[layout.Block]] = {}
+    for block in layout.blocks(data, names):
+        by_dataset.setdefault(block.dataset, []).append(block)
+    per_line = _per_line(data, names)
+    most = min(per_line, max(map(len, by_dataset.values())))
+    width = max(4.4, 0.9 + PANEL * PER_LINE / per_line * most)
+    heights = [
+        HEIGHT * layout.n_lines(len(items), per_line) + LABELS for items in by_dataset.values()
+    ]
+    whole = Figure(figsize=(width, sum(heights) + LEGEND), layout="constrained")
+    rows = whole.subfigures(len(by_dataset), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for row, items in zip(rows, by_dataset.values(), strict=True):
+        _draw_dataset(row, items, names, per_line)
     _add_legend(whole, has_interval=bool(data["ci_low"].notna().any()))
     return whole
+
+
+def _per_line(data: pd.DataFrame, names: Names) -> int:
+    """Panels side by side."""
+    most = max(len(places_of(block.data, names)) for block in layout.blocks(data, names))
+    return 1 if most > MOST_HALF else PER_LINE
+
+
+def _draw_dataset(row: SubFigure, items: list[layout.Block], names: Names, per_line: int) -> None:
+    """Draw the panels of all models of a data set, with one range of values."""
+    label = names.dataset_label(items[0].dataset, items[0].modality)
+    title = textwrap.fill(label, int(layout.BOLD_LETTERS_PER_INCH * layout.width_of(row)))
+    row.suptitle(title, x=0.01, ha="left", fontsize=9.5, fontweight="bold")
+    axes = layout.panels(row, len(items), per_line=per_line, sharey=True)[0]
+    same = len({tuple(places_of(block.data, names)) for block in items}) == 1
+    limits = []
+    for place, (ax, block) in enumerate(zip(axes, items, strict=True)):
+        plot_control_comparison(block.data, ax=ax, names=names)
+        limits.append(ax.get_ylim())
+        letters = int(layout.LETTERS_PER_INCH * (PANEL * PER_LINE / per_line - 0.3))
+        ax.set_title(textwrap.fill(names.label("model", block.model), letters))
+        # Of panels that show the same, those that stand lowest say what it is.
+        ax.tick_params(labelbottom=not same or place + per_line >= len(items))
+        if layout.starts_line(ax):
+            ax.set_ylabel(f"{UNIQUE_VARIANCE.label}\n(share of variance)")
+    axes[0].set_ylim(min(low for low, _ in limits), max(high for _, high in limits))
 
 
 def _add_legend(whole: Figure, *, has_interval: bool) -> None:
@@ -199,5 +219,4 @@ def _add_legend(whole: Figure, *, has_interval: bool) -> None:
         Line2D([], [], color=style.MUTED, linestyle=":", label="smallest share of interest"),
         Line2D([], [], color=style.INK, linestyle="", marker="D", label="C2: beyond best control"),
     ]
-    ncols = 1 if whole.get_figwidth() < 5 else 2
-    whole.legend(handles=handles, loc="outside lower left", ncols=ncols)
+    layout.legend_below(whole, handles, layout.width_of(whole))

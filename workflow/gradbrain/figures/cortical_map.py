@@ -7,32 +7,31 @@ twice; Fischl et al. 1999, Human Brain Mapping 8:272).
 
 from __future__ import annotations
 
-import warnings
-from functools import cache
+import math
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Colormap, Normalize
-from matplotlib.figure import Figure, SubFigure
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
-from gradbrain.figures import layout, style
+from gradbrain.figures import cortex, layout, style
+from gradbrain.figures.cortex import HEMISPHERES, VERTICES_PER_HEMISPHERE, VIEWS
 from gradbrain.figures.declarations import FigureError
 from gradbrain.figures.inputs import FigureInputs, require_columns, require_rows
 from gradbrain.figures.maps import DatasetMaps, SignalMap, dataset_maps
 from gradbrain.figures.names import Names
-from gradbrain.vocabulary.measures import SCORED, Variant
+from gradbrain.vocabulary.measures import SCORED
 
 TITLE = "Score and best layer on the cortical surface"
 INPUTS = ("maps",)
 AXES = ("roi",)
 SPACES = ("fsaverage5", "fsaverage")
 
-COLUMNS = ["hemisphere", "vertex", "score", "best_layer"]
-VERTICES_PER_HEMISPHERE = 10242
-RENDER_DPI = 200
+COLUMNS = ["hemisphere", "vertex", "score", "best_layer", "n_subjects"]
 _HEMISPHERES = {
     "left": "left",
     "right": "right",
@@ -41,24 +40,23 @@ _HEMISPHERES = {
     "l": "left",
     "r": "right",
 }
-#: Label, hemisphere and view (elevation and azimuth in degrees). From somewhat behind and below:
-#: the lateral view shows LO and FFA, the medial one V1 to V3, VO and PHC.
-VIEWS: tuple[tuple[str, str, str | tuple[float, float]], ...] = (
-    ("left, lateral", "left", (-35.0, 205.0)),
-    ("left, medial", "left", (-35.0, 335.0)),
-    ("right, medial", "right", (-35.0, 205.0)),
-    ("right, lateral", "right", (-35.0, 335.0)),
-)
 #: Colours of scores end at this percentile: a few vertices of noise do not dim all others.
 HIGHEST_PERCENTILE = 95
 #: Pearson r is drawn on at least this range.
 SMALLEST_R = 0.05
+#: Of the second scale.
+WITHOUT_BEST = "best layer (relative depth)\nwhite: no layer scores above 0"
+#: What cortex without a value looks like.
+BARE = "grey: vertices without a value (two shades: gyrus and sulcus)"
+#: Signals side by side: the activation beside what is compared with it.
+PER_LINE = 3
 
 
 def select(inputs: FigureInputs) -> pd.DataFrame:
     """Best layer and its score per vertex, averaged over subjects.
 
-    Where no layer's score is above zero there is no best layer (NaN).
+    Where no layer's score is above zero there is no best layer (NaN). Vertices without a value have
+    no row.
     """
     found = []
     for tree in inputs.map_stores():
@@ -85,6 +83,7 @@ def _vertices(maps: DatasetMaps, signal: SignalMap) -> pd.DataFrame:
             "vertex": maps.coordinate("vertex")[known].astype(int),
             "score": high,
             "best_layer": np.where(high > 0, depth, np.nan),
+            "n_subjects": maps.n_subjects,
         }
     )
 
@@ -105,198 +104,238 @@ def hemisphere_of(name: str) -> str:
         ) from None
 
 
-@cache
-def hemisphere_mesh(hemisphere: str, surface: str = "inflated") -> tuple[np.ndarray, np.ndarray]:
-    """Coordinates (10242, 3) in mm and faces (20480, 3) that nilearn's package carries.
+@dataclass(frozen=True)
+class Look:
+    """How a quantity of vertices is coloured.
 
-    Parameters
+    Attributes
     ----------
-    hemisphere
-        ``left`` or ``right``.
-    surface
-        Name of an fsaverage5 surface, e.g. ``inflated`` or ``pial``.
+    column
+        Its name.
+    label
+        Of the colour bar.
+    colours
+        From `low` to `high`.
+    low, high
+        Ends of the scale; values beyond have the colours of its ends.
     """
-    from nilearn.datasets import load_fsaverage
 
-    part = load_fsaverage("fsaverage5")[surface].parts[hemisphere]
-    return np.asarray(part.coordinates, dtype=float), np.asarray(part.faces)
-
-
-@cache
-def _curvature(hemisphere: str) -> np.ndarray:
-    from nilearn.datasets import load_fsaverage_data
-
-    depth = load_fsaverage_data(mesh="fsaverage5", data_type="sulcal").data.parts[hemisphere]
-    # Two shades of grey say sulcus and gyrus without competing with the data.
-    return np.where(np.asarray(depth) > 0, 0.35, 0.2)
+    column: str
+    label: str
+    colours: Colormap
+    low: float
+    high: float
 
 
-def plot_cortical_map(
-    data: pd.DataFrame,
-    *,
-    ax: Axes,
-    column: str,
-    hemisphere: str,
-    view: str | tuple[float, float],
-    colours: Colormap,
-    low: float,
-    high: float,
-) -> Axes:
-    """Draw one quantity on one hemisphere.
+def looks(data: pd.DataFrame) -> list[Look]:
+    """Score and best layer of one quantity of one data set and model.
 
     Parameters
     ----------
     data
-        ``hemisphere``, ``vertex`` and the named column, one row per vertex.
-    ax
-        Where to draw.
-    column
-        What to show; NaN is left grey.
-    hemisphere
-        ``left`` or ``right``.
-    view
-        Name of a view or its elevation and azimuth in degrees.
-    colours, low, high
-        Colours and their range.
+        ``score``, ``variant``.
     """
-    require_columns(data, ["hemisphere", "vertex", column], figure="cortical_map")
-    part = data[data["hemisphere"] == hemisphere]
-    outside = part["vertex"][(part["vertex"] < 0) | (part["vertex"] >= VERTICES_PER_HEMISPHERE)]
-    if len(outside):
-        raise FigureError(
-            f"maps store: vertex {int(outside.iloc[0])} in the {hemisphere} hemisphere; fsaverage5 "
-            f"has vertices 0 to {VERTICES_PER_HEMISPHERE - 1} in each"
-        )
-    values = np.full(VERTICES_PER_HEMISPHERE, np.nan)
-    values[part["vertex"].to_numpy()] = np.clip(part[column].to_numpy(dtype=float), low, high)
-    brain = render_brain(values, hemisphere, view, colours, low, high)
-    ax.imshow(brain, aspect="equal", interpolation="antialiased")
-    ax.axis("off")
-    return ax
-
-
-def render_brain(
-    values: np.ndarray,
-    hemisphere: str,
-    view: str | tuple[float, float],
-    colours: Colormap,
-    low: float,
-    high: float,
-) -> np.ndarray:
-    """Render an inflated hemisphere once, as pixels.
-
-    Twenty thousand triangles are drawn again by every pass of the layout and for every file
-    format; an image is drawn once and keeps the PDF small.
-
-    Parameters
-    ----------
-    values
-        One per vertex, shape ``(10242,)``; NaN is left grey.
-    hemisphere, view, colours, low, high
-        As for :func:`plot_cortical_map`.
-
-    Returns
-    -------
-    ndarray of uint8, shape (height, width, 4)
-        RGBA, cropped to the brain, transparent around it.
-    """
-    from nilearn.plotting import plot_surf
-
-    whole = Figure(figsize=(2.0, 2.0), dpi=RENDER_DPI, facecolor="none")
-    canvas = FigureCanvasAgg(whole)
-    ax = whole.add_axes((0, 0, 1, 1), projection="3d", facecolor="none")
-    coordinates, faces = hemisphere_mesh(hemisphere)
-    with warnings.catch_warnings():
-        # Faces without data average nothing: that is how they stay grey.
-        warnings.simplefilter("ignore")
-        plot_surf(
-            (coordinates.copy(), faces),
-            surf_map=values,
-            bg_map=_curvature(hemisphere),
-            hemi=hemisphere,
-            view=view,
-            cmap=colours,
-            colorbar=False,
-            vmin=low,
-            vmax=high,
-            avg_method="nanmean",
-            axes=ax,
-        )
-    canvas.draw()
-    pixels = np.asarray(canvas.buffer_rgba()).copy()
-    rows, columns = (np.flatnonzero(pixels[..., 3].any(axis=axis)) for axis in (1, 0))
-    return pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    low, high = score_range(data)
+    measure = SCORED[data["variant"].iloc[0]].label
+    return [
+        Look("score", f"{measure} of the best layer", style.score_colours(low, high), low, high),
+        Look("best_layer", WITHOUT_BEST, style.depth_colours(), 0.0, 1.0),
+    ]
 
 
 def score_range(data: pd.DataFrame) -> tuple[float, float]:
-    """Range of the colours of one quantity: from zero to a high percentile of positive ones.
+    """Range of the colours of one quantity: to high percentiles of each sign, zero included.
 
     Parameters
     ----------
     data
         One quantity of one data set and model: ``score``, ``variant``.
     """
-    smallest = layout.UNIQUE_RANGE[1] if data["variant"].iloc[0] == "unique" else SMALLEST_R
-    above = data["score"][data["score"] > 0]
-    high = float(np.percentile(above, HIGHEST_PERCENTILE)) if len(above) else 0.0
-    return 0.0, max(smallest, high)
+    unique = data["variant"].iloc[0] == "unique"
+    return style.score_range(
+        data["score"].to_numpy(),
+        at_least=layout.UNIQUE_RANGE[1] if unique else SMALLEST_R,
+        percentile=HIGHEST_PERCENTILE,
+    )
+
+
+def vertex_colours(data: pd.DataFrame, look: Look, hemisphere: str) -> NDArray[np.float64]:
+    """Colours of all vertices of a hemisphere.
+
+    Parameters
+    ----------
+    data
+        ``hemisphere``, ``vertex`` and the column of the look, one row per vertex with a value.
+    look
+        How it is coloured.
+    hemisphere
+        ``left`` or ``right``.
+
+    Returns
+    -------
+    ndarray of shape (10242, 4)
+        RGBA; NaN in all four where there is no row. A row whose value is NaN, a vertex without a
+        best layer, is white.
+    """
+    require_columns(data, ["hemisphere", "vertex", look.column], figure="cortical_map")
+    part = data[data["hemisphere"] == hemisphere]
+    vertices = part["vertex"].to_numpy(dtype=int)
+    values = cortex.vertex_values(vertices, part[look.column].to_numpy(dtype=float), hemisphere)
+    shares = Normalize(look.low, look.high, clip=True)(values)
+    colours = look.colours(np.asarray(shares.filled(0.0) if np.ma.isMA(shares) else shares))
+    colours[np.isnan(values)] = style.rgba(style.NOTHING)
+    with_row = np.zeros(len(values), dtype=bool)
+    with_row[vertices] = True
+    colours[~with_row] = np.nan
+    return colours
+
+
+def plot_cortical_map(
+    data: pd.DataFrame, *, ax: Axes, look: Look, hemisphere: str, view: str
+) -> Axes:
+    """Draw one quantity on one hemisphere.
+
+    Parameters
+    ----------
+    data
+        ``hemisphere``, ``vertex`` and the column of the look, one row per vertex with a value.
+    ax
+        Where to draw.
+    look
+        What to show, in which colours.
+    hemisphere
+        ``left`` or ``right``.
+    view
+        ``lateral``, ``medial`` or ``ventral``.
+    """
+    colours = vertex_colours(data, look, hemisphere)
+    ax.imshow(cortex.picture(hemisphere, view, colours), aspect="equal", interpolation="nearest")
+    ax.axis("off")
+    return ax
+
+
+#: Inches: margins of the page, room for the names of views, gaps between signals and hemispheres.
+MARGIN, NAMES, BETWEEN, GAP = 0.1, 0.22, 0.22, 0.04
+#: Inches: a line of text, a colour bar with its ticks and label, and what stands above a block.
+LINE, BAR, HEAD = 0.14, 0.56, 0.46
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where things stand on the page, in inches.
+
+    Attributes
+    ----------
+    n_columns
+        Signals side by side.
+    """
+
+    n_columns: int
+
+    @property
+    def hemisphere(self) -> float:
+        """Width of the room of a hemisphere."""
+        free = style.PAGE - 2 * MARGIN - NAMES - (self.n_columns - 1) * BETWEEN
+        return min(1.3, (free / self.n_columns - GAP) / 2)
+
+    @property
+    def inches_per_pixel(self) -> float:
+        """Scale of all pictures: the widest fills its room."""
+        return self.hemisphere / max(_shape(view)[1] for view in VIEWS)
+
+    def height(self, view: str) -> float:
+        """Of a view, the gap below it included."""
+        return _shape(view)[0] * self.inches_per_pixel + GAP
+
+    @property
+    def line(self) -> float:
+        """Height of all views of a look, its colour bar included."""
+        return sum(map(self.height, VIEWS)) + BAR
+
+    def left(self, column: int, hemisphere: int) -> float:
+        """Left edge of a hemisphere of a signal."""
+        width = 2 * self.hemisphere + GAP
+        return MARGIN + NAMES + column * (width + BETWEEN) + hemisphere * (self.hemisphere + GAP)
+
+    @property
+    def width(self) -> float:
+        """Of the figure."""
+        return min(style.PAGE, self.left(self.n_columns - 1, 1) + self.hemisphere + MARGIN)
+
+
+def _shape(view: str) -> tuple[int, int]:
+    """Height and width of the larger picture of a view, in pixels."""
+    shapes = [cortex.seen_vertices(hemisphere, view).shape for hemisphere in HEMISPHERES]
+    return max(shape[0] for shape in shapes), max(shape[1] for shape in shapes)
 
 
 def figure(data: pd.DataFrame, names: Names) -> Figure:
-    """Arrange a row per data set, model and quantity: above the score, below the best layer."""
+    """Arrange a block per data set and model: signals side by side, score above best layer."""
     require_columns(data, COLUMNS, figure="cortical_map")
     items = layout.blocks(data, names)
-    counts = [len(layout.quantities(block.data, names)) for block in items]
-    height = 0.3 * len(items) + 3.0 * sum(counts)
-    whole = Figure(figsize=(8.2, height), layout="constrained")
-    rows = whole.subfigures(len(items), 1, squeeze=False, hspace=0.02, height_ratios=counts)[:, 0]
-    for row, block in zip(rows, items, strict=True):
-        row.suptitle(block.title(names), x=0.01, ha="left", fontsize=9.5, fontweight="bold")
-        _draw_block(row, block, names)
-    return whole
+    parts = [(block, layout.quantities(block.data, names)) for block in items]
+    grid = Grid(min(PER_LINE, max(len(quantities) for _, quantities in parts)))
+    width = 2 * grid.hemisphere + GAP
+    titles = {
+        (place, quantity): quantity.title(names, width)
+        for place, (_, quantities) in enumerate(parts)
+        for quantity in quantities
+    }
+    heads = [block.title_lines(names, grid.width) for block in items]
+    named = 2 + max(title.count("\n") + 1 for title in titles.values())
+    line = LINE * named + 2 * grid.line
+    height = sum(
+        HEAD + LINE * head.count("\n") + line * math.ceil(len(quantities) / grid.n_columns)
+        for head, (_, quantities) in zip(heads, parts, strict=True)
+    )
+    page = layout.Page(grid.width, height)
+    top = 0.0
+    for place, (head, (block, quantities)) in enumerate(zip(heads, parts, strict=True)):
+        page.text(MARGIN, top + 0.08, head, fontsize=9.5, fontweight="bold")
+        page.text(MARGIN, top + 0.26 + LINE * head.count("\n"), BARE, fontsize=7)
+        top += HEAD + LINE * head.count("\n")
+        for i, quantity in enumerate(quantities):
+            column, row = i % grid.n_columns, i // grid.n_columns
+            upper = top + row * line
+            page.text(grid.left(column, 0), upper, titles[place, quantity], fontsize=8.5)
+            own = layout.of_quantity(block.data, quantity)
+            below = upper + LINE * (named - 2)
+            page.text(grid.left(column, 0), below, _counts(own), fontsize=6.5)
+            _draw_quantity(page, grid, own, column, upper + LINE * named)
+        top += line * math.ceil(len(quantities) / grid.n_columns)
+    return page.figure
 
 
-def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
-    quantities = layout.quantities(block.data, names)
-    panels = row.subfigures(len(quantities), 1, squeeze=False, hspace=0.02)[:, 0]
-    for panel, quantity in zip(panels, quantities, strict=True):
-        panel.suptitle(quantity.label(names), x=0.01, ha="left", fontsize=8.5, fontweight="normal")
-        _draw_quantity(panel, layout.of_quantity(block.data, quantity), quantity.variant)
+def _counts(data: pd.DataFrame) -> str:
+    """How many vertices of a quantity have a value."""
+    whole = len(HEMISPHERES) * VERTICES_PER_HEMISPHERE
+    return f"{len(data):,} of {whole:,} vertices"
 
 
-def _draw_quantity(panel: SubFigure, part: pd.DataFrame, variant: Variant) -> None:
-    axes = panel.subplots(2, len(VIEWS))
-    # Where no layer predicts, neither line is coloured.
-    part = part.assign(score=part["score"].where(part["score"] > 0))
-    measure = SCORED[variant].label
-    looks = [
-        ("score", style.score_colours(), *score_range(part), f"{measure}\nof best layer"),
-        ("best_layer", style.depth_colours(), 0.0, 1.0, "best layer\n(relative depth)"),
-    ]
-    for line, (column, colours, low, high, label) in zip(axes, looks, strict=True):
-        for ax, (_, hemisphere, view) in zip(line, VIEWS, strict=True):
-            plot_cortical_map(
-                part,
-                ax=ax,
-                column=column,
-                hemisphere=hemisphere,
-                view=view,
-                colours=colours,
-                low=low,
-                high=high,
-            )
-        above = bool((part[column] > high).any())
-        bar = panel.colorbar(
-            ScalarMappable(Normalize(low, high), colours),
-            ax=list(line),
-            aspect=12,
-            shrink=0.75,
-            pad=0.01,
-            fraction=0.05,
-            extend="max" if above else "neither",
+def _draw_quantity(
+    page: layout.Page, grid: Grid, data: pd.DataFrame, column: int, top: float
+) -> None:
+    """Draw score and best layer of one signal below one another, each with its colour bar."""
+    left, width = grid.left(column, 0), 2 * grid.hemisphere + GAP
+    for side, hemisphere in enumerate(HEMISPHERES):
+        middle = grid.left(column, side) + grid.hemisphere / 2
+        page.text(middle, top - LINE, hemisphere, fontsize=6.5, ha="center")
+    for look in looks(data):
+        for view in VIEWS:
+            height = grid.height(view) - GAP
+            for side, hemisphere in enumerate(HEMISPHERES):
+                ax = page.axes(grid.left(column, side), top, grid.hemisphere, height)
+                plot_cortical_map(data, ax=ax, look=look, hemisphere=hemisphere, view=view)
+            if column == 0:
+                middle = top + height / 2
+                page.text(MARGIN, middle, view, fontsize=6.5, rotation=90, va="center")
+            top += height + GAP
+        bar = page.axes(left + 0.15 * width, top + 0.05, 0.7 * width, 0.07)
+        page.figure.colorbar(
+            ScalarMappable(Normalize(look.low, look.high), look.colours),
+            cax=bar,
+            orientation="horizontal",
+            extend=style.extended(data[look.column].to_numpy(), look.low, look.high),
         )
-        bar.set_label(label, fontsize=6.5)
-        bar.ax.tick_params(labelsize=6)
-        bar.outline.set_visible(False)
-    for ax, (label, _, _) in zip(axes[0], VIEWS, strict=True):
-        ax.set_title(label, fontsize=7, loc="center", color=style.INK, pad=2)
+        layout.style_bar(bar, look.label)
+        top += BAR

@@ -90,6 +90,8 @@ class Declaration:
         The study must hold responses in one of these spaces; empty where any will do.
     points
         How the report shows its table point by point; None where it does not.
+    optional
+        Results that it shows as well where there are any; a folder of results may lack them.
     """
 
     plugin: Plugin
@@ -98,6 +100,12 @@ class Declaration:
     axes: tuple[Axis, ...]
     spaces: tuple[str, ...]
     points: Points | None = None
+    optional: tuple[str, ...] = ()
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """All results that it reads."""
+        return (*self.inputs, *self.optional)
 
     @property
     def name(self) -> str:
@@ -150,6 +158,7 @@ def declaration(
             raise FigureError(
                 f"{plugin.path}: {key} is {found[key]!r}; expected some of {list(allowed)}"
             )
+    optional = _optional(plugin, found.get("OPTIONAL", ()))
     if "hierarchy_draws" in found["INPUTS"] and "hierarchy" not in found["INPUTS"]:
         raise FigureError(
             f"{plugin.path}: INPUTS names 'hierarchy_draws' without 'hierarchy', whose rows they "
@@ -162,6 +171,7 @@ def declaration(
         axes=found["AXES"],
         spaces=found["SPACES"],
         points=_points(plugin, found.get("POINTS")),
+        optional=optional,
     )
     if not declared.caption.is_file():
         raise FigureError(
@@ -189,6 +199,15 @@ def _literals(plugin: Plugin) -> dict[str, Any]:
                 f"{plugin.path}: {key} is {value!r}; expected a tuple of names, e.g. {example}"
             )
     return found
+
+
+def _optional(plugin: Plugin, value: Any) -> tuple[str, ...]:
+    """The declaration ``OPTIONAL``, checked."""
+    if not isinstance(value, tuple) or set(value) - set(RESULTS):
+        raise FigureError(
+            f"{plugin.path}: OPTIONAL is {value!r}; expected a tuple of some of {list(RESULTS)}"
+        )
+    return value
 
 
 def _points(plugin: Plugin, value: Any) -> Points | None:

@@ -16,6 +16,7 @@ from gradbrain.figures.declarations import (
     NothingToDraw,
     declaration,
 )
+from gradbrain.figures.heading import add_heading, heading
 from gradbrain.figures.inputs import FigureInputs
 from gradbrain.figures.layout import empty_figure
 from gradbrain.store import Study
@@ -50,7 +51,7 @@ def draw(
         There is no such figure, or results that it needs are missing.
     """
     what = declaration(name, plugins, where="name")
-    return draw_declared(what, FigureInputs.of(study, what.inputs))
+    return draw_declared(what, FigureInputs.of(study, what.reads))
 
 
 def draw_declared(
@@ -84,7 +85,10 @@ def draw_declared(
         try:
             data = module.select(inputs)
             _check_points(what, data)
-            return module.figure(data, inputs.names.including(data)), data
+            names = inputs.names.including(data)
+            whole = module.figure(data, names)
+            add_heading(whole, heading(inputs.study, data, names))
+            return whole, data
         except NothingToDraw as error:
             if not may_be_empty:
                 raise

@@ -30,7 +30,13 @@ POINTS = {
 }
 
 #: Width of a panel in inches, without the gap to the next.
-PANEL = 1.9
+PANEL = 1.7
+PER_LINE = 3
+#: Height of a line of panels, and of the legend below.
+HEIGHT, LEGEND = 3.3, 0.45
+
+#: Upper end of colours where no mean is above zero.
+SMALLEST = 1e-6
 
 COLUMNS = ["subject", "layer", "depth", "roi", "roi_rank", "value", "ceiling"]
 COLUMNS += ["ci_low", "ci_high"]
@@ -89,7 +95,7 @@ def plot_region_profile(data: pd.DataFrame, *, ax: Axes, names: Names) -> Axes:
 
 
 def plot_encoding_by_region(
-    data: pd.DataFrame, *, ax: Axes, low: float = 0.0, high: float | None = None
+    data: pd.DataFrame, *, ax: Axes, limits: tuple[float, float] | None = None
 ) -> Axes:
     """Draw the mean score over subjects as a map of layer by region.
 
@@ -99,8 +105,8 @@ def plot_encoding_by_region(
         As for :func:`plot_region_profile`, with ``depth``.
     ax
         Where to draw.
-    low, high
-        Range of the colours; `high` defaults to the largest mean.
+    limits
+        Range of the colours; that of the means by default. Zero is white, negative means purple.
 
     Returns
     -------
@@ -110,13 +116,8 @@ def plot_encoding_by_region(
     require_columns(data, COLUMNS, figure="encoding_by_region")
     mean = data.pivot_table(index="depth", columns="roi_rank", values="value", aggfunc="mean")
     values = mean.to_numpy()
-    ax.imshow(
-        values,
-        origin="lower",
-        cmap=style.score_colours(),
-        vmin=low,
-        vmax=values.max() if high is None else high,
-    )
+    low, high = limits or style.score_range(values, at_least=SMALLEST)
+    ax.imshow(values, origin="lower", cmap=style.score_colours(low, high), vmin=low, vmax=high)
     best = values.argmax(axis=0)
     shown = values.max(axis=0) > 0
     ax.scatter(
@@ -129,14 +130,7 @@ def plot_encoding_by_region(
     )
     regions = data.drop_duplicates("roi_rank").set_index("roi_rank")["roi"]
     labels = [regions[rank] for rank in mean.columns]
-    long = len(labels) > 5 or max(map(len, labels)) > 3
-    ax.set_xticks(
-        range(len(labels)),
-        labels=labels,
-        rotation=45 if long else 0,
-        ha="right" if long else "center",
-        rotation_mode="anchor" if long else "default",
-    )
+    layout.label_regions(ax, range(len(labels)), labels)
     step = int(np.ceil(len(mean) / 8))
     ticks = range(0, len(mean), step)
     ax.set_yticks(ticks, labels=[f"{mean.index[i]:.2f}" for i in ticks])
@@ -147,21 +141,23 @@ def plot_encoding_by_region(
 
 
 def figure(data: pd.DataFrame, names: Names) -> Figure:
-    """Arrange a row per data set and model, a column per quantity."""
+    """Arrange a block per data set and model, a panel per quantity."""
     require_columns(data, COLUMNS, figure="encoding_by_region")
-    n_columns = len(layout.quantities(data, names))
+    most = max(len(layout.quantities(block.data, names)) for block in layout.blocks(data, names))
     return layout.figure_of_blocks(
         layout.blocks(data, names),
         _draw_block,
         names,
-        width=1.4 + (PANEL + 0.2) * n_columns,
-        height=3.7,
+        lines=lambda block: layout.n_lines(len(layout.quantities(block.data, names)), PER_LINE),
+        width=max(4.4, 1.4 + (PANEL + 0.2) * min(most, PER_LINE)),
+        height=HEIGHT,
+        more=LEGEND,
     )
 
 
 def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
     quantities = layout.quantities(block.data, names)
-    axes = row.subplots(2, len(quantities), squeeze=False, sharex="col", height_ratios=(1, 1.5))
+    axes = layout.panels(row, len(quantities), per_line=PER_LINE, n_rows=2, height_ratios=(1, 1.5))
     # Regions are drawn at consecutive places even where ranks have gaps.
     ranks = {rank: place for place, rank in enumerate(sorted(set(block.data["roi_rank"])))}
     placed = block.data.assign(roi_rank=block.data["roi_rank"].map(ranks))
@@ -170,33 +166,30 @@ def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
         if not columns:
             continue
         rows = placed[placed["variant"] == variant]
-        smallest = layout.UNIQUE_RANGE if measure is UNIQUE_R2 else (0.0, 1e-6)
-        high = max(rows.groupby(["signal", "depth", "roi_rank"])["value"].mean().max(), smallest[1])
+        smallest = layout.UNIQUE_RANGE if measure is UNIQUE_R2 else (0.0, SMALLEST)
+        means = rows.groupby(["signal", "depth", "roi_rank"])["value"].mean()
+        limits = style.score_range(means.to_numpy(), at_least=smallest[1])
         for i in columns:
             part = layout.of_quantity(placed, quantities[i])
             plot_region_profile(part, ax=axes[0, i], names=names)
-            plot_encoding_by_region(part, ax=axes[1, i], high=high)
+            plot_encoding_by_region(part, ax=axes[1, i], limits=limits)
             axes[0, i].set_title(quantities[i].title(names, PANEL))
             axes[0, i].tick_params(labelbottom=False)
-            if i > 0:
-                axes[1, i].tick_params(labelleft=False)
+            axes[1, i].tick_params(labelleft=layout.starts_line(axes[1, i]))
+            if i == columns[0] or layout.starts_line(axes[0, i]):
+                axes[0, i].set_ylabel(measure.label)
+            if layout.starts_line(axes[1, i]):
+                axes[1, i].set_ylabel("layer\n(relative depth)")
         layout.share_limits(list(axes[0, columns]), at_least=smallest)
-        axes[0, columns[0]].set_ylabel(measure.label)
-        bar = row.colorbar(
-            axes[1, columns[-1]].images[0],
-            ax=axes[1, columns[-1]],
-            aspect=16,
-            pad=0.03,
-            fraction=0.09,
-            extend="min",
-        )
+        last = axes[1, columns[-1]]
+        bar = row.colorbar(last.images[0], ax=last, aspect=16, pad=0.03, fraction=0.09)
         bar.outline.set_visible(False)
         bar.ax.tick_params(labelsize=6.5)
         bar.set_label(measure.label, fontsize=7)
-    axes[1, 0].set_ylabel("layer (relative depth)")
     handles = [
         layout.subject_handle(),
         layout.mean_handle(has_interval=bool(block.data["ci_low"].notna().any())),
+        *[line for line in axes[0, 0].lines if line.get_label() == layout.CEILING_LABEL],
         Line2D(
             [],
             [],
@@ -207,6 +200,4 @@ def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
             label="best layer, where its score is above zero (maps)",
         ),
     ]
-    ceiling = [handle for handle in axes[0, 0].lines if handle.get_label() == layout.CEILING_LABEL]
-    handles = [*handles[:2], *ceiling, handles[2]]
-    row.legend(handles=handles, loc="outside lower left", ncols=len(handles))
+    layout.legend_below(row, handles, layout.width_of(row))

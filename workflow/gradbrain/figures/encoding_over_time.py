@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.transforms import ScaledTranslation
 
 from gradbrain.figures import layout, style
 from gradbrain.figures.inputs import FigureInputs, require_columns, require_rows
@@ -14,7 +15,8 @@ from gradbrain.vocabulary.measures import SCORED, UNIQUE_R2
 from gradbrain.vocabulary.roles import TIME
 
 TITLE = "Encoding score over time and layer"
-INPUTS = ("scores", "time_courses")
+INPUTS = ("scores",)
+OPTIONAL = ("time_courses",)
 AXES = ("time",)
 SPACES = ()
 POINTS = {
@@ -29,26 +31,35 @@ POINTS = {
 
 #: Family-wise level of the marks above the curves.
 LEVEL = 0.05
+#: Points of a line of marks above the curves.
+MARKS = 2.4
 #: Width of a panel in inches, without the gap to the next.
-PANEL = 2.2
+PANEL = 1.8
+PER_LINE = 3
 
 COLUMNS = ["subject", "layer", "depth", "time", "value", "null_high", "ceiling", "p", "p_min"]
 
 
 def select(inputs: FigureInputs) -> pd.DataFrame:
-    """Scores per subject, layer and time, averaged over sensors, and whether they pass together."""
+    """Scores per subject, layer and time, averaged over sensors, and whether they pass together.
+
+    Without time courses nothing is known of that: ``p`` and ``p_min`` are NaN.
+    """
     scores = layout.with_ceiling(layout.with_variant(inputs.table("scores")))
     rows = scores[(scores["axis"] == TIME) & scores["role"].isin(layout.SHOWN)]
     require_rows(rows, figure="encoding_over_time", what="scores over time")
-    marks = inputs.table("time_courses")
     about = ["dataset", "model", "signal", "variant", "layer", "time"]
-    # Times before the image are not tested.
-    rows = rows.assign(time=rows["time"].round(5)).merge(
-        marks.assign(time=marks["time"].round(5))[[*about, "p", "p_min"]],
-        on=about,
-        how="left",
-        validate="many_to_one",
-    )
+    if inputs.time_courses:
+        marks = inputs.table("time_courses")
+        # Times before the image are not tested.
+        rows = rows.assign(time=rows["time"].round(5)).merge(
+            marks.assign(time=marks["time"].round(5))[[*about, "p", "p_min"]],
+            on=about,
+            how="left",
+            validate="many_to_one",
+        )
+    else:
+        rows = rows.assign(p=np.nan, p_min=np.nan)
     keys = [*layout.KEYS, "onset_source"]
     order = [*keys, "layer_index", "time", "subject"]
     return rows[[*keys, *COLUMNS, "layer_index"]].sort_values(order, ignore_index=True)
@@ -103,14 +114,17 @@ def _mark_times(data: pd.DataFrame, ax: Axes) -> None:
     for row, depth in enumerate(np.unique(data["depth"])):
         own = data[data["depth"] == depth]
         passed = own.loc[own["p"] <= LEVEL, "time"].unique()
+        if not len(passed):
+            continue
         ax.plot(
             1000 * passed,
-            np.full(len(passed), 1.02 + 0.025 * row),
+            np.ones(len(passed)),
             linestyle="none",
             marker="s",
             markersize=1.5,
             color=layout.depth_colour(float(depth)),
-            transform=ax.get_xaxis_transform(),
+            transform=ax.get_xaxis_transform()
+            + ScaledTranslation(0, (3 + MARKS * row) / 72, ax.figure.dpi_scale_trans),
             clip_on=False,
         )
     smallest = data["p_min"].max()
@@ -122,32 +136,37 @@ def _mark_times(data: pd.DataFrame, ax: Axes) -> None:
 
 
 def figure(data: pd.DataFrame, names: Names) -> Figure:
-    """Arrange a row per data set and model, a column per quantity."""
+    """Arrange a block per data set and model, a panel per quantity."""
     require_columns(data, [*COLUMNS, "onset_source"], figure="encoding_over_time")
-    n_columns = len(layout.quantities(data, names))
+    items = layout.blocks(data, names)
+    most = max(len(layout.quantities(block.data, names)) for block in items)
     return layout.figure_of_blocks(
-        layout.blocks(data, names),
+        items,
         _draw_block,
         names,
-        width=1.4 + (PANEL + 0.2) * n_columns,
+        lines=lambda block: layout.n_lines(len(layout.quantities(block.data, names)), PER_LINE),
+        width=1.4 + (PANEL + 0.2) * min(most, PER_LINE),
         height=2.3,
     )
 
 
 def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
     quantities = layout.quantities(block.data, names)
-    axes = row.subplots(1, len(quantities), squeeze=False)[0]
+    axes = layout.panels(row, len(quantities), per_line=PER_LINE)[0]
     for variant, measure in SCORED.items():
         columns = [i for i, quantity in enumerate(quantities) if quantity.variant == variant]
         if not columns:
             continue
         for i in columns:
             plot_encoding_over_time(layout.of_quantity(block.data, quantities[i]), ax=axes[i])
-            axes[i].set_title(quantities[i].title(names, PANEL))
-            axes[i].set_xlabel(layout.time_label(block.data))
+            # Marks of layers stand between the panel and its title.
+            n_layers = layout.of_quantity(block.data, quantities[i])["depth"].nunique()
+            axes[i].set_title(quantities[i].title(names, PANEL), pad=5 + MARKS * n_layers)
+            axes[i].set_xlabel(layout.time_label(block.data, width=PANEL))
+            if i == columns[0] or layout.starts_line(axes[i]):
+                axes[i].set_ylabel(measure.label)
         layout.share_limits(
             [axes[i] for i in columns],
             at_least=layout.UNIQUE_RANGE if measure is UNIQUE_R2 else None,
         )
-        axes[columns[0]].set_ylabel(measure.label)
     layout.depth_colourbar(row, axes)

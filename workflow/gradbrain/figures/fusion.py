@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -26,7 +28,11 @@ POINTS = {
 }
 
 #: Size of a panel in inches.
-WIDTH, HEIGHT = 1.45, 1.35
+WIDTH, HEIGHT = 1.35, 1.35
+#: Letters of a line of the name of a signal along y.
+LABEL_LETTERS = 20
+#: Regions side by side.
+PER_LINE = 4
 #: Level -> what readers call it.
 LEVELS = {"concepts": "averages of concepts", "test_images": "repeated test images"}
 #: What one block of panels is of.
@@ -74,7 +80,9 @@ def plot_fusion(data: pd.DataFrame, *, ax: Axes) -> Axes:
     ax.fill_between(place, 0, most, color=style.CEILING_BAND, linewidth=0, zorder=0.5)
     ax.axvline(0, color=style.FAINT, linewidth=0.8, zorder=0)
     ax.axhline(0, color=style.FAINT, linewidth=0.8, zorder=0)
-    explained = np.square(once["rho"].clip(lower=0).to_numpy(dtype=float))
+    # Squared, with its sign: a negative similarity is no similarity of zero.
+    similarity = once["rho"].to_numpy(dtype=float)
+    explained = np.sign(similarity) * np.square(similarity)
     ax.plot(place, explained, color=style.INK, linewidth=1.0, linestyle=(0, (3, 2)), zorder=4)
     lines = data.pivot_table(index="depth", columns="time", values="common", dropna=False)
     depths = lines.index.to_numpy(dtype=float)
@@ -88,42 +96,53 @@ def figure(data: pd.DataFrame, names: Names) -> Figure:
     """Arrange a block per level, pair of data sets and model: regions across, signals down."""
     require_columns(data, COLUMNS, figure="fusion")
     blocks = [rows for _, rows in data.groupby(BLOCK, sort=False)]
-    n_rows = [rows["signal"].nunique() for rows in blocks]
-    width = 1.6 + WIDTH * max(rows["roi"].nunique() for rows in blocks)
-    whole = Figure(figsize=(width, sum(HEIGHT * n + 0.7 for n in n_rows)), layout="constrained")
-    parts = whole.subfigures(len(blocks), 1, squeeze=False, height_ratios=n_rows)[:, 0]
-    for part, rows in zip(parts, blocks, strict=True):
+    most = min(PER_LINE, max(rows["roi"].nunique() for rows in blocks))
+    width = min(style.PAGE, 1.6 + WIDTH * most)
+    letters = int(layout.BOLD_LETTERS_PER_INCH * width)
+    titles = [textwrap.fill(_title(rows.iloc[0], names), letters) for rows in blocks]
+    n_rows = [
+        rows["signal"].nunique() * layout.n_lines(rows["roi"].nunique(), PER_LINE)
+        for rows in blocks
+    ]
+    heights = [
+        HEIGHT * n + 0.7 + layout.TITLE_LINE * title.count("\n")
+        for n, title in zip(n_rows, titles, strict=True)
+    ]
+    whole = Figure(figsize=(width, sum(heights)), layout="constrained")
+    parts = whole.subfigures(len(blocks), 1, squeeze=False, height_ratios=heights)[:, 0]
+    for part, rows, title in zip(parts, blocks, titles, strict=True):
+        part.suptitle(title, x=0.01, ha="left", fontsize=9.5, fontweight="bold")
         _draw_block(part, rows, names)
     return whole
 
 
-def _draw_block(part: SubFigure, data: pd.DataFrame, names: Names) -> None:
-    first = data.iloc[0]
+def _title(first: pd.Series, names: Names) -> str:
+    """What a block is of: data sets, model, how many images."""
     pair = (
         f"{names.dataset_label(first['dataset'], first['modality'])} × "
         f"{names.dataset_label(first['time_dataset'], first['time_modality'])}"
     )
     what = f"{first['n_items']} {LEVELS.get(first['level'], first['level'])}"
-    part.suptitle(
-        f"{pair}  ·  {names.label('model', first['model'])}  ·  {what}",
-        x=0.01,
-        ha="left",
-        fontsize=9.5,
-        fontweight="bold",
-    )
+    return f"{pair}  ·  {names.label('model', first['model'])}  ·  {what}"
+
+
+def _draw_block(part: SubFigure, data: pd.DataFrame, names: Names) -> None:
     role_of = dict(zip(data["signal"], data["role"], strict=True))
     signals = names.order_signals(role_of, role_of)
     regions = data.drop_duplicates("roi").sort_values("roi_rank")["roi"].tolist()
-    axes = part.subplots(len(signals), len(regions), squeeze=False, sharex=True)
+    axes = layout.panels(part, len(regions), per_line=PER_LINE, n_rows=len(signals),
+                         height_ratios=[1] * len(signals))  # fmt: skip
     for row, signal in zip(axes, signals, strict=True):
         for ax, roi in zip(row, regions, strict=True):
             own = data[(data["signal"] == signal) & (data["roi"] == roi)]
             plot_fusion(own, ax=ax)
-        row[0].set_ylabel(names.label("signal", signal), fontsize=7)
-    for ax, roi in zip(axes[0], regions, strict=True):
-        ax.set_title(roi, fontsize=8)
+            ax.tick_params(labelbottom=signal == signals[-1])
+            if layout.starts_line(ax):
+                label = textwrap.fill(names.label("signal", signal), LABEL_LETTERS)
+                ax.set_ylabel(f"{label}\nshared variance", fontsize=7)
+    for place, (ax, roi) in enumerate(zip(axes[0], regions, strict=True)):
+        ax.set_title(textwrap.fill(roi, 18), fontsize=8)
+        if place % PER_LINE == 0:
+            axes[-1][place].set_xlabel(layout.time_label(data, width=WIDTH), fontsize=7)
     layout.share_limits(axes.ravel().tolist())
-    for row in axes:
-        row[0].tick_params(labelleft=True)
-    axes[-1][0].set_xlabel(layout.time_label(data), fontsize=7)
     layout.depth_colourbar(part, axes.ravel().tolist())

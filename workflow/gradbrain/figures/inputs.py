@@ -10,6 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from gradbrain.config.schema import StatisticsSettings
+from gradbrain.figures import many_models
 from gradbrain.figures.declarations import RESULTS, FigureError, NothingToDraw
 from gradbrain.figures.names import Names
 from gradbrain.store import (
@@ -73,16 +74,22 @@ class FigureInputs:
         Parameters
         ----------
         study
-            Its results; names and settings are read from it as well.
+            Its results; names and settings are read from it as well. In a folder without them
+            things are called by their keys, and settings are those of a study that says nothing.
         kinds
             Those to take; all that figures may read by default.
         """
         paths = {kind: tuple(study.paths(kind)) for kind in kinds}
-        settings = StatisticsSettings.model_validate(study.config["statistics"])
+        settings = StatisticsSettings.model_validate(
+            study.config["statistics"] if study.has("config") else {}
+        )
         return cls(study=study.name, names=Names.of(study.entries), settings=settings, **paths)
 
     def table(self, kind: str) -> pd.DataFrame:
         """Read and join the tables of one kind.
+
+        Of more than eight models (:data:`gradbrain.figures.many_models.MOST_MODELS`) means are
+        given: of trained and of untrained ones, layers joined by depth. Claims are never averaged.
 
         Parameters
         ----------
@@ -98,7 +105,10 @@ class FigureInputs:
         StoreError
             If a file is missing or lacks a column.
         """
-        return self._checked(kind, read_tables(kind, self._paths(kind)))
+        paths = self._paths(kind)
+        if many_models.are_many(kind, paths):
+            return self._checked(kind, many_models.mean_table(kind, paths, self.names))
+        return self._checked(kind, read_tables(kind, paths))
 
     def statistics(self) -> Statistics:
         """Read and join the statistics of the hierarchy, with their draws.
@@ -110,18 +120,25 @@ class FigureInputs:
         StoreError
             If a file is missing or unreadable, or a store is not that of its table.
         """
-        found = read_statistics(self._paths("hierarchy"), self._paths("hierarchy_draws"))
+        tables, draws = self._paths("hierarchy"), self._paths("hierarchy_draws")
+        if many_models.are_many("hierarchy", tables):
+            found = many_models.mean_statistics(tables, draws, self.names)
+        else:
+            found = read_statistics(tables, draws)
         return replace(found, table=self._checked("hierarchy", with_text(found.table)))
 
     def map_stores(self) -> list[xr.DataTree]:
-        """Open the map stores, one per model.
+        """Open the map stores, one per model; of many models their means.
 
         Raises
         ------
         FigureError
             If none was given.
         """
-        return [open_tree(path, kind="maps") for path in self._paths("maps")]
+        paths = self._paths("maps")
+        if many_models.are_many("maps", paths):
+            return many_models.mean_maps(paths, self.names)
+        return [open_tree(path, kind="maps") for path in paths]
 
     def _paths(self, kind: str) -> Sequence[Path]:
         paths: Sequence[Path] = getattr(self, kind)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure, FigureBase, SubFigure
 from matplotlib.lines import Line2D
+from matplotlib.text import Text
 from numpy.typing import ArrayLike
 
 from gradbrain.figures import style
@@ -25,8 +28,11 @@ from gradbrain.vocabulary.roles import ACTIVATION, LEARNING, ROLES
 SOURCE = ["dataset", "modality", "axis", "model", "signal", "role", "rule", "objective"]
 #: The same, and whether the row is of the signal alone or of its unique part.
 KEYS = [*SOURCE, "variant"]
-#: Letters of a panel's title that fit into an inch.
-LETTERS_PER_INCH = 17
+#: Letters of a panel's title that fit into an inch, and of the bold title of a block.
+LETTERS_PER_INCH = 15
+BOLD_LETTERS_PER_INCH = 12
+#: Inches of a line of such a title.
+TITLE_LINE = 0.17
 _UNIQUE = style.VARIANT_LABELS["unique"]
 #: Words that no line of a title breaks, with plain and with unbreakable spaces.
 KEPT_TOGETHER = (_UNIQUE, _UNIQUE.replace(" ", "\N{NO-BREAK SPACE}"))
@@ -74,6 +80,39 @@ class Block:
         """Names of data set and model, for readers."""
         dataset = names.dataset_label(self.dataset, self.modality)
         return f"{dataset}  ·  {names.label('model', self.model)}"
+
+    def title_lines(self, names: Names, width: float) -> str:
+        """The same, in lines that are no wider than `width` (inches)."""
+        return textwrap.fill(self.title(names), int(BOLD_LETTERS_PER_INCH * width))
+
+
+@dataclass
+class Page:
+    """A figure whose parts have a place in inches, counted from its upper left corner.
+
+    Attributes
+    ----------
+    width, height
+        In inches.
+    """
+
+    width: float
+    height: float
+    figure: Figure = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.figure = Figure(figsize=(self.width, self.height))
+
+    def axes(self, left: float, top: float, width: float, height: float) -> Axes:
+        """New axes with these edges and sizes."""
+        bottom = self.height - top - height
+        x, y = self.width, self.height
+        return self.figure.add_axes((left / x, bottom / y, width / x, height / y))
+
+    def text(self, left: float, top: float, text: str, **look: Any) -> Text:
+        """Text whose upper left corner lies there, unless `look` says otherwise."""
+        place = left / self.width, 1 - top / self.height
+        return self.figure.text(*place, text, **({"va": "top", "ha": "left"} | look))
 
 
 def blocks(data: pd.DataFrame, names: Names) -> list[Block]:
@@ -178,8 +217,10 @@ def figure_of_blocks(
     draw: Callable[[SubFigure, Block, Names], None],
     names: Names,
     *,
+    lines: Callable[[Block], int],
     width: float,
     height: float,
+    more: float = 0.0,
 ) -> Figure:
     """Make a figure with a titled row for each block.
 
@@ -191,15 +232,147 @@ def figure_of_blocks(
         Draws one block into its row.
     names
         What is shown to readers.
-    width, height
-        Size of a row in inches, its title included.
+    lines
+        Of a block: how many lines of panels it has.
+    width
+        Of the figure, in inches; at most a page.
+    height
+        Of a line, in inches, its titles included.
+    more
+        Of a block, in inches: what stands below all of its lines.
     """
-    figure = Figure(figsize=(width, height * len(items)), layout="constrained")
-    rows = figure.subfigures(len(items), 1, squeeze=False, hspace=0.03)[:, 0]
-    for row, block in zip(rows, items, strict=True):
-        row.suptitle(block.title(names), x=0.01, ha="left", fontsize=9.5, fontweight="bold")
+    width = min(width, style.PAGE)
+    titles = [block.title_lines(names, width) for block in items]
+    heights = [
+        height * lines(block) + TITLE_LINE * title.count("\n") + more
+        for block, title in zip(items, titles, strict=True)
+    ]
+    figure = Figure(figsize=(width, sum(heights)), layout="constrained")
+    rows = figure.subfigures(len(items), 1, squeeze=False, hspace=0.03, height_ratios=heights)
+    for row, block, title in zip(rows[:, 0], items, titles, strict=True):
+        row.suptitle(title, x=0.01, ha="left", fontsize=9.5, fontweight="bold")
         draw(row, block, names)
     return figure
+
+
+def width_of(part: FigureBase) -> float:
+    """Width of a figure or, before it is laid out, of one of its rows, in inches."""
+    whole = part if isinstance(part, Figure) else part.get_figure(root=True)
+    return float(whole.get_figwidth())
+
+
+def n_lines(n_panels: int, per_line: int) -> int:
+    """Lines that so many panels take."""
+    return math.ceil(n_panels / per_line)
+
+
+def panels(
+    parent: FigureBase,
+    n: int,
+    *,
+    per_line: int,
+    n_rows: int = 1,
+    height_ratios: Sequence[float] = (1,),
+    sharey: bool = False,
+) -> np.ndarray:
+    """Make panels side by side, in as many lines as they need.
+
+    Parameters
+    ----------
+    parent
+        Where to draw.
+    n
+        How many panels.
+    per_line
+        How many of them fit side by side.
+    n_rows
+        Axes below one another in each panel.
+    height_ratios
+        Of these.
+    sharey
+        Whether all have the same range of y.
+
+    Returns
+    -------
+    ndarray of Axes, shape (n_rows, n)
+        The axes of panel ``i`` stand in column ``i``.
+    """
+    lines, wide = n_lines(n, per_line), min(n, per_line)
+    grid = parent.subplots(
+        lines * n_rows,
+        wide,
+        squeeze=False,
+        height_ratios=list(height_ratios) * lines,
+        sharey=sharey,
+    )
+    found = np.empty((n_rows, n), dtype=object)
+    for place in range(lines * wide):
+        own = grid[(place // wide) * n_rows : (place // wide + 1) * n_rows, place % wide]
+        if place < n:
+            found[:, place] = own
+        else:
+            for ax in own:
+                ax.remove()
+    return found
+
+
+#: Inches of a letter of a legend, and of the sign before its text.
+LEGEND_LETTER, LEGEND_SIGN = 0.058, 0.42
+
+
+def legend_below(
+    parent: FigureBase, handles: Sequence[Artist], width: float, *, title: str | None = None
+) -> None:
+    """Draw a legend below all panels, in as many columns as fit.
+
+    Parameters
+    ----------
+    parent
+        Figure or part of it, with a constrained layout.
+    handles
+        With their labels; long ones are broken.
+    width
+        Of the parent, in inches.
+    title
+        Above the entries.
+    """
+    longest = int((width - LEGEND_SIGN) / LEGEND_LETTER)
+    labels = [
+        "\n".join(textwrap.fill(part, longest) for part in str(handle.get_label()).split("\n"))
+        for handle in handles
+    ]
+    widths = [LEGEND_SIGN + LEGEND_LETTER * max(map(len, label.split("\n"))) for label in labels]
+    fitting = [n for n in range(1, len(labels) + 1) if _width_of_columns(widths, n) <= width]
+    parent.legend(
+        handles=list(handles),
+        labels=labels,
+        loc="outside lower left",
+        ncols=max(fitting, default=1),
+        title=title,
+        title_fontsize=7,
+        alignment="left",
+    )
+
+
+def _width_of_columns(widths: Sequence[float], n_columns: int) -> float:
+    """Width of a legend whose entries fill its columns one after the other."""
+    parts = np.array_split(np.array(widths), n_columns)
+    return float(sum(part.max() for part in parts if len(part)))
+
+
+def starts_line(ax: Axes) -> bool:
+    """Whether a panel is the first of its line."""
+    place = ax.get_subplotspec()
+    return place is None or bool(place.is_first_col())
+
+
+def style_bar(ax: Axes, label: str) -> None:
+    """Give all horizontal colour bars one look."""
+    ax.set_xlabel(label, fontsize=6.5, labelpad=1.5)
+    ax.tick_params(labelsize=6, length=2, pad=1.5)
+    ax.locator_params(nbins=4)
+    for side in ax.spines.values():
+        side.set_visible(False)
 
 
 def draw_means(
@@ -306,6 +479,22 @@ def mean_handle(*, has_interval: bool, joined: bool = True) -> Line2D:
     )
 
 
+#: Names of regions that stand side by side without turning: how many, and of how many letters.
+MOST_UPRIGHT, SHORT = 5, 3
+
+
+def label_regions(ax: Axes, places: ArrayLike, labels: Sequence[str]) -> None:
+    """Name the regions along x; many or long names are turned, and very long ones broken."""
+    turned = len(labels) > MOST_UPRIGHT or max(map(len, labels)) > SHORT
+    ax.set_xticks(
+        places,
+        labels=[textwrap.fill(label, 16) for label in labels],
+        rotation=45 if turned else 0,
+        ha="right" if turned else "center",
+        rotation_mode="anchor" if turned else "default",
+    )
+
+
 def depth_colour(depth: float | np.ndarray) -> np.ndarray:
     """RGBA of relative depth."""
     return style.depth_colours()(np.clip(depth, 0, 1))
@@ -333,10 +522,12 @@ def share_limits(axes: Sequence[Axes], *, at_least: tuple[float, float] | None =
     for ax in axes:
         ax.set_ylim(low, high)
     for ax in axes[1:]:
-        ax.tick_params(labelleft=False)
+        ax.tick_params(labelleft=starts_line(ax))
 
 
-def time_label(data: pd.DataFrame, *, of: str = "time from image onset") -> str:
+def time_label(
+    data: pd.DataFrame, *, of: str = "time from image onset", width: float = np.inf
+) -> str:
     """Name an axis of time in ms, and what told the onset where a data set tells it twice.
 
     Parameters
@@ -345,9 +536,13 @@ def time_label(data: pd.DataFrame, *, of: str = "time from image onset") -> str:
         Rows of one data set; ``onset_source`` is the same in all, ``""`` where there is one onset.
     of
         What is drawn.
+    width
+        Inches that it may take.
     """
     sources = [source for source in data["onset_source"].unique() if source]
-    return "\n".join([f"{of} (ms)", *(f"onset: {source}" for source in sources)])
+    parts = [f"{of} (ms)", *(f"onset: {source}" for source in sources)]
+    letters = int(min(LETTERS_PER_INCH * width, 1000))
+    return "\n".join(textwrap.fill(part, letters) for part in parts)
 
 
 def empty_figure(text: str) -> tuple[Figure, pd.DataFrame]:

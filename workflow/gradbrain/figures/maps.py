@@ -14,7 +14,7 @@ from gradbrain.vocabulary.measures import VARIANT_OF
 from gradbrain.vocabulary.roles import ACTIVATION, LEARNING
 
 #: Attributes of the group of a data set that figures need.
-ATTRIBUTES = ("modality", "axis", "space")
+ATTRIBUTES = ("modality", "axis", "space", "n_subjects")
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class DatasetMaps:
     dataset, model
         Names.
     attrs
-        Attributes of the group: ``modality``, ``axis``, ``space`` and others.
+        Attributes of the group: ``modality``, ``axis``, ``space``, ``n_subjects`` and others.
     depth
         Relative depth of each layer, shape ``(n_layers,)``.
     layers
@@ -64,6 +64,11 @@ class DatasetMaps:
     def space(self) -> str:
         """Where targets live: ``fsaverage5``, ``sensors``, ``virtual`` and the like."""
         return str(self.attrs["space"])
+
+    @property
+    def n_subjects(self) -> int:
+        """People whose scores were averaged."""
+        return int(self.attrs["n_subjects"])
 
     def coordinate(self, name: str) -> np.ndarray:
         """Values of a coordinate, e.g. ``vertex``, ``time``, ``sensor_x``.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -36,6 +38,8 @@ COLUMNS += ["temporal_r", "r_low", "r_high"]
 OF_GROUP, OWN = "peak_time_jackknifed", "peak_time"
 #: Peak times of fewer layers have no order to speak of: no line joins them, and they have no r.
 FEWEST_LAYERS = 3
+#: Letters of the title of a panel, and inches along its vertical axis.
+TITLE_LETTERS, PANEL_HEIGHT = 50, 2.0
 
 
 def select(inputs: FigureInputs) -> pd.DataFrame:
@@ -170,9 +174,13 @@ def figure(data: pd.DataFrame, names: Names) -> Figure:
     """Arrange a row per data set and model, a column per learning signal."""
     require_columns(data, COLUMNS, figure="peak_time_by_depth")
     items = layout.blocks(data, names)
-    n_columns = max(len(_panel_signals(block.data, names)) for block in items)
     return layout.figure_of_blocks(
-        items, _draw_block, names, width=max(6.2, 5.0 * n_columns), height=3.0
+        items,
+        _draw_block,
+        names,
+        lines=lambda block: len(_panel_signals(block.data, names)),
+        width=6.2,
+        height=2.8,
     )
 
 
@@ -185,15 +193,15 @@ def _panel_signals(data: pd.DataFrame, names: Names) -> list[str]:
 
 def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
     signals = _panel_signals(block.data, names)
-    axes = row.subplots(1, len(signals), squeeze=False, sharey=True)[0]
+    axes = row.subplots(len(signals), 1, squeeze=False, sharey=True, sharex=True)[:, 0]
     for ax, signal in zip(axes, signals, strict=True):
         own = block.data["signal"] == signal
         panel = block.data[own | (block.data["role"] == ACTIVATION)]
         plot_peak_time_by_depth(panel, ax=ax, names=names)
-        ax.set_title(names.label("signal", signal))
-        ax.set_xlabel("relative depth of layer")
+        ax.set_title(textwrap.fill(names.label("signal", signal), TITLE_LETTERS))
+        ax.set_ylabel(layout.time_label(block.data, of="peak time", width=PANEL_HEIGHT))
         _add_legend(panel, ax=ax)
-    axes[0].set_ylabel(layout.time_label(block.data, of="peak time"))
+    axes[-1].set_xlabel("relative depth of layer")
     means = block.data.groupby(["signal", "variant", "layer"])["peak_time_ms"].mean()
     drawn = block.data[["own_peak_time_ms", "ci_low", "ci_high"]]
     earliest = float(min(means.min(), drawn.min().min()))

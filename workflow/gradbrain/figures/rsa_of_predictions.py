@@ -86,19 +86,12 @@ def plot_prediction_rsa(data: pd.DataFrame, *, ax: Axes) -> Axes:
 def figure(data: pd.DataFrame, names: Names) -> Figure:
     """Arrange a row per data set and model, a column per signal and variant."""
     require_columns(data, COLUMNS, figure="rsa_of_predictions")
-    n_columns = len(layout.quantities(data, names))
-    return layout.figure_of_blocks(
-        layout.blocks(data, names),
-        _draw_block,
-        names,
-        width=1.4 + (rsa_summary.PANEL + 0.2) * n_columns,
-        height=2.2,
-    )
+    return rsa_summary.arranged(data, names, _draw_block)
 
 
 def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
     quantities = layout.quantities(block.data, names)
-    axes = row.subplots(1, len(quantities), squeeze=False)[0]
+    axes = layout.panels(row, len(quantities), per_line=rsa_summary.PER_LINE)[0]
     for ax, quantity in zip(axes, quantities, strict=True):
         plot_prediction_rsa(layout.of_quantity(block.data, quantity), ax=ax)
         ax.set_title(quantity.title(names, rsa_summary.PANEL))
@@ -106,5 +99,7 @@ def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
         own = [ax for ax, one in zip(axes, quantities, strict=True) if one.variant == variant]
         if own:
             layout.share_limits(own)
-            own[0].set_ylabel(textwrap.fill(f"{measure.label} (r)", 20))
+            for ax in own:
+                first = ax is own[0] or layout.starts_line(ax)
+                ax.set_ylabel(textwrap.fill(f"{measure.label} (r)", 20) if first else "")
     layout.depth_colourbar(row, axes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -28,7 +30,10 @@ POINTS = {
 }
 
 #: Width of a panel in inches, without the gap to the next.
-PANEL = 2.5
+PANEL = 1.8
+PER_LINE = 3
+#: Height of a line of panels.
+HEIGHT = 2.2
 
 COLUMNS = ["subject", "depth", "axis", "roi", "roi_rank", "time", "rho", "null_high"]
 COLUMNS += ["onset_source"]
@@ -65,12 +70,12 @@ def plot_rsa(data: pd.DataFrame, *, ax: Axes) -> Axes:
     if over_time:
         place = 1000 * np.asarray(mean.columns, dtype=float)
         ax.axvline(0, color=style.FAINT, linewidth=0.8, zorder=0)
-        ax.set_xlabel(layout.time_label(data))
+        ax.set_xlabel(layout.time_label(data, width=PANEL))
         ax.set_xlim(place.min(), place.max())
     else:
         place = np.arange(len(mean.columns), dtype=float)
         regions = data.drop_duplicates("roi_rank").set_index("roi_rank")["roi"]
-        ax.set_xticks(place, labels=[regions[rank] for rank in mean.columns])
+        layout.label_regions(ax, place, [regions[rank] for rank in mean.columns])
         ax.set_xlim(-0.4, len(place) - 0.6)
     ax.fill_between(place, 0, null, color="#EEEEEE", linewidth=0, zorder=0)
     ax.plot(place, null, color=style.MUTED, linewidth=0.8, linestyle=(0, (3, 2)), zorder=1)
@@ -89,22 +94,32 @@ def plot_rsa(data: pd.DataFrame, *, ax: Axes) -> Axes:
 def figure(data: pd.DataFrame, names: Names) -> Figure:
     """Arrange a row per data set and model, a column per signal."""
     require_columns(data, [*COLUMNS, "variant"], figure="rsa_summary")
-    n_columns = len(layout.quantities(data, names))
+    return arranged(data, names, _draw_block)
+
+
+def arranged(
+    data: pd.DataFrame, names: Names, draw: Callable[[SubFigure, layout.Block, Names], None]
+) -> Figure:
+    """Make a figure with a block per data set and model, and a panel per quantity."""
+    items = layout.blocks(data, names)
+    most = max(len(layout.quantities(block.data, names)) for block in items)
     return layout.figure_of_blocks(
-        layout.blocks(data, names),
-        _draw_block,
+        items,
+        draw,
         names,
-        width=1.4 + (PANEL + 0.2) * n_columns,
-        height=2.2,
+        lines=lambda block: layout.n_lines(len(layout.quantities(block.data, names)), PER_LINE),
+        width=1.4 + (PANEL + 0.2) * min(most, PER_LINE),
+        height=HEIGHT,
     )
 
 
 def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
     quantities = layout.quantities(block.data, names)
-    axes = row.subplots(1, len(quantities), squeeze=False)[0]
+    axes = layout.panels(row, len(quantities), per_line=PER_LINE)[0]
     for ax, quantity in zip(axes, quantities, strict=True):
         plot_rsa(layout.of_quantity(block.data, quantity), ax=ax)
         ax.set_title(quantity.title(names, PANEL))
     layout.share_limits(list(axes))
-    axes[0].set_ylabel(RHO.label)
+    for ax in axes:
+        ax.set_ylabel(RHO.label if layout.starts_line(ax) else "")
     layout.depth_colourbar(row, axes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -104,11 +106,12 @@ def plot_alikeness(data: pd.DataFrame, *, ax: Axes, names: Names) -> Axes:
     ax.imshow(matrix, vmin=-1, vmax=1, cmap="RdBu_r", interpolation="nearest")
     merged = set(data["signal"][data["same_as"] != ""])
     labels = [
-        names.label("signal", signal) + (" =" if signal in merged else "") for signal in order
+        textwrap.fill(names.label("signal", signal) + (" =" if signal in merged else ""), 26)
+        for signal in order
     ]
-    ax.set_yticks(range(len(order)), labels=labels, fontsize="x-small")
+    ax.set_yticks(range(len(order)), labels=labels, fontsize=6.5)
     ax.set_xticks(range(len(order)), labels=[str(place + 1) for place in range(len(order))])
-    ax.tick_params(axis="x", labelsize="x-small")
+    ax.tick_params(axis="x", labelsize=6.5)
     return ax
 
 
@@ -118,7 +121,7 @@ def figure(data: pd.DataFrame, names: Names) -> Figure:
     models = names.order_models(data["model"])
     n_signals = data["signal"].nunique()
     height = max(2.2, 0.9 + CELL * n_signals)
-    whole = Figure(figsize=(8.4, 0.8 + height * len(models)), layout="constrained")
+    whole = Figure(figsize=(style.PAGE, 0.8 + height * len(models)), layout="constrained")
     axes = whole.subplots(len(models), 2, squeeze=False)
     for row, model in zip(axes, models, strict=True):
         own = data[data["model"] == model]
@@ -126,7 +129,7 @@ def figure(data: pd.DataFrame, names: Names) -> Figure:
             plot_cosine_over_depth(own, ax=row[0], names=names)
         else:
             layout.say_empty(row[0], "no single gradient to compare with")
-        row[0].set_ylabel(f"{names.label('model', model)}\ncosine")
+        row[0].set_ylabel(f"{textwrap.fill(names.label('model', model), 26)}\ncosine")
         plot_alikeness(own, ax=row[1], names=names)
     axes[0, 0].set_title("with the gradient")
     axes[0, 1].set_title("with one another, mean over layers")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 
 from gradbrain.store import atomic_path
 
@@ -64,8 +64,17 @@ def _settle_layout(figure: Figure) -> None:
     figure.set_dpi(PNG_DPI)
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
+    _settle_parts(figure)
     for ax in figure.axes:
         bounds = np.array(ax.get_position(original=True).bounds)
         # Binary fractions, which layouts like, lie half way between rounded values: not so
         # when shifted.
         ax.set_position(tuple(np.round(bounds + TIE_BREAK, PLACES)))
+
+
+def _settle_parts(figure: FigureBase) -> None:
+    """The same for the parts of a figure, in which axes have their places."""
+    for part in figure.subfigs:
+        box = part.bbox_relative
+        box.p0, box.p1 = (np.round(point + TIE_BREAK, PLACES) for point in (box.p0, box.p1))
+        _settle_parts(part)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 import warnings
 
 import numpy as np
@@ -32,9 +33,15 @@ POINTS = {
 }
 
 COLUMNS = ["layer", "depth", "time", "sensor", "sensor_x", "sensor_y", "value", "onset_source"]
+COLUMNS += ["n_subjects"]
 #: Width of a panel in inches, without the gap to the next.
-PANEL = 3.2
+PANEL = 3.1
+PER_LINE = 2
+#: Pearson r is drawn on at least this range.
+SMALLEST_R = 0.02
 N_LAYERS = 3
+#: Letters of a line of the name of a layer.
+LAYER_LETTERS = 16
 #: Radius in m of the head that mne draws by default.
 HEAD_RADIUS = 0.095
 
@@ -83,7 +90,9 @@ def _at_peaks(maps: DatasetMaps, signal: SignalMap) -> pd.DataFrame:
     rows = pd.concat(parts, ignore_index=True)
     known = np.isfinite(rows[["value", "sensor_x", "sensor_y"]]).all(axis=1)
     return rows[known].assign(
-        **signal.identity, onset_source=str(maps.attrs.get("onset_source", ""))
+        **signal.identity,
+        onset_source=str(maps.attrs.get("onset_source", "")),
+        n_subjects=maps.n_subjects,
     )
 
 
@@ -98,7 +107,7 @@ def plot_sensor_topography(data: pd.DataFrame, *, ax: Axes, low: float, high: fl
     ax
         Where to draw.
     low, high
-        Range of the colours.
+        Range of the colours; zero is white, negative scores are purple.
     """
     from mne.viz import plot_topomap
 
@@ -115,7 +124,7 @@ def plot_sensor_topography(data: pd.DataFrame, *, ax: Axes, low: float, high: fl
             show=False,
             sensors="k.",
             contours=0,
-            cmap=style.score_colours(),
+            cmap=style.score_colours(low, high),
             vlim=(low, high),
             sphere=HEAD_RADIUS,
             extrapolate="head",
@@ -132,38 +141,52 @@ def plot_sensor_topography(data: pd.DataFrame, *, ax: Axes, low: float, high: fl
 def figure(data: pd.DataFrame, names: Names) -> Figure:
     """Arrange a row per data set and model, columns of layers per quantity."""
     require_columns(data, COLUMNS, figure="sensor_topography")
-    n_columns = len(layout.quantities(data, names))
+    items = layout.blocks(data, names)
+    most = max(len(layout.quantities(block.data, names)) for block in items)
     return layout.figure_of_blocks(
-        layout.blocks(data, names),
+        items,
         _draw_block,
         names,
-        width=0.6 + (PANEL + 0.3) * n_columns,
-        height=2.15,
+        lines=lambda block: layout.n_lines(len(layout.quantities(block.data, names)), PER_LINE),
+        width=0.6 + (PANEL + 0.3) * min(most, PER_LINE),
+        height=1.9,
     )
 
 
 def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
     quantities = layout.quantities(block.data, names)
-    highest = block.data.groupby("variant")["value"].max().clip(lower=layout.UNIQUE_RANGE[1])
-    panels = row.subfigures(1, len(quantities), squeeze=False, wspace=0.03)[0]
+    limits = {
+        variant: style.score_range(
+            own["value"].to_numpy(),
+            at_least=layout.UNIQUE_RANGE[1] if variant == "unique" else SMALLEST_R,
+        )
+        for variant, own in block.data.groupby("variant")
+    }
+    panels = row.subfigures(
+        layout.n_lines(len(quantities), PER_LINE),
+        min(len(quantities), PER_LINE),
+        squeeze=False,
+        wspace=0.03,
+    ).ravel()[: len(quantities)]
     for panel, quantity in zip(panels, quantities, strict=True):
         part = layout.of_quantity(block.data, quantity)
         panel.suptitle(quantity.title(names, PANEL), fontsize=8.5, fontweight="normal")
         layers = part.drop_duplicates("layer").sort_values("depth")
         axes = panel.subplots(1, len(layers), squeeze=False)[0]
-        high = float(highest[quantity.variant])
+        low, high = limits[quantity.variant]
         for ax, layer, time in zip(axes, layers["layer"], layers["time"], strict=True):
-            plot_sensor_topography(part[part["layer"] == layer], ax=ax, low=0, high=high)
-            text = f"{layer}\n{1000 * time:.0f} ms"
+            plot_sensor_topography(part[part["layer"] == layer], ax=ax, low=low, high=high)
+            # Names of layers have dots and underscores to break them at, and no spaces.
+            name = "\n".join(textwrap.wrap(layer, LAYER_LETTERS))
+            text = f"{name}\n{1000 * time:.0f} ms"
             ax.set_title(text, fontsize=7, loc="center", pad=2)
         bar = panel.colorbar(
-            ScalarMappable(Normalize(0, high), style.score_colours()),
+            ScalarMappable(Normalize(low, high), style.score_colours(low, high)),
             ax=list(axes),
             aspect=14,
             shrink=0.75,
             pad=0.01,
             fraction=0.05,
-            extend="min",
         )
         bar.set_label(SCORED[quantity.variant].label, fontsize=7)
         bar.ax.tick_params(labelsize=6)

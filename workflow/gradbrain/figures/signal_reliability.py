@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -104,12 +106,12 @@ def figure(data: pd.DataFrame, names: Names) -> Figure:
             plot_signal_reliability(own, quantity, ax=ax, names=names)
             if own[quantity].isna().all():
                 layout.say_empty(ax, "not measured: too few groups of images")
-        row[0].set_ylabel(f"{names.label('model', model)}\ncosine of two draws")
+        row[0].set_ylabel(f"{textwrap.fill(names.label('model', model), 26)}\ncosine of two draws")
     for ax, title in zip(axes[0], QUANTITIES.values(), strict=True):
         ax.set_title(title)
     for ax in axes[-1]:
         ax.set_xlabel("relative depth of layer")
-    whole.legend(handles=_handles(data, names), loc="outside lower left", ncols=2)
+    layout.legend_below(whole, _handles(data, names), layout.width_of(whole))
     return whole
 
 

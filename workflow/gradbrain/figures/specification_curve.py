@@ -5,7 +5,7 @@ After Simonsohn, Simmons & Nelson 2020, *Nature Human Behaviour* 4:1208–1214.
 
 from __future__ import annotations
 
-import math
+import textwrap
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from gradbrain.figures import style
+from gradbrain.figures import layout, style
 from gradbrain.figures.inputs import FigureInputs, require_columns, require_rows
 from gradbrain.figures.names import Names
 from gradbrain.figures.sensitivity import BASE, CLAIM
@@ -52,8 +52,12 @@ COLUMNS = [
     *CHOICE,
 ]
 #: Inches: of a panel, its curve, a level of its matrix, the labels of levels.
-WIDTH, CURVE, LEVEL, LABELS = 2.1, 1.25, 0.11, 1.6
-PANELS_PER_ROW = 6
+WIDTH, CURVE, LEVEL, LABELS = 1.85, 1.25, 0.12, 1.6
+PANELS_PER_ROW = 3
+#: Letters of a line: of the title of a panel, of the label of a level.
+TITLE_LETTERS, LEVEL_LETTERS = 24, 34
+#: Inches of a line of such a title.
+TITLE_LINE = 0.13
 #: A point without a verdict of weight is still to be seen on white.
 EDGE = {"undetermined": style.MUTED}
 
@@ -129,12 +133,7 @@ def plot_choices(data: pd.DataFrame, *, ax: Axes, labelled: bool) -> Axes:
     ax.set_xticks([])
     ax.set_yticks(range(len(levels)) if labelled else [])
     if labelled:
-        names = [
-            f"{level.factor_label}: {level.level_label}" if level.level_order == 0
-            else str(level.level_label)
-            for level in levels.itertuples()
-        ]  # fmt: skip
-        ax.set_yticklabels(names, fontsize=6.5)
+        ax.set_yticklabels(level_labels(levels), fontsize=6.5, linespacing=0.95)
     ax.tick_params(length=0)
     for side in ("top", "right", "bottom", "left"):
         ax.spines[side].set_visible(False)
@@ -152,34 +151,46 @@ def figure(data: pd.DataFrame, names: Names) -> Figure:
     require_columns(data, COLUMNS, figure="specification_curve")
     rows = _blocks(data, names)
     blocks = [list(own.groupby(list(CLAIM), sort=False)) for _, own in rows]
-    heads = [head for head, _ in rows]
-    matrix = LEVEL * len(levels_of(data))
-    panel = CURVE + matrix + 0.75
-    n_rows = [math.ceil(len(claims) / PANELS_PER_ROW) for claims in blocks]
+    titles = {
+        keys: _title(dict(zip(CLAIM, map(str, keys), strict=True)), own, names)
+        for claims in blocks
+        for keys, own in claims
+    }
+    labels = level_labels(levels_of(data))
+    matrix = LEVEL * len(labels) * max(label.count("\n") + 1 for label in labels)
+    above = 0.12 + TITLE_LINE * max(title.count("\n") + 1 for title in titles.values())
+    panel = above + CURVE + 0.08 + matrix + 0.15
     width = LABELS + WIDTH * min(PANELS_PER_ROW, max(map(len, blocks)))
-    height = sum(n_rows) * panel + 0.35 * len(blocks) + 0.5
-    whole = Figure(figsize=(width, height))
-    top = height - 0.1
-    for head, claims, count in zip(heads, blocks, n_rows, strict=True):
-        whole.text(
-            0.05 / width, (top - 0.1) / height, head, fontsize=9, fontweight="bold", va="top"
-        )
-        top -= 0.35
+    letters = int(layout.BOLD_LETTERS_PER_INCH * width)
+    heads = [textwrap.fill(head, letters) for head, _ in rows]
+    heights = [0.2 + layout.TITLE_LINE * (head.count("\n") + 1) for head in heads]
+    lines = [layout.n_lines(len(claims), PANELS_PER_ROW) for claims in blocks]
+    page = layout.Page(width, sum(lines) * panel + sum(heights) + 0.5)
+    top = 0.0
+    for head, claims, height, count in zip(heads, blocks, heights, lines, strict=True):
+        page.text(0.05, top + 0.1, head, fontsize=9, fontweight="bold")
+        top += height
         for place, (keys, own) in enumerate(claims):
             line, column = divmod(place, PANELS_PER_ROW)
-            left = LABELS + column * WIDTH + 0.35
-            upper = top - line * panel - 0.45 - CURVE
-            box = (left / width, upper / height, (WIDTH - 0.45) / width, CURVE / height)
-            above = whole.add_axes(box)
-            plot_specification_curve(own, ax=above)
-            above.set_title(
-                _title(dict(zip(CLAIM, map(str, keys), strict=True)), own, names), fontsize=7.5
-            )
-            box = (left / width, (upper - 0.08 - matrix) / height, box[2], matrix / height)
-            plot_choices(own, ax=whole.add_axes(box), labelled=column == 0)
-        top -= count * panel
-    _legend(whole)
-    return whole
+            left, upper = LABELS + column * WIDTH + 0.35, top + line * panel + above
+            curve = page.axes(left, upper, WIDTH - 0.45, CURVE)
+            plot_specification_curve(own, ax=curve)
+            curve.set_title(titles[keys], fontsize=7.5)
+            choices = page.axes(left, upper + CURVE + 0.08, WIDTH - 0.45, matrix)
+            plot_choices(own, ax=choices, labelled=column == 0)
+        top += count * panel
+    _legend(page.figure)
+    return page.figure
+
+
+def level_labels(levels: pd.DataFrame) -> list[str]:
+    """Labels of the rows of the matrix: the first level of a factor names the factor too."""
+    names = [
+        f"{level.factor_label}: {level.level_label}" if level.level_order == 0
+        else str(level.level_label)
+        for level in levels.itertuples()
+    ]  # fmt: skip
+    return [textwrap.fill(name, LEVEL_LETTERS) for name in names]
 
 
 def _blocks(data: pd.DataFrame, names: Names) -> list[tuple[str, pd.DataFrame]]:
@@ -221,7 +232,8 @@ def _title(claim: dict[str, str], own: pd.DataFrame, names: Names) -> str:
     what = style.PREDICTIONS[claim["prediction"]].replace("\n", " ")
     variant = style.VARIANT_LABELS[claim["variant"]]
     signal = names.label("signal", claim["signal"])
-    return f"{claim['prediction']} {what}\n{variant}, {unit}\n{signal}"
+    parts = [f"{claim['prediction']} {what}", f"{variant}, {unit}", signal]
+    return "\n".join(textwrap.fill(part, TITLE_LETTERS) for part in parts)
 
 
 def _legend(whole: Figure) -> None:

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from importlib import resources
 
 import matplotlib
-from matplotlib.colors import Colormap, LinearSegmentedColormap
+import numpy as np
+from matplotlib.colors import Colormap, LinearSegmentedColormap, ListedColormap, to_rgba
 from matplotlib.style import context as style_context
 
 from gradbrain.vocabulary.roles import ACTIVATION, CONTROL, LEARNING
@@ -27,6 +28,16 @@ FAINT = "#D9D9D9"
 # How well subjects predict one another: what models are measured against, behind their scores.
 CEILING = "#666666"
 CEILING_BAND = "#E6E6E6"
+# Cortex without a value: gyrus, sulcus. Cool and flat, where scales are warm or strong.
+BARE_CORTEX = ("#C3C7CC", "#AAB0B7")
+# Places with a value that say nothing, e.g. without a best layer.
+NOTHING = "#FFFFFF"
+
+#: Width of a page of two columns in inches (183 mm): no figure is wider, so that none is printed
+#: smaller than it was drawn.
+PAGE = 7.2
+#: Points of the smallest text.
+SMALLEST_TEXT = 6.0
 
 #: Role -> colours of signals that have none of their own, by their place among signals of the role.
 PALETTES: dict[str, tuple[str, ...]] = {
@@ -78,9 +89,67 @@ def depth_colours() -> Colormap:
     return LinearSegmentedColormap.from_list("depth", shades, N=256)
 
 
-def score_colours() -> Colormap:
-    """Colours of a score whose size matters, not its sign; below the scale: light grey."""
-    return matplotlib.colormaps["cividis"].with_extremes(under="#E4E4E4", bad="#FFFFFF")
+#: Lightness falls evenly from zero on, by as much on both sides: orange above, purple below.
+_ABOVE = ("#FFF8E1", "#F8BC55", "#E0752D", "#A53B1E", "#4A1219")
+_BELOW = ("#FFF8E1", "#C5B8DE", "#947ABF", "#614192", "#2D1150")
+_N_COLOURS = 128
+
+
+def score_colours(low: float, high: float) -> Colormap:
+    """Colours of scores from `low` to `high`: the sign by the hue, the size by the lightness.
+
+    Zero is nearly white, and a score is as dark as one of the other sign and the same size.
+
+    Parameters
+    ----------
+    low, high
+        Ends of the scale: ``low <= 0 < high``.
+    """
+    size = max(high, -low)
+    above = LinearSegmentedColormap.from_list("above", _ABOVE)
+    below = LinearSegmentedColormap.from_list("below", _BELOW)
+    shares = np.linspace(low, high, _N_COLOURS) / size
+    colours = np.where((shares >= 0)[:, None], above(np.abs(shares)), below(np.abs(shares)))
+    return ListedColormap(colours, name="score").with_extremes(bad=NOTHING)
+
+
+def score_range(
+    values: np.ndarray, *, at_least: float, percentile: float = 100.0
+) -> tuple[float, float]:
+    """Ends of the scale of some scores: zero lies on it, and below it what is negative.
+
+    Parameters
+    ----------
+    values
+        Scores; NaN is left out.
+    at_least
+        Of the upper end: noise about zero does not fill the scale.
+    percentile
+        Of scores of a sign, where the scale ends: a few of noise do not dim all others.
+    """
+    known = np.asarray(values, dtype=float)
+    known = known[np.isfinite(known)]
+    above, below = known[known > 0], -known[known < 0]
+    high = max(at_least, float(np.percentile(above, percentile)) if len(above) else 0.0)
+    low = float(np.percentile(below, percentile)) if len(below) else 0.0
+    return -low, high
+
+
+def extended(values: np.ndarray, low: float, high: float) -> str:
+    """Which ends of a colour bar are pointed: beyond which values lie."""
+    known = np.asarray(values, dtype=float)
+    ends = {
+        (False, False): "neither",
+        (True, False): "min",
+        (False, True): "max",
+        (True, True): "both",
+    }
+    return ends[bool((known < low).any()), bool((known > high).any())]
+
+
+def rgba(colour: str) -> np.ndarray:
+    """Colour as four numbers from 0 to 1."""
+    return np.array(to_rgba(colour))
 
 
 def signed(value: float, digits: int = 2) -> str:

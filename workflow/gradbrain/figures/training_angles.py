@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -9,7 +11,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from gradbrain.figures import style
+from gradbrain.figures import layout, style
 from gradbrain.figures.inputs import FigureInputs, require_columns, require_rows
 from gradbrain.figures.names import Names
 
@@ -99,7 +101,7 @@ def figure(data: pd.DataFrame, names: Names) -> Figure:
         own = data[data["model"] == model]
         plot_training_angles(own, ax=row[0])
         plot_reconstruction(own, ax=row[1])
-        row[0].set_ylabel(f"{names.label('model', model)}\nangle (°)", fontsize="small")
+        row[0].set_ylabel(f"{textwrap.fill(names.label('model', model), 26)}\nangle (°)")
         row[1].set_ylabel("R²")
     axes[0, 0].set_title("signal and gradient")
     axes[0, 1].set_title("given back, held-out photographs")
@@ -109,7 +111,7 @@ def figure(data: pd.DataFrame, names: Names) -> Figure:
     whole.colorbar(
         scale, ax=axes[:, 0], label="relative depth of layer", location="left", shrink=0.5
     )
-    whole.legend(handles=_handles(data), loc="outside lower left", ncols=2)
+    layout.legend_below(whole, _handles(data), layout.width_of(whole))
     return whole
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -29,11 +31,17 @@ POINTS = {
 }
 
 SHARES = ["estimate", "ci_low", "ci_high", "lower_share", "upper_share", "detectable_share"]
-COLUMNS = ["prediction", *layout.SOURCE, *SHARES, "reference", "verdict"]
+COLUMNS = [*layout.SOURCE, "prediction", *SHARES, "reference", "verdict", "n_subjects"]
 # Claims that are made of shares, from top to bottom.
 CLAIMS = ("C1", "C2")
-#: Shares above are drawn at the edge.
+#: Shares beyond it, of either sign, are drawn at the edge.
 LARGEST = 1.0
+#: Lines that have a name each; of more, claims and signals are named, and models stand by estimate.
+MOST_NAMED = 40
+#: Letters of a line of such a name.
+LABEL_LETTERS = 40
+#: Inches of a line with a name, of a line of its text, and of one without a name.
+NAMED, TEXT, UNNAMED = 0.1, 0.11, 0.01
 
 
 def select(inputs: FigureInputs) -> pd.DataFrame:
@@ -66,6 +74,7 @@ def plot_unique_share(data: pd.DataFrame, *, ax: Axes, names: Names) -> Axes:
     ax.axvspan(-1000, margin, color="#F2F2F2", linewidth=0, zorder=0)
     ax.axvline(0, color=style.FAINT, linewidth=0.8, zorder=0)
     ax.axvline(margin, color=style.MUTED, linewidth=0.9, linestyle=":", zorder=1)
+    many = len(rows) > MOST_NAMED
     for place, row in enumerate(rows.to_dict("records")):
         colour = names.colour("signal", row["signal"])
         if np.isfinite(row["upper_share"]):
@@ -79,32 +88,59 @@ def plot_unique_share(data: pd.DataFrame, *, ax: Axes, names: Names) -> Axes:
                 linewidth=0,
                 zorder=2,
             )
-        low, high = (100 * min(row[name], LARGEST) for name in ("ci_low", "ci_high"))
-        ax.plot([low, high], [place, place], color=colour, linewidth=1.6, zorder=3)
+        low, at, high = (
+            100 * np.clip(row[name], -LARGEST, LARGEST)
+            for name in ("ci_low", "estimate", "ci_high")
+        )
+        ax.plot([low, high], [place, place], color=colour, linewidth=0.7 if many else 1.6, zorder=3)
         ax.plot(
-            100 * min(row["estimate"], LARGEST),
+            at,
             place,
             color=colour,
             marker="o" if row["prediction"] == "C1" else "D",
-            markersize=5,
-            markeredgecolor="white",
+            markersize=2 if many else 5,
+            markeredgecolor=colour if many else "white",
             linestyle="",
             zorder=4,
         )
         if np.isfinite(row["detectable_share"]):
             ax.plot(
                 100 * row["detectable_share"],
-                place - 0.36,
+                place if many else place - 0.36,
                 marker="v",
                 color=style.INK,
-                markersize=3.6,
+                markersize=1.5 if many else 3.6,
                 linestyle="",
                 zorder=4,
             )
-    ax.set_yticks(range(len(rows)), labels=[_label(row, names) for row in rows.to_dict("records")])
+    if len(rows) > MOST_NAMED:
+        _name_groups(rows, ax=ax, names=names)
+    else:
+        labels = [_label(row, names) for row in rows.to_dict("records")]
+        ax.set_yticks(range(len(rows)), labels=labels, linespacing=0.95)
     ax.set_ylim(len(rows) - 0.4, -0.7)
     ax.set_xlim(*_limits(rows))
     return ax
+
+
+def _name_groups(rows: pd.DataFrame, *, ax: Axes, names: Names) -> None:
+    """Name claim and signal of many models in the middle of their lines, and part them."""
+    groups = rows.groupby(["signal", "prediction"], sort=False)
+    pairs = [tuple(map(str, own.iloc[0][["signal", "prediction"]])) for _, own in groups]
+    ends = groups.size().cumsum().to_numpy()
+    starts = np.concatenate([[0], ends[:-1]])
+    labels = [
+        textwrap.fill(
+            f"{claim}: {names.label('signal', signal)}, {end - start} models, "
+            "from lowest to highest estimate",
+            LABEL_LETTERS,
+        )
+        for (signal, claim), start, end in zip(pairs, starts, ends, strict=True)
+    ]
+    ax.set_yticks((starts + ends - 1) / 2, labels=labels)
+    ax.tick_params(axis="y", length=0)
+    for start in starts[1:]:
+        ax.axhline(start - 0.5, color=style.FAINT, linewidth=0.8, zorder=0)
 
 
 def _limits(data: pd.DataFrame) -> tuple[float, float]:
@@ -114,6 +150,7 @@ def _limits(data: pd.DataFrame) -> tuple[float, float]:
 
 
 def _ordered(data: pd.DataFrame, names: Names) -> pd.DataFrame:
+    """Rows by model, signal and claim; those of many models by claim and signal, then estimate."""
     roles = dict(zip(data["signal"], data["role"], strict=True))
     models = names.order_models(data["model"])
     signals = names.order_signals(roles, roles)
@@ -122,12 +159,14 @@ def _ordered(data: pd.DataFrame, names: Names) -> pd.DataFrame:
         by_signal=data["signal"].map(signals.index),
         by_claim=data["prediction"].map(CLAIMS.index),
     )
-    return order.sort_values(["by_model", "by_signal", "by_claim"], ignore_index=True)
+    many = ["by_signal", "by_claim", "estimate", "by_model"]
+    keys = many if len(data) > MOST_NAMED else ["by_model", "by_signal", "by_claim"]
+    return order.sort_values(keys, ignore_index=True)
 
 
 def _label(row: dict, names: Names) -> str:
     signal, model = names.label("signal", row["signal"]), names.label("model", row["model"])
-    return f"{row['prediction']}: {signal}, {model}"
+    return textwrap.fill(f"{row['prediction']}: {signal}, {model}", LABEL_LETTERS)
 
 
 def figure(data: pd.DataFrame, names: Names) -> Figure:
@@ -136,20 +175,28 @@ def figure(data: pd.DataFrame, names: Names) -> Figure:
     axis_of = dict(zip(data["dataset"], data["axis"], strict=True))
     modality_of = dict(zip(data["dataset"], data["modality"], strict=True))
     datasets = names.order_datasets(axis_of)
-    counts = [int((data["dataset"] == dataset).sum()) for dataset in datasets]
+    heights = [_height(data[data["dataset"] == dataset], names) for dataset in datasets]
     whole = Figure(
-        figsize=(7.0, 1.3 + 0.5 * len(datasets) + 0.26 * sum(counts)), layout="constrained"
+        figsize=(style.PAGE, 1.4 + 0.5 * len(datasets) + sum(heights)), layout="constrained"
     )
     axes = whole.subplots(
-        len(datasets), 1, squeeze=False, sharex=True, height_ratios=[n + 1 for n in counts]
+        len(datasets), 1, squeeze=False, sharex=True, height_ratios=[n + 0.15 for n in heights]
     )
     for ax, dataset in zip(axes[:, 0], datasets, strict=True):
         plot_unique_share(data[data["dataset"] == dataset], ax=ax, names=names)
-        ax.set_title(names.dataset_label(dataset, modality_of[dataset]))
+        ax.set_title(textwrap.fill(names.dataset_label(dataset, modality_of[dataset]), 90))
     axes[-1, 0].set_xlim(*_limits(data))
     axes[-1, 0].set_xlabel("share of the explainable variance (%)")
-    whole.legend(handles=_handles(), loc="outside lower left", ncols=2)
+    layout.legend_below(whole, _handles(), layout.width_of(whole))
     return whole
+
+
+def _height(data: pd.DataFrame, names: Names) -> float:
+    """Inches of all lines of a data set."""
+    if len(data) > MOST_NAMED:
+        return max(1.0, UNNAMED * len(data))
+    texts = [_label(row, names).count("\n") for row in data.to_dict("records")]
+    return (NAMED + TEXT * (1 + max(texts))) * len(data)
 
 
 def _handles() -> list[Line2D | Patch]:

@@ -1291,7 +1291,7 @@ class Plan:
             "rule_pairs": self.rule_pairs,
             "model_contrasts": self.model_contrasts,
         }
-        return {kind: every[kind] for kind in self.figures[name].inputs}
+        return {kind: every[kind] for kind in self.figures[name].reads}
 
     def figure_options(self, name: str) -> str:
         """Those results as options of the command line, as the shell spells many alike paths.

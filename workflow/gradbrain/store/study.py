@@ -188,8 +188,17 @@ class Study:
 
     @cached_property
     def name(self) -> str:
-        """Name of the study; that of the folder where its settings are missing."""
-        return str(self.config["study"]) if self._place("config").exists() else self.folder.name
+        """Name of the study; without its settings that which its scores say, or of its folder."""
+        if self.has("config"):
+            return str(self.config["study"])
+        for file in self._all("scores")[:1]:
+            said = pd.read_parquet(file.path, columns=["study"])["study"]
+            return str(said.iloc[0]) if len(said) else self.folder.name
+        return self.folder.name
+
+    def has(self, kind: str) -> bool:
+        """Whether the folder holds a result of a kind of which a study has one, e.g. ``config``."""
+        return self._place(kind).exists()
 
     @cached_property
     def entries(self) -> pd.DataFrame:

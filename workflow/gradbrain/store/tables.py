@@ -206,8 +206,11 @@ def as_text(column: pd.Series) -> pd.Series:
 
     In a CSV file a column without any text, or of keys that are digits, is read as numbers.
     """
+    known = column.notna()
+    if column.dtype == object and known.all():
+        return column
     text = column if column.dtype == object else column.astype(object).map(str)
-    return text.where(column.notna(), "")
+    return text.where(known, "")
 
 
 def with_text(frame: pd.DataFrame) -> pd.DataFrame:

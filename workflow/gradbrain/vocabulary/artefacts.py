@@ -447,6 +447,12 @@ _FIGURE = tuple(
         ("score_high", "upper end of it", ""),
         ("quantity", "`unique`, or `beyond_control`: minus the control that leaves least", ""),
         ("variance", "unique variance, a share of the responses' variance", ""),
+        (
+            "part",
+            "of the variance that a signal and all activations explain together: "
+            "`only_activations`, `shared`, `only_signal`",
+            "",
+        ),
         ("margin", "share of the responses' variance that it must exceed", ""),
         ("peak_time_ms", "what a subject has of the latencies of averages, from onset", "ms"),
         ("own_peak_time_ms", "peak of the subject's own scores; NaN below chance", "ms"),
@@ -1295,7 +1301,7 @@ _ALL = (
         kind="figure",
         template="results/{study}/figures/{figure}.{ending}",
         rule="plot_figure",
-        version=3,
+        version=4,
         what="a figure (pdf, png) and the numbers behind it (csv): columns of the tables that it "
         "is drawn from, and of these",
         columns=_FIGURE,

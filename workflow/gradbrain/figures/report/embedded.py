@@ -21,6 +21,7 @@ from gradbrain.figures.report.points import points
 
 #: Figures in the order of the argument; others follow by name.
 FIGURE_ORDER = (
+    "idea",
     "encoding_by_region",
     "best_layer_by_distance",
     "cortical_map",
@@ -28,6 +29,7 @@ FIGURE_ORDER = (
     "peak_time_by_depth",
     "sensor_topography",
     "control_comparison",
+    "variance_parts",
     "unique_share",
     "signal_reliability",
     "training_angles",
@@ -38,6 +40,7 @@ FIGURE_ORDER = (
     "rsa_of_predictions",
     "fusion",
     "claims_overview",
+    "claims_by_model",
     "specification_curve",
 )
 

@@ -9,12 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from gradbrain.figures.cortical_map import (
-    SPACES,
-    VERTICES_PER_HEMISPHERE,
-    hemisphere_mesh,
-    hemisphere_of,
-)
+from gradbrain.figures.cortex import VERTICES_PER_HEMISPHERE, hemisphere_mesh
+from gradbrain.figures.cortical_map import SPACES, hemisphere_of
 from gradbrain.figures.maps import DatasetMaps, SignalMap, dataset_maps
 from gradbrain.figures.names import Names
 from gradbrain.store import open_tree

@@ -1,0 +1,157 @@
+"""All figures can be read: no text is cut, hidden by another or small, and no page is wide."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from trees.invented_study import FMRI, MEG, SIGNALS, Invented, Place, Signal, inputs_of, write_study
+
+from gradbrain.figures import style
+from gradbrain.figures.declarations import declaration, figure_names
+from gradbrain.figures.drawing import draw_declared
+from gradbrain.figures.inputs import FigureInputs
+
+ALL = figure_names()
+MODELS = {
+    "vit_large_patch16_dinov3": (
+        "vision transformer, large, with registers, distilled on images of the web, 518 px",
+        "trained",
+    ),
+    "convnextv2_untrained_1": ("ConvNeXt-V2 tiny, untrained, second initialisation", "untrained"),
+}  # fmt: skip
+SECOND = {
+    "alignment": Signal(
+        "learning", "feedback_alignment", "dino", "feedback alignment with fixed random weights"
+    ),
+    "prop": Signal(
+        "learning", "difference_target_propagation", "dino", "difference target propagation (DINO)"
+    ),
+}
+PLACES = {
+    FMRI: Place("fmri", "roi", "fsaverage5", "natural scenes, 7 T fMRI, all people and sessions"),
+    MEG: Place("meg", "time", "sensors", "objects and their concepts, MEG, four people"),
+}
+#: Pixels by which the boxes of two texts may touch: they hold the room of letters that reach up
+#: or down, whatever letters there are.
+TOUCH = 2.0
+
+
+@pytest.fixture(scope="module")
+def wordy(tmp_path_factory) -> FigureInputs:
+    """Three learning signals, all of whose names are long."""
+    invented = Invented(signals=SIGNALS | SECOND, models=MODELS, places=PLACES)
+    return inputs_of(write_study(tmp_path_factory.mktemp("wordy"), invented))
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle that may be turned: where a text is drawn, in pixels."""
+
+    text: str
+    centre: np.ndarray
+    half: np.ndarray
+    axes: np.ndarray
+
+    @classmethod
+    def of(cls, text: Text) -> Box:
+        angle = text.get_rotation()
+        around = text.get_window_extent()
+        text.set_rotation(0)
+        plain = text.get_window_extent()
+        text.set_rotation(angle)
+        cos, sin = np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))
+        half = np.maximum(0, np.array([plain.width, plain.height]) / 2 - TOUCH / 2)
+        centre = np.array([around.x0 + around.x1, around.y0 + around.y1]) / 2
+        return cls(text.get_text(), centre, half, np.array([[cos, sin], [-sin, cos]]))
+
+    @property
+    def corners(self) -> np.ndarray:
+        signs = np.array([[1, 1], [1, -1], [-1, 1], [-1, -1]])
+        return self.centre + (signs * self.half) @ self.axes
+
+    def overlaps(self, other: Box) -> bool:
+        """Whether no line parts the two (separating axis theorem)."""
+        for axis in (*self.axes, *other.axes):
+            own, others = self.corners @ axis, other.corners @ axis
+            if own.max() <= others.min() or others.max() <= own.min():
+                return False
+        return True
+
+
+def drawn_texts(figure: Figure, monkeypatch: pytest.MonkeyPatch) -> list[Text]:
+    """Texts that are drawn, and no labels of ticks that lie beyond an axis."""
+    with style.applied():
+        figure.set_dpi(150)
+        figure.draw_without_rendering()
+        found: dict[int, Text] = {}
+        plain = Text.draw
+
+        def draw(self, renderer, *args, **kwargs):
+            if self.get_visible() and self.get_text().strip():
+                found[id(self)] = self
+            return plain(self, renderer, *args, **kwargs)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Text, "draw", draw)
+            figure.draw_without_rendering()
+    return list(found.values())
+
+
+def check(figure: Figure, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Assert that a figure can be read on a page of two columns."""
+    texts = drawn_texts(figure, monkeypatch)
+    assert figure.get_figwidth() <= style.PAGE + 1e-6
+    assert min(text.get_fontsize() for text in texts) >= style.SMALLEST_TEXT - 1e-6
+    boxes = [Box.of(text) for text in texts]
+    width, height = figure.get_size_inches() * figure.dpi
+    cut = [box.text for box in boxes if (box.corners < 0).any() or
+           (box.corners > [width, height]).any()]  # fmt: skip
+    assert cut == []
+    reach = [np.abs(box.corners - box.centre).max() for box in boxes]
+    near = (
+        (one, other)
+        for (one, a), (other, b) in combinations(zip(boxes, reach, strict=True), 2)
+        if np.abs(one.centre - other.centre).max() < a + b
+    )
+    assert [(one.text, other.text) for one, other in near if one.overlaps(other)] == []
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_long_names_are_neither_cut_nor_hidden_and_no_text_is_small(name, wordy, monkeypatch):
+    drawn, _ = draw_declared(declaration(name), wordy)
+    check(drawn, monkeypatch)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_texts_of_the_invented_study_are_neither_cut_nor_hidden(name, figure_inputs, monkeypatch):
+    drawn, _ = draw_declared(declaration(name), figure_inputs)
+    check(drawn, monkeypatch)
+
+
+def test_overlaps_and_cuts_are_found(monkeypatch):
+    figure = Figure(figsize=(4, 3))
+    figure.text(0.5, 0.5, "one text")
+    check(figure, monkeypatch)
+    over = figure.text(0.55, 0.5, "another")
+    with pytest.raises(AssertionError, match="another"):
+        check(figure, monkeypatch)
+    over.set_position((0.95, 0.2))
+    with pytest.raises(AssertionError, match="another"):
+        check(figure, monkeypatch)
+    over.set_position((0.2, 0.2))
+    over.set_fontsize(5)
+    with pytest.raises(AssertionError, match=r"5\.0"):
+        check(figure, monkeypatch)
+
+
+def test_every_figure_says_its_study_and_how_many_people(figure_inputs):
+    for name in ("encoding_by_region", "cortical_map", "claims_by_model"):
+        drawn, _ = draw_declared(declaration(name), replace(figure_inputs))
+        said = " ".join(text.get_text().replace("\n", " ") for text in drawn.texts)
+        assert "study invented" in said
+        assert "simulated fMRI, backprop brain: n = 6" in said

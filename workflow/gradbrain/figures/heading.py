@@ -1,0 +1,87 @@
+"""The line above every figure: of which study it is, and of how many people."""
+
+from __future__ import annotations
+
+import textwrap
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from gradbrain.figures import style
+from gradbrain.figures.names import Names
+
+#: Points of its text, letters of it that fit into an inch, inches of a line and around all lines.
+SIZE, LETTERS_PER_INCH, LINE, AROUND = 7.0, 18, 0.13, 0.1
+
+
+def add_heading(figure: Figure, text: str) -> None:
+    """Make room above all that is drawn, and write into it.
+
+    Parameters
+    ----------
+    figure
+        With or without a layout engine, not yet laid out.
+    text
+        Is broken where it is too long.
+    """
+    width, height = figure.get_size_inches()
+    lines = textwrap.wrap(text, int(LETTERS_PER_INCH * (width - 0.2)))
+    band = LINE * len(lines) + AROUND
+    share = height / (height + band)
+    figure.set_size_inches(width, height + band)
+    if figure.get_layout_engine() is not None:
+        figure.get_layout_engine().set(rect=(0, 0, 1, share))  # type: ignore[call-arg, union-attr]
+    else:
+        _move_down(figure, share)
+    figure.text(
+        0.1 / width,
+        1 - 0.06 / (height + band),
+        "\n".join(lines),
+        va="top",
+        fontsize=SIZE,
+        color=style.INK,
+    )
+
+
+def _move_down(figure: Figure, share: float) -> None:
+    """Keep what is drawn by hand in its place and size, counted from the lower edge."""
+    for ax in figure.axes:
+        left, bottom, width, height = ax.get_position(original=True).bounds
+        ax.set_position((left, bottom * share, width, height * share))
+    for text in figure.texts:
+        x, y = text.get_position()
+        text.set_position((x, y * share))
+
+
+def heading(study: str, data: pd.DataFrame, names: Names) -> str:
+    """Say which study a figure is of, and how many people each data set has.
+
+    Parameters
+    ----------
+    study
+        Its name.
+    data
+        The table behind the figure: people are counted in ``subject`` or told by ``n_subjects``.
+    names
+        Labels of data sets.
+    """
+    return "  ·  ".join([f"study {study}", *_counts(data, names)])
+
+
+def _counts(data: pd.DataFrame, names: Names) -> list[str]:
+    """Number of people of each data set, as far as the table tells."""
+    if not {"dataset", "modality"} <= set(data) or not {"subject", "n_subjects"} & set(data):
+        return []
+    modality_of = dict(zip(data["dataset"], data["modality"], strict=True))
+    axis_of = dict(zip(data["dataset"], data.get("axis", data["modality"]), strict=True))
+    found = []
+    for dataset in names.order_datasets(axis_of):
+        own = data[data["dataset"] == dataset]
+        if "subject" in data:
+            n = str(own["subject"].nunique())
+        else:
+            counts = np.unique(own["n_subjects"].dropna().astype(int))
+            n = "–".join(map(str, dict.fromkeys([counts.min(), counts.max()])))
+        found.append(f"{names.dataset_label(dataset, modality_of[dataset])}: n = {n}")
+    return found
