@@ -5,6 +5,7 @@ import pytest
 
 from gradbrain.encoding.draws import draw_images, permuted_traces
 from gradbrain.encoding.errors import EncodingError
+from gradbrain.encoding.measures import NORMALISED_MEASURES, RAW_MEASURES
 from gradbrain.encoding.scores import FoldScorer, UnitLayout
 from gradbrain.encoding.splits import FoldSplitter, grouped_folds
 
@@ -66,7 +67,7 @@ def unit_mean(values, pooled):
 def test_scores_and_bootstrap_are_those_of_repeated_images(pooled, brute):
     responses, predicted, _ = fold_data()
     fold_scorer, draws = scorer(responses, pooled)
-    score = fold_scorer.prediction(predicted)[brute is brute_r2]
+    score = fold_scorer.scores(predicted, RAW_MEASURES)[brute is brute_r2]
     np.testing.assert_allclose(score.point, brute(responses, predicted, pooled), atol=1e-12)
     expected = [
         unit_mean(brute(responses, predicted, pooled, counts), pooled) for counts in draws.counts
@@ -79,7 +80,7 @@ def test_scores_and_bootstrap_are_those_of_repeated_images(pooled, brute):
 def test_fast_null_is_that_of_permuted_predictions(pooled, brute):
     responses, predicted, _ = fold_data()
     fold_scorer, draws = scorer(responses, pooled)
-    score = fold_scorer.prediction(predicted)[brute is brute_r2]
+    score = fold_scorer.scores(predicted, RAW_MEASURES)[brute is brute_r2]
     expected = [
         unit_mean(brute(responses, predicted[:, order], pooled), pooled)
         for order in draws.permutations
@@ -91,7 +92,9 @@ def test_fast_null_is_that_of_permuted_predictions(pooled, brute):
 def test_gain_matches_the_residuals_of_the_baseline_with_other_images(pooled):
     responses, baseline, full = fold_data()
     fold_scorer, draws = scorer(responses, pooled)
-    difference = fold_scorer.prediction(full)[1] - fold_scorer.prediction(baseline)[1]
+    difference = (
+        fold_scorer.scores(full, RAW_MEASURES)[1] - fold_scorer.scores(baseline, RAW_MEASURES)[1]
+    )
     gain = fold_scorer.gain(baseline, full, difference)
     expected = brute_r2(responses, full, pooled) - brute_r2(responses, baseline, pooled)
     np.testing.assert_allclose(gain.point, expected, atol=1e-12)
@@ -108,7 +111,7 @@ def test_split_sums_to_the_joint_score_in_every_draw(pooled):
     responses, first, full = fold_data()
     second = full - first
     fold_scorer, _ = scorer(responses, pooled)
-    joint = fold_scorer.prediction(full)[1]
+    joint = fold_scorer.scores(full, RAW_MEASURES)[1]
     shares = [fold_scorer.split(part, full) for part in (first, second)]
     for field in ("point", "boot", "null"):
         total = sum(getattr(share, field) for share in shares)
@@ -127,7 +130,7 @@ def test_pooled_scores_do_not_change_under_rotation_of_the_targets():
     results = []
     for turn in (lambda values: values, rotate):
         fold_scorer, _ = scorer(turn(responses), pooled=True)
-        scores = [*fold_scorer.prediction(turn(full))]
+        scores = [*fold_scorer.scores(turn(full), RAW_MEASURES)]
         scores.append(fold_scorer.split(turn(baseline), turn(full)))
         scores.append(fold_scorer.gain(turn(baseline), turn(full), scores[1]))
         results.append(scores)
@@ -139,7 +142,7 @@ def test_pooled_scores_do_not_change_under_rotation_of_the_targets():
 def test_a_prediction_without_variance_scores_zero():
     responses, _, _ = fold_data()
     fold_scorer, _ = scorer(responses, pooled=False)
-    r, r2 = fold_scorer.prediction(np.zeros_like(responses))
+    r, r2 = fold_scorer.scores(np.zeros_like(responses), RAW_MEASURES)
     for score in (r, r2):
         np.testing.assert_array_equal(score.point, 0)
         np.testing.assert_array_equal(score.boot, 0)
@@ -153,7 +156,7 @@ def test_null_is_centred_and_a_planted_effect_exceeds_it():
     related = responses + 2 * generator.standard_normal(responses.shape)
     draws = draw_images(groups, 400, seed=0, fold=0)
     fold_scorer = FoldScorer(responses, layout(False, 9), draws)
-    score = fold_scorer.prediction(related)[0]
+    score = fold_scorer.scores(related, RAW_MEASURES)[0]
     # Standard error of the mean of 400 draws of a mean of ≥ 4 correlations of 120 images: .0023.
     assert np.abs(score.null.mean(axis=0)).max() < 0.01
     assert (score.boot.mean(axis=0) > np.quantile(score.null, 0.99, axis=0)).all()
@@ -246,8 +249,8 @@ def test_normalised_scores_divide_every_draw_by_the_ceiling(pooled):
     ceiling[9:] = np.nan
     draws = draw_images(GROUPS, 30, seed=3, fold=0)
     fold_scorer = FoldScorer(responses, layout(pooled), draws, ceiling)
-    found = fold_scorer.normalised(predicted)
-    plain = FoldScorer(responses, layout(pooled), draws).prediction(predicted)
+    found = fold_scorer.scores(predicted, (*RAW_MEASURES, *NORMALISED_MEASURES))
+    plain = FoldScorer(responses, layout(pooled), draws).scores(predicted, RAW_MEASURES)
     for score, raw, normalised, brute, power in zip(
         found[:2], plain, found[2:], (brute_r, brute_r2), (0.5, 1.0), strict=True
     ):
@@ -268,7 +271,9 @@ def test_normalised_null_is_that_of_permuted_predictions():
     responses, predicted, _ = fold_data()
     ceiling = np.linspace(0.2, 0.9, 11)
     draws = draw_images(GROUPS, 30, seed=3, fold=0)
-    found = FoldScorer(responses, layout(False), draws, ceiling).normalised(predicted)[2:]
+    found = FoldScorer(responses, layout(False), draws, ceiling).scores(
+        predicted, (*RAW_MEASURES, *NORMALISED_MEASURES)
+    )[2:]
     for score, brute, power in zip(found, (brute_r, brute_r2), (0.5, 1.0), strict=True):
         expected = [
             unit_mean(brute(responses, predicted[:, order], False) * ceiling**-power, False)
@@ -280,7 +285,7 @@ def test_normalised_null_is_that_of_permuted_predictions():
 def test_null_draws_hold_the_products_of_few_units_at_once(monkeypatch):
     """Products of all times at once would be 11 GB for MEG with 22,000 images."""
     responses, predicted, _ = fold_data()
-    whole = scorer(responses, False)[0].prediction(predicted)
+    whole = scorer(responses, False)[0].scores(predicted, RAW_MEASURES)
     shapes = []
 
     def record(products, permutations):
@@ -289,7 +294,7 @@ def test_null_draws_hold_the_products_of_few_units_at_once(monkeypatch):
 
     monkeypatch.setattr("gradbrain.encoding.scores.permuted_traces", record)
     monkeypatch.setattr("gradbrain.encoding.scores.PRODUCT_ENTRIES", N_IMAGES**2)
-    parts = scorer(responses, False)[0].prediction(predicted)
+    parts = scorer(responses, False)[0].scores(predicted, RAW_MEASURES)
     assert set(shapes) == {(1, N_IMAGES, N_IMAGES)}
     for ours, theirs in zip(whole, parts, strict=True):
         np.testing.assert_allclose(ours.null, theirs.null, rtol=1e-12)
@@ -298,7 +303,7 @@ def test_null_draws_hold_the_products_of_few_units_at_once(monkeypatch):
 def test_normalising_without_a_ceiling_is_an_error():
     responses, predicted, _ = fold_data()
     with pytest.raises(ValueError, match="none were given"):
-        scorer(responses, False)[0].normalised(predicted)
+        scorer(responses, False)[0].scores(predicted, (*RAW_MEASURES, *NORMALISED_MEASURES))
 
 
 @pytest.mark.parametrize("left", [0.0, 1e-9, 0.02], ids=["at the mean", "rounding", "elsewhere"])
@@ -317,7 +322,9 @@ def test_a_target_that_does_not_vary_in_a_fold_is_left_out_of_it(left):
     expected = FoldScorer(responses[others], rest, draws, training_variance=one[others])
     assert not expected.masked.any()
     for score, wanted in zip(
-        found.prediction(predicted), expected.prediction(predicted[others]), strict=True
+        found.scores(predicted, RAW_MEASURES),
+        expected.scores(predicted[others], RAW_MEASURES),
+        strict=True,
     ):
         assert np.isnan(score.point[1])
         np.testing.assert_allclose(score.point[others], wanted.point, atol=1e-12)
@@ -337,7 +344,7 @@ def test_a_target_that_is_dead_in_all_but_one_image_ruins_no_draw():
     assert (draws.counts[:, 4] == 0).any()
     scorer_ = FoldScorer(responses, layout(False), draws, training_variance=np.ones(11))
     assert not scorer_.masked.any()
-    r2 = scorer_.prediction(predicted)[1]
+    r2 = scorer_.scores(predicted, RAW_MEASURES)[1]
     assert np.isfinite(r2.boot).all()
     # Of draws without that image, the other three targets of the unit are the mean.
     lone = draws.counts[:, 4] == 0
@@ -351,7 +358,7 @@ def test_a_unit_of_dead_targets_alone_is_unknown():
     draws = draw_images(GROUPS, 5, seed=3, fold=0)
     for pooled in (False, True):
         found = FoldScorer(responses, layout(pooled), draws, training_variance=np.ones(11))
-        r, r2 = found.prediction(predicted)
+        r, r2 = found.scores(predicted, RAW_MEASURES)
         gain = found.gain(predicted, 0.5 * predicted, r2 - r2)
         for score in (r, r2, gain):
             assert np.isnan(found.unit_mean(score.point)[0])
@@ -365,4 +372,6 @@ def test_a_fold_of_a_single_image_has_an_r2():
     lone = UnitLayout(("all",), np.array([2]), 2, False)
     found = FoldScorer(np.array([[0.5], [-1.0]]), lone, draws, training_variance=np.ones(2))
     assert not found.masked.any()
-    np.testing.assert_allclose(found.prediction(np.zeros((2, 1)))[1].point, 0.0, atol=1e-12)
+    np.testing.assert_allclose(
+        found.scores(np.zeros((2, 1)), RAW_MEASURES)[1].point, 0.0, atol=1e-12
+    )

@@ -145,8 +145,8 @@ class FoldScorer:
     layout : UnitLayout
     draws : ImageDraws
     ceiling : array of shape (n_targets,), optional
-        Noise ceilings, NaN where a score must not be normalised; needed by `normalised`. Targets
-        of a unit whose scores are pooled share theirs.
+        Noise ceilings, NaN where a score must not be normalised; needed by normalised scores.
+        Targets of a unit whose scores are pooled share theirs.
     training_variance : array of shape (n_targets,), optional
         Mean square of the training responses about their mean. Targets that do not vary over the
         test images, or did not over the training images, are compared with the other and left out
@@ -209,43 +209,6 @@ class FoldScorer:
             usable &= varies(self._variance[:, 0] / n_test, self._reference)
         return np.asarray(~usable)
 
-    def prediction(self, predicted: FLOATS) -> tuple[Score, Score]:
-        """Score a prediction.
-
-        Parameters
-        ----------
-        predicted : array of shape (n_targets, n_test)
-
-        Returns
-        -------
-        r, r2 : Score
-        """
-        r, r2 = self.scores(predicted, RAW_MEASURES)
-        return r, r2
-
-    def normalised(self, predicted: FLOATS) -> tuple[Score, Score, Score, Score]:
-        """Score a prediction as it is and relative to the noise ceiling.
-
-        Parameters
-        ----------
-        predicted : array of shape (n_targets, n_test)
-
-        Returns
-        -------
-        r, r2, r_normalised, r2_normalised : Score
-            Targets without a ceiling are NaN in the normalised ones, and so is a unit that has no
-            other.
-
-        Raises
-        ------
-        ValueError
-            If the scorer was given no ceilings.
-        """
-        r, r2, r_normalised, r2_normalised = self.scores(
-            predicted, (*RAW_MEASURES, *NORMALISED_MEASURES)
-        )
-        return r, r2, r_normalised, r2_normalised
-
     def scores(self, predicted: FLOATS, measures: Sequence[str]) -> list[Score]:
         """Score a prediction by some of `RAW_MEASURES` and `NORMALISED_MEASURES`.
 
@@ -257,7 +220,8 @@ class FoldScorer:
         Returns
         -------
         list of Score
-            In the order of the measures; see `normalised`.
+            In the order of the measures. Targets without a ceiling are NaN in the normalised ones,
+            and so is a unit that has no other.
 
         Raises
         ------
