@@ -212,7 +212,7 @@ def picture(hemisphere: str, view: str, colours: NDArray[np.float64]) -> NDArray
 @cache
 def _outline(hemisphere: str, view: str) -> NDArray[np.bool_]:
     """Pixels of the page that touch the brain."""
-    brain = np.asarray(seen_vertices(hemisphere, view) != BESIDE)
+    brain: NDArray[np.bool_] = np.not_equal(seen_vertices(hemisphere, view), BESIDE)
     near = brain.copy()
     near[1:] |= brain[:-1]
     near[:-1] |= brain[1:]
