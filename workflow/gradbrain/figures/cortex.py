@@ -200,7 +200,7 @@ def picture(hemisphere: str, view: str, colours: NDArray[np.float64]) -> NDArray
     ndarray of uint8, shape (height, width, 4)
         RGBA, transparent beside the brain.
     """
-    bare = np.isnan(colours).any(axis=1)[:, None]
+    bare = np.isnan(colours).any(axis=1, keepdims=True)
     whole = np.where(bare, bare_colours(hemisphere), colours)
     seen = seen_vertices(hemisphere, view)
     # The last two rows: the outline, by which white parts stand out from the page, and beside it.
