@@ -200,7 +200,7 @@ def picture(hemisphere: str, view: str, colours: NDArray[np.float64]) -> NDArray
     ndarray of uint8, shape (height, width, 4)
         RGBA, transparent beside the brain.
     """
-    bare = np.isnan(colours).any(axis=1)[:, None]
+    bare = np.isnan(colours).any(axis=1, keepdims=True)
     whole = np.where(bare, bare_colours(hemisphere), colours)
     seen = seen_vertices(hemisphere, view)
     # The last two rows: the outline, by which white parts stand out from the page, and beside it.
@@ -212,7 +212,7 @@ def picture(hemisphere: str, view: str, colours: NDArray[np.float64]) -> NDArray
 @cache
 def _outline(hemisphere: str, view: str) -> NDArray[np.bool_]:
     """Pixels of the page that touch the brain."""
-    brain = np.asarray(seen_vertices(hemisphere, view) != BESIDE)
+    brain: NDArray[np.bool_] = np.not_equal(seen_vertices(hemisphere, view), BESIDE)
     near = brain.copy()
     near[1:] |= brain[:-1]
     near[:-1] |= brain[1:]

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch, Rectangle
@@ -282,7 +281,7 @@ def _draw_key(page: layout.Page, left: float, top: float) -> None:
         Line2D([], [], color=FORWARD, lw=1.6, label="activation"),
         Line2D([], [], color=BACKWARD, lw=1.6, linestyle=dashes, label="learning signal"),
         *(
-            Line2D([], [], color=to_hex(layout.depth_colour(depth)), lw=3, label=label)
+            Line2D([], [], color=style.depth_colours()(float(depth)), lw=3, label=label)
             for depth, label in zip(DEPTHS, ("first layer", "", "", "last layer"), strict=True)
             if label
         ),
