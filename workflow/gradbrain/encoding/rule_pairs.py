@@ -125,10 +125,12 @@ def measure_pairs(
         used[rows]
         for rows in image_blocks(responses.groups[used], settings.unique_images, settings.seed)
     ]
-    component, null = 0.0, 0.0
-    for number, images in enumerate(blocks):
-        own = _measure_block(features, signals, responses, images, settings, number)
-        component, null = component + own[0] / len(blocks), null + own[1] / len(blocks)
+    found = [
+        _measure_block(features, signals, responses, images, settings, number)
+        for number, images in enumerate(blocks)
+    ]
+    component = np.mean([own for own, _ in found], axis=0)
+    null = np.mean([drawn for _, drawn in found], axis=0)
     return _table(component, null, features, signals, responses, study)
 
 

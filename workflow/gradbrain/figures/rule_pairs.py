@@ -111,11 +111,12 @@ def figure(data: pd.DataFrame, names: Names) -> Figure:
     require_columns(data, COLUMNS, figure="rule_pairs")
     items = layout.blocks(data, names)
     edge = CELL * data["signal"].nunique()
-    whole = Figure(figsize=(2.6 + edge, (1.1 + edge) * len(items)), layout="constrained")
+    size = (max(4.6, 2.6 + edge), (1.5 + edge) * len(items))
+    whole = Figure(figsize=size, layout="constrained")
     axes = whole.subplots(len(items), 1, squeeze=False)[:, 0]
     for ax, block in zip(axes, items, strict=True):
         plot_pairs(block.data, ax=ax, names=names)
-        ax.set_title(block.title(names), fontsize=8)
+        ax.set_title(block.title(names).replace("  ·  ", "\n"), fontsize=8)
         unit = block.data["unit"].iloc[0].replace("share", "%")
-        ax.set_xlabel(f"beside the signal of this number and all activations ({unit})")
+        ax.set_xlabel(f"beside this signal and all\nactivations ({unit})", fontsize=7)
     return whole

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -218,7 +219,7 @@ def _ranks(data: pd.DataFrame) -> pd.Series:
         for signal, same in zip(own["signal"], own["same_as"], strict=True):
             place = by_name.get(same or signal)
             if place is not None:
-                places[dataset, model, signal] = place
+                places[str(dataset), str(model), str(signal)] = place
     keys = zip(data["dataset"], data["model"], data["signal"], strict=True)
     return pd.Series([places.get(key, np.nan) for key in keys], index=data.index)
 
@@ -235,17 +236,18 @@ def ordered_signals(data: pd.DataFrame, names: Names) -> list[str]:
     """
     about = data[data["role"] != ACTIVATION].drop_duplicates("signal").set_index("signal")
     unique = data[data["criterion"] == UNIQUE].set_index("signal")["estimate"]
-    listed = names.order_signals(about.index, about["role"].to_dict())
+    roles = dict(zip(map(str, about.index), map(str, about["role"]), strict=True))
+    listed = names.order_signals(roles, roles)
 
     def place(signal: str) -> tuple[bool, float, bool, int]:
-        row = about.loc[signal]
+        row = about.loc[signal].to_dict()
         control = row["role"] == CONTROL
         # Signals that are one with a gradient stand below it.
-        rank = -unique.get(signal, np.nan) if control else row["rank"]
-        rank = np.inf if np.isnan(rank) else rank
-        return control, rank, row["same_as"] != "", listed.index(signal)
+        rank = -float(unique.get(signal, np.nan)) if control else float(row["rank"])
+        rank = float("inf") if np.isnan(rank) else rank
+        return bool(control), rank, bool(row["same_as"]), listed.index(signal)
 
-    return sorted(about.index, key=place)
+    return sorted(listed, key=place)
 
 
 def label(data: pd.DataFrame, signal: str, names: Names) -> str:
@@ -349,7 +351,7 @@ def _draw_row(row: dict, place: int, criterion: Criterion, *, ax: Axes, names: N
     bounds = [row["ci_low"], row["ci_high"]]
     if criterion.name == UNIQUE:
         bounds = [min(bound, LARGEST) for bound in bounds]
-    look = {"color": colour, "alpha": 0.4 if faint else 1.0, "zorder": 3}
+    look: dict[str, Any] = {"color": colour, "alpha": 0.4 if faint else 1.0, "zorder": 3}
     ax.plot([scale * bound for bound in bounds], [height, height], linewidth=1.3, **look)
     filled = row["verdict"] == "supported"
     marker = "x" if row["verdict"] == "contradicted" else names.marker(row["signal"])
@@ -393,13 +395,13 @@ def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
 
 
 def _handles(data: pd.DataFrame) -> list[Line2D | Patch]:
-    grey = {"color": style.INK, "linestyle": "", "marker": "o", "markersize": 4.6}
-    handles = [
+    grey: dict[str, Any] = {"color": style.INK, "linestyle": "", "marker": "o", "markersize": 4.6}
+    handles: list[Line2D | Patch] = [
         Line2D([], [], **grey, label="estimate, 95 % interval: supported"),
         Line2D([], [], **grey, markerfacecolor="white", label="the same: not judged, or open"),
         Line2D([], [], **(grey | {"marker": "x"}), label="contradicted"),
         Line2D([], [], color=style.INK, linestyle="--", label="best control"),
-        Line2D([], [], color="#0072B2", linestyle=":", label="activation"),
+        Line2D([], [], color=style.BLUE, linestyle=":", label="activation"),
         Patch(color=style.MUTED, alpha=0.25, label="between the bounds (95 %, one-sided each)"),
         Line2D(
             [],
