@@ -729,11 +729,12 @@ def contrasts_table(files: Mapping[str, list[Path]]) -> pd.DataFrame:
     scores, rsa, predictions = (files[kind] for kind in ("scores", "rsa", "prediction_rsa"))
     tables = {"encoding": scores, "rsa": rsa, "encoding_rsa": predictions}
     names = [path.stem for path in scores]
+    # A lone model is held against itself.
     contrasts = [
         Contrast(
             f"diet: {name} - {names[0]}", "diet", name, names[0], (Pair((name,), (names[0],)),)
         )
-        for name in names[1:]
+        for name in names[1:] or names
     ]
     found = {
         method: pd.concat(

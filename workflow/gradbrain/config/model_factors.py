@@ -177,7 +177,7 @@ def facts_of(entry: ModelEntry, *, trained: bool) -> ModelFacts:
     """
     said = entry.factors
     kwargs = {key: value for key, value in entry.kwargs.items() if key not in NO_VARIANT}
-    of_training = {
+    of_training: dict[str, Any] = {
         "objective": said.objective,
         "diet": said.diet,
         "fine_tuned_on": said.fine_tuned_on,

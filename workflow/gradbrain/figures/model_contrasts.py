@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -224,7 +225,7 @@ def _handles(data: pd.DataFrame) -> list[Line2D]:
         if (data["method"] == name).any()
     ]
     alpha = f"{data['alpha'].iloc[0]:g}"
-    look = {"color": style.INK, "marker": "o", "linestyle": "", "markersize": 4}
+    look: dict[str, Any] = {"color": style.INK, "marker": "o", "linestyle": "", "markersize": 4}
     found.append(Line2D([], [], **look, label=f"filled: q ≤ {alpha} over people"))
     found.append(
         Line2D(

@@ -10,6 +10,7 @@ regions). A lone subject has to choose for itself, which is told in the column `
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -69,14 +70,16 @@ def _rows(own: pd.DataFrame) -> Iterator[dict[str, object]]:
     if along_time:
         # Layer and time are chosen together.
         cube = cube.reshape(len(subjects), -1, 1)
-        recorded = recorded.any(axis=1, keepdims=True)
+        recorded = recorded.max(axis=1, keepdims=True)
         units = np.array([EVERYWHERE])
     common = {"best_layer": OTHERS if len(subjects) > 1 else OWN}
     values, without = at_best_layer(cube), at_best_layer_without(cube)
     for place, subject in enumerate(subjects):
         has = recorded[place]
         # One mean over regions: a subject who lacks a score in one of them has none.
-        parts = [] if along_time else [(units[unit], [unit]) for unit in np.flatnonzero(has)]
+        parts: list[tuple[Any, Any]] = (
+            [] if along_time else [(units[unit], [unit]) for unit in np.flatnonzero(has)]
+        )
         for roi, chosen in [*parts, (EVERYWHERE, np.flatnonzero(has))]:
             yield common | {
                 "subject": subject,

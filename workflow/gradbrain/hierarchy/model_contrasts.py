@@ -119,8 +119,8 @@ def compare_models(
     rows: list[dict[str, Any]] = []
     for method, table in scores.items():
         for key, own in table.groupby([*keys, "roi"], sort=True):
-            about = dict(zip([*keys, "roi"], key, strict=True))
-            variant = about["variant"]
+            about: dict[str, Any] = dict(zip([*keys, "roi"], key, strict=True))
+            variant: Variant = about["variant"]
             labels = {
                 "study": study,
                 **about,
@@ -203,7 +203,7 @@ def _tested(
         }
 
 
-def _stacked(without: pd.DataFrame, n_subjects: int) -> np.ndarray:
+def _stacked(without: Any, n_subjects: int) -> np.ndarray:
     """Values of each subject (column) without each other (row), (left out, subject, model)."""
     absent = np.full(n_subjects, np.nan)
     return np.stack(

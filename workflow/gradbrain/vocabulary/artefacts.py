@@ -465,6 +465,8 @@ _FIGURE = tuple(
         ("sensor", "name of the sensor", ""),
         ("sensor_x", "flat position, left to right; layout's edge at 1", ""),
         ("sensor_y", "flat position, back to front", ""),
+        ("alpha", "level at which q counts as a difference", ""),
+        ("not_drawn", "contrasts of the data set that there is no room for", ""),
         ("note", "why the figure shows nothing", ""),
     )
 )
