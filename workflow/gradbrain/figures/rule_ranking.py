@@ -370,9 +370,14 @@ def figure(data: pd.DataFrame, names: Names) -> Figure:
     """Arrange a row of panels per data set and model, a column per criterion."""
     require_columns(data, COLUMNS, figure="rule_ranking")
     items = layout.blocks(data, names)
-    most = max(block.data["signal"].nunique() for block in items)
     whole = layout.figure_of_blocks(
-        items, _draw_block, names, width=9.4, height=AROUND + ROW * most
+        items,
+        _draw_block,
+        names,
+        lines=lambda block: block.data["signal"].nunique(),
+        width=style.PAGE,
+        height=ROW,
+        more=AROUND,
     )
     whole.legend(handles=_handles(data), loc="outside lower left", ncols=3)
     return whole
