@@ -29,19 +29,23 @@ POINTS = {
 }
 
 COLUMNS = [*layout.SOURCE, "other", "share", "unit", "ci_low", "ci_high", "n", "above_null"]
-#: Inches: edges of a cell, of the smallest panel, of a gap between panels, of the names of signals
+#: Inches: width of a cell, of the smallest panel, of a gap between panels, of the names of signals
 #: beside a line of panels, of what stands around a panel without its title, of a line of a title
 #: and of the legend.
 CELL, PANEL, GAP, LABELS, AROUND, TITLE_LINE, LEGEND = 0.36, 2.0, 0.25, 1.45, 0.6, 0.14, 0.35
-CELL_HEIGHT = 0.26
+#: Inches: smallest height of a cell, of a line of a name beside it and of the gap to the next name.
+CELL_HEIGHT, LABEL_LINE, LABEL_GAP = 0.26, 0.1, 0.03
 #: Letters of a line of a name, and what it never breaks: the number behind it.
 LABEL_LETTERS, NUMBER = 24, "  "
 #: More signals leave no room for decimals, or for numbers: then there is a colour bar.
 MOST_DECIMAL, MOST_NUMBERS = 14, 24
+#: What stands below all panels, the second part where there are numbers; letters of an inch of it.
+LEGEND_LETTERS_PER_INCH = 17
 LEGEND_TEXT = (
-    "Numbers: percent that the signal of the row explains beside the signal of the column and all "
-    "activations. Bold: the 95 % interval over people lies above zero."
+    "Cells: percent that the signal of the row explains beside the signal of the column and all "
+    "activations."
 )
+LEGEND_BOLD = " Bold: the 95 % interval over people lies above zero."
 
 
 def select(inputs: FigureInputs) -> pd.DataFrame:
@@ -145,7 +149,7 @@ def figure(data: pd.DataFrame, names: Names) -> Figure:
     lines = layout.n_lines(len(items), per_line)
     around = AROUND + TITLE_LINE * max(title.count("\n") + 1 for title in titles)
     width = max(4.4, LABELS + (panel + GAP) * wide)
-    height = lines * (around + CELL_HEIGHT * most)
+    height = lines * (around + _cell_height(items, names) * most)
     whole = Figure(figsize=(width, height + LEGEND), layout="constrained")
     axes = layout.panels(whole, len(items), per_line=per_line)[0]
     same = len({frozenset(block.data["signal"]) for block in items}) == 1
@@ -162,13 +166,17 @@ def figure(data: pd.DataFrame, names: Names) -> Figure:
         if same and not layout.starts_line(ax):
             numbers = [text.get_text().rsplit(NUMBER, 1)[1] for text in ax.get_yticklabels()]
             ax.set_yticks(ax.get_yticks(), labels=numbers)
-    said = textwrap.fill(LEGEND_TEXT, int(LEGEND_LETTERS_PER_INCH * width))
+    text = LEGEND_TEXT + (LEGEND_BOLD if most <= MOST_NUMBERS else "")
+    said = textwrap.fill(text, int(LEGEND_LETTERS_PER_INCH * width))
     whole.supxlabel(said, x=0.01, ha="left", fontsize=7)
     return whole
 
 
-#: Letters of the text below that fit into an inch.
-LEGEND_LETTERS_PER_INCH = 17
+def _cell_height(items: list[layout.Block], names: Names) -> float:
+    """Inches of a cell that has room for the name of most lines beside it."""
+    signals = {signal for block in items for signal in block.data["signal"]}
+    most = max(_label(signal, len(signals), names).count("\n") + 1 for signal in signals)
+    return max(CELL_HEIGHT, LABEL_LINE * most + LABEL_GAP)
 
 
 def _per_line(items: list[layout.Block], fitting: int) -> int:

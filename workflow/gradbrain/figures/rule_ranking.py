@@ -96,9 +96,9 @@ RESULTS = ["estimate", "unit", "ci_low", "ci_high", "q", "verdict", "reason"]
 BOUNDS = ["lower_share", "upper_share", "detectable_share", "reference"]
 COLUMNS = [*layout.KEYS, "criterion", *RESULTS, *BOUNDS, "n", "same_as", "rank"]
 BACKPROP = "backprop"
-#: Inches: height of a row whose name takes one line, of each further line of it, of what stands
-#: above and below the rows, and of the legend.
-ROW, LABEL_LINE, AROUND, LEGEND = 0.18, 0.09, 1.15, 0.7
+#: Inches: smallest height of a row, of a line of a name in it and of the gap to the next name, of
+#: what stands above and below the rows, and of the legend.
+ROW, LABEL_LINE, LABEL_GAP, AROUND, LEGEND = 0.18, 0.1, 0.03, 1.15, 0.7
 #: Fewer rows are given the height of as many: a narrow panel says why it is empty along it.
 FEWEST_ROWS = 5
 #: Letters of a line: of the name of a signal, of a title, of what an empty panel says.
@@ -388,7 +388,7 @@ def figure(data: pd.DataFrame, names: Names) -> Figure:
         names,
         lines=lambda block: max(FEWEST_ROWS, len(ordered_signals(block.data, names))),
         width=style.PAGE,
-        height=ROW + LABEL_LINE * max(_label_breaks(block.data, names) for block in items),
+        height=max(_row_height(block.data, names) for block in items),
         more=AROUND,
     )
     whole.set_figheight(whole.get_figheight() + LEGEND)
@@ -412,9 +412,10 @@ def _labels(data: pd.DataFrame, names: Names) -> list[str]:
     return [_wrapped(label(data, signal, names), LABEL_LETTERS, RANK) for signal in signals]
 
 
-def _label_breaks(data: pd.DataFrame, names: Names) -> int:
-    """Breaks of the label of most lines."""
-    return max(text.count("\n") for text in _labels(data, names))
+def _row_height(data: pd.DataFrame, names: Names) -> float:
+    """Inches of a row that has room for the label of most lines."""
+    most = max(text.count("\n") + 1 for text in _labels(data, names))
+    return max(ROW, LABEL_LINE * most + LABEL_GAP)
 
 
 def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
