@@ -98,7 +98,7 @@ COLUMNS = [*layout.KEYS, "criterion", *RESULTS, *BOUNDS, "n", "same_as", "rank"]
 BACKPROP = "backprop"
 #: Inches: smallest height of a row, of a line of a name in it and of the gap to the next name, of
 #: what stands above and below the rows, and of the legend.
-ROW, LABEL_LINE, LABEL_GAP, AROUND, LEGEND = 0.18, 0.1, 0.03, 1.15, 0.7
+ROW, LABEL_LINE, LABEL_GAP, AROUND, LEGEND = 0.18, 0.1, 0.05, 1.35, 0.7
 #: Fewer rows are given the height of as many: a narrow panel says why it is empty along it.
 FEWEST_ROWS = 5
 #: Letters of a line: of the name of a signal, of a title, of what an empty panel says.
