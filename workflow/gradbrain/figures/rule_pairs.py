@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -27,8 +29,23 @@ POINTS = {
 }
 
 COLUMNS = [*layout.SOURCE, "other", "share", "unit", "ci_low", "ci_high", "n", "above_null"]
-#: Edge of a cell in inches.
-CELL = 0.36
+#: Inches: width of a cell, of the smallest panel, of a gap between panels, of the names of signals
+#: beside a line of panels, of what stands around a panel without its title, of a line of a title
+#: and of the legend.
+CELL, PANEL, GAP, LABELS, AROUND, TITLE_LINE, LEGEND = 0.36, 2.0, 0.25, 1.45, 0.6, 0.14, 0.35
+#: Inches: smallest height of a cell, of a line of a name beside it and of the gap to the next name.
+CELL_HEIGHT, LABEL_LINE, LABEL_GAP = 0.26, 0.1, 0.03
+#: Letters of a line of a name, and what it never breaks: the number behind it.
+LABEL_LETTERS, NUMBER = 24, "  "
+#: More signals leave no room for decimals, or for numbers: then there is a colour bar.
+MOST_DECIMAL, MOST_NUMBERS = 14, 24
+#: What stands below all panels, the second part where there are numbers; letters of an inch of it.
+LEGEND_LETTERS_PER_INCH = 17
+LEGEND_TEXT = (
+    "Cells: percent that the signal of the row explains beside the signal of the column and all "
+    "activations."
+)
+LEGEND_BOLD = " Bold: the 95 % interval over people lies above zero."
 
 
 def select(inputs: FigureInputs) -> pd.DataFrame:
@@ -85,38 +102,90 @@ def plot_pairs(data: pd.DataFrame, *, ax: Axes, names: Names) -> Axes:
     )
     limit = max(1.0, float(np.nanmax(np.abs(matrix))))
     ax.imshow(matrix, vmin=-limit, vmax=limit, cmap="RdBu_r", interpolation="nearest")
+    # No signal stands beside itself: that is no zero.
+    ax.set_facecolor(style.FAINT)
+    digits = 1 if len(order) <= MOST_DECIMAL else 0
     for (row, column), value in np.ndenumerate(matrix):
-        if np.isfinite(value):
+        if np.isfinite(value) and len(order) <= MOST_NUMBERS:
             found = cells["ci_low"].get((order[row], order[column]), np.nan) > 0
             ax.text(
                 column,
                 row,
-                style.signed(value, 1),
+                style.signed(value, digits),
                 ha="center",
                 va="center",
-                fontsize=5.5,
+                fontsize=style.SMALLEST_TEXT,
                 fontweight="bold" if found else "normal",
                 color="white" if abs(value) > 0.65 * limit else style.INK,
             )
     ax.grid(visible=False)
-    labels = [f"{names.label('signal', name)}  {place + 1}" for place, name in enumerate(order)]
-    ax.set_yticks(range(len(order)), labels=labels, fontsize="x-small")
+    labels = [_label(name, place, names) for place, name in enumerate(order)]
+    ax.set_yticks(range(len(order)), labels=labels, fontsize=6.5, linespacing=1.0)
     ax.set_xticks(range(len(order)), labels=[str(place + 1) for place in range(len(order))])
-    ax.tick_params(axis="x", labelsize="x-small")
+    ax.tick_params(axis="x", labelsize=6.5)
+    ax.tick_params(length=0)
+    for side in ("left", "bottom"):
+        ax.spines[side].set_visible(False)
     return ax
 
 
+def _label(signal: str, place: int, names: Names) -> str:
+    """Name of a signal in lines, and the number of its column."""
+    kept = NUMBER.replace(" ", "\N{NO-BREAK SPACE}")
+    label = f"{names.label('signal', signal)}{kept}{place + 1}"
+    return textwrap.fill(label, LABEL_LETTERS).replace(kept, NUMBER)
+
+
 def figure(data: pd.DataFrame, names: Names) -> Figure:
-    """Arrange a panel per data set and model."""
+    """Arrange a panel per data set and model, the models of a data set in one line if they fit."""
     require_columns(data, COLUMNS, figure="rule_pairs")
     items = layout.blocks(data, names)
-    edge = CELL * data["signal"].nunique()
-    size = (max(4.6, 2.6 + edge), (1.5 + edge) * len(items))
-    whole = Figure(figsize=size, layout="constrained")
-    axes = whole.subplots(len(items), 1, squeeze=False)[:, 0]
-    for ax, block in zip(axes, items, strict=True):
+    most = max(block.data["signal"].nunique() for block in items)
+    room = style.PAGE - LABELS
+    panel = min(max(PANEL, CELL * most), room - GAP)
+    per_line = _per_line(items, int(room / (panel + GAP)))
+    wide = min(len(items), per_line)
+    titles = [_title(block, names, panel) for block in items]
+    lines = layout.n_lines(len(items), per_line)
+    around = AROUND + TITLE_LINE * max(title.count("\n") + 1 for title in titles)
+    width = max(4.4, LABELS + (panel + GAP) * wide)
+    height = lines * (around + _cell_height(items, names) * most)
+    whole = Figure(figsize=(width, height + LEGEND), layout="constrained")
+    axes = layout.panels(whole, len(items), per_line=per_line)[0]
+    same = len({frozenset(block.data["signal"]) for block in items}) == 1
+    for ax, block, title in zip(axes, items, titles, strict=True):
         plot_pairs(block.data, ax=ax, names=names)
-        ax.set_title(block.title(names).replace("  ·  ", "\n"), fontsize=8)
+        ax.set_title(title, fontsize=8)
         unit = block.data["unit"].iloc[0].replace("share", "%")
-        ax.set_xlabel(f"beside this signal and all\nactivations ({unit})", fontsize=7)
+        ax.set_xlabel(f"beside signal ({unit})", fontsize=7)
+        if block.data["signal"].nunique() > MOST_NUMBERS:
+            bar = whole.colorbar(ax.images[0], ax=ax, aspect=30, pad=0.01, fraction=0.03)
+            bar.set_label(unit, fontsize=7)
+            bar.ax.tick_params(labelsize=6.5)
+            bar.outline.set_visible(False)
+        if same and not layout.starts_line(ax):
+            numbers = [text.get_text().rsplit(NUMBER, 1)[1] for text in ax.get_yticklabels()]
+            ax.set_yticks(ax.get_yticks(), labels=numbers)
+    text = LEGEND_TEXT + (LEGEND_BOLD if most <= MOST_NUMBERS else "")
+    said = textwrap.fill(text, int(LEGEND_LETTERS_PER_INCH * width))
+    whole.supxlabel(said, x=0.01, ha="left", fontsize=7)
     return whole
+
+
+def _cell_height(items: list[layout.Block], names: Names) -> float:
+    """Inches of a cell that has room for the name of most lines beside it."""
+    signals = {signal for block in items for signal in block.data["signal"]}
+    most = max(_label(signal, len(signals), names).count("\n") + 1 for signal in signals)
+    return max(CELL_HEIGHT, LABEL_LINE * most + LABEL_GAP)
+
+
+def _per_line(items: list[layout.Block], fitting: int) -> int:
+    """Panels side by side: all models of one or several data sets, where so many fit."""
+    models = len({block.model for block in items})
+    return max(1, fitting // models * models if fitting >= models else fitting)
+
+
+def _title(block: layout.Block, names: Names, width: float) -> str:
+    """Data set and model, each in lines that are no wider than a panel."""
+    letters = int(layout.LETTERS_PER_INCH * width)
+    return "\n".join(textwrap.fill(part, letters) for part in block.title(names).split("  ·  ", 1))

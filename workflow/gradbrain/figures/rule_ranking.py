@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,13 +82,13 @@ CRITERIA = (
 VARIANT = {PREDICTIVITY: "raw", UNIQUE: "unique", COSINE: "raw"}
 #: (criterion, unit) -> label of the axis.
 LABELS = {
-    (PREDICTIVITY, "r"): "Pearson r, alone",
-    (UNIQUE, "share of the explainable"): "% of the explainable",
-    ("lateness", "ms"): "after its activation (ms)",
-    ("order", "r"): "r of peak time and depth\n(backpropagation: −1)",
-    ("co-location", "r"): "r of best layer and\ndistance from V1",
-    (COSINE, COSINE): "cosine, mean and\nrange over layers",
-    ("co-location", "depth"): "depth of best layer,\nhigher − early areas",
+    (PREDICTIVITY, "r"): "Pearson r,\nalone",
+    (UNIQUE, "share of the explainable"): "% of the\nexplainable",
+    ("lateness", "ms"): "after its\nactivation (ms)",
+    ("order", "r"): "r of peak time\nand depth\n(backprop: −1)",
+    ("co-location", "r"): "r of best layer\nand distance\nfrom V1",
+    (COSINE, COSINE): "cosine, mean\nand range\nover layers",
+    ("co-location", "depth"): "depth of best\nlayer, higher −\nearly areas",
 }
 LACKING = {"time": "no time in these data", "roi": "no regions in these data"}
 
@@ -95,8 +96,15 @@ RESULTS = ["estimate", "unit", "ci_low", "ci_high", "q", "verdict", "reason"]
 BOUNDS = ["lower_share", "upper_share", "detectable_share", "reference"]
 COLUMNS = [*layout.KEYS, "criterion", *RESULTS, *BOUNDS, "n", "same_as", "rank"]
 BACKPROP = "backprop"
-#: Height of a row and of what stands above and below the rows, inches.
-ROW, AROUND = 0.18, 1.35
+#: Inches: smallest height of a row, of a line of a name in it and of the gap to the next name, of
+#: what stands above and below the rows, and of the legend.
+ROW, LABEL_LINE, LABEL_GAP, AROUND, LEGEND = 0.18, 0.1, 0.05, 1.35, 0.7
+#: Fewer rows are given the height of as many: a narrow panel says why it is empty along it.
+FEWEST_ROWS = 5
+#: Letters of a line: of the name of a signal, of a title, of what an empty panel says.
+LABEL_LETTERS, TITLE_LETTERS, EMPTY_LETTERS = 30, 14, 15
+#: Width of a panel that is empty, as a share of that of others.
+NARROW = 0.36
 #: Shares above are drawn at the edge.
 LARGEST = 1.0
 
@@ -281,15 +289,18 @@ def plot_criterion(data: pd.DataFrame, criterion: Criterion, *, ax: Axes, names:
     drawn = own[(own["role"] != ACTIVATION) & own["estimate"].notna()]
     ax.set_ylim(len(signals) - 0.4, -0.6)
     ax.set_yticks(range(len(signals)), labels=[])
+    ax.tick_params(axis="y", length=0)
     ax.grid(visible=False)
     if drawn.empty:
         axis = data["axis"].iloc[0]
         lacking = criterion.axis and criterion.axis != axis
         said = LACKING[criterion.axis] if lacking else "not known"
-        layout.say_empty(ax, f"{criterion.title}: {said}")
-        ax.texts[-1].set_rotation(90)
-        ax.set_xticks([])
+        layout.say_empty(ax, _wrapped(f"{criterion.title}: {said}", EMPTY_LETTERS, COLON))
+        ax.texts[-1].set(rotation=90, fontsize=6.5, linespacing=1.1)
+        ax.axis("off")
         return ax
+    # Faint lines lead from the name of a signal through all panels.
+    ax.grid(visible=True, axis="y", color="#EFEFEF", linewidth=0.6)
     ax.axvline(0, color=style.FAINT, linewidth=0.8, zorder=0)
     _draw_references(own, criterion, ax=ax, names=names)
     for row in drawn.to_dict("records"):
@@ -299,6 +310,7 @@ def plot_criterion(data: pd.DataFrame, criterion: Criterion, *, ax: Axes, names:
         _draw_row(row, place, criterion, ax=ax, names=names)
     n_rules = data[data["role"] == LEARNING]["signal"].nunique()
     ax.axhline(n_rules - 0.5, color=style.FAINT, linewidth=0.8)
+    ax.locator_params(axis="x", nbins=3)
     unit = str(drawn["unit"].iloc[0])
     ax.set_xlabel(LABELS.get((criterion.name, unit), unit), fontsize=7)
     return ax
@@ -374,26 +386,49 @@ def figure(data: pd.DataFrame, names: Names) -> Figure:
         items,
         _draw_block,
         names,
-        lines=lambda block: block.data["signal"].nunique(),
+        lines=lambda block: max(FEWEST_ROWS, len(ordered_signals(block.data, names))),
         width=style.PAGE,
-        height=ROW,
+        height=max(_row_height(block.data, names) for block in items),
         more=AROUND,
     )
-    whole.legend(handles=_handles(data), loc="outside lower left", ncols=3)
+    whole.set_figheight(whole.get_figheight() + LEGEND)
+    layout.legend_below(whole, _handles(data), style.PAGE)
     return whole
+
+
+#: What a line of a label never breaks: a rank from its name, what is lacking from a criterion.
+RANK, COLON = "  ", ": no "
+
+
+def _wrapped(text: str, letters: int, kept: str) -> str:
+    """Text in lines of so many letters; none begins or ends within `kept`."""
+    unbreakable = kept.replace(" ", "\N{NO-BREAK SPACE}")
+    return textwrap.fill(text.replace(kept, unbreakable), letters).replace(unbreakable, kept)
+
+
+def _labels(data: pd.DataFrame, names: Names) -> list[str]:
+    """What stands beside the rows of one data set and model, in lines."""
+    signals = ordered_signals(data, names)
+    return [_wrapped(label(data, signal, names), LABEL_LETTERS, RANK) for signal in signals]
+
+
+def _row_height(data: pd.DataFrame, names: Names) -> float:
+    """Inches of a row that has room for the label of most lines."""
+    most = max(text.count("\n") + 1 for text in _labels(data, names))
+    return max(ROW, LABEL_LINE * most + LABEL_GAP)
 
 
 def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
     axis = block.data["axis"].iloc[0]
-    widths = [1.0 if criterion.axis in ("", axis) else 0.32 for criterion in CRITERIA]
+    widths = [1.0 if criterion.axis in ("", axis) else NARROW for criterion in CRITERIA]
     axes = row.subplots(1, len(CRITERIA), width_ratios=widths)
     for ax, criterion in zip(axes, CRITERIA, strict=True):
         plot_criterion(block.data, criterion, ax=ax, names=names)
         if criterion.axis in ("", axis):
-            ax.set_title(criterion.title, fontsize=8)
+            ax.set_title(textwrap.fill(criterion.title, TITLE_LETTERS), fontsize=8)
     signals = ordered_signals(block.data, names)
-    labels = [label(block.data, signal, names) for signal in signals]
-    axes[0].set_yticks(range(len(signals)), labels=labels, fontsize=6.5)
+    labels = _labels(block.data, names)
+    axes[0].set_yticks(range(len(signals)), labels=labels, fontsize=6.5, linespacing=1.0)
     roles = dict(zip(block.data["signal"], block.data["role"], strict=True))
     for text, signal in zip(axes[0].get_yticklabels(), signals, strict=True):
         text.set_color(style.MUTED if roles[signal] == CONTROL else style.INK)
