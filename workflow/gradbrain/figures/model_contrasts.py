@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from matplotlib.transforms import offset_copy
@@ -66,7 +67,7 @@ PER_LINE = 3
 #: Inches: of a contrast at least, of a line of its name, of the heading of a factor.
 ROW, LABEL_LINE, HEADING = 0.24, 0.12, 0.2
 #: Inches beside the rows: of a line of panels, of the title of a block, of the legend.
-AROUND, TITLE, LEGEND = 0.72, 0.3, 0.5
+AROUND, TITLE, LEGEND = 0.62, 0.3, 0.5
 #: Letters of a line of the name of a contrast.
 LABEL_LETTERS = 27
 
@@ -168,7 +169,7 @@ def plot_model_contrasts(data: pd.DataFrame, *, ax: Axes, rows: Sequence[Row]) -
     ax.set_ylim(rows[-1].top + rows[-1].height + 0.02, 0)
     ax.set_yticks([])
     ax.margins(x=0.12)
-    ax.xaxis.set_major_locator(MaxNLocator(2, min_n_ticks=2))
+    ax.xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 5, 10], min_n_ticks=2))
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:.3g}".replace("-", "−"))
     return ax
 
@@ -202,8 +203,10 @@ def figure(data: pd.DataFrame, names: Names) -> Figure:
         TITLE + layout.TITLE_LINE * title.count("\n") + _height(block, names)
         for block, title in zip(blocks, titles, strict=True)
     ]
-    whole = Figure(figsize=(width, sum(heights) + LEGEND), layout="constrained")
-    parts = whole.subfigures(len(blocks), 1, squeeze=False, height_ratios=heights, hspace=0.02)
+    # A gap that grows with the height of the page would be wide.
+    engine = ConstrainedLayoutEngine(hspace=0.0)
+    whole = Figure(figsize=(width, sum(heights) + LEGEND), layout=engine)
+    parts = whole.subfigures(len(blocks), 1, squeeze=False, height_ratios=heights, hspace=0.0)
     for part, block, title in zip(parts[:, 0], blocks, titles, strict=True):
         part.suptitle(title, x=0.01, ha="left", fontsize=9.5, fontweight="bold")
         _draw_block(part, block, names)
