@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -39,7 +39,7 @@ COLUMNS = ["dataset", "modality", "axis", "signal", "role", "rule", "objective",
 COLUMNS += ["method", "measure", "unit", "contrast", "factor", "level_a", "level_b", "n_pairs", "n"]
 COLUMNS += ["estimate", "ci_low", "ci_high", "q", "q_over_models", "alpha", "reason", "not_drawn"]
 #: Mark of what holds over models too: six strokes.
-STAR = (6, 2, 0)
+STAR: tuple[int, Literal[2], int] = (6, 2, 0)
 #: Contrasts that a panel has room for; those of most pairs are drawn, and the rest is counted.
 MOST_ROWS = 36
 #: Method -> colour, marker, place beside its middle in rows, label.
@@ -67,7 +67,7 @@ PER_LINE = 3
 #: Inches: of a contrast at least, of a line of its name, of the heading of a factor.
 ROW, LABEL_LINE, HEADING = 0.24, 0.12, 0.2
 #: Inches beside the rows: of a line of panels, of the title of a block, of the legend.
-AROUND, TITLE, LEGEND = 0.62, 0.3, 0.5
+AROUND, BLOCK_TITLE, LEGEND = 0.62, 0.3, 0.5
 #: Letters of a line of the name of a contrast.
 LABEL_LETTERS = 27
 
@@ -182,7 +182,7 @@ def _draw_contrast(row: Mapping[Hashable, Any], middle: float, *, ax: Axes) -> N
         ax.plot([row["ci_low"], row["ci_high"]], [height] * 2, color=colour, linewidth=1.0)
     look: dict[str, Any] = {"linestyle": "", "markeredgecolor": colour, "zorder": 4}
     filled = colour if row["q"] <= row["alpha"] else "white"
-    size = {"markersize": 3.6, "markeredgewidth": 0.8}
+    size: dict[str, Any] = {"markersize": 3.6, "markeredgewidth": 0.8}
     ax.plot(row["estimate"], height, marker=marker, markerfacecolor=filled, **size, **look)
     if row["q_over_models"] <= row["alpha"]:
         end = max(row["estimate"], np.nan_to_num(row["ci_high"], nan=row["estimate"]))
@@ -200,7 +200,7 @@ def figure(data: pd.DataFrame, names: Names) -> Figure:
     width = min(style.PAGE, max(4.4, LABELS + (PANEL + GAP) * min(most, PER_LINE)))
     titles = [_title(block, names, width) for block in blocks]
     heights = [
-        TITLE + layout.TITLE_LINE * title.count("\n") + _height(block, names)
+        BLOCK_TITLE + layout.TITLE_LINE * title.count("\n") + _height(block, names)
         for block, title in zip(blocks, titles, strict=True)
     ]
     # A gap that grows with the height of the page would be wide.
