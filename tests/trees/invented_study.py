@@ -721,7 +721,7 @@ def rule_pairs_table(model: str, invented: Invented) -> pd.DataFrame:
                             }
                             for unit in invented.units(dataset)
                         ]
-    return pd.DataFrame(rows)[list(columns_of("rule_pairs"))]
+    return pd.DataFrame(rows, columns=list(columns_of("rule_pairs")))
 
 
 def contrasts_table(files: Mapping[str, list[Path]]) -> pd.DataFrame:

@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from trees.invented_study import FMRI, MEG, SIGNALS, Invented, Place, Signal, inputs_of, write_study
 
-from gradbrain.figures import style
+from gradbrain.figures import model_contrasts, style
 from gradbrain.figures.declarations import declaration, figure_names
 from gradbrain.figures.drawing import draw_declared
 from gradbrain.figures.inputs import FigureInputs
@@ -130,6 +131,20 @@ def test_long_names_are_neither_cut_nor_hidden_and_no_text_is_small(name, wordy,
 @pytest.mark.parametrize("name", ALL)
 def test_texts_of_the_invented_study_are_neither_cut_nor_hidden(name, figure_inputs, monkeypatch):
     drawn, _ = draw_declared(declaration(name), figure_inputs)
+    check(drawn, monkeypatch)
+
+
+@pytest.mark.parametrize("n", [12, model_contrasts.MOST_ROWS])
+def test_names_of_many_contrasts_are_neither_cut_nor_hidden(n, wordy, monkeypatch):
+    data = model_contrasts.select(wordy)
+    factors = list(model_contrasts.FACTORS)
+    copies = [
+        data.assign(contrast=f"all of the transformers against networks {i}",
+                    factor=factors[i * len(factors) // n], q=0.01, q_over_models=0.01, not_drawn=30)
+        for i in range(n)
+    ]  # fmt: skip
+    with style.applied():
+        drawn = model_contrasts.figure(pd.concat(copies), wordy.names.including(data))
     check(drawn, monkeypatch)
 
 
