@@ -12,11 +12,11 @@ from gradbrain.store import read_table
 
 FIGURE = "encoding_by_region"
 STUDY = "tests/workflow/tiny/study.yaml"
-# 3 stimulus sets (one of each fMRI subject, one shared), and the calibration images; 2 planting
-# layers and 3 analysed layers for each stimulus set; 3 layers for each of 4 subjects.
 #: Figures drawn from claims: claims_overview, claims_by_model, idea, signal_reliability and
 #: unique_share.
 OF_CLAIMS = 5
+# 3 stimulus sets (one of each fMRI subject, one shared), and the calibration images; 2 planting
+# layers and 3 analysed layers for each stimulus set; 3 layers for each of 4 subjects.
 FRESH = {
     "prepare_stimuli": 4,
     # Views for each model over each stimulus set; what brains are planted from looks at none.
