@@ -92,6 +92,7 @@ def test_the_figures_of_the_design_exist():
         "rule_alikeness",
         "rule_pairs",
         "rule_ranking",
+        "model_contrasts",
         "claims_overview",
         "claims_by_model",
         "specification_curve",
