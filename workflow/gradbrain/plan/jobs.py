@@ -11,7 +11,6 @@ import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
-from time import monotonic
 from typing import Any
 
 from gradbrain.config import GradbrainError
@@ -71,8 +70,6 @@ from gradbrain.vocabulary.roles import ACTIVATION, LEARNING, ROI, TIME
 FIT_BASE_MB = 3000
 FIT_MB_PER_RESPONSE_MB = 5.5
 REDUCTION_MB = 16000
-# Tens of thousands of fits ask for the size of the same few responses while a study is planned.
-LOOK_AGAIN_S = 1.0
 DATA = "data"
 # Results that only a study with varied choices has.
 MULTIVERSE = frozenset({"universes", "specification_curve"})
@@ -121,8 +118,7 @@ class Plan:
         self._model_entries: dict[str, ModelEntry] = {}
         self._signal_sets: dict[str, SignalSet] = {}
         self._fit_memory: dict[str, int] = {}
-        # Subject -> when its responses are looked for again.
-        self._not_made: dict[str, float] = {}
+        self._stores_of_responses: dict[str, Path] = {}
         self._needs: dict[str, frozenset[Requirement]] = {}
         self._plugins_of_set: dict[str, list[Plugin]] = {}
         self._plugins_of_extraction: dict[tuple[str, str], list[Plugin]] = {}
@@ -854,11 +850,13 @@ class Plan:
         Before the responses are made their size is not known; Snakemake asks again when they are.
         """
         if subject not in self._fit_memory:
-            if monotonic() < self._not_made.get(subject, 0.0):
-                return FIT_BASE_MB
-            shape = array_shape(self.path("responses", subject=subject), "response")
+            if subject not in self._stores_of_responses:
+                store = Path(self.path("responses", subject=subject))
+                self._stores_of_responses[subject] = store
+            store = self._stores_of_responses[subject]
+            # Asked for every fit: one look at the disk while there is none.
+            shape = array_shape(store, "response") if store.is_dir() else None
             if shape is None:
-                self._not_made[subject] = monotonic() + LOOK_AGAIN_S
                 return FIT_BASE_MB
             size = math.ceil(FIT_MB_PER_RESPONSE_MB * 4 * math.prod(shape) / 2**20)
             self._fit_memory[subject] = FIT_BASE_MB + size
