@@ -445,6 +445,22 @@ _FIGURE = tuple(
         ("score_statistic", "statistic of the hierarchy table that this score is", ""),
         ("score_low", "lower end of the interval of the score", ""),
         ("score_high", "upper end of it", ""),
+        (
+            "criterion",
+            "what learning rules are compared by: a claim, or cosine with the gradient",
+            "",
+        ),
+        ("rank", "place of a learning signal by its unique part, from 1; NaN of others", ""),
+        (
+            "share",
+            "what a signal explains beside another and all activations; `unit` says of what",
+            "",
+        ),
+        (
+            "above_null",
+            "share of single estimates that exceed permuted images in 95 % of draws",
+            "",
+        ),
         ("quantity", "`unique`, or `beyond_control`: minus the control that leaves least", ""),
         ("variance", "unique variance, a share of the responses' variance", ""),
         (
