@@ -65,7 +65,10 @@ def test_the_plan_of_the_paper_holds_every_job(plan):
     assert (jobs["compute_rdm_ceilings"], jobs["score_rdms"]) == (1, n_models)
     assert jobs["test_second_opinions"] == 1
     targets, measured = (n_networks + 1) * n_stimuli, n_networks * (n_stimuli + n_subjects)
-    assert sum(jobs.values()) == 4051 + targets + measured + 1 + (1 + n_models + 1 + 1)
+    assert jobs["compare_models"] == 1
+    # The comparison of models and its figure; the idea, parts of variance, claims by model.
+    later = 2 + 3
+    assert sum(jobs.values()) == 4051 + targets + measured + 1 + (1 + n_models + 1 + 1) + later
 
 
 def commands_of(printed):
@@ -157,7 +160,9 @@ def test_the_paper_is_planned_on_the_data_as_they_are_downloaded(
     assert jobs["extract_features"] == 8 * 22 * 9
     assert jobs["compute_objective_targets"] == jobs["measure_reliability"] == 8 * 9
     assert jobs["measure_unique"] == 8 * 12
-    assert sum(jobs.values()) == 4033 + 2 * 72 + 8 * 12 + 1 + (1 + 9 + 1 + 1)
+    # The last three: figures of the idea, of parts of variance, of claims by model.
+    assert sum(jobs.values()) == 4033 + 2 * 72 + 8 * 12 + 1 + (1 + 9 + 1 + 1) + 3
+    assert "compare_models" not in jobs
     monkeypatch.chdir(ROOT)
     assert estimated(capsys, ROOT / "config/paper.yaml") == jobs
 

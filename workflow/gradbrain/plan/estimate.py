@@ -253,6 +253,7 @@ def job_counts(plan: Plan) -> dict[str, int]:
         "collect_maps": len(models),
         "score_hierarchy": len(models),
         "test_claims": 1,
+        "compare_models": bool(plan.model_contrasts),
         "fit_universe": len(plan.multiverse.fit_paths("universe_hierarchy")),
         "test_universe": len(plan.multiverse.universes),
         "collect_universes": bool(plan.multiverse.universes),
