@@ -853,9 +853,7 @@ class Plan:
             if subject not in self._stores_of_responses:
                 store = Path(self.path("responses", subject=subject))
                 self._stores_of_responses[subject] = store
-            store = self._stores_of_responses[subject]
-            # Asked for every fit: one look at the disk while there is none.
-            shape = array_shape(store, "response") if store.is_dir() else None
+            shape = array_shape(self._stores_of_responses[subject], "response")
             if shape is None:
                 return FIT_BASE_MB
             size = math.ceil(FIT_MB_PER_RESPONSE_MB * 4 * math.prod(shape) / 2**20)
