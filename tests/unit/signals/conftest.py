@@ -71,6 +71,23 @@ def tiny_model(wrap: Callable[[nn.Module], VisionModel]) -> VisionModel:
         return wrap(TinyNetwork())
 
 
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Images of every pass through a network from here on."""
+    found: list[int] = []
+
+    def counted(method: Callable[..., object]) -> Callable[..., object]:
+        def count(model: VisionModel, raw: torch.Tensor, *arguments: object) -> object:
+            found.append(len(raw))
+            return method(model, raw, *arguments)
+
+        return count
+
+    for name in ("outputs", "features_alone"):
+        monkeypatch.setattr(VisionModel, name, counted(getattr(VisionModel, name)))
+    return found
+
+
 def make_batch(n_images: int, seed: int, prefix: str, size: int = SIZE) -> ImageBatch:
     random = np.random.default_rng(seed)
     raw = torch.from_numpy(random.uniform(size=(n_images, 3, size, size)))

@@ -14,7 +14,6 @@ import torch
 
 from gradbrain.config.plugins import LIBRARY_PLUGINS, signal_uses, viewing_objectives
 from gradbrain.config.schema import ModelEntry, SignalEntry, SignalSet, Weights
-from gradbrain.models.build import VisionModel
 from gradbrain.objectives import build_objective
 from gradbrain.objectives.calibration import CalibrationBank
 from gradbrain.signals import SignalError, objective_targets
@@ -102,20 +101,6 @@ def study(tmp_path, tools) -> Study:
     return Study(tmp_path, tools)
 
 
-@pytest.fixture
-def passed(monkeypatch) -> list[int]:
-    """Images of every pass through a network."""
-    found: list[int] = []
-    outputs = VisionModel.outputs
-
-    def counted(model, raw, *arguments):
-        found.append(len(raw))
-        return outputs(model, raw, *arguments)
-
-    monkeypatch.setattr(VisionModel, "outputs", counted)
-    return found
-
-
 def test_features_are_bit_for_bit_those_of_one_job_and_of_layers_that_pass_views(study):
     fused = study.extract("fused")
     study.compute()
@@ -132,17 +117,17 @@ def test_features_are_bit_for_bit_those_of_one_job_and_of_layers_that_pass_views
         assert one["objective_targets"] and other["objective_targets"] is None
 
 
-def test_a_layer_passes_the_images_alone(study, passed):
+def test_a_layer_passes_the_images_alone(study, passes):
     study.compute()
     # 2 views, 4 masks of stimuli and of their disturbed copies, and all that calibration takes.
-    assert sum(passed) > (2 + 4) * (N_IMAGES + N_DISTURBED)
-    passed.clear()
+    assert sum(passes) > (2 + 4) * (N_IMAGES + N_DISTURBED)
+    passes.clear()
     study.extract("layers", ["layer2.0"], targets=True)
     probe = 1
-    assert sum(passed) == probe + N_IMAGES + N_DISTURBED
-    passed.clear()
+    assert sum(passes) == probe + N_IMAGES + N_DISTURBED
+    passes.clear()
     study.extract("alone", ["layer2.0"])
-    assert sum(passed) > 6 * (probe + N_IMAGES + N_DISTURBED)
+    assert sum(passes) > 6 * (probe + N_IMAGES + N_DISTURBED)
 
 
 def test_no_calibration_image_is_read_by_a_layer_that_fits_nothing(study):
@@ -159,7 +144,7 @@ def test_an_objective_that_looks_at_no_view_is_fitted_where_it_is_used(study):
     assert study.extract("layers", targets=True) == study.extract("fused")
 
 
-def test_a_control_alone_needs_the_views_of_calibration_images(study, passed):
+def test_a_control_alone_needs_the_views_of_calibration_images(study, passes):
     study.signal_set = study.tools["signal_set"](shuffled("dino", views={"n_views": 2}))
     store = open_tree(study.compute(), kind="objective_targets", verify=True)
     # It compares no stimulus with anything: nothing is stored but what it fitted.
@@ -167,9 +152,9 @@ def test_a_control_alone_needs_the_views_of_calibration_images(study, passed):
         "state_gradients", "state_mean", "state_inverse_spread", "state_centre",
         "state_teacher_entropy",
     }  # fmt: skip
-    passed.clear()
+    passes.clear()
     layers = study.extract("layers", targets=True)
-    assert sum(passed) == 1 + N_IMAGES + N_DISTURBED
+    assert sum(passes) == 1 + N_IMAGES + N_DISTURBED
     assert layers == study.extract("fused")
 
 
@@ -235,17 +220,17 @@ FITTED_BY_EVERY_JOB = """
         (DARKER.replace("MEAN", "mean") + FITTED_BY_EVERY_JOB, 6),
     ],
 )
-def test_an_objective_of_ones_own_needs_to_know_nothing_of_it(text, n_calibration, study, passed):
+def test_an_objective_of_ones_own_needs_to_know_nothing_of_it(text, n_calibration, study, passes):
     folder = study.folder / "objectives"
     folder.mkdir()
     (folder / "darker.py").write_text(text)
     study.plugins = [folder / "darker.py"]
     study.signal_set = study.tools["signal_set"](study.tools["backprop"]("darker"))
     study.compute()
-    passed.clear()
+    passes.clear()
     layers = study.extract("layers", targets=True)
     # What `prepare` fits is fitted again, and right.
-    assert sum(passed) == 1 + N_IMAGES + N_DISTURBED + n_calibration
+    assert sum(passes) == 1 + N_IMAGES + N_DISTURBED + n_calibration
     assert layers == study.extract("fused")
 
 
@@ -331,15 +316,15 @@ def test_a_missing_damaged_or_foreign_store_is_refused(study):
 # --- the job ---------------------------------------------------------------------------------
 
 
-def test_complete_targets_are_kept_and_others_made_again(study, passed, caplog):
+def test_complete_targets_are_kept_and_others_made_again(study, passes, caplog):
     caplog.set_level(logging.INFO)
     study.compute()
-    passed.clear()
+    passes.clear()
     study.compute()
-    assert passed == [] and "is complete and kept" in caplog.text
+    assert passes == [] and "is complete and kept" in caplog.text
     other_calibration(study)
     study.compute()
-    assert "calibration_digest changed" in caplog.text and passed
+    assert "calibration_digest changed" in caplog.text and passes
     other_seed(study)
     with pytest.raises(SignalError, match=f"rm -r {study.targets}"):
         study.compute()

@@ -411,20 +411,13 @@ def test_a_silent_feature_does_not_enter(tiny_model, bank):
 
 
 def test_objectives_that_look_at_the_same_views_pass_them_through_the_network_once(
-    tiny_model, bank, batch, monkeypatch
+    tiny_model, bank, batch, passes
 ):
     names = ("dino", "view_consistency", "contrastive")
     built = [build(name, tiny_model, bank, views={"n_views": 4}) for name in names]
     alone = [objective.targets(batch.part(slice(None))) for objective in built]
-    passes = []
-    outputs = VisionModel.outputs
-
-    def counted(model, raw, *arguments):
-        passes.append(raw)
-        return outputs(model, raw, *arguments)
-
-    monkeypatch.setattr(VisionModel, "outputs", counted)
     shared = batch.part(slice(None))
+    passes.clear()
     together = [objective.targets(shared) for objective in built]
     assert len(passes) == 4
     for one, other in zip(alone, together, strict=True):
@@ -433,9 +426,19 @@ def test_objectives_that_look_at_the_same_views_pass_them_through_the_network_on
 
 def test_views_drawn_of_a_batch_are_not_those_of_a_part_of_it(tiny_model, bank, batch):
     objective = build("dino", tiny_model, bank)
-    whole = objective.targets(batch)
     part = objective.targets(batch.part(slice(1, 2)))
+    whole = objective.targets(batch)
     assert torch.allclose(part, whole[1:2], rtol=1e-9, atol=0)
+
+
+def test_a_part_of_a_batch_knows_the_views_that_the_batch_was_seen_under(
+    tiny_model, bank, batch, passes
+):
+    objective = build("dino", tiny_model, bank)
+    whole = objective.targets(batch)
+    passes.clear()
+    assert torch.equal(objective.targets(batch.part(slice(None, None, 2))), whole[::2])
+    assert passes == []
 
 
 def test_cross_entropy_of_scores_and_its_derivative_are_those_of_the_formula():

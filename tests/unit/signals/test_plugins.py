@@ -27,7 +27,7 @@ from gradbrain.config.plugins import (
 )
 from gradbrain.config.registries import Registries, read_yaml
 from gradbrain.config.schema import ModelEntry, SignalEntry, Weights
-from gradbrain.models.build import VisionModel, build_model
+from gradbrain.models.build import build_model
 from gradbrain.models.errors import WeightsError
 from gradbrain.models.layers import list_layers
 from gradbrain.objectives import build_objective
@@ -111,18 +111,10 @@ def test_what_an_objective_needs_follows_from_its_options():
 
 # The targets of image_text are texts: no image passes through the network for them.
 @pytest.mark.parametrize("name", sorted(set(OBJECTIVES) - {"image_text"}))
-def test_an_objective_says_how_many_passes_its_targets_take(
-    name, tiny_model, bank, batch, monkeypatch
-):
+def test_an_objective_says_how_many_passes_its_targets_take(name, tiny_model, bank, batch, passes):
     use = use_of(name, **({"objective": "dino"} if name == "shuffled_cotangent" else {}))
     objective = build_objective(use, tiny_model, bank)
-    passes, outputs = [], VisionModel.outputs
-
-    def counted(model, raw, *arguments):
-        passes.append(raw)
-        return outputs(model, raw, *arguments)
-
-    monkeypatch.setattr(VisionModel, "outputs", counted)
+    passes.clear()
     objective.targets(batch)
     assert use.options.extra_forward_passes() == len(passes)
 

@@ -15,6 +15,7 @@ from gradbrain.config.plugins import LIBRARY_PLUGINS, Plugins, weights_use
 from gradbrain.config.schema import ModelEntry
 from gradbrain.models import weights
 from gradbrain.models.errors import ModelError, WeightsError
+from gradbrain.models.folding import folded
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ class VisionModel:
     autocast: torch.dtype | None = None
     data: Path = Path("data")
     _constants: dict[str, torch.Tensor] = field(default_factory=dict, repr=False)
+    _folded: list[nn.Module] = field(default_factory=list, repr=False, compare=False)
 
     @property
     def device(self) -> torch.device:
@@ -114,6 +116,37 @@ class VisionModel:
             found = self._forward(raw, needed)
         return {name: output.to(self.dtype) for name, output in found.items()}
 
+    def features_alone(self, raw: torch.Tensor) -> torch.Tensor:
+        """Features of images, without a graph and without a look at any layer.
+
+        On a CPU a convolution takes half the time with channels as the last axis in memory, and
+        batch normalisation is folded into the convolutions (:mod:`gradbrain.models.folding`);
+        transformers do not mind (benchmarks/bench_views.py).
+
+        Parameters
+        ----------
+        raw
+            Images in [0, 1], (B, 3, S, S).
+
+        Returns
+        -------
+        torch.Tensor
+            (B, D), those of :meth:`outputs` but for rounding.
+        """
+        with torch.no_grad():
+            if self.device.type != "cpu" or self.autocast is not None:
+                return self.outputs(raw)["features"]
+            raw = raw.contiguous(memory_format=torch.channels_last)
+            if not self._folded:
+                one = self.normalise(raw[:1])
+                self._folded.append(folded(self.module, lambda twin: self._features(twin, one)))
+            return self._features(self._folded[0], self.normalise(raw)).to(self.dtype)
+
+    def _features(self, module: nn.Module, images: torch.Tensor) -> torch.Tensor:
+        """Features by the network or its folded copy, of images of its own scale."""
+        hidden = module.forward_features(images)  # type: ignore[operator]
+        return self._pooled(module, hidden)
+
     def _forward(
         self, raw: torch.Tensor, needed: Collection[OutputName]
     ) -> dict[OutputName, torch.Tensor]:
@@ -122,17 +155,21 @@ class VisionModel:
             return {}
         if "features" not in needed:
             return {"logits": self.module.forward_head(hidden)}  # type: ignore[operator]
-        features = self.module.forward_head(hidden, pre_logits=True)  # type: ignore[operator]
-        if features.ndim != 2:
-            raise ModelError(
-                f"model {self.entry.name!r}: its features have shape {tuple(features.shape)}, "
-                "expected (images, features); give the architecture a global pooling in kwargs"
-            )
+        features = self._pooled(self.module, hidden)
         found: dict[OutputName, torch.Tensor] = {"features": features}
         if "logits" in needed:
             # Reusing the features keeps one path through the head for both outputs.
             found["logits"] = self.module.get_classifier()(features)  # type: ignore[operator]
         return found
+
+    def _pooled(self, module: nn.Module, hidden: torch.Tensor) -> torch.Tensor:
+        features: torch.Tensor = module.forward_head(hidden, pre_logits=True)  # type: ignore[operator]
+        if features.ndim != 2:
+            raise ModelError(
+                f"model {self.entry.name!r}: its features have shape {tuple(features.shape)}, "
+                "expected (images, features); give the architecture a global pooling in kwargs"
+            )
+        return features
 
     def check_classifier(self) -> None:
         """Check that the classifier applied to the features gives the network's own logits.

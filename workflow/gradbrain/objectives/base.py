@@ -46,9 +46,13 @@ class ImageBatch:
         return len(self.image_ids)
 
     def part(self, rows: slice) -> ImageBatch:
-        """Batch of some of the images; a slice may have a step."""
+        """Batch of some of the images, with what is known of their views; a step is allowed."""
         return ImageBatch(
-            self.image_ids[rows], self.raw[rows], self.labels[rows], self.captions[rows]
+            self.image_ids[rows],
+            self.raw[rows],
+            self.labels[rows],
+            self.captions[rows],
+            {key: features[rows] for key, features in self.views.items()},
         )
 
     def with_raw(self, raw: torch.Tensor) -> ImageBatch:

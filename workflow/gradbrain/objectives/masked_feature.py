@@ -26,7 +26,6 @@ from gradbrain.config.plugins import PluginOptions, Randomness, Requirement
 from gradbrain.objectives.base import BaseObjective, ImageBatch
 from gradbrain.objectives.seeds import generator
 from gradbrain.objectives.standardise import Standardisation, fit_standardisation
-from gradbrain.objectives.views import teacher_features
 
 
 class Options(PluginOptions):
@@ -128,7 +127,7 @@ class Objective(BaseObjective):
         codes = []
         for mask in range(options.n_masks):
             raw = masked_copy(batch.raw, hidden[:, mask], grid=options.grid, colour=colour)
-            codes.append(self._standardisation.apply(teacher_features(self.model, raw)))
+            codes.append(self._standardisation.apply(self.model.features_alone(raw)))
         return torch.stack(codes, dim=1)
 
     def evaluate(

@@ -163,16 +163,6 @@ def augmented_view(raw: torch.Tensor, parameters: np.ndarray) -> torch.Tensor:
     return torch.lerp(grey, image, saturation).clamp(0, 1)
 
 
-def teacher_features(model: VisionModel, raw: torch.Tensor) -> torch.Tensor:
-    """Features of images to which no gradient flows, (B, 3, S, S) to (B, D).
-
-    Convolutions on a CPU take half the time with channels as the last axis in memory; transformers
-    do not mind (benchmarks/bench_views.py).
-    """
-    with torch.no_grad():
-        return model.outputs(raw.contiguous(memory_format=torch.channels_last))["features"]
-
-
 def view_features(
     model: VisionModel, batch: ImageBatch, *, seed: int, options: ViewOptions
 ) -> torch.Tensor:
@@ -198,7 +188,7 @@ def view_features(
     if key not in batch.views:
         drawn = drawn_parameters(batch, seed=seed, options=options)
         found = [
-            teacher_features(model, augmented_view(batch.raw, drawn[:, view]))
+            model.features_alone(augmented_view(batch.raw, drawn[:, view]))
             for view in range(options.n_views)
         ]
         batch.views[key] = torch.stack(found, dim=1)
