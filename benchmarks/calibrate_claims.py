@@ -15,8 +15,10 @@ folder, which `tables` takes with `--controls`; other shares of signal or layers
 `--layers`) with `--others`.
 
 Every finished block of seeds of a brain is a file in the folder and is not run again; `tables`
-writes the tables of what is there between two marks of docs/calibration.md. What was planted makes
-data and is the head of a table; no test reads it.
+writes the tables of what is there between two marks of docs/calibration.md. `keep` turns the blocks
+into one small file that travels: a run goes on from it on another machine, where features are the
+same but for rounding. benchmarks/records/claims_of_worlds is that of docs/calibration.md. What was
+planted makes data and is the head of a table; no test reads it.
 """
 
 from __future__ import annotations
@@ -76,6 +78,8 @@ KEPT = (
     *("reason", "n", "ci_low", "ci_high", "lower_share", "upper_share", "detectable_share"),
 )
 
+#: All seeds of a folder in one file, as `keep` writes it.
+KEPT_FILE = "seeds.parquet"
 #: Results that claims are made of.
 VERSIONED = ("encoding", "unique", "hierarchy", "claims")
 
@@ -316,6 +320,10 @@ class Block:
         """Its file."""
         return folder / f"{self.world}-{self.start:04d}-{self.stop:04d}.csv"
 
+    def seeds(self) -> set[tuple[str, int]]:
+        """World and number of each of its seeds."""
+        return {(self.world, seed) for seed in range(self.start, self.stop)}
+
 
 _BRAINS: dict[str, Brains] = {}
 _SEEN: dict[str, Seen] = {}
@@ -356,7 +364,10 @@ def run(arguments: argparse.Namespace) -> None:
         for start in range(1, arguments.seeds + 1, arguments.block)
         for world in arguments.worlds or worlds_of(plan)
     ]
-    wanted = [block for block in blocks if not block.path(folder).exists()]
+    done = kept_seeds(folder)
+    wanted = [
+        block for block in blocks if not (block.path(folder).exists() or block.seeds() <= done)
+    ]
     print(f"{len(wanted)} of {len(blocks)} blocks are to be run", file=sys.stderr)
     with ProcessPoolExecutor(arguments.jobs) as pool:
         jobs = [pool.submit(run_block, block, folder, design, root) for block in wanted]
@@ -364,15 +375,60 @@ def run(arguments: argparse.Namespace) -> None:
             print(job.result(), file=sys.stderr, flush=True)
 
 
-def feature_digests(plan: Plan) -> dict[str, str]:
-    """Digests of the network's feature stores that are there."""
+def kept_seeds(folder: Path) -> set[tuple[str, int]]:
+    """World and number of the seeds in the file that `keep` wrote."""
+    if not (folder / KEPT_FILE).exists():
+        return set()
+    rows = pd.read_parquet(folder / KEPT_FILE, columns=["world", "seed"]).drop_duplicates()
+    return set(rows.itertuples(index=False, name=None))
+
+
+def keep(arguments: argparse.Namespace) -> None:
+    """Turn all blocks of the folder into one file, and remove them."""
+    folder = arguments.out
+    blocks = sorted(folder.glob("*.csv"))
+    claims = read_blocks(folder).sort_values(["world", "seed", "dataset", *ROW], ignore_index=True)
+    draft = folder / f".{KEPT_FILE}"
+    claims.to_parquet(draft, compression="zstd", compression_level=19)
+    draft.replace(folder / KEPT_FILE)
+    for block in blocks:
+        block.unlink()
+    print(f"{folder / KEPT_FILE}: {len(kept_seeds(folder))} seeds", file=sys.stderr)
+
+
+def feature_marks(plan: Plan) -> dict[str, dict[str, list[float]]]:
+    """Store of the network's features -> signal -> a few sums over it, which tell it from others.
+
+    Two machines give the same features but for rounding, so that these are compared and no digest.
+    """
     stimuli = str(next(iter(plan.study.datasets.values())).stimuli)
-    paths = plan.features_of_model(MODEL, stimuli)
-    return {
-        path: str(open_features(plan.root / path).attrs["digest"])
-        for path in paths
-        if (plan.root / path).exists()
-    }
+    found: dict[str, dict[str, list[float]]] = {}
+    for path in plan.features_of_model(MODEL, stimuli):
+        if not (plan.root / path).exists():
+            continue
+        store = open_features(plan.root / path)
+        found[path] = {}
+        for signal in store.signals:
+            values = np.asarray(store.values(signal), dtype=np.float64)
+            image, feature = (np.arange(size) for size in values.shape)
+            sums = [
+                np.cos(rate * image) @ values @ np.cos(rate * feature) / np.linalg.norm(values)
+                for rate in (0.0, 0.7, 1.9)
+            ]
+            found[path][signal.name] = [float(f"{part:.6g}") for part in sums]
+    return found
+
+
+def same_features(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether the marks of two runs are of the same features."""
+    return one.keys() == other.keys() and all(
+        one[path].keys() == other[path].keys()
+        and all(
+            np.allclose(one[path][signal], other[path][signal], rtol=1e-3, atol=1e-3)
+            for signal in one[path]
+        )
+        for path in one
+    )
 
 
 def check_settings(folder: Path, design: Design, plan: Plan) -> None:
@@ -390,7 +446,7 @@ def check_settings(folder: Path, design: Design, plan: Plan) -> None:
         # Results of other versions are others.
         "versions": {kind: artefact(kind).version for kind in VERSIONED},
         # Of the features themselves: an objective may change and keep its name.
-        "features": feature_digests(plan),
+        "features": feature_marks(plan),
         "axes": {name: str(entry.axis) for name, entry in plan.study.datasets.items()},
         "brains": {
             name: design.options(entry, plan.adapter(entry)[1]).model_dump(mode="json")
@@ -399,11 +455,19 @@ def check_settings(folder: Path, design: Design, plan: Plan) -> None:
     }
     path = folder / "settings.json"
     folder.mkdir(parents=True, exist_ok=True)
-    if path.exists() and json.loads(path.read_text()) != json.loads(json.dumps(said)):
+    said = json.loads(json.dumps(said))
+    if not path.exists():
+        write_text(path, json.dumps(said, indent=1))
+        return
+    earlier = json.loads(path.read_text())
+    features = same_features(earlier.pop("features"), said.pop("features"))
+    others = sorted(name for name in said.keys() | earlier if said.get(name) != earlier.get(name))
+    if others or not features:
         raise SystemExit(
-            f"{path}: blocks of other settings lie in this folder; give another one with --out"
+            f"{path}: blocks of other settings lie in this folder, they differ in "
+            f"{', '.join([*others, *([] if features else ['features'])])}; give another one with "
+            "--out"
         )
-    write_text(path, json.dumps(said, indent=1))
 
 
 # Tables.
@@ -450,11 +514,13 @@ AIM = 0.8
 
 
 def read_blocks(folder: Path) -> pd.DataFrame:
-    """Claims of all seeds that are there."""
-    paths = sorted(folder.glob("*.csv"))
-    if not paths:
+    """Claims of all seeds that are there, in blocks or kept."""
+    parts = [pd.read_csv(path) for path in sorted(folder.glob("*.csv"))]
+    if (folder / KEPT_FILE).exists():
+        parts.append(pd.read_parquet(folder / KEPT_FILE))
+    if not parts:
         raise SystemExit(f"{folder}: holds no block yet; run some first")
-    found = pd.concat([pd.read_csv(path) for path in paths], ignore_index=True)
+    found = pd.concat(parts, ignore_index=True)
     return found.drop_duplicates(["dataset", "seed", *ROW], ignore_index=True)
 
 
@@ -704,6 +770,13 @@ def _rows(claims: pd.DataFrame, world: str, axis: str, name: str, variant: str) 
     return own[(own[ROW] == [axis, name, variant]).all(axis=1)]
 
 
+def _after(text: str, heads: Sequence[str]) -> str:
+    """What of a text begins with the first line that starts like one of some heads."""
+    lines = text.splitlines()
+    first = next((n for n, line in enumerate(lines) if line.startswith(tuple(heads))), len(lines))
+    return "\n".join(lines[first:]).strip()
+
+
 def tables(arguments: argparse.Namespace) -> None:
     """Write the tables of all blocks between the marks of the documentation."""
     claims = read_blocks(arguments.out)
@@ -745,7 +818,13 @@ def tables(arguments: argparse.Namespace) -> None:
         parts += ["Positive controls:", controls]
     page = DOCS.read_text()
     start, stop = (page.index(mark) for mark in MARKS)
-    page = page[: start + len(MARKS[0])] + "\n\n" + "\n\n".join(parts) + "\n\n" + page[stop:]
+    if not (arguments.nulls or arguments.others or arguments.controls):
+        # Those of folders that are not given stay as they are.
+        parts += [
+            _after(page[start:stop], ("The same of ", "Other designs:", "Positive controls:"))
+        ]
+    text = "\n\n".join(part for part in parts if part)
+    page = page[: start + len(MARKS[0])] + "\n\n" + text + "\n\n" + page[stop:]
     write_text(DOCS, page)
     print(f"{DOCS}: {len(claims['seed'].unique())} seeds", file=sys.stderr)
 
@@ -753,7 +832,7 @@ def tables(arguments: argparse.Namespace) -> None:
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("run", "tables"))
+    parser.add_argument("what", choices=("run", "keep", "tables"))
     parser.add_argument("--out", type=Path, required=True, help="folder of the blocks")
     parser.add_argument("--config", default=CONFIG, help="study of simulated brains")
     parser.add_argument(
@@ -788,7 +867,7 @@ def main() -> None:
     parser.add_argument("--block", type=int, default=2, help="seeds of a file")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     arguments = parser.parse_args()
-    {"run": run, "tables": tables}[arguments.what](arguments)
+    {"run": run, "keep": keep, "tables": tables}[arguments.what](arguments)
 
 
 if __name__ == "__main__":

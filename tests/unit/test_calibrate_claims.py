@@ -1,5 +1,6 @@
 """The tables of the calibration of claims, on claims that are made up."""
 
+import argparse
 import sys
 from pathlib import Path
 
@@ -110,3 +111,52 @@ def test_blocks_of_other_settings_are_refused(tmp_path):
     other = benchmark.Design(explainable=(("time", 0.3),))
     with pytest.raises(SystemExit, match="other settings"):
         benchmark.check_settings(tmp_path, other, plan)
+
+
+def write_block(folder, world, start, stop):
+    rows = [
+        dict.fromkeys(benchmark.KEPT, 0.5)
+        | {"prediction": "C1", "axis": "roi", "variant": "unique", "dataset": world}
+        | {"world": world, "seed": seed, "cpu_s": 1.0}
+        for seed in range(start, stop)
+    ]
+    block = benchmark.Block(world, start, stop)
+    pd.DataFrame(rows).to_csv(block.path(folder), index=False)
+    return block
+
+
+def test_kept_seeds_are_those_of_the_blocks_and_are_not_run_again(tmp_path):
+    blocks = [write_block(tmp_path, "feedforward", 1, 3), write_block(tmp_path, "backprop", 1, 2)]
+    before = benchmark.read_blocks(tmp_path)
+    benchmark.keep(argparse.Namespace(out=tmp_path))
+    assert not list(tmp_path.glob("*.csv"))
+    after = benchmark.read_blocks(tmp_path)
+    order = ["world", "seed"]
+    pd.testing.assert_frame_equal(
+        after.sort_values(order, ignore_index=True),
+        before.sort_values(order, ignore_index=True),
+        check_like=True,
+    )
+    done = benchmark.kept_seeds(tmp_path)
+    assert all(block.seeds() <= done for block in blocks)
+    assert not benchmark.Block("feedforward", 1, 4).seeds() <= done
+    # A further block is added to what is kept.
+    write_block(tmp_path, "feedforward", 3, 5)
+    benchmark.keep(argparse.Namespace(out=tmp_path))
+    assert benchmark.kept_seeds(tmp_path) == done | {("feedforward", 3), ("feedforward", 4)}
+
+
+def test_features_are_the_same_but_for_rounding():
+    one = {"store": {"activation": [0.12345, -0.5, 3.0]}}
+    assert benchmark.same_features(one, {"store": {"activation": [0.12346, -0.5, 3.001]}})
+    assert not benchmark.same_features(one, {"store": {"activation": [0.13, -0.5, 3.0]}})
+    assert not benchmark.same_features(one, {"store": {"gradient": [0.12345, -0.5, 3.0]}})
+    assert not benchmark.same_features(one, {})
+
+
+def test_tables_of_folders_that_are_not_given_stay():
+    text = "old\n\nOther designs:\n\n| a |\n\nPositive controls:\n\n| b |\n"
+    heads = ("Other designs:", "Positive controls:")
+    assert benchmark._after(text, heads).splitlines()[0] == "Other designs:"
+    assert benchmark._after(text, heads).endswith("| b |")
+    assert benchmark._after("old", heads) == ""
