@@ -2,12 +2,16 @@
 
     python benchmarks/bench_figures.py results/demo
     python benchmarks/bench_figures.py results/demo --only cortical_map encoding_by_region
+    python benchmarks/bench_figures.py --models 8 --people 8
 
-All figures are drawn in this process, one after the other, as PDF, PNG and CSV; those whose results
+With `--models` results are invented as for the tests (`tests/trees/invented_study.py`: two data
+sets of fMRI, one of MEG, five layers, a signal and three controls), and the folder holds nothing
+but ``scores/``, ``maps/``, ``hierarchy/``, ``time_courses/``, ``claims.csv`` and names. All
+figures are drawn in this process, one after the other, as PDF, PNG and CSV; those whose results
 the folder lacks are named. The picture of a hemisphere is compared with that of
-`nilearn.plotting.plot_surf` of the same surface: the first of a view, for which the place of every
-vertex is worked out, and the following ones. Prints JSON; times are in seconds, of the clock and of
-the processor.
+`nilearn.plotting.plot_surf` of the same surface: the first of a view, for which the place of
+every vertex is worked out, and the following ones. Prints JSON; times are in seconds, of the
+clock and of the processor.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import shutil
 import sys
 import tempfile
 import time
@@ -25,11 +30,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "workflow"), str(ROOT / "tests")]
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from trees.invented_study import Invented, write_study
 
 from gradbrain.config import GradbrainError
 from gradbrain.figures import cortex, style
@@ -40,7 +47,30 @@ from gradbrain.figures.save import save_figure
 from gradbrain.store import Study, open_study
 
 REPEATS = 5
+#: What of an invented study is kept.
+KEPT = frozenset({"scores", "maps", "hierarchy", "time_courses", "claims.csv", "entries.csv"})
 SIZE, DPI = 2.0, 200
+
+
+def invent(folder: Path, n_models: int, n_people: int) -> Path:
+    """Write the results of a study of so many models, every other one untrained."""
+    models = {
+        f"network_{number:03d}": (
+            f"Network {number}, {('ImageNet-1k', 'untrained')[number % 2]}",
+            ("trained", "untrained")[number % 2],
+        )
+        for number in range(n_models)
+    }
+    study = folder / "results" / "invented"
+    study.mkdir(parents=True)
+    write_study(study, Invented(models=models, people=n_people))
+    for path in study.iterdir():
+        if (
+            path.name not in KEPT
+            and path.name.removeprefix(".").removesuffix(".sha256") not in KEPT
+        ):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    return study
 
 
 def timed(job: Callable[[], Any]) -> dict[str, float]:
@@ -123,12 +153,21 @@ def pictures() -> dict[str, Any]:
 def main() -> None:
     """Draw, compare, print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="results of a study, such as results/demo")
+    parser.add_argument(
+        "folder", type=Path, nargs="?", help="results of a study, such as results/demo"
+    )
+    parser.add_argument("--models", type=int, help="invent results of so many models instead")
+    parser.add_argument("--people", type=int, default=8, help="people of invented results")
     parser.add_argument("--only", nargs="+", default=figure_names(), help="some figures")
     arguments = parser.parse_args()
+    if (arguments.folder is None) == (arguments.models is None):
+        parser.error("name a folder of results, or how many models to invent with --models")
     try:
         with tempfile.TemporaryDirectory() as out:
-            found = draw_all(arguments.folder, arguments.only, Path(out))
+            folder = arguments.folder
+            if arguments.models:
+                folder = invent(Path(out), arguments.models, arguments.people)
+            found = draw_all(folder, arguments.only, Path(out))
     except GradbrainError as error:
         sys.exit(str(error))
     found["picture"] = pictures()

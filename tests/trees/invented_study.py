@@ -100,6 +100,7 @@ class Invented:
     signals: Mapping[str, Signal] = field(default_factory=lambda: SIGNALS)
     places: Mapping[str, Place] = field(default_factory=lambda: PLACES)
     models: Mapping[str, tuple[str, str]] = field(default_factory=lambda: MODELS)
+    people: int = SUBJECTS
 
     def of_role(self, role: str) -> list[str]:
         """Names of the signals of a role."""
@@ -180,7 +181,7 @@ def _scores_of_signal(model: str, dataset: str, signal: str, invented: Invented)
     units = invented.units(dataset)
     scale = {"r": 1.0, "unique_r2": 0.25 if role == "learning" else 0.03}
     rows = []
-    for subject in range(1, SUBJECTS + 1):
+    for subject in range(1, invented.people + 1):
         for index, (layer, depth) in enumerate(zip(LAYERS, DEPTHS, strict=True)):
             for measure in ["r"] if role == "activation" else ["r", "unique_r2"]:
                 for unit in units:
@@ -583,7 +584,7 @@ def maps_group(dataset: str, invented: Invented) -> xr.Dataset:
             "sensors": "sensors",
             "rotation_invariant": False,
             "onset_source": "",
-            "n_subjects": SUBJECTS,
+            "n_subjects": invented.people,
         },
     )
 
@@ -694,9 +695,9 @@ def rule_pairs_table(model: str, invented: Invented) -> pd.DataFrame:
     rows = []
     for dataset, place in invented.places.items():
         ceiling = np.nan if place.space == "virtual" else 0.4
-        for subject in range(1, SUBJECTS + 1):
+        for subject in range(1, invented.people + 1):
             # The mean over people is that of the signal.
-            factor = 1 + 0.1 * (subject - (SUBJECTS + 1) / 2)
+            factor = 1 + 0.1 * (subject - (invented.people + 1) / 2)
             for signal in signals:
                 mean = 0.02 if invented.signals[signal].role == "learning" else 0.001
                 for other in signals:

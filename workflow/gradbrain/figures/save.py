@@ -62,9 +62,10 @@ def _settle_layout(figure: Figure) -> None:
     1e-13, which a PDF shows where a rounded digit turns.
     """
     figure.set_dpi(PNG_DPI)
-    if figure.get_layout_engine() is None:  # its places are as they were given
+    engine = figure.get_layout_engine()
+    if engine is None:  # its places are as they were given
         return
-    figure.draw_without_rendering()
+    engine.execute(figure)
     figure.set_layout_engine("none")
     _settle_parts(figure)
     for ax in figure.axes:
