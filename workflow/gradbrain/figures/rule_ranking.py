@@ -116,11 +116,13 @@ def select(inputs: FigureInputs) -> pd.DataFrame:
     """Everything that rules are compared by, of learning signals and their controls.
 
     Of learning signals the estimates, intervals and verdicts are those of the claims; of controls
-    and of the activation, which no claim is about, means over subjects with the same intervals. The
+    and of the activation, which no claim is about, means over subjects with intervals; of unique
+    parts such an interval takes the noise ceiling as known, which that of a claim does not. The
     cosine with the gradient is the mean over layers and images, its ends those of single layers.
     ``same_as`` names the gradient that a signal counts as with all images of the study, ``rank``
     is the place of a learning signal by its unique part within data set and model: signals that
-    are one with a gradient have its rank, controls have none. ``trained_by`` is the rule that the
+    are one with a gradient have its rank; controls have none, nor signals whose unique part is not
+    known. ``trained_by`` is the rule that the
     study trained the model by, empty of models that it did not train.
     """
     claims = inputs.table("claims")
@@ -237,12 +239,16 @@ def is_taught(row: Mapping[Any, Any]) -> bool:
 
 
 def _ranks(data: pd.DataFrame) -> pd.Series:
-    """Place of every learning signal by its unique part, 1 the largest; NaN of other signals."""
+    """Place of every learning signal by its unique part, 1 the largest.
+
+    NaN of other signals, and where the unique part is not known, e.g. without a noise ceiling: that
+    is neither the last place nor the first.
+    """
     unique = data[(data["criterion"] == UNIQUE) & (data["role"] == LEARNING)]
     places: dict[tuple[str, str, str], float] = {}
     for (dataset, model), own in unique.groupby(["dataset", "model"]):
         alone = own[own["same_as"] == ""]
-        rank = alone["estimate"].rank(ascending=False, method="min", na_option="bottom")
+        rank = alone["estimate"].rank(ascending=False, method="min", na_option="keep")
         by_name = dict(zip(alone["signal"], rank, strict=True))
         for signal, same in zip(own["signal"], own["same_as"], strict=True):
             place = by_name.get(same or signal)
