@@ -48,17 +48,15 @@ def test_every_learning_rule_reaches_the_claims(checkout):
     assert set(claims["signal"]) - {"activation"} == learning and len(learning) == 12
     ranking, pairs = (pd.read_csv(checkout.folder / path) for path in figures)
     assert set(ranking[ranking["role"] == "learning"]["signal"]) == learning
-    # Hebb's rule is the activity at unit length, so that it has no control but is one of others; what
+    # Hebb's rule is the activity at unit length: it has no control, but is one of others. What
     # claims and means over people say of the same features is the same.
     own = claims[(claims["signal"] == "hebbian") & (claims["prediction"] == "C2")]
     assert set(own.loc[own["variant"] == "unique", "reason"]) == {"no_error"}
     for criterion in ("predictivity", "unique part"):
         rows = ranking[ranking["criterion"] == criterion].set_index("signal")["estimate"]
         np.testing.assert_allclose(rows["hebbian"], rows["activity_unit_length"], atol=1e-4)
-    generative = claims[(claims["rule"] == "predictive_coding_generative")]
-    assert "activity_unit_length" in set(
-        generative.loc[generative["prediction"] == "C2", "control"]
-    )
+    against = claims[(claims["prediction"] == "C2") & (claims["variant"] == "unique")]
+    assert set(against[against["control"].fillna("") == ""]["signal"]) == {"hebbian"}
     # Places are asked of data along regions, and this one is along time.
     assert {"lateness", "order"} <= set(ranking["criterion"])
     assert "co-location" not in set(ranking["criterion"])

@@ -1114,19 +1114,20 @@ def test_a_rule_whose_unique_part_is_not_known_has_no_rank(study, more_rules, na
     table = read_table(more_rules)
     is_share = table["prediction"] == "C1"
     path = tmp_path / "unknown.csv"
-    for unknown, ranks in (
-        (["second"], [2.0, np.nan, 1.0]),
-        (["first", "second", "third"], [np.nan] * 3),
+    rules = ["first", "second", "third"]
+    # Those that are known stand above the others, whose order is that of the registry.
+    for unknown, ranks, order in (
+        (["second"], [2.0, np.nan, 1.0], ["third", "first", "second"]),
+        (rules, [np.nan] * 3, rules),
     ):
         lost = is_share & table["signal"].isin(unknown)
         write_table(path, table.assign(estimate=table["estimate"].mask(lost)), kind="claims")
         data = rule_ranking.select(rules_of(study, claims=(path,)))
         own = data[(data["dataset"] == FMRI) & (data["model"] == TRAINED)]
         found = own.drop_duplicates("signal").set_index("signal")["rank"]
-        np.testing.assert_array_equal(found[["first", "second", "third"]], ranks)
+        np.testing.assert_array_equal(found[rules], ranks)
         assert rule_ranking.label(own, "second", names) == "second  –"
-    # Of those that are known the order stands, and no place is given to the other.
-    assert rule_ranking.ordered_signals(own, names)[:3] == ["first", "second", "third"]
+        assert rule_ranking.ordered_signals(own, names)[:3] == order
 
 
 def test_the_rule_that_trained_a_network_is_named_in_bold_and_only_there(
