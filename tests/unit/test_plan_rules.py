@@ -237,6 +237,36 @@ def test_studies_that_train_nothing_have_no_figure_of_it(plan_of):
         _ = asking.figures
 
 
+@pytest.mark.parametrize(
+    ("config", "trains"), [("learning_rules.yaml", False), ("testbed_seeds.yaml", True)]
+)
+def test_the_ranking_reads_trainings_where_there_are_any(config, trains):
+    content = yaml.safe_load((ROOT / "config" / config).read_text())
+    plan = Plan(load_study(content, root=ROOT, where=config), ROOT)
+    plan.check_signals()
+    assert len(plan.trained_here) == (12 if trains else 0)
+    assert ("--training results/trained/" in plan.figure_options("rule_ranking")) == trains
+    assert ("--training" in plan.figure_options("rule_ranking")) == trains
+
+
+def test_three_networks_of_each_learning_rule_differ_in_nothing_but_their_seed():
+    content = yaml.safe_load((ROOT / "config" / "testbed_seeds.yaml").read_text())
+    plan = Plan(load_study(content, root=ROOT, where="testbed_seeds.yaml"), ROOT)
+    found: dict[str, list] = {}
+    for model in plan.trained_here:
+        entry = plan.model_entry(model).model_dump(exclude={"name", "label", "weights"})
+        options = plan.weights_options(model).model_dump()
+        found.setdefault(options.pop("learning_rule"), []).append(
+            (options.pop("seed"), options, entry)
+        )
+    assert len(found) == 4
+    for networks in found.values():
+        seeds, options, entries = zip(*networks, strict=True)
+        assert seeds == (0, 1, 2)
+        assert all(one == options[0] for one in options)
+        assert all(one == entries[0] for one in entries)
+
+
 def test_the_study_of_learning_rules_plans(tmp_path):
     config = yaml.safe_load((ROOT / "config" / "learning_rules.yaml").read_text())
     plan = Plan(load_study(config, root=ROOT, where="config/learning_rules.yaml"), ROOT)
