@@ -462,9 +462,9 @@ def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
     axes[0].set_yticks(range(len(signals)), labels=labels, fontsize=6.5, linespacing=1.0)
     about = block.data.drop_duplicates("signal").set_index("signal")
     for text, signal in zip(axes[0].get_yticklabels(), signals, strict=True):
-        row = about.loc[signal].to_dict()
-        text.set_color(style.MUTED if row["role"] == CONTROL else style.INK)
-        text.set_fontweight("bold" if is_taught(row) else "normal")
+        of_signal = about.loc[signal].to_dict()
+        text.set_color(style.MUTED if of_signal["role"] == CONTROL else style.INK)
+        text.set_fontweight("bold" if is_taught(of_signal) else "normal")
 
 
 def _handles(data: pd.DataFrame) -> list[Line2D | Patch]:
