@@ -29,6 +29,7 @@ from gradbrain.config import GradbrainError, cli
 from gradbrain.config.plugins import LIBRARY_PLUGINS, RuleCase, check_rule
 from gradbrain.config.registries import Registries
 from gradbrain.config.schema import ModelEntry, SignalEntry, SignalSet
+from gradbrain.figures.rule_ranking import is_taught
 from gradbrain.models.build import VisionModel, build_model, freeze
 from gradbrain.models.layers import kind_of_weights, list_layers
 from gradbrain.objectives.base import ImageBatch
@@ -345,8 +346,20 @@ def training_table(tables: list[Path]) -> str:
     """Angle with the gradient after training, layer by layer, as tables of trainings hold it.
 
     Of networks that differ by their seed alone: the mean, and the standard deviation over seeds.
+
+    Raises
+    ------
+    GradbrainError
+        Two networks have rule and seed in common: what else they differ in, tables do not say.
     """
     rows = read_tables("training", tables)
+    for (rule, seed), group in rows.groupby(["learning_rule", "seed"]):
+        models = sorted(group["model"].unique())
+        if len(models) > 1:
+            raise GradbrainError(
+                f"--training: {', '.join(models)}: all trained by {rule} with seed {seed}, so that "
+                "they differ in more than their seed; give the table of one of them"
+            )
     last = rows[rows["step"] == rows.groupby("model")["step"].transform("max")]
     layers = list(dict.fromkeys(last.sort_values("depth")["layer"]))
     head = ["rule that trains", "R²", *layers, "inverses, R²"]
@@ -395,6 +408,53 @@ def ranking_table(path: Path) -> str:
             lines.append("| " + " | ".join(_ranking_cells(signal, rows)) + " |")
         parts.append("\n".join(lines))
     return "\n\n".join(parts)
+
+
+def pairing_table(path: Path) -> str:
+    """Unique part of every rule on networks by the rule that trained them.
+
+    Parameters
+    ----------
+    path
+        Table behind the figure ``rule_ranking`` of a study that trains networks.
+
+    Returns
+    -------
+    str
+        Of each data set a table in Markdown: a row per learning signal, a column per rule that
+        trained networks, in percent of what can be explained with 95 % intervals over people. Of
+        several networks of one rule (seeds) the mean and standard deviation over them. Bold: the
+        rule that trained the network. Empty where the study trained none.
+    """
+    data = pd.read_csv(path).fillna({"trained_by": ""})
+    unique = data[(data["criterion"] == "unique part") & (data["role"] == "learning")]
+    unique = unique[unique["trained_by"] != ""]
+    parts = []
+    for dataset, own in unique.groupby("dataset", sort=False):
+        trained = sorted(own["trained_by"].unique())
+        head = [f"`{dataset}`: rule", *(f"`{rule}`" for rule in trained)]
+        lines = [head, ["---"] * len(head)]
+        for signal in dict.fromkeys(own.sort_values("rank", kind="stable")["signal"]):
+            of_signal = own[own["signal"] == signal]
+            cells = [_pairing_cell(of_signal[of_signal["trained_by"] == rule]) for rule in trained]
+            lines.append([f"`{signal}`", *cells])
+        parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
+    return "\n\n".join(parts)
+
+
+def _pairing_cell(rows: pd.DataFrame) -> str:
+    """Unique part of one rule on the networks that another one trained, in percent."""
+    known = rows[rows["estimate"].notna()]
+    if known.empty:
+        return "–"
+    shares = 100 * known["estimate"]
+    if len(known) > 1:
+        text = _mean_and_spread(list(shares), digits=1)
+    else:
+        low, high = (100 * float(known[end].iloc[0]) for end in ("ci_low", "ci_high"))
+        text = f"{shares.iloc[0]:.1f} [{low:.1f}, {high:.1f}]"
+    text = text.replace("-", "−")
+    return f"**{text}**" if is_taught(known.iloc[0].to_dict()) else text
 
 
 def _in_order(own: pd.DataFrame) -> list[str]:
@@ -458,6 +518,7 @@ def _mean_and_spread(values: list[float], digits: int = 2) -> str:
 
 
 def main(argv: list[str] | None = None) -> None:
+    """Write one of the tables into the page, or print that of pairs of rules."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--features",
@@ -482,7 +543,16 @@ def main(argv: list[str] | None = None) -> None:
         "(results/<study>/figures/rule_ranking.csv): write it alone, and put the figure beside it "
         "into docs/figures",
     )
+    parser.add_argument(
+        "--pairing",
+        type=Path,
+        help="table behind the figure rule_ranking of a study that trains networks: print the "
+        "unique part of each rule on networks by the rule that trained them, as Markdown",
+    )
     arguments = parser.parse_args(argv)
+    if arguments.pairing:
+        print(pairing_table(arguments.pairing))
+        return
     text = PAGE.read_text(encoding="utf-8")
     if arguments.ranking:
         text = replaced(text, "ranking", ranking_table(arguments.ranking))

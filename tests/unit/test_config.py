@@ -357,6 +357,26 @@ def test_a_control_uses_an_objective_as_the_signal_does_that_it_controls(sets_of
             assert part in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("control_of", "said"),
+    [
+        ({"rule": ["backprop", "hebian"]}, "control_of: rule: there is no rule 'hebian'. Did you"),
+        ({"objective": ["dino", "dinno"]}, "control_of: objective: there is no objective 'dinno'"),
+    ],
+)
+def test_a_family_of_what_there_is_not_is_refused_though_it_controls_another(
+    sets_of, control_of, said
+):
+    found = sets_of(mine=LEARNING, control={**CONTROL, "control_of": control_of})
+    with pytest.raises(GradbrainError, match=said):
+        check_controls(found, LIBRARY_PLUGINS, where="set")
+
+
+def test_a_control_of_a_signal_that_there_is_not_is_refused_by_name(sets_of):
+    with pytest.raises(GradbrainError, match=r"control_of: there is no signal 'mime'.*'mine'"):
+        sets_of(mine=LEARNING, control={**CONTROL, "control_of": ["mine", "mime"]})
+
+
 def test_controls_of_the_registry_see_as_many_views_as_their_signals():
     registries = Registries([ROOT / "config"])
     for name in registries.signal_sets:

@@ -381,6 +381,45 @@ def test_what_a_signal_shares_with_another_is_not_found_beside_it(tmp_path, twin
     assert set(pairs["explainable"].round(3)) == {0.399, 0.401}
 
 
+def test_two_signals_with_parts_of_their_own_each_keep_theirs(tmp_path):
+    """Half of the planted share is of each of two disjoint signals; a third one has none of it."""
+    own = drawn(1, 6)
+    features = [
+        write_features(
+            tmp_path / f"both{layer}.zarr",
+            layer,
+            {**signals(layer), "constant": own if layer else drawn(0, 6)},
+        )
+        for layer in range(N_LAYERS)
+    ]
+    half = SHARE / 2
+    responses = mixture(half) + np.sqrt(half) * read_out(own, 10)
+    path = write_responses(tmp_path / "both.zarr", responses)
+    pairs = write_pairs(
+        tmp_path / "pairs.parquet", features, path, "gradient", "constant", "control"
+    )
+    mean = pairs.groupby(["layer", "signal", "other"])["component"].mean()["layer1"]
+    variance = responses.var(axis=0).mean()
+    for signal, other in (("gradient", "constant"), ("constant", "gradient")):
+        # Eight such brains have a standard deviation of .01.
+        assert mean[signal, other] == pytest.approx(half / variance, abs=0.03)
+        assert mean[signal, "control"] == pytest.approx(half / variance, abs=0.03)
+        assert mean["control", other] == pytest.approx(0, abs=0.03)
+
+
+def test_a_signal_has_nothing_beside_itself_at_another_length(tmp_path, planted):
+    features = [
+        write_features(
+            tmp_path / f"copy{layer}.zarr",
+            layer,
+            {**signals(layer), "constant": 2.5 * signals(layer)["gradient"]},
+        )
+        for layer in range(N_LAYERS)
+    ]
+    pairs = write_pairs(tmp_path / "pairs.parquet", features, planted, "gradient", "constant")
+    np.testing.assert_allclose(pairs["component"], 0, atol=0.01)
+
+
 def test_pairs_of_signals_that_features_lack_are_refused(tmp_path, twins, planted):
     with pytest.raises(EncodingError, match="rule_pairs: sign_symmetry: not among the signals"):
         write_pairs(tmp_path / "pairs.parquet", twins, planted, "gradient", "sign_symmetry")

@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from gradbrain.config import GradbrainError
+from gradbrain.config.registries import Registries
 from gradbrain.config.schema import OTHER_THAN_FITS
 from gradbrain.config.study import load_study
 from gradbrain.plan.jobs import Plan
@@ -236,6 +237,36 @@ def test_studies_that_train_nothing_have_no_figure_of_it(plan_of):
         _ = asking.figures
 
 
+@pytest.mark.parametrize(
+    ("config", "trains"), [("learning_rules.yaml", False), ("testbed_seeds.yaml", True)]
+)
+def test_the_ranking_reads_trainings_where_there_are_any(config, trains):
+    content = yaml.safe_load((ROOT / "config" / config).read_text())
+    plan = Plan(load_study(content, root=ROOT, where=config), ROOT)
+    plan.check_signals()
+    assert len(plan.trained_here) == (12 if trains else 0)
+    assert ("--training results/trained/" in plan.figure_options("rule_ranking")) == trains
+    assert ("--training" in plan.figure_options("rule_ranking")) == trains
+
+
+def test_three_networks_of_each_learning_rule_differ_in_nothing_but_their_seed():
+    content = yaml.safe_load((ROOT / "config" / "testbed_seeds.yaml").read_text())
+    plan = Plan(load_study(content, root=ROOT, where="testbed_seeds.yaml"), ROOT)
+    found: dict[str, list] = {}
+    for model in plan.trained_here:
+        entry = plan.model_entry(model).model_dump(exclude={"name", "label", "weights"})
+        options = plan.weights_options(model).model_dump()
+        found.setdefault(options.pop("learning_rule"), []).append(
+            (options.pop("seed"), options, entry)
+        )
+    assert len(found) == 4
+    for networks in found.values():
+        seeds, options, entries = zip(*networks, strict=True)
+        assert seeds == (0, 1, 2)
+        assert all(one == options[0] for one in options)
+        assert all(one == entries[0] for one in entries)
+
+
 def test_the_study_of_learning_rules_plans(tmp_path):
     config = yaml.safe_load((ROOT / "config" / "learning_rules.yaml").read_text())
     plan = Plan(load_study(config, root=ROOT, where="config/learning_rules.yaml"), ROOT)
@@ -248,11 +279,6 @@ def test_the_study_of_learning_rules_plans(tmp_path):
     random = [signal for signal in signals if signal.rule == "feedback_alignment"]
     assert {signal.rule_options["seed"] for signal in random} == set(range(5))
     assert {signal.role for signal in random} == {"control"}
-    # Every learning signal is held against both numbers that follow surprise alone.
-    for signal in signals:
-        if signal.role == "learning":
-            controls = plan.study.signal_set.controls_of(signal.name)
-            assert {"objective_cross_entropy", "gradient_norm_cross_entropy"} <= set(controls)
     # One pass of the whole model, after the models of five rules were fitted.
     assert plan.is_fused("learning_rules")
     fitted = [signal.rule for signal in plan.fitted_signals("learning_rules")]
@@ -262,8 +288,36 @@ def test_the_study_of_learning_rules_plans(tmp_path):
         *targets,
         "scalar_feedback",
         "three_factor",
-        targets[0],
+        *targets,
     ]
+
+
+@pytest.mark.parametrize("name", ["learning_rules", "learning_rules_quick", "testbed"])
+def test_every_learning_rule_has_a_control_without_what_it_adds(name):
+    signal_set = Registries([ROOT / "config"]).signal_set(name, where="test")
+    kept = {signal.name for signal in signal_set.signals}
+    numbers = {"objective_cross_entropy", "gradient_norm_cross_entropy"}
+    # Content without an error: one set for the gradient and for all rules that send an error down.
+    shared = {"reconstruction_feature_norm", "reconstruction_fixed_cotangent"}
+    if name != "testbed":
+        shared = {"gradient_feature_norm", "gradient_fixed_cotangent"}
+    holds_activity = ("predictive_coding_generative", "target_activity", "three_factor")
+    for signal in signal_set.signals:
+        if signal.role != "learning":
+            continue
+        controls = set(signal_set.controls_of(signal.name))
+        if signal.rule == "hebbian":
+            # It is the activity at unit length: a control would be the signal itself.
+            assert not controls and signal.objective is None
+            continue
+        if signal.rule != "scalar_feedback":
+            assert shared <= controls, signal.name
+        assert numbers & kept <= controls, signal.name
+        assert ("activity_unit_length" in controls) == (signal.rule in holds_activity), signal.name
+        if signal.rule == "target_activity":
+            assert any(control.endswith("target_shuffled") for control in controls) or (
+                "target_activity_shuffled" in controls
+            )
 
 
 def test_planning_rules_imports_no_torch():

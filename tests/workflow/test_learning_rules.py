@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+import write_rule_table
 
 from gradbrain.store import open_features, open_tree, read_table
 
@@ -47,6 +48,15 @@ def test_every_learning_rule_reaches_the_claims(checkout):
     assert set(claims["signal"]) - {"activation"} == learning and len(learning) == 12
     ranking, pairs = (pd.read_csv(checkout.folder / path) for path in figures)
     assert set(ranking[ranking["role"] == "learning"]["signal"]) == learning
+    # Hebb's rule is the activity at unit length: it has no control, but is one of others. What
+    # claims and means over people say of the same features is the same.
+    own = claims[(claims["signal"] == "hebbian") & (claims["prediction"] == "C2")]
+    assert set(own.loc[own["variant"] == "unique", "reason"]) == {"no_error"}
+    for criterion in ("predictivity", "unique part"):
+        rows = ranking[ranking["criterion"] == criterion].set_index("signal")["estimate"]
+        np.testing.assert_allclose(rows["hebbian"], rows["activity_unit_length"], atol=1e-4)
+    against = claims[(claims["prediction"] == "C2") & (claims["variant"] == "unique")]
+    assert set(against[against["control"].fillna("") == ""]["signal"]) == {"hebbian"}
     # Places are asked of data along regions, and this one is along time.
     assert {"lateness", "order"} <= set(ranking["criterion"])
     assert "co-location" not in set(ranking["criterion"])
@@ -59,13 +69,38 @@ def test_every_learning_rule_reaches_the_claims(checkout):
     assert set(reliability["signal"]) == {"few_perturbations"}
 
 
+def assert_rules_are_judged_on_networks_of_their_own(results):
+    """Every rule has its claims on every network, and the ranking says which rule trained it."""
+    claims = read_table(results / "claims.csv", kind="claims")
+    judged = claims[(claims["role"] == "learning") & claims["prediction"].isin(["C1", "C2"])]
+    rules = {"gradient_reconstruction", "teaching_signal", "reconstruction_target"}
+    rules.add("reconstruction_difference")
+    assert set(judged["model"]) == set(MODELS)
+    for _, own in judged[judged["variant"] == "unique"].groupby(["prediction", "model"]):
+        assert set(own["signal"]) == rules and np.isfinite(own["estimate"]).all()
+    against = judged[(judged["prediction"] == "C2") & (judged["variant"] == "unique")]
+    assert not {"no_control", "no_error"} & set(against["reason"])
+    ranking = pd.read_csv(results / "figures/rule_ranking.csv")
+    trained = dict(zip(ranking["model"], ranking["trained_by"], strict=True))
+    learnt = ("kolen_pollack", "difference_target_propagation")
+    assert trained == dict(zip(MODELS, learnt, strict=True))
+    assert set(ranking[ranking["role"] == "learning"]["signal"]) == rules
+    # Of each network the table pairs every rule with the one that trained it.
+    lines = write_rule_table.pairing_table(results / "figures/rule_ranking.csv").splitlines()
+    head, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert head[1:] == ["`difference_target_propagation`", "`kolen_pollack`"]
+    bold = [row[0] for row in rows[1:] if all(cell.startswith("**") for cell in row[1:])]
+    assert bold == ["`teaching_signal`"] and len(rows) == 1 + len(rules)
+
+
 def test_networks_that_the_study_trains_are_models_like_any_other(checkout):
     figures = [
-        f"results/few_testbed/figures/{name}.png" for name in ("training_angles", "rule_alikeness")
+        f"results/few_testbed/figures/{name}.png"
+        for name in ("training_angles", "rule_alikeness", "rule_ranking")
     ]
-    code, jobs = checkout.attempt(TESTBED, "features", *figures)
+    code, jobs = checkout.attempt(TESTBED, "claims", *figures)
     assert code == 0
-    assert (jobs["train_testbed"], jobs["compare_signals"], jobs["plot_figure"]) == (2, 2, 2)
+    assert (jobs["train_testbed"], jobs["compare_signals"], jobs["plot_figure"]) == (2, 2, 3)
     trained = checkout.folder / "results/trained"
     rows = {name: read_table(trained / f"{name}.parquet", kind="training") for name in MODELS}
     assert set(rows["few_kolen_pollack"]["step"]) == {0, 6, 12}
@@ -75,6 +110,7 @@ def test_networks_that_the_study_trains_are_models_like_any_other(checkout):
     )
     cosine = store.cosine_with_backprop(store.signal("teaching_signal"))
     assert np.isfinite(cosine).all() and np.ptp(cosine) > 0
+    assert_rules_are_judged_on_networks_of_their_own(checkout.folder / "results/few_testbed")
     # All is there, and a word about a model is no reason to train it again.
     assert not checkout.dry_run(TESTBED, "features", *figures)[1]
     checkout.edit(FILE, "    input_size: 32\n", "    input_size: 32\n    label: my network\n")

@@ -53,6 +53,7 @@ from gradbrain.figures.names import Names
 from gradbrain.figures.save import save_figure
 from gradbrain.store import StoreError, read_statistics, read_table, write_table
 from gradbrain.store.intervals import ImageSample, interval_of_mean
+from gradbrain.vocabulary.artefacts import columns_of
 from gradbrain.vocabulary.reasons import REASONS
 
 ALL = figure_names()
@@ -1107,6 +1108,54 @@ def test_rules_are_ranked_by_their_unique_part_and_controls_have_no_rank(study, 
     assert rows == {(30.0, 0), (20.0, 1), (10.0, 2)}
     strokes = [line for line in ax.lines if line.get_marker() == "|"]
     assert [line.get_xdata()[0] for line in strokes] == [25.0] * 3
+
+
+def test_a_rule_whose_unique_part_is_not_known_has_no_rank(study, more_rules, names, tmp_path):
+    table = read_table(more_rules)
+    is_share = table["prediction"] == "C1"
+    path = tmp_path / "unknown.csv"
+    rules = ["first", "second", "third"]
+    # Those that are known stand above the others, whose order is that of the registry.
+    for unknown, ranks, order in (
+        (["second"], [2.0, np.nan, 1.0], ["third", "first", "second"]),
+        (rules, [np.nan] * 3, rules),
+    ):
+        lost = is_share & table["signal"].isin(unknown)
+        write_table(path, table.assign(estimate=table["estimate"].mask(lost)), kind="claims")
+        data = rule_ranking.select(rules_of(study, claims=(path,)))
+        own = data[(data["dataset"] == FMRI) & (data["model"] == TRAINED)]
+        found = own.drop_duplicates("signal").set_index("signal")["rank"]
+        np.testing.assert_array_equal(found[rules], ranks)
+        assert rule_ranking.label(own, "second", names) == "second  –"
+        assert rule_ranking.ordered_signals(own, names)[:3] == order
+
+
+def test_the_rule_that_trained_a_network_is_named_in_bold_and_only_there(
+    study, more_rules, names, tmp_path
+):
+    table = read_table(more_rules)
+    claims, training = tmp_path / "taught.csv", tmp_path / "training.parquet"
+    rules = {"first": "teaching_signal", "second": "backprop", "third": "hebbian"}
+    write_table(claims, table.assign(rule=table["signal"].map(rules)), kind="claims")
+
+    def bold(trained_by):
+        row = dict.fromkeys(columns_of("training"), 0.0)
+        row |= {"model": TRAINED, "learning_rule": trained_by, "layer": "a", "correction": ""}
+        write_table(training, pd.DataFrame([row | {"seed": 0, "step": 0}]), kind="training")
+        data = rule_ranking.select(rules_of(study, claims=(claims,), training=(training,)))
+        data = data[data["dataset"] == FMRI]
+        of_models = data.groupby("model")["trained_by"].unique()
+        assert list(of_models[TRAINED]) == [trained_by]
+        assert all(list(found) == [""] for found in of_models.drop(TRAINED))
+        texts = rule_ranking.figure(data, names).findobj(Text)
+        return {
+            text.get_text()
+            for text in texts
+            if text.get_fontweight() == "bold" and text.get_text()[-1:].isdigit()
+        }
+
+    assert bold("kolen_pollack") == {"first: kolen pollack  3"}
+    assert bold("backprop") == {"first: backprop  3", "second  1"}
 
 
 def test_rules_that_are_one_with_the_gradient_stand_below_it_without_a_rank(

@@ -158,6 +158,19 @@ def test_a_signal_without_controls_leaves_c2_undetermined():
     assert row["reason"] == "no_control"
 
 
+def test_a_rule_without_an_objective_has_no_error_that_a_control_could_lack():
+    table = learning_table()
+    table["objective"] = ""
+    row = claim(judged(table), "C2")
+    assert (row["verdict"], row["reason"]) == ("undetermined", "no_error")
+    # A control that it has is asked for all the same.
+    values = 0.04 + 0.001 * np.arange(6)
+    held = shares("control_difference", values, control="activity")
+    held["objective"] = ""
+    row = claim(judged(table, held), "C2")
+    assert (row["control"], row["verdict"]) == ("activity", "supported")
+
+
 def test_a_statistic_that_is_not_there_is_no_missing_control():
     """The unique part of P2 is asked for along regions, and nobody measured it."""
     regions = rows("score_at_peak", [0.3] * 6, modality="fmri")

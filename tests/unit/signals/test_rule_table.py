@@ -7,8 +7,11 @@ import pandas as pd
 import pytest
 import write_rule_table
 
+from gradbrain.config import GradbrainError
 from gradbrain.config.plugins import LIBRARY_PLUGINS
 from gradbrain.config.schema import SignalEntry
+from gradbrain.store import write_table
+from gradbrain.vocabulary.artefacts import columns_of
 
 TABLE = write_rule_table.table()
 
@@ -94,3 +97,68 @@ def test_a_ranking_is_written_with_controls_below_and_power_beside(tmp_path):
         "0.123 [0.100, 0.150]", "30.0 [20.0, 40.0]", "0 to 50", "25", "undetermined (`no_power`)",
     ]  # fmt: skip
     assert cells[4][3] == "−1.0" and cells[4][5] == "–"
+
+
+def training_of(folder, model, rule, seed, angles):
+    """Table of a training: angles of two layers at its end, and others before."""
+    rows = [
+        {"model": model, "learning_rule": rule, "seed": seed, "step": step, "layer": layer,
+         "depth": depth, "correction": "", "angle": angle if step else 89.0, "turn": 0.0,
+         "weight_angle": 0.0, "inverse_r2": np.nan if depth else 0.5 + 0.1 * seed, "loss": 1.0,
+         "r2": 0.9}
+        for step in (0, 7)
+        for depth, (layer, angle) in enumerate(angles.items())
+    ]  # fmt: skip
+    path = folder / f"{model}.parquet"
+    write_table(path, pd.DataFrame(rows)[list(columns_of("training"))], kind="training")
+    return path
+
+
+def test_angles_of_several_seeds_are_given_with_their_spread(tmp_path):
+    tables = [
+        training_of(tmp_path, f"net_{seed}", "kolen_pollack", seed, {"a": angle, "b": 4.0})
+        for seed, angle in enumerate((8.0, 10.0, 15.0))
+    ]
+    tables.append(training_of(tmp_path, "other", "backprop", 0, {"a": 0.0, "b": 0.0}))
+    lines = write_rule_table.training_table(tables).splitlines()
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+    assert cells[0] == ["rule that trains", "R²", "a", "b", "inverses, R²"]
+    assert cells[2] == ["`backprop`", "0.90", "0", "0", "0.50"]
+    # The standard deviation of 8, 10 and 15 is the square root of 13.
+    assert cells[3] == ["`kolen_pollack`", "0.90 ± 0.00", "11 ± 4", "4 ± 0", "0.60 ± 0.10"]
+
+
+def test_networks_that_differ_in_more_than_their_seed_are_not_averaged(tmp_path):
+    tables = [training_of(tmp_path, name, "backprop", 0, {"a": 0.0}) for name in ("short", "long")]
+    with pytest.raises(GradbrainError, match="long, short: all trained by backprop with seed 0"):
+        write_rule_table.training_table(tables)
+
+
+def test_rules_are_paired_with_the_rule_that_trained_the_network(tmp_path):
+    def row(model, trained_by, signal, rule, estimate):
+        return {
+            "dataset": "people", "model": model, "trained_by": trained_by, "signal": signal,
+            "rule": rule, "role": "learning", "criterion": "unique part", "rank": 1.0,
+            "estimate": estimate, "ci_low": estimate - 0.1, "ci_high": estimate + 0.1,
+        }  # fmt: skip
+
+    table = pd.DataFrame(
+        [
+            row("a", "kolen_pollack", "taught", "teaching_signal", 0.2),
+            row("b", "backprop", "taught", "teaching_signal", 0.1),
+            row("c", "backprop", "taught", "teaching_signal", 0.3),
+            row("a", "kolen_pollack", "gradient", "backprop", -0.1),
+            row("b", "backprop", "gradient", "backprop", 0.1),
+            row("c", "backprop", "gradient", "backprop", 0.3),
+            row("d", "", "gradient", "backprop", 0.9),
+        ]
+    )
+    table.to_csv(tmp_path / "rule_ranking.csv", index=False)
+    assert write_rule_table.pairing_table(tmp_path / "rule_ranking.csv").splitlines() == [
+        "| `people`: rule | `backprop` | `kolen_pollack` |",
+        "| --- | --- | --- |",
+        "| `taught` | **20.0 ± 14.1** | **20.0 [10.0, 30.0]** |",
+        "| `gradient` | **20.0 ± 14.1** | −10.0 [−20.0, 0.0] |",
+    ]
+    table[table["trained_by"] == ""].to_csv(tmp_path / "none.csv", index=False)
+    assert write_rule_table.pairing_table(tmp_path / "none.csv") == ""

@@ -29,6 +29,7 @@ from pydantic import ValidationError
 from gradbrain.config.errors import GradbrainError
 from gradbrain.config.faults import describe
 from gradbrain.config.schema import (
+    Cotangents,
     LayerLayout,
     ModelEntry,
     Normalise,
@@ -601,10 +602,11 @@ def check_rule(use: ResolvedUse, case: RuleCase, *, where: str) -> None:
 
 
 def check_controls(signal_set: SignalSet, plugins: Plugins, *, where: str) -> None:
-    """Refuse a control that uses the objective of what it controls with other options.
+    """Refuse a control of what there is not, or one that uses an objective with other options.
 
-    A shuffled cotangent that sees fewer views than its signal, or draws them in another way, is
-    noisier or steadier than it, and what is compared is no longer content alone.
+    A family with a misspelt rule or objective would leave out, without a word, what it was to
+    control. A shuffled cotangent that sees fewer views than its signal, or draws them in another
+    way, is noisier or steadier than it, and what is compared is no longer content alone.
 
     Parameters
     ----------
@@ -618,8 +620,16 @@ def check_controls(signal_set: SignalSet, plugins: Plugins, *, where: str) -> No
     Raises
     ------
     GradbrainError
-        Both entries, and the options of each.
+        The key and the nearest name; or both entries, and the options of each.
     """
+    for control in signal_set.signals:
+        if isinstance(control.control_of, Cotangents):
+            at = f"{where}: the control {control.name!r}: control_of"
+            for rule in control.control_of.rule:
+                choose(rule, plugins.names("rules"), what="rule", where=f"{at}: rule")
+            for objective in control.control_of.objective:
+                named = plugins.names("objectives")
+                choose(objective, named, what="objective", where=f"{at}: objective")
     uses = {
         signal.name: signal_uses(signal, plugins, where=f"{where}: signal {signal.name!r}")
         for signal in signal_set.signals

@@ -19,6 +19,7 @@ from gradbrain.config.plugins import LIBRARY_PLUGINS, Plugins
 from gradbrain.config.schema import (
     MAX_NAME,
     NAME_PATTERN,
+    Cotangents,
     DatasetEntry,
     LayerLayout,
     Modality,
@@ -341,6 +342,10 @@ class Registries:
                     "signals that it controls, e.g. control_of: [gradient_dino], or all of a "
                     "family, e.g. control_of: {rule: [backprop]}"
                 )
+            if not isinstance(signal.control_of, Cotangents):
+                at = f"{self.place('signal', signal.name)}: control_of"
+                for name in signal.control_of:
+                    choose(name, self._signals, what="signal", where=at)
             if not any(signal.controls(other) for other in signal_set.signals):
                 raise GradbrainError(
                     f"{where}: signals: the control {signal.name!r} controls none of the learning "

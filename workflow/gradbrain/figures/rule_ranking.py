@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,11 +19,12 @@ from gradbrain.figures import layout, style
 from gradbrain.figures.inputs import FigureInputs, require_columns, require_rows
 from gradbrain.figures.intervals import with_bootstrap_interval
 from gradbrain.figures.names import Names
-from gradbrain.store import Statistics
+from gradbrain.store import Statistics, read_tables
 from gradbrain.vocabulary.roles import ACTIVATION, CONTROL, LEARNING
 
 TITLE = "Learning rules, ranked"
 INPUTS = ("claims", "hierarchy", "hierarchy_draws", "alikeness")
+OPTIONAL = ("training",)
 AXES = ("roi", "time")
 SPACES = ()
 POINTS = {
@@ -32,7 +34,7 @@ POINTS = {
     "high": "ci_high",
     "series": "role",
     "panels": ("dataset", "model", "criterion", "variant"),
-    "text": ("rank", "unit", "q", "verdict", "detectable_share", "same_as"),
+    "text": ("rank", "unit", "q", "verdict", "detectable_share", "same_as", "trained_by"),
 }
 
 
@@ -94,8 +96,9 @@ LACKING = {"time": "no time in these data", "roi": "no regions in these data"}
 
 RESULTS = ["estimate", "unit", "ci_low", "ci_high", "q", "verdict", "reason"]
 BOUNDS = ["lower_share", "upper_share", "detectable_share", "reference"]
-COLUMNS = [*layout.KEYS, "criterion", *RESULTS, *BOUNDS, "n", "same_as", "rank"]
-BACKPROP = "backprop"
+COLUMNS = [*layout.KEYS, "criterion", *RESULTS, *BOUNDS, "n", "same_as", "rank", "trained_by"]
+#: Rules: of the gradient, and of what a network was taught by, whichever rule that was.
+BACKPROP, TEACHING = "backprop", "teaching_signal"
 #: Inches: smallest height of a row, of a line of a name in it and of the gap to the next name, of
 #: what stands above and below the rows, and of the legend.
 ROW, LABEL_LINE, LABEL_GAP, AROUND, LEGEND = 0.18, 0.1, 0.05, 1.35, 0.7
@@ -113,11 +116,14 @@ def select(inputs: FigureInputs) -> pd.DataFrame:
     """Everything that rules are compared by, of learning signals and their controls.
 
     Of learning signals the estimates, intervals and verdicts are those of the claims; of controls
-    and of the activation, which no claim is about, means over subjects with the same intervals. The
+    and of the activation, which no claim is about, means over subjects with intervals; of unique
+    parts such an interval takes the noise ceiling as known, which that of a claim does not. The
     cosine with the gradient is the mean over layers and images, its ends those of single layers.
     ``same_as`` names the gradient that a signal counts as with all images of the study, ``rank``
     is the place of a learning signal by its unique part within data set and model: signals that
-    are one with a gradient have its rank, controls have none.
+    are one with a gradient have its rank; controls have none, nor signals whose unique part is not
+    known. ``trained_by`` is the rule that the
+    study trained the model by, empty of models that it did not train.
     """
     claims = inputs.table("claims")
     parts = []
@@ -144,6 +150,7 @@ def select(inputs: FigureInputs) -> pd.DataFrame:
     pairs = zip(data["model"], data["signal"], strict=True)
     data["same_as"] = [same.get(pair, "") for pair in pairs]
     data["rank"] = _ranks(data)
+    data["trained_by"] = data["model"].map(trained_by(inputs)).fillna("")
     keys = ["dataset", "model", "criterion", "variant", "rank", "signal"]
     return data.sort_values(keys, ignore_index=True)
 
@@ -216,13 +223,32 @@ def same_as(alikeness: pd.DataFrame) -> dict[tuple[str, str], str]:
     return found
 
 
+def trained_by(inputs: FigureInputs) -> dict[str, str]:
+    """Model -> the rule that the study trained it by; models that it did not train are left out."""
+    if not inputs.training:
+        return {}
+    rows = read_tables("training", inputs.training).drop_duplicates("model")
+    return dict(zip(rows["model"].astype(str), rows["learning_rule"].astype(str), strict=True))
+
+
+def is_taught(row: Mapping[Any, Any]) -> bool:
+    """Whether a row is of the rule that trained its network: a rule on a network of its own."""
+    if row["role"] != LEARNING or not row["trained_by"]:
+        return False
+    return row["rule"] == TEACHING or row["rule"] == row["trained_by"] == BACKPROP
+
+
 def _ranks(data: pd.DataFrame) -> pd.Series:
-    """Place of every learning signal by its unique part, 1 the largest; NaN of other signals."""
+    """Place of every learning signal by its unique part, 1 the largest.
+
+    NaN of other signals, and where the unique part is not known, e.g. without a noise ceiling: that
+    is neither the last place nor the first.
+    """
     unique = data[(data["criterion"] == UNIQUE) & (data["role"] == LEARNING)]
     places: dict[tuple[str, str, str], float] = {}
     for (dataset, model), own in unique.groupby(["dataset", "model"]):
         alone = own[own["same_as"] == ""]
-        rank = alone["estimate"].rank(ascending=False, method="min", na_option="bottom")
+        rank = alone["estimate"].rank(ascending=False, method="min", na_option="keep")
         by_name = dict(zip(alone["signal"], rank, strict=True))
         for signal, same in zip(own["signal"], own["same_as"], strict=True):
             place = by_name.get(same or signal)
@@ -259,9 +285,14 @@ def ordered_signals(data: pd.DataFrame, names: Names) -> list[str]:
 
 
 def label(data: pd.DataFrame, signal: str, names: Names) -> str:
-    """What stands beside the row of a signal: its rank, "=" where it is one with a gradient."""
+    """What stands beside the row of a signal: its rank, "=" where it is one with a gradient.
+
+    Of the signal that taught the network also the rule that trained it.
+    """
     row = data[data["signal"] == signal].iloc[0]
     name = names.label("signal", signal)
+    if row["rule"] == TEACHING and row["trained_by"]:
+        name += f": {row['trained_by'].replace('_', ' ')}"
     if row["role"] == CONTROL:
         return f"control: {name}"
     if row["same_as"]:
@@ -429,9 +460,11 @@ def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
     signals = ordered_signals(block.data, names)
     labels = _labels(block.data, names)
     axes[0].set_yticks(range(len(signals)), labels=labels, fontsize=6.5, linespacing=1.0)
-    roles = dict(zip(block.data["signal"], block.data["role"], strict=True))
+    about = block.data.drop_duplicates("signal").set_index("signal")
     for text, signal in zip(axes[0].get_yticklabels(), signals, strict=True):
-        text.set_color(style.MUTED if roles[signal] == CONTROL else style.INK)
+        of_signal = about.loc[signal].to_dict()
+        text.set_color(style.MUTED if of_signal["role"] == CONTROL else style.INK)
+        text.set_fontweight("bold" if is_taught(of_signal) else "normal")
 
 
 def _handles(data: pd.DataFrame) -> list[Line2D | Patch]:
@@ -453,6 +486,10 @@ def _handles(data: pd.DataFrame) -> list[Line2D | Patch]:
     if any(criterion.axis in set(data["axis"]) for criterion in CRITERIA):
         small = grey | {"markersize": 3, "markerfacecolor": "white"}
         handles.append(Line2D([], [], **small, label="small: of the signal alone"))
+    if any(map(is_taught, data.to_dict("records"))):
+        handles.append(
+            Line2D([], [], linestyle="", label="bold name: the rule that trained this network")
+        )
     if (data["same_as"] != "").any():
         handles.append(
             Line2D([], [], linestyle="", label="=  one with the gradient above it (cosine > .9)")

@@ -67,6 +67,8 @@ from gradbrain.vocabulary.measures import Variant
 from gradbrain.vocabulary.reasons import (
     FEW_PLACES,
     NO_CEILING,
+    NO_CONTROL,
+    NO_ERROR,
     NO_LATENCY,
     NO_NULL,
     NO_POWER,
@@ -229,6 +231,8 @@ def _tests(statistics: Statistics, prediction: Prediction, context: _Context) ->
             reference = settings.smallest_unique_share if margin else 0.0
             asked = _Question(prediction, reference, row["n_subjects"], settings, margin)
             row |= _answer(statistics, chosen, asked)
+            if row["reason"] == NO_CONTROL.code and not row["objective"]:
+                row["reason"] = NO_ERROR.code
             found = context.reliability(row, chosen)
             if found.is_below(context.thresholds, variant):
                 row["reason"] = UNRELIABLE_SIGNAL.code

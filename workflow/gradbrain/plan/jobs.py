@@ -1298,6 +1298,9 @@ class Plan:
         every = {"model": self.models, "subject": self.subjects}
         words = []
         for kind, paths in self.figure_inputs(name).items():
+            # A figure may do without what the study does not make.
+            if not paths:
+                continue
             keys = [key for key in artefact(kind).keys if key != "study"]
             spelled = shlex.join(paths)
             if len(paths) > 1 and set(keys) <= set(every):

@@ -151,11 +151,22 @@ def _of_signals(study: ResolvedStudy) -> Iterator[str]:
     learning = [signal.name for signal in signal_set.signals if signal.role == LEARNING]
     if not learning:
         yield f"signal set {signal_set.name!r} has no learning signal: nothing but A1 is judged"
-    without = [name for name in learning if not signal_set.controls_of(name)]
-    if without:
+    without = [
+        signal
+        for signal in signal_set.signals
+        if signal.role == LEARNING and not signal_set.controls_of(signal.name)
+    ]
+    lacking = [signal.name for signal in without if signal.objective]
+    if lacking:
         yield (
-            f"signal set {signal_set.name!r} has no control of {', '.join(without)}: C2 is not "
+            f"signal set {signal_set.name!r} has no control of {', '.join(lacking)}: C2 is not "
             "judged"
+        )
+    none_needed = [signal.name for signal in without if not signal.objective]
+    if none_needed:
+        yield (
+            f"{', '.join(none_needed)}: no objective, and so no error that a control could lack: "
+            "C2 is not judged; compare with an untrained network"
         )
 
 

@@ -452,6 +452,11 @@ _FIGURE = tuple(
         ),
         ("rank", "place of a learning signal by its unique part, from 1; NaN of others", ""),
         (
+            "trained_by",
+            "learning rule that the study trained the model by; empty of models that it did not",
+            "",
+        ),
+        (
             "share",
             "what a signal explains beside another and all activations; `unit` says of what",
             "",
@@ -554,7 +559,7 @@ TEXT = (
     *("prediction", "inference", "verdict", "reason", "direction", "figure", "source", "sentence"),
     *("universe", "kind", "factor", "factor_label", "level", "level_label", "fit"),
     *("least_reliable", "stimuli", "signal_set", "first_verdict", "agreement"),
-    *("other", "same_as", "learning_rule", "correction"),
+    *("other", "same_as", "learning_rule", "correction", "trained_by"),
     *("interval_note", "explainable_source", "models", "name", "label", "colour", "group"),
     *("control_of", "time_dataset", "time_modality"),
 )

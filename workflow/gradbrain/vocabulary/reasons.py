@@ -26,6 +26,12 @@ class Reason:
 
 NOT_C1 = Reason("not_c1", "not judged", "C1 is not supported for this signal")
 NO_CONTROL = Reason("no_control", "no control", "the signal set holds no control of this signal")
+NO_ERROR = Reason(
+    "no_error",
+    "no error",
+    "the rule of this signal has no objective, and so no error that a control could lack: compare "
+    "with an untrained network",
+)
 NO_STATISTIC = Reason(
     "no_statistic", "no statistic", "the hierarchy tables hold no statistic that could answer"
 )
@@ -95,7 +101,7 @@ FIT_OF_ACTIVATIONS = Reason(
 REASONS: dict[str, Reason] = {
     reason.code: reason
     for reason in (
-        *(NOT_C1, NO_CONTROL, NO_STATISTIC, TOO_FEW, UNDEFINED, NO_NULL),
+        *(NOT_C1, NO_CONTROL, NO_ERROR, NO_STATISTIC, TOO_FEW, UNDEFINED, NO_NULL),
         *(UNTRAINED, UNRELIABLE_SIGNAL, FEW_PLACES, NO_LATENCY, NO_CEILING, NO_POWER),
         REWEIGHTING,
         FEW_PEOPLE,
