@@ -47,6 +47,7 @@ def folded(module: nn.Module, run: Callable[[nn.Module], torch.Tensor]) -> nn.Mo
     twin = copy.deepcopy(module, shared)
     for convolution, normalisation in pairs:
         before, behind = twin.get_submodule(convolution), twin.get_submodule(normalisation)
+        assert isinstance(before, nn.Conv2d) and isinstance(behind, nn.BatchNorm2d)
         twin.set_submodule(convolution, fuse_conv_bn_eval(before, behind))
         twin.set_submodule(normalisation, _what_is_left(behind))
     for part in twin.modules():
@@ -115,7 +116,7 @@ def _what_is_left(normalisation: nn.Module) -> nn.Module:
     if not _has_nonlinearity(normalisation):
         return nn.Identity()
     drop, act = normalisation.get_submodule("drop"), normalisation.get_submodule("act")
-    if hasattr(act, "inplace"):
+    if getattr(act, "inplace", None) is False:
         # Nobody looks at the layer before it here.
-        act.inplace = True
+        act.inplace = True  # type: ignore[assignment]
     return nn.Sequential(drop, act)
