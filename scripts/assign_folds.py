@@ -9,6 +9,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
 from gradbrain.config.cli import json_argument, learnt, run
+from gradbrain.config.options import add_adapters
 from gradbrain.config.plugins import Plugins
 from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets.fold_files import TRAIN_ONLY, fold_table, read_fold_file
@@ -24,14 +25,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--split", help="name of a split of the data set")
     parser.add_argument("--entry", type=json_argument(DatasetEntry), help="data set entry, JSON")
     parser.add_argument("--data", type=Path, help="folder of the data set")
-    parser.add_argument(
-        "--plugins",
-        type=Path,
-        nargs="*",
-        default=[],
-        metavar="FILE",
-        help="adapters of your own, each in a folder adapters/",
-    )
+    add_adapters(parser)
     parser.add_argument("--output", type=Path, required=True, help="table to write (.parquet)")
     arguments = parser.parse_args(argv)
     if (arguments.folds is None) == (arguments.split is None):

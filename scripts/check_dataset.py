@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.cli import run
+from gradbrain.config.options import add_adapters
 from gradbrain.config.plugins import Plugins
 from gradbrain.config.registries import Registries
 from gradbrain.config.schema import DatasetEntry
@@ -32,14 +33,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         default=[],
         help="folders that hold a datasets.yaml of your own, searched after config/",
     )
-    parser.add_argument(
-        "--plugins",
-        type=Path,
-        nargs="*",
-        default=[],
-        metavar="FILE",
-        help="adapters of your own, each in a folder adapters/",
-    )
+    add_adapters(parser)
     parser.add_argument("--subjects", nargs="*", help="only these; by default all of the entry")
     return parser.parse_args(argv)
 

@@ -11,6 +11,7 @@ sys.path.insert(0, str(LIBRARY))
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.cli import json_argument, learnt, run
+from gradbrain.config.options import add_chain, add_images, add_passes, check_passes
 from gradbrain.config.plugins import Plugins, weights_use
 from gradbrain.config.schema import ModelEntry, SignalSet
 from gradbrain.plan.code_inputs import code_digest, plugin_inputs
@@ -31,12 +32,8 @@ def parser() -> argparse.ArgumentParser:
         required=True,
         help="signal set with its signals, as JSON",
     )
-    parser.add_argument("--stimuli", type=Path, required=True, help="table of the stimulus set")
-    parser.add_argument("--stimuli-name", required=True, help="name of the stimulus set")
-    parser.add_argument("--calibration", type=Path, required=True, help="table of another set")
-    parser.add_argument(
-        "--chain", nargs="*", default=[], help="all layers in order of depth, for rules that need"
-    )
+    add_images(parser)
+    add_chain(parser)
     parser.add_argument(
         "--feedback", nargs="*", type=Path, default=[], help="fitted models, for rules that need"
     )
@@ -47,8 +44,7 @@ def parser() -> argparse.ArgumentParser:
         help="what objectives compare images with, of scripts/compute_objective_targets.py; "
         "without it is computed here",
     )
-    parser.add_argument("--plugins", nargs="*", type=Path, default=[], help="files of plug-ins")
-    parser.add_argument("--data", type=Path, default=Path("data"), help="where weights/ lies")
+    add_passes(parser)
     parser.add_argument(
         "--further-sets",
         nargs="*",
@@ -64,10 +60,6 @@ def parser() -> argparse.ArgumentParser:
         required=True,
         help="one per layer; those of further sets after them, set by set",
     )
-    parser.add_argument("--batch-size", type=int, default=32, help="images per pass")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--precision", choices=("fp32", "tf32", "bf16", "fp16"), default="fp32")
-    parser.add_argument("--threads", type=int, default=1, help="threads of this job")
     return parser
 
 
@@ -81,11 +73,7 @@ def main(argv: list[str] | None = None) -> None:
             f"{len(arguments.output)} --output were given; expected as many of each, and as many "
             "outputs again for each of --further-sets"
         )
-    if arguments.batch_size < 1 or arguments.threads < 1:
-        raise GradbrainError(
-            f"--batch-size {arguments.batch_size} and --threads {arguments.threads}: "
-            "both must be at least 1"
-        )
+    check_passes(arguments)
     plugins = Plugins(files=arguments.plugins)
     model, signals = arguments.model, arguments.signal_set.signals
     source = weights_use(model, plugins, where=f"models.yaml: model {model.name!r}").plugin

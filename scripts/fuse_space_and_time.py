@@ -10,7 +10,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
 import pandas as pd
 
-from gradbrain.config.cli import json_argument, learnt, run
+from gradbrain.config.cli import learnt, run
+from gradbrain.config.options import add_section, add_study
 from gradbrain.config.schema import RsaSettings
 from gradbrain.rsa.fusion import fuse
 from gradbrain.store import write_table
@@ -32,13 +33,8 @@ def main(argv: list[str] | None = None) -> None:
             required=True,
             help=f"{what}; once for each pair",
         )
-    parser.add_argument(
-        "--settings",
-        type=json_argument(RsaSettings),
-        default=RsaSettings(),
-        help="section rsa of the study, as JSON",
-    )
-    parser.add_argument("--study", required=True, help="name of the study")
+    add_section(parser, "rsa", RsaSettings)
+    add_study(parser)
     parser.add_argument("--output", type=Path, required=True, help="table to write (.parquet)")
     arguments = parser.parse_args(argv)
     pairs = (arguments.features, arguments.space, arguments.time)

@@ -10,7 +10,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
 from gradbrain.config import GradbrainError
-from gradbrain.config.cli import json_argument, learnt, run
+from gradbrain.config.cli import learnt, run
+from gradbrain.config.options import add_section
 from gradbrain.config.plugins import Plugins
 from gradbrain.config.schema import StatisticsSettings
 from gradbrain.figures import style
@@ -52,12 +53,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         default=[],
         help="modules of plug-ins, e.g. my_folder/figures/my_figure.py",
     )
-    parser.add_argument(
-        "--settings",
-        type=json_argument(StatisticsSettings),
-        default=StatisticsSettings(),
-        help="section statistics of the study as JSON; defaults where left out",
-    )
+    add_section(parser, "statistics", StatisticsSettings)
     parser.add_argument(
         "--may-be-empty",
         action="store_true",

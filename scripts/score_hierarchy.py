@@ -8,7 +8,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
-from gradbrain.config.cli import add_fit_options, fit_paths, json_argument, learnt, run
+from gradbrain.config.cli import json_argument, learnt, run
+from gradbrain.config.options import add_fits, add_section, fit_paths
 from gradbrain.config.schema import SignalSet, StatisticsSettings
 from gradbrain.hierarchy.subject_scores import read_subjects
 from gradbrain.hierarchy.summaries import summarise_all
@@ -18,7 +19,7 @@ from gradbrain.store import write_statistics, write_table
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    add_fit_options(parser)
+    add_fits(parser)
     parser.add_argument(
         "--signal-set",
         type=json_argument(SignalSet),
@@ -32,12 +33,7 @@ def main(argv: list[str] | None = None) -> None:
         default=[],
         help="unique variance of the signals, one store per subject (.zarr)",
     )
-    parser.add_argument(
-        "--settings",
-        type=json_argument(StatisticsSettings),
-        default=StatisticsSettings(),
-        help="section statistics of the study, as JSON",
-    )
+    add_section(parser, "statistics", StatisticsSettings)
     parser.add_argument("--output", type=Path, required=True, help="table to write (.parquet)")
     parser.add_argument(
         "--draws", type=Path, required=True, help="store of its draws and maps to write (.zarr)"

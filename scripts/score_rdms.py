@@ -10,7 +10,8 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
-from gradbrain.config.cli import add_fit_options, fit_paths, json_argument, run
+from gradbrain.config.cli import json_argument, run
+from gradbrain.config.options import add_ceilings, add_fits, add_section, fit_paths
 from gradbrain.config.schema import SignalSet, StatisticsSettings
 from gradbrain.encoding.rdm_tables import tidy_rdms, with_ceilings
 from gradbrain.hierarchy.rdm_scores import rdm_scores
@@ -21,22 +22,15 @@ from gradbrain.vocabulary.artefacts import columns_of
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    add_fit_options(parser)
+    add_fits(parser)
     parser.add_argument(
         "--signal-set",
         type=json_argument(SignalSet),
         required=True,
         help="signals of the fits, as JSON, with what controls what",
     )
-    parser.add_argument(
-        "--ceilings", nargs="*", type=Path, default=[], help="ceilings between subjects (.parquet)"
-    )
-    parser.add_argument(
-        "--settings",
-        type=json_argument(StatisticsSettings),
-        default=StatisticsSettings(),
-        help="section statistics of the study, as JSON",
-    )
+    add_ceilings(parser)
+    add_section(parser, "statistics", StatisticsSettings)
     parser.add_argument("--table", type=Path, required=True, help="scores to write (.parquet)")
     parser.add_argument("--output", type=Path, required=True, help="statistics to write (.parquet)")
     parser.add_argument(

@@ -651,6 +651,43 @@ def read_nuisance(
     return replace(features, nuisance=values, nuisance_digests=digests)
 
 
+def read_model_and_subject(
+    features: Sequence[Path],
+    responses: Path,
+    settings: EncodingSettings,
+    nuisance: Sequence[Path] = (),
+) -> tuple[ModelFeatures, Responses]:
+    """Read all layers of a model, nuisance bands and the responses of one subject.
+
+    Parameters
+    ----------
+    features : sequence of Path
+        Feature stores of all layers of the model, in depth order.
+    responses : Path
+        Response store of the subject.
+    settings : EncodingSettings
+        Ceilings of the targets that are kept, nuisance bands.
+    nuisance : sequence of Path
+        A feature store for each band, in their order.
+
+    Returns
+    -------
+    ModelFeatures, Responses
+        Of the same images in the same order.
+
+    Raises
+    ------
+    EncodingError
+        If stores do not belong together.
+    StoreError
+        If one lacks an image.
+    """
+    brain = read_responses(responses, settings.min_noise_ceiling, settings.ceiling_floor)
+    model = read_model_features(features, brain.image_ids, responses)
+    model = read_nuisance(nuisance, settings.nuisance, model, brain.image_ids, responses)
+    return model, brain
+
+
 def _check_nuisance(store: FeatureStore, band: NuisanceBand, fitted: Mapping[str, Any]) -> None:
     expected = {
         "model": band.model,
