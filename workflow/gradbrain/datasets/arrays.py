@@ -27,7 +27,7 @@ from gradbrain.config import GradbrainError
 from gradbrain.config.plugins import PluginOptions
 from gradbrain.config.schema import DatasetEntry, ExpectedSize, StrictModel
 from gradbrain.config.suggestions import choose
-from gradbrain.datasets.adapter import DatasetAdapter
+from gradbrain.datasets.adapter import FolderAdapter
 from gradbrain.datasets.brain_files import (
     CIFTI,
     HEMIS,
@@ -649,7 +649,7 @@ def _along_time(
     )
 
 
-class Adapter(DatasetAdapter):
+class Adapter(FolderAdapter):
     """Images and arrays of responses of one's own."""
 
     image_options = ImageOptions
@@ -718,14 +718,9 @@ class Adapter(DatasetAdapter):
             return _along_time(entry, options, subject, stimuli, data, recording, rows)
         return _along_regions(entry, options, subject, stimuli, data, recording, rows)
 
-    def check(self, entry: DatasetEntry, options: Options, data: Path) -> list[str]:
-        """List missing folders and files, and options that do not fit the modality."""
+    def problems(self, entry: DatasetEntry, options: Options, data: Path) -> list[str]:
+        """List missing files, and options that do not fit the modality."""
         where = f"data set {entry.name!r}"
-        if not data.is_dir():
-            return [
-                f"{where}: the folder {data} is missing; name its place under "
-                f"`roots: {{{entry.name}: /path/to/it}}` in the study's config"
-            ]
         problems = []
         if entry.axis is not None:
             problems += [f"{where}: {fault}" for fault in _option_faults(entry, options)]

@@ -17,7 +17,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import pandas as pd
 from pydantic import Field
@@ -25,14 +25,13 @@ from tqdm import tqdm
 
 from gradbrain.config.plugins import PluginOptions
 from gradbrain.config.schema import DatasetEntry
-from gradbrain.datasets.adapter import DatasetAdapter
+from gradbrain.datasets.adapter import FolderAdapter
 from gradbrain.datasets.csv_tables import read_csv
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.datasets.images import look_at_image
 from gradbrain.datasets.inventory import Item, inspect_files
 from gradbrain.datasets.locators import WHITE, Background
 from gradbrain.datasets.stimuli import Stimulus, file_stimulus, stimuli_table
-from gradbrain.vocabulary.roles import Axis
 
 logger = logging.getLogger(__name__)
 
@@ -64,16 +63,8 @@ class ThingsImageOptions(PluginOptions):
     background: Background = WHITE
 
 
-class ThingsAdapter(DatasetAdapter):
-    """Data sets whose tables of trials name images of THINGS.
-
-    Attributes
-    ----------
-    axis
-        What the responses lie along.
-    """
-
-    axis: ClassVar[Axis]
+class ThingsAdapter(FolderAdapter):
+    """Data sets whose tables of trials name images of THINGS."""
 
     @abstractmethod
     def table_of(self, options: Any, subject: str, data: Path) -> Path:
@@ -82,18 +73,6 @@ class ThingsAdapter(DatasetAdapter):
     @abstractmethod
     def images_in(self, table: Path) -> set[str]:
         """Images that a table of trials names, as it names them."""
-
-    @abstractmethod
-    def subject_problems(
-        self, entry: DatasetEntry, options: Any, subject: str, data: Path
-    ) -> list[str]:
-        """List what is missing of a subject.
-
-        Raises
-        ------
-        DatasetError
-            The subject's name holds no number.
-        """
 
     def stimuli(
         self, entry: DatasetEntry, options: ThingsImageOptions, name: str, data: Path
@@ -119,25 +98,9 @@ class ThingsAdapter(DatasetAdapter):
             background=options.background,
         )
 
-    def has_captions(
-        self, entry: DatasetEntry, options: ThingsImageOptions, name: str, data: Path
-    ) -> bool:
-        """Tell whether the images of a stimulus set come with captions."""
-        return options.captions is not None
-
-    def check(self, entry: DatasetEntry, options: Any, data: Path) -> list[str]:
-        """List missing folders and files, and subjects whose names hold no number."""
-        problems = self.missing_folder(entry, data)
-        if problems:
-            return problems
-        problems += self.axis_problems(entry, expected=self.axis)
-        problems += image_folder_problems(entry.name, data / options.images)
-        for subject in entry.subjects:
-            try:
-                problems += self.subject_problems(entry, options, subject, data)
-            except DatasetError as error:
-                problems.append(str(error))
-        return problems
+    def problems(self, entry: DatasetEntry, options: Any, data: Path) -> list[str]:
+        """Say that the folder of images is missing."""
+        return image_folder_problems(entry.name, data / options.images)
 
 
 def read_trial_table(
