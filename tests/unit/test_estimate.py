@@ -186,7 +186,7 @@ def test_memory_is_what_the_jobs_ask_for(demo, monkeypatch):
     from gradbrain.plan import jobs
 
     monkeypatch.setattr(jobs, "array_shape", lambda path, name: (10000, 40000))
-    asked = demo.fit_memory(demo.subjects[0])
+    asked = demo.memory.of_fit(demo.subjects[0])
     assert estimate.fit_memory_gib(NSD) == pytest.approx(asked / 1024, rel=1e-3)
 
 

@@ -79,42 +79,42 @@ def subject_stimuli(wildcards):
 
 # What narrows responses to the images, and lays them out in the folds, of the study's own.
 def images_and_folds(wildcards):
-    tables = plan.images_and_folds(wildcards.subject)
+    tables = plan.images.tables_of(wildcards.subject)
     return [path for paths in tables.values() for path in paths]
 
 
 def narrowing_options(wildcards, input):
-    tables = plan.images_and_folds(wildcards.subject)
+    tables = plan.images.tables_of(wildcards.subject)
     return " ".join(f"--{name} {shlex.join(paths)}" for name, paths in tables.items())
 
 
 # Folds are of a study, the images of all: checked where images are listed, and no parameter of them.
 def fold_option(wildcards, output):
-    n_folds = plan.n_folds_of(wildcards.stimuli)
+    n_folds = plan.images.n_folds_of(wildcards.stimuli)
     return "" if n_folds is None else f"--n-folds {n_folds}"
 
 
 def chosen_from(wildcards):
-    return plan.chosen_from(wildcards.stimuli)
+    return plan.images.chosen_from(wildcards.stimuli)
 
 
 def choice_of_images(wildcards):
-    return plan.choice_of_images(wildcards.stimuli)
+    return plan.images.choice_of_images(wildcards.stimuli)
 
 
 def fold_file(wildcards):
-    return plan.fold_file(wildcards.stimuli)
+    return plan.images.fold_file(wildcards.stimuli)
 
 
 def split_options(wildcards):
-    return plan.split_options(wildcards.stimuli)
+    return plan.images.split_options(wildcards.stimuli)
 
 
 def split_code(wildcards):
     named = (
         []
-        if plan.fold_file(wildcards.stimuli)
-        else [plan.split_entry(wildcards.stimuli)]
+        if plan.images.fold_file(wildcards.stimuli)
+        else [plan.images.split_entry(wildcards.stimuli)]
     )
     return plan.code("assign_folds", *map(plan.adapter_plugin, named))
 
@@ -122,8 +122,8 @@ def split_code(wildcards):
 def split_plugins(wildcards):
     named = (
         []
-        if plan.fold_file(wildcards.stimuli)
-        else [plan.split_entry(wildcards.stimuli)]
+        if plan.images.fold_file(wildcards.stimuli)
+        else [plan.images.split_entry(wildcards.stimuli)]
     )
     return plan.plugin_files(*map(plan.adapter_plugin, named))
 
@@ -400,7 +400,7 @@ def compared_tables(wildcards):
 def ceiling_memory(wildcards, attempt):
     """Subjects are read one after the other, as a fit reads one."""
     subjects = plan.subjects_of(wildcards.dataset)
-    return attempt * max(map(plan.fit_memory, subjects))
+    return attempt * max(map(plan.memory.of_fit, subjects))
 
 
 def memory(mem_mb):
@@ -415,27 +415,27 @@ def memory(mem_mb):
 def fit_memory(wildcards, attempt):
     """Fits of all subjects ask for the same on a cluster: a job array gets what one task asks for."""
     others = [] if workflow.local_exec else plan.subjects
-    return attempt * max(map(plan.fit_memory, [wildcards.subject, *others]))
+    return attempt * max(map(plan.memory.of_fit, [wildcards.subject, *others]))
 
 
 def reduction_memory(wildcards, attempt):
     """Like fits: the same for all subjects of a model on a cluster."""
     subjects = [wildcards.subject] if workflow.local_exec else plan.subjects
     return attempt * max(
-        plan.reduction_memory(wildcards.model, subject) for subject in subjects
+        plan.memory.of_reduction(wildcards.model, subject) for subject in subjects
     )
 
 
 def figure_script_code(wildcards):
-    return plan.code("plot_figure", *plan.figure_plugins(wildcards.figure))
+    return plan.code("plot_figure", *plan.figures.plugins(wildcards.figure))
 
 
 def figure_plugins(wildcards):
-    return plan.plugin_files(*plan.figure_plugins(wildcards.figure))
+    return plan.plugin_files(*plan.figures.plugins(wildcards.figure))
 
 
 def figure_inputs(wildcards):
-    inputs = plan.figure_inputs(wildcards.figure)
+    inputs = plan.figures.inputs(wildcards.figure)
     return [
         ancient(path) if kind == "hierarchy_draws" else path
         for kind, paths in inputs.items()
@@ -461,7 +461,7 @@ def reported_figures(ending):
 
 
 def figure_options(wildcards):
-    return plan.figure_options(wildcards.figure)
+    return plan.figures.options(wildcards.figure)
 
 
 def universe_stores(wildcards):

@@ -38,7 +38,7 @@ if study.chosen_stimuli:
             script=plan.script("choose_images"),
             code=plan.code("choose_images"),
             stimuli=chosen_from,
-            list=plan.image_list,
+            list=plan.images.image_list,
         output:
             plan.path("stimuli"),
         log:
@@ -65,7 +65,7 @@ if study.chosen_stimuli:
             " --output {output:q} > {log:q} 2>&1"
 
 
-if plan.stimuli_with_folds:
+if plan.images.stimuli_with_folds:
 
     rule assign_folds:
         input:

@@ -26,7 +26,9 @@ from gradbrain.config.study import SHARED
 from gradbrain.datasets.image_choice import read_image_list
 from gradbrain.encoding.band_weights import BandWeights
 from gradbrain.encoding.variance_components import ITERATIONS
-from gradbrain.plan.jobs import DATA, FIT_BASE_MB, FIT_MB_PER_RESPONSE_MB, Plan
+from gradbrain.plan.jobs import Plan
+from gradbrain.plan.memory import FIT_BASE_MB, FIT_MB_PER_RESPONSE_MB
+from gradbrain.plan.study_entries import DATA
 from gradbrain.vocabulary.roles import ACTIVATION, LEARNING
 
 GIB = 2.0**30
@@ -224,7 +226,7 @@ def job_counts(plan: Plan) -> dict[str, int]:
         "prepare_stimuli": len(stimuli | calibration | training),
         "train_testbed": len(plan.trained_here),
         "choose_images": len(seen & set(chosen)),
-        "assign_folds": len(plan.stimuli_with_folds),
+        "assign_folds": len(plan.images.stimuli_with_folds),
         "prepare_responses": len(subjects),
         "compute_ceilings": len(plan.ceilings),
         "fit_feedback": len(
