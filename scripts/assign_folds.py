@@ -18,7 +18,8 @@ from gradbrain.datasets.stimuli import read_stimuli
 from gradbrain.store import write_table
 
 
-def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--stimuli", type=Path, required=True, help="table of the stimulus set")
     parser.add_argument("--folds", type=Path, nargs="?", help="file of the folds")
@@ -27,16 +28,15 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--data", type=Path, help="folder of the data set")
     add_adapters(parser)
     parser.add_argument("--output", type=Path, required=True, help="table to write (.parquet)")
-    arguments = parser.parse_args(argv)
-    if (arguments.folds is None) == (arguments.split is None):
-        parser.error("give --folds or --split")
-    if arguments.split is not None and None in (arguments.entry, arguments.data):
-        parser.error("--split: give --entry and --data as well")
-    return arguments
+    return parser
 
 
 def main(argv: list[str] | None = None) -> None:
-    arguments = parse_arguments(argv)
+    arguments = parser().parse_args(argv)
+    if (arguments.folds is None) == (arguments.split is None):
+        parser().error("give --folds or --split")
+    if arguments.split is not None and None in (arguments.entry, arguments.data):
+        parser().error("--split: give --entry and --data as well")
     stimuli = read_stimuli(arguments.stimuli)
     if arguments.split is None:
         where, folds = str(arguments.folds), read_fold_file(arguments.folds)

@@ -22,7 +22,8 @@ ROOT = Path(__file__).resolve().parents[1]
 UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
-def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", help="entry of datasets.yaml")
     parser.add_argument("root", type=Path, nargs="?", help="its folder; by default data/<name>")
@@ -35,7 +36,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     add_adapters(parser)
     parser.add_argument("--subjects", nargs="*", help="only these; by default all of the entry")
-    return parser.parse_args(argv)
+    return parser
 
 
 def size(n_bytes: int) -> str:
@@ -116,7 +117,7 @@ def find_entry(name: str, folders: list[Path], plugins: Plugins) -> DatasetEntry
 
 
 def main(argv: list[str] | None = None) -> None:
-    arguments = parse_arguments(argv)
+    arguments = parser().parse_args(argv)
     plugins = Plugins(files=arguments.plugins)
     entry = find_entry(arguments.name, arguments.registry, plugins)
     subjects = list(entry.subjects)

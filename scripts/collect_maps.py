@@ -14,11 +14,16 @@ from gradbrain.encoding.maps import collect_maps
 from gradbrain.store import write_tree
 
 
-def main(argv: list[str] | None = None) -> None:
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_fits(parser)
     parser.add_argument("--output", type=Path, required=True, help="store to write (.zarr)")
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parser().parse_args(argv)
     maps = collect_maps(fit_paths(arguments, "zarr"))
     write_tree(arguments.output, maps, kind="maps", provenance={})
 

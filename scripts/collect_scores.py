@@ -15,7 +15,8 @@ from gradbrain.encoding.collect import collect_scores
 from gradbrain.store import write_table
 
 
-def main(argv: list[str] | None = None) -> None:
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_fits(parser)
     add_ceilings(parser)
@@ -33,7 +34,11 @@ def main(argv: list[str] | None = None) -> None:
         help="stimulus set of every subject, as JSON; needed with --reliability",
     )
     parser.add_argument("--output", type=Path, required=True, help="table to write (.parquet)")
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parser().parse_args(argv)
     scores = collect_scores(
         fit_paths(arguments, "parquet"),
         arguments.ceilings,

@@ -18,7 +18,7 @@ from gradbrain.hierarchy.contrast_tables import factor_table, pair_table, read_s
 from gradbrain.hierarchy.model_contrasts import compare_models
 from gradbrain.store import write_table
 
-logger = logging.getLogger("compare_models")
+log = logging.getLogger("compare_models")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parser().parse_args(argv)
     models = facts_of_records(arguments.factors)
     found = comparisons(models, arguments.contrasts)
-    logger.info(
+    log.info(
         "%d contrasts; of pairs of models %d differ in one factor, %d in several, %d in what is "
         "not known; %d models are in no contrast",
         *(len(found.contrasts), found.one_factor, found.confounded, found.unknown),

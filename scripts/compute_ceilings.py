@@ -14,11 +14,16 @@ from gradbrain.encoding.intersubject import intersubject_ceilings
 from gradbrain.store import write_table
 
 
-def main(argv: list[str] | None = None) -> None:
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_subjects_of_dataset(parser)
     parser.add_argument("--output", type=Path, required=True, help="table to write (.parquet)")
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parser().parse_args(argv)
     table = intersubject_ceilings(arguments.responses, arguments.settings, study=arguments.study)
     write_table(arguments.output, table, kind="ceilings", provenance={})
 

@@ -15,12 +15,17 @@ from gradbrain.encoding.rdm_ceilings import rdm_ceilings
 from gradbrain.store import write_table
 
 
-def main(argv: list[str] | None = None) -> None:
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_subjects_of_dataset(parser)
     add_section(parser, "rsa", RsaSettings, option="--rsa")
     parser.add_argument("--output", type=Path, required=True, help="table to write (.parquet)")
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parser().parse_args(argv)
     table = rdm_ceilings(
         arguments.responses, arguments.settings, arguments.rsa, study=arguments.study
     )

@@ -16,14 +16,19 @@ from gradbrain.store import write_table
 from gradbrain.store.highlights import highest
 
 
-def main(argv: list[str] | None = None) -> None:
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_features(parser)
     parser.add_argument("--responses", type=Path, required=True, help="the subject's responses")
     add_section(parser, "rsa", RsaSettings)
     add_study(parser)
     parser.add_argument("--output", type=Path, required=True, help="table to write (.parquet)")
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parser().parse_args(argv)
     table = compare(
         arguments.features, arguments.responses, arguments.settings, study=arguments.study
     )

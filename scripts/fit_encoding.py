@@ -40,7 +40,8 @@ def check_numbers(arguments: argparse.Namespace) -> None:
             )
 
 
-def main(argv: list[str] | None = None) -> None:
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--features",
@@ -84,7 +85,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--table", nargs="+", type=Path, required=True, help="scores per unit (.parquet), likewise"
     )
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parser().parse_args(argv)
     check_numbers(arguments)
     settings = arguments.settings
     if arguments.device is not None:

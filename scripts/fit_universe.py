@@ -34,8 +34,8 @@ from gradbrain.hierarchy.summaries import summarise_all
 from gradbrain.store import write_statistics, write_table
 
 
-def parse(argv: list[str] | None) -> argparse.Namespace:
-    """Read the command line."""
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--subject",
@@ -60,7 +60,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, required=True, help="statistics (.parquet)")
     parser.add_argument("--draws", type=Path, required=True, help="their draws (.zarr)")
     parser.add_argument("--scores", type=Path, required=True, help="scores per unit (.parquet)")
-    return parser.parse_args(argv)
+    return parser
 
 
 def check_stores(
@@ -139,7 +139,7 @@ def unique_of(arguments: argparse.Namespace) -> dict[tuple[str, str], tuple[Path
 
 def main(argv: list[str] | None = None) -> None:
     """Fit, summarise, write."""
-    arguments = parse(argv)
+    arguments = parser().parse_args(argv)
     for subject in arguments.subject:
         check_stores(subject, arguments.layers, arguments.settings)
         check_memory(subject, arguments.layers, arguments.settings)

@@ -18,7 +18,8 @@ from gradbrain.store import write_table
 from gradbrain.store.highlights import highest
 
 
-def main(argv: list[str] | None = None) -> None:
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     for name, what in (
         ("features", "feature stores of all layers, for the images of a pair of data sets"),
@@ -36,10 +37,14 @@ def main(argv: list[str] | None = None) -> None:
     add_section(parser, "rsa", RsaSettings)
     add_study(parser)
     parser.add_argument("--output", type=Path, required=True, help="table to write (.parquet)")
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parser().parse_args(argv)
     pairs = (arguments.features, arguments.space, arguments.time)
     if len({len(stores) for stores in pairs}) > 1:
-        parser.error("--features, --space, --time: give each once for each pair of data sets")
+        parser().error("--features, --space, --time: give each once for each pair of data sets")
     tables = [
         fuse(features, space, time, arguments.settings, study=arguments.study)
         for features, space, time in zip(*pairs, strict=True)

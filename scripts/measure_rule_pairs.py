@@ -14,21 +14,28 @@ from gradbrain.encoding.fit_memory import check_unique_memory
 from gradbrain.encoding.inputs import read_model_and_subject
 from gradbrain.encoding.rule_pairs import KIND, measure_pairs
 from gradbrain.store import write_table
+from gradbrain.vocabulary.intervals import CONFIDENCE
 
 
-def main(argv: list[str] | None = None) -> None:
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_encoding_inputs(parser)
     parser.add_argument("--output", type=Path, required=True, help="table to write (.parquet)")
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parser().parse_args(argv)
     check_unique_memory(arguments.features, arguments.responses, arguments.settings)
     model, brain = read_model_and_subject(
         arguments.features, arguments.responses, arguments.settings, arguments.nuisance
     )
     table = measure_pairs(model, brain, arguments.settings, arguments.study)
     write_table(arguments.output, table, kind=KIND, provenance={})
-    above = table["component"] > table["null_high"]
-    learnt(f"{int(above.sum())} of {len(table)} estimates exceed permuted images in 95 %")
+    n_above = int((table["component"] > table["null_high"]).sum())
+    permuted = f"permuted images in {100 * CONFIDENCE:g} %"
+    learnt(f"{n_above} of {len(table)} estimates exceed {permuted}")
 
 
 if __name__ == "__main__":

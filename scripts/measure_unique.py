@@ -17,11 +17,16 @@ from gradbrain.store import write_store
 from gradbrain.store.highlights import highest
 
 
-def main(argv: list[str] | None = None) -> None:
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_encoding_inputs(parser)
     parser.add_argument("--output", type=Path, required=True, help="store to write (.zarr)")
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parser().parse_args(argv)
     check_unique_memory(arguments.features, arguments.responses, arguments.settings)
     model, brain = read_model_and_subject(
         arguments.features, arguments.responses, arguments.settings, arguments.nuisance

@@ -23,7 +23,8 @@ from gradbrain.store import read_table, stimuli_digests, write_store
 from gradbrain.store.stimuli_identity import DIGESTS
 
 
-def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--entry", type=json_argument(DatasetEntry), required=True, help="data set entry, JSON"
@@ -49,11 +50,11 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         help="folders that say what checksums files have",
     )
     parser.add_argument("--output", type=Path, required=True, help="store to write (.zarr)")
-    return parser.parse_args(argv)
+    return parser
 
 
 def main(argv: list[str] | None = None) -> None:
-    arguments = parse_arguments(argv)
+    arguments = parser().parse_args(argv)
     entry: DatasetEntry = arguments.entry
     if arguments.subject not in entry.subjects:
         raise GradbrainError(

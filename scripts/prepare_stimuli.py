@@ -21,7 +21,8 @@ from gradbrain.datasets.registry import adapter, read_options, registry_folders,
 from gradbrain.store import write_table
 
 
-def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--entry", type=json_argument(DatasetEntry), required=True, help="data set entry, JSON"
@@ -40,11 +41,11 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     )
     add_adapters(parser)
     parser.add_argument("--output", type=Path, required=True, help="table to write (.parquet)")
-    return parser.parse_args(argv)
+    return parser
 
 
 def main(argv: list[str] | None = None) -> None:
-    arguments = parse_arguments(argv)
+    arguments = parser().parse_args(argv)
     entry: DatasetEntry = arguments.entry
     plugins = Plugins(files=arguments.plugins)
     source = adapter(entry.adapter, plugins=plugins)

@@ -16,13 +16,18 @@ from gradbrain.encoding.fit_memory import check_reduction_memory
 from gradbrain.store import write_store
 
 
-def main(argv: list[str] | None = None) -> None:
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_features(parser)
     parser.add_argument("--responses", type=Path, required=True, help="response store")
     add_section(parser, "encoding", EncodingSettings, required=True)
     parser.add_argument("--output", type=Path, required=True, help="store to write (.zarr)")
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parser().parse_args(argv)
     check_reduction_memory(arguments.features, arguments.responses)
     store = reduce_activations(
         features=arguments.features,

@@ -17,7 +17,8 @@ from gradbrain.hierarchy.time_courses import time_courses
 from gradbrain.store import write_statistics, write_table
 
 
-def main(argv: list[str] | None = None) -> None:
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_fits(parser)
     parser.add_argument(
@@ -41,7 +42,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--times", type=Path, required=True, help="table of times above chance to write (.parquet)"
     )
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parser().parse_args(argv)
     subjects = read_subjects(fit_paths(arguments, "zarr"), arguments.signal_set, arguments.unique)
     statistics = summarise_all(subjects, arguments.settings)
     write_statistics(

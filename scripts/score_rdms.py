@@ -20,7 +20,8 @@ from gradbrain.store import open_store, read_table, write_statistics, write_tabl
 from gradbrain.vocabulary.artefacts import columns_of
 
 
-def main(argv: list[str] | None = None) -> None:
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_fits(parser)
     parser.add_argument(
@@ -36,7 +37,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--draws", type=Path, required=True, help="store of their draws and maps to write (.zarr)"
     )
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parser().parse_args(argv)
     fits = [(path, open_store(path, kind="encoding")) for path in fit_paths(arguments, "zarr")]
     subjects = rdm_scores(fits, arguments.signal_set)
     write_statistics(

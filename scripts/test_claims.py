@@ -18,7 +18,8 @@ from gradbrain.store import read_statistics, write_table, write_text
 from gradbrain.vocabulary.verdicts import VERDICTS
 
 
-def main(argv: list[str] | None = None) -> None:
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_statistics(parser)
     parser.add_argument("--output", type=Path, required=True, help="claims to write (.csv)")
@@ -26,7 +27,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--over-models", type=Path, help="table over all trained models to write (.csv)"
     )
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parser().parse_args(argv)
     statistics = read_statistics(arguments.tables, arguments.draws)
     claims = judge(
         statistics,

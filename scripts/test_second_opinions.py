@@ -15,13 +15,18 @@ from gradbrain.hierarchy.second_opinion import second_opinions, second_page
 from gradbrain.store import read_statistics, read_table, write_table, write_text
 
 
-def main(argv: list[str] | None = None) -> None:
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--claims", type=Path, required=True, help="claims of the study (.csv)")
     add_statistics(parser)
     parser.add_argument("--output", type=Path, required=True, help="table to write (.csv)")
     parser.add_argument("--summary", type=Path, required=True, help="page to write (.md)")
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parser().parse_args(argv)
     opinions = second_opinions(
         read_table(arguments.claims, kind="claims"),
         read_statistics(arguments.tables, arguments.draws),

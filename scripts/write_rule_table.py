@@ -457,7 +457,8 @@ def _mean_and_spread(values: list[float], digits: int = 2) -> str:
     return f"{np.mean(values):.{digits}f}{spread}"
 
 
-def main(argv: list[str] | None = None) -> None:
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--features",
@@ -482,7 +483,11 @@ def main(argv: list[str] | None = None) -> None:
         "(results/<study>/figures/rule_ranking.csv): write it alone, and put the figure beside it "
         "into docs/figures",
     )
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parser().parse_args(argv)
     text = PAGE.read_text(encoding="utf-8")
     if arguments.ranking:
         text = replaced(text, "ranking", ranking_table(arguments.ranking))

@@ -17,14 +17,19 @@ def as_it_is(value):
     return given
 
 
+def of(ask, *names):
+    """Ask the plan for what belongs to some of a job's wildcards."""
+
+    def found(wildcards):
+        return ask(*(getattr(wildcards, name) for name in names))
+
+    return found
+
+
 # Snakemake compares no parameter that follows from the output: entries are part of the command, and
 # what reruns a job are those parts of them that its result follows from.
 def stimuli_entry(wildcards, output):
     return plan.stimuli_entry(wildcards.stimuli)
-
-
-def stimuli_determined_by(wildcards):
-    return plan.stimuli_determined_by(wildcards.stimuli)
 
 
 def stimuli_code(wildcards):
@@ -41,16 +46,8 @@ def stimuli_data(wildcards):
     return f"data/{plan.stimuli[wildcards.stimuli].name}"
 
 
-def stimuli_registries(wildcards):
-    return plan.stimuli_registries(wildcards.stimuli)
-
-
 def response_entry(wildcards, output):
     return plan.response_entry(wildcards.subject)
-
-
-def responses_determined_by(wildcards):
-    return plan.responses_determined_by(wildcards.subject)
 
 
 # Checksums are no reason to run again: what was read was compared with them then.
@@ -94,22 +91,6 @@ def fold_option(wildcards, output):
     return "" if n_folds is None else f"--n-folds {n_folds}"
 
 
-def chosen_from(wildcards):
-    return plan.images.chosen_from(wildcards.stimuli)
-
-
-def choice_of_images(wildcards):
-    return plan.images.choice_of_images(wildcards.stimuli)
-
-
-def fold_file(wildcards):
-    return plan.images.fold_file(wildcards.stimuli)
-
-
-def split_options(wildcards):
-    return plan.images.split_options(wildcards.stimuli)
-
-
 def split_code(wildcards):
     named = (
         []
@@ -128,32 +109,8 @@ def split_plugins(wildcards):
     return plan.plugin_files(*map(plan.adapter_plugin, named))
 
 
-def planting_features(wildcards):
-    return plan.planting_features(wildcards.subject)
-
-
-def model_entry_json(wildcards):
-    return plan.extraction_entry(wildcards.model, wildcards.signal_set)
-
-
-def signal_set_json(wildcards):
-    return plan.signal_set_json(wildcards.signal_set)
-
-
-def statistics_entry_json(wildcards):
-    return plan.extraction_entry(wildcards.model, wildcards.signal_set)
-
-
 def activation_plugins(wildcards):
     return plan.plugin_files(*plan.activation_plugins(wildcards.signal_set))
-
-
-def activation_set_json(wildcards):
-    return plan.activation_set_json(wildcards.signal_set)
-
-
-def judged_signals(wildcards):
-    return plan.judged_signals(wildcards.model)
 
 
 def layer_depth(wildcards):
@@ -175,19 +132,9 @@ def depths_of_stores(wildcards, output):
     return [plan.layer(key["model"], key["layer"]).depth for key in keys]
 
 
-def extraction_code(wildcards):
-    return plan.extraction_code(wildcards.model, wildcards.signal_set)
-
-
 def extraction_plugins(wildcards):
     return plan.plugin_files(
         *plan.extraction_plugins(wildcards.model, wildcards.signal_set)
-    )
-
-
-def objective_targets(wildcards):
-    return plan.objective_targets(
-        wildcards.model, wildcards.signal_set, wildcards.stimuli
     )
 
 
@@ -213,10 +160,6 @@ def measured_weights(wildcards):
         *plan.weight_inputs(wildcards.model),
         *plan.text_weights(wildcards.model, MEASURED),
     ]
-
-
-def reliability_code(wildcards):
-    return plan.reliability_code(wildcards.model)
 
 
 def reliability_plugins(wildcards):
@@ -245,30 +188,6 @@ def feedback_plugins(wildcards):
     return plan.plugin_files(*plan.feedback_plugins(wildcards.model, wildcards.signal))
 
 
-def feedback_model_json(wildcards):
-    return plan.feedback_model(wildcards.model, wildcards.signal)
-
-
-def fitted_signal_json(wildcards):
-    return plan.signal_entry(wildcards.signal)
-
-
-def chain_of_model(wildcards):
-    return plan.chain(wildcards.model)
-
-
-def weights_of_model(wildcards):
-    return plan.weight_inputs(wildcards.model)
-
-
-def training_images(wildcards):
-    return plan.training_images(wildcards.model)
-
-
-def training_entry_json(wildcards):
-    return plan.training_entry(wildcards.model)
-
-
 def model_weights(wildcards):
     return [
         *plan.weight_inputs(wildcards.model),
@@ -279,22 +198,6 @@ def model_weights(wildcards):
 def calibration_images(wildcards):
     calibration = plan.signal_set(wildcards.signal_set).calibration
     return plan.path("stimuli", stimuli=calibration)
-
-
-def features_of_all_layers(wildcards):
-    return plan.features_for_subject(wildcards.model, wildcards.subject)
-
-
-def features_of_stimuli(wildcards):
-    return plan.features_of_model(wildcards.model, wildcards.stimuli)
-
-
-def features_of_fit(wildcards):
-    return plan.features_of_fit(wildcards.model, wildcards.layer, wildcards.subject)
-
-
-def baseline_of_fit(wildcards):
-    return plan.baseline(wildcards.model, wildcards.subject)
 
 
 # For rules of one model, made in a loop: a function that looks the model up in it would find the last.
@@ -310,10 +213,6 @@ def baseline_of(model):
         return plan.baseline(model, wildcards.subject)
 
     return found
-
-
-def nuisance_of_fit(wildcards):
-    return plan.nuisance_features(wildcards.subject)
 
 
 def baseline_option(wildcards, input):
@@ -332,28 +231,12 @@ def unique_of_model(wildcards):
     return plan.whole_model(*plan.unique(wildcards.model))
 
 
-def fits_of_model(wildcards):
-    return plan.fits(wildcards.model)
-
-
-def features_of_fused(wildcards):
-    return plan.features_of_fused(wildcards.model)
-
-
 def fused_responses(wildcards):
     return plan.fused_responses()
 
 
 def fused_pairs(wildcards, input):
     return plan.fusion_options(wildcards.model)
-
-
-def layers_of_model(wildcards):
-    return plan.layers(wildcards.model)
-
-
-def responses_of_dataset(wildcards):
-    return plan.responses_of(wildcards.dataset)
 
 
 def ceilings_option(wildcards, input):
@@ -460,28 +343,6 @@ def reported_figures(ending):
     return [reported_figure(name, ending) for name in plan.figures]
 
 
-def figure_options(wildcards):
-    return plan.figures.options(wildcards.figure)
-
-
-def universe_stores(wildcards):
-    return plan.multiverse.fit_inputs(wildcards.fit, wildcards.model, wildcards.dataset)
-
-
-def universe_subjects(wildcards):
-    return plan.multiverse.subject_options(
-        wildcards.fit, wildcards.model, wildcards.dataset
-    )
-
-
-def universe_signals(wildcards):
-    return plan.multiverse.fit_signals(wildcards.fit)
-
-
-def universe_encoding(wildcards):
-    return plan.multiverse.fit_settings(wildcards.fit)
-
-
 def universe_tables(wildcards):
     return plan.whole_study(
         *plan.multiverse.statistics_of(wildcards.universe, draws=False)
@@ -492,10 +353,6 @@ def universe_tables(wildcards):
 def universe_draws(wildcards):
     stores = plan.multiverse.statistics_of(wildcards.universe, draws=True)
     return [ancient(path) for path in plan.whole_study(*stores)]
-
-
-def universe_statistics(wildcards):
-    return plan.multiverse.universe_settings(wildcards.universe)
 
 
 def second_option(wildcards, input):

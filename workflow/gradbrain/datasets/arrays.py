@@ -61,7 +61,7 @@ from gradbrain.datasets.volumes import volume_shape
 from gradbrain.vocabulary.artefacts import CAPTION
 from gradbrain.vocabulary.roles import ROI, TIME, Axis
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 #: Space of responses of an axis, where the options name none.
 SPACES: dict[Axis | None, str] = {ROI: "voxels", TIME: SENSOR_SPACE, None: "none"}
@@ -580,7 +580,7 @@ def _along_regions(
     targets, order = _regions(entry, options, subject, data, recording)
     outside = _outside(targets, order)
     if outside:
-        logger.info("%s: %s; they are in the maps alone", subject, outside)
+        log.info("%s: %s; they are in the maps alone", subject, outside)
     images = list(stimuli["image_id"])
     average, ceiling = _average(recording, rows, images, zscore=options.zscore_sessions)
     given = targets.pop("noise_ceiling").to_numpy(dtype=float)

@@ -56,7 +56,7 @@ from gradbrain.vocabulary.roles import ROI
 if TYPE_CHECKING:
     import h5py
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 KEY = "ResponseData"
 #: Each subject's own anatomy.
@@ -365,7 +365,7 @@ def _targets(
     path = mask_file(masks, number)
     place = mask_place(path, voxels)
     if place is None:
-        logger.warning("%s: there is no such mask; voxels have no positions", path)
+        log.warning("%s: there is no such mask; voxels have no positions", path)
         position = np.full((len(voxels), 3), np.nan)
         hemisphere = np.full(len(voxels), "")
     else:

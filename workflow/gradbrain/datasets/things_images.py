@@ -33,7 +33,7 @@ from gradbrain.datasets.inventory import Item, inspect_files
 from gradbrain.datasets.locators import WHITE, Background
 from gradbrain.datasets.stimuli import Stimulus, file_stimulus, stimuli_table
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 Grouping = Literal["category", "image"]
 Missing = Literal["error", "drop"]
@@ -221,7 +221,7 @@ def things_stimuli(
             f"{files[absent[0]]}; {OBTAIN}, or leave them out with `missing_images: drop`"
         )
     if absent:
-        logger.warning(
+        log.warning(
             "%s: %d of %d images have no file and are left out, e.g. %s",
             name,
             len(absent),
@@ -332,6 +332,6 @@ def join_twins(rows: list[Stimulus]) -> list[Stimulus]:
     for row in rows:
         twin = seen.setdefault(row.content_sha256, row)
         if first_of(twin.group) != first_of(row.group):
-            logger.warning("%s and %s are the same pixels", twin.image_id, row.image_id)
+            log.warning("%s and %s are the same pixels", twin.image_id, row.image_id)
             parent[first_of(row.group)] = first_of(twin.group)
     return [replace(row, group=first_of(row.group)) for row in rows]

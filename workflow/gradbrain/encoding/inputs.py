@@ -22,7 +22,7 @@ from gradbrain.store.feature_signals import SHARED, check_unique
 from gradbrain.vocabulary.artefacts import SENSOR_COORDINATES, TARGET_COORDINATES
 from gradbrain.vocabulary.roles import NUISANCE, TIME
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 FLOATS = NDArray[np.floating]
 # Targets that are turned around at once.
@@ -350,7 +350,7 @@ def lay_out_responses(
         )
     if (counts == 0).any():
         empty = [name for name, count in zip(names, counts, strict=True) if count == 0]
-        logger.warning("%s: no reliable target is left in %s", path, ", ".join(empty))
+        log.warning("%s: no reliable target is left in %s", path, ", ".join(empty))
     kept = np.flatnonzero(counts)
     order = np.argsort(np.where(unit < 0, len(names), unit), kind="stable")
     layout = UnitLayout(

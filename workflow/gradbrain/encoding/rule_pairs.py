@@ -31,13 +31,12 @@ from gradbrain.encoding.unique_part import (
 from gradbrain.encoding.variance_components import BaselineCovariance, estimate_components
 from gradbrain.store import SignalIdentity
 from gradbrain.vocabulary.artefacts import columns_of
+from gradbrain.vocabulary.intervals import CONFIDENCE
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 FLOATS = NDArray[np.floating]
 KIND = "rule_pairs"
-#: Quantile of estimates with permuted images that stands beside an estimate.
-NULL_QUANTILE = 0.95
 
 
 def measure_pairs(
@@ -129,7 +128,7 @@ def _measure_block(
             component[row, others, :, unit] = (forms @ blocks.pack(products)).reshape(own_shape)
             drawn = blocks.permuted_products(forms, products, permutations)
             null[:, row, others, :, unit] = np.moveaxis(drawn.reshape(-1, *own_shape), 0, 1)
-        logger.info("beside %s: %d images", other.name, len(images))
+        log.info("beside %s: %d images", other.name, len(images))
     return component, null
 
 
@@ -143,7 +142,7 @@ def _table(
 ) -> pd.DataFrame:
     """Rows of the table, other by other."""
     explainable = explainable_of_units(responses)
-    high = np.quantile(null, NULL_QUANTILE, axis=0)
+    high = np.quantile(null, CONFIDENCE, axis=0)
     brain, layout = responses.attrs, responses.layout
     times = responses.unit_time
     rows: list[dict[str, Any]] = []

@@ -36,6 +36,7 @@ from gradbrain.encoding.inputs import (
     ModelFeatures,
     Responses,
 )
+from gradbrain.encoding.splits import many_share_groups
 from gradbrain.encoding.variance_components import (
     BaselineCovariance,
     Kernels,
@@ -48,14 +49,12 @@ from gradbrain.encoding.variance_components import (
 )
 from gradbrain.vocabulary.roles import LEARNING
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 FLOATS = NDArray[np.floating]
 #: How read-out weights of a planted share are drawn: isotropic in the scaling of the fit, or alike
 #: for every direction of the signal's new part, large or small.
 KERNELS = ("scaled", "flat")
-# Share of images with another one in their group from which groups stand in the baseline.
-FEW_IN_GROUPS = 0.1
 # Number of the outer fold in the seed of permutations: none has it.
 ALL_IMAGES = 10_000
 
@@ -207,9 +206,9 @@ class BaselineKernels:
         """
         layers = [_standardised(values) for values in activations]
         further = [leading_kernel(values) for values in layers]
-        _, place, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-        if sizes[sizes > 1].sum() > FEW_IN_GROUPS * len(groups):
-            further.append(centred_kernel(np.eye(len(sizes))[place]))
+        if many_share_groups(groups):
+            names, place = np.unique(groups, return_inverse=True)
+            further.append(centred_kernel(np.eye(len(names))[place]))
         bands = [_standardised(values) for values in nuisance]
         plain = [centred_kernel(values) for values in (*layers, *bands)]
         return cls(Kernels.of(plain), Kernels.of([*plain, *further]))
@@ -249,7 +248,7 @@ def measure_unique(
     blocks = blocks_of(responses, settings)
     n_images = sum(map(len, blocks))
     if len(blocks) > 1:
-        logger.info("%d images in %d blocks", n_images, len(blocks))
+        log.info("%d images in %d blocks", n_images, len(blocks))
     sums: dict[str, FLOATS] = {}
     kept = {} if kernels is None else kernels
     for number, images in enumerate(blocks):
@@ -262,7 +261,7 @@ def measure_unique(
         found = _measure_block(seen, responses, images)
         for name, values in found.items():
             sums[name] = sums.get(name, 0.0) + values
-        logger.info("block %d of %d: %d images", number + 1, len(blocks), len(images))
+        log.info("block %d of %d: %d images", number + 1, len(blocks), len(images))
     n_blocks = len(blocks)
     for name, values in sums.items():
         # Blocks are independent: variances of a mean over blocks.
