@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.cli import run
-from gradbrain.config.options import add_adapters
+from gradbrain.config.options import add_registries
 from gradbrain.config.plugins import Plugins
 from gradbrain.config.registries import Registries
 from gradbrain.config.schema import DatasetEntry
@@ -27,14 +27,7 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", help="entry of datasets.yaml")
     parser.add_argument("root", type=Path, nargs="?", help="its folder; by default data/<name>")
-    parser.add_argument(
-        "--registry",
-        type=Path,
-        nargs="*",
-        default=[],
-        help="folders that hold a datasets.yaml of your own, searched after config/",
-    )
-    add_adapters(parser)
+    add_registries(parser)
     parser.add_argument("--subjects", nargs="*", help="only these; by default all of the entry")
     return parser
 

@@ -9,25 +9,17 @@ from pathlib import Path
 LIBRARY = Path(__file__).resolve().parents[1] / "workflow"
 sys.path.insert(0, str(LIBRARY))
 
-from gradbrain.config.cli import json_argument, run
-from gradbrain.config.options import add_images, add_passes, check_passes
+from gradbrain.config.cli import run
+from gradbrain.config.options import add_images, add_model, add_passes, add_signal_set, check_passes
 from gradbrain.config.plugins import Plugins, viewing_objectives, weights_use
-from gradbrain.config.schema import ModelEntry, SignalSet
 from gradbrain.plan.code_inputs import code_digest, plugin_inputs
 
 
 def parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--model", type=json_argument(ModelEntry), required=True, help="entry of the model, as JSON"
-    )
-    parser.add_argument(
-        "--signal-set",
-        type=json_argument(SignalSet),
-        required=True,
-        help="signal set with its signals, as JSON",
-    )
+    add_model(parser)
+    add_signal_set(parser, about="signal set with its signals, as JSON")
     add_images(parser)
     add_passes(parser)
     parser.add_argument("--output", type=Path, required=True, help="store of the targets")

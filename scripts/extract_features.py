@@ -11,9 +11,17 @@ sys.path.insert(0, str(LIBRARY))
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.cli import json_argument, learnt, run
-from gradbrain.config.options import add_chain, add_images, add_passes, check_passes
+from gradbrain.config.options import (
+    add_chain,
+    add_feedback,
+    add_images,
+    add_model,
+    add_passes,
+    add_signal_set,
+    check_passes,
+)
 from gradbrain.config.plugins import Plugins, weights_use
-from gradbrain.config.schema import ModelEntry, SignalSet
+from gradbrain.config.schema import SignalSet
 from gradbrain.plan.code_inputs import code_digest, plugin_inputs
 from gradbrain.signals.needs import plugins_of, uses_of
 
@@ -21,22 +29,13 @@ from gradbrain.signals.needs import plugins_of, uses_of
 def parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--model", type=json_argument(ModelEntry), required=True, help="entry of the model, as JSON"
-    )
+    add_model(parser)
     parser.add_argument("--layers", nargs="+", required=True, help="modules of the network")
     parser.add_argument("--depths", nargs="+", type=float, required=True, help="one per layer")
-    parser.add_argument(
-        "--signal-set",
-        type=json_argument(SignalSet),
-        required=True,
-        help="signal set with its signals, as JSON",
-    )
+    add_signal_set(parser, about="signal set with its signals, as JSON")
     add_images(parser)
     add_chain(parser)
-    parser.add_argument(
-        "--feedback", nargs="*", type=Path, default=[], help="fitted models, for rules that need"
-    )
+    add_feedback(parser)
     parser.add_argument(
         "--targets",
         nargs="?",

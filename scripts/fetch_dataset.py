@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.cli import run
+from gradbrain.config.options import add_registries
 from gradbrain.config.plugins import Plugins
 from gradbrain.config.registries import Registries
 from gradbrain.datasets.fetch import fetch_dataset, is_fetched, remote_files
@@ -27,21 +28,7 @@ def parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", help="entry of datasets.yaml")
-    parser.add_argument(
-        "--registry",
-        type=Path,
-        nargs="*",
-        default=[],
-        help="folders that hold a datasets.yaml of your own, searched after config/",
-    )
-    parser.add_argument(
-        "--plugins",
-        type=Path,
-        nargs="*",
-        default=[],
-        metavar="FILE",
-        help="adapters of your own, each in a folder adapters/",
-    )
+    add_registries(parser)
     parser.add_argument("--data", type=Path, help="folder to make; by default data/<name>")
     parser.add_argument(
         "--only", nargs="+", default=[], metavar="PATTERN", help="fetch files that match only"

@@ -10,9 +10,9 @@ LIBRARY = Path(__file__).resolve().parents[1] / "workflow"
 sys.path.insert(0, str(LIBRARY))
 
 from gradbrain.config.cli import json_argument, run
-from gradbrain.config.options import add_chain, add_passes, check_passes
+from gradbrain.config.options import add_chain, add_model, add_passes, check_passes
 from gradbrain.config.plugins import Plugins, weights_use
-from gradbrain.config.schema import ModelEntry, SignalEntry
+from gradbrain.config.schema import SignalEntry
 from gradbrain.plan.code_inputs import code_digest, plugin_inputs
 from gradbrain.signals.needs import plugins_of, uses_of
 
@@ -20,9 +20,7 @@ from gradbrain.signals.needs import plugins_of, uses_of
 def parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--model", type=json_argument(ModelEntry), required=True, help="entry of the model, as JSON"
-    )
+    add_model(parser)
     parser.add_argument(
         "--signal",
         type=json_argument(SignalEntry),

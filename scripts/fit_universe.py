@@ -19,9 +19,9 @@ import xarray as xr
 from tqdm import tqdm
 
 from gradbrain.config import GradbrainError
-from gradbrain.config.cli import json_argument, run
-from gradbrain.config.options import add_section, add_study
-from gradbrain.config.schema import EncodingSettings, SignalSet, StatisticsSettings
+from gradbrain.config.cli import run
+from gradbrain.config.options import add_section, add_signal_set, add_study
+from gradbrain.config.schema import EncodingSettings, StatisticsSettings
 from gradbrain.encoding.backend import make_backend
 from gradbrain.encoding.fit import fit_encoding
 from gradbrain.encoding.fit_memory import check_fit_memory, check_unique_memory
@@ -48,12 +48,7 @@ def parser() -> argparse.ArgumentParser:
         "those of the nuisance bands; once for each subject",
     )
     parser.add_argument("--layers", nargs="+", required=True, help="layers, in depth order")
-    parser.add_argument(
-        "--signal-set",
-        type=json_argument(SignalSet),
-        required=True,
-        help="signals of the features, as JSON, with what controls what",
-    )
+    add_signal_set(parser, about="signals of the features, as JSON, with what controls what")
     add_section(parser, "encoding", EncodingSettings)
     add_section(parser, "statistics", StatisticsSettings, option="--statistics")
     add_study(parser)

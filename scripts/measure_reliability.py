@@ -8,40 +8,34 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
-from gradbrain.config.cli import json_argument, learnt, run
+from gradbrain.config.cli import learnt, run
 from gradbrain.config.options import (
     add_chain,
     add_features,
+    add_feedback,
     add_images,
+    add_model,
     add_passes,
     add_section,
+    add_signal_set,
     add_study,
     check_passes,
 )
 from gradbrain.config.plugins import Plugins
-from gradbrain.config.schema import ModelEntry, ReliabilitySettings, SignalSet
+from gradbrain.config.schema import ReliabilitySettings
 
 
 def parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_study(parser)
-    parser.add_argument(
-        "--model", type=json_argument(ModelEntry), required=True, help="entry of the model, as JSON"
-    )
-    parser.add_argument(
-        "--signal-set",
-        type=json_argument(SignalSet),
-        required=True,
-        help="signal set with its signals, as JSON",
-    )
+    add_model(parser)
+    add_signal_set(parser, about="signal set with its signals, as JSON")
     add_features(parser)
     add_images(parser)
     add_section(parser, "reliability", ReliabilitySettings)
     add_chain(parser)
-    parser.add_argument(
-        "--feedback", nargs="*", type=Path, default=[], help="fitted models, for rules that need"
-    )
+    add_feedback(parser)
     add_passes(parser)
     parser.add_argument("--output", type=Path, required=True, help="table to write (.parquet)")
     return parser

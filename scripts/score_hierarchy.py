@@ -8,9 +8,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
-from gradbrain.config.cli import json_argument, learnt, run
-from gradbrain.config.options import add_fits, add_section, fit_paths
-from gradbrain.config.schema import SignalSet, StatisticsSettings
+from gradbrain.config.cli import learnt, run
+from gradbrain.config.options import add_fits, add_section, add_signal_set, fit_paths
+from gradbrain.config.schema import StatisticsSettings
 from gradbrain.hierarchy.subject_scores import read_subjects
 from gradbrain.hierarchy.summaries import summarise_all
 from gradbrain.hierarchy.time_courses import time_courses
@@ -21,12 +21,7 @@ def parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_fits(parser)
-    parser.add_argument(
-        "--signal-set",
-        type=json_argument(SignalSet),
-        required=True,
-        help="signals of the fits, as JSON, with what controls what",
-    )
+    add_signal_set(parser, about="signals of the fits, as JSON, with what controls what")
     parser.add_argument(
         "--unique",
         nargs="*",

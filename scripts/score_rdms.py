@@ -10,9 +10,9 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
-from gradbrain.config.cli import json_argument, run
-from gradbrain.config.options import add_ceilings, add_fits, add_section, fit_paths
-from gradbrain.config.schema import SignalSet, StatisticsSettings
+from gradbrain.config.cli import run
+from gradbrain.config.options import add_ceilings, add_fits, add_section, add_signal_set, fit_paths
+from gradbrain.config.schema import StatisticsSettings
 from gradbrain.encoding.rdm_tables import tidy_rdms, with_ceilings
 from gradbrain.hierarchy.rdm_scores import rdm_scores
 from gradbrain.hierarchy.summaries import summarise_all
@@ -24,12 +24,7 @@ def parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_fits(parser)
-    parser.add_argument(
-        "--signal-set",
-        type=json_argument(SignalSet),
-        required=True,
-        help="signals of the fits, as JSON, with what controls what",
-    )
+    add_signal_set(parser, about="signals of the fits, as JSON, with what controls what")
     add_ceilings(parser)
     add_section(parser, "statistics", StatisticsSettings)
     parser.add_argument("--table", type=Path, required=True, help="scores to write (.parquet)")

@@ -9,7 +9,13 @@ from pydantic import BaseModel
 
 from gradbrain.config.cli import json_argument
 from gradbrain.config.errors import GradbrainError
-from gradbrain.config.schema import EncodingSettings, ReliabilitySettings, StatisticsSettings
+from gradbrain.config.schema import (
+    EncodingSettings,
+    ModelEntry,
+    ReliabilitySettings,
+    SignalSet,
+    StatisticsSettings,
+)
 
 
 def add_section(
@@ -158,6 +164,18 @@ def add_statistics(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Let a command take a model of the registry."""
+    parser.add_argument(
+        "--model", type=json_argument(ModelEntry), required=True, help="entry of the model, as JSON"
+    )
+
+
+def add_signal_set(parser: argparse.ArgumentParser, *, about: str) -> None:
+    """Let a command take a signal set; `about` says what of it."""
+    parser.add_argument("--signal-set", type=json_argument(SignalSet), required=True, help=about)
+
+
 def add_images(parser: argparse.ArgumentParser) -> None:
     """Let a command take the images that a network is shown."""
     parser.add_argument("--stimuli", type=Path, required=True, help="table of the stimulus set")
@@ -169,6 +187,13 @@ def add_chain(parser: argparse.ArgumentParser) -> None:
     """Let a command take all layers of a network, whichever it reads from."""
     parser.add_argument(
         "--chain", nargs="*", default=[], help="all layers in order of depth, for rules that need"
+    )
+
+
+def add_feedback(parser: argparse.ArgumentParser) -> None:
+    """Let a command take what learning rules fitted on calibration images."""
+    parser.add_argument(
+        "--feedback", nargs="*", type=Path, default=[], help="fitted models, for rules that need"
     )
 
 
@@ -207,3 +232,15 @@ def add_adapters(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="adapters of your own, each in a folder adapters/",
     )
+
+
+def add_registries(parser: argparse.ArgumentParser) -> None:
+    """Let a command know data sets that are not the library's."""
+    parser.add_argument(
+        "--registry",
+        type=Path,
+        nargs="*",
+        default=[],
+        help="folders that hold a datasets.yaml of your own, searched after config/",
+    )
+    add_adapters(parser)
