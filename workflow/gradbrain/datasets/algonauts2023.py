@@ -42,6 +42,7 @@ from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets.adapter import FolderAdapter, name_ending
 from gradbrain.datasets.coco_captions import (
     INFO,
+    CaptionFolder,
     caption_problems,
     coco_captions,
     inspect_captions,
@@ -80,12 +81,7 @@ ANSWERS = {"ceilings": "", "database": ""}
 class ImageOptions(PluginOptions):
     """Options that the images follow from."""
 
-    captions: str | None = Field(
-        None,
-        min_length=1,
-        description="Folder of COCO's captions_train2017.json and captions_val2017.json, below "
-        "data/<name>; none: images have no captions.",
-    )
+    captions: CaptionFolder = None
     stimulus_info: str = Field(
         INFO,
         min_length=1,

@@ -44,6 +44,7 @@ from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets.adapter import FolderAdapter, name_ending
 from gradbrain.datasets.coco_captions import (
     INFO,
+    CaptionFolder,
     caption_problems,
     coco_captions,
     inspect_captions,
@@ -94,12 +95,7 @@ class ImageOptions(PluginOptions):
         "first seen in one session of those taken. Repeats in later sessions are averaged into the "
         "same rows.",
     )
-    captions: str | None = Field(
-        None,
-        min_length=1,
-        description="Folder of COCO's captions_train2017.json and captions_val2017.json, below "
-        "data/<name>; none: images have no captions.",
-    )
+    captions: CaptionFolder = None
 
 
 class Options(ImageOptions):

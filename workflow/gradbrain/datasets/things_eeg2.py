@@ -88,16 +88,8 @@ class ImageOptions(PluginOptions):
         "well where there are others.",
     )
     images: str = Field("image_set", description="Folder of the images, below data/.")
-    group: Grouping = Field(
-        "category",
-        description="What folds must not split: the images of a concept, so that scores are of "
-        "concepts never seen in training, or nothing but repeats of an image.",
-    )
-    captions: Captions | None = Field(
-        None,
-        description='`concept`: the caption of an image is "a photo of a" and its concept; '
-        "none: images have no captions.",
-    )
+    group: Grouping = "category"
+    captions: Captions = None
     background: Background = WHITE
 
 

@@ -17,7 +17,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import pandas as pd
 from pydantic import Field
@@ -35,9 +35,21 @@ from gradbrain.datasets.stimuli import Stimulus, file_stimulus, stimuli_table
 
 log = logging.getLogger(__name__)
 
-Grouping = Literal["category", "image"]
+Grouping = Annotated[
+    Literal["category", "image"],
+    Field(
+        description="What folds must not split: the images of a concept, so that scores are of "
+        "concepts never seen in training, or nothing but repeats of an image."
+    ),
+]
 Missing = Literal["error", "drop"]
-Captions = Literal["concept"]
+Captions = Annotated[
+    Literal["concept"] | None,
+    Field(
+        description='`concept`: the caption of an image is "a photo of a" and its concept; '
+        "none: images have no captions."
+    ),
+]
 OBTAIN = "download images_THINGS.zip from https://osf.io/jum2f/ and name its folder in `images`"
 
 
@@ -47,19 +59,11 @@ class ThingsImageOptions(PluginOptions):
     images: str = Field(
         "object_images", description="Folder of the THINGS images, below data/: one per concept."
     )
-    group: Grouping = Field(
-        "category",
-        description="What folds must not split: the images of a concept, so that scores are of "
-        "concepts never seen in training, or nothing but repeats of an image.",
-    )
+    group: Grouping = "category"
     missing_images: Missing = Field(
         "error", description="Images without file: an error, or left out with their trials."
     )
-    captions: Captions | None = Field(
-        None,
-        description='`concept`: the caption of an image is "a photo of a" and its concept; '
-        "none: images have no captions.",
-    )
+    captions: Captions = None
     background: Background = WHITE
 
 
@@ -178,7 +182,7 @@ def things_stimuli(
     group: Grouping,
     missing: Missing,
     name: str,
-    captions: Captions | None = None,
+    captions: Captions = None,
     background: Background = WHITE,
 ) -> pd.DataFrame:
     """Make the table of the images that a data set showed.
