@@ -1,4 +1,4 @@
-# What rules ask of the plan: one function per input or parameter that depends on wildcards.
+# What rules ask of the plan: `of` for what it has by wildcards, functions for what takes more.
 
 # Signal set of the study, whose reliability is measured.
 MEASURED = study.signal_set.name
@@ -92,21 +92,11 @@ def fold_option(wildcards, output):
 
 
 def split_code(wildcards):
-    named = (
-        []
-        if plan.images.fold_file(wildcards.stimuli)
-        else [plan.images.split_entry(wildcards.stimuli)]
-    )
-    return plan.code("assign_folds", *map(plan.adapter_plugin, named))
+    return plan.code("assign_folds", *plan.images.split_plugins(wildcards.stimuli))
 
 
 def split_plugins(wildcards):
-    named = (
-        []
-        if plan.images.fold_file(wildcards.stimuli)
-        else [plan.images.split_entry(wildcards.stimuli)]
-    )
-    return plan.plugin_files(*map(plan.adapter_plugin, named))
+    return plan.plugin_files(*plan.images.split_plugins(wildcards.stimuli))
 
 
 def activation_plugins(wildcards):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gradbrain.config import GradbrainError
+from gradbrain.config.plugins import Plugin
 from gradbrain.config.schema import DatasetEntry
 from gradbrain.config.study import SHARED
 from gradbrain.datasets.fold_files import ENDINGS, fold_problem, is_fold_file, read_fold_file
@@ -77,6 +78,12 @@ class ImagesAndFolds:
     def split_entry(self, stimuli: str) -> DatasetEntry:
         """Data set whose split is named."""
         return self._study.subjects[self._study.viewers_of(stimuli)[0]]
+
+    def split_plugins(self, stimuli: str) -> list[Plugin]:
+        """Adapter that reads the named split; none where a file holds the folds."""
+        if self.fold_file(stimuli):
+            return []
+        return [self._plan.adapter_plugin(self.split_entry(stimuli))]
 
     def split_options(self, stimuli: str) -> str:
         """Options of the command line that name a split of the data set; none with a file."""

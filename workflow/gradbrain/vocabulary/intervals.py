@@ -2,6 +2,9 @@
 
 #: Of every interval, band and one-sided bound.
 CONFIDENCE = 0.95
+#: What legends and tables call an interval, and the bounds of a share.
+INTERVAL = f"{100 * CONFIDENCE:g} % interval"
+BETWEEN_BOUNDS = f"between the bounds ({100 * CONFIDENCE:g} %, one-sided each)"
 #: Below so many groups of images an interval rests on few.
 FEW_GROUPS = 20
 #: Code of such an interval, and what readers see.
