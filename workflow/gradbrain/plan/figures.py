@@ -141,6 +141,9 @@ class StudyFigures(Mapping[str, Declaration]):
         every = {"model": self._plan.models, "subject": self._plan.subjects}
         words = []
         for kind, paths in self.inputs(name).items():
+            # A figure may do without what the study does not make.
+            if not paths:
+                continue
             keys = [key for key in artefact(kind).keys if key != "study"]
             spelled = shlex.join(paths)
             if len(paths) > 1 and set(keys) <= set(every):
