@@ -16,6 +16,8 @@ from gradbrain.config.memory import collect_rarely
 from gradbrain.config.schema import OTHER_RSA_SETTINGS, OTHER_THAN_FITS
 from gradbrain.config.study import load_study
 from gradbrain.config.yaml_files import read_yaml
+from gradbrain.figures.declarations import FORMATS
+from gradbrain.plan.checks import StudyChecks
 from gradbrain.plan.command_line import asked_of, check_single_options, check_targets
 from gradbrain.plan.interpreter import shell_prefix
 from gradbrain.plan.jobs import Plan
@@ -59,14 +61,15 @@ try:
         overrides=workflow.config_settings.config,
     )
     plan = Plan(study, CODE_ROOT)
-    plan.check_roots()
-    for link in plan.link_roots():
+    checks = StudyChecks(plan)
+    checks.roots()
+    for link in checks.link_roots():
         print(f"{link} -> {link.readlink()}", file=sys.stderr)
     # Jobs of an executor read the Snakefile again; thousands of them need not check the study.
     if workflow.is_main_process:
-        plan.check(packages=not OWN_ENVIRONMENT)
+        checks.run(packages=not OWN_ENVIRONMENT)
         if not OWN_ENVIRONMENT:
-            plan.check_checkpoints()
+            checks.checkpoints()
         for notice in plan.notices():
             print(f"notice: {notice}", file=sys.stderr)
 except GradbrainError as error:
@@ -154,7 +157,7 @@ rule multiverse:
 
 rule figures:
     input:
-        [reported_figures(ending) for ending in ("pdf", "png", "csv")],
+        [reported_figures(ending) for ending in FORMATS],
 
 
 rule report:

@@ -16,7 +16,7 @@ from gradbrain.config.cli import run
 from gradbrain.config.registries import Registries, read_yaml
 from gradbrain.store.atomic import write_text
 
-logger = logging.getLogger("add_models")
+log = logging.getLogger("add_models")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -95,8 +95,8 @@ def main(argv: list[str] | None = None) -> None:
     )
     there = sum(name in entries or name in known for name in found.entries)
     for name, why in left_out.items():
-        logger.warning("left out %s: %s", name, why)
-    logger.info(
+        log.warning("left out %s: %s", name, why)
+    log.info(
         "wrote %d entries to %s; %d were there already; %d left out",
         *(len(new), models, there, len(left_out)),
     )

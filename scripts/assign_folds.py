@@ -9,6 +9,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
 from gradbrain.config.cli import json_argument, learnt, run
+from gradbrain.config.options import add_adapters
 from gradbrain.config.plugins import Plugins
 from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets.fold_files import TRAIN_ONLY, fold_table, read_fold_file
@@ -17,32 +18,25 @@ from gradbrain.datasets.stimuli import read_stimuli
 from gradbrain.store import write_table
 
 
-def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--stimuli", type=Path, required=True, help="table of the stimulus set")
     parser.add_argument("--folds", type=Path, nargs="?", help="file of the folds")
     parser.add_argument("--split", help="name of a split of the data set")
     parser.add_argument("--entry", type=json_argument(DatasetEntry), help="data set entry, JSON")
     parser.add_argument("--data", type=Path, help="folder of the data set")
-    parser.add_argument(
-        "--plugins",
-        type=Path,
-        nargs="*",
-        default=[],
-        metavar="FILE",
-        help="adapters of your own, each in a folder adapters/",
-    )
+    add_adapters(parser)
     parser.add_argument("--output", type=Path, required=True, help="table to write (.parquet)")
-    arguments = parser.parse_args(argv)
-    if (arguments.folds is None) == (arguments.split is None):
-        parser.error("give --folds or --split")
-    if arguments.split is not None and None in (arguments.entry, arguments.data):
-        parser.error("--split: give --entry and --data as well")
-    return arguments
+    return parser
 
 
 def main(argv: list[str] | None = None) -> None:
-    arguments = parse_arguments(argv)
+    arguments = parser().parse_args(argv)
+    if (arguments.folds is None) == (arguments.split is None):
+        parser().error("give --folds or --split")
+    if arguments.split is not None and None in (arguments.entry, arguments.data):
+        parser().error("--split: give --entry and --data as well")
     stimuli = read_stimuli(arguments.stimuli)
     if arguments.split is None:
         where, folds = str(arguments.folds), read_fold_file(arguments.folds)

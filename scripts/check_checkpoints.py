@@ -15,14 +15,19 @@ from gradbrain.config.plugins import Plugins, weights_use
 from gradbrain.config.schema import ModelEntry
 
 
-def main(argv: list[str] | None = None) -> None:
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--models", nargs="+", type=json_argument(ModelEntry), required=True, help="entries as JSON"
     )
     parser.add_argument("--data", type=Path, default=Path("data"), help="where weights/ lies")
     parser.add_argument("--plugins", nargs="*", type=Path, default=[], help="files of plug-ins")
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parser().parse_args(argv)
     plugins = Plugins(files=arguments.plugins)
     found = {}
     for entry in arguments.models:

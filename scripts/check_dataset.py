@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.cli import run
+from gradbrain.config.options import add_registries
 from gradbrain.config.plugins import Plugins
 from gradbrain.config.registries import Registries
 from gradbrain.config.schema import DatasetEntry
@@ -21,27 +22,14 @@ ROOT = Path(__file__).resolve().parents[1]
 UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
-def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", help="entry of datasets.yaml")
     parser.add_argument("root", type=Path, nargs="?", help="its folder; by default data/<name>")
-    parser.add_argument(
-        "--registry",
-        type=Path,
-        nargs="*",
-        default=[],
-        help="folders that hold a datasets.yaml of your own, searched after config/",
-    )
-    parser.add_argument(
-        "--plugins",
-        type=Path,
-        nargs="*",
-        default=[],
-        metavar="FILE",
-        help="adapters of your own, each in a folder adapters/",
-    )
+    add_registries(parser)
     parser.add_argument("--subjects", nargs="*", help="only these; by default all of the entry")
-    return parser.parse_args(argv)
+    return parser
 
 
 def size(n_bytes: int) -> str:
@@ -122,7 +110,7 @@ def find_entry(name: str, folders: list[Path], plugins: Plugins) -> DatasetEntry
 
 
 def main(argv: list[str] | None = None) -> None:
-    arguments = parse_arguments(argv)
+    arguments = parser().parse_args(argv)
     plugins = Plugins(files=arguments.plugins)
     entry = find_entry(arguments.name, arguments.registry, plugins)
     subjects = list(entry.subjects)

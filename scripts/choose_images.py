@@ -16,7 +16,8 @@ from gradbrain.datasets.stimuli import check_stimuli, read_stimuli
 from gradbrain.store import write_table
 
 
-def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--stimuli", nargs="+", type=Path, required=True, help="tables of the stimulus sets"
@@ -28,14 +29,13 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--keep", help="stimulus set whose images are written; with names")
     parser.add_argument("--n-folds", type=int, help="outer folds that the images must fill")
     parser.add_argument("--output", type=Path, required=True, help="table to write (.parquet)")
-    arguments = parser.parse_args(argv)
-    if not arguments.shared and arguments.keep is None:
-        parser.error("--keep: name the stimulus set whose images are written")
-    return arguments
+    return parser
 
 
 def main(argv: list[str] | None = None) -> None:
-    arguments = parse_arguments(argv)
+    arguments = parser().parse_args(argv)
+    if not arguments.shared and arguments.keep is None:
+        parser().error("--keep: name the stimulus set whose images are written")
     tables = {path.stem: read_stimuli(path) for path in arguments.stimuli}
     if arguments.shared:
         table = shared_images(tables)

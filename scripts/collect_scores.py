@@ -9,17 +9,17 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
-from gradbrain.config.cli import add_fit_options, fit_paths, run
+from gradbrain.config.cli import run
+from gradbrain.config.options import add_ceilings, add_fits, fit_paths
 from gradbrain.encoding.collect import collect_scores
 from gradbrain.store import write_table
 
 
-def main(argv: list[str] | None = None) -> None:
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    add_fit_options(parser)
-    parser.add_argument(
-        "--ceilings", nargs="*", type=Path, default=[], help="ceilings between subjects (.parquet)"
-    )
+    add_fits(parser)
+    add_ceilings(parser)
     parser.add_argument(
         "--reliability",
         nargs="*",
@@ -34,7 +34,11 @@ def main(argv: list[str] | None = None) -> None:
         help="stimulus set of every subject, as JSON; needed with --reliability",
     )
     parser.add_argument("--output", type=Path, required=True, help="table to write (.parquet)")
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parser().parse_args(argv)
     scores = collect_scores(
         fit_paths(arguments, "parquet"),
         arguments.ceilings,

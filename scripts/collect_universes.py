@@ -49,11 +49,16 @@ def read_universes(stream: TextIO) -> list[dict[str, Any]]:
     return universes
 
 
-def main(argv: list[str] | None = None) -> None:
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--universes", type=Path, required=True, help="table of choices (.csv)")
     parser.add_argument("--output", type=Path, required=True, help="joined claims (.csv)")
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parser().parse_args(argv)
     given = read_universes(sys.stdin)
     rows = [row for universe in given for row in universe["choices"]]
     universes = pd.DataFrame.from_records(rows)

@@ -10,50 +10,36 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
-from gradbrain.config.cli import json_argument, learnt, run
+from gradbrain.config.cli import learnt, run
 from gradbrain.config.model_factors import comparisons, facts_of_records
+from gradbrain.config.options import add_section, add_study
 from gradbrain.config.schema import ContrastSettings, ReliabilitySettings, StatisticsSettings
 from gradbrain.hierarchy.contrast_tables import factor_table, pair_table, read_scores
 from gradbrain.hierarchy.model_contrasts import compare_models
 from gradbrain.store import write_table
 
-logger = logging.getLogger("compare_models")
+log = logging.getLogger("compare_models")
 
 
 def parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--study", required=True, help="name of the study")
+    add_study(parser)
     parser.add_argument(
         "--factors",
         required=True,
         type=json.loads,
         help="what sets each model apart, as JSON: a list of records of model_factors.csv",
     )
-    parser.add_argument(
-        "--contrasts",
-        type=json_argument(ContrastSettings),
-        default=ContrastSettings(),
-        help="section contrasts of the study, as JSON",
-    )
+    add_section(parser, "contrasts", ContrastSettings, option="--contrasts")
     parser.add_argument(
         "--scores", type=Path, required=True, help="folder of the score tables, one per model"
     )
     parser.add_argument("--rsa", type=Path, help="folder of classical RSA, one folder per model")
     parser.add_argument("--prediction-rsa", type=Path, help="folder of RSA of held-out predictions")
     parser.add_argument("--subjects", nargs="+", required=True, help="subjects of the study")
-    parser.add_argument(
-        "--settings",
-        type=json_argument(StatisticsSettings),
-        default=StatisticsSettings(),
-        help="section statistics of the study, as JSON",
-    )
-    parser.add_argument(
-        "--reliability",
-        type=json_argument(ReliabilitySettings),
-        default=ReliabilitySettings(),
-        help="section reliability of the study, as JSON: thresholds",
-    )
+    add_section(parser, "statistics", StatisticsSettings)
+    add_section(parser, "reliability", ReliabilitySettings, option="--reliability")
     parser.add_argument("--output", type=Path, required=True, help="contrasts to write (.csv)")
     parser.add_argument("--pairs", type=Path, required=True, help="table of pairs to write (.csv)")
     parser.add_argument(
@@ -67,7 +53,7 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parser().parse_args(argv)
     models = facts_of_records(arguments.factors)
     found = comparisons(models, arguments.contrasts)
-    logger.info(
+    log.info(
         "%d contrasts; of pairs of models %d differ in one factor, %d in several, %d in what is "
         "not known; %d models are in no contrast",
         *(len(found.contrasts), found.one_factor, found.confounded, found.unknown),

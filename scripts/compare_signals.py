@@ -9,18 +9,22 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
 from gradbrain.config.cli import learnt, run
+from gradbrain.config.options import add_features, add_study
 from gradbrain.signals.alikeness import KIND, compare_signals, said
 from gradbrain.store import write_table
 
 
-def main(argv: list[str] | None = None) -> None:
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--features", nargs="+", type=Path, required=True, help="feature stores of all layers"
-    )
-    parser.add_argument("--study", required=True, help="name of the study")
+    add_features(parser)
+    add_study(parser)
     parser.add_argument("--output", type=Path, required=True, help="table to write (.parquet)")
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parser().parse_args(argv)
     table = compare_signals(arguments.features, study=arguments.study)
     write_table(arguments.output, table, kind=KIND, provenance={})
     learnt(said(table))

@@ -8,30 +8,22 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
-from gradbrain.config.cli import json_argument, run
-from gradbrain.config.schema import EncodingSettings
+from gradbrain.config.cli import run
+from gradbrain.config.options import add_subjects_of_dataset
 from gradbrain.encoding.intersubject import intersubject_ceilings
 from gradbrain.store import write_table
 
 
-def main(argv: list[str] | None = None) -> None:
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--responses",
-        nargs="+",
-        type=Path,
-        required=True,
-        help="response stores of all subjects of the data set, who saw the same images",
-    )
-    parser.add_argument(
-        "--settings",
-        type=json_argument(EncodingSettings),
-        default=EncodingSettings(),
-        help="section encoding of the config, as JSON",
-    )
-    parser.add_argument("--study", required=True, help="name of the study")
+    add_subjects_of_dataset(parser)
     parser.add_argument("--output", type=Path, required=True, help="table to write (.parquet)")
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parser().parse_args(argv)
     table = intersubject_ceilings(arguments.responses, arguments.settings, study=arguments.study)
     write_table(arguments.output, table, kind="ceilings", provenance={})
 

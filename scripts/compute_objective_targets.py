@@ -9,45 +9,26 @@ from pathlib import Path
 LIBRARY = Path(__file__).resolve().parents[1] / "workflow"
 sys.path.insert(0, str(LIBRARY))
 
-from gradbrain.config import GradbrainError
-from gradbrain.config.cli import json_argument, run
+from gradbrain.config.cli import run
+from gradbrain.config.options import add_images, add_model, add_passes, add_signal_set, check_passes
 from gradbrain.config.plugins import Plugins, viewing_objectives, weights_use
-from gradbrain.config.schema import ModelEntry, SignalSet
 from gradbrain.plan.code_inputs import code_digest, plugin_inputs
 
 
 def parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--model", type=json_argument(ModelEntry), required=True, help="entry of the model, as JSON"
-    )
-    parser.add_argument(
-        "--signal-set",
-        type=json_argument(SignalSet),
-        required=True,
-        help="signal set with its signals, as JSON",
-    )
-    parser.add_argument("--stimuli", type=Path, required=True, help="table of the stimulus set")
-    parser.add_argument("--stimuli-name", required=True, help="name of the stimulus set")
-    parser.add_argument("--calibration", type=Path, required=True, help="table of another set")
-    parser.add_argument("--plugins", nargs="*", type=Path, default=[], help="files of plug-ins")
-    parser.add_argument("--data", type=Path, default=Path("data"), help="where weights/ lies")
+    add_model(parser)
+    add_signal_set(parser, about="signal set with its signals, as JSON")
+    add_images(parser)
+    add_passes(parser)
     parser.add_argument("--output", type=Path, required=True, help="store of the targets")
-    parser.add_argument("--batch-size", type=int, default=32, help="images per pass")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--precision", choices=("fp32", "tf32", "bf16", "fp16"), default="fp32")
-    parser.add_argument("--threads", type=int, default=1, help="threads of this job")
     return parser
 
 
 def main(argv: list[str] | None = None) -> None:
     arguments = parser().parse_args(argv)
-    if arguments.batch_size < 1 or arguments.threads < 1:
-        raise GradbrainError(
-            f"--batch-size {arguments.batch_size} and --threads {arguments.threads}: "
-            "both must be at least 1"
-        )
+    check_passes(arguments)
     plugins = Plugins(files=arguments.plugins)
     model, signals = arguments.model, arguments.signal_set.signals
     source = weights_use(model, plugins, where=f"models.yaml: model {model.name!r}").plugin

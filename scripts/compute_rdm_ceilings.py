@@ -8,36 +8,24 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
-from gradbrain.config.cli import json_argument, run
-from gradbrain.config.schema import EncodingSettings, RsaSettings
+from gradbrain.config.cli import run
+from gradbrain.config.options import add_section, add_subjects_of_dataset
+from gradbrain.config.schema import RsaSettings
 from gradbrain.encoding.rdm_ceilings import rdm_ceilings
 from gradbrain.store import write_table
 
 
-def main(argv: list[str] | None = None) -> None:
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--responses",
-        nargs="+",
-        type=Path,
-        required=True,
-        help="response stores of all subjects of the data set",
-    )
-    parser.add_argument(
-        "--settings",
-        type=json_argument(EncodingSettings),
-        default=EncodingSettings(),
-        help="section encoding of the config, as JSON",
-    )
-    parser.add_argument(
-        "--rsa",
-        type=json_argument(RsaSettings),
-        default=RsaSettings(),
-        help="section rsa of the config, as JSON",
-    )
-    parser.add_argument("--study", required=True, help="name of the study")
+    add_subjects_of_dataset(parser)
+    add_section(parser, "rsa", RsaSettings, option="--rsa")
     parser.add_argument("--output", type=Path, required=True, help="table to write (.parquet)")
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parser().parse_args(argv)
     table = rdm_ceilings(
         arguments.responses, arguments.settings, arguments.rsa, study=arguments.study
     )

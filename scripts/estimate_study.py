@@ -20,8 +20,10 @@ from gradbrain.config.study import load_study
 from gradbrain.config.suggestions import choose
 from gradbrain.config.yaml_files import read_yaml
 from gradbrain.plan import estimate
-from gradbrain.plan.estimate import CAVEATS, RATE_NAMES, NetworkCost, Rates, StageCost
+from gradbrain.plan.cost_rates import RATE_NAMES, NetworkCost, Rates, StageCost
+from gradbrain.plan.estimate import CAVEATS
 from gradbrain.plan.jobs import Plan
+from gradbrain.plan.network_costs import n_passes
 
 
 def _at_least(least: int) -> Callable[[str], int]:
@@ -115,7 +117,7 @@ def rate_of_passes(
     """Take the rate of passes from images per second that somebody measured."""
     name, value = _pair(text, "images-per-s")
     choose(name, plan.models, what="model of the study", where="--images-per-s")
-    per_image = costs[name].flops * estimate.n_passes(plan, plan.study.signal_set.name)
+    per_image = costs[name].flops * n_passes(plan, plan.study.signal_set.name)
     flops = _number(value, "images-per-s") * per_image
     return replace(
         rates, **({"gpu_tflops": flops / 1e12} if gpu else {"core_pass_gflops": flops / 1e9})

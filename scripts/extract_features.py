@@ -11,8 +11,17 @@ sys.path.insert(0, str(LIBRARY))
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.cli import json_argument, learnt, run
+from gradbrain.config.options import (
+    add_chain,
+    add_feedback,
+    add_images,
+    add_model,
+    add_passes,
+    add_signal_set,
+    check_passes,
+)
 from gradbrain.config.plugins import Plugins, weights_use
-from gradbrain.config.schema import ModelEntry, SignalSet
+from gradbrain.config.schema import SignalSet
 from gradbrain.plan.code_inputs import code_digest, plugin_inputs
 from gradbrain.signals.needs import plugins_of, uses_of
 
@@ -20,26 +29,13 @@ from gradbrain.signals.needs import plugins_of, uses_of
 def parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--model", type=json_argument(ModelEntry), required=True, help="entry of the model, as JSON"
-    )
+    add_model(parser)
     parser.add_argument("--layers", nargs="+", required=True, help="modules of the network")
     parser.add_argument("--depths", nargs="+", type=float, required=True, help="one per layer")
-    parser.add_argument(
-        "--signal-set",
-        type=json_argument(SignalSet),
-        required=True,
-        help="signal set with its signals, as JSON",
-    )
-    parser.add_argument("--stimuli", type=Path, required=True, help="table of the stimulus set")
-    parser.add_argument("--stimuli-name", required=True, help="name of the stimulus set")
-    parser.add_argument("--calibration", type=Path, required=True, help="table of another set")
-    parser.add_argument(
-        "--chain", nargs="*", default=[], help="all layers in order of depth, for rules that need"
-    )
-    parser.add_argument(
-        "--feedback", nargs="*", type=Path, default=[], help="fitted models, for rules that need"
-    )
+    add_signal_set(parser, about="signal set with its signals, as JSON")
+    add_images(parser)
+    add_chain(parser)
+    add_feedback(parser)
     parser.add_argument(
         "--targets",
         nargs="?",
@@ -47,8 +43,7 @@ def parser() -> argparse.ArgumentParser:
         help="what objectives compare images with, of scripts/compute_objective_targets.py; "
         "without it is computed here",
     )
-    parser.add_argument("--plugins", nargs="*", type=Path, default=[], help="files of plug-ins")
-    parser.add_argument("--data", type=Path, default=Path("data"), help="where weights/ lies")
+    add_passes(parser)
     parser.add_argument(
         "--further-sets",
         nargs="*",
@@ -64,10 +59,6 @@ def parser() -> argparse.ArgumentParser:
         required=True,
         help="one per layer; those of further sets after them, set by set",
     )
-    parser.add_argument("--batch-size", type=int, default=32, help="images per pass")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--precision", choices=("fp32", "tf32", "bf16", "fp16"), default="fp32")
-    parser.add_argument("--threads", type=int, default=1, help="threads of this job")
     return parser
 
 
@@ -81,11 +72,7 @@ def main(argv: list[str] | None = None) -> None:
             f"{len(arguments.output)} --output were given; expected as many of each, and as many "
             "outputs again for each of --further-sets"
         )
-    if arguments.batch_size < 1 or arguments.threads < 1:
-        raise GradbrainError(
-            f"--batch-size {arguments.batch_size} and --threads {arguments.threads}: "
-            "both must be at least 1"
-        )
+    check_passes(arguments)
     plugins = Plugins(files=arguments.plugins)
     model, signals = arguments.model, arguments.signal_set.signals
     source = weights_use(model, plugins, where=f"models.yaml: model {model.name!r}").plugin

@@ -14,33 +14,21 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.cli import run
+from gradbrain.config.options import add_registries
 from gradbrain.config.plugins import Plugins
 from gradbrain.config.registries import Registries
 from gradbrain.datasets.fetch import fetch_dataset, is_fetched, remote_files
 from gradbrain.datasets.registry import registry_folders
 
 ROOT = Path(__file__).resolve().parents[1]
-logger = logging.getLogger("fetch_dataset")
+log = logging.getLogger("fetch_dataset")
 
 
-def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("name", help="entry of datasets.yaml")
-    parser.add_argument(
-        "--registry",
-        type=Path,
-        nargs="*",
-        default=[],
-        help="folders that hold a datasets.yaml of your own, searched after config/",
-    )
-    parser.add_argument(
-        "--plugins",
-        type=Path,
-        nargs="*",
-        default=[],
-        metavar="FILE",
-        help="adapters of your own, each in a folder adapters/",
-    )
+    add_registries(parser)
     parser.add_argument("--data", type=Path, help="folder to make; by default data/<name>")
     parser.add_argument(
         "--only", nargs="+", default=[], metavar="PATTERN", help="fetch files that match only"
@@ -52,11 +40,11 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         "--sessions", nargs="+", default=[], metavar="ses-NN", help="only files of these sessions"
     )
     parser.add_argument("--list", action="store_true", help="list files and sizes, fetch nothing")
-    return parser.parse_args(argv)
+    return parser
 
 
 def main(argv: list[str] | None = None) -> None:
-    arguments = parse_arguments(argv)
+    arguments = parser().parse_args(argv)
     folders = registry_folders(ROOT, arguments.registry)
     registries = Registries(folders, Plugins(files=arguments.plugins))
     entry = registries.dataset(arguments.name, where="name")
@@ -75,10 +63,10 @@ def main(argv: list[str] | None = None) -> None:
                 f"{missing[0]}; nothing was fetched, since folders of yours are never written to. "
                 "Move it away, fetch, then put back what you added"
             )
-        logger.info("%s exists and is left as it is", data)
+        log.info("%s exists and is left as it is", data)
         return
     fetch_dataset(entry, data, only=arguments.only, parts=parts)
-    logger.info("%s: fetched and checked", data)
+    log.info("%s: fetched and checked", data)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import pandas as pd
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.cli import json_argument, learnt, run
+from gradbrain.config.options import add_nuisance, add_section, add_study
 from gradbrain.config.schema import EncodingSettings, RsaSettings
 from gradbrain.encoding.backend import Backend, make_backend
 from gradbrain.encoding.fit import fit_encoding
@@ -39,7 +40,8 @@ def check_numbers(arguments: argparse.Namespace) -> None:
             )
 
 
-def main(argv: list[str] | None = None) -> None:
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--features",
@@ -55,23 +57,12 @@ def main(argv: list[str] | None = None) -> None:
         help="components of all layers' activations (scripts/reduce_activations.py); taken anew "
         "where they are not given",
     )
-    parser.add_argument(
-        "--nuisance",
-        nargs="*",
-        type=Path,
-        default=[],
-        help="feature stores of the bands that the settings name under nuisance, in their order",
-    )
+    add_nuisance(parser)
     parser.add_argument(
         "--layers", nargs="+", required=True, help="layers whose signals are fitted"
     )
     parser.add_argument("--responses", type=Path, required=True, help="response store")
-    parser.add_argument(
-        "--settings",
-        type=json_argument(EncodingSettings),
-        default=EncodingSettings(),
-        help="section encoding of the config, as JSON",
-    )
+    add_section(parser, "encoding", EncodingSettings)
     parser.add_argument(
         "--device",
         choices=("auto", "cpu", "cuda"),
@@ -83,7 +74,7 @@ def main(argv: list[str] | None = None) -> None:
         help="section rsa of the config, as JSON: dissimilarities of held-out predictions are "
         "compared with measured ones; not where left out",
     )
-    parser.add_argument("--study", required=True, help="name of the study")
+    add_study(parser)
     parser.add_argument(
         "--output",
         nargs="+",
@@ -94,7 +85,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--table", nargs="+", type=Path, required=True, help="scores per unit (.parquet), likewise"
     )
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parser().parse_args(argv)
     check_numbers(arguments)
     settings = arguments.settings
     if arguments.device is not None:

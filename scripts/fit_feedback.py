@@ -9,10 +9,10 @@ from pathlib import Path
 LIBRARY = Path(__file__).resolve().parents[1] / "workflow"
 sys.path.insert(0, str(LIBRARY))
 
-from gradbrain.config import GradbrainError
 from gradbrain.config.cli import json_argument, run
+from gradbrain.config.options import add_chain, add_model, add_passes, check_passes
 from gradbrain.config.plugins import Plugins, weights_use
-from gradbrain.config.schema import ModelEntry, SignalEntry
+from gradbrain.config.schema import SignalEntry
 from gradbrain.plan.code_inputs import code_digest, plugin_inputs
 from gradbrain.signals.needs import plugins_of, uses_of
 
@@ -20,37 +20,24 @@ from gradbrain.signals.needs import plugins_of, uses_of
 def parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--model", type=json_argument(ModelEntry), required=True, help="entry of the model, as JSON"
-    )
+    add_model(parser)
     parser.add_argument(
         "--signal",
         type=json_argument(SignalEntry),
         required=True,
         help="entry of the signal, as JSON",
     )
-    parser.add_argument(
-        "--chain", nargs="*", default=[], help="all layers in order of depth, for rules that need"
-    )
+    add_chain(parser)
     parser.add_argument("--calibration", type=Path, required=True, help="table of the images")
     parser.add_argument("--calibration-name", required=True, help="name of the calibration set")
-    parser.add_argument("--plugins", nargs="*", type=Path, default=[], help="files of plug-ins")
-    parser.add_argument("--data", type=Path, default=Path("data"), help="where weights/ lies")
+    add_passes(parser)
     parser.add_argument("--output", type=Path, required=True, help="store of the fitted model")
-    parser.add_argument("--batch-size", type=int, default=32, help="images per pass")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--precision", choices=("fp32", "tf32", "bf16", "fp16"), default="fp32")
-    parser.add_argument("--threads", type=int, default=1, help="threads of this job")
     return parser
 
 
 def main(argv: list[str] | None = None) -> None:
     arguments = parser().parse_args(argv)
-    if arguments.batch_size < 1 or arguments.threads < 1:
-        raise GradbrainError(
-            f"--batch-size {arguments.batch_size} and --threads {arguments.threads}: "
-            "both must be at least 1"
-        )
+    check_passes(arguments)
     plugins = Plugins(files=arguments.plugins)
     model, signal = arguments.model, arguments.signal
     source = weights_use(model, plugins, where=f"models.yaml: model {model.name!r}").plugin

@@ -19,21 +19,23 @@ import xarray as xr
 from tqdm import tqdm
 
 from gradbrain.config import GradbrainError
-from gradbrain.config.cli import json_argument, run
-from gradbrain.config.schema import EncodingSettings, SignalSet, StatisticsSettings
+from gradbrain.config.cli import run
+from gradbrain.config.options import add_section, add_signal_set, add_study
+from gradbrain.config.schema import EncodingSettings, StatisticsSettings
 from gradbrain.encoding.backend import make_backend
 from gradbrain.encoding.fit import fit_encoding
 from gradbrain.encoding.fit_memory import check_fit_memory, check_unique_memory
+from gradbrain.encoding.inputs import read_model_and_subject
 from gradbrain.encoding.shared_decompositions import SharedDecompositions
 from gradbrain.encoding.tables import tidy_scores
-from gradbrain.encoding.unique_part import unique_of_stores
+from gradbrain.encoding.unique_part import measure_unique
 from gradbrain.hierarchy.subject_scores import subject_scores
 from gradbrain.hierarchy.summaries import summarise_all
 from gradbrain.store import write_statistics, write_table
 
 
-def parse(argv: list[str] | None) -> argparse.Namespace:
-    """Read the command line."""
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--subject",
@@ -46,29 +48,14 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         "those of the nuisance bands; once for each subject",
     )
     parser.add_argument("--layers", nargs="+", required=True, help="layers, in depth order")
-    parser.add_argument(
-        "--signal-set",
-        type=json_argument(SignalSet),
-        required=True,
-        help="signals of the features, as JSON, with what controls what",
-    )
-    parser.add_argument(
-        "--settings",
-        type=json_argument(EncodingSettings),
-        default=EncodingSettings(),
-        help="section encoding, as JSON",
-    )
-    parser.add_argument(
-        "--statistics",
-        type=json_argument(StatisticsSettings),
-        default=StatisticsSettings(),
-        help="section statistics of the study, as JSON",
-    )
-    parser.add_argument("--study", required=True, help="name of the study")
+    add_signal_set(parser, about="signals of the features, as JSON, with what controls what")
+    add_section(parser, "encoding", EncodingSettings)
+    add_section(parser, "statistics", StatisticsSettings, option="--statistics")
+    add_study(parser)
     parser.add_argument("--output", type=Path, required=True, help="statistics (.parquet)")
     parser.add_argument("--draws", type=Path, required=True, help="their draws (.zarr)")
     parser.add_argument("--scores", type=Path, required=True, help="scores per unit (.parquet)")
-    return parser.parse_args(argv)
+    return parser
 
 
 def check_stores(
@@ -137,20 +124,17 @@ def unique_of(arguments: argparse.Namespace) -> dict[tuple[str, str], tuple[Path
         return found
     n_layers = len(arguments.layers)
     for responses, *stores in tqdm(arguments.subject, desc="unique", unit="subject", disable=None):
-        store = unique_of_stores(
-            features=stores[:n_layers],
-            responses=responses,
-            settings=arguments.settings,
-            study=arguments.study,
-            nuisance=stores[n_layers:],
+        model, brain = read_model_and_subject(
+            stores[:n_layers], responses, arguments.settings, stores[n_layers:]
         )
+        store = measure_unique(model, brain, arguments.settings, arguments.study)
         found[store.attrs["dataset"], store.attrs["subject"]] = (responses, store)
     return found
 
 
 def main(argv: list[str] | None = None) -> None:
     """Fit, summarise, write."""
-    arguments = parse(argv)
+    arguments = parser().parse_args(argv)
     for subject in arguments.subject:
         check_stores(subject, arguments.layers, arguments.settings)
         check_memory(subject, arguments.layers, arguments.settings)

@@ -10,14 +10,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
 import pandas as pd
 
-from gradbrain.config.cli import json_argument, learnt, run
+from gradbrain.config.cli import learnt, run
+from gradbrain.config.options import add_section, add_study
 from gradbrain.config.schema import RsaSettings
 from gradbrain.rsa.fusion import fuse
 from gradbrain.store import write_table
 from gradbrain.store.highlights import highest
 
 
-def main(argv: list[str] | None = None) -> None:
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     for name, what in (
         ("features", "feature stores of all layers, for the images of a pair of data sets"),
@@ -32,18 +34,17 @@ def main(argv: list[str] | None = None) -> None:
             required=True,
             help=f"{what}; once for each pair",
         )
-    parser.add_argument(
-        "--settings",
-        type=json_argument(RsaSettings),
-        default=RsaSettings(),
-        help="section rsa of the study, as JSON",
-    )
-    parser.add_argument("--study", required=True, help="name of the study")
+    add_section(parser, "rsa", RsaSettings)
+    add_study(parser)
     parser.add_argument("--output", type=Path, required=True, help="table to write (.parquet)")
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parser().parse_args(argv)
     pairs = (arguments.features, arguments.space, arguments.time)
     if len({len(stores) for stores in pairs}) > 1:
-        parser.error("--features, --space, --time: give each once for each pair of data sets")
+        parser().error("--features, --space, --time: give each once for each pair of data sets")
     tables = [
         fuse(features, space, time, arguments.settings, study=arguments.study)
         for features, space, time in zip(*pairs, strict=True)

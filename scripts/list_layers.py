@@ -16,7 +16,7 @@ from gradbrain.config.cli import run
 from gradbrain.config.suggestions import near_names
 from gradbrain.config.yaml_files import read_yaml
 
-logger = logging.getLogger("list_layers")
+log = logging.getLogger("list_layers")
 LAYERS = ROOT / "config" / "layers.csv"
 
 
@@ -77,7 +77,7 @@ def main(argv: list[str] | None = None) -> None:
     table = layer_table(chosen)
     write_table(arguments.output, table)
     count = int(table["architecture"].isin(listed).sum())
-    logger.info("wrote %d layers of %s to %s", count, ", ".join(sorted(listed)), arguments.output)
+    log.info("wrote %d layers of %s to %s", count, ", ".join(sorted(listed)), arguments.output)
 
 
 if __name__ == "__main__":

@@ -8,58 +8,42 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
-from gradbrain.config.cli import json_argument, learnt, run
+from gradbrain.config.cli import learnt, run
+from gradbrain.config.options import (
+    add_chain,
+    add_features,
+    add_feedback,
+    add_images,
+    add_model,
+    add_passes,
+    add_section,
+    add_signal_set,
+    add_study,
+    check_passes,
+)
 from gradbrain.config.plugins import Plugins
-from gradbrain.config.schema import ModelEntry, ReliabilitySettings, SignalSet
+from gradbrain.config.schema import ReliabilitySettings
 
 
 def parser() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--study", required=True, help="name of the study")
-    parser.add_argument(
-        "--model", type=json_argument(ModelEntry), required=True, help="entry of the model, as JSON"
-    )
-    parser.add_argument(
-        "--signal-set",
-        type=json_argument(SignalSet),
-        required=True,
-        help="signal set with its signals, as JSON",
-    )
-    parser.add_argument(
-        "--features",
-        nargs="+",
-        type=Path,
-        required=True,
-        help="feature stores of all layers of the model, in depth order",
-    )
-    parser.add_argument("--stimuli", type=Path, required=True, help="table of the stimulus set")
-    parser.add_argument("--stimuli-name", required=True, help="name of the stimulus set")
-    parser.add_argument("--calibration", type=Path, required=True, help="table of another set")
-    parser.add_argument(
-        "--settings",
-        type=json_argument(ReliabilitySettings),
-        default=ReliabilitySettings(),
-        help="section reliability of the config, as JSON",
-    )
-    parser.add_argument(
-        "--chain", nargs="*", default=[], help="all layers in order of depth, for rules that need"
-    )
-    parser.add_argument(
-        "--feedback", nargs="*", type=Path, default=[], help="fitted models, for rules that need"
-    )
-    parser.add_argument("--plugins", nargs="*", type=Path, default=[], help="files of plug-ins")
-    parser.add_argument("--data", type=Path, default=Path("data"), help="where weights/ lies")
+    add_study(parser)
+    add_model(parser)
+    add_signal_set(parser, about="signal set with its signals, as JSON")
+    add_features(parser)
+    add_images(parser)
+    add_section(parser, "reliability", ReliabilitySettings)
+    add_chain(parser)
+    add_feedback(parser)
+    add_passes(parser)
     parser.add_argument("--output", type=Path, required=True, help="table to write (.parquet)")
-    parser.add_argument("--batch-size", type=int, default=32, help="images per pass")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--precision", choices=("fp32", "tf32", "bf16", "fp16"), default="fp32")
-    parser.add_argument("--threads", type=int, default=1, help="threads of this job")
     return parser
 
 
 def main(argv: list[str] | None = None) -> None:
     arguments = parser().parse_args(argv)
+    check_passes(arguments)
     # Importing torch takes seconds; a wrong command line is said without it.
     from gradbrain.signals.device import set_up
     from gradbrain.signals.second_draw import ReliabilityJob, measure_reliability

@@ -8,50 +8,34 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
-from gradbrain.config.cli import json_argument, learnt, run
-from gradbrain.config.schema import EncodingSettings
+from gradbrain.config.cli import learnt, run
+from gradbrain.config.options import add_encoding_inputs
 from gradbrain.encoding.fit_memory import check_unique_memory
-from gradbrain.encoding.rule_pairs import KIND, pairs_of_stores
+from gradbrain.encoding.inputs import read_model_and_subject
+from gradbrain.encoding.rule_pairs import KIND, measure_pairs
 from gradbrain.store import write_table
+from gradbrain.vocabulary.intervals import CONFIDENCE
+
+
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_encoding_inputs(parser)
+    parser.add_argument("--output", type=Path, required=True, help="table to write (.parquet)")
+    return parser
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--features",
-        nargs="+",
-        type=Path,
-        required=True,
-        help="feature stores of all layers of the model, in depth order",
-    )
-    parser.add_argument("--responses", type=Path, required=True, help="response store")
-    parser.add_argument(
-        "--nuisance",
-        nargs="*",
-        type=Path,
-        default=[],
-        help="feature stores of the nuisance bands, in their order",
-    )
-    parser.add_argument(
-        "--settings",
-        type=json_argument(EncodingSettings),
-        required=True,
-        help="section encoding of the config, as JSON",
-    )
-    parser.add_argument("--study", required=True, help="name of the study")
-    parser.add_argument("--output", type=Path, required=True, help="table to write (.parquet)")
-    arguments = parser.parse_args(argv)
+    arguments = parser().parse_args(argv)
     check_unique_memory(arguments.features, arguments.responses, arguments.settings)
-    table = pairs_of_stores(
-        features=arguments.features,
-        responses=arguments.responses,
-        nuisance=arguments.nuisance,
-        settings=arguments.settings,
-        study=arguments.study,
+    model, brain = read_model_and_subject(
+        arguments.features, arguments.responses, arguments.settings, arguments.nuisance
     )
+    table = measure_pairs(model, brain, arguments.settings, arguments.study)
     write_table(arguments.output, table, kind=KIND, provenance={})
-    above = table["component"] > table["null_high"]
-    learnt(f"{int(above.sum())} of {len(table)} estimates exceed permuted images in 95 %")
+    n_above = int((table["component"] > table["null_high"]).sum())
+    permuted = f"permuted images in {100 * CONFIDENCE:g} %"
+    learnt(f"{n_above} of {len(table)} estimates exceed {permuted}")
 
 
 if __name__ == "__main__":

@@ -22,7 +22,8 @@ tells Snakemake that they are up to date, and the same command as ever makes the
 """
 
 
-def main(argv: list[str] | None = None) -> None:
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -32,7 +33,11 @@ def main(argv: list[str] | None = None) -> None:
     )
     parser.add_argument("--plugins", nargs="*", type=Path, default=[], help="folders of plug-ins")
     parser.add_argument("--dry-run", action="store_true", help="check everything, write nothing")
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parser().parse_args(argv)
     if not arguments.results.is_dir():
         raise GradbrainError(f"{arguments.results}: there is no such folder")
     registries = Registries([ROOT / "config", *arguments.registry], Plugins(arguments.plugins))

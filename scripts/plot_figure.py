@@ -10,7 +10,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
 from gradbrain.config import GradbrainError
-from gradbrain.config.cli import json_argument, learnt, run
+from gradbrain.config.cli import learnt, run
+from gradbrain.config.options import add_section
 from gradbrain.config.plugins import Plugins
 from gradbrain.config.schema import StatisticsSettings
 from gradbrain.figures import style
@@ -21,11 +22,11 @@ from gradbrain.figures.names import Names
 from gradbrain.figures.save import save_figure
 from gradbrain.store import open_study
 
-LOGGER = logging.getLogger("plot_figure")
+log = logging.getLogger("plot_figure")
 
 
-def parse(argv: list[str] | None) -> argparse.Namespace:
-    """Read the command line."""
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--figure", required=True, help="figure of the library, or a plug-in")
     parser.add_argument(
@@ -52,19 +53,14 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         default=[],
         help="modules of plug-ins, e.g. my_folder/figures/my_figure.py",
     )
-    parser.add_argument(
-        "--settings",
-        type=json_argument(StatisticsSettings),
-        default=StatisticsSettings(),
-        help="section statistics of the study as JSON; defaults where left out",
-    )
+    add_section(parser, "statistics", StatisticsSettings)
     parser.add_argument(
         "--may-be-empty",
         action="store_true",
         help="write a figure that says so where the results hold nothing to draw",
     )
     parser.add_argument("--output-stem", required=True, type=Path, help="output without ending")
-    return parser.parse_args(argv)
+    return parser
 
 
 def inputs_of(arguments: argparse.Namespace, what: Declaration) -> FigureInputs:
@@ -83,7 +79,7 @@ def inputs_of(arguments: argparse.Namespace, what: Declaration) -> FigureInputs:
 
 def main(argv: list[str] | None = None) -> None:
     """Select the data behind the figure, draw it, write three files."""
-    arguments = parse(argv)
+    arguments = parser().parse_args(argv)
     what = declaration(arguments.figure, Plugins(files=arguments.plugins), where="--figure")
     inputs = inputs_of(arguments, what)
     drawn, data = draw_declared(what, inputs, may_be_empty=arguments.may_be_empty)

@@ -11,6 +11,7 @@ sys.path.insert(0, str(ROOT / "workflow"))
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.cli import json_argument, learnt, run
+from gradbrain.config.options import add_adapters
 from gradbrain.config.plugins import Plugins
 from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets.narrow import narrow_responses
@@ -22,7 +23,8 @@ from gradbrain.store import read_table, stimuli_digests, write_store
 from gradbrain.store.stimuli_identity import DIGESTS
 
 
-def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--entry", type=json_argument(DatasetEntry), required=True, help="data set entry, JSON"
@@ -39,14 +41,7 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--features", type=Path, nargs="*", default=[], help="feature stores that are planted"
     )
-    parser.add_argument(
-        "--plugins",
-        type=Path,
-        nargs="*",
-        default=[],
-        metavar="FILE",
-        help="adapters of your own, each in a folder adapters/",
-    )
+    add_adapters(parser)
     parser.add_argument(
         "--registries",
         type=Path,
@@ -55,11 +50,11 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
         help="folders that say what checksums files have",
     )
     parser.add_argument("--output", type=Path, required=True, help="store to write (.zarr)")
-    return parser.parse_args(argv)
+    return parser
 
 
 def main(argv: list[str] | None = None) -> None:
-    arguments = parse_arguments(argv)
+    arguments = parser().parse_args(argv)
     entry: DatasetEntry = arguments.entry
     if arguments.subject not in entry.subjects:
         raise GradbrainError(

@@ -11,6 +11,7 @@ sys.path.insert(0, str(ROOT / "workflow"))
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.cli import json_argument, learnt, run
+from gradbrain.config.options import add_adapters
 from gradbrain.config.plugins import Plugins
 from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets.fetch import ensure_dataset
@@ -20,7 +21,8 @@ from gradbrain.datasets.registry import adapter, read_options, registry_folders,
 from gradbrain.store import write_table
 
 
-def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--entry", type=json_argument(DatasetEntry), required=True, help="data set entry, JSON"
@@ -37,20 +39,13 @@ def parse_arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--n-folds", type=int, help="outer folds that the images must fill; none are asked for"
     )
-    parser.add_argument(
-        "--plugins",
-        type=Path,
-        nargs="*",
-        default=[],
-        metavar="FILE",
-        help="adapters of your own, each in a folder adapters/",
-    )
+    add_adapters(parser)
     parser.add_argument("--output", type=Path, required=True, help="table to write (.parquet)")
-    return parser.parse_args(argv)
+    return parser
 
 
 def main(argv: list[str] | None = None) -> None:
-    arguments = parse_arguments(argv)
+    arguments = parser().parse_args(argv)
     entry: DatasetEntry = arguments.entry
     plugins = Plugins(files=arguments.plugins)
     source = adapter(entry.adapter, plugins=plugins)

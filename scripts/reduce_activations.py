@@ -8,31 +8,26 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
-from gradbrain.config.cli import json_argument, run
+from gradbrain.config.cli import run
+from gradbrain.config.options import add_features, add_section
 from gradbrain.config.schema import EncodingSettings
 from gradbrain.encoding.baseline import reduce_activations
 from gradbrain.encoding.fit_memory import check_reduction_memory
 from gradbrain.store import write_store
 
 
-def main(argv: list[str] | None = None) -> None:
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--features",
-        nargs="+",
-        type=Path,
-        required=True,
-        help="feature stores of all layers of the model, in depth order",
-    )
+    add_features(parser)
     parser.add_argument("--responses", type=Path, required=True, help="response store")
-    parser.add_argument(
-        "--settings",
-        type=json_argument(EncodingSettings),
-        required=True,
-        help="section encoding of the config, as JSON",
-    )
+    add_section(parser, "encoding", EncodingSettings, required=True)
     parser.add_argument("--output", type=Path, required=True, help="store to write (.zarr)")
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parser().parse_args(argv)
     check_reduction_memory(arguments.features, arguments.responses)
     store = reduce_activations(
         features=arguments.features,

@@ -8,23 +8,20 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
-from gradbrain.config.cli import add_fit_options, fit_paths, json_argument, learnt, run
-from gradbrain.config.schema import SignalSet, StatisticsSettings
+from gradbrain.config.cli import learnt, run
+from gradbrain.config.options import add_fits, add_section, add_signal_set, fit_paths
+from gradbrain.config.schema import StatisticsSettings
 from gradbrain.hierarchy.subject_scores import read_subjects
 from gradbrain.hierarchy.summaries import summarise_all
 from gradbrain.hierarchy.time_courses import time_courses
 from gradbrain.store import write_statistics, write_table
 
 
-def main(argv: list[str] | None = None) -> None:
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    add_fit_options(parser)
-    parser.add_argument(
-        "--signal-set",
-        type=json_argument(SignalSet),
-        required=True,
-        help="signals of the fits, as JSON, with what controls what",
-    )
+    add_fits(parser)
+    add_signal_set(parser, about="signals of the fits, as JSON, with what controls what")
     parser.add_argument(
         "--unique",
         nargs="*",
@@ -32,12 +29,7 @@ def main(argv: list[str] | None = None) -> None:
         default=[],
         help="unique variance of the signals, one store per subject (.zarr)",
     )
-    parser.add_argument(
-        "--settings",
-        type=json_argument(StatisticsSettings),
-        default=StatisticsSettings(),
-        help="section statistics of the study, as JSON",
-    )
+    add_section(parser, "statistics", StatisticsSettings)
     parser.add_argument("--output", type=Path, required=True, help="table to write (.parquet)")
     parser.add_argument(
         "--draws", type=Path, required=True, help="store of its draws and maps to write (.zarr)"
@@ -45,7 +37,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--times", type=Path, required=True, help="table of times above chance to write (.parquet)"
     )
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parser().parse_args(argv)
     subjects = read_subjects(fit_paths(arguments, "zarr"), arguments.signal_set, arguments.unique)
     statistics = summarise_all(subjects, arguments.settings)
     write_statistics(

@@ -10,8 +10,9 @@ import pandas as pd
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
-from gradbrain.config.cli import add_fit_options, fit_paths, json_argument, run
-from gradbrain.config.schema import SignalSet, StatisticsSettings
+from gradbrain.config.cli import run
+from gradbrain.config.options import add_ceilings, add_fits, add_section, add_signal_set, fit_paths
+from gradbrain.config.schema import StatisticsSettings
 from gradbrain.encoding.rdm_tables import tidy_rdms, with_ceilings
 from gradbrain.hierarchy.rdm_scores import rdm_scores
 from gradbrain.hierarchy.summaries import summarise_all
@@ -19,30 +20,23 @@ from gradbrain.store import open_store, read_table, write_statistics, write_tabl
 from gradbrain.vocabulary.artefacts import columns_of
 
 
-def main(argv: list[str] | None = None) -> None:
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    add_fit_options(parser)
-    parser.add_argument(
-        "--signal-set",
-        type=json_argument(SignalSet),
-        required=True,
-        help="signals of the fits, as JSON, with what controls what",
-    )
-    parser.add_argument(
-        "--ceilings", nargs="*", type=Path, default=[], help="ceilings between subjects (.parquet)"
-    )
-    parser.add_argument(
-        "--settings",
-        type=json_argument(StatisticsSettings),
-        default=StatisticsSettings(),
-        help="section statistics of the study, as JSON",
-    )
+    add_fits(parser)
+    add_signal_set(parser, about="signals of the fits, as JSON, with what controls what")
+    add_ceilings(parser)
+    add_section(parser, "statistics", StatisticsSettings)
     parser.add_argument("--table", type=Path, required=True, help="scores to write (.parquet)")
     parser.add_argument("--output", type=Path, required=True, help="statistics to write (.parquet)")
     parser.add_argument(
         "--draws", type=Path, required=True, help="store of their draws and maps to write (.zarr)"
     )
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parser().parse_args(argv)
     fits = [(path, open_store(path, kind="encoding")) for path in fit_paths(arguments, "zarr")]
     subjects = rdm_scores(fits, arguments.signal_set)
     write_statistics(

@@ -8,8 +8,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
-from gradbrain.config.cli import json_argument, learnt, run
-from gradbrain.config.schema import ReliabilitySettings, StatisticsSettings
+from gradbrain.config.cli import learnt, run
+from gradbrain.config.options import add_statistics
 from gradbrain.hierarchy.claims import judge
 from gradbrain.hierarchy.claims_summary import summary_page
 from gradbrain.hierarchy.over_models import over_models
@@ -18,39 +18,20 @@ from gradbrain.store import read_statistics, write_table, write_text
 from gradbrain.vocabulary.verdicts import VERDICTS
 
 
-def main(argv: list[str] | None = None) -> None:
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--tables", nargs="+", type=Path, required=True, help="hierarchy tables of all models"
-    )
-    parser.add_argument(
-        "--draws", nargs="+", type=Path, required=True, help="their stores, in the same order"
-    )
-    parser.add_argument(
-        "--settings",
-        type=json_argument(StatisticsSettings),
-        default=StatisticsSettings(),
-        help="section statistics of the study, as JSON",
-    )
-    parser.add_argument(
-        "--scores", nargs="*", type=Path, default=[], help="score tables, with reliabilities"
-    )
-    parser.add_argument(
-        "--reliability",
-        type=json_argument(ReliabilitySettings),
-        default=ReliabilitySettings(),
-        help="section reliability of the config, as JSON: thresholds",
-    )
-    parser.add_argument("--study", required=True, help="name of the study")
-    parser.add_argument(
-        "--untrained", nargs="*", default=[], help="models whose weights were not learnt"
-    )
+    add_statistics(parser)
     parser.add_argument("--output", type=Path, required=True, help="claims to write (.csv)")
     parser.add_argument("--summary", type=Path, required=True, help="page to write (.md)")
     parser.add_argument(
         "--over-models", type=Path, help="table over all trained models to write (.csv)"
     )
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parser().parse_args(argv)
     statistics = read_statistics(arguments.tables, arguments.draws)
     claims = judge(
         statistics,

@@ -8,44 +8,25 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
-from gradbrain.config.cli import json_argument, run
-from gradbrain.config.schema import ReliabilitySettings, StatisticsSettings
+from gradbrain.config.cli import run
+from gradbrain.config.options import add_statistics
 from gradbrain.hierarchy.reliability import read_reliabilities
 from gradbrain.hierarchy.second_opinion import second_opinions, second_page
 from gradbrain.store import read_statistics, read_table, write_table, write_text
 
 
-def main(argv: list[str] | None = None) -> None:
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--claims", type=Path, required=True, help="claims of the study (.csv)")
-    parser.add_argument(
-        "--tables", nargs="+", type=Path, required=True, help="statistics of all models"
-    )
-    parser.add_argument(
-        "--draws", nargs="+", type=Path, required=True, help="their stores, in the same order"
-    )
-    parser.add_argument(
-        "--settings",
-        type=json_argument(StatisticsSettings),
-        default=StatisticsSettings(),
-        help="section statistics of the study, as JSON",
-    )
-    parser.add_argument(
-        "--scores", nargs="*", type=Path, default=[], help="score tables, with reliabilities"
-    )
-    parser.add_argument(
-        "--reliability",
-        type=json_argument(ReliabilitySettings),
-        default=ReliabilitySettings(),
-        help="section reliability of the config, as JSON: thresholds",
-    )
-    parser.add_argument("--study", required=True, help="name of the study")
-    parser.add_argument(
-        "--untrained", nargs="*", default=[], help="models whose weights were not learnt"
-    )
+    add_statistics(parser)
     parser.add_argument("--output", type=Path, required=True, help="table to write (.csv)")
     parser.add_argument("--summary", type=Path, required=True, help="page to write (.md)")
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parser().parse_args(argv)
     opinions = second_opinions(
         read_table(arguments.claims, kind="claims"),
         read_statistics(arguments.tables, arguments.draws),

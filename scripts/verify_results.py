@@ -40,7 +40,8 @@ def describe(found: Verification) -> list[str]:
     return lines
 
 
-def main(argv: list[str] | None = None) -> None:
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__, epilog=EPILOG)
     parser.add_argument("results", type=Path, nargs="?", default=Path("results"), help="the folder")
     parser.add_argument(
@@ -53,7 +54,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument(
         "--content", action="store_true", help="decode stores as well; takes longer"
     )
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parser().parse_args(argv)
     if not arguments.results.is_dir():
         raise GradbrainError(f"{arguments.results}: there is no such folder")
     found = verify(arguments.results, content=arguments.content)

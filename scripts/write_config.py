@@ -13,11 +13,16 @@ from gradbrain.config import cli
 from gradbrain.store import write_text
 
 
-def main(argv: list[str] | None = None) -> None:
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", required=True, help="the configuration as JSON")
     parser.add_argument("--output", required=True, help="YAML file to write")
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parser().parse_args(argv)
     text = yaml.safe_dump(json.loads(arguments.config), sort_keys=False, allow_unicode=True)
     write_text(arguments.output, text, digested=True)
 

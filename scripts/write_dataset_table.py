@@ -74,8 +74,13 @@ def page() -> str:
     return f"{before}{BEGIN}\n\n{table()}\n\n{END}{rest.partition(END)[2]}"
 
 
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line, which has no options."""
+    return argparse.ArgumentParser(description=__doc__)
+
+
 def main(argv: list[str] | None = None) -> None:
-    argparse.ArgumentParser(description=__doc__).parse_args(argv)
+    parser().parse_args(argv)
     write_text(PAGE, page())
 
 

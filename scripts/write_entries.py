@@ -13,11 +13,16 @@ from gradbrain.config import cli
 from gradbrain.store import write_table
 
 
-def main(argv: list[str] | None = None) -> None:
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--entries", required=True, help="the entries as JSON: a list of records")
     parser.add_argument("--output", required=True, help="table to write (.csv)")
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parser().parse_args(argv)
     entries = pd.DataFrame.from_records(json.loads(arguments.entries))
     write_table(arguments.output, entries, kind="entries")
 

@@ -42,8 +42,13 @@ def installed_pins() -> list[str]:
     return sorted((re.sub(r"\+[a-z0-9.]+$", "", line) for line in lines), key=str.lower)
 
 
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line, which has no options."""
+    return argparse.ArgumentParser(description=__doc__)
+
+
 def main(argv: list[str] | None = None) -> None:
-    argparse.ArgumentParser(description=__doc__).parse_args(argv)
+    parser().parse_args(argv)
     pins = installed_pins()
     write_text(ENVS / "requirements.txt", LOCK_HEADER + "".join(f"{pin}\n" for pin in pins))
     write_text(

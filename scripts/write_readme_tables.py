@@ -20,6 +20,7 @@ from gradbrain.figures.names import Names
 from gradbrain.figures.sensitivity import sentences
 from gradbrain.hierarchy.second_opinion import counted
 from gradbrain.store import read_table, write_text
+from gradbrain.vocabulary.intervals import CONFIDENCE
 from gradbrain.vocabulary.measures import R_NORMALISED, UNIQUE_R2, R
 from gradbrain.vocabulary.reasons import REASONS
 from gradbrain.vocabulary.roles import ACTIVATION, ROI, ROLES
@@ -43,7 +44,11 @@ def read_claims(results: Path) -> pd.DataFrame:
 
 def mean_and_interval(values: pd.Series) -> tuple[float, float, float]:
     """Mean over subjects with its 95 % interval (Student)."""
-    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    half = (
+        stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)
+        * values.std(ddof=1)
+        / np.sqrt(len(values))
+    )
     return values.mean(), values.mean() - half, values.mean() + half
 
 
@@ -357,11 +362,16 @@ def replace_section(text: str, name: str, lines: list[str], *, page: str) -> str
     return "\n".join([head + start, "", *lines, "", end + rest.split(end, 1)[1]])
 
 
-def main(argv: list[str] | None = None) -> None:
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sections", nargs="+", choices=sorted(SECTIONS))
     parser.add_argument("--results", type=Path, default=ROOT / "results", help="folder of results")
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    arguments = parser().parse_args(argv)
     for name in arguments.sections:
         for page, make in SECTIONS[name].items():
             text = (ROOT / page).read_text(encoding="utf-8")

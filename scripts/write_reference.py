@@ -34,16 +34,8 @@ RULE = re.compile(r"^ *rule (\w+):\n(.*?)(?=^ *rule \w+:|\Z)", re.MULTILINE | re
 MESSAGE = re.compile(r"message:\n\s+(?:lambda wildcards: )?f?\"([^\"]*)\"")
 
 
-class _ParserFoundError(Exception):
-    """Carries the parser of a script out of its ``main``, before it does anything."""
-
-    def __init__(self, parser: argparse.ArgumentParser) -> None:
-        super().__init__()
-        self.parser = parser
-
-
 def parser_of(script: Path) -> argparse.ArgumentParser:
-    """Command line of a script, taken where it would be parsed."""
+    """Command line of a script, as its `parser` describes it."""
     spec = importlib.util.spec_from_file_location(f"_script_{script.stem}", script)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -51,18 +43,10 @@ def parser_of(script: Path) -> argparse.ArgumentParser:
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
 
-    def stop(parser: argparse.ArgumentParser, *_: object, **__: object) -> None:
-        raise _ParserFoundError(parser)
-
-    usual = argparse.ArgumentParser.parse_args
-    argparse.ArgumentParser.parse_args = stop  # type: ignore[assignment, method-assign]
-    try:
-        module.main([])
-    except _ParserFoundError as found:
-        return found.parser
-    finally:
-        argparse.ArgumentParser.parse_args = usual  # type: ignore[method-assign]
-    raise GradbrainError(f"{script}: its main parses no command line")
+    if not hasattr(module, "parser"):
+        raise GradbrainError(f"{script}: has no function parser, which describes its command line")
+    found: argparse.ArgumentParser = module.parser()
+    return found
 
 
 def option_row(action: argparse.Action) -> str:
@@ -122,8 +106,13 @@ def rules_text() -> str:
     return f"{RULES}{names}.\n" + "".join(rule_text(name, body) for name, body in sorted(rules))
 
 
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line, which has no options."""
+    return argparse.ArgumentParser(description=__doc__)
+
+
 def main(argv: list[str] | None = None) -> None:
-    argparse.ArgumentParser(description=__doc__).parse_args(argv)
+    parser().parse_args(argv)
     write_text(SCRIPTS_PAGE, scripts_text())
     write_text(RULES_PAGE, rules_text())
 

@@ -16,8 +16,8 @@ from gradbrain.figures.report import render_report, results_of
 from gradbrain.store import open_study, write_text
 
 
-def parse(argv: list[str] | None) -> argparse.Namespace:
-    """Read the command line."""
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--results",
@@ -53,7 +53,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         "--plugins", nargs="*", type=Path, default=[], help="modules of figures of one's own"
     )
     parser.add_argument("--output", required=True, type=Path, help="page to write (.html)")
-    return parser.parse_args(argv)
+    return parser
 
 
 def inputs_of(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def inputs_of(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def main(argv: list[str] | None = None) -> None:
     """Render the page and write it in one step."""
-    arguments = parse(argv)
+    arguments = parser().parse_args(argv)
     inputs = inputs_of(arguments)
     write_text(arguments.output, render_report(**inputs), digested=True)
     learnt(f"{arguments.output}, {len(inputs['figures'])} figures")

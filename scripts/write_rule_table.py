@@ -517,8 +517,8 @@ def _mean_and_spread(values: list[float], digits: int = 2) -> str:
     return f"{np.mean(values):.{digits}f}{spread}"
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Write one of the tables into the page, or print that of pairs of rules."""
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--features",
@@ -549,7 +549,12 @@ def main(argv: list[str] | None = None) -> None:
         help="table behind the figure rule_ranking of a study that trains networks: print the "
         "unique part of each rule on networks by the rule that trained them, as Markdown",
     )
-    arguments = parser.parse_args(argv)
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Write one of the tables into the page, or print that of pairs of rules."""
+    arguments = parser().parse_args(argv)
     if arguments.pairing:
         print(pairing_table(arguments.pairing))
         return

@@ -171,8 +171,13 @@ def schema_text(name: str) -> str:
     return json.dumps(SCHEMAS[name].model_json_schema(), indent=2) + "\n"
 
 
+def parser() -> argparse.ArgumentParser:
+    """Describe the command line, which has no options."""
+    return argparse.ArgumentParser(description=__doc__)
+
+
 def main(argv: list[str] | None = None) -> None:
-    argparse.ArgumentParser(description=__doc__).parse_args(argv)
+    parser().parse_args(argv)
     for name in SCHEMAS:
         write_text(FOLDER / f"{name}.schema.json", schema_text(name))
     write_text(PAGE, page_text())

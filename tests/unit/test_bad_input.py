@@ -16,6 +16,7 @@ from gradbrain.config.registries import Registries
 from gradbrain.config.schema import MAX_NAME
 from gradbrain.config.study import load_study
 from gradbrain.config.yaml_files import MAX_DEPTH, read_yaml
+from gradbrain.plan.checks import StudyChecks
 from gradbrain.plan.command_line import (
     asked_of,
     check_before_reading,
@@ -47,8 +48,9 @@ def plan_of(config):
 
 def check(config):
     plan = plan_of(config)
-    plan.check_roots()
-    plan.link_roots()
+    checks = StudyChecks(plan)
+    checks.roots()
+    checks.link_roots()
     plan.check()
 
 

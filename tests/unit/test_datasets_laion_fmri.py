@@ -259,6 +259,6 @@ def test_missing_images_can_be_left_out(tree):
 
 def test_transparent_pixels_lie_on_middle_grey_and_sets_are_of_one_person(written):
     assert Options().background == (128, 128, 128)
-    with pytest.raises(DatasetError, match="leave `stimuli` out of the entry"):
+    with pytest.raises(DatasetError, match="leave out `stimuli: "):
         entry = ENTRY.model_copy(update={"stimuli": "laion"})
         laion_fmri.Adapter().stimuli(entry, OPTIONS, "laion", written[0])

@@ -8,8 +8,12 @@ from measure_unique import main
 
 from gradbrain.config.schema import EncodingSettings
 from gradbrain.encoding.errors import EncodingError
-from gradbrain.encoding.inputs import read_model_features, read_responses
-from gradbrain.encoding.unique_part import image_blocks, measure_unique, unique_of_stores
+from gradbrain.encoding.inputs import (
+    read_model_and_subject,
+    read_model_features,
+    read_responses,
+)
+from gradbrain.encoding.unique_part import image_blocks, measure_unique
 from gradbrain.store import StoreError, open_store, read_table, write_store, write_tree
 
 N_IMAGES, N_LAYERS, WIDTH, N_TARGETS = 90, 2, 30, 200
@@ -156,9 +160,8 @@ def planted(tmp_path):
 
 def measure(features, responses, bands=(), **changes):
     settings = EncodingSettings.model_validate(SETTINGS.model_dump() | changes)
-    return unique_of_stores(
-        features=features, responses=responses, settings=settings, study="test", nuisance=bands
-    )
+    model, brain = read_model_and_subject(features, responses, settings, bands)
+    return measure_unique(model, brain, settings, "test")
 
 
 def found(store, signal, layer=1):

@@ -22,8 +22,9 @@ from gradbrain.config.schema import (
 from gradbrain.config.study import load_study
 from gradbrain.encoding.band_weights import BandWeights
 from gradbrain.models.passes import forward_pass
-from gradbrain.plan import estimate
-from gradbrain.plan.estimate import FitSize, NetworkCost, Rates, UniqueSize
+from gradbrain.plan import estimate, fit_costs, job_counts, memory, network_costs
+from gradbrain.plan.cost_rates import NetworkCost, Rates
+from gradbrain.plan.fit_costs import FitSize, UniqueSize
 from gradbrain.plan.jobs import Plan
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,16 +37,16 @@ MEG = replace(NSD, images=22448, targets=38211, units=141)
 def test_a_fit_of_the_paper_takes_what_the_page_on_scaling_adds_up():
     # docs/scaling.md, per fold at 40,000 targets: 4.5 signals of 20.0 + 4.5 s, and of 5.45 ms per
     # target; band widths are rounded there.
-    assert estimate.fit_seconds(NSD, PAPER, RATES) == pytest.approx(5 * (110 + 981), rel=0.02)
+    assert fit_costs.fit_seconds(NSD, PAPER, RATES) == pytest.approx(5 * (110 + 981), rel=0.02)
     # THINGS-MEG: 3.3 ms per target in the place of 2.9.
-    assert estimate.fit_seconds(MEG, PAPER, RATES) == pytest.approx(5 * 2977, rel=0.05)
+    assert fit_costs.fit_seconds(MEG, PAPER, RATES) == pytest.approx(5 * 2977, rel=0.05)
 
 
 def test_components_are_taken_once_per_model_and_subject():
-    assert estimate.reduction_seconds(NSD, PAPER, RATES) == pytest.approx(5 * 149, rel=0.02)
-    assert estimate.reduction_seconds(MEG, PAPER, RATES) == pytest.approx(5 * 1204, rel=0.05)
+    assert fit_costs.reduction_seconds(NSD, PAPER, RATES) == pytest.approx(5 * 149, rel=0.02)
+    assert fit_costs.reduction_seconds(MEG, PAPER, RATES) == pytest.approx(5 * 1204, rel=0.05)
     # 1,000 components of 10,000 images in each of five folds, float32.
-    assert estimate.reduction_disk_gib(NSD, PAPER) == pytest.approx(4 * 5 * 1e7 / 2**30)
+    assert fit_costs.reduction_disk_gib(NSD, PAPER) == pytest.approx(4 * 5 * 1e7 / 2**30)
 
 
 def test_unique_variance_takes_what_was_measured():
@@ -53,9 +54,9 @@ def test_unique_variance_takes_what_was_measured():
         images=900, units=1, layers=4, nuisance=0, signals=3, learning=1, all_widths=2048
     )
     # 4 layers, 12 signals of 900 images, one region: 17.3 s of signals and 5.6 s of the region.
-    assert estimate.unique_seconds(size, PAPER, RATES) == pytest.approx(2 + 17.3 + 5.6, rel=0.1)
+    assert fit_costs.unique_seconds(size, PAPER, RATES) == pytest.approx(2 + 17.3 + 5.6, rel=0.1)
     # 0.57 GiB with an interpreter of 0.2.
-    needed = estimate.unique_memory_gib(size, PAPER, RATES) - RATES.process_gib
+    needed = fit_costs.unique_memory_gib(size, PAPER, RATES) - RATES.process_gib
     assert needed == pytest.approx(0.37, rel=0.1)
 
 
@@ -66,20 +67,20 @@ def test_blocks_of_images_bound_the_time_and_memory_of_unique_variance():
     one, ten = (replace(size, images=n) for n in (1000, 10_000))
 
     def seconds(size, **changes):
-        return estimate.unique_seconds(size, PAPER.model_copy(update=changes), RATES)
+        return fit_costs.unique_seconds(size, PAPER.model_copy(update=changes), RATES)
 
     rest = RATES.start_s
     assert seconds(ten) - rest == pytest.approx(10 * (seconds(one) - rest))
     whole = seconds(ten, unique_images=10_000) - rest
     assert 80 < whole / (seconds(ten) - rest) < 100
-    memory = [estimate.unique_memory_gib(each, PAPER, RATES) for each in (one, ten)]
+    memory = [fit_costs.unique_memory_gib(each, PAPER, RATES) for each in (one, ten)]
     # Activations of more images, and nothing else.
     assert memory[1] - memory[0] == pytest.approx(4 * 9000 * 8000 / 2**30)
 
 
 def test_the_time_of_a_fit_is_linear_in_targets_and_signals():
     def seconds(**changes):
-        return estimate.fit_seconds(replace(NSD, **changes), PAPER, RATES)
+        return fit_costs.fit_seconds(replace(NSD, **changes), PAPER, RATES)
 
     none, one, two = (seconds(targets=n) for n in (0, 1000, 2000))
     assert two - one == pytest.approx(one - none)
@@ -99,12 +100,12 @@ def test_a_nuisance_band_costs_a_decomposition_per_point_of_the_search():
     size = replace(NSD, targets=1000)
 
     def seconds(size, settings):
-        return estimate.fit_seconds(size, settings, targets_only)
+        return fit_costs.fit_seconds(size, settings, targets_only)
 
     # With a band of no width, work grows with the points alone: of the fit with the signal, one of
     # two, and of the baseline without it, once for all signals.
     widths = ((1000 + 1024) / 2024) ** 2, (2048 / 2024) ** 2, (1000 / 2024) ** 2
-    signals = NSD.signals + estimate.ACTIVATION_AGAIN
+    signals = NSD.signals + fit_costs.ACTIVATION_AGAIN
     full, base = len(weights.with_fallback), len(weights.base)
     work = signals * (full * widths[0] + 11 * widths[1]) + base * widths[2]
     expected = 5 * 0.5 / 11 * RATES.fits_ms_per_target * 1e-3 * 1000 * work
@@ -113,22 +114,22 @@ def test_a_nuisance_band_costs_a_decomposition_per_point_of_the_search():
 
 
 def test_without_components_the_baseline_is_as_wide_as_there_are_images():
-    everything = estimate.fit_seconds(NSD, EncodingSettings(), RATES)
-    assert everything > 5 * estimate.fit_seconds(NSD, PAPER, RATES)
+    everything = fit_costs.fit_seconds(NSD, EncodingSettings(), RATES)
+    assert everything > 5 * fit_costs.fit_seconds(NSD, PAPER, RATES)
 
 
 def test_a_small_fit_takes_no_longer_than_it_takes_to_start():
     small = FitSize(images=48, targets=16, units=4, width=48, all_widths=96, signals=4)
-    seconds = estimate.fit_seconds(small, EncodingSettings(), RATES)
+    seconds = fit_costs.fit_seconds(small, EncodingSettings(), RATES)
     # Five folds of four signals and of the activation offered again.
-    fits = 5 * (4 + estimate.ACTIVATION_AGAIN) * RATES.small_fit_s
+    fits = 5 * (4 + fit_costs.ACTIVATION_AGAIN) * RATES.small_fit_s
     assert RATES.start_s + fits < seconds < RATES.start_s + fits + 0.1
 
 
 def test_inner_folds_cost_a_decomposition_each():
     def seconds(**changes):
         rates = replace(RATES, start_s=0.0, scores_s=0.0, scores_ms_per_target=0.0)
-        return estimate.fit_seconds(NSD, PAPER.model_copy(update=changes), rates)
+        return fit_costs.fit_seconds(NSD, PAPER.model_copy(update=changes), rates)
 
     # Five times .8³ of that of all images, and that itself.
     kfold = seconds(selection="kfold", n_inner_folds=5)
@@ -139,7 +140,7 @@ def test_a_multiverse_costs_its_passes_its_fits_and_its_joins():
     path = ROOT / "config" / "sensitivity.yaml"
     study = load_study(read_yaml(path), root=ROOT, where=str(path))
     plan = Plan(study, ROOT)
-    counts = estimate.job_counts(plan)
+    counts = job_counts.job_counts(plan)
     # 35 universes, of which 3 have the fits of the study; 28 sets of fits of one
     # model; 24 signal sets in 6 passes, beside that of the study.
     assert counts["test_universe"] == 35
@@ -164,9 +165,9 @@ def test_a_multiverse_costs_its_passes_its_fits_and_its_joins():
         7 * alone["extract_features"].cpu_hours, rel=0.01
     )
     # Signals alone: 15 times by the closed form, 13 times by inner folds, which take 3.56 as long.
-    (layers,) = {tuple(layers) for layers in estimate._fit_sizes(plan, costs, sizes)}
+    (layers,) = {tuple(layers) for layers in fit_costs.fit_sizes(plan, costs, sizes)}
     alone_s = sum(
-        estimate.fit_seconds(size, study.settings.encoding, rates, paired=False) - rates.start_s
+        fit_costs.fit_seconds(size, study.settings.encoding, rates, paired=False) - rates.start_s
         for size in layers
     )
     # And 28 times the unique variance of the study itself, apart from its starts.
@@ -176,24 +177,22 @@ def test_a_multiverse_costs_its_passes_its_fits_and_its_joins():
     assert unique_s > 0
     assert found == pytest.approx((15 + 13 * 3.56) * alone_s * len(plan.subjects), rel=0.02)
     paired = sum(
-        estimate.fit_seconds(size, study.settings.encoding, rates) - rates.start_s
+        fit_costs.fit_seconds(size, study.settings.encoding, rates) - rates.start_s
         for size in layers
     )
     assert 0 < alone_s < 0.5 * paired
 
 
 def test_memory_is_what_the_jobs_ask_for(demo, monkeypatch):
-    from gradbrain.plan import jobs
-
-    monkeypatch.setattr(jobs, "array_shape", lambda path, name: (10000, 40000))
-    asked = demo.fit_memory(demo.subjects[0])
-    assert estimate.fit_memory_gib(NSD) == pytest.approx(asked / 1024, rel=1e-3)
+    monkeypatch.setattr(memory, "array_shape", lambda path, name: (10000, 40000))
+    asked = demo.memory.of_fit(demo.subjects[0])
+    assert fit_costs.fit_memory_gib(NSD) == pytest.approx(asked / 1024, rel=1e-3)
 
 
 def test_the_size_of_a_store_is_that_of_its_arrays():
     # A demo store of 320 targets, 8 regions and 100 draws takes 520,249 bytes on disk.
     size = FitSize(images=320, targets=320, units=8, width=160, all_widths=400, signals=4)
-    found = estimate.fit_disk_gib(size, EncodingSettings(n_draws=100)) * 2**30
+    found = fit_costs.fit_disk_gib(size, EncodingSettings(n_draws=100)) * 2**30
     assert found == pytest.approx(520_249, rel=0.3)
 
 
@@ -229,11 +228,11 @@ def test_passes_are_counted_as_the_objectives_make_them(tmp_path):
     path = ROOT / "config" / "config.yaml"
     config = read_yaml(path) | {"registries": [str(tmp_path)]}
     plan = Plan(load_study(config, root=ROOT, where=str(path)), ROOT)
-    passes = {name: estimate.n_passes(plan, name) for name in sets}
+    passes = {name: network_costs.n_passes(plan, name) for name in sets}
     # The stimulus, the views or masked copies of it, and a backward pass for each gradient.
     assert passes == {"none": 1, "own": 34, "seven": 9, "masked": 6, "control": 35}
     # Half a backward pass for a layer in the middle.
-    assert estimate.n_passes(plan, "own", depth=0.5) == 33.5
+    assert network_costs.n_passes(plan, "own", depth=0.5) == 33.5
 
 
 def test_by_layer_views_are_passed_once_for_all_layers():
@@ -250,8 +249,8 @@ def test_by_layer_views_are_passed_once_for_all_layers():
         rates = replace(RATES, start_s=0.0)
         arguments = (plan, costs, images, rates)
         stages[unit] = (
-            estimate.targets_cost(*arguments, gpu=True),
-            estimate.extraction_cost(*arguments, gpu=True),
+            network_costs.targets_cost(*arguments, gpu=True),
+            network_costs.extraction_cost(*arguments, gpu=True),
         )
     depths = [plan.layer("resnet50_imagenet1k", layer).depth for layer in layers]
     # 9 sets of images; for each image 32 views, and by layer itself and part of four ways back.
@@ -290,10 +289,10 @@ def test_a_second_draw_costs_the_passes_of_what_depends_on_chance_and_a_regressi
         update = {"reliability": ReliabilitySettings(**reliability)}
         settings = demo.study.settings.model_copy(update=update)
         plan = Plan(replace(demo.study, settings=settings), ROOT)
-        return estimate.reliability_cost(plan, costs, {"simulated": images}, RATES, gpu=False)
+        return network_costs.reliability_cost(plan, costs, {"simulated": images}, RATES, gpu=False)
 
     assert cost().jobs == len(demo.models) == 1
-    passes = estimate._passes_of(demo, demo.uncertain_signals)
+    passes = network_costs._passes_of(demo, demo.uncertain_signals)
     # The job draws 64 images less; what the regression sees is the same.
     saved = 64 * 1e9 * passes / (RATES.core_pass_gflops * 1e9)
     found = 3600 * (cost(128, 64 + 4000).cpu_hours - cost(64, 64 + 4000).cpu_hours)
@@ -333,7 +332,7 @@ def test_time_of_dissimilarities_grows_with_pairs_rows_and_units_up_to_the_bound
     settings = EncodingSettings(n_folds=5, n_draws=100)
 
     def seconds(size, **rsa):
-        return estimate.rdm_seconds(size, settings, RsaSettings(encoding=True, **rsa), RATES)
+        return fit_costs.rdm_seconds(size, settings, RsaSettings(encoding=True, **rsa), RATES)
 
     size = replace(NSD, images=500, units=10, signals=4)
     # Five folds of 100 images; 14 rows: two of activations, three of each signal.
@@ -352,11 +351,11 @@ def test_extraction_by_layer_costs_more_than_in_one_pass(demo):
         1e9, {f"blocks.{index}": 100 for index in range(7)}
     )
     images = {"simulated": 320}
-    fused = estimate.extraction_cost(demo, costs, images, RATES, gpu=True)
+    fused = network_costs.extraction_cost(demo, costs, images, RATES, gpu=True)
     features = demo.study.settings.features.model_copy(update={"unit": "layer"})
     settings = demo.study.settings.model_copy(update={"features": features})
     single = Plan(replace(demo.study, settings=settings), ROOT)
-    by_layer = estimate.extraction_cost(single, costs, images, RATES, gpu=True)
+    by_layer = network_costs.extraction_cost(single, costs, images, RATES, gpu=True)
     assert fused.jobs == 2
     assert by_layer.jobs == 7 + 4
     assert by_layer.disk_gib == fused.disk_gib
@@ -383,7 +382,7 @@ def test_memory_of_extraction_has_the_network_in_it(demo):
     batch = demo.study.settings.features.batch_size
     passes = 2**30 + batch * (2**28 + 2**25 + 2 * 2**24)
     on_cpu, on_gpu = (
-        estimate.extraction_cost(demo, costs, {"simulated": 320}, RATES, gpu=gpu)
+        network_costs.extraction_cost(demo, costs, {"simulated": 320}, RATES, gpu=gpu)
         for gpu in (False, True)
     )
     assert on_cpu.memory_gib == pytest.approx(RATES.process_gib + (passes + rows) / 2**30, rel=0.01)
@@ -391,7 +390,7 @@ def test_memory_of_extraction_has_the_network_in_it(demo):
     assert on_gpu.gpu_memory_gib == pytest.approx(passes / 2**30)
     assert on_gpu.memory_gib == pytest.approx(RATES.process_gib + rows / 2**30, rel=0.01)
     # More images than a batch take no more.
-    many = estimate.extraction_cost(demo, costs, {"simulated": 10**6}, RATES, gpu=True)
+    many = network_costs.extraction_cost(demo, costs, {"simulated": 10**6}, RATES, gpu=True)
     assert many.gpu_memory_gib == on_gpu.gpu_memory_gib
 
 

@@ -257,7 +257,7 @@ def test_second_opinions_are_planned_where_they_are_asked_for():
         made = {path for kind in kinds[1:] for path in plan.per_model(kind)}
         assert made <= set(plan.targets()) if asked else not made & set(plan.targets())
     tables = plans[1].per_model("prediction_rsa")
-    assert plans[1].figure_inputs("rsa_of_predictions") == {"prediction_rsa": tables}
+    assert plans[1].figures.inputs("rsa_of_predictions") == {"prediction_rsa": tables}
     # Draws are those of the fits; the section's own are of similarities of features.
     assert set(json.loads(plans[1].prediction_settings())) == {"encoding", "max_images"}
 
@@ -296,7 +296,7 @@ def test_reliability_is_measured_for_each_model_and_each_set_of_images_that_some
     ]
     assert set(plan.reliabilities) <= set(plan.targets())
     assert "signal_reliability" in plan.figures
-    assert plan.figure_inputs("signal_reliability")["reliability"] == plan.reliabilities
+    assert plan.figures.inputs("signal_reliability")["reliability"] == plan.reliabilities
     # Thresholds judge, and what is measured does not depend on them.
     assert set(json.loads(plan.measurement_settings())) == {
         "n_images", "max_training_images", "seed"
@@ -394,13 +394,13 @@ def test_a_fit_asks_for_memory_by_the_size_of_its_responses(tmp_path, monkeypatc
     config = yaml.safe_load((ROOT / "tests/workflow/tiny/study.yaml").read_text())
     config["registries"] = [str(ROOT / folder) for folder in config["registries"]]
     plan = Plan(load_study(config, root=ROOT, where="study.yaml"), ROOT)
-    before = plan.fit_memory("tiny_fmri-s1")
+    before = plan.memory.of_fit("tiny_fmri-s1")
     # 10,000 images and 40,000 targets of four bytes, of which nothing is written but the shape.
     folder = tmp_path / "results/tiny/responses/tiny_fmri-s1.zarr/response"
     folder.mkdir(parents=True)
     (folder / "zarr.json").write_text(json.dumps({"shape": [10000, 40000]}))
-    assert plan.fit_memory("tiny_fmri-s1") == before + math.ceil(5.5 * 1525.88)
-    assert plan.fit_memory("tiny_fmri-s2") == before
+    assert plan.memory.of_fit("tiny_fmri-s1") == before + math.ceil(5.5 * 1525.88)
+    assert plan.memory.of_fit("tiny_fmri-s2") == before
 
 
 @pytest.mark.parametrize(

@@ -314,16 +314,16 @@ def test_a_study_of_chosen_images_has_a_stimulus_set_of_its_own():
     plan = plan_of(images=["a", "b"], folds="a.csv")
     subject = plan.subjects[0]
     name = plan.study.seen_by(subject)
-    assert name == "mine-simulated" and plan.chosen_from(name) == [
+    assert name == "mine-simulated" and plan.images.chosen_from(name) == [
         "results/stimuli/simulated.parquet"
     ]
-    assert plan.images_and_folds(subject) == {
+    assert plan.images.tables_of(subject) == {
         "images": ["results/stimuli/mine-simulated.parquet"],
         "folds": ["results/mine/folds/mine-simulated.parquet"],
     }
     analysed = {stimuli for model, _, _, stimuli in plan.all_features() if model in plan.models}
     assert analysed == {"mine-simulated"}
-    assert plan.n_folds_of(name) is None and plan_of().n_folds_of("simulated") == 5
+    assert plan.images.n_folds_of(name) is None and plan_of().images.n_folds_of("simulated") == 5
     shared = plan_of(images="shared", datasets=[
         {"name": "simulated_fmri_feedforward"}, {"name": "simulated_meg_feedforward"}
     ])  # fmt: skip

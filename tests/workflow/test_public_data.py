@@ -15,7 +15,7 @@ from trees.things_eeg2 import write_preprocessed
 
 from gradbrain.config.study import load_study
 from gradbrain.config.yaml_files import read_yaml
-from gradbrain.plan.estimate import job_counts
+from gradbrain.plan.job_counts import job_counts
 from gradbrain.plan.jobs import Plan
 from gradbrain.store import open_store, read_table
 

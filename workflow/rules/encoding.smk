@@ -17,7 +17,7 @@ if ENCODING.baseline_components is not None:
         input:
             script=plan.script("reduce_activations"),
             code=plan.code("reduce_activations"),
-            features=features_of_all_layers,
+            features=of(plan.features_for_subject, "model", "subject"),
             responses=plan.path("responses"),
         output:
             directory(plan.path("baseline")),
@@ -62,9 +62,9 @@ if ENCODING.unit == "layer":
         input:
             script=plan.script("fit_encoding"),
             code=ENCODING_CODE,
-            features=features_of_fit,
-            baseline=baseline_of_fit,
-            nuisance=nuisance_of_fit,
+            features=of(plan.features_of_fit, "model", "layer", "subject"),
+            baseline=of(plan.baseline, "model", "subject"),
+            nuisance=of(plan.nuisance_features, "subject"),
             responses=plan.path("responses"),
         output:
             stores=directory(plan.path("encoding")),
@@ -106,7 +106,7 @@ for model in plan.models_fitted_whole:
             code=ENCODING_CODE,
             features=features_of(model),
             baseline=baseline_of(model),
-            nuisance=nuisance_of_fit,
+            nuisance=of(plan.nuisance_features, "subject"),
             responses=plan.path("responses"),
         output:
             stores=[
@@ -146,8 +146,8 @@ rule measure_unique:
     input:
         script=plan.script("measure_unique"),
         code=plan.code("measure_unique"),
-        features=features_of_all_layers,
-        nuisance=nuisance_of_fit,
+        features=of(plan.features_for_subject, "model", "subject"),
+        nuisance=of(plan.nuisance_features, "subject"),
         responses=plan.path("responses"),
     output:
         directory(plan.path("unique")),
@@ -179,8 +179,8 @@ if ENCODING.rule_pairs:
         input:
             script=plan.script("measure_rule_pairs"),
             code=plan.code("measure_rule_pairs"),
-            features=features_of_all_layers,
-            nuisance=nuisance_of_fit,
+            features=of(plan.features_for_subject, "model", "subject"),
+            nuisance=of(plan.nuisance_features, "subject"),
             responses=plan.path("responses"),
         output:
             plan.path("rule_pairs"),
@@ -210,7 +210,7 @@ rule compute_ceilings:
     input:
         script=plan.script("compute_ceilings"),
         code=plan.code("compute_ceilings"),
-        responses=responses_of_dataset,
+        responses=of(plan.responses_of, "dataset"),
     output:
         plan.path("ceilings"),
     log:
@@ -254,8 +254,8 @@ rule collect_scores:
         mem_mb=memory(4000),
         runtime=30,
     params:
-        fits=fits_of_model,
-        layers=layers_of_model,
+        fits=of(plan.fits, "model"),
+        layers=of(plan.layers, "model"),
         subjects=plan.subjects,
         ceilings=ceilings_option,
         reliability=reliability_option,
@@ -286,8 +286,8 @@ rule collect_maps:
         mem_mb=memory(8000),
         runtime=60,
     params:
-        fits=fits_of_model,
-        layers=layers_of_model,
+        fits=of(plan.fits, "model"),
+        layers=of(plan.layers, "model"),
         subjects=plan.subjects,
         format_version=plan.version("maps"),
     message:

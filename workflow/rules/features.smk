@@ -20,7 +20,7 @@ if plan.trained_here:
         input:
             script=plan.script("train_testbed"),
             code=plan.code("train_testbed"),
-            images=training_images,
+            images=of(plan.training_images, "model"),
         output:
             store=directory(plan.path("trained_network")),
             table=plan.path("training"),
@@ -37,7 +37,7 @@ if plan.trained_here:
             mem_mb=memory(2000),
             runtime=60,
         params:
-            model=training_entry_json,
+            model=of(plan.training_entry, "model"),
             format_version=plan.version("trained_network"),
         message:
             "Train {wildcards.model}"
@@ -51,7 +51,7 @@ rule fit_feedback:
         script=plan.script("fit_feedback"),
         code=feedback_code,
         plugins=feedback_plugins,
-        weights=weights_of_model,
+        weights=of(plan.weight_inputs, "model"),
         calibration=plan.path("stimuli", stimuli="{calibration}"),
     output:
         directory(plan.path("feedback")),
@@ -69,9 +69,9 @@ rule fit_feedback:
         batch_size=FEATURES.batch_size,
         device=FEATURES.device,
     params:
-        model=feedback_model_json,
-        signal=fitted_signal_json,
-        chain=chain_of_model,
+        model=of(plan.feedback_model, "model", "signal"),
+        signal=of(plan.signal_entry, "signal"),
+        chain=of(plan.chain, "model"),
         precision=FEATURES.precision,
         format_version=plan.version("feedback"),
     message:
@@ -110,8 +110,8 @@ if plan.statistics_models:
             mem_mb=memory(2000),
             runtime=240,
         params:
-            model=statistics_entry_json,
-            signal_set=activation_set_json,
+            model=of(plan.extraction_entry, "model", "signal_set"),
+            signal_set=of(plan.activation_set_json, "signal_set"),
             levels=[level.name for level in LEVELS],
             depths=[level.depth for level in LEVELS],
             format_version=plan.version("features"),
@@ -155,8 +155,8 @@ if plan.viewing_sets:
             batch_size=FEATURES.batch_size,
             device=FEATURES.device,
         params:
-            model=model_entry_json,
-            signal_set=signal_set_json,
+            model=of(plan.extraction_entry, "model", "signal_set"),
+            signal_set=of(plan.signal_set_json, "signal_set"),
             precision=FEATURES.precision,
             format_version=plan.version("objective_targets"),
         message:
@@ -175,13 +175,13 @@ if plan.layerwise_sets:
     rule extract_features:
         input:
             script=plan.script("extract_features"),
-            code=extraction_code,
+            code=of(plan.extraction_code, "model", "signal_set"),
             plugins=extraction_plugins,
             weights=model_weights,
             stimuli=plan.path("stimuli"),
             calibration=calibration_images,
             feedback=[],
-            targets=objective_targets,
+            targets=of(plan.objective_targets, "model", "signal_set", "stimuli"),
         output:
             directory(plan.path("features")),
         log:
@@ -201,8 +201,8 @@ if plan.layerwise_sets:
             batch_size=FEATURES.batch_size,
             device=FEATURES.device,
         params:
-            model=model_entry_json,
-            signal_set=signal_set_json,
+            model=of(plan.extraction_entry, "model", "signal_set"),
+            signal_set=of(plan.signal_set_json, "signal_set"),
             layers="{layer}",
             depths=layer_depth,
             chain=[],
@@ -273,7 +273,7 @@ if plan.compares_rules:
         input:
             script=plan.script("compare_signals"),
             code=plan.code("compare_signals"),
-            features=features_of_stimuli,
+            features=of(plan.features_of_model, "model", "stimuli"),
         output:
             plan.path("alikeness"),
         log:
@@ -302,13 +302,13 @@ if plan.uncertain_signals:
     rule measure_reliability:
         input:
             script=plan.script("measure_reliability"),
-            code=reliability_code,
+            code=of(plan.reliability_code, "model"),
             plugins=reliability_plugins,
             weights=measured_weights,
             stimuli=plan.path("stimuli"),
             calibration=plan.path("stimuli", stimuli=study.signal_set.calibration),
             feedback=measured_feedback,
-            features=features_of_stimuli,
+            features=of(plan.features_of_model, "model", "stimuli"),
         output:
             plan.path("reliability"),
         log:

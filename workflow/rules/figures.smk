@@ -20,7 +20,7 @@ rule plot_figure:
         mem_mb=memory(4000),
         runtime=30,
     params:
-        options=figure_options,
+        options=of(plan.figures.options, "figure"),
         # Of figures that nobody named, one that has nothing to draw says so.
         empty="--may-be-empty" if study.settings.figures.names == "all" else "",
         settings=as_it_is(plan.as_json(study.settings.statistics)),

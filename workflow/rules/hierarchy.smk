@@ -19,10 +19,10 @@ rule score_hierarchy:
         mem_mb=memory(8000),
         runtime=60,
     params:
-        fits=fits_of_model,
-        layers=layers_of_model,
+        fits=of(plan.fits, "model"),
+        layers=of(plan.layers, "model"),
         subjects=plan.subjects,
-        signal_set=judged_signals,
+        signal_set=of(plan.judged_signals, "model"),
         settings=as_it_is(plan.as_json(study.settings.statistics)),
         format_version=[
             plan.version(kind)

@@ -1,4 +1,4 @@
-# What rules ask of the plan: one function per input or parameter that depends on wildcards.
+# What rules ask of the plan: `of` for what it has by wildcards, functions for what takes more.
 
 # Signal set of the study, whose reliability is measured.
 MEASURED = study.signal_set.name
@@ -17,14 +17,19 @@ def as_it_is(value):
     return given
 
 
+def of(ask, *names):
+    """Ask the plan for what belongs to some of a job's wildcards."""
+
+    def found(wildcards):
+        return ask(*(getattr(wildcards, name) for name in names))
+
+    return found
+
+
 # Snakemake compares no parameter that follows from the output: entries are part of the command, and
 # what reruns a job are those parts of them that its result follows from.
 def stimuli_entry(wildcards, output):
     return plan.stimuli_entry(wildcards.stimuli)
-
-
-def stimuli_determined_by(wildcards):
-    return plan.stimuli_determined_by(wildcards.stimuli)
 
 
 def stimuli_code(wildcards):
@@ -41,16 +46,8 @@ def stimuli_data(wildcards):
     return f"data/{plan.stimuli[wildcards.stimuli].name}"
 
 
-def stimuli_registries(wildcards):
-    return plan.stimuli_registries(wildcards.stimuli)
-
-
 def response_entry(wildcards, output):
     return plan.response_entry(wildcards.subject)
-
-
-def responses_determined_by(wildcards):
-    return plan.responses_determined_by(wildcards.subject)
 
 
 # Checksums are no reason to run again: what was read was compared with them then.
@@ -79,81 +76,31 @@ def subject_stimuli(wildcards):
 
 # What narrows responses to the images, and lays them out in the folds, of the study's own.
 def images_and_folds(wildcards):
-    tables = plan.images_and_folds(wildcards.subject)
+    tables = plan.images.tables_of(wildcards.subject)
     return [path for paths in tables.values() for path in paths]
 
 
 def narrowing_options(wildcards, input):
-    tables = plan.images_and_folds(wildcards.subject)
+    tables = plan.images.tables_of(wildcards.subject)
     return " ".join(f"--{name} {shlex.join(paths)}" for name, paths in tables.items())
 
 
 # Folds are of a study, the images of all: checked where images are listed, and no parameter of them.
 def fold_option(wildcards, output):
-    n_folds = plan.n_folds_of(wildcards.stimuli)
+    n_folds = plan.images.n_folds_of(wildcards.stimuli)
     return "" if n_folds is None else f"--n-folds {n_folds}"
 
 
-def chosen_from(wildcards):
-    return plan.chosen_from(wildcards.stimuli)
-
-
-def choice_of_images(wildcards):
-    return plan.choice_of_images(wildcards.stimuli)
-
-
-def fold_file(wildcards):
-    return plan.fold_file(wildcards.stimuli)
-
-
-def split_options(wildcards):
-    return plan.split_options(wildcards.stimuli)
-
-
 def split_code(wildcards):
-    named = (
-        []
-        if plan.fold_file(wildcards.stimuli)
-        else [plan.split_entry(wildcards.stimuli)]
-    )
-    return plan.code("assign_folds", *map(plan.adapter_plugin, named))
+    return plan.code("assign_folds", *plan.images.split_plugins(wildcards.stimuli))
 
 
 def split_plugins(wildcards):
-    named = (
-        []
-        if plan.fold_file(wildcards.stimuli)
-        else [plan.split_entry(wildcards.stimuli)]
-    )
-    return plan.plugin_files(*map(plan.adapter_plugin, named))
-
-
-def planting_features(wildcards):
-    return plan.planting_features(wildcards.subject)
-
-
-def model_entry_json(wildcards):
-    return plan.extraction_entry(wildcards.model, wildcards.signal_set)
-
-
-def signal_set_json(wildcards):
-    return plan.signal_set_json(wildcards.signal_set)
-
-
-def statistics_entry_json(wildcards):
-    return plan.extraction_entry(wildcards.model, wildcards.signal_set)
+    return plan.plugin_files(*plan.images.split_plugins(wildcards.stimuli))
 
 
 def activation_plugins(wildcards):
     return plan.plugin_files(*plan.activation_plugins(wildcards.signal_set))
-
-
-def activation_set_json(wildcards):
-    return plan.activation_set_json(wildcards.signal_set)
-
-
-def judged_signals(wildcards):
-    return plan.judged_signals(wildcards.model)
 
 
 def layer_depth(wildcards):
@@ -175,19 +122,9 @@ def depths_of_stores(wildcards, output):
     return [plan.layer(key["model"], key["layer"]).depth for key in keys]
 
 
-def extraction_code(wildcards):
-    return plan.extraction_code(wildcards.model, wildcards.signal_set)
-
-
 def extraction_plugins(wildcards):
     return plan.plugin_files(
         *plan.extraction_plugins(wildcards.model, wildcards.signal_set)
-    )
-
-
-def objective_targets(wildcards):
-    return plan.objective_targets(
-        wildcards.model, wildcards.signal_set, wildcards.stimuli
     )
 
 
@@ -213,10 +150,6 @@ def measured_weights(wildcards):
         *plan.weight_inputs(wildcards.model),
         *plan.text_weights(wildcards.model, MEASURED),
     ]
-
-
-def reliability_code(wildcards):
-    return plan.reliability_code(wildcards.model)
 
 
 def reliability_plugins(wildcards):
@@ -245,30 +178,6 @@ def feedback_plugins(wildcards):
     return plan.plugin_files(*plan.feedback_plugins(wildcards.model, wildcards.signal))
 
 
-def feedback_model_json(wildcards):
-    return plan.feedback_model(wildcards.model, wildcards.signal)
-
-
-def fitted_signal_json(wildcards):
-    return plan.signal_entry(wildcards.signal)
-
-
-def chain_of_model(wildcards):
-    return plan.chain(wildcards.model)
-
-
-def weights_of_model(wildcards):
-    return plan.weight_inputs(wildcards.model)
-
-
-def training_images(wildcards):
-    return plan.training_images(wildcards.model)
-
-
-def training_entry_json(wildcards):
-    return plan.training_entry(wildcards.model)
-
-
 def model_weights(wildcards):
     return [
         *plan.weight_inputs(wildcards.model),
@@ -279,22 +188,6 @@ def model_weights(wildcards):
 def calibration_images(wildcards):
     calibration = plan.signal_set(wildcards.signal_set).calibration
     return plan.path("stimuli", stimuli=calibration)
-
-
-def features_of_all_layers(wildcards):
-    return plan.features_for_subject(wildcards.model, wildcards.subject)
-
-
-def features_of_stimuli(wildcards):
-    return plan.features_of_model(wildcards.model, wildcards.stimuli)
-
-
-def features_of_fit(wildcards):
-    return plan.features_of_fit(wildcards.model, wildcards.layer, wildcards.subject)
-
-
-def baseline_of_fit(wildcards):
-    return plan.baseline(wildcards.model, wildcards.subject)
 
 
 # For rules of one model, made in a loop: a function that looks the model up in it would find the last.
@@ -310,10 +203,6 @@ def baseline_of(model):
         return plan.baseline(model, wildcards.subject)
 
     return found
-
-
-def nuisance_of_fit(wildcards):
-    return plan.nuisance_features(wildcards.subject)
 
 
 def baseline_option(wildcards, input):
@@ -332,28 +221,12 @@ def unique_of_model(wildcards):
     return plan.whole_model(*plan.unique(wildcards.model))
 
 
-def fits_of_model(wildcards):
-    return plan.fits(wildcards.model)
-
-
-def features_of_fused(wildcards):
-    return plan.features_of_fused(wildcards.model)
-
-
 def fused_responses(wildcards):
     return plan.fused_responses()
 
 
 def fused_pairs(wildcards, input):
     return plan.fusion_options(wildcards.model)
-
-
-def layers_of_model(wildcards):
-    return plan.layers(wildcards.model)
-
-
-def responses_of_dataset(wildcards):
-    return plan.responses_of(wildcards.dataset)
 
 
 def ceilings_option(wildcards, input):
@@ -400,7 +273,7 @@ def compared_tables(wildcards):
 def ceiling_memory(wildcards, attempt):
     """Subjects are read one after the other, as a fit reads one."""
     subjects = plan.subjects_of(wildcards.dataset)
-    return attempt * max(map(plan.fit_memory, subjects))
+    return attempt * max(map(plan.memory.of_fit, subjects))
 
 
 def memory(mem_mb):
@@ -415,27 +288,27 @@ def memory(mem_mb):
 def fit_memory(wildcards, attempt):
     """Fits of all subjects ask for the same on a cluster: a job array gets what one task asks for."""
     others = [] if workflow.local_exec else plan.subjects
-    return attempt * max(map(plan.fit_memory, [wildcards.subject, *others]))
+    return attempt * max(map(plan.memory.of_fit, [wildcards.subject, *others]))
 
 
 def reduction_memory(wildcards, attempt):
     """Like fits: the same for all subjects of a model on a cluster."""
     subjects = [wildcards.subject] if workflow.local_exec else plan.subjects
     return attempt * max(
-        plan.reduction_memory(wildcards.model, subject) for subject in subjects
+        plan.memory.of_reduction(wildcards.model, subject) for subject in subjects
     )
 
 
 def figure_script_code(wildcards):
-    return plan.code("plot_figure", *plan.figure_plugins(wildcards.figure))
+    return plan.code("plot_figure", *plan.figures.plugins(wildcards.figure))
 
 
 def figure_plugins(wildcards):
-    return plan.plugin_files(*plan.figure_plugins(wildcards.figure))
+    return plan.plugin_files(*plan.figures.plugins(wildcards.figure))
 
 
 def figure_inputs(wildcards):
-    inputs = plan.figure_inputs(wildcards.figure)
+    inputs = plan.figures.inputs(wildcards.figure)
     return [
         ancient(path) if kind == "hierarchy_draws" else path
         for kind, paths in inputs.items()
@@ -460,28 +333,6 @@ def reported_figures(ending):
     return [reported_figure(name, ending) for name in plan.figures]
 
 
-def figure_options(wildcards):
-    return plan.figure_options(wildcards.figure)
-
-
-def universe_stores(wildcards):
-    return plan.multiverse.fit_inputs(wildcards.fit, wildcards.model, wildcards.dataset)
-
-
-def universe_subjects(wildcards):
-    return plan.multiverse.subject_options(
-        wildcards.fit, wildcards.model, wildcards.dataset
-    )
-
-
-def universe_signals(wildcards):
-    return plan.multiverse.fit_signals(wildcards.fit)
-
-
-def universe_encoding(wildcards):
-    return plan.multiverse.fit_settings(wildcards.fit)
-
-
 def universe_tables(wildcards):
     return plan.whole_study(
         *plan.multiverse.statistics_of(wildcards.universe, draws=False)
@@ -492,10 +343,6 @@ def universe_tables(wildcards):
 def universe_draws(wildcards):
     stores = plan.multiverse.statistics_of(wildcards.universe, draws=True)
     return [ancient(path) for path in plan.whole_study(*stores)]
-
-
-def universe_statistics(wildcards):
-    return plan.multiverse.universe_settings(wildcards.universe)
 
 
 def second_option(wildcards, input):

@@ -3,7 +3,7 @@ rule fit_universe:
     input:
         script=plan.script("fit_universe"),
         code=plan.code("fit_universe"),
-        stores=universe_stores,
+        stores=of(plan.multiverse.fit_inputs, "fit", "model", "dataset"),
     output:
         table=plan.path("universe_hierarchy"),
         draws=directory(plan.path("universe_hierarchy_draws")),
@@ -19,10 +19,10 @@ rule fit_universe:
         mem_mb=memory(8000),
         runtime=480,
     params:
-        subjects=universe_subjects,
-        layers=layers_of_model,
-        signal_set=universe_signals,
-        settings=universe_encoding,
+        subjects=of(plan.multiverse.subject_options, "fit", "model", "dataset"),
+        layers=of(plan.layers, "model"),
+        signal_set=of(plan.multiverse.fit_signals, "fit"),
+        settings=of(plan.multiverse.fit_settings, "fit"),
         statistics=as_it_is(plan.as_json(study.settings.statistics)),
         study=study.name,
         format_version=tuple(
@@ -59,7 +59,7 @@ rule test_universe:
         mem_mb=memory(4000),
         runtime=30,
     params:
-        settings=universe_statistics,
+        settings=of(plan.multiverse.universe_settings, "universe"),
         reliability=as_it_is(plan.thresholds()),
         study=study.name,
         untrained=plan.untrained,

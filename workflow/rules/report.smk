@@ -48,7 +48,7 @@ rule write_report:
         code=plan.code("write_report"),
         captions=plan.captions(),
         template=plan.report_assets(),
-        plugins=plan.plugin_files(*plan.figure_plugins()),
+        plugins=plan.plugin_files(*plan.figures.plugins()),
         config=plan.path("config"),
         entries=plan.path("entries"),
         claims=plan.path("claims"),

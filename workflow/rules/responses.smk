@@ -5,7 +5,7 @@ rule prepare_responses:
         plugins=response_plugins,
         stimuli=subject_stimuli,
         narrowing=images_and_folds,
-        features=planting_features,
+        features=of(plan.planting_features, "subject"),
     output:
         directory(plan.path("responses")),
     log:
@@ -19,7 +19,7 @@ rule prepare_responses:
         runtime=120,
     params:
         entry=response_entry,
-        determined_by=responses_determined_by,
+        determined_by=of(plan.responses_determined_by, "subject"),
         data=response_data,
         narrowing=narrowing_options,
         registries=response_registries,

@@ -2,7 +2,7 @@ rule compute_rsa:
     input:
         script=plan.script("compute_rsa"),
         code=plan.code("compute_rsa"),
-        features=features_of_all_layers,
+        features=of(plan.features_for_subject, "model", "subject"),
         responses=plan.path("responses"),
     output:
         plan.path("rsa"),
@@ -32,7 +32,7 @@ if plan.fused_datasets:
         input:
             script=plan.script("fuse_space_and_time"),
             code=plan.code("fuse_space_and_time"),
-            features=features_of_fused,
+            features=of(plan.features_of_fused, "model"),
             responses=fused_responses,
         output:
             plan.path("fusion"),
@@ -65,7 +65,7 @@ if study.settings.rsa.encoding:
         input:
             script=plan.script("compute_rdm_ceilings"),
             code=plan.code("compute_rdm_ceilings"),
-            responses=responses_of_dataset,
+            responses=of(plan.responses_of, "dataset"),
         output:
             plan.path("rdm_ceilings"),
         log:
@@ -110,10 +110,10 @@ if study.settings.rsa.encoding:
             mem_mb=memory(8000),
             runtime=60,
         params:
-            fits=fits_of_model,
-            layers=layers_of_model,
+            fits=of(plan.fits, "model"),
+            layers=of(plan.layers, "model"),
             subjects=plan.subjects,
-            signal_set=judged_signals,
+            signal_set=of(plan.judged_signals, "model"),
             settings=as_it_is(plan.as_json(study.settings.statistics)),
             format_version=[
                 plan.version(kind)

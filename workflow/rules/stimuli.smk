@@ -16,9 +16,9 @@ rule prepare_stimuli:
         runtime=60,
     params:
         entry=stimuli_entry,
-        determined_by=stimuli_determined_by,
+        determined_by=of(plan.stimuli_determined_by, "stimuli"),
         data=stimuli_data,
-        registries=stimuli_registries,
+        registries=of(plan.stimuli_registries, "stimuli"),
         folds=fold_option,
         format_version=plan.version("stimuli"),
     message:
@@ -37,8 +37,8 @@ if study.chosen_stimuli:
         input:
             script=plan.script("choose_images"),
             code=plan.code("choose_images"),
-            stimuli=chosen_from,
-            list=plan.image_list,
+            stimuli=of(plan.images.chosen_from, "stimuli"),
+            list=plan.images.image_list,
         output:
             plan.path("stimuli"),
         log:
@@ -55,7 +55,7 @@ if study.chosen_stimuli:
             mem_mb=memory(4000),
             runtime=30,
         params:
-            choice=choice_of_images,
+            choice=of(plan.images.choice_of_images, "stimuli"),
             folds=fold_option,
             format_version=plan.version("stimuli"),
         message:
@@ -65,7 +65,7 @@ if study.chosen_stimuli:
             " --output {output:q} > {log:q} 2>&1"
 
 
-if plan.stimuli_with_folds:
+if plan.images.stimuli_with_folds:
 
     rule assign_folds:
         input:
@@ -73,7 +73,7 @@ if plan.stimuli_with_folds:
             code=split_code,
             plugins=split_plugins,
             stimuli=plan.path("stimuli"),
-            folds=fold_file,
+            folds=of(plan.images.fold_file, "stimuli"),
         output:
             plan.path("folds"),
         log:
@@ -88,7 +88,7 @@ if plan.stimuli_with_folds:
             mem_mb=memory(2000),
             runtime=30,
         params:
-            split=split_options,
+            split=of(plan.images.split_options, "stimuli"),
             format_version=plan.version("folds"),
         message:
             "Put the images of {wildcards.stimuli} into the folds of the study"

@@ -40,45 +40,6 @@ def json_argument(model_class: type[Settings]) -> Callable[[str], Settings]:
     return parse
 
 
-def add_fit_options(parser: argparse.ArgumentParser) -> None:
-    """Let a command name the fits of a model by folder, layers and subjects.
-
-    Their paths one by one grow with layers times subjects, and a shell takes no argument of
-    128 KiB.
-    """
-    parser.add_argument(
-        "--fits",
-        type=Path,
-        required=True,
-        metavar="FOLDER",
-        help="folder of the fits of one model, which holds one of each layer",
-    )
-    parser.add_argument("--layers", nargs="+", required=True, help="layers to take")
-    parser.add_argument("--subjects", nargs="+", required=True, help="subjects to take")
-
-
-def fit_paths(arguments: argparse.Namespace, suffix: str) -> list[Path]:
-    """List the files of the fits that the options of :func:`add_fit_options` name.
-
-    Parameters
-    ----------
-    arguments
-        Parsed command line.
-    suffix
-        ``"zarr"`` for stores, ``"parquet"`` for tables.
-
-    Returns
-    -------
-    list of Path
-        Layer by layer, in the order given.
-    """
-    return [
-        arguments.fits / layer / f"{subject}.{suffix}"
-        for layer in arguments.layers
-        for subject in arguments.subjects
-    ]
-
-
 def learnt(text: str) -> None:
     """Say in one line what the job found: what a run prints of it once it is done.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -134,3 +135,100 @@ class DatasetAdapter(ABC):
             f"{entry.adapter!r} reads responses of the axis {expected!r}; name a modality of that "
             "axis in datasets.yaml"
         ]
+
+
+class FolderAdapter(DatasetAdapter):
+    """Data sets that lie in a folder: what each of their checks looks at.
+
+    Attributes
+    ----------
+    axis
+        What the responses lie along; None where it is the entry that decides.
+    own_images
+        Whether each subject saw images of its own, so that an entry names no stimulus set.
+    """
+
+    axis: ClassVar[Axis | None] = None
+    own_images: ClassVar[bool] = False
+
+    def has_captions(self, entry: DatasetEntry, options: Any, name: str, data: Path) -> bool:
+        """Tell whether the option `captions`, where images have one, asks for captions."""
+        return getattr(options, "captions", None) is not None
+
+    def check(self, entry: DatasetEntry, options: Any, data: Path) -> list[str]:
+        """List missing folders and files, and entries and subjects that do not fit.
+
+        The folder comes first; where it is missing nothing else is looked for.
+        """
+        problems = self.missing_folder(entry, data)
+        if problems:
+            return problems
+        if self.axis is not None:
+            problems += self.axis_problems(entry, expected=self.axis)
+        if self.own_images and entry.stimuli is not None:
+            problems.append(self.shared_images(entry))
+        problems += self.problems(entry, options, data)
+        for subject in entry.subjects:
+            try:
+                problems += self.subject_problems(entry, options, subject, data)
+            except DatasetError as error:
+                problems.append(str(error))
+        return list(dict.fromkeys(problems))
+
+    def problems(self, entry: DatasetEntry, options: Any, data: Path) -> list[str]:
+        """List what is missing for all subjects: nothing."""
+        return []
+
+    def subject_problems(
+        self, entry: DatasetEntry, options: Any, subject: str, data: Path
+    ) -> list[str]:
+        """List what is missing of a subject: nothing.
+
+        Raises
+        ------
+        DatasetError
+            The subject's name does not say which of the folder's people it is.
+        """
+        return []
+
+    def missing_files(self, entry: DatasetEntry, files: Iterable[Path]) -> list[str]:
+        """Say which of some files are missing."""
+        return [
+            f"data set {entry.name!r}: {file} is missing" for file in files if not file.is_file()
+        ]
+
+    def shared_images(self, entry: DatasetEntry) -> str:
+        """Say that an entry names one stimulus set for subjects who saw images of their own."""
+        return (
+            f"data set {entry.name!r}: each subject saw images of its own; leave out `stimuli: "
+            f"{entry.stimuli}` in datasets.yaml, and take those that all saw with `images: shared` "
+            "in the study"
+        )
+
+
+def name_ending(subject: str, pattern: str, *, expected: str) -> str:
+    """Read what the name of a subject ends in, which says whose data are its own.
+
+    Parameters
+    ----------
+    subject
+        As the entry names it.
+    pattern
+        Regular expression of the ending, with one group.
+    expected
+        The ending in words, with an example.
+
+    Returns
+    -------
+    str
+        What the group holds.
+
+    Raises
+    ------
+    DatasetError
+        The name does not end so.
+    """
+    found = re.search(f"(?:{pattern})$", subject)
+    if found is None:
+        raise DatasetError(f"subject {subject!r}: expected a name that ends in {expected}")
+    return found[1]

@@ -39,9 +39,10 @@ from tqdm import tqdm
 
 from gradbrain.config.plugins import PluginOptions
 from gradbrain.config.schema import DatasetEntry
-from gradbrain.datasets.adapter import DatasetAdapter
+from gradbrain.datasets.adapter import FolderAdapter, name_ending
 from gradbrain.datasets.coco_captions import (
     INFO,
+    CaptionFolder,
     caption_problems,
     coco_captions,
     inspect_captions,
@@ -80,12 +81,7 @@ ANSWERS = {"ceilings": "", "database": ""}
 class ImageOptions(PluginOptions):
     """Options that the images follow from."""
 
-    captions: str | None = Field(
-        None,
-        min_length=1,
-        description="Folder of COCO's captions_train2017.json and captions_val2017.json, below "
-        "data/<name>; none: images have no captions.",
-    )
+    captions: CaptionFolder = None
     stimulus_info: str = Field(
         INFO,
         min_length=1,
@@ -151,13 +147,9 @@ def folder_of(subject: str, data: Path) -> Path:
     DatasetError
         The name does not end in ``subj`` and two digits.
     """
-    found = re.search(r"(subj\d{2})$", subject)
-    if found is None:
-        raise DatasetError(
-            f"subject {subject!r}: expected a name that ends in its folder, such as "
-            "algonauts2023-subj01"
-        )
-    return data / found[1]
+    return data / name_ending(
+        subject, r"(subj\d{2})", expected="its folder, such as algonauts2023-subj01"
+    )
 
 
 def _image_id(path: Path) -> str:
@@ -390,10 +382,12 @@ def _ceilings(options: Options, folder: Path, code: str, data: Path, n_vertices:
     return np.asarray(ceilings, dtype=np.float64)
 
 
-class Adapter(DatasetAdapter):
+class Adapter(FolderAdapter):
     """The training data of Algonauts 2023."""
 
     image_options = ImageOptions
+    axis = ROI
+    own_images = True
 
     def stimuli(
         self, entry: DatasetEntry, options: ImageOptions, name: str, data: Path
@@ -407,10 +401,7 @@ class Adapter(DatasetAdapter):
             an image lacks the caption that is asked for.
         """
         if entry.stimuli is not None:
-            raise DatasetError(
-                f"data set {entry.name!r}: each subject saw images of its own; leave out `stimuli: "
-                f"{entry.stimuli}` in datasets.yaml"
-            )
+            raise DatasetError(self.shared_images(entry))
         rows = []
         files = image_files(folder_of(name, data))
         captions = _captions(options, files, data)
@@ -426,12 +417,6 @@ class Adapter(DatasetAdapter):
                 )
             )
         return stimuli_table(rows, name=name)
-
-    def has_captions(
-        self, entry: DatasetEntry, options: ImageOptions, name: str, data: Path
-    ) -> bool:
-        """Tell whether the images of a stimulus set come with captions."""
-        return options.captions is not None
 
     def responses(
         self,
@@ -487,36 +472,28 @@ class Adapter(DatasetAdapter):
             betas, targets, stimuli=stimuli, n_repeats=0, noise_ceiling=ceiling, attrs=attrs
         )
 
-    def check(self, entry: DatasetEntry, options: Options, data: Path) -> list[str]:
-        """List missing folders and files; of responses and masks only whether they are there."""
-        where = f"data set {entry.name!r}"
-        if not data.is_dir():
-            return [
-                f"{where}: the folder {data} is missing; it is the one that holds subj01 … subj08. "
-                f"Name its place under `roots: {{{entry.name}: /path/to/it}}` in the study's config"
-            ]
-        problems = self.axis_problems(entry, expected=ROI)
-        if options.captions is not None:
-            problems += caption_problems(
-                folder=data / options.captions, info=data / options.stimulus_info
-            )
-        for subject in entry.subjects:
-            try:
-                folder = folder_of(subject, data)
-            except DatasetError as error:
-                problems.append(str(error))
-                continue
-            needed = _files(options, folder, data)
-            absent = [path for path in needed if not path.is_file()]
-            images = folder / "training_split" / "training_images"
-            if not any(matching_files(images, "train-*.png")):
-                absent.append(images / "train-*.png")
-            if absent:
-                problems.append(
-                    f"{where}: {subject}: {len(absent)} of {len(needed) + 1} files are missing, "
-                    f"e.g. {absent[0]}"
-                )
-        return problems
+    def problems(self, entry: DatasetEntry, options: Options, data: Path) -> list[str]:
+        """List what captions lack, where they are asked for."""
+        if options.captions is None:
+            return []
+        return caption_problems(folder=data / options.captions, info=data / options.stimulus_info)
+
+    def subject_problems(
+        self, entry: DatasetEntry, options: Options, subject: str, data: Path
+    ) -> list[str]:
+        """Count missing files; of responses and masks only whether they are there is told."""
+        folder = folder_of(subject, data)
+        needed = _files(options, folder, data)
+        absent = [path for path in needed if not path.is_file()]
+        images = folder / "training_split" / "training_images"
+        if not any(matching_files(images, "train-*.png")):
+            absent.append(images / "train-*.png")
+        if not absent:
+            return []
+        return [
+            f"data set {entry.name!r}: {subject}: {len(absent)} of {len(needed) + 1} files are "
+            f"missing, e.g. {absent[0]}"
+        ]
 
     def inventory(self, entry: DatasetEntry, options: Options, data: Path) -> list[Item]:
         """List images, responses and masks of each subject; of arrays the header is read."""

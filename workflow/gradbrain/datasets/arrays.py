@@ -27,7 +27,7 @@ from gradbrain.config import GradbrainError
 from gradbrain.config.plugins import PluginOptions
 from gradbrain.config.schema import DatasetEntry, ExpectedSize, StrictModel
 from gradbrain.config.suggestions import choose
-from gradbrain.datasets.adapter import DatasetAdapter
+from gradbrain.datasets.adapter import FolderAdapter
 from gradbrain.datasets.brain_files import (
     CIFTI,
     HEMIS,
@@ -61,7 +61,7 @@ from gradbrain.datasets.volumes import volume_shape
 from gradbrain.vocabulary.artefacts import CAPTION
 from gradbrain.vocabulary.roles import ROI, TIME, Axis
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 #: Space of responses of an axis, where the options name none.
 SPACES: dict[Axis | None, str] = {ROI: "voxels", TIME: SENSOR_SPACE, None: "none"}
@@ -580,7 +580,7 @@ def _along_regions(
     targets, order = _regions(entry, options, subject, data, recording)
     outside = _outside(targets, order)
     if outside:
-        logger.info("%s: %s; they are in the maps alone", subject, outside)
+        log.info("%s: %s; they are in the maps alone", subject, outside)
     images = list(stimuli["image_id"])
     average, ceiling = _average(recording, rows, images, zscore=options.zscore_sessions)
     given = targets.pop("noise_ceiling").to_numpy(dtype=float)
@@ -649,7 +649,7 @@ def _along_time(
     )
 
 
-class Adapter(DatasetAdapter):
+class Adapter(FolderAdapter):
     """Images and arrays of responses of one's own."""
 
     image_options = ImageOptions
@@ -718,14 +718,9 @@ class Adapter(DatasetAdapter):
             return _along_time(entry, options, subject, stimuli, data, recording, rows)
         return _along_regions(entry, options, subject, stimuli, data, recording, rows)
 
-    def check(self, entry: DatasetEntry, options: Options, data: Path) -> list[str]:
-        """List missing folders and files, and options that do not fit the modality."""
+    def problems(self, entry: DatasetEntry, options: Options, data: Path) -> list[str]:
+        """List missing files, and options that do not fit the modality."""
         where = f"data set {entry.name!r}"
-        if not data.is_dir():
-            return [
-                f"{where}: the folder {data} is missing; name its place under "
-                f"`roots: {{{entry.name}: /path/to/it}}` in the study's config"
-            ]
         problems = []
         if entry.axis is not None:
             problems += [f"{where}: {fault}" for fault in _option_faults(entry, options)]

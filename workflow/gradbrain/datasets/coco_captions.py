@@ -16,9 +16,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
+from pydantic import Field
 
 from gradbrain.datasets.csv_tables import read_csv
 from gradbrain.datasets.errors import DatasetError
@@ -27,6 +28,15 @@ from gradbrain.datasets.inventory import Item, inspect_file
 PARTS = ("train2017", "val2017")
 INFO = "nsd_stim_info_merged.csv"
 INFO_COLUMNS = ("nsdId", "cocoId", "cocoSplit")
+#: Option of data sets of these images.
+CaptionFolder = Annotated[
+    str | None,
+    Field(
+        min_length=1,
+        description="Folder of COCO's captions_train2017.json and captions_val2017.json, below "
+        "data/<name>; none: images have no captions.",
+    ),
+]
 OBTAIN_CAPTIONS = (
     "unpack annotations_trainval2017.zip of https://cocodataset.org/#download and name its folder "
     "in `captions`"

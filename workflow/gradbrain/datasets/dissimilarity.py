@@ -9,7 +9,6 @@ The subject ``<anything>07`` is the seventh matrix.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -24,7 +23,7 @@ from tqdm import tqdm
 
 from gradbrain.config.plugins import PluginOptions
 from gradbrain.config.schema import DatasetEntry, StrictModel
-from gradbrain.datasets.adapter import DatasetAdapter
+from gradbrain.datasets.adapter import FolderAdapter, name_ending
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.datasets.file_names import matching_files, natural_key
 from gradbrain.datasets.images import look_at_image
@@ -174,13 +173,8 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 def subject_index(subject: str) -> int:
     """Index of a subject's matrix: the number at the end of its name, counted from 1."""
-    number = re.search(r"(\d+)$", subject)
-    if number is None or int(number[1]) < 1:
-        raise DatasetError(
-            f"subject {subject!r}: expected a name that ends in the number of its matrix, from 1, "
-            "such as objects92-s01"
-        )
-    return int(number[1]) - 1
+    expected = "the number of its matrix, from 1, such as objects92-s01"
+    return int(name_ending(subject, r"(?<!\d)0*([1-9]\d*)", expected=expected)) - 1
 
 
 def _shape_of(source: MatrixFile, data: Path, path: Path) -> str:
@@ -230,7 +224,7 @@ def _virtual_targets(roi: str, count: int) -> pd.DataFrame:
     )
 
 
-class Adapter(DatasetAdapter):
+class Adapter(FolderAdapter):
     """Dissimilarity matrices, as virtual voxels."""
 
     image_options = ImageOptions
@@ -320,7 +314,7 @@ class Adapter(DatasetAdapter):
         )
 
     def check(self, entry: DatasetEntry, options: Options, data: Path) -> list[str]:
-        """List missing folders and files, and subjects whose names hold no number.
+        """List missing files, and subjects whose names hold no number.
 
         A folder that is missing is no problem where a run fetches it by itself.
         """
@@ -330,19 +324,18 @@ class Adapter(DatasetAdapter):
                 subject_index(subject)
             except DatasetError as error:
                 problems.append(str(error))
-        if not data.is_dir():
-            if not entry.arrives_by_itself:
-                problems.append(
-                    f"data set {entry.name!r}: the folder {data} is missing; name its place under "
-                    f"`roots: {{{entry.name}: /path/to/it}}` in the study's config"
-                )
+        if entry.arrives_by_itself and not data.is_dir():
             return problems
-        for source in options.files.values():
-            if not (data / source.path).is_file():
-                problems.append(f"data set {entry.name!r}: {data / source.path} is missing")
-        if not any(matching_files(data, options.images)):
-            problems.append(f"data set {entry.name!r}: no file matches {data / options.images}")
-        return problems
+        return problems + super().check(entry, options, data)
+
+    def problems(self, entry: DatasetEntry, options: Options, data: Path) -> list[str]:
+        """List missing matrices and images."""
+        matrices = (data / source.path for source in options.files.values())
+        images = data / options.images
+        lacking = [] if any(matching_files(data, options.images)) else [images]
+        return self.missing_files(entry, matrices) + [
+            f"data set {entry.name!r}: no file matches {path}" for path in lacking
+        ]
 
     def inventory(self, entry: DatasetEntry, options: Options, data: Path) -> list[Item]:
         """List the images and the matrices; all subjects share their files."""

@@ -20,7 +20,7 @@ from gradbrain.datasets.public_http import blocks_of, public_session
 if TYPE_CHECKING:
     import requests
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 #: Ending of the bytes of a file so far.
 PART = ".part"
@@ -83,7 +83,7 @@ def download(file: RemoteFile, target: Path, *, progress: Callable[[int], object
     fault = find_fault(part, file)
     if fault and resumed:
         # The part may be of an older revision of the file: a fresh copy decides.
-        logger.warning("%s: %s after it was resumed; starting anew", file.url, fault)
+        log.warning("%s: %s after it was resumed; starting anew", file.url, fault)
         progress(-part.stat().st_size)
         part.unlink()
         _transfer(file, part, progress)
@@ -135,7 +135,7 @@ def _transfer(file: RemoteFile, part: Path, progress: Callable[[int], object]) -
                         f"{file.url}: the transfer broke off after {after} bytes ({error}); call "
                         "again to go on from there"
                     ) from error
-                logger.warning("%s: broke off after %d bytes; going on", file.url, after)
+                log.warning("%s: broke off after %d bytes; going on", file.url, after)
 
 
 def _request(
@@ -158,14 +158,14 @@ def _request(
         if start and answer.status_code == 416:
             # The bytes that are here are all that there are, or of another file.
             if _range_of(answer)[1] != start:
-                logger.warning("%s: the part of it that is here is stale; starting anew", file.url)
+                log.warning("%s: the part of it that is here is stale; starting anew", file.url)
                 _discard(part, progress)
                 return False
             return True
         answer.raise_for_status()
         append = answer.status_code == 206
         if start and append and _range_of(answer)[0] not in (None, start):
-            logger.warning("%s: another range came than was asked for; starting anew", file.url)
+            log.warning("%s: another range came than was asked for; starting anew", file.url)
             _discard(part, progress)
             return False
         if start and not append:
@@ -242,7 +242,7 @@ def _matches_etag(path: Path, etag: str, n_bytes: int) -> bool:
     sizes = [mib << 20 for mib in S3_PART_MIB]
     candidates = [size for size in sizes if -(-n_bytes // size) == int(count)]
     if not candidates:
-        logger.warning("%s: checked by size alone: its parts have an unusual size", path)
+        log.warning("%s: checked by size alone: its parts have an unusual size", path)
         return True
     return any(_parts_digest(path, size) == digest for size in candidates)
 

@@ -18,7 +18,7 @@ from gradbrain.datasets.download import PART, DownloadError, RemoteFile, downloa
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.datasets.public_http import TooMuchError
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 #: Written into folders that were fetched: only those are ever added to.
 MANIFEST = ".gradbrain-fetched.json"
@@ -176,7 +176,7 @@ def _fetch_files(entry: DatasetEntry, files: dict[str, RemoteFile], folder: Path
 
     known = [file.n_bytes for file in files.values() if file.n_bytes is not None]
     total = sum(known) if len(known) == len(files) else None
-    logger.info("fetching %d files of %s into %s", len(files), entry.name, folder)
+    log.info("fetching %d files of %s into %s", len(files), entry.name, folder)
     with tqdm(
         total=total, desc=f"fetching {entry.name}", unit="B", unit_scale=True, disable=None
     ) as bar:

@@ -30,7 +30,7 @@ from gradbrain.datasets.locators import (
     parse_locator,
 )
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 # Pillow tries these and no others: it would hand EPS to Ghostscript, for example.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF")
@@ -303,7 +303,7 @@ def _orientation(path: Path, image: Image.Image) -> int:
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception as error:  # Pillow raises a dozen kinds; other programs then show it unturned
-        logger.warning("%s: its EXIF data cannot be read (%s); it is not turned", path, error)
+        log.warning("%s: its EXIF data cannot be read (%s); it is not turned", path, error)
         return 1
 
 

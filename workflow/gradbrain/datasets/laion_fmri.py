@@ -41,7 +41,7 @@ from tqdm import tqdm
 
 from gradbrain.config.plugins import PluginOptions
 from gradbrain.config.schema import DatasetEntry
-from gradbrain.datasets.adapter import DatasetAdapter
+from gradbrain.datasets.adapter import FolderAdapter, name_ending
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.datasets.file_names import natural_key
 from gradbrain.datasets.fold_files import folds_of_splits, unique
@@ -159,13 +159,9 @@ def person_of(subject: str) -> str:
     DatasetError
         The name has no such ending.
     """
-    found = re.search(r"sub-\d{2}$", subject)
-    if found is None:
-        raise DatasetError(
-            f"subject {subject!r}: expected a name that ends in sub- and two digits, such as "
-            "laion_fmri-sub-01"
-        )
-    return found[0]
+    return name_ending(
+        subject, r"(sub-\d{2})", expected="sub- and two digits, such as laion_fmri-sub-01"
+    )
 
 
 def betas_file(data: Path, person: str, session: str) -> Path:
@@ -455,10 +451,12 @@ def _describe_volume(path: Path) -> str:
     return " × ".join(map(str, volume_shape(path)))
 
 
-class Adapter(DatasetAdapter):
+class Adapter(FolderAdapter):
     """LAION-fMRI."""
 
     image_options = ImageOptions
+    axis = ROI
+    own_images = True
     splits = SPLITS
 
     def stimuli(
@@ -474,10 +472,7 @@ class Adapter(DatasetAdapter):
             A file cannot be read.
         """
         if entry.stimuli is not None:
-            raise DatasetError(
-                f"data set {entry.name!r}: each person saw images of its own; leave `stimuli` out "
-                "of the entry, and take those that all saw with `images: shared` in the study"
-            )
+            raise DatasetError(self.shared_images(entry))
         person = person_of(name)
         labels = {
             label
@@ -590,36 +585,28 @@ class Adapter(DatasetAdapter):
             attrs=attrs,
         )
 
-    def check(self, entry: DatasetEntry, options: Options, data: Path) -> list[str]:
-        """List missing folders and files, and regions without masks."""
-        where = f"data set {entry.name!r}"
-        problems = self.missing_folder(entry, data)
-        if problems:
-            return problems
-        problems += self.axis_problems(entry, expected=ROI)
-        if not (data / options.images).is_dir():
-            archive = data / "stimuli" / "task-images_stimuli.h5"
-            there = f" ({archive} must be unpacked: docs/data.md)" if archive.is_file() else ""
-            problems.append(
-                f"{where}: the folder {data / options.images} is missing; {OBTAIN}{there}"
-            )
-        for subject in entry.subjects:
-            try:
-                person = person_of(subject)
-                files = list(_files(data, person, options))
-            except DatasetError as error:
-                problems.append(str(error))
-                continue
-            problems += [f"{where}: {path} is missing" for path in files if not path.is_file()]
-            masks = region_files(data, person)
-            problems += [
-                f"{where}: {person} has no mask of region {region!r} ({', '.join(names)}); it has "
-                f"{', '.join(sorted(masks, key=natural_key)) or 'none'}; correct the option "
-                "`regions`"
-                for region, names in options.regions.items()
-                if not set(names) & set(masks)
-            ]
-        return problems
+    def problems(self, entry: DatasetEntry, options: Options, data: Path) -> list[str]:
+        """Say that the folder of images is missing."""
+        folder = data / options.images
+        if folder.is_dir():
+            return []
+        archive = data / "stimuli" / "task-images_stimuli.h5"
+        there = f" ({archive} must be unpacked: docs/data.md)" if archive.is_file() else ""
+        return [f"data set {entry.name!r}: the folder {folder} is missing; {OBTAIN}{there}"]
+
+    def subject_problems(
+        self, entry: DatasetEntry, options: Options, subject: str, data: Path
+    ) -> list[str]:
+        """List missing files of a person, and regions without masks."""
+        person = person_of(subject)
+        masks = region_files(data, person)
+        return self.missing_files(entry, _files(data, person, options)) + [
+            f"data set {entry.name!r}: {person} has no mask of region {region!r} "
+            f"({', '.join(names)}); it has "
+            f"{', '.join(sorted(masks, key=natural_key)) or 'none'}; correct the option `regions`"
+            for region, names in options.regions.items()
+            if not set(names) & set(masks)
+        ]
 
     def inventory(self, entry: DatasetEntry, options: Options, data: Path) -> list[Item]:
         """List images, tables and volumes; of volumes headers are read."""

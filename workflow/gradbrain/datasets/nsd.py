@@ -28,7 +28,6 @@ or (``group: session``) belongs to the session in which it was seen first.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from functools import partial
@@ -42,9 +41,10 @@ from tqdm import tqdm
 
 from gradbrain.config.plugins import PluginOptions
 from gradbrain.config.schema import DatasetEntry
-from gradbrain.datasets.adapter import DatasetAdapter
+from gradbrain.datasets.adapter import FolderAdapter, name_ending
 from gradbrain.datasets.coco_captions import (
     INFO,
+    CaptionFolder,
     caption_problems,
     coco_captions,
     inspect_captions,
@@ -95,12 +95,7 @@ class ImageOptions(PluginOptions):
         "first seen in one session of those taken. Repeats in later sessions are averaged into the "
         "same rows.",
     )
-    captions: str | None = Field(
-        None,
-        min_length=1,
-        description="Folder of COCO's captions_train2017.json and captions_val2017.json, below "
-        "data/<name>; none: images have no captions.",
-    )
+    captions: CaptionFolder = None
 
 
 class Options(ImageOptions):
@@ -157,13 +152,8 @@ def subject_number(subject: str) -> int:
     DatasetError
         The name does not end so.
     """
-    found = re.search(r"0*([1-9]\d*)$", subject)
-    if found is None or int(found[1]) not in SESSIONS:
-        raise DatasetError(
-            f"subject {subject!r}: expected a name that ends in a number from 1 to 8, such as "
-            "nsd-subj01"
-        )
-    return int(found[1])
+    expected = "a number from 1 to 8, such as nsd-subj01"
+    return int(name_ending(subject, r"(?<!\d)0*([1-8])", expected=expected))
 
 
 def wanted_sessions(options: ImageOptions, subject: int) -> list[int]:
@@ -399,10 +389,12 @@ def _attributes(
     return attrs
 
 
-class Adapter(DatasetAdapter):
+class Adapter(FolderAdapter):
     """The Natural Scenes Dataset, as published."""
 
     image_options = ImageOptions
+    axis = ROI
+    own_images = True
 
     def space(self, entry: DatasetEntry, options: Options) -> str:
         """Name the space of the responses."""
@@ -439,12 +431,6 @@ class Adapter(DatasetAdapter):
                 )
             )
         return stimuli_table(rows, name=name)
-
-    def has_captions(
-        self, entry: DatasetEntry, options: ImageOptions, name: str, data: Path
-    ) -> bool:
-        """Tell whether the images of a stimulus set come with captions."""
-        return options.captions is not None
 
     def responses(
         self,
@@ -518,34 +504,21 @@ class Adapter(DatasetAdapter):
             ),
         )
 
-    def check(self, entry: DatasetEntry, options: Options, data: Path) -> list[str]:
-        """List what is missing or cut short, from names, sizes and headers.
-
-        A few kB of each file are read.
-        """
-        problems = self.missing_folder(entry, data)
-        if problems:
-            return problems
-        problems += self.axis_problems(entry, expected=ROI)
-        if entry.stimuli is not None:
-            problems.append(
-                f"data set {entry.name!r}: stimuli: {entry.stimuli!r}: each subject of NSD saw "
-                "images of its own; leave the key out"
-            )
-        if not (data / DESIGN).is_file():
-            problems.append(f"{data / DESIGN}: is missing")
+    def problems(self, entry: DatasetEntry, options: Options, data: Path) -> list[str]:
+        """List what is missing of images, design and captions."""
+        problems = [] if (data / DESIGN).is_file() else [f"{data / DESIGN}: is missing"]
         problems += _check_images(data / STIMULI)
         if options.captions is not None:
             folder = data / options.captions
             problems += caption_problems(folder=folder, info=data / STIMULUS_INFO)
-        for subject in entry.subjects:
-            try:
-                number = subject_number(subject)
-                sessions = wanted_sessions(options, number)
-                problems += _check_subject(options, number, sessions, data)
-            except DatasetError as error:
-                problems.append(str(error))
-        return list(dict.fromkeys(problems))
+        return problems
+
+    def subject_problems(
+        self, entry: DatasetEntry, options: Options, subject: str, data: Path
+    ) -> list[str]:
+        """List what is missing of a subject or cut short; a few kB of each file are read."""
+        number = subject_number(subject)
+        return _check_subject(options, number, wanted_sessions(options, number), data)
 
     def inventory(self, entry: DatasetEntry, options: Options, data: Path) -> list[Item]:
         """List design, images and labels, and the betas of each subject; headers are read."""

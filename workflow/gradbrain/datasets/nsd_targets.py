@@ -15,7 +15,7 @@ from gradbrain.datasets.freesurfer import read_colour_table, read_surface, read_
 from gradbrain.datasets.nifti_files import read_nifti
 from gradbrain.datasets.nsd_files import HEMISPHERES, SubjectFiles
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 GENERAL = "nsdgeneral"
 Mask = Literal["parcellation", "nsdgeneral", "all"]
@@ -99,7 +99,7 @@ def surface_targets(
         if surface.is_file():
             positions = read_surface(surface)
         else:
-            logger.warning("%s: there is no such surface; vertices have no positions", surface)
+            log.warning("%s: there is no such surface; vertices have no positions", surface)
             positions = np.full((len(ncsnr), 3), np.nan)
         if len(positions) != len(ncsnr):
             raise DatasetError(

@@ -25,7 +25,6 @@ https://github.com/gifale95/eeg_encoding.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +38,7 @@ from tqdm import tqdm
 
 from gradbrain.config.plugins import PluginOptions
 from gradbrain.config.schema import DatasetEntry
-from gradbrain.datasets.adapter import DatasetAdapter
+from gradbrain.datasets.adapter import FolderAdapter, name_ending
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.datasets.images import look_at_image
 from gradbrain.datasets.inventory import Item, inspect_file, inspect_files
@@ -89,16 +88,8 @@ class ImageOptions(PluginOptions):
         "well where there are others.",
     )
     images: str = Field("image_set", description="Folder of the images, below data/.")
-    group: Grouping = Field(
-        "category",
-        description="What folds must not split: the images of a concept, so that scores are of "
-        "concepts never seen in training, or nothing but repeats of an image.",
-    )
-    captions: Captions | None = Field(
-        None,
-        description='`concept`: the caption of an image is "a photo of a" and its concept; '
-        "none: images have no captions.",
-    )
+    group: Grouping = "category"
+    captions: Captions = None
     background: Background = WHITE
 
 
@@ -146,13 +137,9 @@ def person_of(subject: str) -> str:
     DatasetError
         The name has no such ending.
     """
-    found = re.search(r"sub-(\d{2})$", subject)
-    if found is None:
-        raise DatasetError(
-            f"subject {subject!r}: expected a name that ends in sub- and two digits, such as "
-            "things_eeg2-sub-01"
-        )
-    return found[0]
+    return name_ending(
+        subject, r"(sub-\d{2})", expected="sub- and two digits, such as things_eeg2-sub-01"
+    )
 
 
 def preprocessed_file(data: Path, subject: str, partition: Partition) -> Path:
@@ -337,10 +324,11 @@ def _preprocessing(options: Options) -> str:
     return "; ".join([*steps, "repeats averaged"])
 
 
-class Adapter(DatasetAdapter):
+class Adapter(FolderAdapter):
     """THINGS-EEG2."""
 
     image_options = ImageOptions
+    axis = TIME
 
     def stimuli(
         self, entry: DatasetEntry, options: ImageOptions, name: str, data: Path
@@ -372,12 +360,6 @@ class Adapter(DatasetAdapter):
                 )
             )
         return stimuli_table(join_twins(rows), name=name)
-
-    def has_captions(
-        self, entry: DatasetEntry, options: ImageOptions, name: str, data: Path
-    ) -> bool:
-        """Tell whether the images of a stimulus set come with captions."""
-        return options.captions is not None
 
     def responses(
         self,
@@ -450,31 +432,24 @@ class Adapter(DatasetAdapter):
             test_image=np.isin(np.arange(len(stimuli)), image_of["test"]) if both else None,
         )
 
-    def check(self, entry: DatasetEntry, options: Options, data: Path) -> list[str]:
-        """List missing folders and files, and subjects whose names hold no number."""
-        problems = self.missing_folder(entry, data)
-        if problems:
-            return problems
-        problems += self.axis_problems(entry, expected=TIME)
-        for partition in options.partitions:
-            folder = data / options.images / f"{partition}_images"
-            if not folder.is_dir():
-                problems.append(f"data set {entry.name!r}: {folder} is missing; {OBTAIN}")
-        for subject in entry.subjects:
-            try:
-                files = _files(options, data, subject)
-            except DatasetError as error:
-                problems.append(str(error))
-                continue
-            if not files:
-                folder = data / "raw_data" / person_of(subject)
-                problems.append(f"data set {entry.name!r}: {folder} holds no session (ses-01, …)")
-            problems += [
-                f"data set {entry.name!r}: {file} is missing"
-                for file in files
-                if not file.is_file()
-            ]
-        return problems
+    def problems(self, entry: DatasetEntry, options: Options, data: Path) -> list[str]:
+        """List missing folders of images."""
+        folders = [data / options.images / f"{name}_images" for name in options.partitions]
+        return [
+            f"data set {entry.name!r}: {folder} is missing; {OBTAIN}"
+            for folder in folders
+            if not folder.is_dir()
+        ]
+
+    def subject_problems(
+        self, entry: DatasetEntry, options: Options, subject: str, data: Path
+    ) -> list[str]:
+        """List missing files of a person."""
+        files = _files(options, data, subject)
+        if not files:
+            folder = data / "raw_data" / person_of(subject)
+            return [f"data set {entry.name!r}: {folder} holds no session (ses-01, …)"]
+        return self.missing_files(entry, files)
 
     def inventory(self, entry: DatasetEntry, options: Options, data: Path) -> list[Item]:
         """List images and recordings; of images headers are read, of recordings nothing."""

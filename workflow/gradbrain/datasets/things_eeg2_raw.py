@@ -31,7 +31,7 @@ from gradbrain.datasets.trials import Trials
 if TYPE_CHECKING:
     import mne
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 Partition = Literal["training", "test"]
 KEYS = ("raw_eeg_data", "ch_names", "ch_types", "sfreq")
@@ -356,7 +356,7 @@ def _session(
     inside = onset + round(options.tmin * sfreq) >= 0
     inside &= onset + round(options.tmax * sfreq) < raw.n_times
     if not inside.all():
-        logger.warning("%s: %d trials reach beyond the recording", path, int((~inside).sum()))
+        log.warning("%s: %d trials reach beyond the recording", path, int((~inside).sum()))
     events, condition = events[inside], condition[inside]
     epochs = mne.Epochs(
         raw,

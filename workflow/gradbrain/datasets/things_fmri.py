@@ -38,6 +38,7 @@ from pydantic import Field, model_validator
 from tqdm import tqdm
 
 from gradbrain.config.schema import DatasetEntry
+from gradbrain.datasets.adapter import name_ending
 from gradbrain.datasets.errors import DatasetError, reading
 from gradbrain.datasets.inventory import Item, inspect_file
 from gradbrain.datasets.nifti_files import read_nifti
@@ -55,7 +56,7 @@ from gradbrain.vocabulary.roles import ROI
 if TYPE_CHECKING:
     import h5py
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 KEY = "ResponseData"
 #: Each subject's own anatomy.
@@ -129,13 +130,9 @@ def subject_number(subject: str) -> str:
     DatasetError
         The name has no such ending.
     """
-    number = re.search(r"sub-(\d\d)$", subject)
-    if number is None:
-        raise DatasetError(
-            f"subject {subject!r}: expected a name that ends in sub- and two digits, such as "
-            "things_fmri-sub-01"
-        )
-    return number[1]
+    return name_ending(
+        subject, r"sub-(\d\d)", expected="sub- and two digits, such as things_fmri-sub-01"
+    )
 
 
 def trial_file(folder: Path, number: str) -> Path:
@@ -368,7 +365,7 @@ def _targets(
     path = mask_file(masks, number)
     place = mask_place(path, voxels)
     if place is None:
-        logger.warning("%s: there is no such mask; voxels have no positions", path)
+        log.warning("%s: there is no such mask; voxels have no positions", path)
         position = np.full((len(voxels), 3), np.nan)
         hemisphere = np.full(len(voxels), "")
     else:
@@ -440,9 +437,7 @@ class Adapter(ThingsAdapter):
             data / options.betas / f"sub-{number}_{name}"
             for name in (f"{KEY}.h5", "VoxelMetadata.csv", "StimulusMetadata.csv")
         ]
-        return [
-            f"data set {entry.name!r}: {file} is missing" for file in files if not file.is_file()
-        ]
+        return self.missing_files(entry, files)
 
     def responses(
         self,

@@ -17,7 +17,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 import pandas as pd
 from pydantic import Field
@@ -25,20 +25,31 @@ from tqdm import tqdm
 
 from gradbrain.config.plugins import PluginOptions
 from gradbrain.config.schema import DatasetEntry
-from gradbrain.datasets.adapter import DatasetAdapter
+from gradbrain.datasets.adapter import FolderAdapter
 from gradbrain.datasets.csv_tables import read_csv
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.datasets.images import look_at_image
 from gradbrain.datasets.inventory import Item, inspect_files
 from gradbrain.datasets.locators import WHITE, Background
 from gradbrain.datasets.stimuli import Stimulus, file_stimulus, stimuli_table
-from gradbrain.vocabulary.roles import Axis
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
-Grouping = Literal["category", "image"]
+Grouping = Annotated[
+    Literal["category", "image"],
+    Field(
+        description="What folds must not split: the images of a concept, so that scores are of "
+        "concepts never seen in training, or nothing but repeats of an image."
+    ),
+]
 Missing = Literal["error", "drop"]
-Captions = Literal["concept"]
+Captions = Annotated[
+    Literal["concept"] | None,
+    Field(
+        description='`concept`: the caption of an image is "a photo of a" and its concept; '
+        "none: images have no captions."
+    ),
+]
 OBTAIN = "download images_THINGS.zip from https://osf.io/jum2f/ and name its folder in `images`"
 
 
@@ -48,32 +59,16 @@ class ThingsImageOptions(PluginOptions):
     images: str = Field(
         "object_images", description="Folder of the THINGS images, below data/: one per concept."
     )
-    group: Grouping = Field(
-        "category",
-        description="What folds must not split: the images of a concept, so that scores are of "
-        "concepts never seen in training, or nothing but repeats of an image.",
-    )
+    group: Grouping = "category"
     missing_images: Missing = Field(
         "error", description="Images without file: an error, or left out with their trials."
     )
-    captions: Captions | None = Field(
-        None,
-        description='`concept`: the caption of an image is "a photo of a" and its concept; '
-        "none: images have no captions.",
-    )
+    captions: Captions = None
     background: Background = WHITE
 
 
-class ThingsAdapter(DatasetAdapter):
-    """Data sets whose tables of trials name images of THINGS.
-
-    Attributes
-    ----------
-    axis
-        What the responses lie along.
-    """
-
-    axis: ClassVar[Axis]
+class ThingsAdapter(FolderAdapter):
+    """Data sets whose tables of trials name images of THINGS."""
 
     @abstractmethod
     def table_of(self, options: Any, subject: str, data: Path) -> Path:
@@ -82,18 +77,6 @@ class ThingsAdapter(DatasetAdapter):
     @abstractmethod
     def images_in(self, table: Path) -> set[str]:
         """Images that a table of trials names, as it names them."""
-
-    @abstractmethod
-    def subject_problems(
-        self, entry: DatasetEntry, options: Any, subject: str, data: Path
-    ) -> list[str]:
-        """List what is missing of a subject.
-
-        Raises
-        ------
-        DatasetError
-            The subject's name holds no number.
-        """
 
     def stimuli(
         self, entry: DatasetEntry, options: ThingsImageOptions, name: str, data: Path
@@ -119,25 +102,9 @@ class ThingsAdapter(DatasetAdapter):
             background=options.background,
         )
 
-    def has_captions(
-        self, entry: DatasetEntry, options: ThingsImageOptions, name: str, data: Path
-    ) -> bool:
-        """Tell whether the images of a stimulus set come with captions."""
-        return options.captions is not None
-
-    def check(self, entry: DatasetEntry, options: Any, data: Path) -> list[str]:
-        """List missing folders and files, and subjects whose names hold no number."""
-        problems = self.missing_folder(entry, data)
-        if problems:
-            return problems
-        problems += self.axis_problems(entry, expected=self.axis)
-        problems += image_folder_problems(entry.name, data / options.images)
-        for subject in entry.subjects:
-            try:
-                problems += self.subject_problems(entry, options, subject, data)
-            except DatasetError as error:
-                problems.append(str(error))
-        return problems
+    def problems(self, entry: DatasetEntry, options: Any, data: Path) -> list[str]:
+        """Say that the folder of images is missing."""
+        return image_folder_problems(entry.name, data / options.images)
 
 
 def read_trial_table(
@@ -215,7 +182,7 @@ def things_stimuli(
     group: Grouping,
     missing: Missing,
     name: str,
-    captions: Captions | None = None,
+    captions: Captions = None,
     background: Background = WHITE,
 ) -> pd.DataFrame:
     """Make the table of the images that a data set showed.
@@ -258,7 +225,7 @@ def things_stimuli(
             f"{files[absent[0]]}; {OBTAIN}, or leave them out with `missing_images: drop`"
         )
     if absent:
-        logger.warning(
+        log.warning(
             "%s: %d of %d images have no file and are left out, e.g. %s",
             name,
             len(absent),
@@ -369,6 +336,6 @@ def join_twins(rows: list[Stimulus]) -> list[Stimulus]:
     for row in rows:
         twin = seen.setdefault(row.content_sha256, row)
         if first_of(twin.group) != first_of(row.group):
-            logger.warning("%s and %s are the same pixels", twin.image_id, row.image_id)
+            log.warning("%s and %s are the same pixels", twin.image_id, row.image_id)
             parent[first_of(row.group)] = first_of(twin.group)
     return [replace(row, group=first_of(row.group)) for row in rows]

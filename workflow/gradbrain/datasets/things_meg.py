@@ -17,7 +17,6 @@ Hebart et al. 2023, eLife 12: e82580; https://openneuro.org/datasets/ds004212.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -28,6 +27,7 @@ import xarray as xr
 from pydantic import Field, model_validator
 
 from gradbrain.config.schema import DatasetEntry
+from gradbrain.datasets.adapter import name_ending
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.datasets.inventory import Item, inspect_file, inspect_files
 from gradbrain.datasets.noise_ceiling import ceiling_of_average
@@ -128,13 +128,8 @@ def participant_of(subject: str) -> int:
     DatasetError
         The name has no such ending.
     """
-    number = re.search(r"P(\d+)$", subject)
-    if number is None or int(number[1]) < 1:
-        raise DatasetError(
-            f"subject {subject!r}: expected a name that ends in P and the participant's number, "
-            "such as things_meg-P1"
-        )
-    return int(number[1])
+    expected = "P and the participant's number, such as things_meg-P1"
+    return int(name_ending(subject, r"P0*([1-9]\d*)", expected=expected))
 
 
 def table_file(data: Path, participant: int) -> Path:
@@ -284,9 +279,7 @@ class Adapter(ThingsAdapter):
                 f"data set {entry.name!r}: {data / f'sub-BIGMEG{participant}'} holds no recordings "
                 "(ses-*/meg/*_meg.ds)"
             )
-        return problems + [
-            f"data set {entry.name!r}: {file} is missing" for file in files if not file.is_file()
-        ]
+        return problems + self.missing_files(entry, files)
 
     def responses(
         self,

@@ -40,7 +40,7 @@ from gradbrain.datasets.trials import Trials, meg_sensors, same_cells
 if TYPE_CHECKING:
     import mne
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 Onset = Literal["events", "trigger"]
 EVENT_COLUMNS = ("trial_type", "value", "sample")
@@ -191,7 +191,7 @@ def raw_trials(
         if name not in options.drop_sensors
     ]
     if options.folded:
-        logger.warning(
+        log.warning(
             "sub-BIGMEG%d: raw.antialias is false: with %g samples a second, %s; nothing tells "
             "them apart afterwards",
             participant,
@@ -278,7 +278,7 @@ def onset_samples(
         )
         if onset == "trigger":
             raise DatasetError(f"{message}; use `onset: events`, or correct `raw.trigger_value`")
-        logger.warning(message)
+        log.warning(message)
         return events, []
     differences = ((events - triggers) * 1000.0 / float(raw.info["sfreq"])).tolist()
     return (events if onset == "events" else triggers), differences

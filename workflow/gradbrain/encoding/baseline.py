@@ -25,7 +25,7 @@ from gradbrain.encoding.splits import OuterSplit
 from gradbrain.store import open_layers, open_store
 from gradbrain.store.feature_signals import SHARED, rows_of_images
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 FLOATS = NDArray[np.floating]
 
@@ -119,7 +119,7 @@ def reduce_activations(
         values[split.train], values[split.held_out] = train, held_out
         found.append(values)
         constant.append(n_constant)
-        logger.info("split %d of %d: %d components", split.number + 1, len(splits), train.shape[1])
+        log.info("split %d of %d: %d components", split.number + 1, len(splits), train.shape[1])
     width = max(values.shape[1] for values in found)
     components = np.zeros((len(splits), len(joined), width), dtype=dtype)
     for number, values in enumerate(found):

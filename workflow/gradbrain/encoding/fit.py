@@ -23,7 +23,6 @@ from gradbrain.encoding.baseline import Baseline, read_baseline
 from gradbrain.encoding.draws import draw_images
 from gradbrain.encoding.errors import EncodingError
 from gradbrain.encoding.fold_models import FoldModels
-from gradbrain.encoding.grid_edge import EDGE_SHARE_WARNING
 from gradbrain.encoding.inputs import (
     LayerFeatures,
     Responses,
@@ -36,14 +35,13 @@ from gradbrain.encoding.prediction_rsa import FoldRdms, RdmAverages
 from gradbrain.encoding.regression import ClosedFormRegression, FoldRegression
 from gradbrain.encoding.scores import FoldScorer, UnitLayout
 from gradbrain.encoding.solver import Search, Selection, penalty_grid
-from gradbrain.encoding.splits import OuterSplit, grouped_folds
+from gradbrain.encoding.splits import OuterSplit, grouped_folds, many_share_groups
 from gradbrain.store import SignalIdentity
+from gradbrain.vocabulary.measures import EDGE_SHARE_LIMIT
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 FLOATS = NDArray[np.floating]
-# Share of images with another one in their group up to which groups do not bear on the choice.
-FEW_IN_GROUPS = 0.1
 # Of a constant's mean in float64, relative, whatever the number of images.
 ROUNDING_OF_MEAN = 1e-12
 # Targets whose responses are standardised at once, in float64.
@@ -110,10 +108,9 @@ def choose_selection(settings: EncodingSettings, groups: NDArray[np.str_]) -> tu
     """
     if settings.selection != "auto":
         return settings.selection, settings.n_inner_folds
-    sizes = np.unique(groups, return_counts=True)[1]
-    if sizes[sizes > 1].sum() <= FEW_IN_GROUPS * len(groups):
+    if not many_share_groups(groups):
         return "gcv", settings.n_inner_folds
-    return "kfold", max(2, min(settings.n_inner_folds, len(sizes)))
+    return "kfold", max(2, min(settings.n_inner_folds, len(np.unique(groups))))
 
 
 def make_regression(
@@ -185,7 +182,7 @@ def make_bands(
     }
     for signal, values in features.signals.items():
         if bands[signal].n_constant == values.shape[1]:
-            logger.warning(
+            log.warning(
                 "signal %s is the same for all images of a fold: it predicts nothing", signal.name
             )
     if baseline is None:
@@ -413,7 +410,7 @@ def warn_of_lone_groups(groups: NDArray[np.str_], splits: list[OuterSplit]) -> N
     """
     lone = [split.number for split in splits if len(np.unique(groups[split.held_out])) < 2]
     if lone:
-        logger.warning(
+        log.warning(
             "outer folds %s hold one group of images each: their bootstrap and null draws equal "
             "the score itself, so intervals are too narrow and p values too large; use fewer "
             "folds or finer groups",
@@ -431,7 +428,7 @@ def warn_of_masked_targets(averages: Averages, subject: str) -> None:
     """
     n_masked = int(np.count_nonzero(averages.masked_folds))
     if n_masked:
-        logger.warning(
+        log.warning(
             "%s: %d of %d targets do not vary over the images of some outer fold (%d targets times "
             "folds) and are left out of it; is there a session or run in which they are dead?",
             subject,
@@ -537,8 +534,8 @@ def fit_layer(
     averages = SplitFits(features, brain, settings, baseline, backend, bands, rsa).run()
     warn_of_masked_targets(averages, str(brain.attrs["subject"]))
     edge_share = averages.edge_share(features.fits.others)
-    if edge_share > EDGE_SHARE_WARNING:
-        logger.warning(
+    if edge_share > EDGE_SHARE_LIMIT:
+        log.warning(
             "%s, %s: %.0f %% of the penalties of targets predicted above zero lie on the edge of "
             "the grid 1e%g to 1e%g: widen encoding.log10_penalty_min and log10_penalty_max",
             brain.attrs["subject"],

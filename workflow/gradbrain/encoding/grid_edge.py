@@ -6,9 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from gradbrain.store import StoreError, read_table
-
-# Share of the targets predicted above zero.
-EDGE_SHARE_WARNING = 0.1
+from gradbrain.vocabulary.measures import EDGE_SHARE_LIMIT
 
 
 def edge_note(tables: Iterable[Path]) -> str:
@@ -31,10 +29,10 @@ def edge_note(tables: Iterable[Path]) -> str:
         return f"fits on the edge of the grid are not counted: {error}"
     shares = [table.groupby(columns[:2])["edge_share"].max() for table in found]
     n_fits = sum(len(share) for share in shares)
-    n_edge = sum(int((share > EDGE_SHARE_WARNING).sum()) for share in shares)
+    n_edge = sum(int((share > EDGE_SHARE_LIMIT).sum()) for share in shares)
     if not n_edge:
         return ""
     return (
-        f"{n_edge} of {n_fits} fits have more than {EDGE_SHARE_WARNING:.0%} of penalties on the "
+        f"{n_edge} of {n_fits} fits have more than {EDGE_SHARE_LIMIT:.0%} of penalties on the "
         "edge of the grid: see the report or the logs"
     )

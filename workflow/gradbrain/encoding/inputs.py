@@ -22,7 +22,7 @@ from gradbrain.store.feature_signals import SHARED, check_unique
 from gradbrain.vocabulary.artefacts import SENSOR_COORDINATES, TARGET_COORDINATES
 from gradbrain.vocabulary.roles import NUISANCE, TIME
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 FLOATS = NDArray[np.floating]
 # Targets that are turned around at once.
@@ -350,7 +350,7 @@ def lay_out_responses(
         )
     if (counts == 0).any():
         empty = [name for name, count in zip(names, counts, strict=True) if count == 0]
-        logger.warning("%s: no reliable target is left in %s", path, ", ".join(empty))
+        log.warning("%s: no reliable target is left in %s", path, ", ".join(empty))
     kept = np.flatnonzero(counts)
     order = np.argsort(np.where(unit < 0, len(names), unit), kind="stable")
     layout = UnitLayout(
@@ -649,6 +649,43 @@ def read_nuisance(
         values[identity] = store.of_images(image_ids, responses).values(signal)
         digests.append(str(store.attrs["digest"]))
     return replace(features, nuisance=values, nuisance_digests=digests)
+
+
+def read_model_and_subject(
+    features: Sequence[Path],
+    responses: Path,
+    settings: EncodingSettings,
+    nuisance: Sequence[Path] = (),
+) -> tuple[ModelFeatures, Responses]:
+    """Read all layers of a model, nuisance bands and the responses of one subject.
+
+    Parameters
+    ----------
+    features : sequence of Path
+        Feature stores of all layers of the model, in depth order.
+    responses : Path
+        Response store of the subject.
+    settings : EncodingSettings
+        Ceilings of the targets that are kept, nuisance bands.
+    nuisance : sequence of Path
+        A feature store for each band, in their order.
+
+    Returns
+    -------
+    ModelFeatures, Responses
+        Of the same images in the same order.
+
+    Raises
+    ------
+    EncodingError
+        If stores do not belong together.
+    StoreError
+        If one lacks an image.
+    """
+    brain = read_responses(responses, settings.min_noise_ceiling, settings.ceiling_floor)
+    model = read_model_features(features, brain.image_ids, responses)
+    model = read_nuisance(nuisance, settings.nuisance, model, brain.image_ids, responses)
+    return model, brain
 
 
 def _check_nuisance(store: FeatureStore, band: NuisanceBand, fitted: Mapping[str, Any]) -> None:

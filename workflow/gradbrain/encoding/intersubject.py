@@ -38,7 +38,7 @@ from gradbrain.vocabulary.measures import (
     INTERSUBJECT_R2,
 )
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 FLOATS = NDArray[np.floating]
 # Responses of all subjects that are held at once: 256 MiB in float64.
@@ -212,7 +212,7 @@ def _shared_images(
     shared = set(first.image_ids).intersection(*(person.images.image_ids for person in people))
     most = max(len(person.images.image_ids) for person in people)
     if len(shared) < most:
-        logger.warning(
+        log.warning(
             "%d of %d images were shown to all of the %d subjects; the others have no part in the "
             "ceiling between subjects",
             len(shared),
@@ -232,7 +232,7 @@ def _shared_images(
         # Those that are never held out stand behind the folds: trained on, and not scored.
         return rows, np.where(own < 0, first.folds.max() + 1, own)
     if len(np.unique(groups)) < settings.n_folds:
-        logger.warning(
+        log.warning(
             "the images that all subjects saw belong to %d groups, fewer than encoding.n_folds = "
             "%d: there is no ceiling between these subjects",
             len(np.unique(groups)),
@@ -268,7 +268,7 @@ def _shared_places(people: Sequence[Person]) -> tuple[NDArray[np.intp], NDArray[
     present = columns >= 0
     shared = present.sum(axis=0) > 1
     if not shared.any():
-        logger.warning(
+        log.warning(
             "no target is at the same %s in two subjects: there is no ceiling between them",
             " and ".join(map(str, every.names)),
         )

@@ -36,7 +36,7 @@ from gradbrain.encoding.scores import UnitLayout
 from gradbrain.encoding.splits import OuterSplit
 from gradbrain.vocabulary.measures import UNIQUE_RDM_R
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 FLOATS = NDArray[np.floating]
 # First and second image of every pair.
@@ -342,7 +342,7 @@ class FoldRdms:
         self._found: dict[Fit, FLOATS] = {}
         self.n_groups = 0
         if not self._usable:
-            logger.warning(
+            log.warning(
                 "outer fold %d: %d images of %d groups are too few for dissimilarities (groups of "
                 "more than rsa.max_images = %d images are left out)",
                 split.number,

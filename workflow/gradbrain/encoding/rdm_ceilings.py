@@ -31,7 +31,7 @@ from gradbrain.encoding.prediction_rsa import (
 from gradbrain.vocabulary.artefacts import columns_of
 from gradbrain.vocabulary.roles import TIME
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 FLOATS = NDArray[np.floating]
 
@@ -92,7 +92,7 @@ def rdm_ceilings(
     for person in people:
         alike = [other for other in people if other.images == person.images]
         if len(alike) < 2:
-            logger.warning(
+            log.warning(
                 "%s saw other images than all others, and has no ceiling", person.attrs["subject"]
             )
             continue

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,70 +19,24 @@ from numpy.typing import NDArray
 from gradbrain.config.schema import EncodingSettings
 from gradbrain.encoding.draws import draw_images
 from gradbrain.encoding.errors import EncodingError
-from gradbrain.encoding.inputs import (
-    ModelFeatures,
-    Responses,
-    read_model_features,
-    read_nuisance,
-    read_responses,
-)
+from gradbrain.encoding.inputs import ModelFeatures, Responses
 from gradbrain.encoding.unique_part import (
     ALL_IMAGES,
     BaselineKernels,
     SignalKernels,
+    blocks_of,
     explainable_of_units,
-    image_blocks,
     unit_responses,
 )
 from gradbrain.encoding.variance_components import BaselineCovariance, estimate_components
 from gradbrain.store import SignalIdentity
 from gradbrain.vocabulary.artefacts import columns_of
+from gradbrain.vocabulary.intervals import CONFIDENCE
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 FLOATS = NDArray[np.floating]
 KIND = "rule_pairs"
-#: Quantile of estimates with permuted images that stands beside an estimate.
-NULL_QUANTILE = 0.95
-
-
-def pairs_of_stores(
-    *,
-    features: Sequence[Path],
-    responses: Path,
-    settings: EncodingSettings,
-    study: str,
-    nuisance: Sequence[Path] = (),
-) -> pd.DataFrame:
-    """Read features and responses, and estimate as `measure_pairs` does.
-
-    Parameters
-    ----------
-    features : sequence of Path
-        Feature stores of all layers of a model, in depth order.
-    responses : Path
-        Response store of the subject.
-    settings : EncodingSettings
-        `rule_pairs` names the signals.
-    study : str
-    nuisance : sequence of Path
-        Feature stores of the nuisance bands, in their order.
-
-    Returns
-    -------
-    pandas.DataFrame
-
-    Raises
-    ------
-    EncodingError
-        If stores do not belong together, or lack a signal.
-    StoreError
-        If one lacks an image.
-    """
-    brain = read_responses(responses, settings.min_noise_ceiling, settings.ceiling_floor)
-    model = read_model_features(features, brain.image_ids, responses)
-    model = read_nuisance(nuisance, settings.nuisance, model, brain.image_ids, responses)
-    return measure_pairs(model, brain, settings, study)
 
 
 def measure_pairs(
@@ -113,21 +66,9 @@ def measure_pairs(
         If a signal is not in the features, or fewer than three groups of images are left.
     """
     signals = _chosen(features, settings)
-    used = np.arange(len(responses.groups))
-    if responses.test_images is not None:
-        used = used[~responses.test_images]
-    if len(np.unique(responses.groups[used])) < 3:
-        raise EncodingError(
-            f"{responses.attrs['subject']}: fewer than three groups of images; the unique part of "
-            "a signal needs at least three"
-        )
-    blocks = [
-        used[rows]
-        for rows in image_blocks(responses.groups[used], settings.unique_images, settings.seed)
-    ]
     found = [
         _measure_block(features, signals, responses, images, settings, number)
-        for number, images in enumerate(blocks)
+        for number, images in enumerate(blocks_of(responses, settings))
     ]
     component = np.mean([own for own, _ in found], axis=0)
     null = np.mean([drawn for _, drawn in found], axis=0)
@@ -187,7 +128,7 @@ def _measure_block(
             component[row, others, :, unit] = (forms @ blocks.pack(products)).reshape(own_shape)
             drawn = blocks.permuted_products(forms, products, permutations)
             null[:, row, others, :, unit] = np.moveaxis(drawn.reshape(-1, *own_shape), 0, 1)
-        logger.info("beside %s: %d images", other.name, len(images))
+        log.info("beside %s: %d images", other.name, len(images))
     return component, null
 
 
@@ -201,7 +142,7 @@ def _table(
 ) -> pd.DataFrame:
     """Rows of the table, other by other."""
     explainable = explainable_of_units(responses)
-    high = np.quantile(null, NULL_QUANTILE, axis=0)
+    high = np.quantile(null, CONFIDENCE, axis=0)
     brain, layout = responses.attrs, responses.layout
     times = responses.unit_time
     rows: list[dict[str, Any]] = []

@@ -10,6 +10,28 @@ from numpy.typing import ArrayLike, NDArray
 
 from gradbrain.encoding.errors import EncodingError
 
+# Share of images with another one in their group up to which groups do not matter.
+FEW_IN_GROUPS = 0.1
+
+
+def many_share_groups(groups: ArrayLike) -> bool:
+    """Tell whether many images have another one in their group, so that groups matter.
+
+    A few pairs, such as a picture that a data set holds twice, do not.
+
+    Parameters
+    ----------
+    groups : array of shape (n_images,)
+        Group of every image.
+
+    Returns
+    -------
+    bool
+        Whether more than a tenth of the images do.
+    """
+    sizes = np.unique(groups, return_counts=True)[1]
+    return bool(sizes[sizes > 1].sum() > FEW_IN_GROUPS * sizes.sum())
+
 
 def grouped_folds(
     groups: ArrayLike, n_folds: int, seed: int, *, setting: str = "encoding.n_folds"

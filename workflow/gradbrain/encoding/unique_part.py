@@ -23,7 +23,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,10 +35,8 @@ from gradbrain.encoding.errors import EncodingError
 from gradbrain.encoding.inputs import (
     ModelFeatures,
     Responses,
-    read_model_features,
-    read_nuisance,
-    read_responses,
 )
+from gradbrain.encoding.splits import many_share_groups
 from gradbrain.encoding.variance_components import (
     BaselineCovariance,
     Kernels,
@@ -52,14 +49,12 @@ from gradbrain.encoding.variance_components import (
 )
 from gradbrain.vocabulary.roles import LEARNING
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 FLOATS = NDArray[np.floating]
 #: How read-out weights of a planted share are drawn: isotropic in the scaling of the fit, or alike
 #: for every direction of the signal's new part, large or small.
 KERNELS = ("scaled", "flat")
-# Share of images with another one in their group from which groups stand in the baseline.
-FEW_IN_GROUPS = 0.1
 # Number of the outer fold in the seed of permutations: none has it.
 ALL_IMAGES = 10_000
 
@@ -142,6 +137,41 @@ def image_blocks(groups: NDArray[np.str_], max_images: int, seed: int) -> list[N
     return [np.flatnonzero(block_of[place] == block) for block in range(n_blocks)]
 
 
+def blocks_of(responses: Responses, settings: EncodingSettings) -> list[NDArray[np.intp]]:
+    """Images of a subject that components are estimated from, in blocks.
+
+    Test images of the data set take no part: their noise is another.
+
+    Parameters
+    ----------
+    responses : Responses
+    settings : EncodingSettings
+        Largest block of images, seed.
+
+    Returns
+    -------
+    list of arrays of int
+        As :func:`image_blocks` has them.
+
+    Raises
+    ------
+    EncodingError
+        If fewer than three groups of images are left.
+    """
+    used = np.arange(len(responses.groups))
+    if responses.test_images is not None:
+        used = used[~responses.test_images]
+    groups = responses.groups[used]
+    n_groups = len(np.unique(groups))
+    if n_groups < 3:
+        raise EncodingError(
+            f"{responses.attrs['subject']}: {n_groups} groups of images; the unique part of a "
+            "signal needs at least three"
+        )
+    blocks = image_blocks(groups, settings.unique_images, settings.seed)
+    return [used[rows] for rows in blocks]
+
+
 @dataclass(frozen=True)
 class BaselineKernels:
     """Everything that a signal has to explain variance beside, as the images see it.
@@ -176,50 +206,12 @@ class BaselineKernels:
         """
         layers = [_standardised(values) for values in activations]
         further = [leading_kernel(values) for values in layers]
-        _, place, sizes = np.unique(groups, return_inverse=True, return_counts=True)
-        if sizes[sizes > 1].sum() > FEW_IN_GROUPS * len(groups):
-            further.append(centred_kernel(np.eye(len(sizes))[place]))
+        if many_share_groups(groups):
+            names, place = np.unique(groups, return_inverse=True)
+            further.append(centred_kernel(np.eye(len(names))[place]))
         bands = [_standardised(values) for values in nuisance]
         plain = [centred_kernel(values) for values in (*layers, *bands)]
         return cls(Kernels.of(plain), Kernels.of([*plain, *further]))
-
-
-def unique_of_stores(
-    *,
-    features: Sequence[Path],
-    responses: Path,
-    settings: EncodingSettings,
-    study: str,
-    nuisance: Sequence[Path] = (),
-) -> xr.Dataset:
-    """Read features and responses, and estimate as `measure_unique` does.
-
-    Parameters
-    ----------
-    features : sequence of Path
-        Feature stores of all layers of a model, in depth order.
-    responses : Path
-        Response store of the subject.
-    settings : EncodingSettings
-    study : str
-    nuisance : sequence of Path
-        Feature stores of the nuisance bands, in their order.
-
-    Returns
-    -------
-    xarray.Dataset
-
-    Raises
-    ------
-    EncodingError
-        If stores do not belong together.
-    StoreError
-        If one lacks an image.
-    """
-    brain = read_responses(responses, settings.min_noise_ceiling, settings.ceiling_floor)
-    model = read_model_features(features, brain.image_ids, responses)
-    model = read_nuisance(nuisance, settings.nuisance, model, brain.image_ids, responses)
-    return measure_unique(model, brain, settings, study)
 
 
 def measure_unique(
@@ -253,21 +245,10 @@ def measure_unique(
     EncodingError
         If fewer than three groups of images are left.
     """
-    used = np.arange(len(responses.groups))
-    if responses.test_images is not None:
-        used = used[~responses.test_images]
-    n_groups = len(np.unique(responses.groups[used]))
-    if n_groups < 3:
-        raise EncodingError(
-            f"{responses.attrs['subject']}: {n_groups} groups of images; the unique part of a "
-            "signal needs at least three"
-        )
-    blocks = [
-        used[rows]
-        for rows in image_blocks(responses.groups[used], settings.unique_images, settings.seed)
-    ]
+    blocks = blocks_of(responses, settings)
+    n_images = sum(map(len, blocks))
     if len(blocks) > 1:
-        logger.info("%d images in %d blocks", len(used), len(blocks))
+        log.info("%d images in %d blocks", n_images, len(blocks))
     sums: dict[str, FLOATS] = {}
     kept = {} if kernels is None else kernels
     for number, images in enumerate(blocks):
@@ -280,12 +261,12 @@ def measure_unique(
         found = _measure_block(seen, responses, images)
         for name, values in found.items():
             sums[name] = sums.get(name, 0.0) + values
-        logger.info("block %d of %d: %d images", number + 1, len(blocks), len(images))
+        log.info("block %d of %d: %d images", number + 1, len(blocks), len(images))
     n_blocks = len(blocks)
     for name, values in sums.items():
         # Blocks are independent: variances of a mean over blocks.
         sums[name] = values / n_blocks ** (2 if name.endswith("variance") else 1)
-    return _assemble(sums, features, responses, settings, study, len(used))
+    return _assemble(sums, features, responses, settings, study, n_images)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ RESULTS = (
     *("reliability", "universes", "specification_curve", "prediction_rsa", "second_opinions"),
     *("training", "alikeness", "rule_pairs", "fusion", "model_contrasts"),
 )
+#: Endings of the files of a figure; the last is the table behind it.
+FORMATS = ("pdf", "png", "csv")
 #: Declarations that are tuples of names, with an example for error messages.
 _TUPLES = {"INPUTS": '("scores",)', "AXES": '("roi",)', "SPACES": '("fsaverage5",)'}
 

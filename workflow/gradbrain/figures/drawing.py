@@ -21,7 +21,7 @@ from gradbrain.figures.inputs import FigureInputs
 from gradbrain.figures.layout import empty_figure
 from gradbrain.store import Study
 
-LOGGER = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 def draw(
@@ -92,7 +92,7 @@ def draw_declared(
         except NothingToDraw as error:
             if not may_be_empty:
                 raise
-            LOGGER.warning("%s", error)
+            log.warning("%s", error)
             return empty_figure(textwrap.fill(str(error), 90))
 
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from gradbrain.config.schema import StatisticsSettings
-from gradbrain.store.intervals import CONFIDENCE, ImageSample, interval_of_mean
+from gradbrain.store.intervals import ImageSample, interval_of_mean
+from gradbrain.vocabulary.intervals import CONFIDENCE
 
 #: However few subjects a study asks for, fewer than these have no interval.
 FEWEST_SUBJECTS = 4

@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike
 
 from gradbrain.figures import style
 from gradbrain.figures.names import Names
+from gradbrain.vocabulary.intervals import INTERVAL
 from gradbrain.vocabulary.measures import SCORED, VARIANT_OF, Variant
 from gradbrain.vocabulary.roles import ACTIVATION, LEARNING, ROLES
 
@@ -475,7 +476,7 @@ def mean_handle(*, has_interval: bool, joined: bool = True) -> Line2D:
         markersize=4,
         linestyle="-" if joined else "none",
         linewidth=1.6,
-        label="mean, 95 % interval" if has_interval else "mean (too few subjects for an interval)",
+        label=f"mean, {INTERVAL}" if has_interval else "mean (too few subjects for an interval)",
     )
 
 

@@ -13,6 +13,7 @@ from gradbrain.figures import layout, style
 from gradbrain.figures.inputs import FigureInputs, require_columns, require_rows
 from gradbrain.figures.intervals import student_interval
 from gradbrain.figures.names import Names
+from gradbrain.vocabulary.intervals import INTERVAL
 
 TITLE = "What learning rules explain beside one another"
 INPUTS = ("rule_pairs",)
@@ -45,7 +46,7 @@ LEGEND_TEXT = (
     "Cells: percent that the signal of the row explains beside the signal of the column and all "
     "activations."
 )
-LEGEND_BOLD = " Bold: the 95 % interval over people lies above zero."
+LEGEND_BOLD = f" Bold: the {INTERVAL} over people lies above zero."
 
 
 def select(inputs: FigureInputs) -> pd.DataFrame:

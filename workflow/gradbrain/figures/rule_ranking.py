@@ -20,6 +20,7 @@ from gradbrain.figures.inputs import FigureInputs, require_columns, require_rows
 from gradbrain.figures.intervals import with_bootstrap_interval
 from gradbrain.figures.names import Names
 from gradbrain.store import Statistics, read_tables
+from gradbrain.vocabulary.intervals import BETWEEN_BOUNDS, INTERVAL
 from gradbrain.vocabulary.roles import ACTIVATION, CONTROL, LEARNING
 
 TITLE = "Learning rules, ranked"
@@ -470,12 +471,12 @@ def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
 def _handles(data: pd.DataFrame) -> list[Line2D | Patch]:
     grey: dict[str, Any] = {"color": style.INK, "linestyle": "", "marker": "o", "markersize": 4.6}
     handles: list[Line2D | Patch] = [
-        Line2D([], [], **grey, label="estimate, 95 % interval: supported"),
+        Line2D([], [], **grey, label=f"estimate, {INTERVAL}: supported"),
         Line2D([], [], **grey, markerfacecolor="white", label="the same: not judged, or open"),
         Line2D([], [], **(grey | {"marker": "x"}), label="contradicted"),
         Line2D([], [], color=style.INK, linestyle="--", label="best control"),
         Line2D([], [], color=style.BLUE, linestyle=":", label="activation"),
-        Patch(color=style.MUTED, alpha=0.25, label="between the bounds (95 %, one-sided each)"),
+        Patch(color=style.MUTED, alpha=0.25, label=BETWEEN_BOUNDS),
         Line2D(
             [],
             [],

@@ -14,6 +14,7 @@ from matplotlib.patches import Patch
 from gradbrain.figures import layout, style
 from gradbrain.figures.inputs import FigureInputs, require_columns, require_rows
 from gradbrain.figures.names import Names
+from gradbrain.vocabulary.intervals import BETWEEN_BOUNDS, INTERVAL
 
 TITLE = "Unique shares of the explainable variance, and which would have been found"
 INPUTS = ("claims",)
@@ -202,9 +203,9 @@ def _height(data: pd.DataFrame, names: Names) -> float:
 def _handles() -> list[Line2D | Patch]:
     grey = style.MUTED
     return [
-        Line2D([], [], color=grey, marker="o", label="C1: estimate, 95 % interval"),
+        Line2D([], [], color=grey, marker="o", label=f"C1: estimate, {INTERVAL}"),
         Line2D([], [], color=grey, marker="D", label="C2: the same, beyond the best control"),
-        Patch(color=grey, alpha=0.25, label="between the bounds (95 %, one-sided each)"),
+        Patch(color=grey, alpha=0.25, label=BETWEEN_BOUNDS),
         Line2D(
             [],
             [],

@@ -61,8 +61,9 @@ from gradbrain.hierarchy.statistics import (
 from gradbrain.hierarchy.unique_share import GroupShare, PersonShare
 from gradbrain.hierarchy.unique_variance import MOMENTS
 from gradbrain.store import Statistics
-from gradbrain.store.intervals import FEW_GROUPS, FEW_GROUPS_NOTE, ImageSample, interval_of_mean
+from gradbrain.store.intervals import ImageSample, interval_of_mean
 from gradbrain.vocabulary.artefacts import columns_of
+from gradbrain.vocabulary.intervals import FEW_GROUPS, FEW_GROUPS_NOTE
 from gradbrain.vocabulary.measures import Variant
 from gradbrain.vocabulary.reasons import (
     FEW_PLACES,

@@ -10,7 +10,7 @@ import pandas as pd
 
 from gradbrain.config.schema import StatisticsSettings
 from gradbrain.hierarchy.predictions import PREDICTIONS
-from gradbrain.store.intervals import FEW_GROUPS_NOTE, FEW_GROUPS_WORDS
+from gradbrain.vocabulary.intervals import FEW_GROUPS_NOTE, FEW_GROUPS_WORDS
 from gradbrain.vocabulary.measures import JUDGED
 from gradbrain.vocabulary.reasons import PART_OF_CORTEX, sentence, subjects
 from gradbrain.vocabulary.verdicts import VERDICTS

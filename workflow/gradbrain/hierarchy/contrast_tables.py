@@ -17,7 +17,7 @@ from gradbrain.hierarchy.reliability import Reliability, reliabilities_of
 from gradbrain.store import read_table
 from gradbrain.vocabulary.artefacts import columns_of
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 #: Columns of each kind of table that are read, beside those that all have.
 _OWN_COLUMNS = {"scores": ("measure", "value"), "prediction_rsa": ("measure", "value")}
@@ -66,7 +66,7 @@ def read_scores(
             table = _read(prediction_rsa / f"{model}.parquet", "prediction_rsa")
             found["encoding_rsa"].append(best_layer_scores(comparable(table, "encoding_rsa")))
         if number % 20 == 0 or number == len(models):
-            logger.info("read %d of %d models", number, len(models))
+            log.info("read %d of %d models", number, len(models))
     tables = {name: pd.concat(parts, ignore_index=True) for name, parts in found.items() if parts}
     return tables, reliabilities
 

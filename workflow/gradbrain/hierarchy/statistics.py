@@ -10,7 +10,7 @@ import xarray as xr
 from scipy.stats import false_discovery_control
 from scipy.stats import t as student_t
 
-from gradbrain.store.intervals import CONFIDENCE
+from gradbrain.vocabulary.intervals import CONFIDENCE
 
 #: All 2^n sign patterns are enumerated up to this many subjects.
 EXACT_UP_TO = 14

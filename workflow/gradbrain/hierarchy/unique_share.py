@@ -35,11 +35,11 @@ from gradbrain.hierarchy.statistics import (
     sign_flip_test,
     strictest,
 )
+from gradbrain.vocabulary.intervals import CONFIDENCE
 
 #: Shares that bounds and power are searched in, and probability of the smallest detectable one.
 SHARES = np.round(np.linspace(0.0, 1.0, 101), 2)
 POWER = 0.8
-CONFIDENCE = 0.95
 #: Numbers that are looked at together, over shares: 8 MiB.
 VALUES_AT_ONCE = 2**20
 

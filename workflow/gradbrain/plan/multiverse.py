@@ -13,7 +13,7 @@ from gradbrain.config.schema import OTHER_THAN_FITS, SensitivitySettings, Signal
 from gradbrain.config.universes import Universe, universes_of
 
 if TYPE_CHECKING:
-    from gradbrain.plan.jobs import Plan
+    from gradbrain.plan.study_results import StudyResults
 
 
 class Multiverse:
@@ -28,7 +28,7 @@ class Multiverse:
         The study's other jobs.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: StudyResults) -> None:
         self._plan = plan
         self.universes = universes_of(plan.study)
 

@@ -19,12 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-CONFIDENCE = 0.95
-#: Below so many groups of images an interval rests on few.
-FEW_GROUPS = 20
-#: Code of such an interval, and what readers see.
-FEW_GROUPS_NOTE = "few_groups"
-FEW_GROUPS_WORDS = f"few groups of images (below {FEW_GROUPS})"
+from gradbrain.vocabulary.intervals import CONFIDENCE
 
 
 @dataclass(frozen=True)

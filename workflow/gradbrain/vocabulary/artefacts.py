@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from string import Formatter
 
+from gradbrain.vocabulary.intervals import FEW_GROUPS, FEW_GROUPS_NOTE
 from gradbrain.vocabulary.measures import INTERSUBJECT_MEASURES
 
 RESULTS = "results"
@@ -174,7 +175,8 @@ _DISTANCE = Column("distance_mm", "distance of the region's centroid from that o
 _TIME = Column("time", "time in the recording; NaN for regions", "s")
 _ONSET = Column("onset_source", "what told when images came on, where a data set tells it twice")
 _N_GROUPS = Column(
-    "n_groups", "groups of images that are never split; below 20 intervals rest on few of them"
+    "n_groups",
+    f"groups of images that are never split; below {FEW_GROUPS} intervals rest on few of them",
 )
 _SIGNAL_IDENTITY = (_SIGNAL, _ROLE, _RULE, _OBJECTIVE)
 
@@ -292,7 +294,10 @@ _CLAIMS = (
     Column("ci_low", "lower end of the 95 % interval"),
     Column("ci_high", "upper end of the 95 % interval"),
     Column("n_groups", "groups of images, of the subject who has the fewest"),
-    Column("interval_note", "`few_groups`: the interval rests on fewer than 20 of them"),
+    Column(
+        "interval_note",
+        f"`{FEW_GROUPS_NOTE}`: the interval rests on fewer than {FEW_GROUPS} of them",
+    ),
     Column("p", "one-sided, in the stated direction"),
     Column("p_min", "smallest p that the test could give"),
     Column("q", "Benjamini–Hochberg over the judged rows of the family"),

@@ -112,3 +112,7 @@ INTERSUBJECT_MEASURES: tuple[str, ...] = (INTERSUBJECT_R.name, INTERSUBJECT_R2.n
 
 #: Cosine with the backpropagated gradient above which, at every layer, a signal counts as it.
 SAME_AS_GRADIENT = 0.9
+
+#: With more penalties than this share on its edge the grid is too narrow for a fit; a share of the
+#: targets predicted above zero.
+EDGE_SHARE_LIMIT = 0.1

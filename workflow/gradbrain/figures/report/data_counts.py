@@ -8,9 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gradbrain.store import open_store, read_table
-
-#: With more penalties than this share on its edge the grid is too narrow for a fit.
-EDGE_SHARE_LIMIT = 0.1
+from gradbrain.vocabulary.measures import EDGE_SHARE_LIMIT
 
 
 def data_counts(responses: Sequence[Path], scores: Sequence[Path]) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ from gradbrain.figures.report.conclusions import (
     reliability_lines,
     second_opinion_lines,
 )
-from gradbrain.figures.report.data_counts import EDGE_SHARE_LIMIT, data_counts, sources
+from gradbrain.figures.report.data_counts import data_counts, sources
 from gradbrain.figures.report.embedded import data_uri, report_figures
 from gradbrain.figures.report.libraries import datatables, plotly
 from gradbrain.figures.report.numbers import number, remarks, share, sortable
@@ -30,9 +30,10 @@ from gradbrain.figures.report.surface import surface
 from gradbrain.figures.report.verdict_matrix import SPANNED, predictions, verdict_matrix
 from gradbrain.figures.sensitivity import sentences
 from gradbrain.store import Study, read_table
-from gradbrain.store.intervals import FEW_GROUPS_WORDS
 from gradbrain.vocabulary import reasons
 from gradbrain.vocabulary.artefacts import artefact
+from gradbrain.vocabulary.intervals import FEW_GROUPS_WORDS
+from gradbrain.vocabulary.measures import EDGE_SHARE_LIMIT
 
 FOLDER = Path(__file__).resolve().parent
 

@@ -1,0 +1,148 @@
+"""Times and memory of measured jobs, and what a stage of a study costs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+GIB = 2.0**30
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Measured constants; the command line overrides each.
+
+    Attributes
+    ----------
+    start_s
+        CPU seconds that any job takes to start Python, import and write (demo, small jobs: 1.4 to
+        2.3 s).
+    core_gflops
+        Matrix products in float64 on one core (docs/scaling.md).
+    eigh_4096_s
+        Eigendecomposition of a matrix of 4,096 on one core.
+    standardise_s
+        Standardising the activations of 22 layers of 1,024 features for 8,000 images.
+    fits_s, fits_ms_per_target
+        Fits of one learning signal in one fold, apart from targets and per target.
+    small_fit_s
+        Of them in one fold, what does not grow with images, features or targets (objects92: 4.0 s
+        of one person, seven layers, seven signals, five folds).
+    scores_s, scores_ms_per_target
+        Their scores with 200 draws for 2,000 held-out images.
+    unique_gflops
+        Products and decompositions of the unique variance of signals: 12 signals of 4 layers of
+        900 images take 21.5 CPU seconds of them with one region.
+    unique_null_ns
+        A product of two numbers in the null draws of these (200 draws: 1.3 s per region).
+    rdm_ns
+        A pair of images in a draw of one row of dissimilarities of predictions, in one region or
+        time (200 draws, 14 rows: 1.0 ns with 200 held-out images; 100 draws with 64: 0.7; 200
+        draws, 20 rows with 18: 1.9).
+    process_gib
+        What a small job holds (demo: .2 to .9 GiB, the most with torch).
+    statistics_ms
+        Image statistics of an image on one core: reading, cropping, all levels
+        (benchmarks/bench_statistics.py).
+    core_pass_gflops
+        Passes of a network on one core: 6.8 images of 10.0 GFLOP per second, ViT-Ti/16 at 224 px
+        (benchmarks/bench_extraction.py --clock cpu). Small images and depthwise convolutions
+        reach a tenth to a third of it (demo).
+    gpu_tflops
+        Passes of a network on one GPU. Not measured: half of the 19.5 TFLOP/s in float32 that
+        the data sheet of NVIDIA's A100 gives.
+    """
+
+    start_s: float = 2.0
+    core_gflops: float = 49.0
+    eigh_4096_s: float = 10.8
+    standardise_s: float = 10.0
+    fits_s: float = 20.0
+    fits_ms_per_target: float = 2.9
+    small_fit_s: float = 0.018
+    scores_s: float = 4.5
+    scores_ms_per_target: float = 2.55
+    unique_gflops: float = 40.0
+    unique_null_ns: float = 0.7
+    rdm_ns: float = 1.0
+    process_gib: float = 0.9
+    statistics_ms: float = 20.0
+    core_pass_gflops: float = 68.0
+    gpu_tflops: float = 9.75
+
+
+RATE_NAMES = tuple(field.name for field in fields(Rates))
+
+
+@dataclass(frozen=True)
+class NetworkCost:
+    """What one image costs a network.
+
+    Attributes
+    ----------
+    flops
+        Floating-point operations of a forward pass.
+    widths
+        Layer -> features after pooling and projection.
+    weight_bytes
+        Weights of the network.
+    saved_bytes
+        What is kept of an image for a backward pass.
+    layer_bytes
+        Outputs of the layers that are taken.
+    largest_bytes
+        The largest output of a module.
+    """
+
+    flops: float
+    widths: Mapping[str, int]
+    weight_bytes: float = 0.0
+    saved_bytes: float = 0.0
+    layer_bytes: float = 0.0
+    largest_bytes: float = 0.0
+
+    def pass_bytes(self, n_images: int, *, graph: bool) -> float:
+        """Memory of a pass over some images, weights included.
+
+        Parameters
+        ----------
+        n_images
+            Images at once.
+        graph
+            Whether a backward pass follows.
+        """
+        # Two of the largest outputs are there at once: what a module reads and what it gives.
+        kept = (self.saved_bytes if graph else 0.0) + self.layer_bytes + 2 * self.largest_bytes
+        return self.weight_bytes + n_images * kept
+
+
+@dataclass(frozen=True)
+class StageCost:
+    """Jobs of one rule.
+
+    Attributes
+    ----------
+    rule
+        Name of the rule; fused extraction counts as one rule.
+    jobs
+        How many there are.
+    disk_gib
+        What all of them write.
+    memory_gib
+        The largest one, on the host.
+    gpu_memory_gib
+        The largest one, on a GPU, where it runs on one.
+    cpu_hours, gpu_hours
+        All of them together, on one core and on one GPU.
+    longest_hours
+        The longest one.
+    """
+
+    rule: str
+    jobs: int
+    disk_gib: float = 0.0
+    memory_gib: float = 0.0
+    cpu_hours: float = 0.0
+    gpu_hours: float = 0.0
+    longest_hours: float = 0.0
+    gpu_memory_gib: float = 0.0

@@ -1,0 +1,307 @@
+"""Code and parameters of jobs: what decides whether a job runs again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shlex
+from pathlib import Path
+
+from gradbrain.config import GradbrainError
+from gradbrain.config.plugins import (
+    Plugin,
+    signal_needs,
+    signal_plugins,
+    viewing_objectives,
+)
+from gradbrain.config.schema import (
+    BASELINE_SETTINGS,
+    CEILING_SETTINGS,
+    MEASUREMENT_SETTINGS,
+    PREDICTION_SETTINGS,
+    RULE_PAIR_SETTINGS,
+    UNIQUE_SETTINGS,
+    DatasetEntry,
+    SignalEntry,
+)
+from gradbrain.config.study import ResolvedStudy
+from gradbrain.plan.code_inputs import import_closure
+from gradbrain.plan.entries import entry_records
+from gradbrain.plan.study_results import StudyResults
+
+
+class JobParameters(StudyResults):
+    """Modules behind the jobs of a study, and settings as their command lines take them.
+
+    Parameters
+    ----------
+    study, root
+        As `StudyEntries` has them.
+    """
+
+    def __init__(self, study: ResolvedStudy, root: Path) -> None:
+        super().__init__(study, root)
+        # Thousands of jobs ask for the same few closures.
+        self._code: dict[tuple[Plugin | str, ...], list[str]] = {}
+        self._plugins_of_extraction: dict[tuple[str, str], list[Plugin]] = {}
+        self._rules: dict[str, tuple[str, ...]] = {}
+
+    def script(self, name: str) -> str:
+        """Path of a command-line entry."""
+        return str(self.root / "scripts" / f"{name}.py")
+
+    def code(self, script: str, *plugins: Plugin | str) -> list[str]:
+        """Modules behind a command-line entry, and those that the job loads by name.
+
+        Parameters
+        ----------
+        script
+            Name of the command-line entry.
+        *plugins
+            Plug-ins, of the library or not, and names of modules.
+        """
+        key = (script, *plugins)
+        if key not in self._code:
+            modules = [
+                item if isinstance(item, str) else item.module
+                for item in plugins
+                if isinstance(item, str) or item.in_library
+            ]
+            files = [
+                item.path for item in plugins if isinstance(item, Plugin) and not item.in_library
+            ]
+            found = import_closure(
+                self.root / "scripts" / f"{script}.py", self.root / "workflow", modules, files
+            )
+            self._code[key] = [str(file) for file in found[1:]]
+        return self._code[key]
+
+    @staticmethod
+    def plugin_files(*plugins: Plugin) -> list[str]:
+        """Files of those plug-ins that are not the library's, which a job must be told of."""
+        return [str(item.path) for item in dict.fromkeys(plugins) if not item.in_library]
+
+    def asset(self, path: str) -> str:
+        """Path of a file of the library that is not code."""
+        return str(self.root / "workflow" / path)
+
+    def report_assets(self) -> list[str]:
+        """Template, style and script of the report."""
+        names = ("report.html.jinja", "report.css", "report.js")
+        return [self.asset(f"gradbrain/figures/report/{name}") for name in names]
+
+    def rule_name(self, rule: str, *names: str) -> str:
+        """Name of a rule that belongs to a model, a signal set or a data set.
+
+        Snakemake's rules have names of letters, digits and _, entries may also have - and ``.``;
+        of entries that differ in these alone, all but the first have a digest in the name.
+        """
+        name = re.sub(r"\W", "_", "_".join([rule, *names]))
+        if self._rules.setdefault(name, names) == names:
+            return name
+        digest = hashlib.sha256("/".join(names).encode()).hexdigest()[:8]
+        return f"{name}_{digest}"
+
+    def resolved_config(self) -> str:
+        """All settings of the study as JSON, without what belongs to one machine or one run."""
+        # Models that were asked for by a pattern have a choice of their own by now.
+        asked = {"__all__": {"pattern", "file", "leave_out", "untrained"}}
+        return self.study.settings.model_dump_json(
+            exclude={
+                **dict.fromkeys(("roots", "only_models", "only_subjects", "only_layers"), True),
+                "models": asked,
+            }
+        )
+
+    def entries(self) -> str:
+        """Entries that the study names, as readers see them, as JSON: rows of ``entries.csv``."""
+        trained = {model: model not in self.untrained for model in self.study.models}
+        return json.dumps(entry_records(self.study, trained), ensure_ascii=False)
+
+    def comparison_options(self) -> str:
+        """Folders of those tables, and what sets models apart, as options of the command line.
+
+        Folders, since a command that names every table of hundreds of models is too long to run.
+        """
+        folders = {
+            "scores": Path(self.path("scores")).parent,
+            "rsa": Path(self.path("rsa")).parents[1],
+        }
+        if self.second_opinions:
+            folders["prediction-rsa"] = Path(self.path("prediction_rsa")).parent
+        words = [word for name, path in folders.items() for word in (f"--{name}", str(path))]
+        records = [facts.as_record() for facts in self.model_facts]
+        return shlex.join([*words, "--factors", json.dumps(records, separators=(",", ":"))])
+
+    def fusion_options(self, model: str) -> str:
+        """Stores of each fusion as options of the command line."""
+        words = []
+        for space, time, stimuli in self.fused_datasets:
+            words += ["--features", *self.features_of_model(model, stimuli)]
+            words += ["--space", *self.responses_of(space), "--time", *self.responses_of(time)]
+        return shlex.join(words)
+
+    def baseline_settings(self) -> str:
+        """Settings that the reduction of all layers' activations depends on, as JSON."""
+        return self.study.settings.encoding.model_dump_json(include=set(BASELINE_SETTINGS))
+
+    def unique_settings(self) -> str:
+        """Settings that the unique variance of signals depends on, as JSON."""
+        return self.study.settings.encoding.model_dump_json(include=set(UNIQUE_SETTINGS))
+
+    def rule_pair_settings(self) -> str:
+        """Settings that the unique part beside another signal depends on, as JSON."""
+        return self.study.settings.encoding.model_dump_json(include=set(RULE_PAIR_SETTINGS))
+
+    def prediction_settings(self) -> str:
+        """Settings that dissimilarities of predictions depend on, as JSON."""
+        return self.study.settings.rsa.model_dump_json(include=set(PREDICTION_SETTINGS))
+
+    def measurement_settings(self) -> str:
+        """Settings that the measurement of reliability depends on, as JSON; thresholds do not."""
+        return self.study.settings.reliability.model_dump_json(include=set(MEASUREMENT_SETTINGS))
+
+    def thresholds(self) -> str:
+        """Reliabilities below which signals are not judged, as JSON."""
+        settings = self.study.settings.reliability
+        return settings.model_dump_json(exclude=set(MEASUREMENT_SETTINGS))
+
+    def stimuli_by_subject(self) -> str:
+        """Stimulus set of every selected subject, as JSON."""
+        viewed = {name: self.study.seen_by(name) for name in self.subjects}
+        return json.dumps(viewed)
+
+    def ceiling_settings(self) -> str:
+        """Settings that the ceilings between subjects depend on, as JSON."""
+        return self.study.settings.encoding.model_dump_json(include=set(CEILING_SETTINGS))
+
+    def extraction_plugins(self, model: str, signal_set: str) -> list[Plugin]:
+        """Plug-ins that an extraction job uses: rules, objectives, the source of weights."""
+        key = (model, signal_set)
+        if key not in self._plugins_of_extraction:
+            found = [*self.signal_plugins(signal_set), self.weights_plugin(model)]
+            self._plugins_of_extraction[key] = found
+        return self._plugins_of_extraction[key]
+
+    def targets_plugins(self, model: str, signal_set: str) -> list[Plugin]:
+        """Plug-ins that a job of targets uses: objectives that look at views, and weights.
+
+        It reads the options of all signals of the set, and so the files of all that are not the
+        library's.
+        """
+        uses = viewing_objectives(self.signal_set(signal_set).signals, self.plugins)
+        foreign = (one for one in self.signal_plugins(signal_set) if not one.in_library)
+        found = [plugin for use in uses for plugin in use.plugins]
+        return list(dict.fromkeys([*found, *foreign, self.weights_plugin(model)]))
+
+    def reliability_code(self, model: str) -> list[str]:
+        """Modules that a measurement of reliability uses: the plug-ins of its signals."""
+        plugins = self.extraction_plugins(model, self.study.signal_set.name)
+        return self.code("measure_reliability", *plugins)
+
+    def extraction_code(self, model: str, signal_set: str) -> list[str]:
+        """Modules that an extraction job uses: its plug-ins, no others."""
+        return self.code("extract_features", *self.extraction_plugins(model, signal_set))
+
+    def extraction_entry(self, model: str, signal_set: str) -> str:
+        """Entry of a model as JSON, without words and what no signal of the set reads."""
+        unused = () if "text_tower" in self.needs(signal_set) else ("text_tower",)
+        return self.as_json(
+            self.model_entry(model), without=("label", "colour", "factors", *unused)
+        )
+
+    def training_entry(self, model: str) -> str:
+        """Entry of a model as JSON, without words, as its training reads it."""
+        said = ("label", "colour", "licence", "citation", "default_objective", "sibling", "factors")
+        return self.as_json(self.model_entry(model), without=said)
+
+    def signal_set_json(self, signal_set: str) -> str:
+        """Signal set as JSON, without labels, colours and who controls whom."""
+        return json.dumps(self.signal_set(signal_set).without_words())
+
+    def signal_entry(self, signal: str) -> str:
+        """Entry of a signal with a fitted model as JSON, without words."""
+        return self.as_json(self._fitted_signal(signal), without=("label", "colour", "control_of"))
+
+    def activation_set_json(self, signal_set: str) -> str:
+        """Activation of a signal set as JSON, as image statistics take it."""
+        return json.dumps(self.signal_set(signal_set).of_activation().without_words())
+
+    def judged_signals(self, model: str) -> str:
+        """Signals of a model as JSON, with who controls whom and without labels and colours."""
+        said = {"signals": {"__all__": {"label", "colour"}}}
+        return self.taken_set(model, self.study.signal_set.name).model_dump_json(exclude=said)
+
+    def _fitted_signal(self, name: str) -> SignalEntry:
+        sets = dict.fromkeys(signal_set for _, signal_set, _, _ in self.all_features())
+        for signal_set in sets:
+            for signal in self.fitted_signals(signal_set):
+                if signal.name == name:
+                    return signal
+        raise GradbrainError(
+            f"{self.study.where}: no signal {name!r} with a fitted model is part of the study"
+        )
+
+    def feedback_model(self, model: str, signal: str) -> str:
+        """Entry of a model as JSON, as the fit of a signal's model reads it."""
+        needs = signal_needs(self._fitted_signal(signal), self.plugins)
+        unused = () if "text_tower" in needs else ("text_tower",)
+        return self.as_json(
+            self.model_entry(model), without=("label", "colour", "factors", *unused)
+        )
+
+    def feedback_plugins(self, model: str, signal: str) -> list[Plugin]:
+        """Plug-ins that the fit of a rule's model uses."""
+        own = signal_plugins(self._fitted_signal(signal), self.plugins)
+        return [*own, self.weights_plugin(model)]
+
+    def response_entry(self, subject: str) -> str:
+        """Entry of a subject's data set as JSON; other subjects are no part of its responses."""
+        return self.entry_json(self.study.subjects[subject], (subject,))
+
+    def stimuli_entry(self, stimuli: str) -> str:
+        """Entry of a stimulus set's data set as JSON, with all subjects who saw its images."""
+        entry = self.stimuli[stimuli]
+        return self.entry_json(entry, self._viewers(stimuli))
+
+    def responses_determined_by(self, subject: str) -> str:
+        """Those parts of :meth:`response_entry` that the responses follow from, as JSON.
+
+        Options are validated ones, so that a default that is written out changes nothing.
+        """
+        entry = self.study.subjects[subject]
+        _, options = self.adapter(entry)
+        parts = {"subjects": (subject,), "options": options.model_dump(mode="json")}
+        whole = json.loads(
+            self.as_json(
+                entry.model_copy(update=parts),
+                without=("fetch", "expected", "licence", "citation", "label"),
+            )
+        )
+        # What readers call a modality is no part of its responses.
+        whole["modality"].pop("label")
+        return json.dumps(whole)
+
+    def stimuli_determined_by(self, stimuli: str) -> str:
+        """Those parts of :meth:`stimuli_entry` that the images follow from, as JSON."""
+        entry = self.stimuli[stimuli]
+        module, options = self.adapter(entry)
+        parts = {
+            "name": entry.name,
+            "adapter": entry.adapter,
+            "stimuli": entry.stimuli,
+            "subjects": self._viewers(stimuli),
+            "options": module.of_images(options).model_dump(mode="json"),
+        }
+        return json.dumps(parts)
+
+    def _viewers(self, stimuli: str) -> tuple[str, ...]:
+        """Subjects who saw the images of a stimulus set."""
+        entry = self.stimuli[stimuli]
+        return entry.subjects if entry.stimuli else (stimuli,)
+
+    def entry_json(self, entry: DatasetEntry, subjects: tuple[str, ...]) -> str:
+        """Entry of a data set as JSON, narrowed to some subjects, as jobs read it."""
+        narrowed = entry.model_copy(update={"subjects": subjects})
+        return self.as_json(narrowed, without=("fetch", "expected"))
