@@ -1,5 +1,6 @@
 """Faults that are injected: damage, swaps and edits of results, two writers, disks that refuse."""
 
+import asyncio
 import errno
 import json
 import os
@@ -8,6 +9,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +31,7 @@ from gradbrain.store import (
     write_table,
     write_text,
 )
+from gradbrain.store.atomic import drafting
 from gradbrain.store.file_digests import digest_path, read_checked
 from gradbrain.store.write_lock import lock_path
 from gradbrain.vocabulary.artefacts import columns_of
@@ -492,6 +495,59 @@ def test_a_disk_that_refuses_a_table_leaves_the_old_one(tmp_path, monkeypatch, n
     refused(lambda: write_table(path, rows, kind="entries"), str(path), told)
     monkeypatch.undo()
     assert len(read_table(path, kind="entries")) == 1
+
+
+def test_a_chunk_that_is_still_being_written_when_another_fails_leaves_nothing(tmp_path):
+    from zarr.core import sync
+
+    async def arrive_late(chunk):
+        await asyncio.sleep(0.3)
+        chunk.parent.mkdir(parents=True, exist_ok=True)
+        chunk.write_bytes(b"late")
+
+    def fail():
+        with drafting(tmp_path / "a.zarr") as draft:
+            draft.mkdir()
+            arriving.append(
+                asyncio.run_coroutine_threadsafe(arrive_late(draft / "c" / "0"), sync._get_loop())
+            )
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    arriving = []
+    refused(fail, "the disk is full")
+    arriving[0].result(10)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_for_whose_words_there_is_no_room_is_not_left_behind(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(write_lock.os, "pwrite", refuse)
+    refused(lambda: streamed(tmp_path / "a.zarr"), "the disk is full")
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.undo()
+    streamed(tmp_path / "a.zarr")
+
+
+def test_a_library_that_fails_to_close_its_file_on_a_full_disk_is_told_as_one(tmp_path):
+    def close_in_vain():
+        with atomic_path(tmp_path / "figure.pdf"):
+            try:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            finally:
+                zlib.decompress(b"no stream")
+
+    refused(close_in_vain, "figure.pdf", "cannot be written", "the disk is full")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_of_another_kind_stays_what_it_is(tmp_path):
+    with pytest.raises(ZeroDivisionError), atomic_path(tmp_path / "figure.pdf"):
+        try:
+            raise FileNotFoundError(errno.ENOENT, "no such font")
+        finally:
+            1 / 0  # noqa: B018
 
 
 def test_a_folder_that_cannot_be_written_is_told_before_anything_is_computed(tmp_path, monkeypatch):

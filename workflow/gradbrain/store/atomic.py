@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import glob
 import os
 import shutil
+import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +25,22 @@ def remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
+
+
+def _let_chunks_arrive() -> None:
+    """Wait for what Zarr is still writing: after the error of one chunk the others go on.
+
+    They would make a folder anew that was removed meanwhile.
+    """
+    zarr_sync = sys.modules.get("zarr.core.sync")
+    if zarr_sync is not None:
+        zarr_sync.sync(_other_tasks())
+
+
+async def _other_tasks() -> None:
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    if others:
+        await asyncio.wait(others)
 
 
 class Draft:
@@ -56,6 +74,8 @@ class Draft:
 
     def discard(self) -> None:
         """Remove the sibling, where it was not moved away, and let others write."""
+        if self.path.exists():
+            _let_chunks_arrive()
         remove(self.path)
         self._lock.release()
 

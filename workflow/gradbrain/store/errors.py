@@ -124,9 +124,21 @@ def cannot_be_written(path: Path, error: OSError) -> StoreError:
     return StoreError(f"{path}: cannot be written: {reason}. {rebuild_hint(path)}")
 
 
+def _refusal_behind(error: BaseException) -> OSError | None:
+    """What the operating system refused, where a library fails with another error because of it."""
+    behind: BaseException | None = error
+    while behind is not None:
+        if isinstance(behind, OSError) and behind.errno in _REASONS:
+            return behind
+        behind = behind.__cause__ or behind.__context__
+    return None
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Turn what the operating system refuses in the block into one clear line.
+
+    A library that closes its file after a refusal may fail again, with an error of its own.
 
     Raises
     ------
@@ -137,3 +149,10 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise cannot_be_written(path, error) from error
+    except GradbrainError:
+        raise
+    except Exception as error:
+        refusal = _refusal_behind(error)
+        if refusal is None:
+            raise
+        raise cannot_be_written(path, refusal) from error

@@ -77,6 +77,14 @@ class WriteLock:
                 raise
             # Its last holder removed the file after it was opened here.
             os.close(self._file)
+        try:
+            self._say_who()
+        except BaseException:
+            # On a full disk there is a file and nothing in it.
+            self.release()
+            raise
+
+    def _say_who(self) -> None:
         holder = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%F %T")}
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, json.dumps(holder).encode(), 0)
