@@ -245,8 +245,8 @@ def test_the_ranking_reads_trainings_where_there_are_any(config, trains):
     plan = Plan(load_study(content, root=ROOT, where=config), ROOT)
     plan.check_signals()
     assert len(plan.trained_here) == (12 if trains else 0)
-    assert ("--training results/trained/" in plan.figure_options("rule_ranking")) == trains
-    assert ("--training" in plan.figure_options("rule_ranking")) == trains
+    assert ("--training results/trained/" in plan.figures.options("rule_ranking")) == trains
+    assert ("--training" in plan.figures.options("rule_ranking")) == trains
 
 
 def test_three_networks_of_each_learning_rule_differ_in_nothing_but_their_seed():
