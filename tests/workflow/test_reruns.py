@@ -266,10 +266,8 @@ def test_a_changed_label_or_colour_redraws_and_refits_nothing(finished):
 
 
 def test_who_controls_whom_is_a_matter_of_the_hierarchy_and_of_no_fit(finished):
-    fixed = "objective: fixed_cotangent\n    control_of: {rule: [backprop]}"
-    finished.edit(
-        "config/signals.yaml", fixed, fixed.replace("{rule: [backprop]}", "[gradient_dino]")
-    )
+    fixed = "objective: fixed_cotangent\n    control_of: *without_error"
+    finished.edit("config/signals.yaml", fixed, fixed.replace("*without_error", "[gradient_dino]"))
     jobs = finished.planned()
     assert (jobs["score_hierarchy"], jobs["test_claims"]) == (2, 1)
     assert not {"extract_features", "fit_encoding", "compute_rsa", "collect_scores"} & set(jobs)
