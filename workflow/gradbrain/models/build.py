@@ -133,10 +133,10 @@ class VisionModel:
         torch.Tensor
             (B, D), those of :meth:`outputs` but for rounding.
         """
+        raw = raw.contiguous(memory_format=torch.channels_last)
         with torch.no_grad():
             if self.device.type != "cpu" or self.autocast is not None:
                 return self.outputs(raw)["features"]
-            raw = raw.contiguous(memory_format=torch.channels_last)
             if not self._folded:
                 one = self.normalise(raw[:1])
                 self._folded.append(folded(self.module, lambda twin: self._features(twin, one)))
