@@ -20,11 +20,14 @@ script = next((word for word in sys.orig_argv if word.startswith("scripts/")), "
 if script.endswith(("extract_features.py", "compute_objective_targets.py")):
     sys.path.insert(0, "workflow")
     from gradbrain.models.build import VisionModel
-    outputs, passed = VisionModel.outputs, []
-    def counted(model, raw, *arguments):
-        passed.append(len(raw))
-        return outputs(model, raw, *arguments)
-    VisionModel.outputs = counted
+    passed = []
+    def counting(method):
+        def counted(model, raw, *arguments):
+            passed.append(len(raw))
+            return method(model, raw, *arguments)
+        return counted
+    for way in ("outputs", "features_alone"):
+        setattr(VisionModel, way, counting(getattr(VisionModel, way)))
     name = f"{Path(script).stem}-{os.getpid()}.json"
     atexit.register(lambda: Path(__file__).with_name(name).write_text(json.dumps(sum(passed))))
 """
