@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +34,41 @@ CODE = (
 STUDY = "tests/workflow/tiny/study.yaml"
 
 
+class SnakemakeServer:
+    """An interpreter that has imported Snakemake, and forks for each run; started when needed."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[str] | None = None
+
+    def run(self, folder: Path, arguments: list[str]) -> subprocess.CompletedProcess[str]:
+        """Run Snakemake in a folder."""
+        with tempfile.TemporaryDirectory() as name:
+            out, err = Path(name) / "out", Path(name) / "err"
+            request = {"folder": str(folder), "arguments": arguments}
+            status = self._ask(json.dumps(request | {"out": str(out), "err": str(err)}))
+            return subprocess.CompletedProcess(
+                ["snakemake", *arguments], status, out.read_text(), err.read_text()
+            )
+
+    def _ask(self, request: str) -> int:
+        if self._process is None:
+            self._process = subprocess.Popen(
+                [sys.executable, str(Path(__file__).with_name("snakemake_server.py"))],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        process = self._process
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(request + "\n")
+        process.stdin.flush()
+        return int(process.stdout.readline())
+
+
+#: Ends with the process of the tests, whose end of the pipe it reads.
+SERVER = SnakemakeServer()
+
+
 @dataclass(frozen=True)
 class Checkout:
     """A copy of the repository in which a study is run."""
@@ -39,13 +76,12 @@ class Checkout:
     folder: Path
 
     def snakemake(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run Snakemake as a user would, by the interpreter's own module."""
+        """Run Snakemake as a user would by `python -m snakemake`."""
         # Networks this small gain nothing from a second thread.
         threads = ["--set-threads", "extract_features=1", "measure_reliability=1"]
-        command = [sys.executable, "-m", "snakemake", *threads, "--cores", "2", *arguments]
-        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True)
+        done = SERVER.run(self.folder, [*threads, "--cores", "2", *arguments])
         if check and done.returncode != 0:
-            raise AssertionError(f"{' '.join(command)}\n{done.stdout}\n{done.stderr}")
+            raise AssertionError(f"{' '.join(done.args)}\n{done.stdout}\n{done.stderr}")
         return done
 
     def run(self, *arguments: str) -> dict[str, int]:
