@@ -4,7 +4,8 @@ An encoding job is one layer and one subject: a PCA of all layers' activations, 
 every band, the layer's activation beside those of all layers, and per signal two pairs of bands
 (with the layer's activation, and with all layers'), each scored with its draws. The fold is run at
 two numbers of targets, so that what does not depend on targets and what each target costs can be
-told apart. The last line is JSON; docs/scaling.md makes its sums from it.
+told apart. The last line is JSON, with the constants of the estimate (gradbrain.plan.cost_rates)
+that follow; docs/scaling.md makes its sums from it.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from gradbrain.encoding.fold_models import FoldModels
 from gradbrain.encoding.inputs import LayerFeatures
 from gradbrain.encoding.scores import FoldScorer, UnitLayout
 from gradbrain.encoding.splits import OuterSplit
+from gradbrain.plan.fit_costs import JOINT_WIDTH, FitSize, rows_tried
 from gradbrain.store import SignalIdentity
 
 Clock = Callable[[], float]
@@ -60,17 +62,20 @@ class TimedScorer(FoldScorer):
         return run
 
 
-def make_features(n_images: int, n_features: int, n_layers: int, n_signals: int) -> LayerFeatures:
+def make_features(
+    n_images: int, n_features: int, n_layers: int, n_signals: int, n_nuisance: int = 0
+) -> LayerFeatures:
     """Random features; their values do not bear on the time."""
     generator = np.random.default_rng(0)
 
-    def draw() -> np.ndarray:
-        return generator.standard_normal((n_images, n_features), dtype=np.float32)
+    def draw(width: int = n_features) -> np.ndarray:
+        return generator.standard_normal((n_images, width), dtype=np.float32)
 
     activations = {f"layer{number}": draw() for number in range(n_layers)}
     signals = {SignalIdentity("activation", "activation"): activations["layer0"]}
     signals |= {SignalIdentity(f"signal{n}", "learning"): draw() for n in range(n_signals)}
-    return LayerFeatures(signals, activations, list(activations), {"layer": "layer0"})
+    band = {SignalIdentity("band", "nuisance"): draw(n_nuisance)} if n_nuisance else {}
+    return LayerFeatures(signals, activations, list(activations), {"layer": "layer0"}, band)
 
 
 def time_fold(
@@ -104,6 +109,45 @@ def time_fold(
     }
 
 
+def constants(
+    seconds: dict[int, dict[str, float]], features: LayerFeatures, settings: EncodingSettings
+) -> dict[str, float]:
+    """What the estimate of a study calls these times, from the fewest and the most targets."""
+    few, many = min(seconds), max(seconds)
+    table = features.activations["layer0"]
+    size = FitSize(
+        images=len(table),
+        targets=many,
+        units=N_UNITS,
+        width=table.shape[1],
+        all_widths=table.shape[1] * len(features.activations),
+        signals=len(features.signals) - 1,
+        nuisance=tuple(band.shape[1] for band in features.nuisance.values()),
+    )
+    tried = rows_tried(size, settings)
+    n_train = len(table) * (1 - 1 / settings.n_folds)
+
+    def work(power: int) -> float:
+        return sum(
+            count * (min(width, n_train) / JOINT_WIDTH) ** power for width, count in tried.items()
+        )
+
+    def line(part: str) -> tuple[float, float]:
+        slope = (seconds[many][part] - seconds[few][part]) / (many - few)
+        return seconds[few][part] - slope * few, slope
+
+    (fits, fits_slope), (scores, scores_slope) = line("fits"), line("scores")
+    rows = len(features.fits.rows())
+    return {
+        "rows_of_weights": sum(tried.values()),
+        "weights_s": round(fits / work(3), 3),
+        "weights_ms_per_target": round(1e3 * fits_slope / work(2), 4),
+        "rows_of_scores": rows,
+        "row_s": round(scores / rows, 3),
+        "row_ms_per_target": round(1e3 * scores_slope / rows, 4),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", type=int, default=10000, help="of which a fifth is held out")
@@ -111,6 +155,7 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=4)
     parser.add_argument("--signals", type=int, default=1, help="besides the activation")
     parser.add_argument("--targets", type=int, nargs="+", default=[1000, 3000])
+    parser.add_argument("--nuisance", type=int, default=0, help="features of a band beside them")
     parser.add_argument("--components", type=int, default=1000, help="of all layers' activations")
     parser.add_argument("--backend", choices=("numpy", "torch"), default="numpy")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
@@ -122,7 +167,8 @@ def main() -> None:
         device=arguments.device,
     )
     features = make_features(
-        arguments.images, arguments.features, arguments.layers, arguments.signals
+        *(arguments.images, arguments.features, arguments.layers),
+        *(arguments.signals, arguments.nuisance),
     )
     clock = CLOCKS[arguments.clock]
     seconds = {}
@@ -130,7 +176,10 @@ def main() -> None:
         seconds[count] = time_fold(features, count, settings, clock)
         print(f"{count} targets: {seconds[count]}", file=sys.stderr, flush=True)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(json.dumps({**vars(arguments), "seconds": seconds, "peak_gib": round(peak, 2)}))
+    result = {**vars(arguments), "seconds": seconds, "peak_gib": round(peak, 2)}
+    if len(seconds) > 1:
+        result |= constants(seconds, features, settings)
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

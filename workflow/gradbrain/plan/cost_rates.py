@@ -23,13 +23,14 @@ class Rates:
         Eigendecomposition of a matrix of 4,096 on one core.
     standardise_s
         Standardising the activations of 22 layers of 1,024 features for 8,000 images.
-    fits_s, fits_ms_per_target
-        Fits of one learning signal in one fold, apart from targets and per target.
-    small_fit_s
-        Of them in one fold, what does not grow with images, features or targets (objects92: 4.0 s
-        of one person, seven layers, seven signals, five folds).
-    scores_s, scores_ms_per_target
-        Their scores with 200 draws for 2,000 held-out images.
+    weights_s, weights_ms_per_target
+        One row of band weights in one fold, of bands of 2,048 features together and 8,000 images:
+        its decomposition, and each target in its axes.
+    small_weights_s
+        Of it what does not grow with images, features or targets (objects92: 4.0 s of one person,
+        seven layers, seven signals, five folds of 135 rows).
+    row_s, row_ms_per_target
+        One row of scores with 200 draws for 2,000 held-out images.
     unique_gflops
         Products and decompositions of the unique variance of signals: 12 signals of 4 layers of
         900 images take 21.5 CPU seconds of them with one region.
@@ -57,11 +58,11 @@ class Rates:
     core_gflops: float = 49.0
     eigh_4096_s: float = 10.8
     standardise_s: float = 10.0
-    fits_s: float = 20.0
-    fits_ms_per_target: float = 2.9
-    small_fit_s: float = 0.018
-    scores_s: float = 4.5
-    scores_ms_per_target: float = 2.55
+    weights_s: float = 1.43
+    weights_ms_per_target: float = 0.17
+    small_weights_s: float = 0.00085
+    row_s: float = 0.22
+    row_ms_per_target: float = 0.18
     unique_gflops: float = 40.0
     unique_null_ns: float = 0.7
     rdm_ns: float = 1.0

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from gradbrain.config.schema import EncodingSettings, ExpectedSize, RsaSettings
 from gradbrain.encoding.band_weights import BandWeights
+from gradbrain.encoding.measures import ALL_ACTIVATIONS, Fit, LayerFits
 from gradbrain.encoding.variance_components import ITERATIONS
 from gradbrain.plan.cost_rates import GIB, NetworkCost, Rates, StageCost
 from gradbrain.plan.jobs import Plan
 from gradbrain.plan.memory import FIT_BASE_MB, FIT_MB_PER_RESPONSE_MB
-from gradbrain.vocabulary.roles import ACTIVATION, LEARNING
+from gradbrain.store import SignalIdentity
+from gradbrain.vocabulary.roles import ACTIVATION, LEARNING, NUISANCE
 
 # Sizes that the constants of a fit were measured at.
-N_TRAIN, N_TEST, JOINT_WIDTH, N_BAND_WEIGHTS, N_DRAWS = 8000, 2000, 2024, 11, 200
-# The layer's own activation, offered a second time: one of the two joint fits of a signal.
-ACTIVATION_AGAIN = 0.5
+N_TRAIN, N_TEST, JOINT_WIDTH, N_DRAWS = 8000, 2000, 2048, 200
 
 
 @dataclass(frozen=True)
@@ -59,32 +62,78 @@ def fit_seconds(
 ) -> float:
     """CPU seconds of one encoding job on one core, the reduced baseline given.
 
-    Without pairs, signals are fitted alone: one decomposition each, in the place of two lines.
+    Without pairs, signals are fitted alone.
     """
     n_test = size.images / settings.n_folds
     n_train = size.images - n_test
-    weights = BandWeights.of(1 + len(size.nuisance), settings)
-    all_layers = _baseline_width(size, settings) + sum(size.nuisance)
-    joint = _half_fit_seconds(settings.n_band_weights, 2 * size.width, n_train, size, rates)
-    n_full = len(weights.with_fallback) if size.nuisance else settings.n_band_weights
-    full = _half_fit_seconds(n_full, all_layers + size.width, n_train, size, rates)
-    # Two joint fits per signal: with the layer's activation, and with those of all layers.
-    both = rates.small_fit_s + joint + full
-    alone = rates.small_fit_s / (settings.n_band_weights + n_full)
-    alone += _half_fit_seconds(1, size.width, n_train, size, rates)
-    fits = _selection_factor(settings) * (both if paired else alone)
-    mixture = 0.0
-    if size.nuisance and paired:
-        mixture = _half_fit_seconds(len(weights.base), all_layers, n_train, size, rates)
     held_out = (n_test / N_TEST) ** 2 * settings.n_draws / N_DRAWS
-    scores = held_out * (rates.scores_s + rates.scores_ms_per_target * 1e-3 * size.targets)
+    row = held_out * (rates.row_s + rates.row_ms_per_target * 1e-3 * size.targets)
     standardise = 0.0
     if settings.baseline_components is None:
         standardise = standardise_seconds(n_train, size.all_widths, rates)
-    signals = size.signals + ACTIVATION_AGAIN
-    return rates.start_s + size.splits(settings) * (
-        standardise + mixture + signals * (fits + scores)
+    fits = _fits(size, paired=paired)
+
+    def split(*, test_images: bool) -> float:
+        tried = rows_tried(size, settings, paired=paired, test_images=test_images)
+        rows = fits.rows(normalised=True, test_images=test_images)
+        scored = sum(scored.of_test_images == test_images for scored in rows)
+        searches = sum(
+            count * _row_seconds(width, n_train, size, rates) for width, count in tried.items()
+        )
+        return standardise + _selection_factor(settings) * searches + scored * row
+
+    seconds = rates.start_s + settings.n_folds * split(test_images=False)
+    return seconds + (split(test_images=True) if size.test_images else 0.0)
+
+
+def _fits(size: FitSize, *, paired: bool) -> LayerFits:
+    return LayerFits(
+        SignalIdentity("activation", ACTIVATION),
+        tuple(SignalIdentity(f"signal {number}", LEARNING) for number in range(size.signals)),
+        tuple(SignalIdentity(f"band {number}", NUISANCE) for number in range(len(size.nuisance))),
+        paired=paired,
     )
+
+
+def rows_tried(
+    size: FitSize, settings: EncodingSettings, *, paired: bool = True, test_images: bool = False
+) -> dict[int, int]:
+    """Rows of band weights that the fits of one split try; each costs a decomposition.
+
+    Parameters
+    ----------
+    size
+        Of the fits.
+    settings
+        Section ``encoding``.
+    paired
+        Whether signals are fitted beside activations as well.
+    test_images
+        Whether it is the split that holds out the test images.
+
+    Returns
+    -------
+    dict
+        Features of all bands of a fit together -> rows of weights.
+    """
+    fits = _fits(size, paired=paired)
+    widths = {ALL_ACTIVATIONS: _baseline_width(size, settings)}
+    widths |= dict(zip(fits.nuisance, size.nuisance, strict=True))
+    weights = BandWeights.of(len(fits.baseline), settings)
+    tried: dict[Fit, int] = {}
+    for signal in fits.singles:
+        for fit in fits.of_signal(signal, test_images=test_images):
+            # The corners of a search are the fits of single bands.
+            tried |= {(band,): 1 for band in fit.bands}
+            if len(fit.bands) == 2 and fit.bands != fits.baseline:
+                tried[fit.bands] = settings.n_band_weights - 2
+            elif len(fit.bands) > 1:
+                rows = weights.base if fit.bands == fits.baseline else weights.extended
+                tried[fit.bands] = int(np.count_nonzero((rows < 1.0).all(axis=1)))
+    found: Counter[int] = Counter()
+    for bands, count in tried.items():
+        found[sum(widths.get(band, size.width) for band in bands)] += count
+    return dict(found)
 
 
 def _selection_factor(settings: EncodingSettings) -> float:
@@ -99,14 +148,11 @@ def _selection_factor(settings: EncodingSettings) -> float:
     return 1.0 + k * (1.0 - 1.0 / k) ** 3
 
 
-def _half_fit_seconds(
-    n_weights: int, width: float, n_train: float, size: FitSize, rates: Rates
-) -> float:
-    """One of the two joint fits of a signal, which were measured together, in one fold."""
+def _row_seconds(width: float, n_train: float, size: FitSize, rates: Rates) -> float:
+    """One row of band weights: a decomposition, and all targets in its axes."""
     relative = min(n_train, width) / JOINT_WIDTH
-    per_target = rates.fits_ms_per_target * 1e-3 * size.targets
-    whole = rates.fits_s * relative**3 + per_target * relative**2
-    return 0.5 * n_weights / N_BAND_WEIGHTS * whole
+    per_target = rates.weights_ms_per_target * 1e-3 * size.targets
+    return rates.small_weights_s + rates.weights_s * relative**3 + per_target * relative**2
 
 
 def _baseline_width(size: FitSize, settings: EncodingSettings) -> int:
@@ -151,8 +197,9 @@ def reduction_memory_gib(size: FitSize) -> float:
 
 def fit_disk_gib(size: FitSize, settings: EncodingSettings) -> float:
     """Size of one encoding store: scores and penalties per target, draws per unit."""
-    rows, fits = 5 + 10 * size.signals, 3 + 3 * size.signals
-    per_target = 4 * (rows + 3 * fits)
+    fits = _fits(size, paired=True)
+    rows = len(fits.rows(normalised=True, test_images=size.test_images))
+    per_target = 4 * (rows + 3 * len(fits.fits))
     draws = 2 * 4 * settings.n_draws * rows * size.units
     return (per_target * size.targets + draws) / GIB
 
@@ -203,21 +250,17 @@ def reduction_cost(
     )
 
 
-def rdm_rows_of(size: FitSize) -> int:
-    """Rows of dissimilarities of one fit: two of activations, three of every other signal."""
-    return 2 + 3 * size.signals
-
-
 def rdm_seconds(size: FitSize, settings: EncodingSettings, rsa: RsaSettings, rates: Rates) -> float:
     """CPU seconds that dissimilarities of the predictions of one encoding job take."""
     images = min(size.images / settings.n_folds, rsa.max_images)
     drawn = settings.n_folds * settings.n_draws * images * (images - 1) / 2
-    return drawn * rdm_rows_of(size) * size.units * rates.rdm_ns * 1e-9
+    return drawn * len(_fits(size, paired=True).rdm_rows) * size.units * rates.rdm_ns * 1e-9
 
 
 def rdm_disk_gib(size: FitSize, settings: EncodingSettings) -> float:
     """Size of the scores of dissimilarities in one encoding store, and of their draws."""
-    return 4 * (1 + 2 * settings.n_draws) * rdm_rows_of(size) * size.units / GIB
+    rows = len(_fits(size, paired=True).rdm_rows)
+    return 4 * (1 + 2 * settings.n_draws) * rows * size.units / GIB
 
 
 def encoding_cost(
