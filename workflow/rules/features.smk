@@ -346,7 +346,7 @@ if plan.uncertain_signals:
 
 
 # Universes that pool or scale the same signals otherwise read them from the same passes.
-for model, signal_sets, layers in plan.shared_extractions():
+for model, signal_sets, layers in plan.multiverse.extractions():
 
     rule:
         name:

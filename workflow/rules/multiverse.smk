@@ -74,7 +74,7 @@ rule test_universe:
         " > {log:q} 2>&1"
 
 
-if plan.multiverse.universes:
+if plan.universes:
 
     rule collect_universes:
         input:

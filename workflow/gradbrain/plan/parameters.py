@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import shlex
+from functools import cached_property
 from pathlib import Path
 
 from gradbrain.config import GradbrainError
@@ -25,32 +26,20 @@ from gradbrain.config.schema import (
     DatasetEntry,
     SignalEntry,
 )
-from gradbrain.config.study import ResolvedStudy
 from gradbrain.plan.code_inputs import import_closure
 from gradbrain.plan.entries import entry_records
+from gradbrain.plan.parts import remembered
 from gradbrain.plan.study_results import StudyResults
 
 
 class JobParameters(StudyResults):
-    """Modules behind the jobs of a study, and settings as their command lines take them.
-
-    Parameters
-    ----------
-    study, root
-        As `StudyEntries` has them.
-    """
-
-    def __init__(self, study: ResolvedStudy, root: Path) -> None:
-        super().__init__(study, root)
-        # Thousands of jobs ask for the same few closures.
-        self._code: dict[tuple[Plugin | str, ...], list[str]] = {}
-        self._plugins_of_extraction: dict[tuple[str, str], list[Plugin]] = {}
-        self._rules: dict[str, tuple[str, ...]] = {}
+    """Modules behind the jobs of a study, and settings as their command lines take them."""
 
     def script(self, name: str) -> str:
         """Path of a command-line entry."""
         return str(self.root / "scripts" / f"{name}.py")
 
+    @remembered
     def code(self, script: str, *plugins: Plugin | str) -> list[str]:
         """Modules behind a command-line entry, and those that the job loads by name.
 
@@ -61,21 +50,15 @@ class JobParameters(StudyResults):
         *plugins
             Plug-ins, of the library or not, and names of modules.
         """
-        key = (script, *plugins)
-        if key not in self._code:
-            modules = [
-                item if isinstance(item, str) else item.module
-                for item in plugins
-                if isinstance(item, str) or item.in_library
-            ]
-            files = [
-                item.path for item in plugins if isinstance(item, Plugin) and not item.in_library
-            ]
-            found = import_closure(
-                self.root / "scripts" / f"{script}.py", self.root / "workflow", modules, files
-            )
-            self._code[key] = [str(file) for file in found[1:]]
-        return self._code[key]
+        modules = [
+            item if isinstance(item, str) else item.module
+            for item in plugins
+            if isinstance(item, str) or item.in_library
+        ]
+        files = [item.path for item in plugins if isinstance(item, Plugin) and not item.in_library]
+        library = self.root / "workflow"
+        found = import_closure(Path(self.script(script)), library, modules, files)
+        return [str(file) for file in found[1:]]
 
     @staticmethod
     def plugin_files(*plugins: Plugin) -> list[str]:
@@ -91,6 +74,11 @@ class JobParameters(StudyResults):
         names = ("report.html.jinja", "report.css", "report.js")
         return [self.asset(f"gradbrain/figures/report/{name}") for name in names]
 
+    @cached_property
+    def _rule_names(self) -> dict[str, tuple[str, ...]]:
+        """Name of a rule -> the entries that had it first."""
+        return {}
+
     def rule_name(self, rule: str, *names: str) -> str:
         """Name of a rule that belongs to a model, a signal set or a data set.
 
@@ -98,7 +86,7 @@ class JobParameters(StudyResults):
         of entries that differ in these alone, all but the first have a digest in the name.
         """
         name = re.sub(r"\W", "_", "_".join([rule, *names]))
-        if self._rules.setdefault(name, names) == names:
+        if self._rule_names.setdefault(name, names) == names:
             return name
         digest = hashlib.sha256("/".join(names).encode()).hexdigest()[:8]
         return f"{name}_{digest}"
@@ -178,11 +166,7 @@ class JobParameters(StudyResults):
 
     def extraction_plugins(self, model: str, signal_set: str) -> list[Plugin]:
         """Plug-ins that an extraction job uses: rules, objectives, the source of weights."""
-        key = (model, signal_set)
-        if key not in self._plugins_of_extraction:
-            found = [*self.signal_plugins(signal_set), self.weights_plugin(model)]
-            self._plugins_of_extraction[key] = found
-        return self._plugins_of_extraction[key]
+        return [*self.signal_plugins(signal_set), self.weights_plugin(model)]
 
     def targets_plugins(self, model: str, signal_set: str) -> list[Plugin]:
         """Plug-ins that a job of targets uses: objectives that look at views, and weights.
