@@ -354,8 +354,9 @@ def test_pairs_of_rules_are_held_against_each_other_where_a_study_names_them():
     encoding = paired.study.settings.encoding
     without = plain.as_json(plain.study.settings.encoding, without=OTHER_THAN_FITS)
     assert paired.as_json(encoding, without=OTHER_THAN_FITS) == without
-    assert paired.unique_settings() == plain.unique_settings()
-    assert paired.rule_pair_settings() != plain.rule_pair_settings()
+    unique, pairs = "measure_unique", "measure_rule_pairs"
+    assert paired.settings_of(unique) == plain.settings_of(unique)
+    assert paired.settings_of(pairs) != plain.settings_of(pairs)
 
 
 def test_pairs_of_what_has_no_unique_part_are_refused_by_name():

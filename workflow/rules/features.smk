@@ -329,7 +329,7 @@ if plan.uncertain_signals:
             signal_set=as_it_is(plan.signal_set_json(study.signal_set.name)),
             chain=measured_chain,
             precision=FEATURES.precision,
-            settings=as_it_is(plan.measurement_settings()),
+            settings=as_it_is(plan.settings_of("measure_reliability")),
             study=study.name,
             format_version=plan.version("reliability"),
         message:

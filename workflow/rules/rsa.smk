@@ -79,8 +79,8 @@ if study.settings.rsa.encoding:
             mem_mb=ceiling_memory,
             runtime=120,
         params:
-            settings=as_it_is(plan.ceiling_settings()),
-            rsa=as_it_is(plan.prediction_settings()),
+            settings=as_it_is(plan.settings_of("compute_ceilings")),
+            rsa=as_it_is(plan.settings_of("compare_predictions")),
             study=study.name,
             format_version=plan.version("rdm_ceilings"),
         message:

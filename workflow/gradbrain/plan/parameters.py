@@ -12,6 +12,7 @@ from pathlib import Path
 from gradbrain.config import GradbrainError
 from gradbrain.config.plugins import (
     Plugin,
+    Requirement,
     signal_needs,
     signal_plugins,
     viewing_objectives,
@@ -25,11 +26,22 @@ from gradbrain.config.schema import (
     UNIQUE_SETTINGS,
     DatasetEntry,
     SignalEntry,
+    StrictModel,
 )
 from gradbrain.plan.code_inputs import import_closure
 from gradbrain.plan.entries import entry_records
 from gradbrain.plan.parts import remembered
 from gradbrain.plan.study_results import StudyResults
+
+#: Job -> the section of a study, and those of its settings that the result of the job depends on.
+JOB_SETTINGS = {
+    "reduce_activations": ("encoding", BASELINE_SETTINGS),
+    "measure_unique": ("encoding", UNIQUE_SETTINGS),
+    "measure_rule_pairs": ("encoding", RULE_PAIR_SETTINGS),
+    "compute_ceilings": ("encoding", CEILING_SETTINGS),
+    "compare_predictions": ("rsa", PREDICTION_SETTINGS),
+    "measure_reliability": ("reliability", MEASUREMENT_SETTINGS),
+}
 
 
 class JobParameters(StudyResults):
@@ -130,39 +142,20 @@ class JobParameters(StudyResults):
             words += ["--space", *self.responses_of(space), "--time", *self.responses_of(time)]
         return shlex.join(words)
 
-    def baseline_settings(self) -> str:
-        """Settings that the reduction of all layers' activations depends on, as JSON."""
-        return self.study.settings.encoding.model_dump_json(include=set(BASELINE_SETTINGS))
-
-    def unique_settings(self) -> str:
-        """Settings that the unique variance of signals depends on, as JSON."""
-        return self.study.settings.encoding.model_dump_json(include=set(UNIQUE_SETTINGS))
-
-    def rule_pair_settings(self) -> str:
-        """Settings that the unique part beside another signal depends on, as JSON."""
-        return self.study.settings.encoding.model_dump_json(include=set(RULE_PAIR_SETTINGS))
-
-    def prediction_settings(self) -> str:
-        """Settings that dissimilarities of predictions depend on, as JSON."""
-        return self.study.settings.rsa.model_dump_json(include=set(PREDICTION_SETTINGS))
-
-    def measurement_settings(self) -> str:
-        """Settings that the measurement of reliability depends on, as JSON; thresholds do not."""
-        return self.study.settings.reliability.model_dump_json(include=set(MEASUREMENT_SETTINGS))
+    def settings_of(self, job: str) -> str:
+        """Settings that the result of a job depends on, as JSON; `JOB_SETTINGS` has the jobs."""
+        section, consumed = JOB_SETTINGS[job]
+        settings: StrictModel = getattr(self.study.settings, section)
+        return settings.model_dump_json(include=set(consumed))
 
     def thresholds(self) -> str:
         """Reliabilities below which signals are not judged, as JSON."""
-        settings = self.study.settings.reliability
-        return settings.model_dump_json(exclude=set(MEASUREMENT_SETTINGS))
+        return self.as_json(self.study.settings.reliability, without=MEASUREMENT_SETTINGS)
 
     def stimuli_by_subject(self) -> str:
         """Stimulus set of every selected subject, as JSON."""
         viewed = {name: self.study.seen_by(name) for name in self.subjects}
         return json.dumps(viewed)
-
-    def ceiling_settings(self) -> str:
-        """Settings that the ceilings between subjects depend on, as JSON."""
-        return self.study.settings.encoding.model_dump_json(include=set(CEILING_SETTINGS))
 
     def extraction_plugins(self, model: str, signal_set: str) -> list[Plugin]:
         """Plug-ins that an extraction job uses: rules, objectives, the source of weights."""
@@ -189,8 +182,16 @@ class JobParameters(StudyResults):
         return self.code("extract_features", *self.extraction_plugins(model, signal_set))
 
     def extraction_entry(self, model: str, signal_set: str) -> str:
-        """Entry of a model as JSON, without words and what no signal of the set reads."""
-        unused = () if "text_tower" in self.needs(signal_set) else ("text_tower",)
+        """Entry of a model as JSON, as the extraction of a signal set reads it."""
+        return self._network_entry(model, self.needs(signal_set))
+
+    def feedback_model(self, model: str, signal: str) -> str:
+        """Entry of a model as JSON, as the fit of a signal's model reads it."""
+        return self._network_entry(model, signal_needs(self._fitted_signal(signal), self.plugins))
+
+    def _network_entry(self, model: str, needs: frozenset[Requirement]) -> str:
+        """Entry of a model as JSON, without words and what no signal of these needs reads."""
+        unused = () if "text_tower" in needs else ("text_tower",)
         return self.as_json(
             self.model_entry(model), without=("label", "colour", "factors", *unused)
         )
@@ -225,14 +226,6 @@ class JobParameters(StudyResults):
                     return signal
         raise GradbrainError(
             f"{self.study.where}: no signal {name!r} with a fitted model is part of the study"
-        )
-
-    def feedback_model(self, model: str, signal: str) -> str:
-        """Entry of a model as JSON, as the fit of a signal's model reads it."""
-        needs = signal_needs(self._fitted_signal(signal), self.plugins)
-        unused = () if "text_tower" in needs else ("text_tower",)
-        return self.as_json(
-            self.model_entry(model), without=("label", "colour", "factors", *unused)
         )
 
     def feedback_plugins(self, model: str, signal: str) -> list[Plugin]:
