@@ -40,6 +40,7 @@ from pydantic import Field, field_validator, model_validator
 from tqdm import tqdm
 
 from gradbrain.config.plugins import PluginOptions
+from gradbrain.config.regions import check_named_regions
 from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets.adapter import FolderAdapter, name_ending
 from gradbrain.datasets.errors import DatasetError
@@ -142,12 +143,7 @@ class Options(ImageOptions):
 
     @model_validator(mode="after")
     def _regions_are_known(self) -> Options:
-        named = {*self.early_rois, *self.high_rois, *filter(None, [self.reference_roi])}
-        unknown = sorted(named - set(self.regions))
-        if unknown:
-            raise ValueError(
-                f"early_rois, high_rois, reference_roi: {', '.join(unknown)} are not among regions"
-            )
+        check_named_regions(self, "early_rois", "high_rois", "reference_roi")
         return self
 
 

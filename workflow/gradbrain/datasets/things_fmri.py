@@ -37,6 +37,7 @@ import xarray as xr
 from pydantic import Field, model_validator
 from tqdm import tqdm
 
+from gradbrain.config.regions import check_named_regions
 from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets.adapter import name_ending
 from gradbrain.datasets.errors import DatasetError, reading
@@ -116,9 +117,7 @@ class Options(ImageOptions):
 
     @model_validator(mode="after")
     def _regions_are_known(self) -> Options:
-        unknown = sorted({*self.early_rois, *self.high_rois} - set(self.regions))
-        if unknown:
-            raise ValueError(f"early_rois, high_rois: {unknown} are not among regions")
+        check_named_regions(self, "early_rois", "high_rois")
         return self
 
 
