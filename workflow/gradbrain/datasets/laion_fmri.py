@@ -252,8 +252,8 @@ def average_sessions(
         Where the sessions are.
     rows
         Sessions, and for each the row of the image that every volume showed; -1: not wanted.
-    voxels : ndarray of int, shape (n_voxels,)
-        Flat indices of the voxels that are kept.
+    voxels
+        Flat indices of the voxels that are kept (n_voxels,).
     mask
         Whose grid the volumes must have.
     n_images
@@ -316,8 +316,8 @@ def standardise(betas: np.ndarray) -> None:
 
     Parameters
     ----------
-    betas : ndarray of float32, shape (n_trials, n_voxels)
-        Voxels that do not vary become NaN, as those that hold NaN are.
+    betas
+        float32 (n_trials, n_voxels); voxels that do not vary become NaN, as those with NaN are.
     """
     betas -= betas.mean(axis=0, dtype=np.float64).astype(np.float32)
     deviation = np.sqrt(np.einsum("ij,ij->j", betas, betas, dtype=np.float64) / len(betas))

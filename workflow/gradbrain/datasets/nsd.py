@@ -195,8 +195,8 @@ def image_groups(
 
     Parameters
     ----------
-    images : ndarray of int64, shape (n_images,)
-        Sorted, counted from 0.
+    images
+        int64 (n_images,), sorted, counted from 0.
     """
     if options.group == "image":
         return [image_id(image) for image in images.tolist()]

@@ -209,12 +209,13 @@ def average_trials(
         The ``ResponseData.h5`` file.
     voxels
         Rows of the table of voxels, whose index is the row in the file; sorted.
-    image : ndarray of int, shape (n_trials,)
-        Image of each trial; -1 for trials that are not averaged.
+    image
+        Image of each trial (n_trials,); -1 for trials that are not averaged.
     n_images
         Images, numbered from 0; each must be in some trial.
-    session : ndarray, shape (n_trials,), optional
-        Sessions within which voxels are z-scored, over all their trials.
+    session
+        Sessions (n_trials,) within which voxels are z-scored, over all their trials; None: they are
+        not z-scored.
     n_voxels
         Rows that the file must have.
 
