@@ -49,7 +49,7 @@ FITS = (
 )
 # A section that fits know nothing of where it is not asked for.
 RSA_OF_FITS = (
-    f"--rsa {shlex.quote(plan.settings_of("compare_predictions"))}"
+    "--rsa " + shlex.quote(plan.settings_of("compare_predictions"))
     if study.settings.rsa.encoding
     else ""
 )

@@ -302,7 +302,7 @@ if plan.uncertain_signals:
     rule measure_reliability:
         input:
             script=plan.script("measure_reliability"),
-            code=of(plan.reliability_code, "model"),
+            code=reliability_code,
             plugins=reliability_plugins,
             weights=measured_weights,
             stimuli=plan.path("stimuli"),

@@ -172,10 +172,9 @@ class JobParameters(StudyResults):
         found = [plugin for use in uses for plugin in use.plugins]
         return list(dict.fromkeys([*found, *foreign, self.weights_plugin(model)]))
 
-    def reliability_code(self, model: str) -> list[str]:
-        """Modules that a measurement of reliability uses: the plug-ins of its signals."""
-        plugins = self.extraction_plugins(model, self.study.signal_set.name)
-        return self.code("measure_reliability", *plugins)
+    def measured_plugins(self, model: str) -> list[Plugin]:
+        """Plug-ins that a measurement of reliability uses: those of the study's signals."""
+        return self.extraction_plugins(model, self.study.signal_set.name)
 
     def extraction_code(self, model: str, signal_set: str) -> list[str]:
         """Modules that an extraction job uses: its plug-ins, no others."""

@@ -75,6 +75,14 @@ class StudyEntries(Selection):
         where = self.study.registries.place("data set", entry.name)
         return self.plugins.find("adapters", entry.adapter, where=f"{where}: adapter")
 
+    def stimuli_plugins(self, stimuli: str) -> list[Plugin]:
+        """Adapter that reads the images of a stimulus set."""
+        return [self.adapter_plugin(self.stimuli[stimuli])]
+
+    def response_plugins(self, subject: str) -> list[Plugin]:
+        """Adapter that reads the responses of a subject."""
+        return [self.adapter_plugin(self.study.subjects[subject])]
+
     def space(self, entry: DatasetEntry) -> str:
         """Space that the responses of a data set live in, e.g. ``fsaverage5``."""
         module, options = self.adapter(entry)
