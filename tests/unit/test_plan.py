@@ -304,7 +304,10 @@ def test_reliability_is_measured_for_each_model_and_each_set_of_images_that_some
     assert set(json.loads(plan.settings_of("measure_reliability"))) == {
         "n_images", "max_training_images", "seed"
     }  # fmt: skip
-    assert set(json.loads(plan.thresholds())) == {"threshold", "unique_threshold"}
+    assert set(json.loads(plan.settings_of("judge_reliability"))) == {
+        "threshold",
+        "unique_threshold",
+    }
 
 
 def test_a_model_that_is_no_network_has_no_signal_to_measure():

@@ -83,7 +83,7 @@ if ENCODING.unit == "layer":
             device=ENCODING.device,
         params:
             layers=layers_of_fits,
-            settings=as_it_is(plan.as_json(ENCODING, without=OTHER_THAN_FITS)),
+            settings=as_it_is(plan.settings_of("fit_encoding")),
             baseline=baseline_option,
             rsa=as_it_is(RSA_OF_FITS),
             study=study.name,
@@ -131,7 +131,7 @@ for model in plan.models_fitted_whole:
             device=ENCODING.device,
         params:
             layers=layers_of_fits,
-            settings=as_it_is(plan.as_json(ENCODING, without=OTHER_THAN_FITS)),
+            settings=as_it_is(plan.settings_of("fit_encoding")),
             baseline=baseline_option,
             rsa=as_it_is(RSA_OF_FITS),
             study=study.name,

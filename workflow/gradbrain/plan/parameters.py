@@ -21,10 +21,15 @@ from gradbrain.config.schema import (
     BASELINE_SETTINGS,
     CEILING_SETTINGS,
     MEASUREMENT_SETTINGS,
+    OTHER_RSA_SETTINGS,
+    OTHER_THAN_FITS,
     PREDICTION_SETTINGS,
     RULE_PAIR_SETTINGS,
     UNIQUE_SETTINGS,
     DatasetEntry,
+    EncodingSettings,
+    ReliabilitySettings,
+    RsaSettings,
     SignalEntry,
     StrictModel,
 )
@@ -33,14 +38,22 @@ from gradbrain.plan.entries import entry_records
 from gradbrain.plan.parts import remembered
 from gradbrain.plan.study_results import StudyResults
 
+
+def _all_but(section: type[StrictModel], *left_out: str) -> tuple[str, ...]:
+    return tuple(key for key in section.model_fields if key not in left_out)
+
+
 #: Job -> the section of a study, and those of its settings that the result of the job depends on.
 JOB_SETTINGS = {
+    "fit_encoding": ("encoding", _all_but(EncodingSettings, *OTHER_THAN_FITS)),
     "reduce_activations": ("encoding", BASELINE_SETTINGS),
     "measure_unique": ("encoding", UNIQUE_SETTINGS),
     "measure_rule_pairs": ("encoding", RULE_PAIR_SETTINGS),
     "compute_ceilings": ("encoding", CEILING_SETTINGS),
+    "compute_rsa": ("rsa", _all_but(RsaSettings, *OTHER_RSA_SETTINGS)),
     "compare_predictions": ("rsa", PREDICTION_SETTINGS),
     "measure_reliability": ("reliability", MEASUREMENT_SETTINGS),
+    "judge_reliability": ("reliability", _all_but(ReliabilitySettings, *MEASUREMENT_SETTINGS)),
 }
 
 
@@ -147,10 +160,6 @@ class JobParameters(StudyResults):
         section, consumed = JOB_SETTINGS[job]
         settings: StrictModel = getattr(self.study.settings, section)
         return settings.model_dump_json(include=set(consumed))
-
-    def thresholds(self) -> str:
-        """Reliabilities below which signals are not judged, as JSON."""
-        return self.as_json(self.study.settings.reliability, without=MEASUREMENT_SETTINGS)
 
     def stimuli_by_subject(self) -> str:
         """Stimulus set of every selected subject, as JSON."""
