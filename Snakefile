@@ -13,7 +13,6 @@ sys.path.insert(0, str(ROOT / "workflow"))
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.memory import collect_rarely
-from gradbrain.config.schema import OTHER_RSA_SETTINGS, OTHER_THAN_FITS
 from gradbrain.config.study import load_study
 from gradbrain.config.yaml_files import read_yaml
 from gradbrain.figures.declarations import FORMATS

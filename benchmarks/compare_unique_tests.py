@@ -48,7 +48,7 @@ from gradbrain.encoding.variance_components import (
     estimate_components,
     leading_kernel,
     novel_part,
-    whitened_surrogates,
+    whiten,
 )
 
 LAYERS = ("blocks.1", "blocks.3", "blocks.5")
@@ -445,6 +445,41 @@ class Sums:
 def by_group(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
     """Means over the targets of a group."""
     return np.bincount(groups, weights=values) / np.bincount(groups)
+
+
+def whitened_surrogates(
+    baseline: Sequence[np.ndarray],
+    weights: np.ndarray,
+    responses: np.ndarray,
+    permutations: np.ndarray,
+) -> Iterator[np.ndarray]:
+    """Make responses that follow the baseline as much as the real ones, and nothing else.
+
+    Whitened by the covariance that the baseline gives, permuted over images, and coloured again:
+    the null of any statistic, refitted on them. A baseline's held-out prediction with permuted
+    residuals would do so with too small a share of the baseline, since ridge shrinks it.
+
+    Parameters
+    ----------
+    baseline
+        Kernels (n_images, n_images), centred, mean diagonal 1.
+    weights
+        As `estimate_components` gives them (n_kernels + 1,).
+    responses
+        (n_targets, n_images).
+    permutations
+        (n_draws, n_images).
+
+    Yields
+    ------
+    array of shape (n_targets, n_images)
+        Centred; one per permutation, the same for all targets.
+    """
+    root = whiten(baseline, weights).root
+    colour = np.linalg.inv(root)
+    white = (responses - responses.mean(axis=1, keepdims=True)) @ root
+    for order in permutations:
+        yield white[:, order] @ colour
 
 
 class Design:

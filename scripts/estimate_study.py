@@ -143,7 +143,7 @@ def network_costs(plan: Plan) -> dict[str, NetworkCost]:
     wanted: dict[str, dict[str, str]] = {}
     for model, signal_set, layer, _ in plan.all_features():
         # Sets of a multiverse count with the widths of the study's own.
-        if signal_set not in plan.multiverse.signal_sets:
+        if signal_set not in plan.universe_sets:
             wanted.setdefault(model, {})[layer] = signal_set
     # No pass: their time is that of images, whatever the number of levels.
     costs = {model: NetworkCost(0.0, WIDTHS) for model in plan.statistics_models}

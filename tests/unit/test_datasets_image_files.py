@@ -14,6 +14,7 @@ from trees.algonauts import write_algonauts_tree
 from trees.modalities import MODALITIES
 
 from gradbrain.config import GradbrainError
+from gradbrain.config.plugins import LIBRARY_PLUGINS
 from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets.errors import ImageError
 from gradbrain.datasets.images import (
@@ -25,7 +26,7 @@ from gradbrain.datasets.images import (
 )
 from gradbrain.datasets.inventory import take_inventory
 from gradbrain.datasets.locators import parse_locator
-from gradbrain.datasets.registry import adapter, available_adapters, read_options
+from gradbrain.datasets.registry import adapter, read_options
 from gradbrain.datasets.things_images import things_stimuli
 
 GREY, WHITE, GREEN, RED = (128, 128, 128), (255, 255, 255), (0, 200, 0), (255, 0, 0)
@@ -484,11 +485,11 @@ def test_crops_of_a_cut_out_photograph_lie_on_the_ground(tmp_path, monkeypatch):
 def test_each_adapter_that_reads_image_files_takes_a_ground():
     with_ground = {
         name
-        for name in available_adapters()
+        for name in LIBRARY_PLUGINS.names("adapters")
         if "background" in adapter(name).image_options.model_fields
     }
     # NSD's images are numbers without transparency; those of simulations are photographs.
-    assert with_ground == set(available_adapters()) - {"nsd", "simulated"}
+    assert with_ground == set(LIBRARY_PLUGINS.names("adapters")) - {"nsd", "simulated"}
 
 
 WRONG_GROUNDS = (

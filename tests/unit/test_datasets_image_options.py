@@ -14,8 +14,9 @@ from trees.nsd import write_nsd_tree
 from trees.things import write_things_fmri, write_things_meg
 from trees.things_eeg2 import write_images_of_eeg2
 
+from gradbrain.config.plugins import LIBRARY_PLUGINS
 from gradbrain.config.schema import DatasetEntry
-from gradbrain.datasets.registry import adapter, available_adapters, read_options
+from gradbrain.datasets.registry import adapter, read_options
 
 # What of an entry, besides options, the parameter of the job holds.
 ENTRY_KEYS = {"name", "adapter", "stimuli", "subjects"}
@@ -149,4 +150,4 @@ def test_images_are_made_from_their_own_options_and_few_keys_of_the_entry(write,
 
 def test_each_adapter_is_proven():
     names = {write.__name__.removesuffix("_without_a_table") for write, _ in CASES}
-    assert names == set(available_adapters())
+    assert names == set(LIBRARY_PLUGINS.names("adapters"))

@@ -14,7 +14,6 @@ from gradbrain.config.registries import Registries
 from gradbrain.datasets.inventory import take_inventory
 from gradbrain.datasets.registry import (
     adapter,
-    available_adapters,
     gives_captions,
     read_options,
 )
@@ -182,7 +181,7 @@ def test_the_inventory_asks_it(clinic):
 
 def test_it_is_known_by_its_name_beside_those_of_the_library(clinic):
     plugins = Plugins(files=[plugin_file(clinic)])
-    assert set(available_adapters(plugins)) == {*available_adapters(), "contacts"}
+    assert set(plugins.names("adapters")) == {*LIBRARY_PLUGINS.names("adapters"), "contacts"}
     entry = entry_of(clinic, plugins)
     options = read_options(entry, plugins=plugins)
     assert options.rate == 20
@@ -257,7 +256,7 @@ def test_a_modality_of_another_axis_is_refused_by_name(clinic):
 
 
 def test_options_of_every_adapter_are_known_without_importing_it():
-    for name in available_adapters():
+    for name in LIBRARY_PLUGINS.names("adapters"):
         plugin = LIBRARY_PLUGINS.find("adapters", name, where="test")
         found = declared_class(plugin.path, plugin.module, "Options")
         assert found is not None, name

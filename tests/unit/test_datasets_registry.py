@@ -14,7 +14,7 @@ from gradbrain.config.plugins import LIBRARY_PLUGINS
 from gradbrain.config.registries import Registries
 from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets.inventory import take_inventory
-from gradbrain.datasets.registry import adapter, available_adapters, read_options
+from gradbrain.datasets.registry import adapter, read_options
 from gradbrain.datasets.stimuli import read_stimuli
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -88,8 +88,8 @@ def test_an_unknown_option_is_named_with_those_that_exist():
 
 def test_every_adapter_of_the_registry_is_listed_and_each_listed_one_loads():
     named = {REGISTRIES.dataset(name, where="test").adapter for name in REGISTRIES.datasets}
-    assert named <= set(available_adapters())
-    assert all(adapter(name).image_options for name in available_adapters())
+    assert named <= set(LIBRARY_PLUGINS.names("adapters"))
+    assert all(adapter(name).image_options for name in LIBRARY_PLUGINS.names("adapters"))
 
 
 def test_adapters_load_neither_torch_nor_mne_nor_nilearn():

@@ -1,7 +1,14 @@
 """Variance components: unbiased, exact where the algebra says so, calibrated on permuted images."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+
+from compare_unique_tests import whitened_surrogates
 
 from gradbrain.encoding.symmetric import ROWS_AT_ONCE, UpperBlocks
 from gradbrain.encoding.variance_components import (
@@ -13,7 +20,6 @@ from gradbrain.encoding.variance_components import (
     novel_part,
     permuted_estimates,
     whiten,
-    whitened_surrogates,
 )
 
 N_IMAGES = 40

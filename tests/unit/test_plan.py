@@ -259,7 +259,10 @@ def test_second_opinions_are_planned_where_they_are_asked_for():
     tables = plans[1].per_model("prediction_rsa")
     assert plans[1].figures.inputs("rsa_of_predictions") == {"prediction_rsa": tables}
     # Draws are those of the fits; the section's own are of similarities of features.
-    assert set(json.loads(plans[1].prediction_settings())) == {"encoding", "max_images"}
+    assert set(json.loads(plans[1].settings_of("compare_predictions"))) == {
+        "encoding",
+        "max_images",
+    }
 
 
 def test_dissimilarities_are_compared_between_people_who_saw_the_same_images():
@@ -280,7 +283,7 @@ def test_a_figure_of_second_opinions_that_is_named_without_them_is_refused():
 
 
 def test_ceilings_depend_on_folds_and_on_which_targets_are_reliable_and_on_no_other_setting():
-    settings = json.loads(plan_of().ceiling_settings())
+    settings = json.loads(plan_of().settings_of("compute_ceilings"))
     assert set(settings) == {"n_folds", "seed", "min_noise_ceiling"}
 
 
@@ -298,10 +301,13 @@ def test_reliability_is_measured_for_each_model_and_each_set_of_images_that_some
     assert "signal_reliability" in plan.figures
     assert plan.figures.inputs("signal_reliability")["reliability"] == plan.reliabilities
     # Thresholds judge, and what is measured does not depend on them.
-    assert set(json.loads(plan.measurement_settings())) == {
+    assert set(json.loads(plan.settings_of("measure_reliability"))) == {
         "n_images", "max_training_images", "seed"
     }  # fmt: skip
-    assert set(json.loads(plan.thresholds())) == {"threshold", "unique_threshold"}
+    assert set(json.loads(plan.settings_of("judge_reliability"))) == {
+        "threshold",
+        "unique_threshold",
+    }
 
 
 def test_a_model_that_is_no_network_has_no_signal_to_measure():

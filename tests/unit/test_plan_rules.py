@@ -11,7 +11,6 @@ import yaml
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.registries import Registries
-from gradbrain.config.schema import OTHER_THAN_FITS
 from gradbrain.config.study import load_study
 from gradbrain.plan.jobs import Plan
 
@@ -351,11 +350,9 @@ def test_pairs_of_rules_are_held_against_each_other_where_a_study_names_them():
     assert len(paired.rule_pairs) == 15 and "rule_pairs" in paired.figures
     assert set(paired.rule_pairs) <= set(paired.targets())
     # Fits and the unique part beside activations do not follow from it.
-    encoding = paired.study.settings.encoding
-    without = plain.as_json(plain.study.settings.encoding, without=OTHER_THAN_FITS)
-    assert paired.as_json(encoding, without=OTHER_THAN_FITS) == without
-    assert paired.unique_settings() == plain.unique_settings()
-    assert paired.rule_pair_settings() != plain.rule_pair_settings()
+    for job in ("fit_encoding", "measure_unique"):
+        assert paired.settings_of(job) == plain.settings_of(job)
+    assert paired.settings_of("measure_rule_pairs") != plain.settings_of("measure_rule_pairs")
 
 
 def test_pairs_of_what_has_no_unique_part_are_refused_by_name():

@@ -115,7 +115,7 @@ def test_no_more_combinations_are_drawn_than_there_are():
 
 def test_universes_that_differ_in_statistics_share_their_fits_with_the_study():
     plan = Plan(study_with(FACTORS), Path())
-    base, *_, mass = plan.multiverse.universes
+    base, *_, mass = plan.universes
     assert mass.fit == base.fit
     assert base.fit not in plan.multiverse.fits
     assert len(plan.multiverse.fits) == 4
@@ -132,7 +132,7 @@ def test_a_device_or_a_label_is_no_reason_for_another_fit():
 
 def test_sets_that_pool_the_same_signals_otherwise_are_read_from_the_same_passes():
     plan = Plan(study_with([POOLING, SEED], n_combinations=2), Path())
-    assert sorted(plan.multiverse.signal_sets) == sorted(
+    assert sorted(plan.universe_sets) == sorted(
         {"demo.grid2", "demo.grid4", "demo.seed1", "demo.grid2.seed1", "demo.grid4.seed1"}
     )
     assert sorted(plan.multiverse.passes) == [

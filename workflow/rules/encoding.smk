@@ -32,7 +32,7 @@ if ENCODING.baseline_components is not None:
             mem_mb=reduction_memory,
             runtime=240,
         params:
-            settings=as_it_is(plan.baseline_settings()),
+            settings=as_it_is(plan.settings_of("reduce_activations")),
             format_version=plan.version("baseline"),
         message:
             "Reduce the activations of all layers of {wildcards.model} in the folds of {wildcards.subject}"
@@ -49,7 +49,7 @@ FITS = (
 )
 # A section that fits know nothing of where it is not asked for.
 RSA_OF_FITS = (
-    f"--rsa {shlex.quote(plan.prediction_settings())}"
+    "--rsa " + shlex.quote(plan.settings_of("compare_predictions"))
     if study.settings.rsa.encoding
     else ""
 )
@@ -83,7 +83,7 @@ if ENCODING.unit == "layer":
             device=ENCODING.device,
         params:
             layers=layers_of_fits,
-            settings=as_it_is(plan.as_json(ENCODING, without=OTHER_THAN_FITS)),
+            settings=as_it_is(plan.settings_of("fit_encoding")),
             baseline=baseline_option,
             rsa=as_it_is(RSA_OF_FITS),
             study=study.name,
@@ -131,7 +131,7 @@ for model in plan.models_fitted_whole:
             device=ENCODING.device,
         params:
             layers=layers_of_fits,
-            settings=as_it_is(plan.as_json(ENCODING, without=OTHER_THAN_FITS)),
+            settings=as_it_is(plan.settings_of("fit_encoding")),
             baseline=baseline_option,
             rsa=as_it_is(RSA_OF_FITS),
             study=study.name,
@@ -162,7 +162,7 @@ rule measure_unique:
         mem_mb=memory(8000),
         runtime=1440,
     params:
-        settings=as_it_is(plan.unique_settings()),
+        settings=as_it_is(plan.settings_of("measure_unique")),
         study=study.name,
         format_version=plan.version("unique"),
     message:
@@ -195,7 +195,7 @@ if ENCODING.rule_pairs:
             mem_mb=memory(8000),
             runtime=1440,
         params:
-            settings=as_it_is(plan.rule_pair_settings()),
+            settings=as_it_is(plan.settings_of("measure_rule_pairs")),
             study=study.name,
             format_version=plan.version("rule_pairs"),
         message:
@@ -224,7 +224,7 @@ rule compute_ceilings:
         mem_mb=memory(4000),
         runtime=60,
     params:
-        settings=as_it_is(plan.ceiling_settings()),
+        settings=as_it_is(plan.settings_of("compute_ceilings")),
         study=study.name,
         format_version=plan.version("ceilings"),
     message:

@@ -302,7 +302,7 @@ if plan.uncertain_signals:
     rule measure_reliability:
         input:
             script=plan.script("measure_reliability"),
-            code=of(plan.reliability_code, "model"),
+            code=reliability_code,
             plugins=reliability_plugins,
             weights=measured_weights,
             stimuli=plan.path("stimuli"),
@@ -329,7 +329,7 @@ if plan.uncertain_signals:
             signal_set=as_it_is(plan.signal_set_json(study.signal_set.name)),
             chain=measured_chain,
             precision=FEATURES.precision,
-            settings=as_it_is(plan.measurement_settings()),
+            settings=as_it_is(plan.settings_of("measure_reliability")),
             study=study.name,
             format_version=plan.version("reliability"),
         message:
@@ -346,7 +346,7 @@ if plan.uncertain_signals:
 
 
 # Universes that pool or scale the same signals otherwise read them from the same passes.
-for model, signal_sets, layers in plan.shared_extractions():
+for model, signal_sets, layers in plan.multiverse.extractions():
 
     rule:
         name:

@@ -65,7 +65,7 @@ rule test_claims:
         runtime=30,
     params:
         settings=as_it_is(plan.as_json(study.settings.statistics)),
-        reliability=as_it_is(plan.thresholds()),
+        reliability=as_it_is(plan.settings_of("judge_reliability")),
         study=study.name,
         untrained=plan.untrained,
         format_version=(
@@ -110,7 +110,7 @@ if plan.model_contrasts:
             contrasts=as_it_is(plan.as_json(study.settings.contrasts)),
             subjects=plan.subjects,
             settings=as_it_is(plan.as_json(study.settings.statistics)),
-            reliability=as_it_is(plan.thresholds()),
+            reliability=as_it_is(plan.settings_of("judge_reliability")),
             study=study.name,
             format_version=[
                 plan.version(kind)

@@ -26,20 +26,48 @@ def of(ask, *names):
     return found
 
 
+def code_of(script, ask, *names):
+    """Modules behind a script, and those plug-ins that the plan names for a job's wildcards."""
+
+    def found(wildcards):
+        return plan.code(script, *ask(*(getattr(wildcards, name) for name in names)))
+
+    return found
+
+
+def plugins_of(ask, *names):
+    """Files of those plug-ins, without the library's own."""
+
+    def found(wildcards):
+        return plan.plugin_files(*ask(*(getattr(wildcards, name) for name in names)))
+
+    return found
+
+
+stimuli_code = code_of("prepare_stimuli", plan.stimuli_plugins, "stimuli")
+stimuli_plugins = plugins_of(plan.stimuli_plugins, "stimuli")
+split_code = code_of("assign_folds", plan.images.split_plugins, "stimuli")
+split_plugins = plugins_of(plan.images.split_plugins, "stimuli")
+response_code = code_of("prepare_responses", plan.response_plugins, "subject")
+response_plugins = plugins_of(plan.response_plugins, "subject")
+activation_plugins = plugins_of(plan.activation_plugins, "signal_set")
+extraction_plugins = plugins_of(plan.extraction_plugins, "model", "signal_set")
+targets_code = code_of(
+    "compute_objective_targets", plan.targets_plugins, "model", "signal_set"
+)
+targets_plugins = plugins_of(plan.targets_plugins, "model", "signal_set")
+feedback_code = code_of("fit_feedback", plan.feedback_plugins, "model", "signal")
+feedback_plugins = plugins_of(plan.feedback_plugins, "model", "signal")
+reliability_code = code_of("measure_reliability", plan.measured_plugins, "model")
+reliability_plugins = plugins_of(plan.measured_plugins, "model")
+figure_script_code = code_of("plot_figure", plan.figures.plugins, "figure")
+figure_plugins = plugins_of(plan.figures.plugins, "figure")
+
+
 # Snakemake compares no parameter that follows from the output: entries are part of the command, and
 # what reruns a job are those parts of them that its result follows from.
 def stimuli_entry(wildcards, output):
     return plan.stimuli_entry(wildcards.stimuli)
-
-
-def stimuli_code(wildcards):
-    return plan.code(
-        "prepare_stimuli", plan.adapter_plugin(plan.stimuli[wildcards.stimuli])
-    )
-
-
-def stimuli_plugins(wildcards):
-    return plan.plugin_files(plan.adapter_plugin(plan.stimuli[wildcards.stimuli]))
 
 
 def stimuli_data(wildcards):
@@ -53,16 +81,6 @@ def response_entry(wildcards, output):
 # Checksums are no reason to run again: what was read was compared with them then.
 def response_registries(wildcards, output):
     return plan.response_registries(wildcards.subject)
-
-
-def response_code(wildcards):
-    entry = plan.study.subjects[wildcards.subject]
-    return plan.code("prepare_responses", plan.adapter_plugin(entry))
-
-
-def response_plugins(wildcards):
-    entry = plan.study.subjects[wildcards.subject]
-    return plan.plugin_files(plan.adapter_plugin(entry))
 
 
 def response_data(wildcards):
@@ -91,18 +109,6 @@ def fold_option(wildcards, output):
     return "" if n_folds is None else f"--n-folds {n_folds}"
 
 
-def split_code(wildcards):
-    return plan.code("assign_folds", *plan.images.split_plugins(wildcards.stimuli))
-
-
-def split_plugins(wildcards):
-    return plan.plugin_files(*plan.images.split_plugins(wildcards.stimuli))
-
-
-def activation_plugins(wildcards):
-    return plan.plugin_files(*plan.activation_plugins(wildcards.signal_set))
-
-
 def layer_depth(wildcards):
     return plan.layer(wildcards.model, wildcards.layer).depth
 
@@ -122,25 +128,6 @@ def depths_of_stores(wildcards, output):
     return [plan.layer(key["model"], key["layer"]).depth for key in keys]
 
 
-def extraction_plugins(wildcards):
-    return plan.plugin_files(
-        *plan.extraction_plugins(wildcards.model, wildcards.signal_set)
-    )
-
-
-def targets_code(wildcards):
-    return plan.code(
-        "compute_objective_targets",
-        *plan.targets_plugins(wildcards.model, wildcards.signal_set),
-    )
-
-
-def targets_plugins(wildcards):
-    return plan.plugin_files(
-        *plan.targets_plugins(wildcards.model, wildcards.signal_set)
-    )
-
-
 def measured_model_json(wildcards):
     return plan.extraction_entry(wildcards.model, MEASURED)
 
@@ -150,10 +137,6 @@ def measured_weights(wildcards):
         *plan.weight_inputs(wildcards.model),
         *plan.text_weights(wildcards.model, MEASURED),
     ]
-
-
-def reliability_plugins(wildcards):
-    return plan.plugin_files(*plan.extraction_plugins(wildcards.model, MEASURED))
 
 
 def measured_chain(wildcards):
@@ -166,16 +149,6 @@ def measured_feedback(wildcards):
 
 def reliabilities_of_model(wildcards):
     return plan.whole_model(*plan.reliability(wildcards.model))
-
-
-def feedback_code(wildcards):
-    return plan.code(
-        "fit_feedback", *plan.feedback_plugins(wildcards.model, wildcards.signal)
-    )
-
-
-def feedback_plugins(wildcards):
-    return plan.plugin_files(*plan.feedback_plugins(wildcards.model, wildcards.signal))
 
 
 def model_weights(wildcards):
@@ -297,14 +270,6 @@ def reduction_memory(wildcards, attempt):
     return attempt * max(
         plan.memory.of_reduction(wildcards.model, subject) for subject in subjects
     )
-
-
-def figure_script_code(wildcards):
-    return plan.code("plot_figure", *plan.figures.plugins(wildcards.figure))
-
-
-def figure_plugins(wildcards):
-    return plan.plugin_files(*plan.figures.plugins(wildcards.figure))
 
 
 def figure_inputs(wildcards):

@@ -60,7 +60,7 @@ rule test_universe:
         runtime=30,
     params:
         settings=of(plan.multiverse.universe_settings, "universe"),
-        reliability=as_it_is(plan.thresholds()),
+        reliability=as_it_is(plan.settings_of("judge_reliability")),
         study=study.name,
         untrained=plan.untrained,
         format_version=(plan.version("universe_claims"), plan.version("universe_page")),
@@ -74,7 +74,7 @@ rule test_universe:
         " > {log:q} 2>&1"
 
 
-if plan.multiverse.universes:
+if plan.universes:
 
     rule collect_universes:
         input:

@@ -16,7 +16,7 @@ rule compute_rsa:
         mem_mb=memory(8000),
         runtime=120,
     params:
-        settings=as_it_is(plan.as_json(study.settings.rsa, without=OTHER_RSA_SETTINGS)),
+        settings=as_it_is(plan.settings_of("compute_rsa")),
         study=study.name,
         format_version=plan.version("rsa"),
     message:
@@ -47,9 +47,7 @@ if plan.fused_datasets:
             runtime=240,
         params:
             pairs=fused_pairs,
-            settings=as_it_is(
-                plan.as_json(study.settings.rsa, without=OTHER_RSA_SETTINGS)
-            ),
+            settings=as_it_is(plan.settings_of("compute_rsa")),
             study=study.name,
             format_version=plan.version("fusion"),
         message:
@@ -79,8 +77,8 @@ if study.settings.rsa.encoding:
             mem_mb=ceiling_memory,
             runtime=120,
         params:
-            settings=as_it_is(plan.ceiling_settings()),
-            rsa=as_it_is(plan.prediction_settings()),
+            settings=as_it_is(plan.settings_of("compute_ceilings")),
+            rsa=as_it_is(plan.settings_of("compare_predictions")),
             study=study.name,
             format_version=plan.version("rdm_ceilings"),
         message:
@@ -151,7 +149,7 @@ if study.settings.rsa.encoding:
             runtime=30,
         params:
             settings=as_it_is(plan.as_json(study.settings.statistics)),
-            reliability=as_it_is(plan.thresholds()),
+            reliability=as_it_is(plan.settings_of("judge_reliability")),
             study=study.name,
             untrained=plan.untrained,
             format_version=(

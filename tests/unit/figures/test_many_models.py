@@ -24,6 +24,7 @@ from gradbrain.figures.drawing import draw_declared
 from gradbrain.figures.inputs import FigureInputs
 from gradbrain.figures.names import Names
 from gradbrain.store import open_tree, read_statistics, read_tables
+from gradbrain.vocabulary.artefacts import columns_of
 
 TRAINED = [f"trained_{i}" for i in range(6)]
 UNTRAINED = [f"untrained_{i}" for i in range(3)]
@@ -145,9 +146,7 @@ def names_of(models: dict[str, tuple[str, str]]) -> Names:
         {"kind": "model", "name": name, "order": order, "label": label, "group": group}
         for order, (name, (label, group)) in enumerate(models.items())
     ]
-    columns = ["kind", "name", "order", "label", "colour", "group", "role"]
-    table = pd.DataFrame(rows).reindex(columns=[*columns, "rule", "objective", "control_of"])
-    return Names.of(table.fillna(""))
+    return Names.of(pd.DataFrame(rows).reindex(columns=columns_of("entries")).fillna(""))
 
 
 @pytest.mark.parametrize("n", [8, 224])

@@ -38,6 +38,7 @@ from pydantic import Field, model_validator
 from tqdm import tqdm
 
 from gradbrain.config.plugins import PluginOptions
+from gradbrain.config.regions import check_named_regions
 from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets.adapter import FolderAdapter, name_ending
 from gradbrain.datasets.coco_captions import (
@@ -124,15 +125,7 @@ class Options(ImageOptions):
 
     @model_validator(mode="after")
     def _regions_agree(self) -> Options:
-        named = {*self.early_rois, *self.high_rois}
-        if self.reference_roi is not None:
-            named.add(self.reference_roi)
-        unknown = sorted(named - set(self.regions))
-        if unknown:
-            raise ValueError(
-                f"early_rois, high_rois, reference_roi: {unknown} are not among regions: "
-                f"{list(self.regions)}"
-            )
+        check_named_regions(self, "early_rois", "high_rois", "reference_roi")
         labels = [label for labels in self.regions.values() for label in labels]
         if len(set(labels)) < len(labels):
             raise ValueError("regions: name each label once")

@@ -40,6 +40,7 @@ from pydantic import Field, field_validator, model_validator
 from tqdm import tqdm
 
 from gradbrain.config.plugins import PluginOptions
+from gradbrain.config.regions import check_named_regions
 from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets.adapter import FolderAdapter, name_ending
 from gradbrain.datasets.errors import DatasetError
@@ -142,12 +143,7 @@ class Options(ImageOptions):
 
     @model_validator(mode="after")
     def _regions_are_known(self) -> Options:
-        named = {*self.early_rois, *self.high_rois, *filter(None, [self.reference_roi])}
-        unknown = sorted(named - set(self.regions))
-        if unknown:
-            raise ValueError(
-                f"early_rois, high_rois, reference_roi: {', '.join(unknown)} are not among regions"
-            )
+        check_named_regions(self, "early_rois", "high_rois", "reference_roi")
         return self
 
 
@@ -256,8 +252,8 @@ def average_sessions(
         Where the sessions are.
     rows
         Sessions, and for each the row of the image that every volume showed; -1: not wanted.
-    voxels : ndarray of int, shape (n_voxels,)
-        Flat indices of the voxels that are kept.
+    voxels
+        Flat indices of the voxels that are kept (n_voxels,).
     mask
         Whose grid the volumes must have.
     n_images
@@ -320,8 +316,8 @@ def standardise(betas: np.ndarray) -> None:
 
     Parameters
     ----------
-    betas : ndarray of float32, shape (n_trials, n_voxels)
-        Voxels that do not vary become NaN, as those that hold NaN are.
+    betas
+        float32 (n_trials, n_voxels); voxels that do not vary become NaN, as those with NaN are.
     """
     betas -= betas.mean(axis=0, dtype=np.float64).astype(np.float32)
     deviation = np.sqrt(np.einsum("ij,ij->j", betas, betas, dtype=np.float64) / len(betas))

@@ -40,6 +40,7 @@ from pydantic import Field, model_validator
 from tqdm import tqdm
 
 from gradbrain.config.plugins import PluginOptions
+from gradbrain.config.regions import check_named_regions
 from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets.adapter import FolderAdapter, name_ending
 from gradbrain.datasets.coco_captions import (
@@ -135,12 +136,8 @@ class Options(ImageOptions):
         labels = [label for joined in self.regions.values() for label in joined]
         if len(set(labels)) != len(labels) or not all(self.regions.values()):
             raise ValueError("regions: give each region labels, and each label to one region")
-        named = [*self.early_rois, *self.high_rois, *filter(None, [self.reference_roi])]
-        unknown = sorted(set(named) - set(self.regions)) if self.regions else []
-        if unknown:
-            raise ValueError(
-                f"early_rois, high_rois, reference_roi: {unknown} are not among regions"
-            )
+        if self.regions:
+            check_named_regions(self, "early_rois", "high_rois", "reference_roi")
         return self
 
 
@@ -198,8 +195,8 @@ def image_groups(
 
     Parameters
     ----------
-    images : ndarray of int64, shape (n_images,)
-        Sorted, counted from 0.
+    images
+        int64 (n_images,), sorted, counted from 0.
     """
     if options.group == "image":
         return [image_id(image) for image in images.tolist()]

@@ -19,11 +19,6 @@ from gradbrain.datasets.adapter import DatasetAdapter
 POLES = ("early_rois", "high_rois")
 
 
-def available_adapters(plugins: Plugins = LIBRARY_PLUGINS) -> list[str]:
-    """Names of all adapters: those of the library, and those of one's own."""
-    return plugins.names("adapters")
-
-
 def adapter(
     name: str, *, where: str = "datasets.yaml", plugins: Plugins = LIBRARY_PLUGINS
 ) -> DatasetAdapter:

@@ -37,6 +37,7 @@ import xarray as xr
 from pydantic import Field, model_validator
 from tqdm import tqdm
 
+from gradbrain.config.regions import check_named_regions
 from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets.adapter import name_ending
 from gradbrain.datasets.errors import DatasetError, reading
@@ -116,9 +117,7 @@ class Options(ImageOptions):
 
     @model_validator(mode="after")
     def _regions_are_known(self) -> Options:
-        unknown = sorted({*self.early_rois, *self.high_rois} - set(self.regions))
-        if unknown:
-            raise ValueError(f"early_rois, high_rois: {unknown} are not among regions")
+        check_named_regions(self, "early_rois", "high_rois")
         return self
 
 
@@ -210,12 +209,13 @@ def average_trials(
         The ``ResponseData.h5`` file.
     voxels
         Rows of the table of voxels, whose index is the row in the file; sorted.
-    image : ndarray of int, shape (n_trials,)
-        Image of each trial; -1 for trials that are not averaged.
+    image
+        Image of each trial (n_trials,); -1 for trials that are not averaged.
     n_images
         Images, numbered from 0; each must be in some trial.
-    session : ndarray, shape (n_trials,), optional
-        Sessions within which voxels are z-scored, over all their trials.
+    session
+        Sessions (n_trials,) within which voxels are z-scored, over all their trials; None: they are
+        not z-scored.
     n_voxels
         Rows that the file must have.
 

@@ -18,7 +18,7 @@ targets.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -562,36 +562,3 @@ def permuted_estimates(
     blocks = UpperBlocks(len(products))
     packed = np.stack([blocks.pack(form) for form in forms])
     return blocks.permuted_products(packed, products, permutations)
-
-
-def whitened_surrogates(
-    baseline: Kernels | Sequence[FLOATS],
-    weights: FLOATS,
-    responses: FLOATS,
-    permutations: NDArray[np.intp],
-) -> Iterator[FLOATS]:
-    """Make responses that follow the baseline as much as the real ones, and nothing else.
-
-    Whitened by the covariance that the baseline gives, permuted over images, and coloured again:
-    the null of any statistic, refitted on them. A baseline's held-out prediction with permuted
-    residuals would do so with too small a share of the baseline, since ridge shrinks it.
-
-    Parameters
-    ----------
-    baseline : Kernels or sequence of arrays of shape (n_images, n_images)
-        Centred, mean diagonal 1.
-    weights : array of shape (n_kernels + 1,)
-        As `estimate_components` gives them.
-    responses : array of shape (n_targets, n_images)
-    permutations : array of shape (n_draws, n_images)
-
-    Yields
-    ------
-    array of shape (n_targets, n_images)
-        Centred; one per permutation, the same for all targets.
-    """
-    root = whiten(baseline, weights).root
-    colour = np.linalg.inv(root)
-    white = (responses - responses.mean(axis=1, keepdims=True)) @ root
-    for order in permutations:
-        yield white[:, order] @ colour

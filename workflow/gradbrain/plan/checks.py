@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.definition import feature_definition
 from gradbrain.config.schema import DatasetEntry
 from gradbrain.config.suggestions import choose
 from gradbrain.plan.checkpoints import wrong_checkpoints
+from gradbrain.plan.parts import PlanPart
 from gradbrain.plan.roots import link_root
 from gradbrain.plan.signal_checks import SignalChecks
 from gradbrain.plan.sizes import absurd_sizes
@@ -17,25 +18,12 @@ from gradbrain.plan.study_entries import DATA
 from gradbrain.store import read_definition
 from gradbrain.vocabulary.artefacts import RESULTS
 
-if TYPE_CHECKING:
-    from gradbrain.plan.jobs import Plan
-
 # Model, signal set, and the attributes of a feature store.
 KeptFeatures = tuple[str, str, dict[str, Any]]
 
 
-class StudyChecks:
-    """What must hold before the first job of a study starts.
-
-    Parameters
-    ----------
-    plan
-        The jobs of the study.
-    """
-
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        self._study = plan.study
+class StudyChecks(PlanPart):
+    """What must hold before the first job of a study starts."""
 
     def paths(self) -> None:
         """Refuse folders and files whose names Snakemake would take for patterns.
@@ -105,7 +93,7 @@ class StudyChecks:
             One message that lists every problem.
         """
         # First: weights and features of what a band names are looked up below.
-        SignalChecks(self._plan, Path(DATA)).nuisance()
+        SignalChecks(self._plan).nuisance()
         self.paths()
         problems = []
         for entry in self._study.datasets.values():
@@ -124,10 +112,8 @@ class StudyChecks:
             problems += self._lost_data(some)
         for model in dict.fromkeys(model for model, _, _, _ in self._plan.all_features()):
             problems += self._missing_weights(model, packages=packages)
-        options = {
-            name: self._plan.adapter(entry)[1] for name, entry in self._study.datasets.items()
-        }
         problems += self._plan.images.problems()
+        options = self._plan.options_of_datasets
         problems += absurd_sizes(self._study, options, self._plan.plugins)
         kept = self._kept_features()
         problems += [*self._changed_definitions(kept), *self._other_precisions(kept)]

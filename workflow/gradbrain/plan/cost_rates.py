@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 GIB = 2.0**30
@@ -70,6 +70,10 @@ class Rates:
     statistics_ms: float = 20.0
     core_pass_gflops: float = 68.0
     gpu_tflops: float = 9.75
+
+    def flops_of_passes(self, *, gpu: bool) -> float:
+        """Operations that a network's passes take per second, on one GPU or on one core."""
+        return self.gpu_tflops * 1e12 if gpu else self.core_pass_gflops * 1e9
 
 
 RATE_NAMES = tuple(field.name for field in fields(Rates))
@@ -147,3 +151,30 @@ class StageCost:
     gpu_hours: float = 0.0
     longest_hours: float = 0.0
     gpu_memory_gib: float = 0.0
+
+    @classmethod
+    def of_jobs(
+        cls, rule: str, seconds: Sequence[float], *, gpu: bool = False, **more: float
+    ) -> StageCost:
+        """Cost of jobs from the seconds of each, on one GPU or on one core.
+
+        Parameters
+        ----------
+        rule
+            Name of the rule.
+        seconds
+            Of each job.
+        gpu
+            Whether jobs run on a GPU.
+        **more
+            Disk and memory.
+        """
+        hours = sum(seconds) / 3600
+        return cls(
+            rule,
+            len(seconds),
+            cpu_hours=0.0 if gpu else hours,
+            gpu_hours=hours if gpu else 0.0,
+            longest_hours=max(seconds, default=0.0) / 3600,
+            **more,
+        )

@@ -11,10 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from gradbrain.config import GradbrainError
-from gradbrain.config.schema import (
-    DatasetEntry,
-    ExpectedSize,
-)
+from gradbrain.config.schema import DatasetEntry, ExpectedSize
 from gradbrain.config.study import SHARED
 from gradbrain.datasets.image_choice import read_image_list
 from gradbrain.plan.cost_rates import GIB, NetworkCost, Rates, StageCost
@@ -150,25 +147,18 @@ def estimate(
         "measure_unique": unique_cost(list(unique.values()), settings, rates),
         "measure_rule_pairs": rule_pairs_cost(list(unique.values()), settings, rates),
     }
-    responses = sum(
-        4
-        * sizes[plan.study.subjects[subject].name].n_images
-        * sizes[plan.study.subjects[subject].name].n_targets
-        for subject in plan.subjects
-    )
-    stages = []
-    for rule, count in job_counts(plan).items():
-        hours = count * rates.start_s / 3600
-        small = StageCost(
+    measured = (sizes[plan.study.subjects[subject].name] for subject in plan.subjects)
+    disk = {"prepare_responses": sum(4 * size.n_images * size.n_targets for size in measured) / GIB}
+    return [
+        known.get(rule)
+        or StageCost.of_jobs(
             rule,
-            count,
-            disk_gib=responses / GIB if rule == "prepare_responses" else 0.0,
+            [rates.start_s] * count,
+            disk_gib=disk.get(rule, 0.0),
             memory_gib=rates.process_gib,
-            cpu_hours=hours,
-            longest_hours=rates.start_s / 3600,
         )
-        stages.append(known.get(rule, small))
-    return stages
+        for rule, count in job_counts(plan).items()
+    ]
 
 
 def elapsed_hours(stages: Iterable[StageCost], *, cores: int, gpus: int) -> float:

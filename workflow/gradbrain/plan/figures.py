@@ -92,7 +92,7 @@ class StudyFigures(Mapping[str, Declaration]):
         """Whether the study has one of those results that not every study has."""
         plan = self._plan
         if kind in ("universes", "specification_curve"):
-            return bool(plan.multiverse.universes)
+            return bool(plan.universes)
         if kind == "fusion":
             return bool(plan.fused_datasets)
         if kind == "prediction_rsa":

@@ -240,13 +240,11 @@ def reduction_cost(
     """Cost of all reductions of a model's activations on one core each."""
     sizes = [layers[0] for layers in fits]
     seconds = [reduction_seconds(size, settings, rates) for size in sizes]
-    return StageCost(
+    return StageCost.of_jobs(
         "reduce_activations",
-        len(sizes),
-        sum(reduction_disk_gib(size, settings) for size in sizes),
-        max(map(reduction_memory_gib, sizes)),
-        cpu_hours=sum(seconds) / 3600,
-        longest_hours=max(seconds) / 3600,
+        seconds,
+        disk_gib=sum(reduction_disk_gib(size, settings) for size in sizes),
+        memory_gib=max(map(reduction_memory_gib, sizes)),
     )
 
 
@@ -278,13 +276,8 @@ def encoding_cost(
             for total, job in zip(seconds, jobs, strict=True)
         ]
         disk += sum(rdm_disk_gib(size, settings) for size in sizes)
-    return StageCost(
-        "fit_encoding",
-        len(jobs),
-        disk,
-        max(map(fit_memory_gib, sizes)),
-        cpu_hours=sum(seconds) / 3600,
-        longest_hours=max(seconds) / 3600,
+    return StageCost.of_jobs(
+        "fit_encoding", seconds, disk_gib=disk, memory_gib=max(map(fit_memory_gib, sizes))
     )
 
 
@@ -412,12 +405,10 @@ def universe_cost(
         for universe in plan.multiverse.fits.values()
         for job, sizes in by_job.items()
     ]
-    return StageCost(
+    return StageCost.of_jobs(
         "fit_universe",
-        len(seconds),
+        seconds,
         memory_gib=max(fit_memory_gib(size) for sizes in by_job.values() for size in sizes),
-        cpu_hours=sum(seconds) / 3600,
-        longest_hours=max(seconds, default=0.0) / 3600,
     )
 
 
@@ -434,12 +425,10 @@ def rule_pairs_cost(
         rates.start_s + n_signals * (unique_seconds(size, settings, rates) - rates.start_s)
         for size in beside
     ]
-    return StageCost(
+    return StageCost.of_jobs(
         "measure_rule_pairs",
-        len(sizes),
+        seconds,
         memory_gib=max((unique_memory_gib(size, settings, rates) for size in beside), default=0.0),
-        cpu_hours=sum(seconds) / 3600,
-        longest_hours=max(seconds, default=0.0) / 3600,
     )
 
 
@@ -450,11 +439,9 @@ def unique_cost(sizes: Sequence[UniqueSize], settings: EncodingSettings, rates: 
     numbers = [
         size.layers * size.signals * size.units * (settings.n_draws + 1 + 6) for size in sizes
     ]
-    return StageCost(
+    return StageCost.of_jobs(
         "measure_unique",
-        len(sizes),
-        8 * sum(numbers) / GIB,
-        max((unique_memory_gib(size, settings, rates) for size in sizes), default=0.0),
-        cpu_hours=sum(seconds) / 3600,
-        longest_hours=max(seconds, default=0.0) / 3600,
+        seconds,
+        disk_gib=8 * sum(numbers) / GIB,
+        memory_gib=max((unique_memory_gib(size, settings, rates) for size in sizes), default=0.0),
     )

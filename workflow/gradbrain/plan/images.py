@@ -7,7 +7,6 @@ import shlex
 from collections.abc import Callable
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.plugins import Plugin
@@ -15,25 +14,13 @@ from gradbrain.config.schema import DatasetEntry
 from gradbrain.config.study import SHARED
 from gradbrain.datasets.fold_files import ENDINGS, fold_problem, is_fold_file, read_fold_file
 from gradbrain.datasets.image_choice import check_image_list, read_image_list
+from gradbrain.plan.parts import PlanPart
 from gradbrain.plan.study_entries import DATA
 from gradbrain.store import read_table
 
-if TYPE_CHECKING:
-    from gradbrain.plan.jobs import Plan
 
-
-class ImagesAndFolds:
-    """The images that a study takes of its stimulus sets, and where its outer folds come from.
-
-    Parameters
-    ----------
-    plan
-        The study's other jobs.
-    """
-
-    def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        self._study = plan.study
+class ImagesAndFolds(PlanPart):
+    """The images that a study takes of its stimulus sets, and where its outer folds come from."""
 
     @property
     def image_list(self) -> list[str]:
@@ -118,10 +105,8 @@ class ImagesAndFolds:
     def problems(self) -> list[str]:
         """Say what is wrong with folds and lists of images, as far as it is known by now."""
         problems = []
-        images, where = (
-            self._study.settings.images,
-            f"{self._study.source('images')}: images",
-        )
+        images = self._study.settings.images
+        where = f"{self._study.source('images')}: images"
         for path in self.image_list:
             problems += _problems_of(where, partial(read_image_list, Path(path)))
         if isinstance(images, tuple):

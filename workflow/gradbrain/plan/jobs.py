@@ -15,10 +15,10 @@ from gradbrain.plan.checks import StudyChecks
 from gradbrain.plan.figures import StudyFigures
 from gradbrain.plan.images import ImagesAndFolds
 from gradbrain.plan.memory import JobMemory
+from gradbrain.plan.multiverse import Multiverse
 from gradbrain.plan.notices import notices
 from gradbrain.plan.parameters import JobParameters
 from gradbrain.plan.signal_checks import SignalChecks
-from gradbrain.plan.study_entries import DATA
 from gradbrain.vocabulary.artefacts import ARTEFACTS
 from gradbrain.vocabulary.image_statistics import ALL_LEVELS
 
@@ -26,17 +26,14 @@ from gradbrain.vocabulary.image_statistics import ALL_LEVELS
 class Plan(JobParameters):
     """The jobs of a study.
 
-    Parameters
-    ----------
-    study
-        The study.
-    root
-        Folder of the checkout, as it should stand in paths of code: relative where Snakemake
-        runs in the checkout, so that a moved checkout reruns nothing.
+    What most jobs ask for stands in the classes below this one, each on top of the last: the parts
+    that are asked for, their entries, results and parameters. What few ask for is a part of its
+    own: `multiverse`, `images`, `memory`, `figures`.
     """
 
     def __init__(self, study: ResolvedStudy, root: Path) -> None:
         super().__init__(study, root)
+        self.multiverse = Multiverse(self)
         self.images = ImagesAndFolds(self)
         self.memory = JobMemory(self)
 
@@ -52,37 +49,18 @@ class Plan(JobParameters):
         return StudyFigures(self)
 
     def check(self, *, packages: bool = True) -> None:
-        """Find what is missing or has changed before any job starts.
-
-        Parameters
-        ----------
-        packages
-            Whether packages that carry weights are looked for, which tells something where jobs
-            run in the environment of this interpreter.
-
-        Raises
-        ------
-        GradbrainError
-            One message that lists every problem.
-        """
+        """Find what is missing or has changed before any job starts: `StudyChecks.run`."""
         StudyChecks(self).run(packages=packages)
 
     def check_signals(self) -> None:
-        """Refuse signals whose rule, objective, options, calibration or captions do not exist.
-
-        Raises
-        ------
-        GradbrainError
-            The entry, the key and what may stand there.
-        """
-        SignalChecks(self, Path(DATA)).run()
+        """Refuse signals that name what does not exist or does not work: `SignalChecks.run`."""
+        SignalChecks(self).run()
 
     def notices(self) -> list[str]:
         """Say what no claim will be able to say; a part of a study makes none anyway."""
         if self.study.is_subset:
             return []
-        options = {name: self.adapter(entry)[1] for name, entry in self.study.datasets.items()}
-        return notices(self.study, options, self.untrained, self.comparisons)
+        return notices(self.study, self.options_of_datasets, self.untrained, self.comparisons)
 
     def report_maps(self) -> list[str]:
         """Maps for the surface of the report: of studies that show the cortex in a figure, too."""
@@ -181,7 +159,7 @@ class Plan(JobParameters):
             "dataset": ("data set of the study", self.study.datasets),
             "stimuli": ("stimulus set", [*self.stimuli, *self.study.chosen_stimuli]),
             "calibration": ("stimulus set", self.stimuli),
-            "signal_set": ("signal set", [*registries.signal_sets, *self.multiverse.signal_sets]),
+            "signal_set": ("signal set", [*registries.signal_sets, *self.universe_sets]),
             "figure": ("figure of the study", self.figures),
             "ending": ("format of figures", FORMATS),
             "fit": ("fit of the multiverse", self.multiverse.fits),
@@ -192,8 +170,7 @@ class Plan(JobParameters):
                 what, names = known[key]
                 choose(name, names, what=what, where=where)
         if {"model", "layer"} <= set(keys):
-            rows = registries.layers(self.model_entry(keys["model"]).architecture, where=where)
-            names = [*(row.name for row in rows), ALL_LEVELS]
+            names = [*self.chain(keys["model"]), ALL_LEVELS]
             choose(keys["layer"], names, what=f"layer of {keys['model']}", where=where)
 
     def results_by_path(self) -> list[str]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gradbrain.plan.parts import PlanPart
 from gradbrain.store import array_shape
 from gradbrain.vocabulary.artefacts import SIGNALS
 
@@ -19,20 +19,12 @@ FIT_MB_PER_RESPONSE_MB = 5.5
 REDUCTION_MB = 16000
 
 
-class JobMemory:
-    """Memory of the fits of a study, and of what is made for them.
-
-    Parameters
-    ----------
-    plan
-        The study's other jobs.
-    """
+class JobMemory(PlanPart):
+    """Memory of the fits of a study, and of what is made for them."""
 
     def __init__(self, plan: Plan) -> None:
-        self._plan = plan
-        self._study = plan.study
+        super().__init__(plan)
         self._fits: dict[str, int] = {}
-        self._stores: dict[str, Path] = {}
 
     def of_fit(self, subject: str) -> int:
         """Memory of a fit in MB, from the size of the responses; more of it after a failure.
@@ -40,10 +32,7 @@ class JobMemory:
         Before the responses are made their size is not known; Snakemake asks again when they are.
         """
         if subject not in self._fits:
-            if subject not in self._stores:
-                store = Path(self._plan.path("responses", subject=subject))
-                self._stores[subject] = store
-            shape = array_shape(self._stores[subject], "response")
+            shape = array_shape(self._plan.path("responses", subject=subject), "response")
             if shape is None:
                 return FIT_BASE_MB
             size = math.ceil(FIT_MB_PER_RESPONSE_MB * 4 * math.prod(shape) / 2**20)

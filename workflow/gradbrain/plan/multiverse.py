@@ -5,68 +5,58 @@ from __future__ import annotations
 import json
 import shlex
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.plugins import signal_needs
-from gradbrain.config.schema import OTHER_THAN_FITS, SensitivitySettings, SignalSet
-from gradbrain.config.universes import Universe, universes_of
-
-if TYPE_CHECKING:
-    from gradbrain.plan.study_results import StudyResults
+from gradbrain.config.schema import OTHER_THAN_FITS, SensitivitySettings
+from gradbrain.config.universes import Universe
+from gradbrain.plan.parts import PlanPart
 
 
-class Multiverse:
+class Multiverse(PlanPart):
     """The universes of a study, as jobs.
 
     The universe of the study's own choices, and those that differ from it in statistics alone, are
     judged from the statistics that the study has anyway; all others have fits of their own.
-
-    Parameters
-    ----------
-    plan
-        The study's other jobs.
     """
-
-    def __init__(self, plan: StudyResults) -> None:
-        self._plan = plan
-        self.universes = universes_of(plan.study)
 
     @cached_property
     def by_name(self) -> dict[str, Universe]:
         """Name -> universe."""
-        return {universe.name: universe for universe in self.universes}
+        return {universe.name: universe for universe in self._plan.universes}
 
     @cached_property
     def fits(self) -> dict[str, Universe]:
         """Digest of fits -> a universe that has them, without those of the study itself."""
-        found = {universe.fit: universe for universe in reversed(self.universes)}
-        if self.universes:
-            del found[self.universes[0].fit]
+        found = {universe.fit: universe for universe in reversed(self._plan.universes)}
+        if self._plan.universes:
+            del found[self._plan.universes[0].fit]
         return dict(sorted(found.items()))
-
-    @cached_property
-    def signal_sets(self) -> dict[str, SignalSet]:
-        """Signal sets that universes have beside that of the study, by name."""
-        own = self._plan.study.signal_set.name
-        sets = {u.signal_set.name: u.signal_set for u in self.universes}
-        return {name: found for name, found in sets.items() if name != own}
 
     @cached_property
     def passes(self) -> list[list[str]]:
         """Signal sets that are read from the same passes through a network, in lists."""
         groups: dict[str, list[str]] = {}
-        for universe in self.universes:
+        for universe in self._plan.universes:
             name = universe.signal_set.name
-            if name in self.signal_sets:
+            if name in self._plan.universe_sets:
                 names = groups.setdefault(universe.sources, [])
                 if name not in names:
                     names.append(name)
         return [sorted(names) for names in groups.values()]
 
+    def extractions(self) -> list[tuple[str, list[str], list[str]]]:
+        """(model, signal sets, layers) that one job each reads from the same passes."""
+        return [
+            (model, names, self._plan.layers(model))
+            for model in self._study.models
+            for names in self.passes
+        ]
+
     def settings(self) -> SensitivitySettings:
         """The section of the study."""
-        found = self._plan.study.settings.sensitivity
+        found = self._study.settings.sensitivity
         assert found is not None
         return found
 
@@ -145,13 +135,13 @@ class Multiverse:
         """Claims of all universes, in their order."""
         return [
             self._plan.path("universe_claims", universe=universe.name)
-            for universe in self.universes
+            for universe in self._plan.universes
         ]
 
     @property
     def results(self) -> list[str]:
         """Tables of the whole multiverse; none where the study varies nothing."""
-        if not self.universes:
+        if not self._plan.universes:
             return []
         return [self._plan.path("universes"), self._plan.path("specification_curve")]
 
@@ -159,7 +149,7 @@ class Multiverse:
         """Every universe with its claims and its choices, as JSON."""
         found = [
             {"name": universe.name, "claims": path, "choices": self._choices(universe)}
-            for universe, path in zip(self.universes, self.claims, strict=True)
+            for universe, path in zip(self._plan.universes, self.claims, strict=True)
         ]
         return json.dumps(found, ensure_ascii=False)
 
@@ -194,7 +184,7 @@ class Multiverse:
         GradbrainError
             Such models are named by their signal, and two of them cannot have one name.
         """
-        if not self.universes:
+        if not self._plan.universes:
             return
         changed = {
             name
@@ -202,10 +192,10 @@ class Multiverse:
             for level in factor.levels
             for name in level.signals
         }
-        for signal in self._plan.study.signal_set.signals:
+        for signal in self._study.signal_set.signals:
             if signal.name in changed and "fit" in signal_needs(signal, self._plan.plugins):
                 raise GradbrainError(
-                    f"{self._plan.study.source('sensitivity')}: sensitivity: signals: "
+                    f"{self._study.source('sensitivity')}: sensitivity: signals: "
                     f"{signal.name!r} has a fitted model, which is named by its signal: take a "
                     "signal of another name, in another signal set"
                 )

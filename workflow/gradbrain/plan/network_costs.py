@@ -72,7 +72,7 @@ def extraction_cost(
     gpu
         Whether passes run on a GPU.
     """
-    speed = rates.gpu_tflops * 1e12 if gpu else rates.core_pass_gflops * 1e9
+    speed = rates.flops_of_passes(gpu=gpu)
     passes: dict[tuple[str, ...], float] = {}
     waiting: dict[tuple[str, ...], float] = {}
     needs: dict[tuple[str, ...], float] = {}
@@ -91,17 +91,14 @@ def extraction_cost(
         graph = n_passes(plan, signal_set) > 1
         needs[key] = cost.pass_bytes(_batch(plan, n_images), graph=graph)
     seconds = [rates.start_s + flops / speed for flops in passes.values()]
-    hours = sum(seconds) / 3600
     host, device = _memory_of_passes(needs, waiting, rates, gpu=gpu)
-    return StageCost(
+    return StageCost.of_jobs(
         "extract_features",
-        len(passes),
-        disk / GIB,
-        host,
+        seconds,
+        gpu=gpu,
+        disk_gib=disk / GIB,
+        memory_gib=host,
         gpu_memory_gib=device,
-        cpu_hours=0.0 if gpu else hours,
-        gpu_hours=hours if gpu else 0.0,
-        longest_hours=max(seconds, default=0.0) / 3600,
     )
 
 
@@ -141,7 +138,7 @@ def targets_cost(
     gpu: bool,
 ) -> StageCost:
     """Cost of passing views for all layers; targets are taken to be as wide as a layer."""
-    speed = rates.gpu_tflops * 1e12 if gpu else rates.core_pass_gflops * 1e9
+    speed = rates.flops_of_passes(gpu=gpu)
     seconds, disk = [], 0.0
     needs = {
         (model, stimuli): costs[model].pass_bytes(_batch(plan, images[stimuli]), graph=False)
@@ -153,33 +150,28 @@ def targets_cost(
         passes = sum(use.options.extra_forward_passes() for use in uses)
         seconds.append(rates.start_s + images[stimuli] * costs[model].flops * passes / speed)
         disk += images[stimuli] * 4 * max(costs[model].widths.values()) * len(uses)
-    hours = sum(seconds) / 3600
-    return StageCost(
+    return StageCost.of_jobs(
         "compute_objective_targets",
-        len(seconds),
-        disk / GIB,
-        host,
+        seconds,
+        gpu=gpu,
+        disk_gib=disk / GIB,
+        memory_gib=host,
         gpu_memory_gib=device,
-        cpu_hours=0.0 if gpu else hours,
-        gpu_hours=hours if gpu else 0.0,
-        longest_hours=max(seconds, default=0.0) / 3600,
     )
 
 
 def training_cost(plan: Plan, costs: Mapping[str, NetworkCost], rates: Rates) -> StageCost:
     """Cost of all trainings of networks, on one core each."""
-    speed = rates.core_pass_gflops * 1e9
+    speed = rates.flops_of_passes(gpu=False)
     seconds = [
         rates.start_s + costs[model].flops * plan.weights_options(model).training_passes() / speed
         for model in plan.trained_here
     ]
-    return StageCost(
+    return StageCost.of_jobs(
         "train_testbed",
-        len(seconds),
-        sum(2 * costs[model].weight_bytes for model in plan.trained_here) / GIB,
-        rates.process_gib,
-        cpu_hours=sum(seconds) / 3600,
-        longest_hours=max(seconds, default=0.0) / 3600,
+        seconds,
+        disk_gib=sum(2 * costs[model].weight_bytes for model in plan.trained_here) / GIB,
+        memory_gib=rates.process_gib,
     )
 
 
@@ -195,13 +187,8 @@ def statistics_cost(
         images[stimuli] * sum(4 * width + 8 for width in costs[model].widths.values())
         for model, _, stimuli in jobs
     )
-    return StageCost(
-        "image_statistics",
-        len(jobs),
-        disk / GIB,
-        rates.process_gib,
-        cpu_hours=sum(seconds) / 3600,
-        longest_hours=max(seconds, default=0.0) / 3600,
+    return StageCost.of_jobs(
+        "image_statistics", seconds, disk_gib=disk / GIB, memory_gib=rates.process_gib
     )
 
 
@@ -217,7 +204,7 @@ def reliability_cost(
 
     The regression runs on a core, while the job keeps its GPU.
     """
-    speed = rates.gpu_tflops * 1e12 if gpu else rates.core_pass_gflops * 1e9
+    speed = rates.flops_of_passes(gpu=gpu)
     passes = _passes_of(plan, plan.uncertain_signals)
     settings = plan.study.settings.reliability
     seconds, memory, needs = [], [0.0], {}
@@ -239,14 +226,11 @@ def reliability_cost(
             memory.append(8 * floats / GIB)
             needs[model, stimuli] = costs[model].pass_bytes(_batch(plan, drawn), graph=True)
     host, device = _memory_of_passes(needs, {}, rates, gpu=gpu)
-    hours = sum(seconds) / 3600
-    return StageCost(
+    # The regression follows the passes, whose network is still there.
+    return StageCost.of_jobs(
         "measure_reliability",
-        len(seconds),
-        # The regression follows the passes, whose network is still there.
+        seconds,
+        gpu=gpu,
         memory_gib=host + max(memory),
         gpu_memory_gib=device,
-        cpu_hours=0.0 if gpu else hours,
-        gpu_hours=hours if gpu else 0.0,
-        longest_hours=max(seconds, default=0.0) / 3600,
     )

@@ -6,11 +6,13 @@ import hashlib
 import json
 import re
 import shlex
+from functools import cached_property
 from pathlib import Path
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.plugins import (
     Plugin,
+    Requirement,
     signal_needs,
     signal_plugins,
     viewing_objectives,
@@ -19,38 +21,50 @@ from gradbrain.config.schema import (
     BASELINE_SETTINGS,
     CEILING_SETTINGS,
     MEASUREMENT_SETTINGS,
+    OTHER_RSA_SETTINGS,
+    OTHER_THAN_FITS,
     PREDICTION_SETTINGS,
     RULE_PAIR_SETTINGS,
     UNIQUE_SETTINGS,
     DatasetEntry,
+    EncodingSettings,
+    ReliabilitySettings,
+    RsaSettings,
     SignalEntry,
+    StrictModel,
 )
-from gradbrain.config.study import ResolvedStudy
 from gradbrain.plan.code_inputs import import_closure
 from gradbrain.plan.entries import entry_records
+from gradbrain.plan.parts import remembered
 from gradbrain.plan.study_results import StudyResults
 
 
+def _all_but(section: type[StrictModel], *left_out: str) -> tuple[str, ...]:
+    return tuple(key for key in section.model_fields if key not in left_out)
+
+
+#: Job -> the section of a study, and those of its settings that the result of the job depends on.
+JOB_SETTINGS = {
+    "fit_encoding": ("encoding", _all_but(EncodingSettings, *OTHER_THAN_FITS)),
+    "reduce_activations": ("encoding", BASELINE_SETTINGS),
+    "measure_unique": ("encoding", UNIQUE_SETTINGS),
+    "measure_rule_pairs": ("encoding", RULE_PAIR_SETTINGS),
+    "compute_ceilings": ("encoding", CEILING_SETTINGS),
+    "compute_rsa": ("rsa", _all_but(RsaSettings, *OTHER_RSA_SETTINGS)),
+    "compare_predictions": ("rsa", PREDICTION_SETTINGS),
+    "measure_reliability": ("reliability", MEASUREMENT_SETTINGS),
+    "judge_reliability": ("reliability", _all_but(ReliabilitySettings, *MEASUREMENT_SETTINGS)),
+}
+
+
 class JobParameters(StudyResults):
-    """Modules behind the jobs of a study, and settings as their command lines take them.
-
-    Parameters
-    ----------
-    study, root
-        As `StudyEntries` has them.
-    """
-
-    def __init__(self, study: ResolvedStudy, root: Path) -> None:
-        super().__init__(study, root)
-        # Thousands of jobs ask for the same few closures.
-        self._code: dict[tuple[Plugin | str, ...], list[str]] = {}
-        self._plugins_of_extraction: dict[tuple[str, str], list[Plugin]] = {}
-        self._rules: dict[str, tuple[str, ...]] = {}
+    """Modules behind the jobs of a study, and settings as their command lines take them."""
 
     def script(self, name: str) -> str:
         """Path of a command-line entry."""
         return str(self.root / "scripts" / f"{name}.py")
 
+    @remembered
     def code(self, script: str, *plugins: Plugin | str) -> list[str]:
         """Modules behind a command-line entry, and those that the job loads by name.
 
@@ -61,21 +75,15 @@ class JobParameters(StudyResults):
         *plugins
             Plug-ins, of the library or not, and names of modules.
         """
-        key = (script, *plugins)
-        if key not in self._code:
-            modules = [
-                item if isinstance(item, str) else item.module
-                for item in plugins
-                if isinstance(item, str) or item.in_library
-            ]
-            files = [
-                item.path for item in plugins if isinstance(item, Plugin) and not item.in_library
-            ]
-            found = import_closure(
-                self.root / "scripts" / f"{script}.py", self.root / "workflow", modules, files
-            )
-            self._code[key] = [str(file) for file in found[1:]]
-        return self._code[key]
+        modules = [
+            item if isinstance(item, str) else item.module
+            for item in plugins
+            if isinstance(item, str) or item.in_library
+        ]
+        files = [item.path for item in plugins if isinstance(item, Plugin) and not item.in_library]
+        library = self.root / "workflow"
+        found = import_closure(Path(self.script(script)), library, modules, files)
+        return [str(file) for file in found[1:]]
 
     @staticmethod
     def plugin_files(*plugins: Plugin) -> list[str]:
@@ -91,6 +99,11 @@ class JobParameters(StudyResults):
         names = ("report.html.jinja", "report.css", "report.js")
         return [self.asset(f"gradbrain/figures/report/{name}") for name in names]
 
+    @cached_property
+    def _rule_names(self) -> dict[str, tuple[str, ...]]:
+        """Name of a rule -> the entries that had it first."""
+        return {}
+
     def rule_name(self, rule: str, *names: str) -> str:
         """Name of a rule that belongs to a model, a signal set or a data set.
 
@@ -98,7 +111,7 @@ class JobParameters(StudyResults):
         of entries that differ in these alone, all but the first have a digest in the name.
         """
         name = re.sub(r"\W", "_", "_".join([rule, *names]))
-        if self._rules.setdefault(name, names) == names:
+        if self._rule_names.setdefault(name, names) == names:
             return name
         digest = hashlib.sha256("/".join(names).encode()).hexdigest()[:8]
         return f"{name}_{digest}"
@@ -142,47 +155,20 @@ class JobParameters(StudyResults):
             words += ["--space", *self.responses_of(space), "--time", *self.responses_of(time)]
         return shlex.join(words)
 
-    def baseline_settings(self) -> str:
-        """Settings that the reduction of all layers' activations depends on, as JSON."""
-        return self.study.settings.encoding.model_dump_json(include=set(BASELINE_SETTINGS))
-
-    def unique_settings(self) -> str:
-        """Settings that the unique variance of signals depends on, as JSON."""
-        return self.study.settings.encoding.model_dump_json(include=set(UNIQUE_SETTINGS))
-
-    def rule_pair_settings(self) -> str:
-        """Settings that the unique part beside another signal depends on, as JSON."""
-        return self.study.settings.encoding.model_dump_json(include=set(RULE_PAIR_SETTINGS))
-
-    def prediction_settings(self) -> str:
-        """Settings that dissimilarities of predictions depend on, as JSON."""
-        return self.study.settings.rsa.model_dump_json(include=set(PREDICTION_SETTINGS))
-
-    def measurement_settings(self) -> str:
-        """Settings that the measurement of reliability depends on, as JSON; thresholds do not."""
-        return self.study.settings.reliability.model_dump_json(include=set(MEASUREMENT_SETTINGS))
-
-    def thresholds(self) -> str:
-        """Reliabilities below which signals are not judged, as JSON."""
-        settings = self.study.settings.reliability
-        return settings.model_dump_json(exclude=set(MEASUREMENT_SETTINGS))
+    def settings_of(self, job: str) -> str:
+        """Settings that the result of a job depends on, as JSON; `JOB_SETTINGS` has the jobs."""
+        section, consumed = JOB_SETTINGS[job]
+        settings: StrictModel = getattr(self.study.settings, section)
+        return settings.model_dump_json(include=set(consumed))
 
     def stimuli_by_subject(self) -> str:
         """Stimulus set of every selected subject, as JSON."""
         viewed = {name: self.study.seen_by(name) for name in self.subjects}
         return json.dumps(viewed)
 
-    def ceiling_settings(self) -> str:
-        """Settings that the ceilings between subjects depend on, as JSON."""
-        return self.study.settings.encoding.model_dump_json(include=set(CEILING_SETTINGS))
-
     def extraction_plugins(self, model: str, signal_set: str) -> list[Plugin]:
         """Plug-ins that an extraction job uses: rules, objectives, the source of weights."""
-        key = (model, signal_set)
-        if key not in self._plugins_of_extraction:
-            found = [*self.signal_plugins(signal_set), self.weights_plugin(model)]
-            self._plugins_of_extraction[key] = found
-        return self._plugins_of_extraction[key]
+        return [*self.signal_plugins(signal_set), self.weights_plugin(model)]
 
     def targets_plugins(self, model: str, signal_set: str) -> list[Plugin]:
         """Plug-ins that a job of targets uses: objectives that look at views, and weights.
@@ -195,18 +181,25 @@ class JobParameters(StudyResults):
         found = [plugin for use in uses for plugin in use.plugins]
         return list(dict.fromkeys([*found, *foreign, self.weights_plugin(model)]))
 
-    def reliability_code(self, model: str) -> list[str]:
-        """Modules that a measurement of reliability uses: the plug-ins of its signals."""
-        plugins = self.extraction_plugins(model, self.study.signal_set.name)
-        return self.code("measure_reliability", *plugins)
+    def measured_plugins(self, model: str) -> list[Plugin]:
+        """Plug-ins that a measurement of reliability uses: those of the study's signals."""
+        return self.extraction_plugins(model, self.study.signal_set.name)
 
     def extraction_code(self, model: str, signal_set: str) -> list[str]:
         """Modules that an extraction job uses: its plug-ins, no others."""
         return self.code("extract_features", *self.extraction_plugins(model, signal_set))
 
     def extraction_entry(self, model: str, signal_set: str) -> str:
-        """Entry of a model as JSON, without words and what no signal of the set reads."""
-        unused = () if "text_tower" in self.needs(signal_set) else ("text_tower",)
+        """Entry of a model as JSON, as the extraction of a signal set reads it."""
+        return self._network_entry(model, self.needs(signal_set))
+
+    def feedback_model(self, model: str, signal: str) -> str:
+        """Entry of a model as JSON, as the fit of a signal's model reads it."""
+        return self._network_entry(model, signal_needs(self._fitted_signal(signal), self.plugins))
+
+    def _network_entry(self, model: str, needs: frozenset[Requirement]) -> str:
+        """Entry of a model as JSON, without words and what no signal of these needs reads."""
+        unused = () if "text_tower" in needs else ("text_tower",)
         return self.as_json(
             self.model_entry(model), without=("label", "colour", "factors", *unused)
         )
@@ -241,14 +234,6 @@ class JobParameters(StudyResults):
                     return signal
         raise GradbrainError(
             f"{self.study.where}: no signal {name!r} with a fitted model is part of the study"
-        )
-
-    def feedback_model(self, model: str, signal: str) -> str:
-        """Entry of a model as JSON, as the fit of a signal's model reads it."""
-        needs = signal_needs(self._fitted_signal(signal), self.plugins)
-        unused = () if "text_tower" in needs else ("text_tower",)
-        return self.as_json(
-            self.model_entry(model), without=("label", "colour", "factors", *unused)
         )
 
     def feedback_plugins(self, model: str, signal: str) -> list[Plugin]:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cached_property
+from pathlib import Path
+
 from gradbrain.config import GradbrainError
+from gradbrain.config.schema import SignalSet
 from gradbrain.config.study import ResolvedStudy
+from gradbrain.config.universes import universes_of
 
 
 class Selection:
@@ -13,10 +18,15 @@ class Selection:
     ----------
     study
         The study.
+    root
+        Folder of the checkout, as it should stand in paths of code: relative where Snakemake
+        runs in the checkout, so that a moved checkout reruns nothing.
     """
 
-    def __init__(self, study: ResolvedStudy) -> None:
+    def __init__(self, study: ResolvedStudy, root: Path) -> None:
         self.study = study
+        self.root = root
+        self.universes = universes_of(study)
         settings = study.settings
         self.models = [name for name in study.models if self._wanted(name, settings.only_models)]
         self.subjects = [
@@ -26,6 +36,12 @@ class Selection:
     @staticmethod
     def _wanted(name: str, only: tuple[str, ...]) -> bool:
         return not only or name in only
+
+    @cached_property
+    def universe_sets(self) -> dict[str, SignalSet]:
+        """Signal sets that universes have beside that of the study, by name."""
+        sets = {one.signal_set.name: one.signal_set for one in self.universes}
+        return {name: found for name, found in sets.items() if name != self.study.signal_set.name}
 
     def subjects_of(self, dataset: str) -> list[str]:
         """Subjects of a data set that the study takes, restricted or not."""
@@ -52,48 +68,36 @@ class Selection:
         GradbrainError
             When a job is asked for them though models, subjects or layers are restricted.
         """
-        settings = self.study.settings
-        if not self.study.is_subset:
-            return list(paths)
-        keys = [
-            key for key in ("only_models", "only_subjects", "only_layers") if getattr(settings, key)
-        ]
-        raise GradbrainError(
-            f"{self.study.source(keys[0])}: {', '.join(keys)}: claims, figures and the report "
-            "speak of the whole study and are not made from a part of it. Leave out the key, or "
-            "ask for `encoding`, `features` or nothing in particular"
+        return self._unless_restricted(
+            paths,
+            ("only_models", "only_subjects", "only_layers"),
+            "claims, figures and the report speak of the whole study and are not made from a part "
+            "of it. Leave out the key, or ask for `encoding`, `features` or nothing in particular",
         )
 
     def all_subjects(self, *paths: str) -> list[str]:
-        """Inputs of what speaks of all subjects of a data set.
-
-        Raises
-        ------
-        GradbrainError
-            When a job is asked for it though subjects are restricted.
-        """
-        if not self.study.settings.only_subjects:
-            return list(paths)
-        raise GradbrainError(
-            f"{self.study.source('only_subjects')}: only_subjects: ceilings between subjects "
-            "speak of all subjects of a data set and are not made from some of them. Leave out the "
-            "key, or ask for `encoding`"
+        """Inputs of what speaks of all subjects of a data set; refused as `whole_study` does."""
+        return self._unless_restricted(
+            paths,
+            ("only_subjects",),
+            "ceilings between subjects speak of all subjects of a data set and are not made from "
+            "some of them. Leave out the key, or ask for `encoding`",
         )
 
     def whole_model(self, *paths: str) -> list[str]:
-        """Targets that speak of all layers and subjects of a model.
-
-        Raises
-        ------
-        GradbrainError
-            When a job is asked for them though subjects or layers are restricted.
-        """
-        settings = self.study.settings
-        keys = [key for key in ("only_subjects", "only_layers") if getattr(settings, key)]
-        if not keys:
-            return list(paths)
-        raise GradbrainError(
-            f"{self.study.source(keys[0])}: {', '.join(keys)}: scores, maps and hierarchy hold all "
-            "subjects and layers of a model and are not made from a part of them. Leave out the "
-            "key, or ask for `encoding`"
+        """Targets of all layers and subjects of a model; refused as `whole_study` does."""
+        return self._unless_restricted(
+            paths,
+            ("only_subjects", "only_layers"),
+            "scores, maps and hierarchy hold all subjects and layers of a model and are not made "
+            "from a part of them. Leave out the key, or ask for `encoding`",
         )
+
+    def _unless_restricted(
+        self, paths: tuple[str, ...], keys: tuple[str, ...], refusal: str
+    ) -> list[str]:
+        restricting = [key for key in keys if getattr(self.study.settings, key)]
+        if not restricting:
+            return list(paths)
+        place = self.study.source(restricting[0])
+        raise GradbrainError(f"{place}: {', '.join(restricting)}: {refusal}")

@@ -16,27 +16,19 @@ from gradbrain.config.plugins import (
 from gradbrain.config.schema import LayerLayout, SignalEntry, SignalSet
 from gradbrain.config.suggestions import choose
 from gradbrain.datasets.registry import gives_captions
+from gradbrain.plan.parts import PlanPart
+from gradbrain.plan.study_entries import DATA
 from gradbrain.vocabulary.image_statistics import ALL_LEVELS
 
 if TYPE_CHECKING:
     from gradbrain.plan.jobs import Plan
 
 
-class SignalChecks:
-    """Checks of the signals of a study.
+class SignalChecks(PlanPart):
+    """Checks of the signals of a study."""
 
-    Parameters
-    ----------
-    plan
-        The jobs of the study.
-    data
-        Folder of the data sets.
-    """
-
-    def __init__(self, plan: Plan, data: Path) -> None:
-        self._plan = plan
-        self._data = data
-        self._study = plan.study
+    def __init__(self, plan: Plan) -> None:
+        super().__init__(plan)
         self._registries = plan.study.registries
         self._plugins = plan.plugins
 
@@ -84,9 +76,7 @@ class SignalChecks:
 
     def _decoders(self) -> None:
         """Refuse to compare images with what a network gives back that gives none back."""
-        for model, name in dict.fromkeys(
-            (model, name) for model, name, _, _ in self._plan.all_features()
-        ):
+        for model, name in self._models_and_sets():
             entry = self._plan.model_entry(model)
             for signal in self._plan.taken_set(model, name).signals:
                 if "decoder" in signal_needs(signal, self._plugins) and not entry.has_decoder:
@@ -97,11 +87,13 @@ class SignalChecks:
                         "models with source: autoencoder, or another signal set"
                     )
 
+    def _models_and_sets(self) -> list[tuple[str, str]]:
+        """Models of the study, each with every signal set that is taken from it."""
+        return list(dict.fromkeys((model, name) for model, name, *_ in self._plan.all_features()))
+
     def _rules(self) -> None:
         """Refuse rules that do not work on a network, or say nothing as they are scaled."""
-        for model, name in dict.fromkeys(
-            (model, name) for model, name, _, _ in self._plan.all_features()
-        ):
+        for model, name in self._models_and_sets():
             if not self._plan.model_entry(model).is_network:
                 continue
             signal_set = self._plan.taken_set(model, name)
@@ -114,7 +106,7 @@ class SignalChecks:
     def _rule_case(self, model: str, signal_set: SignalSet, signal: SignalEntry) -> RuleCase:
         """What is known beforehand of a signal's rule on a model."""
         entry = self._plan.model_entry(model)
-        layers = self._registries.layers(entry.architecture, where=self._study.where)
+        layers = self._plan.known_layers(model)
         return RuleCase(
             role=signal.role,
             normalise=signal_set.normalise_of(signal),
@@ -202,7 +194,7 @@ class SignalChecks:
         entry = self._plan.stimuli[stimuli]
         _, options = self._plan.adapter(entry)
         if not gives_captions(
-            entry, options, stimuli, self._data / entry.name, plugins=self._plugins
+            entry, options, stimuli, Path(DATA) / entry.name, plugins=self._plugins
         ):
             raise GradbrainError(
                 f"{where}: compares images with text, but the images of stimulus set {stimuli!r} "

@@ -28,10 +28,10 @@ from gradbrain.config.schema import (
     SignalSet,
     StrictModel,
 )
-from gradbrain.config.study import ResolvedStudy
 from gradbrain.datasets.adapter import DatasetAdapter
 from gradbrain.datasets.registry import adapter, read_options
 from gradbrain.encoding.places import is_shared
+from gradbrain.plan.parts import remembered
 from gradbrain.plan.selection import Selection
 from gradbrain.vocabulary.image_statistics import ALL_LEVELS, ARCHITECTURE
 from gradbrain.vocabulary.roles import LEARNING
@@ -43,27 +43,12 @@ WHOLE_MODEL: frozenset[Requirement] = frozenset({"chain", "fit"})
 
 
 class StudyEntries(Selection):
-    """Data sets, models and signal sets of a study, by name.
+    """Data sets, models and signal sets of a study, by name."""
 
-    Parameters
-    ----------
-    study
-        The study.
-    root
-        Folder of the checkout, as it should stand in paths of code: relative where Snakemake
-        runs in the checkout, so that a moved checkout reruns nothing.
-    """
-
-    def __init__(self, study: ResolvedStudy, root: Path) -> None:
-        super().__init__(study)
-        self.root = root
-        self.plugins: Plugins = study.registries.plugins
-        # Thousands of jobs ask for the same few entries.
-        self._model_entries: dict[str, ModelEntry] = {}
-        self._signal_sets: dict[str, SignalSet] = {}
-        self._needs: dict[str, frozenset[Requirement]] = {}
-        self._plugins_of_set: dict[str, list[Plugin]] = {}
-        self._sources: dict[str, tuple[Plugin, WeightsOptions]] = {}
+    @property
+    def plugins(self) -> Plugins:
+        """What the study may name: rules, objectives, adapters, figures, sources of weights."""
+        return self.study.registries.plugins
 
     @property
     def stimuli(self) -> dict[str, DatasetEntry]:
@@ -90,6 +75,14 @@ class StudyEntries(Selection):
         where = self.study.registries.place("data set", entry.name)
         return self.plugins.find("adapters", entry.adapter, where=f"{where}: adapter")
 
+    def stimuli_plugins(self, stimuli: str) -> list[Plugin]:
+        """Adapter that reads the images of a stimulus set."""
+        return [self.adapter_plugin(self.stimuli[stimuli])]
+
+    def response_plugins(self, subject: str) -> list[Plugin]:
+        """Adapter that reads the responses of a subject."""
+        return [self.adapter_plugin(self.study.subjects[subject])]
+
     def space(self, entry: DatasetEntry) -> str:
         """Space that the responses of a data set live in, e.g. ``fsaverage5``."""
         module, options = self.adapter(entry)
@@ -106,19 +99,22 @@ class StudyEntries(Selection):
             and is_shared(self.space(entry))
         ]
 
+    @cached_property
+    def options_of_datasets(self) -> dict[str, Any]:
+        """Data set -> its options, as its adapter understands them."""
+        return {name: self.adapter(entry)[1] for name, entry in self.study.datasets.items()}
+
+    @remembered
     def model_entry(self, name: str) -> ModelEntry:
         """Entry of any model of the registry."""
-        if name not in self._model_entries:
-            found = self.study.registries.model(name, where=self.study.where)
-            self._model_entries[name] = found
-        return self._model_entries[name]
+        return self.study.registries.model(name, where=self.study.where)
 
+    @remembered
     def signal_set(self, name: str) -> SignalSet:
-        """Any signal set of the registry."""
-        if name not in self._signal_sets:
-            found = self.study.registries.signal_set(name, where=self.study.where)
-            self._signal_sets[name] = found
-        return self._signal_sets[name]
+        """Any signal set of the registry, or of a universe."""
+        if name in self.universe_sets:
+            return self.universe_sets[name]
+        return self.study.registries.signal_set(name, where=self.study.where)
 
     def taken_set(self, model: str, name: str) -> SignalSet:
         """The part of a signal set that is taken from a model: all of it, or activations alone.
@@ -128,30 +124,28 @@ class StudyEntries(Selection):
         whole = self.signal_set(name)
         return whole if self.model_entry(model).is_network else whole.of_activation()
 
+    def known_layers(self, model: str) -> list[Layer]:
+        """Every layer of a model that is known, in order of depth, whatever the study takes."""
+        architecture = self.model_entry(model).architecture
+        return self.study.registries.layers(architecture, where=self.study.where)
+
     def layer(self, model: str, name: str) -> Layer:
         """A layer of a model."""
-        rows = self.study.registries.layers(
-            self.model_entry(model).architecture, where=self.study.where
-        )
-        for row in rows:
+        for row in self.known_layers(model):
             if row.name == name:
                 return row
         raise GradbrainError(
             f"{self.study.where}: model {model!r} has no layer {name!r}. "
-            f"Allowed: {', '.join(row.name for row in rows)}"
+            f"Allowed: {', '.join(self.chain(model))}"
         )
 
     def depths(self, model: str) -> list[str]:
-        """Every layer of a model that is known, with its depth, whatever the study takes."""
-        architecture = self.model_entry(model).architecture
-        rows = self.study.registries.layers(architecture, where=self.study.where)
-        return [f"{row.name} {row.depth}" for row in rows]
+        """Names of all known layers, each with its depth."""
+        return [f"{row.name} {row.depth}" for row in self.known_layers(model)]
 
     def chain(self, model: str) -> list[str]:
-        """All layers of a model that are known, in order of depth."""
-        architecture = self.model_entry(model).architecture
-        rows = self.study.registries.layers(architecture, where=self.study.where)
-        return [row.name for row in rows]
+        """Names of all known layers, in order of depth."""
+        return [row.name for row in self.known_layers(model)]
 
     def statistics_levels(self) -> list[Layer]:
         """Levels of image statistics, and all of them side by side."""
@@ -162,12 +156,11 @@ class StudyEntries(Selection):
         """Options of the source of a model's weights."""
         return self._weights(model)[1]
 
+    @remembered
     def _weights(self, model: str) -> tuple[Plugin, WeightsOptions]:
-        if model not in self._sources:
-            where = self.study.registries.place("model", model)
-            found = weights_use(self.model_entry(model), self.plugins, where=where)
-            self._sources[model] = (found.plugin, found.options)
-        return self._sources[model]
+        where = self.study.registries.place("model", model)
+        found = weights_use(self.model_entry(model), self.plugins, where=where)
+        return found.plugin, found.options
 
     def weights_plugin(self, model: str) -> Plugin:
         """Plug-in that gives a model its weights."""
@@ -195,11 +188,10 @@ class StudyEntries(Selection):
             )
         return f"{DATA}/{name}"
 
+    @remembered
     def needs(self, signal_set: str) -> frozenset[Requirement]:
         """What the signals of a set need."""
-        if signal_set not in self._needs:
-            self._needs[signal_set] = set_needs(self.signal_set(signal_set), self.plugins)
-        return self._needs[signal_set]
+        return set_needs(self.signal_set(signal_set), self.plugins)
 
     def takes_chain(self, signal_set: str) -> bool:
         """Whether a rule of a set needs all layers of the model in one pass."""
@@ -286,13 +278,9 @@ class StudyEntries(Selection):
         home = self.study.registries.dataset_folder(entry.name).resolve()
         return next(folder for folder in self.registries() if Path(folder).resolve() == home)
 
+    @remembered
     def signal_plugins(self, signal_set: str) -> list[Plugin]:
         """Rules and objectives that the signals of a set use, those inside others included."""
-        if signal_set not in self._plugins_of_set:
-            self._plugins_of_set[signal_set] = self._find_signal_plugins(signal_set)
-        return self._plugins_of_set[signal_set]
-
-    def _find_signal_plugins(self, signal_set: str) -> list[Plugin]:
         signals = self.signal_set(signal_set).signals
         found = (plugin for signal in signals for plugin in signal_plugins(signal, self.plugins))
         return sorted(dict.fromkeys(found), key=lambda plugin: (plugin.kind, plugin.name))

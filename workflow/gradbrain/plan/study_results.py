@@ -9,28 +9,19 @@ from pathlib import Path
 
 from gradbrain.config import GradbrainError
 from gradbrain.config.plugins import viewing_objectives
-from gradbrain.config.study import ResolvedStudy
 from gradbrain.config.suggestions import choose
-from gradbrain.plan.multiverse import Multiverse
 from gradbrain.plan.study_entries import StudyEntries
 from gradbrain.vocabulary.artefacts import RESULTS, artefact
 from gradbrain.vocabulary.roles import ACTIVATION, ROI, TIME
 
 
 class StudyResults(StudyEntries):
-    """Paths of the results that a study has, by kind.
+    """Paths of the results that a study has, by kind."""
 
-    Parameters
-    ----------
-    study, root
-        As `StudyEntries` has them.
-    """
-
-    def __init__(self, study: ResolvedStudy, root: Path) -> None:
-        super().__init__(study, root)
-        self.results = f"{RESULTS}/{study.name}"
-        self.multiverse = Multiverse(self)
-        self._signal_sets |= self.multiverse.signal_sets
+    @property
+    def results(self) -> str:
+        """Folder of the study's own results."""
+        return f"{RESULTS}/{self.study.name}"
 
     def path(self, kind: str, **keys: str) -> str:
         """Path of a result, by its kind; keys that are left out stay as wildcards in braces."""
@@ -60,7 +51,7 @@ class StudyResults(StudyEntries):
         Sets of a multiverse are read from shared passes, of all layers.
         """
         unit = self.study.settings.features.unit
-        varied = signal_set in self.multiverse.signal_sets
+        varied = signal_set in self.universe_sets
         return unit == "model" or varied or self.takes_chain(signal_set)
 
     def all_features(self) -> list[tuple[str, str, str, str]]:
@@ -75,7 +66,7 @@ class StudyResults(StudyEntries):
                 stores[model, planted, layer, entry.stimuli_of(subject)] = None
             for model in self.models:
                 for layer in self.layers(model):
-                    for name in (signal_set, *self.multiverse.signal_sets):
+                    for name in (signal_set, *self.universe_sets):
                         stores[model, name, layer, stimuli] = None
             for band in self.nuisance:
                 stores[band.model, self.band_set(band), band.layer, stimuli] = None
@@ -357,14 +348,6 @@ class StudyResults(StudyEntries):
             (model, signal_set, layers)
             for (model, signal_set), layers in fused.items()
             if self.is_fused(signal_set) and self.model_entry(model).is_network
-        ]
-
-    def shared_extractions(self) -> list[tuple[str, list[str], list[str]]]:
-        """(model, signal sets, layers) that one job each reads from the same passes."""
-        return [
-            (model, names, self.layers(model))
-            for model in self.study.models
-            for names in self.multiverse.passes
         ]
 
     @property
