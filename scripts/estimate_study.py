@@ -117,7 +117,7 @@ def rate_of_passes(
     """Take the rate of passes from images per second that somebody measured."""
     name, value = _pair(text, "images-per-s")
     choose(name, plan.models, what="model of the study", where="--images-per-s")
-    per_image = costs[name].flops * n_passes(plan, plan.study.signal_set.name)
+    per_image = costs[name].flops * n_passes(plan, plan.set_of(name))
     flops = _number(value, "images-per-s") * per_image
     return replace(
         rates, **({"gpu_tflops": flops / 1e12} if gpu else {"core_pass_gflops": flops / 1e9})

@@ -345,7 +345,7 @@ def test_a_second_draw_costs_the_passes_of_what_depends_on_chance_and_a_regressi
         return network_costs.reliability_cost(plan, costs, {"simulated": images}, RATES, gpu=False)
 
     assert cost().jobs == len(demo.models) == 1
-    passes = network_costs._passes_of(demo, demo.uncertain_signals)
+    passes = network_costs._passes_of(demo, demo.uncertain_signals(demo.models[0]))
     # The job draws 64 images less; what the regression sees is the same.
     saved = 64 * 1e9 * passes / (RATES.core_pass_gflops * 1e9)
     found = 3600 * (cost(128, 64 + 4000).cpu_hours - cost(64, 64 + 4000).cpu_hours)

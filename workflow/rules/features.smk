@@ -295,7 +295,7 @@ if plan.compares_rules:
             " --output {output:q} > {log:q} 2>&1"
 
 
-if plan.uncertain_signals:
+if any(map(plan.uncertain_signals, study.models)):
 
     # A second draw of what depends on chance, in one pass over some images, whatever the unit of
     # extraction is.
@@ -326,7 +326,7 @@ if plan.uncertain_signals:
             device=FEATURES.device,
         params:
             model=measured_model_json,
-            signal_set=as_it_is(plan.signal_set_json(study.signal_set.name)),
+            signal_set=measured_signals,
             chain=measured_chain,
             precision=FEATURES.precision,
             settings=as_it_is(plan.settings_of("measure_reliability")),

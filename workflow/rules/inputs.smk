@@ -1,9 +1,5 @@
 # What rules ask of the plan: `of` for what it has by wildcards, functions for what takes more.
 
-# Signal set of the study, whose reliability is measured.
-MEASURED = study.signal_set.name
-
-
 # Statistics of a model with their draws and maps, as benchmarks/bench_hundreds.py measures them.
 STATISTICS_MB = 20
 
@@ -128,23 +124,29 @@ def depths_of_stores(wildcards, output):
     return [plan.layer(key["model"], key["layer"]).depth for key in keys]
 
 
+# Of the signals that a model's reliability is measured of: those that the study takes from it.
+def measured_signals(wildcards):
+    return plan.signal_set_json(plan.set_of(wildcards.model))
+
+
 def measured_model_json(wildcards):
-    return plan.extraction_entry(wildcards.model, MEASURED)
+    return plan.extraction_entry(wildcards.model, plan.set_of(wildcards.model))
 
 
 def measured_weights(wildcards):
     return [
         *plan.weight_inputs(wildcards.model),
-        *plan.text_weights(wildcards.model, MEASURED),
+        *plan.text_weights(wildcards.model, plan.set_of(wildcards.model)),
     ]
 
 
 def measured_chain(wildcards):
-    return plan.chain(wildcards.model) if plan.takes_chain(MEASURED) else []
+    signal_set = plan.set_of(wildcards.model)
+    return plan.chain(wildcards.model) if plan.takes_chain(signal_set) else []
 
 
 def measured_feedback(wildcards):
-    return plan.feedback(wildcards.model, MEASURED)
+    return plan.feedback(wildcards.model, plan.set_of(wildcards.model))
 
 
 def reliabilities_of_model(wildcards):

@@ -49,9 +49,8 @@ def expand(
         names = _names_of(choice, known, where)
         new = [name for name in names if name not in taken]
         taken.update(new)
-        found += [
-            ModelChoice(name=name, layers=choice.layers, untrained=choice.untrained) for name in new
-        ]
+        asked = {"pattern": "", "file": "", "leave_out": ()}
+        found += [choice.model_copy(update={"name": name} | asked) for name in new]
     return tuple(found)
 
 

@@ -748,6 +748,11 @@ class ModelChoice(StrictModel):
     layers: Literal["all"] | tuple[str, ...] | LayerCount = Field(
         "all", description="All, some by name, or a count spread over depth."
     )
+    signal_set: Name | None = Field(
+        None,
+        description="Signal set taken from these models in the place of features.signal_set: some "
+        "of its signals, such as activations alone, with all else as there.",
+    )
 
     @model_validator(mode="after")
     def _says_which(self) -> ModelChoice:

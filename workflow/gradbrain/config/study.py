@@ -106,6 +106,42 @@ class ResolvedStudy:
         )
 
     @cached_property
+    def signal_sets(self) -> dict[str, SignalSet]:
+        """Model -> the signal set that is taken from it: its own, or that of the study.
+
+        Raises
+        ------
+        GradbrainError
+            Its own is no part of that of the study, or takes signals in another way.
+        """
+        return {choice.name: self._set_of(choice) for choice in self.settings.models}
+
+    def _set_of(self, choice: ModelChoice) -> SignalSet:
+        if choice.signal_set is None:
+            return self.signal_set
+        where = f"{self.source('models')}: models.{choice.name}.signal_set"
+        own, whole = self.registries.signal_set(choice.signal_set, where=where), self.signal_set
+        for signal in own.signals:
+            if signal not in whole.signals:
+                raise GradbrainError(
+                    f"{where}: {own.name!r} has the signal {signal.name!r}, which is none of "
+                    f"features.signal_set {whole.name!r}; a model takes some of the study's signals"
+                )
+        said = ("pooling", "projection", "normalise", "calibration", "seed")
+        for key in said:
+            if getattr(own, key) != getattr(whole, key):
+                raise GradbrainError(
+                    f"{where}: {own.name!r} has another {key} than features.signal_set "
+                    f"{whole.name!r}; models of a study are compared, and take signals alike"
+                )
+        if own != whole and self.settings.sensitivity is not None:
+            raise GradbrainError(
+                f"{where}: a study with `sensitivity` varies the signals of all its models, and "
+                "takes the same from each; leave the key out"
+            )
+        return own
+
+    @cached_property
     def models(self) -> dict[str, ModelEntry]:
         """Models of the study, in the order of the config."""
         models: dict[str, ModelEntry] = {}

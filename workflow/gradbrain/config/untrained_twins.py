@@ -23,7 +23,7 @@ RANDOM = "random"
 def with_twins(
     choices: Sequence[ModelChoice], registries: Registries, *, where: str
 ) -> tuple[ModelChoice, ...]:
-    """Add as many initialisations as each choice asks for, with the layers of the choice.
+    """Add as many initialisations as each choice asks for, with its layers and signals.
 
     A twin that the registries hold already is taken as it is called there; others are entered, and
     called after the first entry of the registries that has their network, so that a name always
@@ -68,7 +68,7 @@ def with_twins(
         for seed in range(choice.untrained):
             name = known.twin(entry, seed)
             if name not in named and name not in found:
-                found[name] = ModelChoice(name=name, layers=choice.layers)
+                found[name] = choice.model_copy(update={"name": name, "untrained": 0})
     return tuple(found.values())
 
 

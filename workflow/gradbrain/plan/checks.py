@@ -195,7 +195,7 @@ class StudyChecks(PlanPart):
     def _kept_features(self) -> list[KeptFeatures]:
         """Feature stores of the study that are there already."""
         stores = [
-            (model, self._study.signal_set.name, layer, stimuli)
+            (model, self._plan.set_of(model), layer, stimuli)
             for model in self._plan.models
             for layer in self._plan.layers(model)
             for stimuli in map(self._study.seen_by, self._study.subjects)

@@ -211,7 +211,7 @@ def fit_sizes(
     nuisance = tuple(costs[band.model].widths[band.layer] for band in plan.nuisance)
     found = []
     for model in plan.models:
-        taken = plan.taken_set(model, plan.study.signal_set.name).signals
+        taken = plan.taken_set(model, plan.set_of(model)).signals
         signals = sum(signal.role != ACTIVATION for signal in taken)
         widths = [costs[model].widths[layer] for layer in plan.layers(model)]
         for subject in plan.subjects:
@@ -363,7 +363,7 @@ def unique_sizes(
     for model in plan.models:
         if not plan.unique(model):
             continue
-        signals = plan.taken_set(model, plan.study.signal_set.name).signals
+        signals = plan.taken_set(model, plan.set_of(model)).signals
         layers = plan.layers(model)
         for subject in plan.subjects:
             size = sizes[plan.study.subjects[subject].name]

@@ -78,7 +78,7 @@ class Plan(JobParameters):
     def feature_targets(self) -> list[str]:
         """Feature stores of the selected models, subjects and layers."""
         return [
-            self.features(model, layer, self.study.signal_set.name, stimuli)
+            self.features(model, layer, self.set_of(model), stimuli)
             for model in self.models
             for layer in self._selected_layers(model)
             for stimuli in self.viewed_stimuli()

@@ -205,7 +205,6 @@ def reliability_cost(
     The regression runs on a core, while the job keeps its GPU.
     """
     speed = rates.flops_of_passes(gpu=gpu)
-    passes = _passes_of(plan, plan.uncertain_signals)
     settings = plan.study.settings.reliability
     seconds, memory, needs = [], [0.0], {}
     for model in filter(plan.reliability, plan.models):
@@ -219,7 +218,7 @@ def reliability_cost(
                 + 2 * half**2 * sum(widths) / (rates.core_gflops * 1e9)
                 + rates.eigh_4096_s * (half / 4096) ** 3
             )
-            flops = drawn * costs[model].flops * passes
+            flops = drawn * costs[model].flops * _passes_of(plan, plan.uncertain_signals(model))
             seconds.append(rates.start_s + flops / speed + 2 * N_RELIABILITY_FOLDS * fit)
             # Kernels of all halves, and the features of one layer in both precisions.
             floats = 2 * N_RELIABILITY_FOLDS * 2 * half**2 + 2 * pool * max(widths)

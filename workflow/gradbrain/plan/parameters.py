@@ -119,11 +119,15 @@ class JobParameters(StudyResults):
     def resolved_config(self) -> str:
         """All settings of the study as JSON, without what belongs to one machine or one run."""
         # Models that were asked for by a pattern have a choice of their own by now.
-        asked = {"__all__": {"pattern", "file", "leave_out", "untrained"}}
+        asked = {"pattern", "file", "leave_out", "untrained"}
         return self.study.settings.model_dump_json(
             exclude={
                 **dict.fromkeys(("roots", "only_models", "only_subjects", "only_layers"), True),
-                "models": asked,
+                # A key that says nothing is no reason to write the file again.
+                "models": {
+                    place: asked if choice.signal_set else asked | {"signal_set"}
+                    for place, choice in enumerate(self.study.settings.models)
+                },
             }
         )
 
@@ -182,8 +186,8 @@ class JobParameters(StudyResults):
         return list(dict.fromkeys([*found, *foreign, self.weights_plugin(model)]))
 
     def measured_plugins(self, model: str) -> list[Plugin]:
-        """Plug-ins that a measurement of reliability uses: those of the study's signals."""
-        return self.extraction_plugins(model, self.study.signal_set.name)
+        """Plug-ins that a measurement of reliability uses: those of the model's signals."""
+        return self.extraction_plugins(model, self.set_of(model))
 
     def extraction_code(self, model: str, signal_set: str) -> list[str]:
         """Modules that an extraction job uses: its plug-ins, no others."""
@@ -224,7 +228,7 @@ class JobParameters(StudyResults):
     def judged_signals(self, model: str) -> str:
         """Signals of a model as JSON, with who controls whom and without labels and colours."""
         said = {"signals": {"__all__": {"label", "colour"}}}
-        return self.taken_set(model, self.study.signal_set.name).model_dump_json(exclude=said)
+        return self.taken_set(model, self.set_of(model)).model_dump_json(exclude=said)
 
     def _fitted_signal(self, name: str) -> SignalEntry:
         sets = dict.fromkeys(signal_set for _, signal_set, _, _ in self.all_features())

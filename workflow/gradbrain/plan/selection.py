@@ -47,6 +47,10 @@ class Selection:
         """Subjects of a data set that the study takes, restricted or not."""
         return [name for name, entry in self.study.subjects.items() if entry.name == dataset]
 
+    def set_of(self, model: str) -> str:
+        """Signal set that the study takes from a model."""
+        return self.study.signal_sets[model].name
+
     def layers(self, model: str) -> list[str]:
         """Layers that the study takes from a model, in order of depth."""
         return [layer.name for layer in self.study.layers[model]]

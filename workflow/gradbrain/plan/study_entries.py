@@ -34,7 +34,7 @@ from gradbrain.encoding.places import is_shared
 from gradbrain.plan.parts import remembered
 from gradbrain.plan.selection import Selection
 from gradbrain.vocabulary.image_statistics import ALL_LEVELS, ARCHITECTURE
-from gradbrain.vocabulary.roles import LEARNING
+from gradbrain.vocabulary.roles import ACTIVATION, LEARNING
 
 # Folder of data sets and weights.
 DATA = "data"
@@ -222,10 +222,15 @@ class StudyEntries(Selection):
         """Signal set of a nuisance band: its own, or that of the study."""
         return band.signal_set or self.study.signal_set.name
 
-    @cached_property
-    def uncertain_signals(self) -> tuple[SignalEntry, ...]:
-        """Signals of the study that depend on chance: their reliability is measured."""
-        return uncertain_signals(self.study.signal_set, self.plugins)
+    def signals_beside(self, model: str) -> list[str]:
+        """Names of the signals that the study takes from a model beside its activation."""
+        taken = self.taken_set(model, self.set_of(model)).signals
+        return [signal.name for signal in taken if signal.role != ACTIVATION]
+
+    @remembered
+    def uncertain_signals(self, model: str) -> tuple[SignalEntry, ...]:
+        """Signals of a model that depend on chance: their reliability is measured."""
+        return uncertain_signals(self.taken_set(model, self.set_of(model)), self.plugins)
 
     @cached_property
     def compares_rules(self) -> bool:

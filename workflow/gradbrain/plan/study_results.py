@@ -56,7 +56,6 @@ class StudyResults(StudyEntries):
 
     def all_features(self) -> list[tuple[str, str, str, str]]:
         """(model, signal set, layer, stimuli) of every feature store that the study needs."""
-        signal_set = self.study.signal_set.name
         stores: dict[tuple[str, str, str, str], None] = {}
         for subject in self.subjects:
             entry = self.study.subjects[subject]
@@ -66,7 +65,7 @@ class StudyResults(StudyEntries):
                 stores[model, planted, layer, entry.stimuli_of(subject)] = None
             for model in self.models:
                 for layer in self.layers(model):
-                    for name in (signal_set, *self.universe_sets):
+                    for name in (self.set_of(model), *self.universe_sets):
                         stores[model, name, layer, stimuli] = None
             for band in self.nuisance:
                 stores[band.model, self.band_set(band), band.layer, stimuli] = None
@@ -157,8 +156,9 @@ class StudyResults(StudyEntries):
 
     def features_of_model(self, model: str, stimuli: str) -> list[str]:
         """Feature stores of all layers that the study takes from a model."""
-        signal_set = self.study.signal_set.name
-        return [self.features(model, layer, signal_set, stimuli) for layer in self.layers(model)]
+        return [
+            self.features(model, layer, self.set_of(model), stimuli) for layer in self.layers(model)
+        ]
 
     def features_for_subject(self, model: str, subject: str) -> list[str]:
         """Feature stores of all layers of a model, for the images that a subject saw."""
@@ -170,7 +170,7 @@ class StudyResults(StudyEntries):
         if settings.baseline_components is None:
             return self.features_for_subject(model, subject)
         stimuli = self.study.seen_by(subject)
-        return [self.features(model, layer, self.study.signal_set.name, stimuli)]
+        return [self.features(model, layer, self.set_of(model), stimuli)]
 
     def baseline(self, model: str, subject: str) -> list[str]:
         """Reduced activations of all layers, where the study reduces them."""
@@ -208,13 +208,13 @@ class StudyResults(StudyEntries):
 
     def unique(self, model: str) -> list[str]:
         """Unique variance of the signals of a network, of all subjects."""
-        if len(self.taken_set(model, self.study.signal_set.name).signals) < 2:
+        if len(self.signals_beside(model)) == 0:
             return []
         return [self.path("unique", model=model, subject=subject) for subject in self.subjects]
 
     @cached_property
     def rule_pairs(self) -> list[str]:
-        """Tables of what signals explain beside one another, of all networks that have them.
+        """Tables of what signals explain beside one another, of all models that have them.
 
         Raises
         ------
@@ -230,7 +230,7 @@ class StudyResults(StudyEntries):
         return [
             self.path("rule_pairs", model=model, subject=subject)
             for model in self.models
-            if wanted and self.model_entry(model).is_network
+            if wanted and set(wanted) <= set(self.signals_beside(model))
             for subject in self.subjects
         ]
 
@@ -263,13 +263,13 @@ class StudyResults(StudyEntries):
         return [
             self.path("alikeness", model=model, stimuli=stimuli)
             for model in self.models
-            if self.model_entry(model).is_network
+            if len(self.signals_beside(model)) > 1
             for stimuli in self.viewed_stimuli()
         ]
 
     def reliability(self, model: str) -> list[str]:
         """Tables of how well the signals of a network repeat themselves, one per stimulus set."""
-        if not (self.uncertain_signals and self.model_entry(model).is_network):
+        if not self.uncertain_signals(model):
             return []
         return [
             self.path("reliability", model=model, stimuli=stimuli)
@@ -335,9 +335,7 @@ class StudyResults(StudyEntries):
 
     def fused_extractions(self) -> list[tuple[str, str, list[str]]]:
         """(model, signal set, layers) that one job each takes in a single pass."""
-        fused = {
-            (model, self.study.signal_set.name): self.layers(model) for model in self.study.models
-        }
+        fused = {(model, self.set_of(model)): self.layers(model) for model in self.study.models}
         others = [(key, layers) for key, layers in self.planting_models.items()]
         others += [((band.model, self.band_set(band)), [band.layer]) for band in self.nuisance]
         for key, layers in others:
