@@ -280,7 +280,8 @@ class ResolvedStudy:
                 f"{self.source('study')}: study: {self.name!r} names a folder of results/ that all "
                 f"studies share; any name but {', '.join(RESERVED_NAMES)} will do"
             )
-        self.check_calibration(self.signal_set)
+        for signal_set in (self.signal_set, *self.signal_sets.values()):
+            self.check_calibration(signal_set)
         if isinstance(self.settings.folds, Mapping):
             for name in self.settings.folds:
                 where = f"{self.source('folds')}: folds"
