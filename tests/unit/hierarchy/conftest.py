@@ -165,6 +165,7 @@ def make_store(
             "responses_digest": f"responses of {subject}",
             "rotation_invariant": False,
             "n_groups": 100,
+            "n_images": 100,
             "settings": {"n_folds": 5},
             **extra,
             **attrs,

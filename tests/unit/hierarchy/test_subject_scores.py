@@ -18,7 +18,7 @@ from gradbrain.hierarchy.correlation import correlation_with
 from gradbrain.hierarchy.errors import HierarchyError
 from gradbrain.hierarchy.peak_units import mean_at_units, peak_units
 from gradbrain.hierarchy.spatial import regions_above_chance
-from gradbrain.hierarchy.subject_scores import read_subjects
+from gradbrain.hierarchy.subject_scores import fits_by_subject, read_subjects
 from gradbrain.hierarchy.summaries import log_controls, summarise
 from gradbrain.store import open_store, write_store
 from gradbrain.vocabulary.artefacts import columns_of
@@ -532,3 +532,18 @@ def test_no_region_is_contrasted_with_itself(make_subject_stores, read_scores, p
     statistics = set(summarise(subject, SETTINGS, peers=[]).table["statistic"])
     assert not {name for name in statistics if name.startswith(("high_minus", "spatial_"))}
     assert "best_layer_depth" in statistics
+
+
+def test_people_who_lack_images_that_others_have_are_told(make_subject_stores, signal_set, caplog):
+    def read(*people):
+        fits = [(path, open_store(path, kind="encoding")) for paths in people for path in paths]
+        return fits_by_subject(fits, signal_set)
+
+    first = make_subject_stores(truth=retinotopic)
+    second = make_subject_stores(subject="brain-s2", truth=retinotopic)
+    assert len(read(first, second)) == 2 and caplog.messages == []
+    fewer = make_subject_stores(subject="brain-s3", truth=retinotopic, n_images=97)
+    read(first, fewer)
+    (told,) = caplog.messages
+    assert "images of pictures (brain-s3: 97; brain-s1: 100)" in told
+    assert "`images: shared`" in told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -24,6 +25,8 @@ from gradbrain.vocabulary.measures import (
     Variant,
 )
 from gradbrain.vocabulary.roles import ACTIVATION, ROLES, TIME, Axis, Role
+
+log = logging.getLogger(__name__)
 
 # Coordinates of a store that say what signal a row is of.
 IDENTITY = ("signal", "role", "rule", "objective")
@@ -251,6 +254,7 @@ def fits_by_subject(
         pairs.sort(key=lambda pair: (float(pair[1].attrs["depth"]), pair[1].attrs["layer"]))
     _check_complete(stores)
     _check_draws(stores)
+    _warn_of_unpaired_draws(stores)
     return [(_read_subject(stores[key], signals), stores[key]) for key in sorted(stores)]
 
 
@@ -342,6 +346,26 @@ def _check_draws(stores: dict[tuple[str, str], list[tuple[Path, xr.Dataset]]]) -
             raise HierarchyError(
                 f"{path}: holds {store.sizes['draw']} draws, {first_path} {first.sizes['draw']}; "
                 "fit all of them with the same encoding.n_draws"
+            )
+
+
+def _warn_of_unpaired_draws(stores: dict[tuple[str, str], list[tuple[Path, xr.Dataset]]]) -> None:
+    """Say where people saw different numbers of the images of one set: draws do not pair then."""
+    seen: dict[tuple[str, str], dict[int, list[str]]] = {}
+    for (dataset, subject), pairs in stores.items():
+        attrs = pairs[0][1].attrs
+        numbers = seen.setdefault((dataset, str(attrs["stimuli"])), {})
+        numbers.setdefault(int(attrs["n_images"]), []).append(subject)
+    for (dataset, stimuli), numbers in seen.items():
+        if len(numbers) > 1:
+            said = "; ".join(f"{', '.join(who)}: {n}" for n, who in sorted(numbers.items()))
+            log.warning(
+                "%s: people have different numbers of images of %s (%s), so that their draws of "
+                "images are not the same, and p over images is too small where people respond "
+                "alike; `images: shared` takes the images that all of them have",
+                dataset,
+                stimuli,
+                said,
             )
 
 
