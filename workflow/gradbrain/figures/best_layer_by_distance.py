@@ -130,9 +130,9 @@ def plot_best_layer_by_distance(
     width = place.max() - place.min() or 1.0
     # Side by side, so that subjects with the same best layer are told apart.
     shifts = layout.spread(len(depths), 0.02 * width)[: len(depths)]
-    for (_, line), shift in zip(depths.iterrows(), shifts, strict=True):
-        ax.plot(place + shift, line, color=colour, alpha=0.25, linewidth=0.7, zorder=2)
-        layout.draw_subjects(place + shift, line, ax=ax, colour=colour)
+    of_subjects = place + shifts[:, None]
+    ax.plot(of_subjects.T, depths.to_numpy().T, color=colour, alpha=0.25, linewidth=0.7, zorder=2)
+    layout.draw_subjects(of_subjects, depths, ax=ax, colour=colour)
     layout.draw_means(place, means, ax=ax, colour=colour)
     ax.set_ylim(-0.04, 1.04)
     ax.set_yticks(np.linspace(0, 1, 6))

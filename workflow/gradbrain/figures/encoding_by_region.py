@@ -86,8 +86,7 @@ def plot_region_profile(data: pd.DataFrame, *, ax: Axes, names: Names) -> Axes:
     ax.axhline(0, color=style.FAINT, linewidth=0.8, zorder=0)
     layout.draw_ceiling(data, "roi_rank", ax=ax)
     shifts = layout.spread(len(per_subject), 0.3)
-    for (_, scores), shift in zip(per_subject.iterrows(), shifts, strict=True):
-        layout.draw_subjects(ranks + shift, scores, ax=ax, colour=colour)
+    layout.draw_subjects(ranks + shifts[:, None], per_subject, ax=ax, colour=colour)
     means = layout.means_by(data, "roi_rank", "value")
     layout.draw_means(ranks, means, ax=ax, colour=colour, markersize=3, linewidth=1.4)
     ax.set_xlim(ranks.min() - 0.5, ranks.max() + 0.5)

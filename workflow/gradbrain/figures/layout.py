@@ -439,7 +439,7 @@ def draw_subjects(
     Parameters
     ----------
     places, values
-        Of the same shape.
+        Of the same shape; those of several subjects together are drawn much faster.
     ax
         Where to draw.
     colour

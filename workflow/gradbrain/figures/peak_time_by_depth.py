@@ -122,11 +122,12 @@ def plot_peak_time_by_depth(data: pd.DataFrame, *, ax: Axes, names: Names) -> Ax
         hollow = quantity.role == LEARNING and quantity.variant == "raw"
         means = layout.means_by(part, "depth", "peak_time_ms")
         joined = len(means) >= FEWEST_LAYERS
-        for _, line in part.groupby("subject"):
-            layout.draw_subjects(
-                line["depth"] + shift, line["own_peak_time_ms"], ax=ax, colour=colour, size=5
-            )
-            if joined:
+        part = part.sort_values("subject", kind="stable")
+        layout.draw_subjects(
+            part["depth"] + shift, part["own_peak_time_ms"], ax=ax, colour=colour, size=5
+        )
+        if joined:
+            for _, line in part.groupby("subject"):
                 ax.plot(
                     line["depth"] + shift,
                     line["own_peak_time_ms"],

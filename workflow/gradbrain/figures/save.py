@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib import rc_context
 from matplotlib.figure import Figure, FigureBase
 
 from gradbrain.store import atomic_path
@@ -66,7 +67,9 @@ def _settle_layout(figure: Figure) -> None:
     if engine is None:  # its places are as they were given
         return
     engine.execute(figure)
-    figure.set_layout_engine("none")
+    # "none" would leave an engine that does nothing, for which every file is drawn twice.
+    with rc_context({"figure.autolayout": False, "figure.constrained_layout.use": False}):
+        figure.set_layout_engine(None)
     _settle_parts(figure)
     for ax in figure.axes:
         bounds = np.array(ax.get_position(original=True).bounds)

@@ -117,7 +117,7 @@ def plot_sensor_topography(data: pd.DataFrame, *, ax: Axes, low: float, high: fl
     place *= HEAD_RADIUS / np.linalg.norm(place, axis=1).max()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        image, _ = plot_topomap(
+        plot_topomap(
             data["value"].to_numpy(dtype=float),
             place,
             axes=ax,
@@ -130,7 +130,6 @@ def plot_sensor_topography(data: pd.DataFrame, *, ax: Axes, low: float, high: fl
             extrapolate="head",
             res=96,
         )
-    image.set_rasterized(True)
     for line in ax.lines:
         line.set_markersize(1.2)
         line.set_linewidth(min(line.get_linewidth(), 0.9))

@@ -126,9 +126,10 @@ def plot_variance_parts(
             ax.plot(times, means["mean"], color=colour, linestyle=LINES[part], zorder=3)
             continue
         at = np.arange(len(places)) + shift
-        for _, of_subject in own.groupby("subject"):
-            values = of_subject.set_index(unit)["value"].reindex(places)
-            layout.draw_subjects(at, values, ax=ax, colour=colour, size=5)
+        values = own.pivot(index="subject", columns=unit, values="value").reindex(columns=places)
+        layout.draw_subjects(
+            np.broadcast_to(at, values.shape), values, ax=ax, colour=colour, size=5
+        )
         look = {"marker": MARKERS[part], "markersize": 4.5, "linestyle": LINES[part]}
         layout.draw_means(at, means, ax=ax, colour=colour, linewidth=1.2, **look)
     if over_time:
