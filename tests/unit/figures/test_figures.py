@@ -827,15 +827,27 @@ def test_colours_of_scores_end_at_a_percentile_and_not_at_an_outlier(figure_inpu
     assert nothing == (pytest.approx(-0.01), layout.UNIQUE_RANGE[1])
 
 
-def test_each_signal_has_two_lines_of_both_hemispheres_from_three_sides(figure_inputs, names):
+def test_each_signal_has_two_lines_of_both_hemispheres_from_three_sides_in_one_scale(
+    figure_inputs, names
+):
     data = cortical_map.select(figure_inputs)
     data = data[(data["model"] == data["model"].min())]
     drawn = cortical_map.figure(data, names)
     texts = [text.get_text() for text in drawn.findobj(Text)]
     assert [texts.count(name) for name in cortex.VIEWS] == [2, 2, 2]
     assert [texts.count(name) for name in cortex.HEMISPHERES] == [3, 3]
-    brains = [ax for ax in drawn.axes if any(image.get_array().ndim == 3 for image in ax.images)]
+    brains = [
+        image for ax in drawn.axes for image in ax.images if image.get_array().ndim == 3
+    ]  # fmt: skip
     assert len(brains) == 3 * 2 * 6
+    scales = [
+        extent / n
+        for image in brains
+        for n, extent in zip(
+            image.get_array().shape[:2], image.get_window_extent().size[::-1], strict=True
+        )
+    ]  # fmt: skip
+    np.testing.assert_allclose(scales, scales[0], rtol=1e-9)
     assert drawn.get_figwidth() <= style.PAGE
 
 
