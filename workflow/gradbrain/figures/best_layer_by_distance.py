@@ -208,7 +208,7 @@ def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
         part = layout.of_quantity(block.data, quantity)
         plot_best_layer_by_distance(part, ax=ax, names=names, reference=reference)
         n_lines = 1 + ax.texts[-1].get_text().count("\n")
-        ax.set_title(quantity.title(names, PANEL), pad=6 + 9 * n_lines)
+        layout.set_title(ax, quantity.title(names, PANEL), pad=6 + 9 * n_lines)
         if layout.starts_line(ax):
             ax.set_ylabel("best layer (relative depth)")
     if len(activation) and len(quantities) > 1:

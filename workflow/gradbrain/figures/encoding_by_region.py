@@ -172,7 +172,7 @@ def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
             part = layout.of_quantity(placed, quantities[i])
             plot_region_profile(part, ax=axes[0, i], names=names)
             plot_encoding_by_region(part, ax=axes[1, i], limits=limits)
-            axes[0, i].set_title(quantities[i].title(names, PANEL))
+            layout.set_title(axes[0, i], quantities[i].title(names, PANEL))
             axes[0, i].tick_params(labelbottom=False)
             axes[1, i].tick_params(labelleft=layout.starts_line(axes[1, i]))
             if i == columns[0] or layout.starts_line(axes[0, i]):

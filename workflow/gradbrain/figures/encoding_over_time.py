@@ -161,7 +161,7 @@ def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
             plot_encoding_over_time(layout.of_quantity(block.data, quantities[i]), ax=axes[i])
             # Marks of layers stand between the panel and its title.
             n_layers = layout.of_quantity(block.data, quantities[i])["depth"].nunique()
-            axes[i].set_title(quantities[i].title(names, PANEL), pad=5 + MARKS * n_layers)
+            layout.set_title(axes[i], quantities[i].title(names, PANEL), pad=5 + MARKS * n_layers)
             axes[i].set_xlabel(layout.time_label(block.data, width=PANEL))
             if i == columns[0] or layout.starts_line(axes[i]):
                 axes[i].set_ylabel(measure.label)

@@ -361,6 +361,24 @@ def _width_of_columns(widths: Sequence[float], n_columns: int) -> float:
     return float(sum(part.max() for part in parts if len(part)))
 
 
+def set_title(ax: Axes, text: str, *, pad: float | None = None) -> None:
+    """Title a panel without ticks above it.
+
+    Its height is given: a title that looks for its own measures all labels of ticks whenever it is
+    drawn or laid out.
+
+    Parameters
+    ----------
+    ax
+        The panel.
+    text
+        In lines that are no wider than it.
+    pad
+        Points below the text; that of the style by default.
+    """
+    ax.set_title(text, y=1.0, pad=pad)
+
+
 def starts_line(ax: Axes) -> bool:
     """Whether a panel is the first of its line."""
     place = ax.get_subplotspec()

@@ -199,7 +199,7 @@ def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
         own = block.data["signal"] == signal
         panel = block.data[own | (block.data["role"] == ACTIVATION)]
         plot_peak_time_by_depth(panel, ax=ax, names=names)
-        ax.set_title(textwrap.fill(names.label("signal", signal), TITLE_LETTERS))
+        layout.set_title(ax, textwrap.fill(names.label("signal", signal), TITLE_LETTERS))
         ax.set_ylabel(layout.time_label(block.data, of="peak time", width=PANEL_HEIGHT))
         _add_legend(panel, ax=ax)
     axes[-1].set_xlabel("relative depth of layer")

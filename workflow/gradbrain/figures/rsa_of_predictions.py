@@ -94,7 +94,7 @@ def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
     axes = layout.panels(row, len(quantities), per_line=rsa_summary.PER_LINE)[0]
     for ax, quantity in zip(axes, quantities, strict=True):
         plot_prediction_rsa(layout.of_quantity(block.data, quantity), ax=ax)
-        ax.set_title(quantity.title(names, rsa_summary.PANEL))
+        layout.set_title(ax, quantity.title(names, rsa_summary.PANEL))
     for variant, measure in BY_DISSIMILARITY.judged.items():
         own = [ax for ax, one in zip(axes, quantities, strict=True) if one.variant == variant]
         if own:

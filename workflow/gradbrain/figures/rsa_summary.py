@@ -118,7 +118,7 @@ def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
     axes = layout.panels(row, len(quantities), per_line=PER_LINE)[0]
     for ax, quantity in zip(axes, quantities, strict=True):
         plot_rsa(layout.of_quantity(block.data, quantity), ax=ax)
-        ax.set_title(quantity.title(names, PANEL))
+        layout.set_title(ax, quantity.title(names, PANEL))
     layout.share_limits(list(axes))
     for ax in axes:
         ax.set_ylabel(RHO.label if layout.starts_line(ax) else "")

@@ -185,7 +185,7 @@ def figure(data: pd.DataFrame, names: Names) -> Figure:
     )
     for ax, dataset in zip(axes[:, 0], datasets, strict=True):
         plot_unique_share(data[data["dataset"] == dataset], ax=ax, names=names)
-        ax.set_title(textwrap.fill(names.dataset_label(dataset, modality_of[dataset]), 90))
+        layout.set_title(ax, textwrap.fill(names.dataset_label(dataset, modality_of[dataset]), 90))
     axes[-1, 0].set_xlim(*_limits(data))
     axes[-1, 0].set_xlabel("share of the explainable variance (%)")
     layout.legend_below(whole, _handles(), layout.width_of(whole))

@@ -201,7 +201,7 @@ def _draw_dataset(
             if layout.starts_line(ax):
                 ax.set_ylabel("held-out R²")
         labels = (names.label("model", model), names.label("signal", signal))
-        column[0].set_title("\n".join(textwrap.fill(label, letters) for label in labels))
+        layout.set_title(column[0], "\n".join(textwrap.fill(label, letters) for label in labels))
         column[0].tick_params(labelbottom=False)
         if own["axis"].iloc[0] == TIME:
             column[-1].set_xlabel(layout.time_label(own, width=PANEL))
