@@ -349,11 +349,12 @@ def _draw_quantity(
                 page.text(MARGIN, middle, view, fontsize=6.5, rotation=90, va="center")
             top += grid.height(view)
         bar = page.axes(left + 0.15 * width, top + 0.05, 0.7 * width, 0.07)
-        page.figure.colorbar(
+        scale = page.figure.colorbar(
             ScalarMappable(Normalize(look.low, look.high), look.colours),
             cax=bar,
             orientation="horizontal",
             extend=style.extended(data[look.column].to_numpy(), look.low, look.high),
         )
+        layout.fill_bar(scale)
         layout.style_bar(bar, look.label)
         top += BAR

@@ -182,6 +182,7 @@ def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
         layout.share_limits(list(axes[0, columns]), at_least=smallest)
         last = axes[1, columns[-1]]
         bar = row.colorbar(last.images[0], ax=last, aspect=16, pad=0.03, fraction=0.09)
+        layout.fill_bar(bar)
         bar.outline.set_visible(False)
         bar.ax.tick_params(labelsize=6.5)
         bar.set_label(measure.label, fontsize=7)

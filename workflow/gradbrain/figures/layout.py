@@ -13,8 +13,10 @@ import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
+from matplotlib.colorbar import Colorbar
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure, FigureBase, SubFigure
+from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from numpy.typing import ArrayLike
@@ -394,6 +396,27 @@ def style_bar(ax: Axes, label: str) -> None:
         side.set_visible(False)
 
 
+def fill_bar(bar: Colorbar) -> None:
+    """Fill a colour bar with one small picture of its colours.
+
+    Matplotlib's own fill is rasterised: for each bar it makes a picture of the whole page, which
+    takes the longer, the more panels a figure has.
+
+    Parameters
+    ----------
+    bar
+        Of a continuous scale, upright or level.
+    """
+    bar.solids.set_visible(False)
+    colours = bar.cmap(np.arange(bar.cmap.N), bytes=True)[:, None]
+    upright = bar.orientation == "vertical"
+    ends = (0, 1, bar.vmin, bar.vmax) if upright else (bar.vmin, bar.vmax, 0, 1)
+    picture = AxesImage(bar.ax, extent=ends, origin="lower", interpolation="nearest")
+    picture.set_data(colours if upright else colours.transpose(1, 0, 2))
+    bar.ax.add_image(picture)
+    picture.set_clip_path(bar.ax.patch)
+
+
 def draw_means(
     places: np.ndarray, means: pd.DataFrame, *, ax: Axes, colour: str, **look: Any
 ) -> None:
@@ -524,6 +547,7 @@ def depth_colourbar(figure: FigureBase, axes: Sequence[Axes], *, label: str = ""
     mappable = ScalarMappable(Normalize(0, 1), style.depth_colours())
     bar = figure.colorbar(mappable, ax=list(axes), aspect=18, pad=0.01, fraction=0.03)
     bar.set_label(label or "relative depth of layer", fontsize=7)
+    fill_bar(bar)
     bar.set_ticks([0, 0.5, 1], labels=["0\ninput", "0.5", "1\noutput"], fontsize=6.5)
     bar.outline.set_visible(False)
 

@@ -135,7 +135,8 @@ def figure(data: pd.DataFrame, names: Names) -> Figure:
     axes[0, 1].set_title("with one another, mean over layers")
     axes[-1, 0].set_xlabel("relative depth of layer")
     axes[-1, 1].set_xlabel("signal, by its row")
-    whole.colorbar(axes[0, 1].images[0], ax=axes[:, 1], label="cosine", shrink=0.6)
+    bar = whole.colorbar(axes[0, 1].images[0], ax=axes[:, 1], label="cosine", shrink=0.6)
+    layout.fill_bar(bar)
     return whole
 
 

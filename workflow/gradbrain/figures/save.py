@@ -18,6 +18,8 @@ _METADATA: dict[str, dict[str, None]] = {
     "png": {"Software": None},
 }
 PNG_DPI = 150
+#: No layout is sought where a figure says of none, whatever a user's own settings are.
+_LAID_OUT_ONCE = {"figure.autolayout": False, "figure.constrained_layout.use": False}
 #: Digits of places on the page, as shares of it, and what keeps binary fractions from ties.
 PLACES = 5
 TIE_BREAK = 1.7e-6
@@ -42,14 +44,15 @@ def save_figure(figure: Figure, data: pd.DataFrame, stem: Path) -> list[Path]:
     list of Path
         The three files.
     """
-    _settle_layout(figure)
     stem.parent.mkdir(parents=True, exist_ok=True)
     written = []
-    for ending, metadata in _METADATA.items():
-        path = stem.with_name(f"{stem.name}.{ending}")
-        with atomic_path(path, digested=True) as temporary:
-            figure.savefig(temporary, format=ending, dpi=PNG_DPI, metadata=metadata)
-        written.append(path)
+    with rc_context(_LAID_OUT_ONCE):
+        _settle_layout(figure)
+        for ending, metadata in _METADATA.items():
+            path = stem.with_name(f"{stem.name}.{ending}")
+            with atomic_path(path, digested=True) as temporary:
+                figure.savefig(temporary, format=ending, dpi=PNG_DPI, metadata=metadata)
+            written.append(path)
     path = stem.with_name(f"{stem.name}.csv")
     with atomic_path(path, digested=True) as temporary:
         data.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
@@ -68,8 +71,7 @@ def _settle_layout(figure: Figure) -> None:
         return
     engine.execute(figure)
     # "none" would leave an engine that does nothing, for which every file is drawn twice.
-    with rc_context({"figure.autolayout": False, "figure.constrained_layout.use": False}):
-        figure.set_layout_engine(None)
+    figure.set_layout_engine(None)
     _settle_parts(figure)
     for ax in figure.axes:
         bounds = np.array(ax.get_position(original=True).bounds)

@@ -189,6 +189,7 @@ def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
         )
         bar.set_label(SCORED[quantity.variant].label, fontsize=7)
         bar.ax.tick_params(labelsize=6)
+        layout.fill_bar(bar)
         bar.outline.set_visible(False)
     if block.data["onset_source"].any():
         row.supxlabel(layout.time_label(block.data, of="times from image onset"), fontsize=7)
