@@ -89,6 +89,7 @@ def plot_region_profile(data: pd.DataFrame, *, ax: Axes, names: Names) -> Axes:
     layout.draw_subjects(ranks + shifts[:, None], per_subject, ax=ax, colour=colour)
     means = layout.means_by(data, "roi_rank", "value")
     layout.draw_means(ranks, means, ax=ax, colour=colour, markersize=3, linewidth=1.4)
+    ax.set_xticks(ranks)
     ax.set_xlim(ranks.min() - 0.5, ranks.max() + 0.5)
     return ax
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import textwrap
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -13,6 +12,8 @@ from gradbrain.figures.names import Names
 
 #: Points of its text, letters of it that fit into an inch, inches of a line and around all lines.
 SIZE, LETTERS_PER_INCH, LINE, AROUND = 7.0, 18, 0.13, 0.1
+#: A space at which no line is broken: before a separator, and within a count.
+KEPT = "\N{NO-BREAK SPACE}"
 
 
 def add_heading(figure: Figure, text: str) -> None:
@@ -27,6 +28,7 @@ def add_heading(figure: Figure, text: str) -> None:
     """
     width, height = figure.get_size_inches()
     lines = textwrap.wrap(text, int(LETTERS_PER_INCH * (width - 0.2)))
+    lines = [line.replace(KEPT, " ") for line in lines]
     band = LINE * len(lines) + AROUND
     share = height / (height + band)
     figure.set_size_inches(width, height + band)
@@ -57,21 +59,28 @@ def _move_down(figure: Figure, share: float) -> None:
 def heading(study: str, data: pd.DataFrame, names: Names) -> str:
     """Say which study a figure is of, and how many people each data set has.
 
+    A figure that counts no people says of how many images it is, where its table tells.
+
     Parameters
     ----------
     study
         Its name.
     data
-        The table behind the figure: people are counted in ``subject`` or told by ``n_subjects``.
+        The table behind the figure: people are counted in ``subject`` or told by ``n_subjects``,
+        images by ``n_images``.
     names
         Labels of data sets.
     """
-    return "  ·  ".join([f"study {study}", *_counts(data, names)])
+    return f"{2 * KEPT}·  ".join([f"study {study}", *_counts(data, names)])
 
 
 def _counts(data: pd.DataFrame, names: Names) -> list[str]:
     """Number of people of each data set, as far as the table tells."""
-    if not {"dataset", "modality"} <= set(data) or not {"subject", "n_subjects"} & set(data):
+    if not {"subject", "n_subjects"} & set(data):
+        return (
+            [f"n{KEPT}={KEPT}{_range(data['n_images'])}{KEPT}images"] if "n_images" in data else []
+        )
+    if not {"dataset", "modality"} <= set(data):
         return []
     modality_of = dict(zip(data["dataset"], data["modality"], strict=True))
     axis_of = dict(zip(data["dataset"], data.get("axis", data["modality"]), strict=True))
@@ -81,7 +90,13 @@ def _counts(data: pd.DataFrame, names: Names) -> list[str]:
         if "subject" in data:
             n = str(own["subject"].nunique())
         else:
-            counts = np.unique(own["n_subjects"].dropna().astype(int))
-            n = "–".join(map(str, dict.fromkeys([counts.min(), counts.max()])))
-        found.append(f"{names.dataset_label(dataset, modality_of[dataset])}: n = {n}")
+            n = _range(own["n_subjects"])
+        label = names.dataset_label(dataset, modality_of[dataset])
+        found.append(f"{label}: n{KEPT}={KEPT}{n}")
     return found
+
+
+def _range(counts: pd.Series) -> str:
+    """A count, or the lowest and the highest of several."""
+    known = counts.dropna().astype(int)
+    return "–".join(map(str, dict.fromkeys([known.min(), known.max()])))

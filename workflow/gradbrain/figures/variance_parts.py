@@ -10,11 +10,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from gradbrain.figures import layout, style
 from gradbrain.figures.inputs import FigureInputs, require_columns, require_rows
 from gradbrain.figures.intervals import student_interval
 from gradbrain.figures.names import Names
+from gradbrain.vocabulary.intervals import INTERVAL
 from gradbrain.vocabulary.measures import R2, UNIQUE_R2
 from gradbrain.vocabulary.roles import BASELINE, LEARNING, TIME
 
@@ -211,7 +213,7 @@ def _draw_dataset(
     layout.legend_below(row, _handles(whole, names), layout.width_of(row))
 
 
-def _handles(data: pd.DataFrame, names: Names) -> list[Line2D]:
+def _handles(data: pd.DataFrame, names: Names) -> list[Line2D | Patch]:
     over_time = data["axis"].iloc[0] == TIME
     signals = data["signal"].unique()
     colours = {part: part_colour(part, signals[0], names) for part in PARTS}
@@ -229,7 +231,8 @@ def _handles(data: pd.DataFrame, names: Names) -> list[Line2D]:
         )
         for part, label in PARTS.items()
     ]
-    if over_time:
-        return parts
     has_interval = bool(data["ci_low"].notna().any())
+    if over_time:
+        band = Patch(color=style.MUTED, alpha=0.3, linewidth=0, label=f"{INTERVAL} of a mean")
+        return [*parts, band] if has_interval else parts
     return [*parts, layout.subject_handle(), layout.mean_handle(has_interval=has_interval)]
