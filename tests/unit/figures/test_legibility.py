@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -167,12 +167,24 @@ def test_overlaps_and_cuts_are_found(monkeypatch):
         check(figure, monkeypatch)
 
 
-def test_every_figure_says_its_study_and_how_many_people(figure_inputs):
-    for name in ("encoding_by_region", "cortical_map", "claims_by_model"):
-        drawn, _ = draw_declared(declaration(name), replace(figure_inputs))
-        said = " ".join(text.get_text().replace("\n", " ") for text in drawn.texts)
-        assert "study invented" in said
-        assert "simulated fMRI, backprop brain: n = 6" in said
+# Their tables count neither people nor images.
+WITHOUT_COUNTS = ("rule_alikeness", "training_angles")
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if name not in WITHOUT_COUNTS])
+def test_every_figure_says_its_study_and_how_many_people(name, figure_inputs):
+    drawn, data = draw_declared(declaration(name), figure_inputs)
+    said = drawn.texts[-1].get_text().replace("\n", " ")
+    assert said.startswith("study invented")
+    assert said.count("n = ") == (data["dataset"].nunique() if "dataset" in data else 1)
+
+
+@pytest.mark.parametrize("name", ["fusion", "encoding_by_region"])
+def test_no_line_of_the_title_of_a_block_begins_with_a_separator(name, wordy):
+    drawn, _ = draw_declared(declaration(name), wordy)
+    titles = [part.get_suptitle() for part in drawn.subfigs]
+    assert any("·" in title and "\n" in title for title in titles)
+    assert not [title for title in titles if "\n·" in title]
 
 
 def test_a_figure_without_people_says_of_how_many_images_it_is(figure_inputs):
@@ -180,15 +192,16 @@ def test_a_figure_without_people_says_of_how_many_images_it_is(figure_inputs):
     assert f"n = {data['n_images'].iloc[0]} images" in drawn.texts[-1].get_text()
 
 
-@pytest.mark.parametrize("width", np.linspace(3, 7, 9))
-def test_no_line_of_a_heading_begins_with_a_separator_or_parts_a_count(width, figure_inputs):
+def test_no_line_of_a_heading_begins_with_a_separator_or_parts_a_count(figure_inputs):
     data = declaration("claims_overview").plugin.load().select(figure_inputs)
-    drawn = Figure(figsize=(width, 2))
-    add_heading(drawn, heading("invented", data, figure_inputs.names.including(data)))
-    lines = drawn.texts[-1].get_text().split("\n")
-    assert len(lines) > 1
-    assert not [line for line in lines if line.lstrip().startswith(("·", "=", "6"))]
-    assert " ".join(lines).count("n = 6") == 3
+    text = heading("invented", data, figure_inputs.names.including(data))
+    for width in np.linspace(3, 7, 41):
+        drawn = Figure(figsize=(width, 2))
+        add_heading(drawn, text)
+        lines = drawn.texts[-1].get_text().split("\n")
+        assert len(lines) > 1
+        assert not [line for line in lines if line.lstrip().startswith(("·", "=", "6"))]
+        assert " ".join(lines).count("n = 6") == 3
 
 
 @pytest.mark.parametrize("name", ["unique_share", "signal_reliability"])
@@ -208,6 +221,14 @@ NAMED_IN_LEGENDS = {
         "highest score, where above chance",
         "above chance (p ≤ .05), a row per layer",
     },
+    "rsa_summary": {"95th percentile of permuted images"},
+    "rsa_of_predictions": {
+        "95th percentile of permuted images",
+        "noise ceiling, lower to upper edge",
+    },
+    "fusion": {"region and time, without a layer", "most that reliability allows"},
+    "rule_alikeness": {"another rule", "counts as the gradient, if at every layer"},
+    "specification_curve": {"95 % interval", "to be exceeded"},
     "variance_parts": {"95 % interval of a mean", "mean, 95 % interval"},
 }
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -36,8 +34,6 @@ POINTS = {
 LEVEL = 0.05
 #: Points of a line of marks above the curves.
 MARKS = 2.4
-#: Look of the line below which scores are chance.
-CHANCE: dict[str, Any] = {"color": style.MUTED, "linewidth": 0.8, "linestyle": (0, (3, 2))}
 #: Width of a panel in inches, without the gap to the next.
 PANEL = 1.8
 PER_LINE = 3
@@ -90,7 +86,7 @@ def plot_encoding_over_time(data: pd.DataFrame, *, ax: Axes) -> Axes:
     null = data.groupby("time")["null_high"].mean().reindex(mean.columns).to_numpy()
     ax.axvline(0, color=style.FAINT, linewidth=0.8, zorder=0)
     layout.draw_ceiling(data, "time", ax=ax, scale=1000)
-    ax.plot(times, null, **CHANCE, zorder=1)
+    ax.plot(times, null, **layout.CHANCE, zorder=1)
     for depth, (_, line) in zip(depths, mean.iterrows(), strict=True):
         colour = layout.depth_colour(depth)
         ax.plot(times, line, color=colour, zorder=2 + depth)
@@ -184,7 +180,7 @@ def _handles(data: pd.DataFrame, axes: np.ndarray) -> list[Line2D]:
     mark = {"color": style.INK, "linestyle": "none"}
     found = [
         Line2D([], [], **mark, marker="o", markersize=4, label="highest score, where above chance"),
-        Line2D([], [], **CHANCE, label="95th percentile of permuted images"),
+        layout.chance_handle(),
         *[line for line in axes[0].lines if line.get_label() == layout.CEILING_LABEL],
     ]
     if (data["p"] <= LEVEL).any():

@@ -7,13 +7,11 @@ import textwrap
 import pandas as pd
 from matplotlib.figure import Figure
 
-from gradbrain.figures import style
+from gradbrain.figures import layout, style
 from gradbrain.figures.names import Names
 
 #: Points of its text, letters of it that fit into an inch, inches of a line and around all lines.
 SIZE, LETTERS_PER_INCH, LINE, AROUND = 7.0, 18, 0.13, 0.1
-#: A space at which no line is broken: before a separator, and within a count.
-KEPT = "\N{NO-BREAK SPACE}"
 
 
 def add_heading(figure: Figure, text: str) -> None:
@@ -28,7 +26,7 @@ def add_heading(figure: Figure, text: str) -> None:
     """
     width, height = figure.get_size_inches()
     lines = textwrap.wrap(text, int(LETTERS_PER_INCH * (width - 0.2)))
-    lines = [line.replace(KEPT, " ") for line in lines]
+    lines = [line.replace(layout.KEPT, " ") for line in lines]
     band = LINE * len(lines) + AROUND
     share = height / (height + band)
     figure.set_size_inches(width, height + band)
@@ -66,34 +64,34 @@ def heading(study: str, data: pd.DataFrame, names: Names) -> str:
     study
         Its name.
     data
-        The table behind the figure: people are counted in ``subject`` or told by ``n_subjects``,
-        images by ``n_images``.
+        The table behind the figure: people are counted in ``subject`` or told by ``n_subjects``
+        or ``n``, images by ``n_images``.
     names
         Labels of data sets.
     """
-    return f"{2 * KEPT}·  ".join([f"study {study}", *_counts(data, names)])
+    return layout.SEPARATOR.join([f"study {study}", *_counts(data, names)])
 
 
 def _counts(data: pd.DataFrame, names: Names) -> list[str]:
-    """Number of people of each data set, as far as the table tells."""
-    if not {"subject", "n_subjects"} & set(data):
-        return (
-            [f"n{KEPT}={KEPT}{_range(data['n_images'])}{KEPT}images"] if "n_images" in data else []
-        )
+    """Number of people of each data set, or of images, as far as the table tells."""
+    people = next((name for name in ("subject", "n_subjects", "n") if name in data), None)
+    if people is None:
+        return [f"{_n(_range(data['n_images']))} images"] if "n_images" in data else []
     if not {"dataset", "modality"} <= set(data):
         return []
     modality_of = dict(zip(data["dataset"], data["modality"], strict=True))
     axis_of = dict(zip(data["dataset"], data.get("axis", data["modality"]), strict=True))
     found = []
     for dataset in names.order_datasets(axis_of):
-        own = data[data["dataset"] == dataset]
-        if "subject" in data:
-            n = str(own["subject"].nunique())
-        else:
-            n = _range(own["n_subjects"])
-        label = names.dataset_label(dataset, modality_of[dataset])
-        found.append(f"{label}: n{KEPT}={KEPT}{n}")
+        own = data.loc[data["dataset"] == dataset, people]
+        n = str(own.nunique()) if people == "subject" else _range(own)
+        found.append(f"{names.dataset_label(dataset, modality_of[dataset])}: {_n(n)}")
     return found
+
+
+def _n(count: str) -> str:
+    """A count that no line parts."""
+    return " ".join(("n", "=", count)).replace(" ", layout.KEPT)
 
 
 def _range(counts: pd.Series) -> str:

@@ -43,6 +43,17 @@ KEPT_TOGETHER = (_UNIQUE, _UNIQUE.replace(" ", "\N{NO-BREAK SPACE}"))
 SHOWN = (ACTIVATION, LEARNING)
 
 
+#: A space at which no line is broken.
+KEPT = "\N{NO-BREAK SPACE}"
+#: Between the parts of a title, at the end of a line and never at the beginning of one.
+SEPARATOR = f"{KEPT}{KEPT}·  "
+
+
+def fill(text: str, letters: int) -> str:
+    """Break a title into lines of so many letters, of which none begins with a separator."""
+    return textwrap.fill(text, letters).replace(KEPT, " ")
+
+
 @dataclass(frozen=True)
 class Quantity:
     """What a panel shows: a signal, alone (``raw``) or its ``unique`` part."""
@@ -82,11 +93,11 @@ class Block:
     def title(self, names: Names) -> str:
         """Names of data set and model, for readers."""
         dataset = names.dataset_label(self.dataset, self.modality)
-        return f"{dataset}  ·  {names.label('model', self.model)}"
+        return SEPARATOR.join([dataset, names.label("model", self.model)])
 
     def title_lines(self, names: Names, width: float) -> str:
         """The same, in lines that are no wider than `width` (inches)."""
-        return textwrap.fill(self.title(names), int(BOLD_LETTERS_PER_INCH * width))
+        return fill(self.title(names), int(BOLD_LETTERS_PER_INCH * width))
 
 
 @dataclass
@@ -174,6 +185,13 @@ def with_ceiling(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 CEILING_LABEL = "ceiling between subjects"
+#: Look of the line below which scores are chance.
+CHANCE: dict[str, Any] = {"color": style.MUTED, "linewidth": 0.8, "linestyle": (0, (3, 2))}
+
+
+def chance_handle() -> Line2D:
+    """Entry of a legend for the line below which scores are chance."""
+    return Line2D([], [], **CHANCE, label="95th percentile of permuted images")
 
 
 def draw_ceiling(data: pd.DataFrame, unit: str, *, ax: Axes, scale: float = 1.0) -> None:
