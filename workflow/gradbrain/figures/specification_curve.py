@@ -122,10 +122,25 @@ def plot_specification_curve(data: pd.DataFrame, *, ax: Axes) -> Axes:
     return ax
 
 
-def plot_choices(data: pd.DataFrame, *, ax: Axes, labelled: bool) -> Axes:
-    """Draw the matrix of choices below a curve: a row per level, a column per universe."""
+def plot_choices(
+    data: pd.DataFrame, *, ax: Axes, labelled: bool, levels: pd.DataFrame | None = None
+) -> Axes:
+    """Draw the matrix of choices below a curve: a row per level, a column per universe.
+
+    Parameters
+    ----------
+    data
+        One claim: a row per universe and factor.
+    ax
+        Where to draw.
+    labelled
+        Whether levels are named.
+    levels
+        Rows, as :func:`levels_of` has them: of all claims, where panels stand side by side and
+        share their names; those of the claim by default.
+    """
     place = {name: index for index, name in enumerate(in_order(data))}
-    levels = levels_of(data)
+    levels = levels_of(data) if levels is None else levels
     row = {
         key: index for index, key in enumerate(zip(levels["factor"], levels["level"], strict=True))
     }
@@ -164,7 +179,8 @@ def figure(data: pd.DataFrame, names: Names) -> Figure:
         for claims in blocks
         for keys, own in claims
     }
-    labels = level_labels(levels_of(data))
+    levels = levels_of(data)
+    labels = level_labels(levels)
     matrix = LEVEL * len(labels) * max(label.count("\n") + 1 for label in labels)
     above = 0.12 + TITLE_LINE * max(title.count("\n") + 1 for title in titles.values())
     panel = above + CURVE + 0.08 + matrix + 0.15
@@ -185,7 +201,7 @@ def figure(data: pd.DataFrame, names: Names) -> Figure:
             plot_specification_curve(own, ax=curve)
             curve.set_title(titles[keys], fontsize=7.5)
             choices = page.axes(left, upper + CURVE + 0.08, WIDTH - 0.45, matrix)
-            plot_choices(own, ax=choices, labelled=column == 0)
+            plot_choices(own, ax=choices, labelled=column == 0, levels=levels)
         top += count * panel
     _legend(page.figure)
     return page.figure
