@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -177,7 +179,7 @@ def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
 
 def _handles(data: pd.DataFrame, axes: np.ndarray) -> list[Line2D]:
     """What lines and marks stand for, of those that are drawn."""
-    mark = {"color": style.INK, "linestyle": "none"}
+    mark: dict[str, Any] = {"color": style.INK, "linestyle": "none"}
     found = [
         Line2D([], [], **mark, marker="o", markersize=4, label="highest score, where above chance"),
         layout.chance_handle(),

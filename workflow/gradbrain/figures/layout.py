@@ -425,10 +425,12 @@ def fill_bar(bar: Colorbar) -> None:
     bar
         Of a continuous scale, upright or level.
     """
-    bar.solids.set_visible(False)
+    if bar.solids is not None:
+        bar.solids.set_visible(False)
     colours = bar.cmap(np.arange(bar.cmap.N), bytes=True)[:, None]
     upright = bar.orientation == "vertical"
-    ends = (0, 1, bar.vmin, bar.vmax) if upright else (bar.vmin, bar.vmax, 0, 1)
+    low, high = bar.ax.get_ylim() if upright else bar.ax.get_xlim()
+    ends = (0, 1, low, high) if upright else (low, high, 0, 1)
     picture = AxesImage(bar.ax, extent=ends, origin="lower", interpolation="nearest")
     picture.set_data(colours if upright else colours.transpose(1, 0, 2))
     bar.ax.add_image(picture)

@@ -18,8 +18,6 @@ _METADATA: dict[str, dict[str, None]] = {
     "png": {"Software": None},
 }
 PNG_DPI = 150
-#: No layout is sought where a figure says of none, whatever a user's own settings are.
-_LAID_OUT_ONCE = {"figure.autolayout": False, "figure.constrained_layout.use": False}
 #: Digits of places on the page, as shares of it, and what keeps binary fractions from ties.
 PLACES = 5
 TIE_BREAK = 1.7e-6
@@ -46,7 +44,8 @@ def save_figure(figure: Figure, data: pd.DataFrame, stem: Path) -> list[Path]:
     """
     stem.parent.mkdir(parents=True, exist_ok=True)
     written = []
-    with rc_context(_LAID_OUT_ONCE):
+    # Once laid out, no layout is sought again, whatever a user's own settings are.
+    with rc_context({"figure.autolayout": False, "figure.constrained_layout.use": False}):
         _settle_layout(figure)
         for ending, metadata in _METADATA.items():
             path = stem.with_name(f"{stem.name}.{ending}")

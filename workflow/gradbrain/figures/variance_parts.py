@@ -219,7 +219,7 @@ def _handles(data: pd.DataFrame, names: Names) -> list[Line2D | Patch]:
     colours = {part: part_colour(part, signals[0], names) for part in PARTS}
     if len(signals) > 1:
         colours["only_signal"] = style.INK
-    parts = [
+    parts: list[Line2D | Patch] = [
         Line2D(
             [],
             [],
