@@ -16,9 +16,12 @@ import pandas as pd
 import plot_figure
 import pytest
 import xarray as xr
+from matplotlib import rc_context
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.cm import ScalarMappable
 from matplotlib.collections import LineCollection, PathCollection
-from matplotlib.colors import to_hex, to_rgb
+from matplotlib.colors import Normalize, to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from scipy import stats
@@ -48,6 +51,7 @@ from gradbrain.figures import (
     training_angles,
 )
 from gradbrain.figures.declarations import FigureError, declaration, figure_names
+from gradbrain.figures.drawing import draw_declared
 from gradbrain.figures.inputs import FigureInputs
 from gradbrain.figures.names import Names
 from gradbrain.figures.save import save_figure
@@ -196,6 +200,39 @@ def test_places_on_the_page_are_settled_before_any_file_is_written(tmp_path):
     bounds = np.array(ax.get_position(original=True).bounds)
     np.testing.assert_allclose(bounds, bounds.round(5), rtol=0, atol=1e-12)
     assert bounds[1] + bounds[3] < 0.98
+
+
+def test_each_file_is_drawn_once(tmp_path, monkeypatch):
+    figure = Figure(layout="constrained")
+    ax = figure.add_subplot()
+    figure.colorbar(ScalarMappable(), ax=ax)
+    drawn = []
+    plain = Figure.draw
+    monkeypatch.setattr(Figure, "draw", lambda self, to: (drawn.append(to), plain(self, to)))
+    with rc_context({"figure.constrained_layout.use": True}):
+        save_figure(figure, pd.DataFrame({"a": [1]}), tmp_path / "once")
+    assert len(drawn) == 2
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_no_part_of_a_figure_makes_a_picture_of_the_whole_page(name, figure_inputs):
+    drawn, _ = draw_declared(declaration(name), figure_inputs)
+    assert not drawn.findobj(lambda artist: artist.get_visible() and artist.get_rasterized())
+
+
+@pytest.mark.parametrize("orientation", ["vertical", "horizontal"])
+def test_a_colour_bar_is_filled_as_matplotlib_fills_it(orientation):
+    pages = []
+    for fill in (lambda bar: None, layout.fill_bar):
+        figure = Figure(figsize=(3, 3), dpi=100)
+        scale = ScalarMappable(Normalize(-0.3, 1), style.score_colours(-0.3, 1))
+        fill(figure.colorbar(scale, cax=figure.add_axes((0.2, 0.2, 0.6, 0.6)),
+                             orientation=orientation, extend="both"))  # fmt: skip
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        pages.append(np.asarray(canvas.buffer_rgba()).astype(int))
+    # Colours are rounded in another place.
+    np.testing.assert_allclose(pages[1], pages[0], rtol=0, atol=1)
 
 
 def test_drawing_leaves_the_style_of_others_alone(study, tmp_path):
@@ -827,15 +864,31 @@ def test_colours_of_scores_end_at_a_percentile_and_not_at_an_outlier(figure_inpu
     assert nothing == (pytest.approx(-0.01), layout.UNIQUE_RANGE[1])
 
 
-def test_each_signal_has_two_lines_of_both_hemispheres_from_three_sides(figure_inputs, names):
+def test_each_signal_has_two_lines_of_both_hemispheres_from_three_sides_in_one_scale(
+    figure_inputs, names
+):
     data = cortical_map.select(figure_inputs)
     data = data[(data["model"] == data["model"].min())]
     drawn = cortical_map.figure(data, names)
     texts = [text.get_text() for text in drawn.findobj(Text)]
     assert [texts.count(name) for name in cortex.VIEWS] == [2, 2, 2]
     assert [texts.count(name) for name in cortex.HEMISPHERES] == [3, 3]
-    brains = [ax for ax in drawn.axes if any(image.get_array().ndim == 3 for image in ax.images)]
+    brains = [
+        image
+        for ax in drawn.axes
+        for image in ax.images
+        # Of the pictures of colour bars one side is a pixel.
+        if image.get_array().ndim == 3 and 1 not in image.get_array().shape[:2]
+    ]  # fmt: skip
     assert len(brains) == 3 * 2 * 6
+    scales = [
+        extent / n
+        for image in brains
+        for n, extent in zip(
+            image.get_array().shape[:2], image.get_window_extent().size[::-1], strict=True
+        )
+    ]  # fmt: skip
+    np.testing.assert_allclose(scales, scales[0], rtol=1e-9)
     assert drawn.get_figwidth() <= style.PAGE
 
 

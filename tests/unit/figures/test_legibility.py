@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.legend import Legend
+from matplotlib.patches import FancyArrowPatch
 from matplotlib.text import Text
 from trees.invented_study import FMRI, MEG, SIGNALS, Invented, Place, Signal, inputs_of, write_study
 
-from gradbrain.figures import model_contrasts, style
+from gradbrain.figures import idea, model_contrasts, style
 from gradbrain.figures.declarations import declaration, figure_names
 from gradbrain.figures.drawing import draw_declared
+from gradbrain.figures.heading import add_heading, heading
 from gradbrain.figures.inputs import FigureInputs
 
 ALL = figure_names()
@@ -164,9 +167,95 @@ def test_overlaps_and_cuts_are_found(monkeypatch):
         check(figure, monkeypatch)
 
 
-def test_every_figure_says_its_study_and_how_many_people(figure_inputs):
-    for name in ("encoding_by_region", "cortical_map", "claims_by_model"):
-        drawn, _ = draw_declared(declaration(name), replace(figure_inputs))
-        said = " ".join(text.get_text().replace("\n", " ") for text in drawn.texts)
-        assert "study invented" in said
-        assert "simulated fMRI, backprop brain: n = 6" in said
+# Their tables count neither people nor images.
+WITHOUT_COUNTS = ("rule_alikeness", "training_angles")
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if name not in WITHOUT_COUNTS])
+def test_every_figure_says_its_study_and_how_many_people(name, figure_inputs):
+    drawn, data = draw_declared(declaration(name), figure_inputs)
+    said = drawn.texts[-1].get_text().replace("\n", " ")
+    assert said.startswith("study invented")
+    assert said.count("n = ") == (data["dataset"].nunique() if "dataset" in data else 1)
+
+
+@pytest.mark.parametrize("name", ["fusion", "encoding_by_region"])
+def test_no_line_of_the_title_of_a_block_begins_with_a_separator(name, wordy):
+    drawn, _ = draw_declared(declaration(name), wordy)
+    titles = [part.get_suptitle() for part in drawn.subfigs]
+    assert any("·" in title and "\n" in title for title in titles)
+    assert not [title for title in titles if "\n·" in title]
+
+
+def test_a_figure_without_people_says_of_how_many_images_it_is(figure_inputs):
+    drawn, data = draw_declared(declaration("signal_reliability"), figure_inputs)
+    assert f"n = {data['n_images'].iloc[0]} images" in drawn.texts[-1].get_text()
+
+
+def test_no_line_of_a_heading_begins_with_a_separator_or_parts_a_count(figure_inputs):
+    data = declaration("claims_overview").plugin.load().select(figure_inputs)
+    text = heading("invented", data, figure_inputs.names.including(data))
+    for width in np.linspace(3, 7, 41):
+        drawn = Figure(figsize=(width, 2))
+        add_heading(drawn, text)
+        lines = drawn.texts[-1].get_text().split("\n")
+        assert len(lines) > 1
+        assert not [line for line in lines if line.lstrip().startswith(("·", "=", "6"))]
+        assert " ".join(lines).count("n = 6") == 3
+
+
+@pytest.mark.parametrize("name", ["unique_share", "signal_reliability"])
+def test_all_panels_below_one_another_have_numbers(name, figure_inputs, monkeypatch):
+    drawn, _ = draw_declared(declaration(name), figure_inputs)
+    texts = {id(text) for text in drawn_texts(drawn, monkeypatch)}
+    assert len(drawn.axes) > 1
+    for ax in drawn.axes:
+        assert [label for label in ax.get_xticklabels() if id(label) in texts]
+
+
+NAMED_IN_LEGENDS = {
+    "unique_share": {"smallest share of interest"},
+    "encoding_over_time": {
+        "95th percentile of permuted images",
+        "ceiling between subjects",
+        "highest score, where above chance",
+        "above chance (p ≤ .05), a row per layer",
+    },
+    "rsa_summary": {"95th percentile of permuted images"},
+    "rsa_of_predictions": {
+        "95th percentile of permuted images",
+        "noise ceiling, lower to upper edge",
+    },
+    "fusion": {"region and time, without a layer", "most that reliability allows"},
+    "rule_alikeness": {"another rule", "counts as the gradient, if at every layer"},
+    "specification_curve": {"95 % interval", "to be exceeded"},
+    "variance_parts": {"95 % interval of a mean", "mean, 95 % interval"},
+}
+
+
+@pytest.mark.parametrize("name", NAMED_IN_LEGENDS)
+def test_what_is_drawn_is_named_on_the_page(name, figure_inputs):
+    drawn, _ = draw_declared(declaration(name), figure_inputs)
+    said = {
+        text.get_text().replace("\n", " ")
+        for legend in drawn.findobj(Legend)
+        for text in legend.get_texts()
+    }
+    assert NAMED_IN_LEGENDS[name] <= said
+
+
+def test_regions_have_a_tick_each_above_their_maps(figure_inputs):
+    drawn, _ = draw_declared(declaration("encoding_by_region"), figure_inputs)
+    maps = [ax for ax in drawn.axes if ax.images and ax.images[0].get_array().ndim == 2]
+    profiles = [ax for ax in drawn.axes if ax.get_title(loc="left")]
+    assert len(maps) == len(profiles) > 0
+    for profile, below in zip(profiles, maps, strict=True):
+        np.testing.assert_array_equal(profile.get_xticks(), below.get_xticks())
+
+
+def test_all_arrows_of_the_idea_have_a_shaft():
+    ax = Figure().add_subplot()
+    idea.plot_network(ax=ax)
+    arrows = [patch for patch in ax.patches if isinstance(patch, FancyArrowPatch)]
+    lengths = [abs(np.diff(np.array(arrow._posA_posB)[:, 0]))[0] for arrow in arrows]
+    assert min(lengths) > 0.3

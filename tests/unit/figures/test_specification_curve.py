@@ -160,6 +160,17 @@ def test_estimates_are_sorted_and_the_matrix_below_has_a_mark_per_universe_and_f
     )
 
 
+def test_a_claim_that_some_universes_lack_has_its_marks_beside_the_names_of_levels(tmp_path):
+    few = claims({"base": "supported", "c": "supported"}, "A1", "raw")
+    data = curve.select(written(tmp_path, pd.concat([few, claims(same("supported"))])))
+    drawn = curve.figure(data, Names())
+    first, second = drawn.axes[1::2]
+    assert len(first.get_yticklabels()) == 5
+    assert first.get_ylim() == second.get_ylim() == (4.5, -0.5)
+    marks = first.collections[0].get_offsets().data
+    assert sorted(map(tuple, marks.tolist())) == [(0, 0), (0, 4), (1, 0), (1, 3)]
+
+
 def test_a_panel_per_claim_that_carries_a_verdict(tmp_path):
     table = pd.concat(
         [

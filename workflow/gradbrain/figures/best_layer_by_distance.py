@@ -130,9 +130,9 @@ def plot_best_layer_by_distance(
     width = place.max() - place.min() or 1.0
     # Side by side, so that subjects with the same best layer are told apart.
     shifts = layout.spread(len(depths), 0.02 * width)[: len(depths)]
-    for (_, line), shift in zip(depths.iterrows(), shifts, strict=True):
-        ax.plot(place + shift, line, color=colour, alpha=0.25, linewidth=0.7, zorder=2)
-        layout.draw_subjects(place + shift, line, ax=ax, colour=colour)
+    of_subjects = place + shifts[:, None]
+    ax.plot(of_subjects.T, depths.to_numpy().T, color=colour, alpha=0.25, linewidth=0.7, zorder=2)
+    layout.draw_subjects(of_subjects, depths, ax=ax, colour=colour)
     layout.draw_means(place, means, ax=ax, colour=colour)
     ax.set_ylim(-0.04, 1.04)
     ax.set_yticks(np.linspace(0, 1, 6))
@@ -208,7 +208,7 @@ def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
         part = layout.of_quantity(block.data, quantity)
         plot_best_layer_by_distance(part, ax=ax, names=names, reference=reference)
         n_lines = 1 + ax.texts[-1].get_text().count("\n")
-        ax.set_title(quantity.title(names, PANEL), pad=6 + 9 * n_lines)
+        layout.set_title(ax, quantity.title(names, PANEL), pad=6 + 9 * n_lines)
         if layout.starts_line(ax):
             ax.set_ylabel("best layer (relative depth)")
     if len(activation) and len(quantities) > 1:

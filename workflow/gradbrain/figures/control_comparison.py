@@ -204,7 +204,7 @@ def _draw_dataset(row: SubFigure, items: list[layout.Block], names: Names, per_l
         plot_control_comparison(block.data, ax=ax, names=names)
         limits.append(ax.get_ylim())
         letters = int(layout.LETTERS_PER_INCH * (PANEL * PER_LINE / per_line - 0.3))
-        ax.set_title(textwrap.fill(names.label("model", block.model), letters))
+        layout.set_title(ax, textwrap.fill(names.label("model", block.model), letters))
         # Of panels that show the same, those that stand lowest say what it is.
         ax.tick_params(labelbottom=not same or place + per_line >= len(items))
         if layout.starts_line(ax):

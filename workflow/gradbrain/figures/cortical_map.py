@@ -190,30 +190,6 @@ def vertex_colours(data: pd.DataFrame, look: Look, hemisphere: str) -> NDArray[n
     return colours
 
 
-def plot_cortical_map(
-    data: pd.DataFrame, *, ax: Axes, look: Look, hemisphere: str, view: str
-) -> Axes:
-    """Draw one quantity on one hemisphere.
-
-    Parameters
-    ----------
-    data
-        ``hemisphere``, ``vertex`` and the column of the look, one row per vertex with a value.
-    ax
-        Where to draw.
-    look
-        What to show, in which colours.
-    hemisphere
-        ``left`` or ``right``.
-    view
-        ``lateral``, ``medial`` or ``ventral``.
-    """
-    colours = vertex_colours(data, look, hemisphere)
-    ax.imshow(cortex.picture(hemisphere, view, colours), aspect="equal", interpolation="nearest")
-    ax.axis("off")
-    return ax
-
-
 #: Inches: margins of the page, room for the names of views, gaps between signals and hemispheres.
 MARGIN, NAMES, BETWEEN, GAP = 0.1, 0.22, 0.22, 0.04
 #: Inches: a line of text, a colour bar with its ticks and label, and what stands above a block.
@@ -248,14 +224,24 @@ class Grid:
         return _shape(view)[0] * self.inches_per_pixel + GAP
 
     @property
+    def views(self) -> float:
+        """Height of all views of a look."""
+        return sum(map(self.height, VIEWS))
+
+    @property
     def line(self) -> float:
-        """Height of all views of a look, its colour bar included."""
-        return sum(map(self.height, VIEWS)) + BAR
+        """The same, with its colour bar."""
+        return self.views + BAR
+
+    @property
+    def signal(self) -> float:
+        """Width of both hemispheres."""
+        return 2 * self.hemisphere + GAP
 
     def left(self, column: int, hemisphere: int) -> float:
         """Left edge of a hemisphere of a signal."""
-        width = 2 * self.hemisphere + GAP
-        return MARGIN + NAMES + column * (width + BETWEEN) + hemisphere * (self.hemisphere + GAP)
+        first = MARGIN + NAMES + column * (self.signal + BETWEEN)
+        return first + hemisphere * (self.hemisphere + GAP)
 
     @property
     def width(self) -> float:
@@ -269,15 +255,49 @@ def _shape(view: str) -> tuple[int, int]:
     return max(shape[0] for shape in shapes), max(shape[1] for shape in shapes)
 
 
+def plot_cortical_map(data: pd.DataFrame, *, ax: Axes, look: Look, grid: Grid) -> Axes:
+    """Draw one quantity: hemispheres side by side, their views below one another.
+
+    Parameters
+    ----------
+    data
+        ``hemisphere``, ``vertex`` and the column of the look, one row per vertex with a value.
+    ax
+        Where to draw: of the size that the grid gives to the views of a signal.
+    look
+        What to show, in which colours.
+    grid
+        Rooms of the pictures, in the middle of which they stand; all have one scale.
+    """
+    for side, hemisphere in enumerate(HEMISPHERES):
+        colours = vertex_colours(data, look, hemisphere)
+        x, top = side * (grid.hemisphere + GAP) + grid.hemisphere / 2, 0.0
+        for view in VIEWS:
+            picture = cortex.picture(hemisphere, view, colours)
+            y = top + (grid.height(view) - GAP) / 2
+            half_height, half_width = grid.inches_per_pixel / 2 * np.array(picture.shape[:2])
+            # One axes for all: each takes longer to make and to draw than what it shows.
+            ax.imshow(
+                picture,
+                extent=(x - half_width, x + half_width, y + half_height, y - half_height),
+                aspect="auto",
+                interpolation="nearest",
+            )
+            top += grid.height(view)
+    ax.set_xlim(0, grid.signal)
+    ax.set_ylim(grid.views, 0)
+    ax.axis("off")
+    return ax
+
+
 def figure(data: pd.DataFrame, names: Names) -> Figure:
     """Arrange a block per data set and model: signals side by side, score above best layer."""
     require_columns(data, COLUMNS, figure="cortical_map")
     items = layout.blocks(data, names)
     parts = [(block, layout.quantities(block.data, names)) for block in items]
     grid = Grid(min(PER_LINE, max(len(quantities) for _, quantities in parts)))
-    width = 2 * grid.hemisphere + GAP
     titles = {
-        (place, quantity): quantity.title(names, width)
+        (place, quantity): quantity.title(names, grid.signal)
         for place, (_, quantities) in enumerate(parts)
         for quantity in quantities
     }
@@ -316,26 +336,25 @@ def _draw_quantity(
     page: layout.Page, grid: Grid, data: pd.DataFrame, column: int, top: float
 ) -> None:
     """Draw score and best layer of one signal below one another, each with its colour bar."""
-    left, width = grid.left(column, 0), 2 * grid.hemisphere + GAP
+    left, width = grid.left(column, 0), grid.signal
     for side, hemisphere in enumerate(HEMISPHERES):
         middle = grid.left(column, side) + grid.hemisphere / 2
         page.text(middle, top - LINE, hemisphere, fontsize=6.5, ha="center")
     for look in looks(data):
+        ax = page.axes(left, top, width, grid.views)
+        plot_cortical_map(data, ax=ax, look=look, grid=grid)
         for view in VIEWS:
-            height = grid.height(view) - GAP
-            for side, hemisphere in enumerate(HEMISPHERES):
-                ax = page.axes(grid.left(column, side), top, grid.hemisphere, height)
-                plot_cortical_map(data, ax=ax, look=look, hemisphere=hemisphere, view=view)
             if column == 0:
-                middle = top + height / 2
+                middle = top + (grid.height(view) - GAP) / 2
                 page.text(MARGIN, middle, view, fontsize=6.5, rotation=90, va="center")
-            top += height + GAP
+            top += grid.height(view)
         bar = page.axes(left + 0.15 * width, top + 0.05, 0.7 * width, 0.07)
-        page.figure.colorbar(
+        scale = page.figure.colorbar(
             ScalarMappable(Normalize(look.low, look.high), look.colours),
             cax=bar,
             orientation="horizontal",
             extend=style.extended(data[look.column].to_numpy(), look.low, look.high),
         )
+        layout.fill_bar(scale)
         layout.style_bar(bar, look.label)
         top += BAR

@@ -86,10 +86,10 @@ def plot_region_profile(data: pd.DataFrame, *, ax: Axes, names: Names) -> Axes:
     ax.axhline(0, color=style.FAINT, linewidth=0.8, zorder=0)
     layout.draw_ceiling(data, "roi_rank", ax=ax)
     shifts = layout.spread(len(per_subject), 0.3)
-    for (_, scores), shift in zip(per_subject.iterrows(), shifts, strict=True):
-        layout.draw_subjects(ranks + shift, scores, ax=ax, colour=colour)
+    layout.draw_subjects(ranks + shifts[:, None], per_subject, ax=ax, colour=colour)
     means = layout.means_by(data, "roi_rank", "value")
     layout.draw_means(ranks, means, ax=ax, colour=colour, markersize=3, linewidth=1.4)
+    ax.set_xticks(ranks)
     ax.set_xlim(ranks.min() - 0.5, ranks.max() + 0.5)
     return ax
 
@@ -173,7 +173,7 @@ def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
             part = layout.of_quantity(placed, quantities[i])
             plot_region_profile(part, ax=axes[0, i], names=names)
             plot_encoding_by_region(part, ax=axes[1, i], limits=limits)
-            axes[0, i].set_title(quantities[i].title(names, PANEL))
+            layout.set_title(axes[0, i], quantities[i].title(names, PANEL))
             axes[0, i].tick_params(labelbottom=False)
             axes[1, i].tick_params(labelleft=layout.starts_line(axes[1, i]))
             if i == columns[0] or layout.starts_line(axes[0, i]):
@@ -183,6 +183,7 @@ def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
         layout.share_limits(list(axes[0, columns]), at_least=smallest)
         last = axes[1, columns[-1]]
         bar = row.colorbar(last.images[0], ax=last, aspect=16, pad=0.03, fraction=0.09)
+        layout.fill_bar(bar)
         bar.outline.set_visible(False)
         bar.ax.tick_params(labelsize=6.5)
         bar.set_label(measure.label, fontsize=7)

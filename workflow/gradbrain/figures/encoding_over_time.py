@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation
 
 from gradbrain.figures import layout, style
@@ -85,7 +88,7 @@ def plot_encoding_over_time(data: pd.DataFrame, *, ax: Axes) -> Axes:
     null = data.groupby("time")["null_high"].mean().reindex(mean.columns).to_numpy()
     ax.axvline(0, color=style.FAINT, linewidth=0.8, zorder=0)
     layout.draw_ceiling(data, "time", ax=ax, scale=1000)
-    ax.plot(times, null, color=style.MUTED, linewidth=0.8, linestyle=(0, (3, 2)), zorder=1)
+    ax.plot(times, null, **layout.CHANCE, zorder=1)
     for depth, (_, line) in zip(depths, mean.iterrows(), strict=True):
         colour = layout.depth_colour(depth)
         ax.plot(times, line, color=colour, zorder=2 + depth)
@@ -147,6 +150,7 @@ def figure(data: pd.DataFrame, names: Names) -> Figure:
         lines=lambda block: layout.n_lines(len(layout.quantities(block.data, names)), PER_LINE),
         width=1.4 + (PANEL + 0.2) * min(most, PER_LINE),
         height=2.3,
+        more=0.5,
     )
 
 
@@ -161,7 +165,7 @@ def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
             plot_encoding_over_time(layout.of_quantity(block.data, quantities[i]), ax=axes[i])
             # Marks of layers stand between the panel and its title.
             n_layers = layout.of_quantity(block.data, quantities[i])["depth"].nunique()
-            axes[i].set_title(quantities[i].title(names, PANEL), pad=5 + MARKS * n_layers)
+            layout.set_title(axes[i], quantities[i].title(names, PANEL), pad=5 + MARKS * n_layers)
             axes[i].set_xlabel(layout.time_label(block.data, width=PANEL))
             if i == columns[0] or layout.starts_line(axes[i]):
                 axes[i].set_ylabel(measure.label)
@@ -170,3 +174,18 @@ def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
             at_least=layout.UNIQUE_RANGE if measure is UNIQUE_R2 else None,
         )
     layout.depth_colourbar(row, axes)
+    layout.legend_below(row, _handles(block.data, axes), layout.width_of(row))
+
+
+def _handles(data: pd.DataFrame, axes: np.ndarray) -> list[Line2D]:
+    """What lines and marks stand for, of those that are drawn."""
+    mark: dict[str, Any] = {"color": style.INK, "linestyle": "none"}
+    found = [
+        Line2D([], [], **mark, marker="o", markersize=4, label="highest score, where above chance"),
+        layout.chance_handle(),
+        *[line for line in axes[0].lines if line.get_label() == layout.CEILING_LABEL],
+    ]
+    if (data["p"] <= LEVEL).any():
+        label = f"above chance (p ≤ {LEVEL:.2g}), a row per layer".replace("0.", ".")
+        found.append(Line2D([], [], **mark, marker="s", markersize=2, label=label))
+    return found

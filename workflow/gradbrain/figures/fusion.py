@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import textwrap
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from gradbrain.figures import layout, style
 from gradbrain.figures.inputs import FigureInputs, require_columns, require_rows
@@ -29,6 +32,8 @@ POINTS = {
 
 #: Size of a panel in inches.
 WIDTH, HEIGHT = 1.35, 1.35
+#: Look of what a region explains of a time.
+EXPLAINED: dict[str, Any] = {"color": style.INK, "linewidth": 1.0, "linestyle": (0, (3, 2))}
 #: Letters of a line of the name of a signal along y.
 LABEL_LETTERS = 20
 #: Regions side by side.
@@ -83,7 +88,7 @@ def plot_fusion(data: pd.DataFrame, *, ax: Axes) -> Axes:
     # Squared, with its sign: a negative similarity is no similarity of zero.
     similarity = once["rho"].to_numpy(dtype=float)
     explained = np.sign(similarity) * np.square(similarity)
-    ax.plot(place, explained, color=style.INK, linewidth=1.0, linestyle=(0, (3, 2)), zorder=4)
+    ax.plot(place, explained, **EXPLAINED, zorder=4)
     lines = data.pivot_table(index="depth", columns="time", values="common", dropna=False)
     depths = lines.index.to_numpy(dtype=float)
     for depth, line in zip(depths, lines.to_numpy(dtype=float), strict=True):
@@ -99,13 +104,13 @@ def figure(data: pd.DataFrame, names: Names) -> Figure:
     most = min(PER_LINE, max(rows["roi"].nunique() for rows in blocks))
     width = min(style.PAGE, 1.6 + WIDTH * most)
     letters = int(layout.BOLD_LETTERS_PER_INCH * width)
-    titles = [textwrap.fill(_title(rows.iloc[0], names), letters) for rows in blocks]
+    titles = [layout.fill(_title(rows.iloc[0], names), letters) for rows in blocks]
     n_rows = [
         rows["signal"].nunique() * layout.n_lines(rows["roi"].nunique(), PER_LINE)
         for rows in blocks
     ]
     heights = [
-        HEIGHT * n + 0.7 + layout.TITLE_LINE * title.count("\n")
+        HEIGHT * n + 1.0 + layout.TITLE_LINE * title.count("\n")
         for n, title in zip(n_rows, titles, strict=True)
     ]
     whole = Figure(figsize=(width, sum(heights)), layout="constrained")
@@ -123,7 +128,7 @@ def _title(first: pd.Series, names: Names) -> str:
         f"{names.dataset_label(first['time_dataset'], first['time_modality'])}"
     )
     what = f"{first['n_items']} {LEVELS.get(first['level'], first['level'])}"
-    return f"{pair}  ·  {names.label('model', first['model'])}  ·  {what}"
+    return layout.SEPARATOR.join([pair, names.label("model", first["model"]), what])
 
 
 def _draw_block(part: SubFigure, data: pd.DataFrame, names: Names) -> None:
@@ -146,3 +151,8 @@ def _draw_block(part: SubFigure, data: pd.DataFrame, names: Names) -> None:
             axes[-1][place].set_xlabel(layout.time_label(data, width=WIDTH), fontsize=7)
     layout.share_limits(axes.ravel().tolist())
     layout.depth_colourbar(part, axes.ravel().tolist())
+    handles = [
+        Line2D([], [], **EXPLAINED, label="region and time, without a layer"),
+        Patch(color=style.CEILING_BAND, linewidth=0, label="most that reliability allows"),
+    ]
+    layout.legend_below(part, handles, layout.width_of(part))

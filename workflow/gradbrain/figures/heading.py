@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import textwrap
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from gradbrain.figures import style
+from gradbrain.figures import layout, style
 from gradbrain.figures.names import Names
 
 #: Points of its text, letters of it that fit into an inch, inches of a line and around all lines.
@@ -27,6 +26,7 @@ def add_heading(figure: Figure, text: str) -> None:
     """
     width, height = figure.get_size_inches()
     lines = textwrap.wrap(text, int(LETTERS_PER_INCH * (width - 0.2)))
+    lines = [line.replace(layout.KEPT, " ") for line in lines]
     band = LINE * len(lines) + AROUND
     share = height / (height + band)
     figure.set_size_inches(width, height + band)
@@ -57,31 +57,44 @@ def _move_down(figure: Figure, share: float) -> None:
 def heading(study: str, data: pd.DataFrame, names: Names) -> str:
     """Say which study a figure is of, and how many people each data set has.
 
+    A figure that counts no people says of how many images it is, where its table tells.
+
     Parameters
     ----------
     study
         Its name.
     data
-        The table behind the figure: people are counted in ``subject`` or told by ``n_subjects``.
+        The table behind the figure: people are counted in ``subject`` or told by ``n_subjects``
+        or ``n``, images by ``n_images``.
     names
         Labels of data sets.
     """
-    return "  ·  ".join([f"study {study}", *_counts(data, names)])
+    return layout.SEPARATOR.join([f"study {study}", *_counts(data, names)])
 
 
 def _counts(data: pd.DataFrame, names: Names) -> list[str]:
-    """Number of people of each data set, as far as the table tells."""
-    if not {"dataset", "modality"} <= set(data) or not {"subject", "n_subjects"} & set(data):
+    """Number of people of each data set, or of images, as far as the table tells."""
+    people = next((name for name in ("subject", "n_subjects", "n") if name in data), None)
+    if people is None:
+        return [f"{_n(_range(data['n_images']))} images"] if "n_images" in data else []
+    if not {"dataset", "modality"} <= set(data):
         return []
     modality_of = dict(zip(data["dataset"], data["modality"], strict=True))
     axis_of = dict(zip(data["dataset"], data.get("axis", data["modality"]), strict=True))
     found = []
     for dataset in names.order_datasets(axis_of):
-        own = data[data["dataset"] == dataset]
-        if "subject" in data:
-            n = str(own["subject"].nunique())
-        else:
-            counts = np.unique(own["n_subjects"].dropna().astype(int))
-            n = "–".join(map(str, dict.fromkeys([counts.min(), counts.max()])))
-        found.append(f"{names.dataset_label(dataset, modality_of[dataset])}: n = {n}")
+        own = data.loc[data["dataset"] == dataset, people]
+        n = str(own.nunique()) if people == "subject" else _range(own)
+        found.append(f"{names.dataset_label(dataset, modality_of[dataset])}: {_n(n)}")
     return found
+
+
+def _n(count: str) -> str:
+    """A count that no line parts."""
+    return " ".join(("n", "=", count)).replace(" ", layout.KEPT)
+
+
+def _range(counts: pd.Series) -> str:
+    """A count, or the lowest and the highest of several."""
+    known = counts.dropna().astype(int)
+    return "–".join(map(str, dict.fromkeys([known.min(), known.max()])))

@@ -74,7 +74,7 @@ def plot_network(*, ax: Axes) -> Axes:
         ax.add_patch(
             Rectangle((place - 0.22, 0.45), 0.44, 0.6, facecolor=layout.depth_colour(depth), lw=0)
         )
-    ends = [0.75, *places, places[-1] + 0.95]
+    ends = [places[0] - 0.95, *places, places[-1] + 0.95]
     for left, right in pairwise(ends):
         start, stop = left + 0.28, right - 0.28
         _arrow(ax, (start, 0.9), (stop, 0.9), FORWARD, "-")

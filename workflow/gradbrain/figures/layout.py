@@ -13,8 +13,10 @@ import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
+from matplotlib.colorbar import Colorbar
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure, FigureBase, SubFigure
+from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 from numpy.typing import ArrayLike
@@ -39,6 +41,17 @@ _UNIQUE = style.VARIANT_LABELS["unique"]
 KEPT_TOGETHER = (_UNIQUE, _UNIQUE.replace(" ", "\N{NO-BREAK SPACE}"))
 #: Roles of what most figures show; controls have a figure of their own.
 SHOWN = (ACTIVATION, LEARNING)
+
+
+#: A space at which no line is broken.
+KEPT = "\N{NO-BREAK SPACE}"
+#: Between the parts of a title, at the end of a line and never at the beginning of one.
+SEPARATOR = f"{KEPT}{KEPT}·  "
+
+
+def fill(text: str, letters: int) -> str:
+    """Break a title into lines of so many letters, of which none begins with a separator."""
+    return textwrap.fill(text, letters).replace(KEPT, " ")
 
 
 @dataclass(frozen=True)
@@ -80,11 +93,11 @@ class Block:
     def title(self, names: Names) -> str:
         """Names of data set and model, for readers."""
         dataset = names.dataset_label(self.dataset, self.modality)
-        return f"{dataset}  ·  {names.label('model', self.model)}"
+        return SEPARATOR.join([dataset, names.label("model", self.model)])
 
     def title_lines(self, names: Names, width: float) -> str:
         """The same, in lines that are no wider than `width` (inches)."""
-        return textwrap.fill(self.title(names), int(BOLD_LETTERS_PER_INCH * width))
+        return fill(self.title(names), int(BOLD_LETTERS_PER_INCH * width))
 
 
 @dataclass
@@ -172,6 +185,13 @@ def with_ceiling(scores: pd.DataFrame) -> pd.DataFrame:
 
 
 CEILING_LABEL = "ceiling between subjects"
+#: Look of the line below which scores are chance.
+CHANCE: dict[str, Any] = {"color": style.MUTED, "linewidth": 0.8, "linestyle": (0, (3, 2))}
+
+
+def chance_handle() -> Line2D:
+    """Entry of a legend for the line below which scores are chance."""
+    return Line2D([], [], **CHANCE, label="95th percentile of permuted images")
 
 
 def draw_ceiling(data: pd.DataFrame, unit: str, *, ax: Axes, scale: float = 1.0) -> None:
@@ -361,6 +381,24 @@ def _width_of_columns(widths: Sequence[float], n_columns: int) -> float:
     return float(sum(part.max() for part in parts if len(part)))
 
 
+def set_title(ax: Axes, text: str, *, pad: float | None = None) -> None:
+    """Title a panel without ticks above it.
+
+    Its height is given: a title that looks for its own measures all labels of ticks whenever it is
+    drawn or laid out.
+
+    Parameters
+    ----------
+    ax
+        The panel.
+    text
+        In lines that are no wider than it.
+    pad
+        Points below the text; that of the style by default.
+    """
+    ax.set_title(text, y=1.0, pad=pad)
+
+
 def starts_line(ax: Axes) -> bool:
     """Whether a panel is the first of its line."""
     place = ax.get_subplotspec()
@@ -374,6 +412,29 @@ def style_bar(ax: Axes, label: str) -> None:
     ax.locator_params(nbins=4)
     for side in ax.spines.values():
         side.set_visible(False)
+
+
+def fill_bar(bar: Colorbar) -> None:
+    """Fill a colour bar with one small picture of its colours.
+
+    Matplotlib's own fill is rasterised: for each bar it makes a picture of the whole page, which
+    takes the longer, the more panels a figure has.
+
+    Parameters
+    ----------
+    bar
+        Of a continuous scale, upright or level.
+    """
+    if bar.solids is not None:
+        bar.solids.set_visible(False)
+    colours = bar.cmap(np.arange(bar.cmap.N), bytes=True)[:, None]
+    upright = bar.orientation == "vertical"
+    low, high = bar.ax.get_ylim() if upright else bar.ax.get_xlim()
+    ends = (0, 1, low, high) if upright else (low, high, 0, 1)
+    picture = AxesImage(bar.ax, extent=ends, origin="lower", interpolation="nearest")
+    picture.set_data(colours if upright else colours.transpose(1, 0, 2))
+    bar.ax.add_image(picture)
+    picture.set_clip_path(bar.ax.patch)
 
 
 def draw_means(
@@ -439,7 +500,7 @@ def draw_subjects(
     Parameters
     ----------
     places, values
-        Of the same shape.
+        Of the same shape; those of several subjects together are drawn much faster.
     ax
         Where to draw.
     colour
@@ -506,6 +567,7 @@ def depth_colourbar(figure: FigureBase, axes: Sequence[Axes], *, label: str = ""
     mappable = ScalarMappable(Normalize(0, 1), style.depth_colours())
     bar = figure.colorbar(mappable, ax=list(axes), aspect=18, pad=0.01, fraction=0.03)
     bar.set_label(label or "relative depth of layer", fontsize=7)
+    fill_bar(bar)
     bar.set_ticks([0, 0.5, 1], labels=["0\ninput", "0.5", "1\noutput"], fontsize=6.5)
     bar.outline.set_visible(False)
 

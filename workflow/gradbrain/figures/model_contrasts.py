@@ -243,7 +243,7 @@ def _draw_block(part: SubFigure, block: pd.DataFrame, names: Names) -> None:
     for ax, quantity in zip(axes, quantities, strict=True):
         own = layout.of_quantity(block, quantity)
         plot_model_contrasts(own, ax=ax, rows=rows)
-        ax.set_title(quantity.title(names, PANEL))
+        layout.set_title(ax, quantity.title(names, PANEL))
         units = ", ".join(dict.fromkeys(own["unit"].replace({"R2": "R²", "rho": "ρ"})))
         ax.set_xlabel(f"difference ({units})")
         if layout.starts_line(ax):

@@ -122,11 +122,12 @@ def plot_peak_time_by_depth(data: pd.DataFrame, *, ax: Axes, names: Names) -> Ax
         hollow = quantity.role == LEARNING and quantity.variant == "raw"
         means = layout.means_by(part, "depth", "peak_time_ms")
         joined = len(means) >= FEWEST_LAYERS
-        for _, line in part.groupby("subject"):
-            layout.draw_subjects(
-                line["depth"] + shift, line["own_peak_time_ms"], ax=ax, colour=colour, size=5
-            )
-            if joined:
+        part = part.sort_values("subject", kind="stable")
+        layout.draw_subjects(
+            part["depth"] + shift, part["own_peak_time_ms"], ax=ax, colour=colour, size=5
+        )
+        if joined:
+            for _, line in part.groupby("subject"):
                 ax.plot(
                     line["depth"] + shift,
                     line["own_peak_time_ms"],
@@ -198,7 +199,7 @@ def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
         own = block.data["signal"] == signal
         panel = block.data[own | (block.data["role"] == ACTIVATION)]
         plot_peak_time_by_depth(panel, ax=ax, names=names)
-        ax.set_title(textwrap.fill(names.label("signal", signal), TITLE_LETTERS))
+        layout.set_title(ax, textwrap.fill(names.label("signal", signal), TITLE_LETTERS))
         ax.set_ylabel(layout.time_label(block.data, of="peak time", width=PANEL_HEIGHT))
         _add_legend(panel, ax=ax)
     axes[-1].set_xlabel("relative depth of layer")

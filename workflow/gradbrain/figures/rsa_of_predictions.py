@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import textwrap
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.patches import Patch
 
 from gradbrain.figures import layout, rsa_summary, style
 from gradbrain.figures.inputs import FigureInputs, require_columns, require_rows
@@ -27,6 +30,13 @@ POINTS = {
     "series": "signal",
     "panels": ("dataset", "model", "variant", "roi", "time"),
     "text": ("subject", "layer"),
+}
+
+#: Look of what people have in common.
+CEILING: dict[str, Any] = {
+    "facecolor": style.CEILING_BAND,
+    "edgecolor": style.CEILING,
+    "linewidth": 0.5,
 }
 
 COLUMNS = ["subject", "depth", "axis", "roi", "roi_rank", "time", "value", "null_high"]
@@ -74,9 +84,7 @@ def plot_prediction_rsa(data: pd.DataFrame, *, ax: Axes) -> Axes:
             place,
             ceiling["ceiling_low"],
             ceiling["ceiling_high"],
-            color=style.CEILING_BAND,
-            edgecolor=style.CEILING,
-            linewidth=0.5,
+            **CEILING,
             zorder=0,
         )
     ax.axhline(0, color=style.FAINT, linewidth=0.8, zorder=0)
@@ -94,7 +102,7 @@ def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
     axes = layout.panels(row, len(quantities), per_line=rsa_summary.PER_LINE)[0]
     for ax, quantity in zip(axes, quantities, strict=True):
         plot_prediction_rsa(layout.of_quantity(block.data, quantity), ax=ax)
-        ax.set_title(quantity.title(names, rsa_summary.PANEL))
+        layout.set_title(ax, quantity.title(names, rsa_summary.PANEL))
     for variant, measure in BY_DISSIMILARITY.judged.items():
         own = [ax for ax, one in zip(axes, quantities, strict=True) if one.variant == variant]
         if own:
@@ -103,3 +111,7 @@ def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
                 first = ax is own[0] or layout.starts_line(ax)
                 ax.set_ylabel(textwrap.fill(f"{measure.label} (r)", 20) if first else "")
     layout.depth_colourbar(row, axes)
+    handles: list[Artist] = [layout.chance_handle()]
+    if block.data[["ceiling_low", "ceiling_high"]].notna().all(axis=1).any():
+        handles.append(Patch(**CEILING, label="noise ceiling, lower to upper edge"))
+    layout.legend_below(row, handles, layout.width_of(row))

@@ -32,8 +32,8 @@ POINTS = {
 #: Width of a panel in inches, without the gap to the next.
 PANEL = 1.8
 PER_LINE = 3
-#: Height of a line of panels.
-HEIGHT = 2.2
+#: Height of a line of panels, and of the legend below.
+HEIGHT, LEGEND = 2.2, 0.3
 
 COLUMNS = ["subject", "depth", "axis", "roi", "roi_rank", "time", "rho", "null_high"]
 COLUMNS += ["onset_source"]
@@ -78,7 +78,7 @@ def plot_rsa(data: pd.DataFrame, *, ax: Axes) -> Axes:
         layout.label_regions(ax, place, [regions[rank] for rank in mean.columns])
         ax.set_xlim(-0.4, len(place) - 0.6)
     ax.fill_between(place, 0, null, color="#EEEEEE", linewidth=0, zorder=0)
-    ax.plot(place, null, color=style.MUTED, linewidth=0.8, linestyle=(0, (3, 2)), zorder=1)
+    ax.plot(place, null, **layout.CHANCE, zorder=1)
     for depth, (_, line) in zip(depths, mean.iterrows(), strict=True):
         ax.plot(
             place,
@@ -110,6 +110,7 @@ def arranged(
         lines=lambda block: layout.n_lines(len(layout.quantities(block.data, names)), PER_LINE),
         width=1.4 + (PANEL + 0.2) * min(most, PER_LINE),
         height=HEIGHT,
+        more=LEGEND,
     )
 
 
@@ -118,8 +119,9 @@ def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
     axes = layout.panels(row, len(quantities), per_line=PER_LINE)[0]
     for ax, quantity in zip(axes, quantities, strict=True):
         plot_rsa(layout.of_quantity(block.data, quantity), ax=ax)
-        ax.set_title(quantity.title(names, PANEL))
+        layout.set_title(ax, quantity.title(names, PANEL))
     layout.share_limits(list(axes))
     for ax in axes:
         ax.set_ylabel(RHO.label if layout.starts_line(ax) else "")
     layout.depth_colourbar(row, axes)
+    layout.legend_below(row, [layout.chance_handle()], layout.width_of(row))

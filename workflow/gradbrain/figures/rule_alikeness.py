@@ -6,8 +6,10 @@ import textwrap
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from gradbrain.figures import layout, style
 from gradbrain.figures.inputs import FigureInputs, require_columns, require_rows
@@ -29,6 +31,8 @@ POINTS = {
 }
 
 BACKPROP = "backprop"
+#: Colour of where signals count as the gradient.
+BAND = "#F2F2F2"
 COLUMNS = [
     *("model", "stimuli", "layer", "depth", "signal", "role", "rule", "objective", "other"),
     *("cosine", "same_as"),
@@ -69,7 +73,7 @@ def plot_cosine_over_depth(data: pd.DataFrame, *, ax: Axes, names: Names) -> Axe
         Labels and colours.
     """
     require_columns(data, COLUMNS, figure="rule_alikeness")
-    ax.axhspan(SAME_AS_GRADIENT, 1.05, color="#F2F2F2", linewidth=0, zorder=0)
+    ax.axhspan(SAME_AS_GRADIENT, 1.05, color=BAND, linewidth=0, zorder=0)
     ax.axhline(0, color=style.MUTED, linewidth=0.9, linestyle=":", zorder=1)
     with_gradient = data[data["other"] == gradient_of(data)]
     for signal in _ordered(with_gradient["signal"], names):
@@ -121,7 +125,7 @@ def figure(data: pd.DataFrame, names: Names) -> Figure:
     models = names.order_models(data["model"])
     n_signals = data["signal"].nunique()
     height = max(2.2, 0.9 + CELL * n_signals)
-    whole = Figure(figsize=(style.PAGE, 0.8 + height * len(models)), layout="constrained")
+    whole = Figure(figsize=(style.PAGE, 1.3 + height * len(models)), layout="constrained")
     axes = whole.subplots(len(models), 2, squeeze=False)
     for row, model in zip(axes, models, strict=True):
         own = data[data["model"] == model]
@@ -135,8 +139,17 @@ def figure(data: pd.DataFrame, names: Names) -> Figure:
     axes[0, 1].set_title("with one another, mean over layers")
     axes[-1, 0].set_xlabel("relative depth of layer")
     axes[-1, 1].set_xlabel("signal, by its row")
-    whole.colorbar(axes[0, 1].images[0], ax=axes[:, 1], label="cosine", shrink=0.6)
+    bar = whole.colorbar(axes[0, 1].images[0], ax=axes[:, 1], label="cosine", shrink=0.6)
+    layout.fill_bar(bar)
+    layout.legend_below(whole, _handles(axes[:, 0]), layout.width_of(whole))
     return whole
+
+
+def _handles(axes: np.ndarray) -> list[Artist]:
+    """Signals that are drawn as lines, and the band."""
+    lines = {line.get_label(): line for ax in axes for line in ax.lines if line.get_marker() == "o"}
+    band = Patch(color=BAND, linewidth=0, label="counts as the gradient, if at every layer")
+    return [*lines.values(), band]
 
 
 def _ordered(signals: pd.Series, names: Names) -> list[str]:

@@ -163,6 +163,7 @@ def figure(data: pd.DataFrame, names: Names) -> Figure:
             bar = whole.colorbar(ax.images[0], ax=ax, aspect=30, pad=0.01, fraction=0.03)
             bar.set_label(unit, fontsize=7)
             bar.ax.tick_params(labelsize=6.5)
+            layout.fill_bar(bar)
             bar.outline.set_visible(False)
         if same and not layout.starts_line(ax):
             numbers = [text.get_text().rsplit(NUMBER, 1)[1] for text in ax.get_yticklabels()]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib import rc_context
 from matplotlib.figure import Figure, FigureBase
 
 from gradbrain.store import atomic_path
@@ -41,14 +42,16 @@ def save_figure(figure: Figure, data: pd.DataFrame, stem: Path) -> list[Path]:
     list of Path
         The three files.
     """
-    _settle_layout(figure)
     stem.parent.mkdir(parents=True, exist_ok=True)
     written = []
-    for ending, metadata in _METADATA.items():
-        path = stem.with_name(f"{stem.name}.{ending}")
-        with atomic_path(path, digested=True) as temporary:
-            figure.savefig(temporary, format=ending, dpi=PNG_DPI, metadata=metadata)
-        written.append(path)
+    # Once laid out, no layout is sought again, whatever a user's own settings are.
+    with rc_context({"figure.autolayout": False, "figure.constrained_layout.use": False}):
+        _settle_layout(figure)
+        for ending, metadata in _METADATA.items():
+            path = stem.with_name(f"{stem.name}.{ending}")
+            with atomic_path(path, digested=True) as temporary:
+                figure.savefig(temporary, format=ending, dpi=PNG_DPI, metadata=metadata)
+            written.append(path)
     path = stem.with_name(f"{stem.name}.csv")
     with atomic_path(path, digested=True) as temporary:
         data.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
@@ -66,7 +69,8 @@ def _settle_layout(figure: Figure) -> None:
     if engine is None:  # its places are as they were given
         return
     engine.execute(figure)
-    figure.set_layout_engine("none")
+    # "none" would leave an engine that does nothing, for which every file is drawn twice.
+    figure.set_layout_engine(None)
     _settle_parts(figure)
     for ax in figure.axes:
         bounds = np.array(ax.get_position(original=True).bounds)

@@ -117,7 +117,7 @@ def plot_sensor_topography(data: pd.DataFrame, *, ax: Axes, low: float, high: fl
     place *= HEAD_RADIUS / np.linalg.norm(place, axis=1).max()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        image, _ = plot_topomap(
+        plot_topomap(
             data["value"].to_numpy(dtype=float),
             place,
             axes=ax,
@@ -130,7 +130,6 @@ def plot_sensor_topography(data: pd.DataFrame, *, ax: Axes, low: float, high: fl
             extrapolate="head",
             res=96,
         )
-    image.set_rasterized(True)
     for line in ax.lines:
         line.set_markersize(1.2)
         line.set_linewidth(min(line.get_linewidth(), 0.9))
@@ -190,6 +189,7 @@ def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
         )
         bar.set_label(SCORED[quantity.variant].label, fontsize=7)
         bar.ax.tick_params(labelsize=6)
+        layout.fill_bar(bar)
         bar.outline.set_visible(False)
     if block.data["onset_source"].any():
         row.supxlabel(layout.time_label(block.data, of="times from image onset"), fontsize=7)

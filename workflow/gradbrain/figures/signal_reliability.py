@@ -98,12 +98,13 @@ def figure(data: pd.DataFrame, names: Names) -> Figure:
     """Arrange a row per model, and a column for the signal and one for its unique part."""
     require_columns(data, COLUMNS, figure="signal_reliability")
     models = names.order_models(data["model"])
-    whole = Figure(figsize=(6.6, 1.1 + 2.1 * len(models)), layout="constrained")
+    whole = Figure(figsize=(6.6, 1.0 + 2.25 * len(models)), layout="constrained")
     axes = whole.subplots(len(models), len(QUANTITIES), squeeze=False, sharex=True, sharey=True)
     for row, model in zip(axes, models, strict=True):
         own = data[data["model"] == model]
         for ax, quantity in zip(row, QUANTITIES, strict=True):
             plot_signal_reliability(own, quantity, ax=ax, names=names)
+            ax.tick_params(labelbottom=True)
             if own[quantity].isna().all():
                 layout.say_empty(ax, "not measured: too few groups of images")
         row[0].set_ylabel(f"{textwrap.fill(names.label('model', model), 26)}\ncosine of two draws")

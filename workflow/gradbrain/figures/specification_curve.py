@@ -6,6 +6,7 @@ After Simonsohn, Simmons & Nelson 2020, *Nature Human Behaviour* 4:1208–1214.
 from __future__ import annotations
 
 import textwrap
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from gradbrain.figures import layout, style
 from gradbrain.figures.inputs import FigureInputs, require_columns, require_rows
 from gradbrain.figures.names import Names
 from gradbrain.figures.sensitivity import BASE, CLAIM
+from gradbrain.vocabulary.intervals import INTERVAL
 
 TITLE = "Every verdict under other choices of analysis"
 INPUTS = ("universes", "specification_curve")
@@ -48,16 +50,22 @@ COLUMNS = [
         "ci_high",
         "reference",
         "verdict",
+        "n_subjects",
     ),
     *CHOICE,
 ]
 #: Inches: of a panel, its curve, a level of its matrix, the labels of levels.
 WIDTH, CURVE, LEVEL, LABELS = 1.85, 1.25, 0.12, 1.6
 PANELS_PER_ROW = 3
+#: Inches of a column of the legend.
+LEGEND = 1.5
 #: Letters of a line: of the title of a panel, of the label of a level.
 TITLE_LETTERS, LEVEL_LETTERS = 24, 34
 #: Inches of a line of such a title.
 TITLE_LINE = 0.13
+#: Looks of what an estimate must exceed, and of its interval.
+REFERENCE: dict[str, Any] = {"color": style.INK, "lw": 0.6, "ls": (0, (3, 2))}
+BOUNDS: dict[str, Any] = {"color": style.FAINT, "lw": 1.2}
 #: A point without a verdict of weight is still to be seen on white.
 EDGE = {"undetermined": style.MUTED}
 
@@ -96,8 +104,8 @@ def plot_specification_curve(data: pd.DataFrame, *, ax: Axes) -> Axes:
     require_columns(data, COLUMNS, figure="specification_curve")
     once = data.drop_duplicates("universe").set_index("universe").loc[in_order(data)]
     places = np.arange(len(once))
-    ax.axhline(once["reference"].iloc[0], color=style.INK, lw=0.6, ls=(0, (3, 2)), zorder=1)
-    ax.vlines(places, once["ci_low"], once["ci_high"], color=style.FAINT, lw=1.2, zorder=2)
+    ax.axhline(once["reference"].iloc[0], **REFERENCE, zorder=1)
+    ax.vlines(places, once["ci_low"], once["ci_high"], **BOUNDS, zorder=2)
     for verdict, (fill, _, _) in style.VERDICTS.items():
         own = (once["verdict"] == verdict).to_numpy()
         edge = EDGE.get(verdict, fill)
@@ -114,10 +122,25 @@ def plot_specification_curve(data: pd.DataFrame, *, ax: Axes) -> Axes:
     return ax
 
 
-def plot_choices(data: pd.DataFrame, *, ax: Axes, labelled: bool) -> Axes:
-    """Draw the matrix of choices below a curve: a row per level, a column per universe."""
+def plot_choices(
+    data: pd.DataFrame, *, ax: Axes, labelled: bool, levels: pd.DataFrame | None = None
+) -> Axes:
+    """Draw the matrix of choices below a curve: a row per level, a column per universe.
+
+    Parameters
+    ----------
+    data
+        One claim: a row per universe and factor.
+    ax
+        Where to draw.
+    labelled
+        Whether levels are named.
+    levels
+        Rows, as :func:`levels_of` has them: of all claims, where panels stand side by side and
+        share their names; those of the claim by default.
+    """
     place = {name: index for index, name in enumerate(in_order(data))}
-    levels = levels_of(data)
+    levels = levels_of(data) if levels is None else levels
     row = {
         key: index for index, key in enumerate(zip(levels["factor"], levels["level"], strict=True))
     }
@@ -156,7 +179,8 @@ def figure(data: pd.DataFrame, names: Names) -> Figure:
         for claims in blocks
         for keys, own in claims
     }
-    labels = level_labels(levels_of(data))
+    levels = levels_of(data)
+    labels = level_labels(levels)
     matrix = LEVEL * len(labels) * max(label.count("\n") + 1 for label in labels)
     above = 0.12 + TITLE_LINE * max(title.count("\n") + 1 for title in titles.values())
     panel = above + CURVE + 0.08 + matrix + 0.15
@@ -165,7 +189,7 @@ def figure(data: pd.DataFrame, names: Names) -> Figure:
     heads = [textwrap.fill(head, letters) for head, _ in rows]
     heights = [0.2 + layout.TITLE_LINE * (head.count("\n") + 1) for head in heads]
     lines = [layout.n_lines(len(claims), PANELS_PER_ROW) for claims in blocks]
-    page = layout.Page(width, sum(lines) * panel + sum(heights) + 0.5)
+    page = layout.Page(width, sum(lines) * panel + sum(heights) + 0.65)
     top = 0.0
     for head, claims, height, count in zip(heads, blocks, heights, lines, strict=True):
         page.text(0.05, top + 0.1, head, fontsize=9, fontweight="bold")
@@ -177,7 +201,7 @@ def figure(data: pd.DataFrame, names: Names) -> Figure:
             plot_specification_curve(own, ax=curve)
             curve.set_title(titles[keys], fontsize=7.5)
             choices = page.axes(left, upper + CURVE + 0.08, WIDTH - 0.45, matrix)
-            plot_choices(own, ax=choices, labelled=column == 0)
+            plot_choices(own, ax=choices, labelled=column == 0, levels=levels)
         top += count * panel
     _legend(page.figure)
     return page.figure
@@ -247,4 +271,11 @@ def _legend(whole: Figure) -> None:
     ring = Line2D(
         [], [], ls="", marker="o", ms=7, mfc="none", mec=style.INK, label="the study as it is"
     )
-    whole.legend(handles=[*handles, ring], loc="lower left", ncols=4, fontsize=7, frameon=False)
+    rest = [
+        Line2D([], [], **BOUNDS, label=INTERVAL),
+        Line2D([], [], **REFERENCE, label="to be exceeded"),
+    ]
+    columns = int(whole.get_figwidth() / LEGEND)
+    whole.legend(
+        handles=[*handles, ring, *rest], loc="lower left", ncols=columns, fontsize=7, frameon=False
+    )

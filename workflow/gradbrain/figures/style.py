@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from importlib import resources
 
 import matplotlib
@@ -79,6 +80,7 @@ def applied() -> Iterator[None]:
         yield
 
 
+@cache
 def depth_colours() -> Colormap:
     """Colours of relative depth from 0 (input) to 1 (output).
 

@@ -108,9 +108,10 @@ def figure(data: pd.DataFrame, names: Names) -> Figure:
     for ax in axes[-1]:
         ax.set_xlabel("batches learnt")
     scale = ScalarMappable(Normalize(0, 1), style.depth_colours())
-    whole.colorbar(
+    bar = whole.colorbar(
         scale, ax=axes[:, 0], label="relative depth of layer", location="left", shrink=0.5
     )
+    layout.fill_bar(bar)
     layout.legend_below(whole, _handles(data), layout.width_of(whole))
     return whole
 

@@ -178,14 +178,15 @@ def figure(data: pd.DataFrame, names: Names) -> Figure:
     datasets = names.order_datasets(axis_of)
     heights = [_height(data[data["dataset"] == dataset], names) for dataset in datasets]
     whole = Figure(
-        figsize=(style.PAGE, 1.4 + 0.5 * len(datasets) + sum(heights)), layout="constrained"
+        figsize=(style.PAGE, 1.4 + 0.65 * len(datasets) + sum(heights)), layout="constrained"
     )
     axes = whole.subplots(
         len(datasets), 1, squeeze=False, sharex=True, height_ratios=[n + 0.15 for n in heights]
     )
     for ax, dataset in zip(axes[:, 0], datasets, strict=True):
         plot_unique_share(data[data["dataset"] == dataset], ax=ax, names=names)
-        ax.set_title(textwrap.fill(names.dataset_label(dataset, modality_of[dataset]), 90))
+        ax.tick_params(labelbottom=True)
+        layout.set_title(ax, textwrap.fill(names.dataset_label(dataset, modality_of[dataset]), 90))
     axes[-1, 0].set_xlim(*_limits(data))
     axes[-1, 0].set_xlabel("share of the explainable variance (%)")
     layout.legend_below(whole, _handles(), layout.width_of(whole))
@@ -206,6 +207,7 @@ def _handles() -> list[Line2D | Patch]:
         Line2D([], [], color=grey, marker="o", label=f"C1: estimate, {INTERVAL}"),
         Line2D([], [], color=grey, marker="D", label="C2: the same, beyond the best control"),
         Patch(color=grey, alpha=0.25, label=BETWEEN_BOUNDS),
+        Line2D([], [], color=grey, linestyle=":", label="smallest share of interest"),
         Line2D(
             [],
             [],

@@ -10,11 +10,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from gradbrain.figures import layout, style
 from gradbrain.figures.inputs import FigureInputs, require_columns, require_rows
 from gradbrain.figures.intervals import student_interval
 from gradbrain.figures.names import Names
+from gradbrain.vocabulary.intervals import INTERVAL
 from gradbrain.vocabulary.measures import R2, UNIQUE_R2
 from gradbrain.vocabulary.roles import BASELINE, LEARNING, TIME
 
@@ -126,9 +128,10 @@ def plot_variance_parts(
             ax.plot(times, means["mean"], color=colour, linestyle=LINES[part], zorder=3)
             continue
         at = np.arange(len(places)) + shift
-        for _, of_subject in own.groupby("subject"):
-            values = of_subject.set_index(unit)["value"].reindex(places)
-            layout.draw_subjects(at, values, ax=ax, colour=colour, size=5)
+        values = own.pivot(index="subject", columns=unit, values="value").reindex(columns=places)
+        layout.draw_subjects(
+            np.broadcast_to(at, values.shape), values, ax=ax, colour=colour, size=5
+        )
         look = {"marker": MARKERS[part], "markersize": 4.5, "linestyle": LINES[part]}
         layout.draw_means(at, means, ax=ax, colour=colour, linewidth=1.2, **look)
     if over_time:
@@ -200,7 +203,7 @@ def _draw_dataset(
             if layout.starts_line(ax):
                 ax.set_ylabel("held-out R²")
         labels = (names.label("model", model), names.label("signal", signal))
-        column[0].set_title("\n".join(textwrap.fill(label, letters) for label in labels))
+        layout.set_title(column[0], "\n".join(textwrap.fill(label, letters) for label in labels))
         column[0].tick_params(labelbottom=False)
         if own["axis"].iloc[0] == TIME:
             column[-1].set_xlabel(layout.time_label(own, width=PANEL))
@@ -210,13 +213,13 @@ def _draw_dataset(
     layout.legend_below(row, _handles(whole, names), layout.width_of(row))
 
 
-def _handles(data: pd.DataFrame, names: Names) -> list[Line2D]:
+def _handles(data: pd.DataFrame, names: Names) -> list[Line2D | Patch]:
     over_time = data["axis"].iloc[0] == TIME
     signals = data["signal"].unique()
     colours = {part: part_colour(part, signals[0], names) for part in PARTS}
     if len(signals) > 1:
         colours["only_signal"] = style.INK
-    parts = [
+    parts: list[Line2D | Patch] = [
         Line2D(
             [],
             [],
@@ -228,7 +231,8 @@ def _handles(data: pd.DataFrame, names: Names) -> list[Line2D]:
         )
         for part, label in PARTS.items()
     ]
-    if over_time:
-        return parts
     has_interval = bool(data["ci_low"].notna().any())
+    if over_time:
+        band = Patch(color=style.MUTED, alpha=0.3, linewidth=0, label=f"{INTERVAL} of a mean")
+        return [*parts, band] if has_interval else parts
     return [*parts, layout.subject_handle(), layout.mean_handle(has_interval=has_interval)]

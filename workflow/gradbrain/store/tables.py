@@ -206,6 +206,8 @@ def as_text(column: pd.Series) -> pd.Series:
 
     In a CSV file a column without any text, or of keys that are digits, is read as numbers.
     """
+    if column.dtype == "str":
+        return column.fillna("")
     known = column.notna()
     if column.dtype == object and known.all():
         return column
