@@ -164,7 +164,7 @@ def write_peer(folder: Path, plan: Plan) -> None:
     for dataset, path in zip(plan.shared_datasets, plan.ceilings, strict=True):
         rule(f"ceilings_{dataset}", plan.responses_of(dataset), [path])
     for number, model in enumerate(plan.models):
-        signal_set = plan.study.signal_set.name
+        signal_set = plan.set_of(model)
         store = plan.features(model, "{layer}", signal_set, "{stimuli}")
         rule(f"extract_{number}", ["results/stimuli/{stimuli}.parquet"], [store])
         for name in stimuli:

@@ -194,7 +194,7 @@ class Brains:
         self.entries = [plan.study.datasets[name] for name in worlds_of(plan)[world]]
         self.stimulus_set = str(self.entries[0].stimuli)
         self.stimuli = read_stimuli(root / plan.path("stimuli", stimuli=self.stimulus_set))
-        self.signal_set = plan.taken_set(model, plan.study.signal_set.name)
+        self.signal_set = plan.taken_set(model, plan.set_of(model))
         self._planted: dict[str, simulated.Planted] = {}
         self._seen = {} if seen is None else seen
 
