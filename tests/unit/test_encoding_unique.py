@@ -13,7 +13,7 @@ from gradbrain.encoding.inputs import (
     read_model_features,
     read_responses,
 )
-from gradbrain.encoding.unique_part import image_blocks, measure_unique
+from gradbrain.encoding.unique_part import explainable_of_units, image_blocks, measure_unique
 from gradbrain.store import StoreError, open_store, read_table, write_store, write_tree
 
 N_IMAGES, N_LAYERS, WIDTH, N_TARGETS = 90, 2, 30, 200
@@ -120,7 +120,7 @@ def write_responses(path, values, order=None, targets=None, test_images=None, **
     }
     if test_images is not None:
         coords["test_image"] = ("image", test_images[order])
-    ceiling = np.linspace(0.2, 0.6, values.shape[1])[targets]
+    ceiling = attrs.pop("ceiling", np.linspace(0.2, 0.6, values.shape[1]))[targets]
     described = {
         "dataset": "made",
         "subject": "made-s1",
@@ -290,6 +290,17 @@ def test_people_who_saw_the_same_images_share_kernels(tmp_path, features, plante
         shared = measure_unique(model, brain, SETTINGS, "study", kernels)
         xr.testing.assert_identical(shared, measure_unique(model, brain, SETTINGS, "study"))
     assert len(kernels) == 1
+
+
+def test_what_can_be_explained_is_the_mean_over_targets_whose_ceiling_is_known(tmp_path, features):
+    ceiling = np.resize([0.3, 0.2], N_TARGETS)
+    ceiling[0] = np.nan
+    ceiling[1::2] = np.nan
+    responses = write_responses(tmp_path / "some.zarr", mixture(), ceiling=ceiling)
+    _, brain = read_model_and_subject(features, responses, SETTINGS)
+    explainable = dict(zip(brain.layout.names, explainable_of_units(brain), strict=True))
+    assert explainable["V1"] == pytest.approx(0.3)
+    assert np.isnan(explainable["IT"])
 
 
 def test_settings_of_fits_do_not_enter(features, planted):

@@ -483,7 +483,16 @@ def _assemble(
 
 
 def explainable_of_units(responses: Responses) -> FLOATS:
-    """Mean noise ceiling of the targets of every unit, shape (n_units,); NaN where not known."""
+    """Mean noise ceiling of the targets of every unit, shape (n_units,).
+
+    Of the targets whose ceiling is known; NaN where none is.
+    """
+    found = np.full(len(responses.layout.names), np.nan)
     if responses.noise_ceiling is None:
-        return np.full(len(responses.layout.names), np.nan)
-    return np.array([responses.noise_ceiling[own].mean() for own in responses.layout.slices])
+        return found
+    for unit, own in enumerate(responses.layout.slices):
+        ceilings = responses.noise_ceiling[own]
+        known = np.isfinite(ceilings)
+        if known.any():
+            found[unit] = ceilings[known].mean()
+    return found
