@@ -343,7 +343,9 @@ class Cells:
             own = shares[start : start + batch]
             ratios = self._by_images(own) / by_images
             if by_people is not None:
-                ratios = np.maximum(ratios, self._by_people(own) / by_people)
+                # A unit that one person has is judged by images alone.
+                of_people = np.nan_to_num(self._by_people(own) / by_people)
+                ratios = np.maximum(ratios, of_people)
             found.append(np.nanmax(np.where(holds, ratios, np.nan), axis=(1, 2)))
         return np.minimum(np.concatenate(found), 1.0)
 
