@@ -434,6 +434,30 @@ def test_a_signal_has_nothing_beside_itself_at_another_length(tmp_path, planted)
     np.testing.assert_allclose(pairs["component"], 0, atol=0.01)
 
 
+def test_beside_a_signal_that_does_not_vary_a_signal_has_what_it_has_alone(
+    tmp_path, features, planted
+):
+    pairs = write_pairs(tmp_path / "pairs.parquet", features, planted, "gradient", "constant")
+    of = pairs.groupby(["signal", "layer"])["component"].mean()
+    alone = measure(features, planted)
+    for layer in range(N_LAYERS):
+        expected = found(alone, "gradient", layer)
+        assert of["gradient", f"layer{layer}"] == pytest.approx(expected, abs=1e-6)
+        assert of["constant", f"layer{layer}"] == 0.0
+
+
+def test_activations_of_a_layer_that_do_not_vary_explain_nothing(tmp_path, planted):
+    layers = [signals(layer) for layer in range(N_LAYERS)]
+    layers[0]["activation"] = np.ones((N_IMAGES, WIDTH))
+    features = [
+        write_features(tmp_path / f"still{number}.zarr", number, values)
+        for number, values in enumerate(layers)
+    ]
+    store = measure(features, planted)
+    assert np.isfinite(store["component"]).all()
+    assert found(store, "gradient") == pytest.approx(SHARE, abs=0.1)
+
+
 def test_pairs_of_signals_that_features_lack_are_refused(tmp_path, twins, planted):
     with pytest.raises(EncodingError, match="rule_pairs: sign_symmetry: not among the signals"):
         write_pairs(tmp_path / "pairs.parquet", twins, planted, "gradient", "sign_symmetry")

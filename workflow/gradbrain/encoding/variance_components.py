@@ -51,10 +51,12 @@ def centred_kernel(features: FLOATS) -> FLOATS:
     Returns
     -------
     array of shape (n_images, n_images), float64
+        Zeros where no feature varies.
     """
     centred = features - features.mean(axis=0, dtype=np.float64)
     kernel = centred @ centred.T
-    return kernel * (len(kernel) / np.trace(kernel))
+    trace = np.trace(kernel)
+    return kernel * (len(kernel) / trace) if trace > 0 else np.zeros_like(kernel)
 
 
 def leading_kernel(features: FLOATS) -> FLOATS:
