@@ -303,6 +303,17 @@ def test_what_can_be_explained_is_the_mean_over_targets_whose_ceiling_is_known(t
     assert np.isnan(explainable["IT"])
 
 
+def test_what_groups_share_is_not_explained_by_activations(tmp_path, features):
+    """Pairs of images share two fifths of the variance, and activations explain nothing."""
+    pairs = np.arange(N_IMAGES) // 2
+    groups = np.array([f"photograph-{pair:02d}" for pair in pairs])
+    values = np.sqrt(0.4) * drawn(3, width=N_TARGETS)[pairs]
+    values += np.sqrt(0.6) * drawn(4, width=N_TARGETS)
+    responses = write_responses(tmp_path / "pairs.zarr", values, groups=groups)
+    explained = measure(features, responses)["explained"]
+    np.testing.assert_allclose(explained, 0.0, atol=0.1)
+
+
 def test_settings_of_fits_do_not_enter(features, planted):
     plain = measure(features, planted)
     other = measure(features, planted, solver="himalaya", n_folds=3, selection="kfold")

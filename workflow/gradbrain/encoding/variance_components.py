@@ -449,17 +449,19 @@ class BaselineCovariance:
         centred = responses - responses.mean(axis=1, keepdims=True)
         return products_root(centred) @ self.whitened.root
 
-    def explained(self, products: FLOATS) -> float:
-        """Variance that the baseline explains, in the squared unit of the responses; unbiased.
+    def explained(self, products: FLOATS, n_kernels: int) -> float:
+        """Variance that kernels explain, in the squared unit of the responses; unbiased.
 
         Parameters
         ----------
         products : array of shape (n_images, n_images)
             As `products` gives them.
+        n_kernels : int
+            Of the baseline, the first so many.
         """
         squares = self.whitened.forms @ self.whitened.blocks.pack(products)
         components = np.linalg.lstsq(self.whitened.information, squares, rcond=None)[0]
-        return float(components[:-1].sum())
+        return float(components[:n_kernels].sum())
 
     def forms(self, signals: Sequence[FLOATS]) -> FLOATS:
         """Matrices Q whose products with the whitened responses' are the components of signals.
