@@ -180,14 +180,21 @@ def test_sessions_are_standardised_before_averaging(data):
 
 
 def test_meg_keeps_times_and_sensors(data):
-    _, dataset = prepare(data, "meg", onset_s=0.02)
+    _, dataset = prepare(data, "meg")
     found = dataset["response"]
     assert found.dims == ("image", "time", "sensor")
     repeats = np.load(data / "s1_meg.npy").reshape(N_REPEATS, len(IMAGES), N_TIMES, N_SENSORS)
     assert np.allclose(found.values, repeats.mean(axis=0), atol=1e-6)
     assert np.allclose(dataset["time"].values, [-0.1, 0, 0.1, 0.2])
     assert list(dataset["sensor"].values) == ["A1", "A2", "A3"]
-    assert dataset.attrs["onset_s"] == 0.02
+    assert dataset.attrs["onset_s"] == 0.0
+
+
+def test_times_count_from_the_onset_that_is_given(data):
+    """Whatever reads the times after the image takes those above zero."""
+    _, dataset = prepare(data, "meg", onset_s=0.02)
+    assert list(dataset["time"].values) == [-0.12, -0.02, 0.08, 0.18]
+    assert dataset.attrs["onset_s"] == 0.0
 
 
 @pytest.mark.parametrize("suffix", [".zarr", ".nc"])

@@ -13,7 +13,7 @@ from gradbrain.encoding.inputs import (
     read_model_features,
     read_responses,
 )
-from gradbrain.encoding.unique_part import image_blocks, measure_unique
+from gradbrain.encoding.unique_part import explainable_of_units, image_blocks, measure_unique
 from gradbrain.store import StoreError, open_store, read_table, write_store, write_tree
 
 N_IMAGES, N_LAYERS, WIDTH, N_TARGETS = 90, 2, 30, 200
@@ -120,7 +120,7 @@ def write_responses(path, values, order=None, targets=None, test_images=None, **
     }
     if test_images is not None:
         coords["test_image"] = ("image", test_images[order])
-    ceiling = np.linspace(0.2, 0.6, values.shape[1])[targets]
+    ceiling = attrs.pop("ceiling", np.linspace(0.2, 0.6, values.shape[1]))[targets]
     described = {
         "dataset": "made",
         "subject": "made-s1",
@@ -292,6 +292,28 @@ def test_people_who_saw_the_same_images_share_kernels(tmp_path, features, plante
     assert len(kernels) == 1
 
 
+def test_what_can_be_explained_is_the_mean_over_targets_whose_ceiling_is_known(tmp_path, features):
+    ceiling = np.resize([0.3, 0.2], N_TARGETS)
+    ceiling[0] = np.nan
+    ceiling[1::2] = np.nan
+    responses = write_responses(tmp_path / "some.zarr", mixture(), ceiling=ceiling)
+    _, brain = read_model_and_subject(features, responses, SETTINGS)
+    explainable = dict(zip(brain.layout.names, explainable_of_units(brain), strict=True))
+    assert explainable["V1"] == pytest.approx(0.3)
+    assert np.isnan(explainable["IT"])
+
+
+def test_what_groups_share_is_not_explained_by_activations(tmp_path, features):
+    """Pairs of images share two fifths of the variance, and activations explain nothing."""
+    pairs = np.arange(N_IMAGES) // 2
+    groups = np.array([f"photograph-{pair:02d}" for pair in pairs])
+    values = np.sqrt(0.4) * drawn(3, width=N_TARGETS)[pairs]
+    values += np.sqrt(0.6) * drawn(4, width=N_TARGETS)
+    responses = write_responses(tmp_path / "pairs.zarr", values, groups=groups)
+    explained = measure(features, responses)["explained"]
+    np.testing.assert_allclose(explained, 0.0, atol=0.1)
+
+
 def test_settings_of_fits_do_not_enter(features, planted):
     plain = measure(features, planted)
     other = measure(features, planted, solver="himalaya", n_folds=3, selection="kfold")
@@ -421,6 +443,30 @@ def test_a_signal_has_nothing_beside_itself_at_another_length(tmp_path, planted)
     ]
     pairs = write_pairs(tmp_path / "pairs.parquet", features, planted, "gradient", "constant")
     np.testing.assert_allclose(pairs["component"], 0, atol=0.01)
+
+
+def test_beside_a_signal_that_does_not_vary_a_signal_has_what_it_has_alone(
+    tmp_path, features, planted
+):
+    pairs = write_pairs(tmp_path / "pairs.parquet", features, planted, "gradient", "constant")
+    of = pairs.groupby(["signal", "layer"])["component"].mean()
+    alone = measure(features, planted)
+    for layer in range(N_LAYERS):
+        expected = found(alone, "gradient", layer)
+        assert of["gradient", f"layer{layer}"] == pytest.approx(expected, abs=1e-6)
+        assert of["constant", f"layer{layer}"] == 0.0
+
+
+def test_activations_of_a_layer_that_do_not_vary_explain_nothing(tmp_path, planted):
+    layers = [signals(layer) for layer in range(N_LAYERS)]
+    layers[0]["activation"] = np.ones((N_IMAGES, WIDTH))
+    features = [
+        write_features(tmp_path / f"still{number}.zarr", number, values)
+        for number, values in enumerate(layers)
+    ]
+    store = measure(features, planted)
+    assert np.isfinite(store["component"]).all()
+    assert found(store, "gradient") == pytest.approx(SHARE, abs=0.1)
 
 
 def test_pairs_of_signals_that_features_lack_are_refused(tmp_path, twins, planted):

@@ -52,6 +52,16 @@ def test_a_kernel_is_centred_and_has_a_mean_diagonal_of_one(features):
     assert np.trace(kernel) == pytest.approx(N_IMAGES)
 
 
+def test_features_that_do_not_vary_have_a_kernel_of_zeros_and_explain_nothing(features):
+    same = centred_kernel(np.ones((N_IMAGES, 5)))
+    np.testing.assert_array_equal(same, 0.0)
+    kernels = [centred_kernel(features[0])]
+    responses = np.sqrt(0.5) * read_out(features[0], 50, 1) + np.sqrt(0.5) * noise(50, 2)
+    alone, beside = (estimate_components(own, responses) for own in (kernels, [*kernels, same]))
+    # Both start from equal weights, of which the kernel of zeros takes a part.
+    np.testing.assert_allclose(beside, [alone[0], 0.0, alone[1]], atol=1e-3)
+
+
 def test_whitening_inverts_the_covariance(features):
     kernels = [centred_kernel(values) for values in features]
     weights = np.array([0.3, 0.2, 0.5])

@@ -517,6 +517,23 @@ def test_best_layers_have_intervals_within_depth(figure_inputs, names):
     assert re.fullmatch(r"r = \+\d\.\d\d \[\S+, \S+\], n = 6", ax.texts[0].get_text())
 
 
+def test_the_spatial_score_is_by_rank_where_claims_are(study, names, tmp_path):
+    def by_both(table):
+        by_rank = table[table["statistic"] == "spatial_r"]
+        by_rank = by_rank.assign(statistic="spatial_rank_r", value=by_rank["value"] - 0.3)
+        return pd.concat([table, by_rank])
+
+    inputs = with_changed_statistics(study, tmp_path, by_both)
+    in_mm = best_layer_by_distance.select(inputs)
+    ranks = replace(inputs, settings=StatisticsSettings(distance="rank"))
+    data = best_layer_by_distance.select(ranks)
+    of_regions = data["score_statistic"] == "spatial_rank_r"
+    assert (of_regions == (in_mm["score_statistic"] == "spatial_r")).all() and of_regions.any()
+    np.testing.assert_allclose(data["score"][of_regions], in_mm["score"][of_regions] - 0.3)
+    panel = one_panel(data, FMRI, "activation", "raw")
+    assert re.match(r"r of ranks = [+−]0\.\d\d \[", best_layer_by_distance.score_text(panel))
+
+
 def test_two_layers_are_points_and_their_want_of_r_is_told_once(study, names, tmp_path):
     def two_layers(table):
         peaks = table["statistic"].isin(["peak_time", "peak_time_jackknifed"])

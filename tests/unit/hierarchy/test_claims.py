@@ -361,6 +361,24 @@ def test_c2_asks_for_more_than_every_control_and_not_than_the_one_with_the_small
     assert row["p"] > 0.1
 
 
+@pytest.mark.parametrize(
+    ("values", "explainable", "reason"),
+    [
+        (np.full(6, np.nan), EXPLAINABLE, "undefined"),
+        # A control that exceeds the signal, where no ceiling is above zero on average.
+        (np.full(6, -0.01), -0.01, "no_ceiling"),
+        (np.full(6, 0.2), pd.Series((1.2, -0.9, 0.8, -0.7, 1.1, -0.2)), "no_ceiling"),
+    ],
+)
+def test_c2_has_no_verdict_where_one_of_its_controls_is_not_tested(values, explainable, reason):
+    tested = shares("control_difference", 0.05 + 0.001 * np.arange(6), control="tested")
+    untested = shares("control_difference", values, control="untested")
+    untested["explainable"] = explainable
+    row = claim(judged(learning_table(), tested, untested), "C2")
+    assert (row["control"], row["verdict"], row["reason"]) == ("untested", "undetermined", reason)
+    assert np.isnan(row[["p", "p_opposite"]].astype(float)).all()
+
+
 def test_a_lag_of_few_subjects_is_tested_by_resampled_images():
     """Permuted images peak anywhere, which is no null for when two signals peak."""
     table = learning_table(n=4)

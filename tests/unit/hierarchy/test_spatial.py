@@ -51,6 +51,14 @@ def test_a_region_above_chance_exceeds_the_maxima_of_permuted_images():
     assert not regions_above_chance(np.full((5, 1), -0.1), np.full((9, 5, 1), -1.0)).any()
 
 
+def test_few_draws_let_no_more_regions_pass():
+    """The observed scores are one more draw: 20 draws are a test at 1/21."""
+    scores = np.random.default_rng(2).standard_normal((400, 21, 4, 10))
+    passed = [regions_above_chance(one[0], one[1:]) for one in scores]
+    # Standard error .004.
+    assert np.mean(passed) == pytest.approx(1 / 21, abs=0.012)
+
+
 def test_a_score_that_is_not_known_never_wins():
     scores = np.array([[0.1], [np.nan], [0.2]])
     assert best_layer_depth(scores, DEPTHS, "argmax")[0] == 0.9

@@ -39,16 +39,24 @@ def test_peak_time_does_not_depend_on_the_scale_of_scores():
 
 
 def test_a_layer_passes_when_its_maximum_exceeds_the_maxima_of_permuted_images():
+    null = np.random.default_rng(0).standard_normal((400, 1, 6))
+    maxima = np.sort(null[:, 0, 2:].max(axis=-1))
+    scores = np.zeros((1, 6))
+    scores[0, 0] = 99.0  # before onset
+    # Of 400 draws 19 may be as large: 20 / 401 is at most .05, and 21 / 401 is not.
+    for at_least, passes in ((maxima[-20], True), (maxima[-21], False)):
+        scores[0, 3] = at_least + 1e-9
+        assert exceeds_null(scores, null, TIMES) == passes
+    assert not exceeds_null(np.full((1, 6), np.nan), null, TIMES).any()
+
+
+def test_a_layer_passes_whatever_the_scale_of_its_scores():
     random = np.random.default_rng(0)
-    null = random.standard_normal((400, 2, 6))
-    null[:, 1] *= 3  # scores of layers may differ in scale
-    maxima = null[..., 2:].max(axis=-1)
-    centre, spread = maxima.mean(axis=0), maxima.std(axis=0)
-    chance = np.percentile(((maxima - centre) / spread).max(axis=-1), 95)
-    scores = np.zeros((2, 6))
-    scores[:, 3] = centre + spread * chance + [1e-6, -1e-6]
-    scores[1, 0] = 99.0  # before onset
+    null, scores = random.standard_normal((400, 2, 6)), np.zeros((2, 6))
+    scores[:, 3] = [9.0, 1.0]
+    scale = np.array([[1.0], [30.0]])
     np.testing.assert_array_equal(exceeds_null(scores, null, TIMES), [True, False])
+    np.testing.assert_array_equal(exceeds_null(scale * scores, scale * null, TIMES), [True, False])
 
 
 @pytest.mark.parametrize("n_layers", [1, 8])
@@ -61,6 +69,21 @@ def test_one_in_twenty_models_without_signal_has_a_layer_that_passes(n_layers):
     ]
     # Standard error .005; the threshold itself is estimated from 500 draws (another .01).
     assert np.mean(passed) == pytest.approx(0.05, abs=0.03)
+
+
+@pytest.mark.parametrize("n_layers", [3, 12])
+def test_few_draws_let_no_more_models_pass(n_layers):
+    """The observed scores are one more draw: 20 draws are a test at 1/21."""
+    random = np.random.default_rng(2)
+    times = np.arange(1, 21) / 100
+    passed = [
+        exceeds_null(scores[0], scores[1:], times).any()
+        for scores in random.standard_normal((1000, 21, n_layers, 20))
+    ]
+    # Standard error .007.
+    assert np.mean(passed) == pytest.approx(1 / 21, abs=0.02)
+    scores = random.standard_normal((19, n_layers, 20))
+    assert not exceeds_null(scores[0] + 99, scores[1:], times).any()
 
 
 def test_temporal_correlation_is_pearson_over_the_layers_that_passed():

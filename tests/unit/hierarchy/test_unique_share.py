@@ -180,6 +180,38 @@ def test_a_share_is_absent_only_where_it_is_absent_everywhere():
     assert without.absent(MARGIN) == pytest.approx(everywhere.absent(MARGIN))
 
 
+@pytest.mark.parametrize("explainable", [0.0, -0.02, np.nan])
+def test_a_place_without_explainable_variance_hides_no_share(explainable):
+    """Such as an early time that has no ceiling: its estimates are the same whatever is held."""
+    everywhere = cells(people_at(0.001 * (np.arange(6) - 2.5)), shape=(2, 3))
+    assert everywhere.absent(MARGIN) < 0.05 and everywhere.upper() < 1.0
+    of_units = everywhere.explainable.copy()
+    of_units[:, 2] = explainable
+    early = replace(everywhere, explainable=of_units)
+    assert early.absent(MARGIN) == pytest.approx(everywhere.absent(MARGIN))
+    assert early.upper() == everywhere.upper()
+    # Of one person who has some there, the place counts.
+    of_units[0, 2] = EXPLAINABLE
+    assert replace(everywhere, explainable=of_units).absent(MARGIN) > everywhere.absent(MARGIN)
+
+
+def test_a_unit_that_one_person_has_is_judged_by_images_alone():
+    some = cells(people_at(0.001 * (np.arange(6) - 2.5)), shape=(2, 3))
+    component, null, explainable = (
+        values.copy() for values in (some.component, some.null, some.explainable)
+    )
+    for values in (component, null, explainable):
+        values[1:, ..., 2] = np.nan
+    # All that this person has there is the signal.
+    component[0, :, 2] = EXPLAINABLE * HELD[FLAT]
+    held = replace(some, component=component, null=null, explainable=explainable)
+    assert held.absent(MARGIN) == 1.0 and held.upper() > 0.5
+    alone = replace(held, population=False)
+    assert held.absent(MARGIN) == alone.absent(MARGIN)
+    component[0, :, 2] = np.nan
+    assert replace(held, component=component).absent(MARGIN) < 0.05
+
+
 def test_draws_are_those_of_the_model():
     one = person(np.random.default_rng(4))
     one = replace(one, null=NOISE * np.random.default_rng(5).standard_normal(100_000))

@@ -546,7 +546,12 @@ class EncodingSettings(StrictModel):
     penalty_scope: Literal["target", "roi"] = Field(
         "target", description="`roi`: one penalty and band weight for all targets of a region."
     )
-    n_draws: int = Field(200, ge=1, description="Bootstrap and permutation draws kept per score.")
+    n_draws: int = Field(
+        200,
+        ge=1,
+        description="Bootstrap and permutation draws kept per score; of fewer than 19 no layer or "
+        "region is above chance.",
+    )
     seed: int = Field(0, ge=0, description="Seed of folds and draws.")
     unique_images: int = Field(
         1000,

@@ -79,7 +79,7 @@ SMALL_TABLE_BYTES = 2**20
 class Times(StrictModel):
     """Evenly spaced sample times."""
 
-    first: float = Field(description="First sample, s from image onset.")
+    first: float = Field(description="First sample, s from image onset (or before, see onset_s).")
     rate: float = Field(gt=0, description="Samples per second.")
 
 
@@ -151,7 +151,7 @@ class Options(ImageOptions):
     reference_roi: str | None = Field(
         None, description="Region that distances start from, V1; needs x, y, z."
     )
-    onset_s: float = Field(0.0, description="Image onset on the time axis, s.")
+    onset_s: float = Field(0.0, description="Image onset on the recording's time axis, s.")
     space: str | None = Field(
         None,
         description="E.g. fsaverage5, where targets are its vertices; contacts, where sensors have "
@@ -636,6 +636,9 @@ def _along_time(
         time = read_times(recording)
     else:
         time = options.times.first + np.arange(recording.shape[1]) / options.times.rate
+    if options.onset_s:
+        # Tables and figures have times from onset; to the microsecond, as sums of floats are not.
+        time = np.round(time - options.onset_s, 6)
     images = list(stimuli["image_id"])
     average, ceiling = _average(recording, rows, images, zscore=options.zscore_sessions)
     return sensor_responses(
@@ -645,7 +648,7 @@ def _along_time(
         stimuli=stimuli,
         n_repeats=_n_repeats(rows, len(images)),
         noise_ceiling=ceiling,
-        attrs=_attributes(entry, options, subject, onset_s=options.onset_s),
+        attrs=_attributes(entry, options, subject),
     )
 
 

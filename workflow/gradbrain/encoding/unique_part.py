@@ -183,11 +183,14 @@ class BaselineKernels:
     all : Kernels
         Those that the covariance of responses is made of: beside these one for the ten leading
         components of each layer, since weights that favour them are no isotropic ones, and one for
-        groups, where many images are in one: these may share what no feature explains.
+        groups, where many images are in one, the last: these may share what no feature explains.
+    n_features : int
+        How many of all are of features, not of groups.
     """
 
     plain: Kernels
     all: Kernels
+    n_features: int
 
     @classmethod
     def of(
@@ -206,12 +209,13 @@ class BaselineKernels:
         """
         layers = [_standardised(values) for values in activations]
         further = [leading_kernel(values) for values in layers]
+        bands = [_standardised(values) for values in nuisance]
+        plain = [centred_kernel(values) for values in (*layers, *bands)]
+        n_features = len(plain) + len(further)
         if many_share_groups(groups):
             names, place = np.unique(groups, return_inverse=True)
             further.append(centred_kernel(np.eye(len(names))[place]))
-        bands = [_standardised(values) for values in nuisance]
-        plain = [centred_kernel(values) for values in (*layers, *bands)]
-        return cls(Kernels.of(plain), Kernels.of([*plain, *further]))
+        return cls(Kernels.of(plain), Kernels.of([*plain, *further]), n_features)
 
 
 def measure_unique(
@@ -352,7 +356,7 @@ def _measure_block(
         covariance = BaselineCovariance.of(baseline, estimate_components(baseline, values))
         root = covariance.products_root(values)
         products = root.T @ root
-        found["explained"][place] = covariance.explained(products)
+        found["explained"][place] = covariance.explained(products, kernels.baseline.n_features)
         seen = [covariance.seen_root(signal.new) for signal in signals]
         forms, blocks = covariance.packed_forms(seen), covariance.whitened.blocks
         found["component"][:, place] = forms @ blocks.pack(products)
@@ -483,7 +487,16 @@ def _assemble(
 
 
 def explainable_of_units(responses: Responses) -> FLOATS:
-    """Mean noise ceiling of the targets of every unit, shape (n_units,); NaN where not known."""
+    """Mean noise ceiling of the targets of every unit, shape (n_units,).
+
+    Of the targets whose ceiling is known; NaN where none is.
+    """
+    found = np.full(len(responses.layout.names), np.nan)
     if responses.noise_ceiling is None:
-        return np.full(len(responses.layout.names), np.nan)
-    return np.array([responses.noise_ceiling[own].mean() for own in responses.layout.slices])
+        return found
+    for unit, own in enumerate(responses.layout.slices):
+        ceilings = responses.noise_ceiling[own]
+        known = np.isfinite(ceilings)
+        if known.any():
+            found[unit] = ceilings[known].mean()
+    return found

@@ -51,10 +51,12 @@ def centred_kernel(features: FLOATS) -> FLOATS:
     Returns
     -------
     array of shape (n_images, n_images), float64
+        Zeros where no feature varies.
     """
     centred = features - features.mean(axis=0, dtype=np.float64)
     kernel = centred @ centred.T
-    return kernel * (len(kernel) / np.trace(kernel))
+    trace = np.trace(kernel)
+    return kernel * (len(kernel) / trace) if trace > 0 else np.zeros_like(kernel)
 
 
 def leading_kernel(features: FLOATS) -> FLOATS:
@@ -447,17 +449,19 @@ class BaselineCovariance:
         centred = responses - responses.mean(axis=1, keepdims=True)
         return products_root(centred) @ self.whitened.root
 
-    def explained(self, products: FLOATS) -> float:
-        """Variance that the baseline explains, in the squared unit of the responses; unbiased.
+    def explained(self, products: FLOATS, n_kernels: int) -> float:
+        """Variance that kernels explain, in the squared unit of the responses; unbiased.
 
         Parameters
         ----------
         products : array of shape (n_images, n_images)
             As `products` gives them.
+        n_kernels : int
+            Of the baseline, the first so many.
         """
         squares = self.whitened.forms @ self.whitened.blocks.pack(products)
         components = np.linalg.lstsq(self.whitened.information, squares, rcond=None)[0]
-        return float(components[:-1].sum())
+        return float(components[:n_kernels].sum())
 
     def forms(self, signals: Sequence[FLOATS]) -> FLOATS:
         """Matrices Q whose products with the whitened responses' are the components of signals.

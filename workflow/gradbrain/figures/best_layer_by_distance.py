@@ -14,10 +14,15 @@ from gradbrain.figures import layout, style
 from gradbrain.figures.inputs import FigureInputs, require_columns, require_rows
 from gradbrain.figures.intervals import with_bootstrap_interval
 from gradbrain.figures.names import Names
-from gradbrain.vocabulary.roles import ACTIVATION
+from gradbrain.hierarchy.predictions import BY_NAME, SPATIAL_R, SPATIAL_RANK_R, statistics_of
+from gradbrain.vocabulary.roles import ACTIVATION, ROI
 
-#: Values that a spatial score can take.
-RANGES = {"spatial_r": (-1.0, 1.0), "spatial_difference": (-np.inf, np.inf)}
+DIFFERENCE = "spatial_difference"
+#: Values that a spatial score can take, and what it is called.
+RANGES = {SPATIAL_R: (-1.0, 1.0), SPATIAL_RANK_R: (-1.0, 1.0), DIFFERENCE: (-np.inf, np.inf)}
+SYMBOLS = {SPATIAL_R: "r", SPATIAL_RANK_R: "r of ranks", DIFFERENCE: "Δ depth"}
+#: A claim that is about the spatial score.
+CLAIM = BY_NAME["A1"]
 REFERENCE = (0, (3, 2))
 
 TITLE = "Best layer by distance from V1"
@@ -50,8 +55,9 @@ def select(inputs: FigureInputs) -> pd.DataFrame:
     """Best layer per subject and region, with the subject's spatial score.
 
     The definition of best layer is the primary one of the study (``statistics.best_layer``).
-    ``score`` is the Pearson correlation of distance and best layer over regions or, where there
-    are no distances or too few regions, the difference in depth of higher minus early regions.
+    ``score`` is the Pearson correlation of distance, in mm or by rank (``statistics.distance``),
+    and best layer over regions or, where there are no distances or too few regions, the difference
+    in depth of higher minus early regions.
     ``ci_low`` and ``ci_high`` are the interval of the mean over subjects in a region,
     ``score_low`` and ``score_high`` that of the score, the one that its claim has; NaN where the
     study has too few subjects.
@@ -65,7 +71,8 @@ def select(inputs: FigureInputs) -> pd.DataFrame:
     depths = with_bootstrap_interval(
         depths, boot, [*keys, "roi"], inputs.settings, within=(0.0, 1.0)
     ).rename(columns={"value": "best_layer_depth"})
-    spatial = table[shown & table["statistic"].isin(["spatial_r", "spatial_difference"])]
+    answers = statistics_of(CLAIM, ROI, inputs.settings.distance)
+    spatial = table[shown & table["statistic"].isin(answers)]
     # A subject with both was scored over regions: the correlation is the statistic then.
     spatial = spatial.sort_values("statistic", ascending=False)
     spatial = spatial.drop_duplicates([*keys, "subject"])
@@ -172,7 +179,7 @@ def score_text(data: pd.DataFrame) -> str:
     if subjects.empty:
         return "spatial score undefined"
     first = subjects.iloc[0]
-    symbol = "Δ depth" if first["score_statistic"] == "spatial_difference" else "r"
+    symbol = SYMBOLS[first["score_statistic"]]
     text = f"{symbol} = {style.signed(subjects['score'].mean())}"
     if np.isfinite(first["score_low"]):
         text += f" [{style.signed(first['score_low'])}, {style.signed(first['score_high'])}]"

@@ -24,7 +24,7 @@ SPACES = ()
 POINTS = {
     "x": "control",
     "y": "variance",
-    "y_label": "variance explained beyond (R²)",
+    "y_label": "share of the responses' variance",
     "low": "ci_low",
     "high": "ci_high",
     "series": "signal",

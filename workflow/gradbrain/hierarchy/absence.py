@@ -18,6 +18,10 @@ def absences(
 ) -> dict[tuple[str, str], tuple[float, float]]:
     """Bound what the learning signals hold anywhere, alone and beyond each of their controls.
 
+    Beyond a control the bound is of the difference of both estimates, for a share of which the
+    control sees nothing. What a control shares with the signal lowers the difference, so that the
+    bound is too low for a share that the control sees as well.
+
     Parameters
     ----------
     subjects

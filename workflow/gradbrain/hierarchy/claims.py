@@ -312,21 +312,23 @@ def _answer(statistics: Statistics, rows: pd.DataFrame, asked: _Question) -> dic
     """Estimate, interval and test of a prediction; of several controls all must be exceeded.
 
     The row shows the control that leaves the smallest difference, p is the largest over controls
-    (intersection-union), and p in the opposite direction the smallest, times their number.
+    (intersection-union), and p in the opposite direction the smallest, times their number. What
+    was not tested was not exceeded: where a control has no p the row is that control's, with its
+    reason, and no other.
     """
     controls = list(dict.fromkeys(rows["control"])) if len(rows) else []
     if len(controls) < 2:
         return _test(statistics, rows, asked)
     answers = [_test(statistics, rows[rows["control"] == control], asked) for control in controls]
+    untested = [answer for answer in answers if not np.isfinite(answer["p"])]
+    if untested:
+        return untested[0]
     shown = min(answers, key=lambda answer: (np.isnan(answer["estimate"]), answer["estimate"]))
-    tested = [answer for answer in answers if np.isfinite(answer["p"])]
-    if len(tested) < len(answers):
-        return shown
-    opposite = len(tested) * min(answer["p_opposite"] for answer in tested)
+    opposite = len(answers) * min(answer["p_opposite"] for answer in answers)
     return shown | {
-        "p": max(answer["p"] for answer in tested),
+        "p": max(answer["p"] for answer in answers),
         "p_opposite": min(1.0, opposite),
-        "p_min": max(answer["p_min"] for answer in tested),
+        "p_min": max(answer["p_min"] for answer in answers),
     }
 
 

@@ -10,7 +10,8 @@ import numpy as np
 from gradbrain.hierarchy.correlation import correlation_with
 
 METHODS = ("argmax", "centre_of_mass")
-NULL_PERCENTILE = 95
+#: Level of the test that a region is above chance.
+LEVEL = 0.05
 
 
 def best_layer_depth(scores: np.ndarray, depths: np.ndarray, method: str) -> np.ndarray:
@@ -56,7 +57,8 @@ def best_layer_depth(scores: np.ndarray, depths: np.ndarray, method: str) -> np.
 def regions_above_chance(scores: np.ndarray, null: np.ndarray) -> np.ndarray:
     """Regions whose best layer scores above zero and above chance.
 
-    As with peak times, the maximum over layers is compared with such maxima over permuted images.
+    As with peak times, the maximum over layers is compared with such maxima over permuted images: a
+    region passes where (b + 1) / (draws + 1) is at most .05, b draws being as large.
 
     Parameters
     ----------
@@ -71,8 +73,8 @@ def regions_above_chance(scores: np.ndarray, null: np.ndarray) -> np.ndarray:
         Shape (region,), bool.
     """
     best = scores.max(axis=0)
-    chance = np.percentile(null.max(axis=1), NULL_PERCENTILE, axis=0)
-    return (best > 0) & (best > chance)
+    as_large = (~(null.max(axis=1) < best)).sum(axis=0)
+    return (best > 0) & ((1 + as_large) / (1 + len(null)) <= LEVEL)
 
 
 def mean_by_region(values: np.ndarray, regions: np.ndarray, names: Sequence[str]) -> np.ndarray:

@@ -345,7 +345,11 @@ def _with_plants(
     levels: _Levels,
     peers: Sequence[SubjectScores],
 ) -> _Row:
-    """Add what a brain would show that holds the signal, at the places that the row is read at."""
+    """Add what a brain would show that holds the signal, at the places that the row is read at.
+
+    Of a difference as well this is what the signal alone becomes: bounds and power of C2 are those
+    of a share of which the control sees nothing.
+    """
     variance = _variance(subject)
     places = peak_units(subject, peers or (subject,), levels.observed)
     shape = variance.component[signal].shape

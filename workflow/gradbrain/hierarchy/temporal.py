@@ -6,7 +6,8 @@ import numpy as np
 
 from gradbrain.hierarchy.correlation import correlation_with
 
-NULL_PERCENTILE = 95
+#: Level of the test that a layer is above chance.
+LEVEL = 0.05
 #: Lags of fewer layers are of single ones.
 FEWEST_LAYERS = 3
 
@@ -47,9 +48,11 @@ def exceeds_null(scores: np.ndarray, null: np.ndarray, times: np.ndarray) -> np.
     """Layers whose maximum over time is above chance.
 
     The maximum after onset is compared with maxima on permuted images, so that many times give no
-    layer a second chance; and its distance from their mean, in their standard deviation, with the
-    95th percentile of the largest such distance of all layers, so that many layers give none
-    either (a maximum statistic, Nichols & Holmes 2002).
+    layer a second chance; and its distance from the mean of all of these, in their standard
+    deviation, with the largest such distance of all layers, so that many layers give none either (a
+    maximum statistic, Nichols & Holmes 2002). A layer passes where (b + 1) / (draws + 1) is at most
+    .05, b draws being as large: fewer than 19 draws let none pass. Mean and deviation are of the
+    observed maximum as well, which is one more draw where there is no signal.
 
     Parameters
     ----------
@@ -68,11 +71,13 @@ def exceeds_null(scores: np.ndarray, null: np.ndarray, times: np.ndarray) -> np.
     after = times > 0
     if not after.any():
         return np.zeros(len(scores), dtype=bool)
-    maxima = null[..., after].max(axis=-1)
+    maxima = np.concatenate([scores[None], null])[..., after].max(axis=-1)
     centre, spread = maxima.mean(axis=0), maxima.std(axis=0)
-    spread = np.where(spread > 0, spread, 1.0)
-    chance = np.percentile(((maxima - centre) / spread).max(axis=-1), NULL_PERCENTILE)
-    return (scores[:, after].max(axis=-1) - centre) / spread > chance
+    distance = (maxima - centre) / np.where(spread > 0, spread, 1.0)
+    # A layer with a score that is not known is not above chance.
+    distance = np.where(np.isfinite(distance), distance, -np.inf)
+    as_large = (distance[1:].max(axis=-1)[:, None] >= distance[0]).sum(axis=0)
+    return (1 + as_large) / len(maxima) <= LEVEL
 
 
 def jackknifed(of_others: np.ndarray) -> np.ndarray:

@@ -317,7 +317,9 @@ class Cells:
         Of every cell, how often people who hold a share in it show so little, relative to how often
         people do who hold nothing: an estimate that is small by chance says nothing of a share that
         would not be seen either, and without the ratio every twentieth brain would rule it out
-        (Read 2002, *Journal of Physics G* 28:2693). By images and, in a population, by people.
+        (Read 2002, *Journal of Physics G* 28:2693). By images and, in a population, by people. A
+        unit where no explainable variance is known of anybody holds nothing that could be missed,
+        and is left out; 1 where that leaves none.
         """
         return float(self._absent(np.array([share]))[0])
 
@@ -328,7 +330,8 @@ class Cells:
 
     def _absent(self, shares: np.ndarray) -> np.ndarray:
         """P of brains that hold each of the shares somewhere, shape (share,)."""
-        if not np.isfinite(self.component).any() or not self._variance(np.ones(1)).max() > 0:
+        holds = ((self._variance(np.ones(1))[0] > 0) & np.isfinite(self.component)).any(axis=0)
+        if not holds.any():
             return np.ones(len(shares))
         nothing = np.zeros(1)
         by_images, by_people = self._by_images(nothing), None
@@ -340,8 +343,10 @@ class Cells:
             own = shares[start : start + batch]
             ratios = self._by_images(own) / by_images
             if by_people is not None:
-                ratios = np.maximum(ratios, self._by_people(own) / by_people)
-            found.append(np.nanmax(ratios, axis=(1, 2)))
+                # A unit that one person has is judged by images alone.
+                of_people = np.nan_to_num(self._by_people(own) / by_people)
+                ratios = np.maximum(ratios, of_people)
+            found.append(np.nanmax(np.where(holds, ratios, np.nan), axis=(1, 2)))
         return np.minimum(np.concatenate(found), 1.0)
 
     def _variance(self, shares: np.ndarray) -> np.ndarray:

@@ -152,6 +152,8 @@ class Artefact:
 
 # --- columns that several tables share ---------------------------------------------------------
 
+#: Of C2, whose bounds and power take the plant of the signal for the difference.
+BESIDE_CONTROL = "of a share of which the control sees nothing"
 _STUDY = Column("study", "name of the study")
 _DATASET = Column("dataset", "entry of datasets.yaml")
 _SUBJECT = Column("subject", "participant, as datasets.yaml names them")
@@ -249,13 +251,21 @@ _HIERARCHY = (
     _ONSET,
     Column("explainable", "of unique variance: mean noise ceiling there; NaN where not known"),
     Column("explained", "of unique variance: what all activations explain there"),
-    Column("absent_p", "of unique variance: p that people hold the margin at any layer or place"),
-    Column("upper_share", "of unique variance: largest share that they may hold at any, 95 %"),
+    Column(
+        "absent_p",
+        "of unique variance: p that people hold the margin at any layer or place; beyond a "
+        f"control: {BESIDE_CONTROL}",
+    ),
+    Column(
+        "upper_share",
+        "of unique variance: largest share that they may hold at any, 95 %; beyond a control: "
+        f"{BESIDE_CONTROL}",
+    ),
     *(
         Column(f"{name}_{kernel}", f"of unique variance, for {kernel} weights: {meaning}")
         for kernel in ("scaled", "flat")
         for name, meaning in (
-            ("held", "what it becomes where the signal is all"),
+            ("held", "what it becomes where the signal is all, of which a control sees nothing"),
             ("cross_variance", "variance of the products of what is planted and the rest"),
             ("dose_variance", "variance of what is planted alone"),
         )
@@ -318,9 +328,18 @@ _CLAIMS = (
         "explainable_source",
         "`ceiling`: noise ceilings; `explained`: what activations explain, where there are none",
     ),
-    Column("lower_share", "C1, C2: lower 95 % bound, one-sided, by scaled weights"),
-    Column("upper_share", "C1, C2: upper 95 % bound, one-sided, by flat weights"),
-    Column("detectable_share", "C1, C2: smallest share that would be found, with power .8"),
+    Column(
+        "lower_share",
+        f"C1, C2: lower 95 % bound, one-sided, by scaled weights; C2: {BESIDE_CONTROL}",
+    ),
+    Column(
+        "upper_share",
+        f"C1, C2: upper 95 % bound, one-sided, by flat weights; C2: {BESIDE_CONTROL}",
+    ),
+    Column(
+        "detectable_share",
+        f"C1, C2: smallest share that would be found, with power .8; C2: {BESIDE_CONTROL}",
+    ),
     Column("p_opposite", "p in the opposite direction"),
     Column("q_opposite", "q in the opposite direction"),
     Column(
@@ -765,7 +784,7 @@ _ALL = (
         kind="unique",
         template="results/{study}/unique/{model}/{subject}.zarr",
         rule="measure_unique",
-        version=1,
+        version=2,
         what="variance that each signal of each layer explains beside all activations, with null "
         "draws and what is known of brains that would hold it; shares of the responses' variance",
         variables=(
@@ -802,7 +821,7 @@ _ALL = (
         kind="rule_pairs",
         template="results/{study}/rule_pairs/{model}/{subject}.parquet",
         rule="measure_rule_pairs",
-        version=1,
+        version=2,
         what="variance that each signal of each layer explains beside all activations and another "
         "signal; of studies that name pairs (`encoding.rule_pairs`)",
         columns=(
@@ -1160,7 +1179,7 @@ _ALL = (
         kind="hierarchy",
         template="results/{study}/hierarchy/{model}.parquet",
         rule="score_hierarchy",
-        version=6,
+        version=7,
         what="statistics of each subject: where and when layers show up",
         columns=_HIERARCHY,
     ),
@@ -1168,7 +1187,7 @@ _ALL = (
         kind="hierarchy_draws",
         template="results/{study}/hierarchy/{model}.zarr",
         rule="score_hierarchy",
-        version=6,
+        version=7,
         what="draws and maps behind the statistics, a group per data set; rows are those of the "
         "table, in its order",
         variables=_HIERARCHY_DRAWS,
@@ -1185,7 +1204,7 @@ _ALL = (
         kind="claims",
         template="results/{study}/claims.csv",
         rule="test_claims",
-        version=5,
+        version=6,
         what="every prediction with estimate, interval, tests and verdict",
         columns=_CLAIMS,
     ),
@@ -1201,7 +1220,7 @@ _ALL = (
         kind="claims_page",
         template="results/{study}/claims.md",
         rule="test_claims",
-        version=5,
+        version=6,
         what="the claims as a page for readers",
     ),
     Artefact(
