@@ -14,15 +14,12 @@ from gradbrain.figures import layout, style
 from gradbrain.figures.inputs import FigureInputs, require_columns, require_rows
 from gradbrain.figures.intervals import with_bootstrap_interval
 from gradbrain.figures.names import Names
-from gradbrain.hierarchy.predictions import BY_NAME, SPATIAL_R, SPATIAL_RANK_R, statistics_of
-from gradbrain.vocabulary.roles import ACTIVATION, ROI
+from gradbrain.vocabulary.roles import ACTIVATION
 
-DIFFERENCE = "spatial_difference"
+SPATIAL_R, SPATIAL_RANK_R, DIFFERENCE = "spatial_r", "spatial_rank_r", "spatial_difference"
 #: Values that a spatial score can take, and what it is called.
 RANGES = {SPATIAL_R: (-1.0, 1.0), SPATIAL_RANK_R: (-1.0, 1.0), DIFFERENCE: (-np.inf, np.inf)}
 SYMBOLS = {SPATIAL_R: "r", SPATIAL_RANK_R: "r of ranks", DIFFERENCE: "Δ depth"}
-#: A claim that is about the spatial score.
-CLAIM = BY_NAME["A1"]
 REFERENCE = (0, (3, 2))
 
 TITLE = "Best layer by distance from V1"
@@ -71,8 +68,8 @@ def select(inputs: FigureInputs) -> pd.DataFrame:
     depths = with_bootstrap_interval(
         depths, boot, [*keys, "roi"], inputs.settings, within=(0.0, 1.0)
     ).rename(columns={"value": "best_layer_depth"})
-    answers = statistics_of(CLAIM, ROI, inputs.settings.distance)
-    spatial = table[shown & table["statistic"].isin(answers)]
+    correlation = SPATIAL_RANK_R if inputs.settings.distance == "rank" else SPATIAL_R
+    spatial = table[shown & table["statistic"].isin([correlation, DIFFERENCE])]
     # A subject with both was scored over regions: the correlation is the statistic then.
     spatial = spatial.sort_values("statistic", ascending=False)
     spatial = spatial.drop_duplicates([*keys, "subject"])
