@@ -322,7 +322,10 @@ _CLAIMS = (
     Column("source", "who says so"),
     Column("sentence", "what is said"),
     Column("reference", "what the estimate must exceed"),
-    Column("control", "control that leaves the smallest difference (C2)"),
+    Column(
+        "control",
+        "C2: control that leaves the smallest difference or, where one has no test, that one",
+    ),
     Column("explainable", "C1, C2: mean share of the responses' variance that `estimate` is of"),
     Column(
         "explainable_source",
