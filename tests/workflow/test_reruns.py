@@ -9,6 +9,7 @@ import sys
 from trees.snakemake_report import SnakemakeReport
 
 from gradbrain.store import read_table
+from gradbrain.vocabulary.artefacts import ARTEFACTS
 
 FIGURE = "encoding_by_region"
 STUDY = "tests/workflow/tiny/study.yaml"
@@ -218,7 +219,8 @@ def test_a_changed_plotting_module_redraws_its_figure_and_the_report_alone(finis
 def test_a_renamed_column_of_the_claims_reruns_claims_and_what_reads_them_alone(finished):
     declarations = "workflow/gradbrain/vocabulary/artefacts.py"
     claims = 'template="results/{study}/claims.csv",\n        rule="test_claims",\n        version='
-    finished.edit(declarations, f"{claims}5", f"{claims}6")
+    version = ARTEFACTS["claims"].version
+    finished.edit(declarations, f"{claims}{version}", f"{claims}{version + 1}")
     finished.edit(declarations, 'Column("estimate", ', 'Column("effect", ')
     assert finished.planned() == {"test_claims": 1, "plot_figure": OF_CLAIMS, "write_report": 1}
 
@@ -245,7 +247,8 @@ def test_reliability_is_measured_again_without_extraction_or_fits(finished):
 def test_a_raised_version_of_one_kind_reruns_its_rule_and_what_follows(finished):
     declarations = "workflow/gradbrain/vocabulary/artefacts.py"
     maps = 'rule="collect_maps",\n        version='
-    finished.edit(declarations, f"{maps}3", f"{maps}4")
+    version = ARTEFACTS["maps"].version
+    finished.edit(declarations, f"{maps}{version}", f"{maps}{version + 1}")
     jobs = finished.planned()
     assert jobs.pop("collect_maps") == 2
     assert set(jobs) == {"plot_figure", "write_report"}
