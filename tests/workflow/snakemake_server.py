@@ -30,7 +30,7 @@ def run(request: dict) -> int:
         os.dup2(os.open(path, flags), stream)
     # As for an interpreter that was started there with `-m`.
     sys.path[0] = request["folder"]
-    sys.argv = [snakemake.cli.__file__, *request["arguments"]]
+    sys.argv = [snakemake.cli.__file__.replace("cli.py", "__main__.py"), *request["arguments"]]
     try:
         snakemake.cli.main()
     except SystemExit as end:
