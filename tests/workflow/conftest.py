@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -45,7 +46,8 @@ class SnakemakeServer:
         with tempfile.TemporaryDirectory() as name:
             out, err = Path(name) / "out", Path(name) / "err"
             request = {"folder": str(folder), "arguments": arguments}
-            status = self._ask(json.dumps(request | {"out": str(out), "err": str(err)}))
+            request |= {"environment": dict(os.environ), "out": str(out), "err": str(err)}
+            status = self._ask(json.dumps(request))
             return subprocess.CompletedProcess(
                 ["snakemake", *arguments], status, out.read_text(), err.read_text()
             )

@@ -2,8 +2,9 @@
 
 Half of what a small dry run takes is imports. This process makes them once; each run is a fork of
 it, which goes to the folder, reads all code of this project anew and runs what `python -m
-snakemake` would. A request is a line of JSON on standard input (`folder`, `arguments`, and the
-files `out` and `err` that the run prints to); the answer is a line with its exit status.
+snakemake` would. A request is a line of JSON on standard input (`folder`, `arguments`,
+`environment`, and the files `out` and `err` that the run prints to); the answer is a line with its
+exit status.
 """
 
 import json
@@ -25,6 +26,8 @@ PRELOADED = (numpy, pandas, pydantic, snakemake, xarray, yaml, zarr)
 def run(request: dict) -> int:
     """Run Snakemake in this process, a fork; return its exit status."""
     os.chdir(request["folder"])
+    os.environ.clear()
+    os.environ.update(request["environment"])
     for stream, path in ((0, os.devnull), (1, request["out"]), (2, request["err"])):
         flags = os.O_RDONLY if stream == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC
         os.dup2(os.open(path, flags), stream)
