@@ -48,11 +48,9 @@ FITS = (
     " --device {resources.device} --output {output.stores:q} --table {output.tables:q} > {log:q} 2>&1"
 )
 # A section that fits know nothing of where it is not asked for.
-RSA_OF_FITS = (
-    "--rsa " + shlex.quote(plan.settings_of("compare_predictions"))
-    if study.settings.rsa.encoding
-    else ""
-)
+RSA_OF_FITS = ""
+if study.settings.rsa.encoding:
+    RSA_OF_FITS = f"--rsa {shlex.quote(plan.settings_of('compare_predictions'))}"
 FIT_GPUS = 1 if ENCODING.backend == "torch" and ENCODING.device != "cpu" else 0
 
 
