@@ -15,7 +15,7 @@ from gradbrain.figures import (
 )
 from gradbrain.hierarchy import spatial, temporal
 from gradbrain.hierarchy.unique_share import POWER
-from gradbrain.vocabulary.intervals import CONFIDENCE, FEW_GROUPS
+from gradbrain.vocabulary.intervals import CONFIDENCE, FEW_GROUPS, NULL_PERCENTILE
 from gradbrain.vocabulary.measures import SAME_AS_GRADIENT
 
 CAPTIONS = Path(__file__).resolve().parents[3] / "workflow" / "report"
@@ -26,7 +26,7 @@ TOLD = {
     r"(\d+) % (?:interval|bound)": (100 * CONFIDENCE, 10),
     r"fewer than (\d+) groups of images": (FEW_GROUPS, 3),
     r"above (0\.\d+) at every layer": (SAME_AS_GRADIENT, 2),
-    r"(\d+)th percentile of (?:the scores of )?permuted": (spatial.NULL_PERCENTILE, 3),
+    r"(\d+)th percentile of (?:the scores of )?permuted": (NULL_PERCENTILE, 3),
     r"(\d+)th percentile of scores of either sign": (cortical_map.HIGHEST_PERCENTILE, 1),
     r"with a probability of (\d+) %": (100 * POWER, 2),
     r"p ≤ (\.\d+) over all times": (encoding_over_time.LEVEL, 1),
@@ -52,4 +52,4 @@ def test_a_number_in_captions_is_the_one_that_is_used(text):
 
 
 def test_both_tests_against_permuted_images_have_one_level():
-    assert spatial.NULL_PERCENTILE == temporal.NULL_PERCENTILE
+    assert spatial.LEVEL == temporal.LEVEL

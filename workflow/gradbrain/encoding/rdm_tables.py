@@ -9,6 +9,7 @@ import xarray as xr
 from gradbrain.encoding.tables import JOB_COLUMNS, columns_of_units
 from gradbrain.store.intervals import ImageSample, score_interval
 from gradbrain.vocabulary.artefacts import columns_of
+from gradbrain.vocabulary.intervals import NULL_PERCENTILE
 
 CEILINGS = ["ceiling_low", "ceiling_high"]
 UNIT = ["dataset", "subject", "roi", "time"]
@@ -47,7 +48,7 @@ def tidy_rdms(store: xr.Dataset) -> pd.DataFrame:
             "boot_low": low.ravel(),
             "boot_high": high.ravel(),
             "n_groups": attrs["n_rdm_groups"],
-            "null_high": np.percentile(store["rdm_null"].values, 95, axis=0).ravel(),
+            "null_high": np.percentile(store["rdm_null"].values, NULL_PERCENTILE, axis=0).ravel(),
         }
     )
 

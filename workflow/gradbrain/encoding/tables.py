@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from gradbrain.store.intervals import ImageSample, score_interval
 from gradbrain.vocabulary.artefacts import columns_of
+from gradbrain.vocabulary.intervals import NULL_PERCENTILE
 from gradbrain.vocabulary.roles import TIME
 
 # Columns that are the same in all rows of a job, from the attributes of its store.
@@ -53,7 +54,7 @@ def tidy_scores(store: xr.Dataset) -> pd.DataFrame:
         "boot_low": low.ravel(),
         "boot_high": high.ravel(),
         "n_groups": attrs["n_groups"],
-        "null_high": np.percentile(store["null"].values, 95, axis=0).ravel(),
+        "null_high": np.percentile(store["null"].values, NULL_PERCENTILE, axis=0).ravel(),
         "band_weight": store["unit_band_weight"].values[store["row_fit"].values].ravel(),
     }
     return pd.DataFrame(table, columns=list(columns_of("fit_scores")))

@@ -21,13 +21,13 @@ from gradbrain.rsa.errors import RsaError
 from gradbrain.rsa.permutation import block_permutations, permutation_p, permuted_correlations
 from gradbrain.store import open_layers, open_store
 from gradbrain.vocabulary.artefacts import columns_of
+from gradbrain.vocabulary.intervals import NULL_PERCENTILE
 from gradbrain.vocabulary.roles import TIME
 
 log = logging.getLogger(__name__)
 
 # Pairs grow with the square of the images: of larger sets whole groups are drawn up to this many.
 MAX_IMAGES = 1500
-NULL_PERCENTILE = 95
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,12 @@ import pandas as pd
 import xarray as xr
 
 from gradbrain.config.schema import RsaSettings
-from gradbrain.rsa.compare import NULL_PERCENTILE, Unit, brain_ranks, model_ranks
+from gradbrain.rsa.compare import Unit, brain_ranks, model_ranks
 from gradbrain.rsa.errors import RsaError
 from gradbrain.rsa.permutation import block_permutations, permutation_p, permuted_correlations
 from gradbrain.store import open_store
 from gradbrain.vocabulary.artefacts import columns_of
+from gradbrain.vocabulary.intervals import NULL_PERCENTILE
 from gradbrain.vocabulary.roles import ROI, TIME
 
 log = logging.getLogger(__name__)

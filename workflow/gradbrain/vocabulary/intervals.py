@@ -2,6 +2,8 @@
 
 #: Of every interval, band and one-sided bound.
 CONFIDENCE = 0.95
+#: Where the scores of permuted images, shown beside those that were seen, end.
+NULL_PERCENTILE = 95
 #: What legends and tables call an interval, and the bounds of a share.
 INTERVAL = f"{100 * CONFIDENCE:g} % interval"
 BETWEEN_BOUNDS = f"between the bounds ({100 * CONFIDENCE:g} %, one-sided each)"
