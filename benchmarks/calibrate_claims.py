@@ -90,15 +90,16 @@ class Design:
 
     Attributes
     ----------
-    config : str
+    config
         File of the study, below the checkout.
-    layers : tuple of str
+    layers
         Layers of the network that brains are seen through; none: as in the study.
-    explainable : tuple of (axis, share)
-        Share of signal in the responses, in the place of that of the data sets.
-    people : int or None
+    explainable
+        Tuple of (axis, share). Share of signal in the responses, in the place of that of the data
+        sets.
+    people
         Only so many of each data set, the first.
-    vertices : int or None
+    vertices
         Vertices per region and hemisphere, in the place of those of the data sets.
     """
 
@@ -138,13 +139,14 @@ class Seen:
 
     Parameters
     ----------
-    paths : sequence of Path
+    paths
         Feature stores of the network's layers, in depth order.
-    brain : Responses
+    brain
         Of anybody who saw the images, which gives their order and groups.
-    path : Path
+    path
         Where these are, named in errors.
-    settings : EncodingSettings
+    settings
+        Section ``encoding`` of the study.
     """
 
     def __init__(
@@ -170,13 +172,15 @@ class Brains:
 
     Parameters
     ----------
-    design : Design
-    world : str
-    root : Path
+    design
+        Images, people and targets that are simulated.
+    world
+        Name of the simulated brain.
+    root
         Folder below which ``results/`` has features and stimuli.
-    model : str
+    model
         Network that they are seen through; the family of tests is its rows alone.
-    seen : dict of str to Seen, optional
+    seen
         Stimulus set -> what follows from its images, kept here for brains of other worlds.
     """
 
@@ -307,8 +311,9 @@ class Block:
 
     Attributes
     ----------
-    world : str
-    start, stop : int
+    world
+        Name of the simulated brain.
+    start, stop
         First seed, and one past the last.
     """
 

@@ -134,9 +134,11 @@ def shares_at_places(component: FLOATS, explainable: FLOATS) -> FLOATS:
 
     Parameters
     ----------
-    component : array of shape (n_people, n_rules, n_layers, n_regions)
-        Estimates, in the unit of the explainable variance.
-    explainable : array of shape (n_people, n_regions)
+    component
+        Shape (n_people, n_rules, n_layers, n_regions). Estimates, in the unit of the explainable
+        variance.
+    explainable
+        Shape (n_people, n_regions).
 
     Returns
     -------
@@ -156,8 +158,8 @@ def at_group_peaks(component: FLOATS) -> FLOATS:
 
     Parameters
     ----------
-    component : array of shape (..., n_rules, n_layers, n_regions)
-        Summed over people.
+    component
+        Shape (..., n_rules, n_layers, n_regions). Summed over people.
     """
     return component.max(axis=-1).mean(axis=-1)
 
@@ -167,10 +169,10 @@ def significant(observed: FLOATS, null: FLOATS) -> NDArray[np.bool_]:
 
     Parameters
     ----------
-    observed : array of shape (n_rules,)
-        Statistic of every rule.
-    null : array of shape (n_draws, n_rules)
-        The same with permuted images.
+    observed
+        Shape (n_rules,). Statistic of every rule.
+    null
+        Shape (n_draws, n_rules). The same with permuted images.
 
     Returns
     -------
@@ -212,10 +214,10 @@ class Look:
 
     Attributes
     ----------
-    covariance : BaselineCovariance
+    covariance
         Of activations alone.
-    forms : array of shape (n_rules * n_layers, size)
-        Packed as its blocks are.
+    forms
+        Shape (n_rules * n_layers, size). Packed as its blocks are.
     """
 
     covariance: BaselineCovariance
@@ -241,9 +243,9 @@ class Bench:
 
     Parameters
     ----------
-    root : Path
+    root
         Folder below which ``results/`` has features and stimuli.
-    n_images : int or None
+    n_images
         Only so many images, as many of every photograph; none: all.
     """
 
@@ -539,10 +541,14 @@ class Results:
 
     Attributes
     ----------
-    rules : list of str
-    component : array of shape (n_seeds, n_people, n_rules, n_layers, n_regions)
-    explainable : array of shape (n_seeds, n_people, n_regions)
-    significant : array of shape (n_seeds, n_rules), bool
+    rules
+        Names of rules.
+    component
+        Shape (n_seeds, n_people, n_rules, n_layers, n_regions).
+    explainable
+        Shape (n_seeds, n_people, n_regions).
+    significant
+        Shape (n_seeds, n_rules), bool.
     """
 
     rules: list[str]

@@ -88,21 +88,21 @@ class Effort:
 
     Attributes
     ----------
-    designs : int
+    designs
         Draws of images, signal and permutations; seeds are divided among them.
-    seeds : int
+    seeds
         Brains, or groups of people.
-    draws : int
+    draws
         Of every null distribution.
-    refits : tuple of str
+    refits
         Null distributions with refits: rows of the signal, rows of its residual, surrogates of the
         baseline's prediction and of whitened responses.
-    slow : bool
+    slow
         Whether nested and stacked fits are made.
-    pool : int
+    pool
         Seeds of one layer whose targets estimate a covariance together, as those of a region with
         ``pool * N_TARGETS`` targets.
-    first_design : int
+    first_design
         Number of the first design: other numbers are other draws.
     """
 
@@ -127,11 +127,13 @@ class World:
 
     Attributes
     ----------
-    photograph : array of shape (n_images,)
-    activations, gradients : lists of arrays of shape (n_images, n_features)
-        By layer, standardised.
-    novel : list of arrays of shape (n_images, n_features)
-        Part of the gradients that a least-squares fit on all activations leaves.
+    photograph
+        Shape (n_images,).
+    activations, gradients
+        Each of shape (n_images, n_features). By layer, standardised.
+    novel
+        Each of shape (n_images, n_features). Part of the gradients that a least-squares fit on all
+        activations leaves.
     """
 
     photograph: np.ndarray

@@ -68,10 +68,10 @@ def write_ctf(
         Folder that ends in ``.ds``.
     names
         Gradiometers, with the helmet's number: ``MLO11-1609``.
-    data : ndarray, shape (n_sensors, n_samples)
-        Tesla.
-    trigger : ndarray of int, shape (n_samples,)
-        Channel UPPT001.
+    data
+        Shape (n_sensors, n_samples). Tesla.
+    trigger
+        Shape (n_samples,), int. Channel UPPT001.
     sfreq
         Samples per second.
     """

@@ -64,11 +64,13 @@ class Stage:
 
     Attributes
     ----------
-    total : int
+    total
         As many as the run has.
-    done : int
-    running : int
-    seconds : float
+    done
+        Number of jobs that are done.
+    running
+        Number of jobs that run.
+    seconds
         That those done took, together.
     """
 
@@ -92,11 +94,13 @@ class Job:
 
     Attributes
     ----------
-    rule : str
-    what : str
+    rule
+        Name of the rule.
+    what
         What it does, in words.
-    logs : list of str
-    start : float
+    logs
+        Log files.
+    start
         In seconds, of a clock that only runs forward.
     """
 
@@ -111,7 +115,7 @@ class Progress:
 
     Parameters
     ----------
-    folder : Path, optional
+    folder
         That paths of logs are relative to; the working directory where left out.
     """
 
@@ -126,7 +130,7 @@ class Progress:
 
         Parameters
         ----------
-        counts : mapping of str to int
+        counts
             Rule -> number; ``total`` of all.
         """
         for rule, count in counts.items():
@@ -139,9 +143,11 @@ class Progress:
 
         Parameters
         ----------
-        job_id : int
-        job : Job
-        reason : str
+        job_id
+            Number of the job, as Snakemake counts.
+        job
+            Job that is asked about.
+        reason
             Why it is run.
 
         Returns
@@ -163,8 +169,9 @@ class Progress:
 
         Parameters
         ----------
-        job_id : int
-        now : float
+        job_id
+            Number of the job, as Snakemake counts.
+        now
             In seconds.
 
         Returns
@@ -224,7 +231,7 @@ def read_log(logs: list[Path]) -> tuple[str, int]:
 
     Parameters
     ----------
-    logs : list of Path
+    logs
         Files that are not there say nothing.
 
     Returns

@@ -45,7 +45,7 @@ def learnt(text: str) -> None:
 
     Parameters
     ----------
-    text : str
+    text
         ``320 images, 18 groups``.
     """
     logging.getLogger("gradbrain").info("learnt: %s", text)

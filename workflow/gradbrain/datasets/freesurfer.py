@@ -153,13 +153,13 @@ def read_trials(
     ----------
     path
         An ``.mgh`` file of float32 values, (vertices, 1, 1, frames).
-    vertices : ndarray of int, shape (n,)
-        Ascending.
+    vertices
+        Shape (n,), int. Ascending.
     n_frames
         Frames that the file must hold.
-    memory : ndarray of uint8, shape (at least 4 · n_frames · n,)
-        Where the result lies; none: memory of its own. Fresh memory is cleared by the system, which
-        takes as long as reading into it.
+    memory
+        Array of uint8, shape (at least 4 · n_frames · n,). Where the result lies; none: memory of
+        its own. Fresh memory is cleared by the system, which takes as long as reading into it.
     threads
         Threads that read stretches of trials beside each other; none: this one.
     parts

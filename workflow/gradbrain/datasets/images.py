@@ -127,7 +127,8 @@ def content_sha256(pixels: np.ndarray) -> str:
 
     Parameters
     ----------
-    pixels : ndarray of uint8, shape (height, width, 3)
+    pixels
+        Array of uint8, shape (height, width, 3).
     """
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
         raise ImageError(

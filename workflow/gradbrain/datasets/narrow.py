@@ -119,10 +119,10 @@ def rescaled_ceiling(ceiling: np.ndarray, before: np.ndarray, after: np.ndarray)
 
     Parameters
     ----------
-    ceiling : ndarray, shape (...)
-        In [0, 1); NaN stays.
-    before, after : ndarray of int, shape (n_images,)
-        Presentations behind the rows.
+    ceiling
+        Shape (...). In [0, 1); NaN stays.
+    before, after
+        Shape (n_images,), int. Presentations behind the rows.
 
     Returns
     -------

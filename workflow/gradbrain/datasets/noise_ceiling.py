@@ -14,8 +14,8 @@ def average_repeats(repeats: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Parameters
     ----------
-    repeats : ndarray, shape (n_repeats, n_images, ...)
-        At least two repeats and two images.
+    repeats
+        Shape (n_repeats, n_images, ...). At least two repeats and two images.
 
     Returns
     -------
@@ -52,10 +52,10 @@ def average_presentations(
 
     Parameters
     ----------
-    responses : ndarray, shape (n_presentations, ...)
-        One row per presentation.
-    image : ndarray of int, shape (n_presentations,)
-        Index of the image of each row; every image has a row.
+    responses
+        Shape (n_presentations, ...). One row per presentation.
+    image
+        Shape (n_presentations,), int. Index of the image of each row; every image has a row.
     n_images
         How many images there are.
 
@@ -92,10 +92,10 @@ def signal_to_noise(trials: np.ndarray, image: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    trials : ndarray, shape (n_trials, n_targets)
-        Single trials; NaN makes the target's estimate NaN.
-    image : ndarray of int, shape (n_trials,)
-        Image of each trial, numbered from 0 without gaps.
+    trials
+        Shape (n_trials, n_targets). Single trials; NaN makes the target's estimate NaN.
+    image
+        Shape (n_trials,), int. Image of each trial, numbered from 0 without gaps.
 
     Returns
     -------
@@ -129,10 +129,10 @@ def ceiling_of_average(snr: np.ndarray, n_repeats: np.ndarray | int) -> np.ndarr
 
     Parameters
     ----------
-    snr : ndarray, shape (...)
-        Variance of the signal / variance of one trial's noise, ncsnr².
-    n_repeats : ndarray of int, shape (n_images,), or int
-        Presentations averaged.
+    snr
+        Shape (...). Variance of the signal / variance of one trial's noise, ncsnr².
+    n_repeats
+        Array of int, shape (n_images,), or int. Presentations averaged.
 
     Returns
     -------
@@ -151,8 +151,8 @@ def signal_to_noise_of_ceiling(ceiling: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    ceiling : ndarray, shape (...)
-        Ceiling of one presentation, in [0, 1).
+    ceiling
+        Shape (...). Ceiling of one presentation, in [0, 1).
 
     Returns
     -------
@@ -166,7 +166,8 @@ def centre_kernel(kernel: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    kernel : ndarray, shape (n_images, n_images)
+    kernel
+        Shape (n_images, n_images).
     """
     kernel = kernel - kernel.mean(axis=0, keepdims=True)
     return kernel - kernel.mean(axis=1, keepdims=True)
@@ -183,10 +184,10 @@ def kernel_ceiling(kernel: np.ndarray, others: np.ndarray, *, n_penalties: int =
 
     Parameters
     ----------
-    kernel : ndarray, shape (n_images, n_images)
-        Kernel of the person's responses.
-    others : ndarray, shape (n_images, n_images)
-        Mean kernel of everybody else.
+    kernel
+        Shape (n_images, n_images). Kernel of the person's responses.
+    others
+        Shape (n_images, n_images). Mean kernel of everybody else.
     n_penalties
         Penalties, log-spaced between 1e-3 and 1e5 of the mean eigenvalue.
 

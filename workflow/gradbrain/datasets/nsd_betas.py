@@ -54,9 +54,9 @@ class ReadBetas(Protocol):
         ----------
         part, session
             Number of the part and of the session, both from 0.
-        targets : ndarray of int, shape (n_targets,)
-            Ascending.
-        memory : ndarray of uint8
+        targets
+            Shape (n_targets,), int. Ascending.
+        memory
             Where they may be put; it is used again for the next ones.
         threads
             Threads that may read.
@@ -82,8 +82,8 @@ def averaged_blocks(
         Reads a block.
     rows
         For each session, the row of the image that each trial showed; −1 where it is not wanted.
-    n_repeats : ndarray of int, shape (n_images,)
-        Trials of each row.
+    n_repeats
+        Shape (n_images,), int. Trials of each row.
     zscore
         Standardise each target within each session before averaging, over all its trials.
     description
@@ -127,8 +127,8 @@ def standardise(betas: np.ndarray) -> None:
 
     Parameters
     ----------
-    betas : ndarray of float32, shape (n_trials, n_targets)
-        Targets that do not vary, or hold NaN, become NaN.
+    betas
+        Shape (n_trials, n_targets), float32. Targets that do not vary, or hold NaN, become NaN.
     """
     mean = betas.mean(axis=0)
     betas -= mean
@@ -149,11 +149,12 @@ def add_session(
 
     Parameters
     ----------
-    total : ndarray of float32, shape (n_images, n_targets)
-        Added to.
-    betas : ndarray of float32 of either byte order, shape (750, n_targets)
-    trial_rows : ndarray of int, shape (750,)
-        −1 where a trial is not wanted.
+    total
+        Shape (n_images, n_targets), float32. Added to.
+    betas
+        Array of float32 of either byte order, shape (750, n_targets).
+    trial_rows
+        Shape (750,), int. −1 where a trial is not wanted.
     zscore
         Standardise each target first.
     threads
@@ -195,10 +196,10 @@ def volume_betas(path: Path, voxels: np.ndarray, shape: tuple[int, int, int]) ->
     ----------
     path
         One of the two.
-    voxels : ndarray of int, shape (n,)
-        Index of each voxel, x fastest.
-    shape : (x, y, z)
-        Voxels of the volume.
+    voxels
+        Shape (n,), int. Index of each voxel, x fastest.
+    shape
+        (x, y, z). Voxels of the volume.
 
     Returns
     -------

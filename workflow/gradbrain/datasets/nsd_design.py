@@ -106,8 +106,8 @@ def sessions_of_images(
         From :func:`read_design`.
     subject, sessions
         Counted from 1; sessions ascending.
-    images : ndarray of int64, shape (n_images,)
-        Sorted, counted from 0, each seen in one of the sessions.
+    images
+        Shape (n_images,), int64. Sorted, counted from 0, each seen in one of the sessions.
 
     Returns
     -------

@@ -57,24 +57,24 @@ class TargetBlocks:
 
     Attributes
     ----------
-    stimuli : DataFrame
+    stimuli
         The stimulus table.
-    n_repeats : ndarray of int, shape (n_images,)
-        Presentations behind each row.
-    targets : DataFrame
+    n_repeats
+        Shape (n_images,), int. Presentations behind each row.
+    targets
         One row per target that is measured, usable or not; columns as for
         :func:`target_responses`.
-    noise_ceiling : ndarray, shape (n_targets,)
-        As for :func:`target_responses`.
-    attrs : dict
+    noise_ceiling
+        Shape (n_targets,). As for :func:`target_responses`.
+    attrs
         Attributes; ``n_masked_targets`` is added.
-    blocks : iterator of ndarray, each of shape (n_images, any number)
-        Float32 responses of the targets in their order, repeats averaged; rows in the order of
-        `stimuli`.
-    test_image : ndarray of bool, shape (n_images,), optional
-        As for :func:`target_responses`.
-    fold : ndarray of int, shape (n_images,), optional
-        Outer folds of a study's own; an adapter knows none.
+    blocks
+        Each of shape (n_images, any number). Float32 responses of the targets in their order,
+        repeats averaged; rows in the order of `stimuli`.
+    test_image
+        Shape (n_images,), bool. As for :func:`target_responses`.
+    fold
+        Shape (n_images,), int. Outer folds of a study's own; an adapter knows none.
     """
 
     stimuli: pd.DataFrame
@@ -171,21 +171,23 @@ def target_responses(
 
     Parameters
     ----------
-    response : ndarray, shape (n_images, n_targets)
-        Repeats averaged; rows in the order of `stimuli`.
-    targets : DataFrame
+    response
+        Shape (n_images, n_targets). Repeats averaged; rows in the order of `stimuli`.
+    targets
         One row per target: ``roi``, ``hemisphere``, ``x``, ``y``, ``z`` (mm; NaN where the data
         have no positions), ``vertex`` (−1 where there is none).
-    stimuli : DataFrame
+    stimuli
         The stimulus table.
     n_repeats
         Presentations behind each row.
-    noise_ceiling : ndarray, shape (n_targets,)
-        Explainable share of variance of the average; NaN where it cannot be estimated.
+    noise_ceiling
+        Shape (n_targets,). Explainable share of variance of the average; NaN where it cannot be
+        estimated.
     attrs
         Attributes; ``n_masked_targets`` is added.
-    test_image : ndarray of bool, shape (n_images,), optional
-        Images of a test set with many repeats, which is scored on its own as well.
+    test_image
+        Shape (n_images,), bool. Images of a test set with many repeats, which is scored on its own
+        as well.
 
     Returns
     -------
@@ -221,17 +223,17 @@ def sensor_responses(
 
     Parameters
     ----------
-    response : ndarray, shape (n_images, n_times, n_sensors)
-        Repeats averaged; rows in the order of `stimuli`.
-    sensors : DataFrame
+    response
+        Shape (n_images, n_times, n_sensors). Repeats averaged; rows in the order of `stimuli`.
+    sensors
         ``sensor`` (name) and, where they have a place in a flat layout, ``sensor_x``,
         ``sensor_y``; NaN for sensors without one.
-    time : ndarray, shape (n_times,)
-        Seconds from image onset.
+    time
+        Shape (n_times,). Seconds from image onset.
     stimuli, n_repeats, attrs, test_image
         As for :func:`target_responses`.
-    noise_ceiling : ndarray, shape (n_times, n_sensors)
-        As for :func:`target_responses`.
+    noise_ceiling
+        Shape (n_times, n_sensors). As for :func:`target_responses`.
 
     Returns
     -------
@@ -330,7 +332,7 @@ def region_distances(targets: pd.DataFrame, reference: str) -> dict[str, float]:
 
     Parameters
     ----------
-    targets : DataFrame
+    targets
         ``roi``, ``hemisphere``, ``x``, ``y``, ``z`` (mm).
     reference
         Region to measure from, V1.
@@ -441,10 +443,10 @@ def image_coordinates(
         The stimulus table.
     n_repeats
         Presentations behind each row.
-    test_image : ndarray of bool, shape (n_images,), optional
-        Images of a test set.
-    fold : ndarray of int, shape (n_images,), optional
-        Outer folds of the study's own; -1: trained on, never held out.
+    test_image
+        Shape (n_images,), bool. Images of a test set.
+    fold
+        Shape (n_images,), int. Outer folds of the study's own; -1: trained on, never held out.
     """
     marked = {} if test_image is None else {"test_image": ("image", np.asarray(test_image, bool))}
     if fold is not None:

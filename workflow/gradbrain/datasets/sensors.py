@@ -213,7 +213,8 @@ def spread_evenly(points: np.ndarray, count: int) -> np.ndarray:
 
     Parameters
     ----------
-    points : ndarray, shape (n_points, n_dimensions)
+    points
+        Shape (n_points, n_dimensions).
 
     Returns
     -------
@@ -238,7 +239,8 @@ def smooth_patterns(
 
     Parameters
     ----------
-    positions : ndarray, shape (n_sensors, 2)
+    positions
+        Shape (n_sensors, 2).
     n_patterns
         How many patterns.
     length

@@ -296,8 +296,8 @@ def readout(features: np.ndarray, n_channels: int, rng: np.random.Generator) -> 
 
     Parameters
     ----------
-    features : ndarray, shape (n_images, n_features)
-        Features that are constant over images are left out.
+    features
+        Shape (n_images, n_features). Features that are constant over images are left out.
     n_channels
         Channels to read.
 
@@ -482,8 +482,8 @@ def region_signal(
 
     Parameters
     ----------
-    roi : ndarray of str, shape (n_targets,)
-        Region of each target.
+    roi
+        Shape (n_targets,), str. Region of each target.
 
     Returns
     -------
@@ -546,8 +546,8 @@ def time_signal(
 
     Parameters
     ----------
-    positions : ndarray, shape (n_sensors, 2)
-        Of the sensors; the layout's radius is 1.
+    positions
+        Shape (n_sensors, 2). Of the sensors; the layout's radius is 1.
 
     Returns
     -------
@@ -587,7 +587,8 @@ def _measure(
 
     Parameters
     ----------
-    signal : ndarray, shape (n_images, n_targets) or (n_images, n_times, n_sensors)
+    signal
+        Shape (n_images, n_targets) or (n_images, n_times, n_sensors).
     share
         Of the signal in the variance of the average, in (0, 1).
     """

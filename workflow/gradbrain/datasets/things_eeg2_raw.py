@@ -149,8 +149,9 @@ def raw_trials(
     ----------
     folder
         Of the person, with ``ses-01``, ….
-    image_of : mapping of partition to ndarray of int, shape (n_conditions,)
-        Row of the stimulus table of every condition of the partitions used.
+    image_of
+        Mapping of partition to array of int, shape (n_conditions,). Row of the stimulus table of
+        every condition of the partitions used.
     prefixes
         Channels to read, by the beginning of their names; none: all of type ``eeg``.
     tmin, tmax
@@ -235,9 +236,10 @@ def noise_whitener(values: np.ndarray, condition: np.ndarray, *, where: Path) ->
 
     Parameters
     ----------
-    values : ndarray, shape (n_trials, n_times, n_sensors)
-    condition : ndarray of int, shape (n_trials,)
-        Image of each trial.
+    values
+        Shape (n_trials, n_times, n_sensors).
+    condition
+        Shape (n_trials,), int. Image of each trial.
     where
         Folder, for error messages.
 

@@ -85,7 +85,7 @@ def preprocessed_trials(
         The ``-epo.fif`` file; its further parts are found by mne.
     table
         The table of all trials, of which the attached one must be a copy.
-    rows : ndarray of int
+    rows
         Rows of the table to read.
     prefixes
         Sensors to read, by the beginning of their names; none: all.
@@ -175,8 +175,8 @@ def thin(
 
     Parameters
     ----------
-    times : ndarray, shape (n_samples,)
-        Evenly spaced, s; the onset is one of them.
+    times
+        Shape (n_samples,). Evenly spaced, s; the onset is one of them.
 
     Returns
     -------
@@ -216,8 +216,10 @@ def average_around(data: np.ndarray, kept: np.ndarray, factor: int) -> np.ndarra
 
     Parameters
     ----------
-    data : ndarray, shape (n_trials, n_sensors, n_samples)
-    kept : ndarray of int, shape (n_kept,)
+    data
+        Shape (n_trials, n_sensors, n_samples).
+    kept
+        Shape (n_kept,), int.
 
     Returns
     -------

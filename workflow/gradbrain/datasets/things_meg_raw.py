@@ -153,7 +153,7 @@ def raw_trials(
         Number of the participant, from 1.
     table
         The table of all trials: ``session_nr``, ``run_nr``, ``trial_type``, ``things_image_nr``.
-    rows : ndarray of int
+    rows
         Rows of the table to read.
     prefixes
         Sensors to read, by the beginning of their names; none: all.
@@ -387,11 +387,13 @@ def cut(
 
     Parameters
     ----------
-    continuous : ndarray, shape (n_sensors, n_samples)
-        Filtered; to less than half the rate kept, unless aliases are accepted.
-    onsets : ndarray of int, shape (n_trials,)
-    steps : ndarray of int, shape (n_times,)
-        Times in steps of the rate kept.
+    continuous
+        Shape (n_sensors, n_samples). Filtered; to less than half the rate kept, unless aliases are
+        accepted.
+    onsets
+        Shape (n_trials,), int.
+    steps
+        Shape (n_times,), int. Times in steps of the rate kept.
     factor
         Raw samples per step.
 

@@ -126,10 +126,11 @@ def average_trials(
     ----------
     trials
         Their blocks are used up.
-    image : ndarray of int, shape (n_rows,)
-        Image of each row of the table of trials; -1 for rows that are not read.
-    repeated : ndarray of bool, shape (n_rows,)
-        Rows whose images tell signal from noise.
+    image
+        Shape (n_rows,), int. Image of each row of the table of trials; -1 for rows that are not
+        read.
+    repeated
+        Shape (n_rows,), bool. Rows whose images tell signal from noise.
     n_images
         Images, numbered from 0; each must be in some trial. Rows that no block brings are none.
     standardise

@@ -22,7 +22,8 @@ def check_dissimilarities(rdm: np.ndarray, *, where: str, n_images: int | None =
 
     Parameters
     ----------
-    rdm : ndarray, shape (n_images, n_images)
+    rdm
+        Shape (n_images, n_images).
     where
         File, key and subject, for the message.
     n_images
@@ -75,7 +76,8 @@ def correlation_kernel(rdm: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    rdm : ndarray, shape (n_images, n_images)
+    rdm
+        Shape (n_images, n_images).
 
     Returns
     -------
@@ -90,8 +92,8 @@ def embed(kernel: np.ndarray, *, where: str, clip_negative: bool = False) -> tup
 
     Parameters
     ----------
-    kernel : ndarray, shape (n_images, n_images)
-        Centred.
+    kernel
+        Shape (n_images, n_images). Centred.
     where
         File, key and subject, for the message.
     clip_negative

@@ -21,9 +21,10 @@ class Volume:
 
     Attributes
     ----------
-    values : ndarray, shape (x, y, z)
-    affine : ndarray of float64, shape (4, 4)
-        From voxel index to mm.
+    values
+        Shape (x, y, z).
+    affine
+        Shape (4, 4), float64. From voxel index to mm.
     path
         File, for errors.
     """
@@ -78,8 +79,8 @@ def read_voxels(path: Path, voxels: np.ndarray, *, like: Volume, n_volumes: int)
     ----------
     path
         NIfTI file with a fourth axis.
-    voxels : ndarray of int, shape (n_voxels,)
-        Flat indices into a volume, the last axis fastest.
+    voxels
+        Shape (n_voxels,), int. Flat indices into a volume, the last axis fastest.
     like
         Volume whose grid it must have.
     n_volumes

@@ -30,11 +30,16 @@ def assemble_store(
 
     Parameters
     ----------
-    averages : Averages
-    features : LayerFeatures
-    responses : Responses
-    settings : EncodingSettings
-    study : str
+    averages
+        Sums over images that averages are made from.
+    features
+        Features of the layers, in the order of the images.
+    responses
+        Responses of a subject to the images.
+    settings
+        Section ``encoding`` of the study.
+    study
+        Name of the study.
 
     Returns
     -------

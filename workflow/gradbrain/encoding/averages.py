@@ -23,17 +23,23 @@ class Averages:
 
     Attributes
     ----------
-    score : array of shape (n_rows, n_scored)
-    unit_score : array of shape (n_rows, n_units)
-    boot, null : arrays of shape (n_draws, n_rows, n_units)
-    hyperparameters : dict of str to array of shape (n_fits, n_targets)
-    edge_hits, edge_total : Counter of SignalIdentity
+    score
+        Shape (n_rows, n_scored).
+    unit_score
+        Shape (n_rows, n_units).
+    boot, null
+        Shape (n_draws, n_rows, n_units).
+    hyperparameters
+        Dict of str to array of shape (n_fits, n_targets).
+    edge_hits, edge_total
         Choices on the edge of the penalty grid, and choices, over the targets predicted above zero
         in the fits that are counted for a signal.
-    predictions : array of shape (n_fits, n_images, n_saved)
-    masked_folds : array of shape (n_scored,), int
-        Outer folds in which a target does not vary, so that it has no score there.
-    rdms : RdmAverages or None
+    predictions
+        Shape (n_fits, n_images, n_saved).
+    masked_folds
+        Shape (n_scored,), int. Outer folds in which a target does not vary, so that it has no score
+        there.
+    rdms
         Scores of dissimilarities, where they are asked for.
     """
 
@@ -74,7 +80,8 @@ class Averages:
 
         Parameters
         ----------
-        signals : iterable of SignalIdentity
+        signals
+            Which signals.
 
         Returns
         -------
@@ -90,11 +97,13 @@ class Averages:
 
         Parameters
         ----------
-        row : int
-        score : Score
-        scorer : FoldScorer
+        row
+            Index of the row.
+        score
+            What is scored.
+        scorer
             That of the fold.
-        weight : float
+        weight
             Share of the fold in the mean.
         """
         known, unit = np.isfinite(score.point), scorer.unit_mean(score.point)
@@ -132,7 +141,7 @@ class Averages:
 
         Parameters
         ----------
-        rows : sequence of int
+        rows
             Rows whose scores are means over the outer folds.
         """
         draws = self.null[:, rows]
@@ -144,9 +153,11 @@ class Averages:
 
         Parameters
         ----------
-        row : int
-        fit : BandFit
-        weight : float
+        row
+            Index of the row.
+        fit
+            Fit of the bands.
+        weight
             Share of the fold in the mean.
         """
         self.hyperparameters["penalty_log10"][row] += fit.log10_penalty * weight
@@ -160,12 +171,14 @@ class Averages:
 
         Parameters
         ----------
-        signal : SignalIdentity
+        signal
             Whose fit it is.
-        fit : BandFit
-        score : Score
+        fit
+            Fit of the bands.
+        score
             Its r.
-        layout : UnitLayout
+        layout
+            Units that targets belong to, and what is said per unit.
         """
         on_edge = fit.on_edge
         if layout.pooled:
@@ -181,8 +194,9 @@ def saved_targets(layout: UnitLayout, regions: tuple[str, ...]) -> NDArray[np.in
 
     Parameters
     ----------
-    layout : UnitLayout
-    regions : tuple of str
+    layout
+        Units that targets belong to, and what is said per unit.
+    regions
         Names of units; names that this subject lacks are passed over, as a study may hold data
         sets with different regions.
 

@@ -76,7 +76,7 @@ class TorchBackend:
 
     Parameters
     ----------
-    device : {"auto", "cpu", "cuda"}
+    device
         ``auto`` takes a GPU where there is one; of several, one that no other job has taken.
 
     Raises
@@ -134,8 +134,9 @@ def make_backend(name: BackendName, device: DeviceName = "auto") -> Backend:
 
     Parameters
     ----------
-    name : {"numpy", "torch"}
-    device : {"auto", "cpu", "cuda"}
+    name
+        Name of the backend.
+    device
         Of torch.
 
     Returns

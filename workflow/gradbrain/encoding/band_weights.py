@@ -17,10 +17,11 @@ def simplex_candidates(n_bands: int, count: int, seed: int) -> FLOATS:
 
     Parameters
     ----------
-    n_bands : int
-    count : int
+    n_bands
+        Number of bands.
+    count
         Rows; for more than two bands the corners of the simplex and its centre come in addition.
-    seed : int
+    seed
         Seed of the Dirichlet draws, whose concentrations .1 and 1 alternate as in himalaya.
 
     Returns
@@ -50,9 +51,10 @@ class BandWeights:
 
     Attributes
     ----------
-    base : array of shape (n_candidates, n_bands)
-    extended : array of shape (n_candidates, n_bands + 1)
-        The band more is the last and has weight in every row.
+    base
+        Shape (n_candidates, n_bands).
+    extended
+        Shape (n_candidates, n_bands + 1). The band more is the last and has weight in every row.
     """
 
     base: FLOATS
@@ -64,9 +66,10 @@ class BandWeights:
 
         Parameters
         ----------
-        n_bands : int
+        n_bands
             Bands of the baseline.
-        settings : EncodingSettings
+        settings
+            Section ``encoding`` of the study.
 
         Returns
         -------

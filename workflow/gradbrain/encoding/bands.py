@@ -30,12 +30,14 @@ class Standardised:
 
     Attributes
     ----------
-    train : array of shape (n_train, n_columns)
-    test : array of shape (n_test, n_columns)
-    mean, scale : arrays of shape (n_columns,)
-        What was subtracted and divided by.
-    kept : array of shape (n_input_columns,), bool
-        Columns that are not constant in training.
+    train
+        Shape (n_train, n_columns).
+    test
+        Shape (n_test, n_columns).
+    mean, scale
+        Shape (n_columns,). What was subtracted and divided by.
+    kept
+        Shape (n_input_columns,), bool. Columns that are not constant in training.
     """
 
     train: FLOATS
@@ -50,9 +52,11 @@ def standardise(train: FLOATS, test: FLOATS, dtype: DTypeLike = np.float64) -> S
 
     Parameters
     ----------
-    train : array of shape (n_train, n_columns)
-    test : array of shape (n_test, n_columns)
-    dtype : dtype
+    train
+        Shape (n_train, n_columns).
+    test
+        Shape (n_test, n_columns).
+    dtype
         Type of the result; statistics are taken in float64.
 
     Returns
@@ -103,9 +107,11 @@ class Band:
 
     Attributes
     ----------
-    train : array of shape (n_train, n_features)
-    test : array of shape (n_test, n_features)
-    n_constant : int
+    train
+        Shape (n_train, n_features).
+    test
+        Shape (n_test, n_features).
+    n_constant
         Features dropped because they are constant in training.
     """
 
@@ -150,13 +156,15 @@ def make_band(
 
     Parameters
     ----------
-    train : array of shape (n_train, n_features)
-    test : array of shape (n_test, n_features)
-    n_components : int, optional
+    train
+        Shape (n_train, n_features).
+    test
+        Shape (n_test, n_features).
+    n_components
         Principal components of the training images to keep; all by default, without rotation.
-    dtype : dtype
+    dtype
         Type in which features are held.
-    allow_constant : bool
+    allow_constant
         Whether a feature space that is the same for all images becomes a band of one silent
         feature, which predicts the training mean, instead of an error. Learning signals can be
         constant: behind its last nonlinearity a linear head sends the same gradient back for
@@ -185,11 +193,14 @@ def reduce(
 
     Parameters
     ----------
-    train : array of shape (n_train, n_features)
-    test : array of shape (n_test, n_features)
-    n_components : int or None
+    train
+        Shape (n_train, n_features).
+    test
+        Shape (n_test, n_features).
+    n_components
         None keeps all features as they are, and so does a number that no reduction leads to.
-    dtype : dtype
+    dtype
+        Type of the numbers.
 
     Returns
     -------
@@ -210,9 +221,11 @@ def scale_band(train: FLOATS, test: FLOATS, *, n_constant: int = 0) -> Band:
 
     Parameters
     ----------
-    train : array of shape (n_train, n_features)
-    test : array of shape (n_test, n_features)
-    n_constant : int
+    train
+        Shape (n_train, n_features).
+    test
+        Shape (n_test, n_features).
+    n_constant
         Features that were dropped before.
 
     Returns
@@ -231,10 +244,12 @@ def principal_components(train: FLOATS, test: FLOATS, n_components: int) -> tupl
 
     Parameters
     ----------
-    train : array of shape (n_train, n_features)
-        Centred.
-    test : array of shape (n_test, n_features)
-    n_components : int
+    train
+        Shape (n_train, n_features). Centred.
+    test
+        Shape (n_test, n_features).
+    n_components
+        Number of components.
 
     Returns
     -------

@@ -36,14 +36,15 @@ class Baseline:
 
     Attributes
     ----------
-    path : Path
-    components : xarray.DataArray of shape (n_splits, n_images, n_components)
-        Lazily read.
-    rows : array of shape (n_images,)
-        Row of every image of the fit.
-    n_constant : array of shape (n_splits,)
-        Features that were dropped because they are constant in training.
-    layers : list of str
+    path
+        File to read.
+    components
+        Xarray.DataArray of shape (n_splits, n_images, n_components). Lazily read.
+    rows
+        Shape (n_images,). Row of every image of the fit.
+    n_constant
+        Shape (n_splits,). Features that were dropped because they are constant in training.
+    layers
         Layers whose activations went in, in depth order.
     """
 
@@ -58,7 +59,8 @@ class Baseline:
 
         Parameters
         ----------
-        split : OuterSplit
+        split
+            Images to learn from and images held out.
 
         Returns
         -------
@@ -84,11 +86,12 @@ def reduce_activations(
 
     Parameters
     ----------
-    features : list of Path
+    features
         Feature stores of all layers of a model, in depth order.
-    responses : Path
+    responses
         Response store of the subject; only its images, groups and test images are read.
-    settings : EncodingSettings
+    settings
+        Section ``encoding`` of the study.
 
     Returns
     -------
@@ -152,14 +155,16 @@ def read_baseline(
 
     Parameters
     ----------
-    path : Path
-    layer_attrs : dict
+    path
+        File to read.
+    layer_attrs
         Attributes of the feature store of the layer that is fitted.
-    images : ImageGroups
+    images
         Images of the responses, in the order that the components take.
-    responses : Path
+    responses
         Response store, named in errors.
-    settings : EncodingSettings
+    settings
+        Section ``encoding`` of the study.
 
     Returns
     -------

@@ -21,10 +21,11 @@ class ImageDraws:
 
     Attributes
     ----------
-    counts : array of shape (n_draws, n_images)
-        How often every image is taken in every bootstrap draw.
-    permutations : array of shape (n_draws, n_images)
-        ``permutations[d, k]`` is the image that is matched with image k under the null.
+    counts
+        Shape (n_draws, n_images). How often every image is taken in every bootstrap draw.
+    permutations
+        Shape (n_draws, n_images). ``permutations[d, k]`` is the image that is matched with image k
+        under the null.
     """
 
     counts: NDArray[np.int64]
@@ -41,11 +42,11 @@ def draw_images(groups: ArrayLike, n_draws: int, seed: int, fold: int) -> ImageD
 
     Parameters
     ----------
-    groups : array of shape (n_images,)
-        Group of every test image; images of a group are neighbours.
-    n_draws : int
+    groups
+        Shape (n_images,). Group of every test image; images of a group are neighbours.
+    n_draws
         Number of draws.
-    seed, fold : int
+    seed, fold
         Seed of the study and number of the outer fold.
 
     Returns
@@ -70,10 +71,10 @@ def permuted_traces(products: FLOATS, permutations: NDArray[np.intp]) -> FLOATS:
 
     Parameters
     ----------
-    products : array of shape (n_units, n_images, n_images)
-        Inner products between images.
-    permutations : array of shape (n_draws, n_images)
-        `ImageDraws.permutations`.
+    products
+        Shape (n_units, n_images, n_images). Inner products between images.
+    permutations
+        Shape (n_draws, n_images). `ImageDraws.permutations`.
 
     Returns
     -------

@@ -34,36 +34,38 @@ class BandedRidge(RegressorMixin, BaseEstimator):
 
     Parameters
     ----------
-    penalties : array of shape (n_penalties,), optional
-        Ten values from 1e0 to 1e8 by default.
-    n_band_weights : int
+    penalties
+        Shape (n_penalties,). Ten values from 1e0 to 1e8 by default.
+    n_band_weights
         Points on the line between two bands, or draws from the simplex of more.
-    selection : {"gcv", "loo", "kfold"}
+    selection
         Generalised cross-validation, exact leave-one-out, or grouped inner folds.
-    n_inner_folds : int
+    n_inner_folds
         For ``kfold``.
-    shared : bool
+    shared
         Whether all targets share one penalty and one row of band weights.
-    target_batch : int
+    target_batch
         Targets rotated at once; bounds memory.
-    seed : int
+    seed
         Of inner folds and of the search over more than two bands.
-    dtype : dtype
+    dtype
         Of rotations and predictions; decompositions are in float64.
-    backend : {"numpy", "torch"}
+    backend
         Where the fit runs; predictions of new images are numpy's.
-    device : {"auto", "cpu", "cuda"}
+    device
         Of torch.
 
     Attributes
     ----------
-    penalty_ : array of shape (n_targets,)
-    band_weights_ : array of shape (n_targets, n_bands)
-    degrees_of_freedom_ : array of shape (n_targets,)
-        Effective, without the mean.
-    widths_ : list of int
+    penalty_
+        Shape (n_targets,).
+    band_weights_
+        Shape (n_targets, n_bands).
+    degrees_of_freedom_
+        Shape (n_targets,). Effective, without the mean.
+    widths_
         Features of every band.
-    n_features_in_ : int
+    n_features_in_
         Features of all bands.
     """
 
@@ -102,12 +104,13 @@ class BandedRidge(RegressorMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array of shape (n_images, n_features), or sequence of such arrays
-            One band, or several.
-        y : array of shape (n_images, n_targets) or (n_images,)
-            Responses.
-        groups : array of shape (n_images,), optional
-            Inner folds of ``kfold`` do not split them; each image is its own by default.
+        X
+            Array of shape (n_images, n_features), or sequence of such arrays. One band, or several.
+        y
+            Array of shape (n_images, n_targets) or (n_images,). Responses.
+        groups
+            Shape (n_images,). Inner folds of ``kfold`` do not split them; each image is its own by
+            default.
 
         Returns
         -------
@@ -183,9 +186,10 @@ class BandedRidge(RegressorMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array of shape (n_images, n_features), or sequence of such arrays
-            The bands; as one array, side by side.
-        split : bool
+        X
+            Array of shape (n_images, n_features), or sequence of such arrays. The bands; as one
+            array, side by side.
+        split
             Whether to return the part of each band; the parts and the training mean sum to the
             prediction.
 
@@ -227,7 +231,7 @@ class BandedRidge(RegressorMixin, BaseEstimator):
         ----------
         X, y
             As for `fit`.
-        split : bool
+        split
             Whether to split R² by band with the product measure (Pratt 1987): the shares sum to
             R².
 

@@ -53,12 +53,13 @@ def make_search(settings: EncodingSettings, layout: UnitLayout, groups: NDArray[
 
     Parameters
     ----------
-    settings : EncodingSettings
-    layout : UnitLayout
+    settings
+        Section ``encoding`` of the study.
+    layout
         Targets of a unit share their hyperparameters where `settings` says so, and always where
         responses are known up to a rotation. Targets outside all units share theirs.
-    groups : array of shape (n_train,)
-        Groups of the training images, which inner folds do not split.
+    groups
+        Shape (n_train,). Groups of the training images, which inner folds do not split.
 
     Returns
     -------
@@ -96,9 +97,10 @@ def choose_selection(settings: EncodingSettings, groups: NDArray[np.str_]) -> tu
 
     Parameters
     ----------
-    settings : EncodingSettings
-    groups : array of shape (n_train,)
-        Groups of the training images.
+    settings
+        Section ``encoding`` of the study.
+    groups
+        Shape (n_train,). Groups of the training images.
 
     Returns
     -------
@@ -124,12 +126,15 @@ def make_regression(
 
     Parameters
     ----------
-    bands : mapping of hashable to Band
-    responses : array of shape (n_targets, n_train)
-        Centred by the training mean.
-    search : Search
-    settings : EncodingSettings
-    backend : Backend, optional
+    bands
+        Name of each band → its features.
+    responses
+        Shape (n_targets, n_train). Centred by the training mean.
+    search
+        How penalties and weights of bands are searched.
+    settings
+        Section ``encoding`` of the study.
+    backend
         In the place of the one that the settings name.
 
     Returns
@@ -158,10 +163,13 @@ def make_bands(
 
     Parameters
     ----------
-    features : LayerFeatures
-    split : OuterSplit
-    settings : EncodingSettings
-    baseline : Baseline, optional
+    features
+        Features of the layers, in the order of the images.
+    split
+        Images to learn from and images held out.
+    settings
+        Section ``encoding`` of the study.
+    baseline
         Components of all layers' activations; taken here where they are not given.
 
     Returns
@@ -212,11 +220,13 @@ def scale_responses(
 
     Parameters
     ----------
-    values : array of shape (n_targets, n_images)
-    train, test : arrays of int
-    centre_only : bool
+    values
+        Shape (n_targets, n_images).
+    train, test
+        Indices of the training images and of those held out.
+    centre_only
         Responses known up to a rotation are centred only.
-    dtype : dtype
+    dtype
         Of the results; statistics are taken in float64.
 
     Returns
@@ -250,17 +260,20 @@ class SplitFits:
 
     Parameters
     ----------
-    features : LayerFeatures
-    responses : Responses
-    settings : EncodingSettings
-    baseline : Baseline, optional
+    features
+        Features of the layers, in the order of the images.
+    responses
+        Responses of a subject to the images.
+    settings
+        Section ``encoding`` of the study.
+    baseline
         Components of all layers' activations.
-    backend : Backend, optional
+    backend
         In the place of the one that the settings name.
-    bands : dict of int to bands, optional
+    bands
         Bands of every split, kept here for fits of the same layer to others who saw the same
         images.
-    rsa : RsaSettings, optional
+    rsa
         How dissimilarities of held-out predictions are compared; they are not where left out.
     """
 
@@ -405,8 +418,10 @@ def warn_of_lone_groups(groups: NDArray[np.str_], splits: list[OuterSplit]) -> N
 
     Parameters
     ----------
-    groups : array of shape (n_images,)
-    splits : list of OuterSplit
+    groups
+        Shape (n_images,).
+    splits
+        Images to learn from and images held out, of each fold.
     """
     lone = [split.number for split in splits if len(np.unique(groups[split.held_out])) < 2]
     if lone:
@@ -423,8 +438,10 @@ def warn_of_masked_targets(averages: Averages, subject: str) -> None:
 
     Parameters
     ----------
-    averages : Averages
-    subject : str
+    averages
+        Sums over images that averages are made from.
+    subject
+        Name of the subject.
     """
     n_masked = int(np.count_nonzero(averages.masked_folds))
     if n_masked:
@@ -455,22 +472,26 @@ def fit_encoding(
 
     Parameters
     ----------
-    features : list of Path
+    features
         Feature stores of all layers of the model, in depth order; with a baseline, that of the
         layer is enough.
-    layer : str
-    responses : Path
-    settings : EncodingSettings
-    study : str
-    baseline : Path, optional
+    layer
+        Name of the layer.
+    responses
+        Response store of the subject.
+    settings
+        Section ``encoding`` of the study.
+    study
+        Name of the study.
+    baseline
         Components of all layers' activations, as `reduce_activations` made them.
-    nuisance : sequence of Path
+    nuisance
         Feature stores of the bands of `settings.nuisance`, in their order.
-    backend : Backend, optional
+    backend
         In the place of the one that the settings name, for fits that share decompositions.
-    paired : bool
+    paired
         Whether signals are fitted beside activations as well; claims read none of these fits.
-    rsa : RsaSettings, optional
+    rsa
         How dissimilarities of held-out predictions are compared, which takes pairs; they are not
         where left out.
 
@@ -516,11 +537,14 @@ def fit_layer(
 
     Parameters
     ----------
-    features : LayerFeatures
+    features
         Without pairs (`paired`), signals are fitted alone.
-    brain : Responses
-    settings : EncodingSettings
-    study : str
+    brain
+        Responses of the simulated brain.
+    settings
+        Section ``encoding`` of the study.
+    study
+        Name of the study.
     baseline, backend, bands, rsa
         As for `SplitFits`.
 

@@ -32,18 +32,20 @@ class FoldModels:
 
     Parameters
     ----------
-    regression : FoldRegression
-    scorer : FoldScorer
-    layer : LayerFits
+    regression
+        Regression of one fold.
+    scorer
+        Scores the predictions of held-out images.
+    layer
         Which bands are fitted together, and what is scored of them.
-    weights : BandWeights
+    weights
         What is tried where the baseline has nuisance bands.
-    normalised : bool
+    normalised
         Whether single bands are scored relative to the noise ceiling as well.
-    saved : array of int, optional
+    saved
         Targets whose predictions are kept; those of all others are given up as soon as they are
         scored.
-    rdms : FoldRdms, optional
+    rdms
         Takes the dissimilarities of predictions.
     """
 

@@ -39,12 +39,13 @@ class HimalayaRegression:
 
     Parameters
     ----------
-    bands : mapping of hashable to Band
-    responses : array of shape (n_targets, n_train)
-        Training responses, centred.
-    search : Search
+    bands
+        Name of each band → its features.
+    responses
+        Shape (n_targets, n_train). Training responses, centred.
+    search
         With inner folds; its `selection` is not used.
-    n_band_weights : int
+    n_band_weights
         Points on the line between two bands.
     """
 
@@ -65,7 +66,8 @@ class HimalayaRegression:
 
         Parameters
         ----------
-        key : hashable
+        key
+            Name of the band.
 
         Returns
         -------
@@ -78,7 +80,7 @@ class HimalayaRegression:
 
         Parameters
         ----------
-        first, second : hashable
+        first, second
             Keys of the bands.
 
         Returns
@@ -93,8 +95,10 @@ class HimalayaRegression:
 
         Parameters
         ----------
-        keys : sequence of hashable
-        candidates : array of shape (n_candidates, n_bands)
+        keys
+            Names of the bands.
+        candidates
+            Shape (n_candidates, n_bands).
 
         Returns
         -------
@@ -110,10 +114,12 @@ class HimalayaRegression:
 
         Parameters
         ----------
-        base : sequence of hashable
+        base
             Bands of the mixture.
-        added : hashable
-        weights : BandWeights
+        added
+            Name of the band that is added.
+        weights
+            Shares of the bands.
 
         Returns
         -------

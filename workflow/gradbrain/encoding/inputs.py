@@ -35,21 +35,24 @@ class LayerFeatures:
 
     Attributes
     ----------
-    signals : dict of SignalIdentity to array of shape (n_images, n_features)
-        The activation first, then the others in the order of the signal set.
-    activations : dict of str to array of shape (n_images, n_features_of_layer)
-        Activations by layer, of the stores that were given.
-    layers : list of str
+    signals
+        Dict of SignalIdentity to array of shape (n_images, n_features). The activation first, then
+        the others in the order of the signal set.
+    activations
+        Dict of str to array of shape (n_images, n_features_of_layer). Activations by layer, of the
+        stores that were given.
+    layers
         All layers of the model that are part of the study, in depth order.
-    attrs : dict
+    attrs
         Attributes of the layer's store.
-    nuisance : dict of SignalIdentity to array of shape (n_images, n_features)
-        Nuisance bands, in the order of the settings.
-    nuisance_digests : list of str
+    nuisance
+        Dict of SignalIdentity to array of shape (n_images, n_features). Nuisance bands, in the
+        order of the settings.
+    nuisance_digests
         Digests of their stores.
-    paired : bool
+    paired
         Whether signals are fitted beside activations as well; claims read none of these fits.
-    for_claims : bool
+    for_claims
         Whether fits without pairs have those scores alone that claims read.
     """
 
@@ -86,21 +89,22 @@ class ModelFeatures:
 
     Attributes
     ----------
-    layers : list of str
+    layers
         In depth order.
-    depths : list of float
+    depths
         Relative depth of each.
-    signals : list of SignalIdentity
+    signals
         All but the activation, in the order of the signal set.
-    activations : dict of str to array of shape (n_images, n_features)
-        Activations by layer.
-    attrs : dict
+    activations
+        Dict of str to array of shape (n_images, n_features). Activations by layer.
+    attrs
         What the stores share: model, signal set and stimulus set.
-    digests : dict of str to str
+    digests
         Digest of every store, by layer.
-    nuisance : dict of SignalIdentity to array of shape (n_images, n_features)
-        Nuisance bands, in the order of the settings.
-    nuisance_digests : list of str
+    nuisance
+        Dict of SignalIdentity to array of shape (n_images, n_features). Nuisance bands, in the
+        order of the settings.
+    nuisance_digests
         Digests of their stores.
     """
 
@@ -127,17 +131,20 @@ class ImageGroups:
 
     Attributes
     ----------
-    image_ids, groups : arrays of shape (n_images,), str
-    test_images : array of shape (n_images,), bool, or None
-        Images that the data set sets apart, shown more often; None where all are alike.
-    n_repeats : array of shape (n_images,), int
-        Presentations behind each row.
-    order : array of shape (n_images,)
-        Row of every image in the store.
-    digest : str
+    image_ids, groups
+        Arrays of shape (n_images,), str.
+    test_images
+        Array of shape (n_images,), bool, or None. Images that the data set sets apart, shown more
+        often; None where all are alike.
+    n_repeats
+        Shape (n_images,), int. Presentations behind each row.
+    order
+        Shape (n_images,). Row of every image in the store.
+    digest
         Digest of the response store.
-    folds : array of shape (n_images,), int, or None
-        Outer folds of the study's own; None where groups decide.
+    folds
+        Array of shape (n_images,), int, or None. Outer folds of the study's own; None where groups
+        decide.
     """
 
     image_ids: NDArray[np.str_]
@@ -172,16 +179,16 @@ class TargetUnits:
 
     Attributes
     ----------
-    names : list of str
+    names
         Names of the units, in their order.
-    unit : array of shape (n_targets,)
-        Unit of every target, in the order of the store; −1 for none.
-    coords : dict of str to array of shape (n_targets,)
-        Coordinates of targets.
-    time : array of shape (n_units,) or None
-        Seconds from image onset; None along regions.
-    reliable : array of shape (n_targets,), bool
-        Targets that are not below the noise ceiling that was asked for.
+    unit
+        Shape (n_targets,). Unit of every target, in the order of the store; −1 for none.
+    coords
+        Dict of str to array of shape (n_targets,). Coordinates of targets.
+    time
+        Shape (n_units,). Seconds from image onset; None along regions.
+    reliable
+        Shape (n_targets,), bool. Targets that are not below the noise ceiling that was asked for.
     """
 
     names: list[str]
@@ -202,27 +209,31 @@ class Responses:
 
     Attributes
     ----------
-    values : array of shape (n_targets, n_images), float32
-    images : ImageGroups
-    layout : UnitLayout
-    target_order : array of shape (n_targets,)
-        Position in the store of every row of `values`.
-    target_coords : dict of str to array of shape (n_targets,)
-        Coordinates of targets, in the order of the store.
-    unit_time : array of shape (n_units,) or None
-        Seconds from image onset; None along regions.
-    n_unreliable : int
+    values
+        Array of shape (n_targets, n_images), float32.
+    images
+        Identifiers of images and the groups that stay together.
+    layout
+        Units that targets belong to, and what is said per unit.
+    target_order
+        Shape (n_targets,). Position in the store of every row of `values`.
+    target_coords
+        Dict of str to array of shape (n_targets,). Coordinates of targets, in the order of the
+        store.
+    unit_time
+        Shape (n_units,). Seconds from image onset; None along regions.
+    n_unreliable
         Targets below the noise ceiling that was asked for; they belong to no unit.
-    reliable : array of shape (n_targets,), bool
-        Targets that are not, in the order of the store.
-    ceiling : array of shape (n_targets,) or None
-        Noise ceilings in the order of `values`, NaN where unknown or below the floor of
-        normalisation; None where no target of a unit has one.
-    noise_ceiling : array of shape (n_targets,) or None
-        The same whatever the floor; None where the store has none.
-    n_below_floor : int
+    reliable
+        Shape (n_targets,), bool. Targets that are not, in the order of the store.
+    ceiling
+        Shape (n_targets,). Noise ceilings in the order of `values`, NaN where unknown or below the
+        floor of normalisation; None where no target of a unit has one.
+    noise_ceiling
+        Shape (n_targets,). The same whatever the floor; None where the store has none.
+    n_below_floor
         Targets of units whose ceiling is unknown or below that floor.
-    attrs : dict
+    attrs
         Attributes of the response store.
     """
 
@@ -286,10 +297,11 @@ def read_responses(
 
     Parameters
     ----------
-    path : Path
-    min_noise_ceiling : float, optional
+    path
+        File to read.
+    min_noise_ceiling
         Targets whose ceiling is lower, or unknown, belong to no unit.
-    ceiling_floor : float
+    ceiling_floor
         Targets whose ceiling is lower, or unknown, have no part in normalised scores.
 
     Returns
@@ -317,9 +329,9 @@ def lay_out_responses(
 
     Parameters
     ----------
-    path : Path
+    path
         Named in errors.
-    store : xarray.Dataset
+    store
         Content of a response store, with its digest.
     min_noise_ceiling, ceiling_floor
         As for `read_responses`.
@@ -383,7 +395,7 @@ def read_image_groups(path: Path) -> ImageGroups:
 
     Parameters
     ----------
-    path : Path
+    path
         Response store.
 
     Returns
@@ -403,9 +415,9 @@ def read_targets(path: Path, min_noise_ceiling: float | None = None) -> TargetUn
 
     Parameters
     ----------
-    path : Path
+    path
         Response store.
-    min_noise_ceiling : float, optional
+    min_noise_ceiling
         Targets whose ceiling is lower, or unknown, are not reliable.
 
     Returns
@@ -512,13 +524,13 @@ def read_features(
 
     Parameters
     ----------
-    paths : sequence of Path
+    paths
         Feature stores of all layers of a model, in depth order.
-    layer : str
+    layer
         The layer whose signals are fitted.
-    image_ids : array of shape (n_images,)
-        Images of the responses, in the order that the features take.
-    responses : Path
+    image_ids
+        Shape (n_images,). Images of the responses, in the order that the features take.
+    responses
         Response store, named in errors.
 
     Returns
@@ -559,11 +571,11 @@ def read_model_features(
 
     Parameters
     ----------
-    paths : sequence of Path
+    paths
         Feature stores of all layers, in depth order.
-    image_ids : array of shape (n_images,)
-        Images of the responses, in the order that the features take.
-    responses : Path
+    image_ids
+        Shape (n_images,). Images of the responses, in the order that the features take.
+    responses
         Response store, named in errors.
 
     Returns
@@ -610,15 +622,15 @@ def read_nuisance(
 
     Parameters
     ----------
-    paths : sequence of Path
+    paths
         A feature store for each band, in their order.
-    bands : sequence of NuisanceBand
+    bands
         ``encoding.nuisance``.
-    features : LayerFeatures or ModelFeatures
+    features
         Of the layer or model that is fitted.
-    image_ids : array of shape (n_images,)
-        Images of the responses, in the order that the bands take.
-    responses : Path
+    image_ids
+        Shape (n_images,). Images of the responses, in the order that the bands take.
+    responses
         Response store, named in errors.
 
     Returns
@@ -661,13 +673,13 @@ def read_model_and_subject(
 
     Parameters
     ----------
-    features : sequence of Path
+    features
         Feature stores of all layers of the model, in depth order.
-    responses : Path
+    responses
         Response store of the subject.
-    settings : EncodingSettings
+    settings
         Ceilings of the targets that are kept, nuisance bands.
-    nuisance : sequence of Path
+    nuisance
         A feature store for each band, in their order.
 
     Returns

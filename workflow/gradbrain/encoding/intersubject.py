@@ -51,11 +51,14 @@ class Person:
 
     Attributes
     ----------
-    path : Path
-    store : xarray.Dataset
+    path
+        File to read.
+    store
         Response store.
-    images : ImageGroups
-    targets : TargetUnits
+    images
+        Identifiers of images and the groups that stay together.
+    targets
+        Targets and the units that they belong to.
     """
 
     path: Path
@@ -97,12 +100,13 @@ class Moments:
 
     Attributes
     ----------
-    counts : array of shape (n_folds,)
-        Images.
-    sums : array of shape (n_folds, n_people, n_places)
-    products : array of shape (n_folds, n_people, n_people, n_places)
-        Of the responses of two subjects to the same image. Where a subject lacks a place, its sums
-        and products are 0.
+    counts
+        Shape (n_folds,). Images.
+    sums
+        Shape (n_folds, n_people, n_places).
+    products
+        Shape (n_folds, n_people, n_people, n_places). Of the responses of two subjects to the same
+        image. Where a subject lacks a place, its sums and products are 0.
     """
 
     counts: FLOATS
@@ -136,11 +140,11 @@ def intersubject_ceilings(
 
     Parameters
     ----------
-    paths : sequence of Path
+    paths
         Response stores of the subjects of one data set, who saw the same images.
-    settings : EncodingSettings
+    settings
         Number and seed of outer folds, and the noise ceiling below which targets belong to no unit.
-    study : str
+    study
         Name of the study, kept in the table.
 
     Returns
@@ -319,12 +323,13 @@ def _scores(
 
     Parameters
     ----------
-    moments : Moments
-    present : array of shape (n_people, n_places), bool
-        Who has which place.
-    own : int
+    moments
+        Means and variances of the targets.
+    present
+        Shape (n_people, n_places), bool. Who has which place.
+    own
         The subject that is predicted.
-    n_folds : int
+    n_folds
         Folds that are held out.
 
     Returns
@@ -378,8 +383,8 @@ class _Prediction:
 
     Attributes
     ----------
-    covariance, variance, observed : arrays of shape (n_places,)
-        Sums of average times response, average squared, and response squared.
+    covariance, variance, observed
+        Shape (n_places,). Sums of average times response, average squared, and response squared.
     """
 
     covariance: FLOATS

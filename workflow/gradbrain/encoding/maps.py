@@ -205,11 +205,12 @@ class _Grid:
 
     Attributes
     ----------
-    times : array of shape (n_times,)
-    sensors : pandas.DataFrame
+    times
+        Shape (n_times,).
+    sensors
         A row per sensor, with the subject where subjects have sensors of their own.
-    time, sensor : arrays of shape (n_targets,)
-        Place of every target.
+    time, sensor
+        Shape (n_targets,). Place of every target.
     """
 
     times: NDArray[np.float64]

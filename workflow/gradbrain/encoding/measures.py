@@ -43,12 +43,13 @@ class FitMeasure:
 
     Attributes
     ----------
-    name : str
+    name
         As the column ``measure`` has it.
-    fit : {"alone", "joint", "full"}
-    of : str
+    fit
+        Which bands stand beside the signal.
+    of
         The measure of a prediction that it is, whatever the fit; or `PART`, or `GAIN`.
-    claimed : tuple of bool
+    claimed
         Of which signals statistics read it where signals are fitted alone: of the layer's
         activation (True), of its others (False).
     """
@@ -93,11 +94,13 @@ class ScoreRow:
 
     Attributes
     ----------
-    signal : SignalIdentity
-    measure : str
-    fit : tuple of SignalIdentity
+    signal
+        Which signal.
+    measure
+        Name of the measure.
+    fit
         Bands of the fit that the score is of, or that it compares with another.
-    of_test_images : bool
+    of_test_images
         Whether it is of the test images alone, and not a mean over outer folds.
     """
 
@@ -113,10 +116,14 @@ class SignalFit:
 
     Attributes
     ----------
-    signal : SignalIdentity
-    name : {"alone", "joint", "full"}
-    bands : tuple of SignalIdentity
-    measures : tuple of FitMeasure
+    signal
+        Which signal.
+    name
+        Name of the fit.
+    bands
+        Signals that are bands of the fit.
+    measures
+        Measures to score.
     """
 
     signal: SignalIdentity
@@ -131,16 +138,16 @@ class LayerFits:
 
     Attributes
     ----------
-    activation : SignalIdentity
+    activation
         Activation of the layer.
-    others : tuple of SignalIdentity
+    others
         The other signals of the layer.
-    nuisance : tuple of SignalIdentity
+    nuisance
         Bands that stand beside all layers' activations in the baseline.
-    paired : bool
+    paired
         Whether signals are fitted beside activations as well. Without, every signal is fitted
         alone, which is all that claims read.
-    for_claims : bool
+    for_claims
         Whether fits without pairs have those scores alone that claims read: draws of a score take
         longer than the fit.
     """
@@ -188,10 +195,11 @@ class LayerFits:
 
         Parameters
         ----------
-        signal : SignalIdentity
-        normalised : bool
+        signal
+            Which signal.
+        normalised
             Whether there are noise ceilings to normalise by.
-        test_images : bool
+        test_images
             Whether it is the test images that are scored.
 
         Returns
@@ -227,9 +235,9 @@ class LayerFits:
 
         Parameters
         ----------
-        normalised : bool
+        normalised
             Whether there are noise ceilings to normalise by.
-        test_images : bool
+        test_images
             Whether the data set's test images are scored on their own.
 
         Returns
@@ -274,7 +282,8 @@ class LayerFits:
 
         Parameters
         ----------
-        signal : SignalIdentity
+        signal
+            Which signal.
 
         Returns
         -------

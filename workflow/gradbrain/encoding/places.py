@@ -29,9 +29,12 @@ def place_coordinates(axis: Axis, space: str, coordinates: Mapping[str, NDArray[
 
     Parameters
     ----------
-    axis : {"roi", "time"}
-    space : str
-    coordinates : mapping of str to array of shape (n_targets,)
+    axis
+        Whether units are regions or times.
+    space
+        Name of the space.
+    coordinates
+        Mapping of str to array of shape (n_targets,).
 
     Returns
     -------

@@ -54,11 +54,11 @@ def images_compared(
 
     Parameters
     ----------
-    groups : array of shape (n_images,)
-        Groups of the held-out images of one fold.
-    max_images : int
+    groups
+        Shape (n_images,). Groups of the held-out images of one fold.
+    max_images
         Pairs grow with the square of the images; of more, groups are drawn while they fit.
-    seed, fold : int
+    seed, fold
         Seed of the draw, and number of the fold.
 
     Returns
@@ -82,8 +82,8 @@ def can_be_compared(groups: NDArray[np.str_]) -> bool:
 
     Parameters
     ----------
-    groups : array of shape (n_images,)
-        Of the images that :func:`images_compared` has chosen.
+    groups
+        Shape (n_images,). Of the images that :func:`images_compared` has chosen.
     """
     return len(groups) >= MIN_IMAGES and len(np.unique(groups)) > 1
 
@@ -93,9 +93,10 @@ def squared_distances(patterns: FLOATS, pairs: Pairs) -> FLOATS:
 
     Parameters
     ----------
-    patterns : array of shape (n_targets, n_images)
-    pairs : arrays of int of shape (n_pairs,)
-        First and second image of every pair.
+    patterns
+        Shape (n_targets, n_images).
+    pairs
+        Shape (n_pairs,), int. First and second image of every pair.
 
     Returns
     -------
@@ -117,11 +118,12 @@ def noise_of_pairs(noise_variance: FLOATS, n_repeats: NDArray[np.int64], pairs: 
 
     Parameters
     ----------
-    noise_variance : array of shape (n_targets,)
-        Mean over images, in the unit of the responses squared.
-    n_repeats : array of shape (n_all_images,)
-        Of all images, first those that are compared.
-    pairs : arrays of int of shape (n_pairs,)
+    noise_variance
+        Shape (n_targets,). Mean over images, in the unit of the responses squared.
+    n_repeats
+        Shape (n_all_images,). Of all images, first those that are compared.
+    pairs
+        Shape (n_pairs,), int.
 
     Returns
     -------
@@ -144,14 +146,17 @@ def measured_distances(
 
     Parameters
     ----------
-    values : array of shape (n_targets, n_images)
-        Responses to the images that are compared, in the fold's scaling.
-    scale : array of shape (n_targets, 1)
-        What they were divided by.
-    responses : Responses
-    images : array of int of shape (n_images,)
-        The images, among those of `responses`.
-    pairs : arrays of int of shape (n_pairs,)
+    values
+        Shape (n_targets, n_images). Responses to the images that are compared, in the fold's
+        scaling.
+    scale
+        Shape (n_targets, 1). What they were divided by.
+    responses
+        Responses of a subject to the images.
+    images
+        Shape (n_images,), int. The images, among those of `responses`.
+    pairs
+        Shape (n_pairs,), int.
 
     Returns
     -------
@@ -178,13 +183,13 @@ class Comparison:
 
     Attributes
     ----------
-    pairs : arrays of int of shape (n_pairs,)
-        First and second image of every pair.
-    weights : array of shape (n_draws, n_pairs)
-        How often every pair is there in every bootstrap draw; an image that was drawn twice is no
-        pair with itself.
-    permuted : array of int of shape (n_draws, n_pairs)
-        Pair that is matched with every pair in every null draw.
+    pairs
+        Shape (n_pairs,), int. First and second image of every pair.
+    weights
+        Shape (n_draws, n_pairs). How often every pair is there in every bootstrap draw; an image
+        that was drawn twice is no pair with itself.
+    permuted
+        Shape (n_draws, n_pairs), int. Pair that is matched with every pair in every null draw.
     """
 
     pairs: Pairs
@@ -197,7 +202,8 @@ class Comparison:
 
         Parameters
         ----------
-        draws : ImageDraws
+        draws
+            Draws of images.
 
         Returns
         -------
@@ -221,12 +227,14 @@ class Comparison:
 
         Parameters
         ----------
-        predicted : array of shape (n_rows, n_pairs)
-        baseline : array of shape (n_pairs,)
-            Of the baseline's predictions.
-        beside : array of shape (n_rows,), bool
-            Rows whose correlation is a partial one, given the baseline's.
-        measured : array of shape (n_pairs,)
+        predicted
+            Shape (n_rows, n_pairs).
+        baseline
+            Shape (n_pairs,). Of the baseline's predictions.
+        beside
+            Shape (n_rows,), bool. Rows whose correlation is a partial one, given the baseline's.
+        measured
+            Shape (n_pairs,).
 
         Returns
         -------
@@ -305,19 +313,22 @@ class FoldRdms:
 
     Parameters
     ----------
-    responses : Responses
-    split : OuterSplit
-    values : array of shape (n_targets, n_test)
-        Held-out responses in the fold's scaling.
-    scale : array of shape (n_targets, 1)
-        What they were divided by.
-    rows : sequence of ScoreRow
+    responses
+        Responses of a subject to the images.
+    split
+        Images to learn from and images held out.
+    values
+        Shape (n_targets, n_test). Held-out responses in the fold's scaling.
+    scale
+        Shape (n_targets, 1). What they were divided by.
+    rows
         What is scored.
-    max_images, n_draws, seed : int
+    max_images, n_draws, seed
+        Images at most, number of draws and their seed.
 
     Attributes
     ----------
-    n_groups : int
+    n_groups
         Groups of the images that are compared; 0 where they are too few.
     """
 
@@ -377,7 +388,7 @@ class FoldRdms:
 
         Parameters
         ----------
-        baseline : tuple of SignalIdentity
+        baseline
             Fit that signals are held against.
 
         Returns
@@ -408,10 +419,13 @@ class RdmAverages:
 
     Attributes
     ----------
-    rows : list of ScoreRow
-    score : array of shape (n_rows, n_units)
-    boot, null : arrays of shape (n_draws, n_rows, n_units)
-    n_groups : int
+    rows
+        Rows to score.
+    score
+        Shape (n_rows, n_units).
+    boot, null
+        Shape (n_draws, n_rows, n_units).
+    n_groups
         Groups of the images that were compared, over all folds.
     """
 

@@ -42,13 +42,14 @@ class PersonRdms:
 
     Attributes
     ----------
-    attrs : dict
+    attrs
         Attributes of the response store.
-    images : tuple of str
+    images
         Images that dissimilarities are taken between, fold by fold.
-    units : dict of str to list of arrays of shape (n_pairs,)
-        Unit -> dissimilarities in each fold, centred and of length 1.
-    unit_time : dict of str to float
+    units
+        Dict of str to list of arrays of shape (n_pairs,). Unit -> dissimilarities in each fold,
+        centred and of length 1.
+    unit_time
         Seconds from image onset; NaN for regions.
     """
 
@@ -65,13 +66,14 @@ def rdm_ceilings(
 
     Parameters
     ----------
-    paths : sequence of Path
+    paths
         Response stores of the subjects of one data set.
-    settings : EncodingSettings
+    settings
         Outer folds, and the noise ceiling below which targets belong to no unit.
-    rsa : RsaSettings
+    rsa
         How many images of a fold are compared.
-    study : str
+    study
+        Name of the study.
 
     Returns
     -------

@@ -20,7 +20,7 @@ def tidy_rdms(store: xr.Dataset) -> pd.DataFrame:
 
     Parameters
     ----------
-    store : xarray.Dataset
+    store
         Content of an encoding store that holds them.
 
     Returns
@@ -58,9 +58,9 @@ def with_ceilings(table: pd.DataFrame, ceilings: pd.DataFrame) -> pd.DataFrame:
 
     Parameters
     ----------
-    table : pandas.DataFrame
+    table
         Of :func:`tidy_rdms`.
-    ceilings : pandas.DataFrame
+    ceilings
         Columns of the kind ``rdm_ceilings``.
 
     Returns

@@ -36,13 +36,16 @@ class Piece:
 
     Attributes
     ----------
-    targets : array of int
-    places : tuple of int
+    targets
+        Targets and the units that they belong to.
+    places
         Places of the row's bands among those of the fit.
-    weights : array of shape (n_row_bands,)
-    coefficients : array of shape (n_targets_of_row, n_rows)
-        Of training images in the dual form, else of features.
-    dual : bool
+    weights
+        Shape (n_row_bands,).
+    coefficients
+        Shape (n_targets_of_row, n_rows). Of training images in the dual form, else of features.
+    dual
+        Whether kernels are used in the place of features.
     """
 
     targets: NDArray[np.intp]
@@ -56,8 +59,9 @@ class Piece:
 
         Parameters
         ----------
-        targets : array of shape (n_targets,), bool
-        places : sequence of int
+        targets
+            Shape (n_targets,), bool.
+        places
             Place of each band of this fit in the other.
 
         Returns
@@ -77,7 +81,7 @@ class Piece:
 
         Parameters
         ----------
-        bands : sequence of Band
+        bands
             All bands of the fit, with its own training images.
         """
         own, dtype = [bands[place] for place in self.places], self.coefficients.dtype
@@ -95,17 +99,18 @@ class BandFit:
 
     Attributes
     ----------
-    parts : tuple of arrays of shape (n_targets, n_test)
-        Prediction of each band; their sum is the prediction.
-    log10_penalty : array of shape (n_targets,)
-    on_edge : array of shape (n_targets,), bool
-        Whether the penalty is the smallest of the grid; or the largest, where a larger one would
-        predict otherwise: not where the fit is the mean already.
-    band_weights : array of shape (n_bands, n_targets)
-        They sum to 1.
-    degrees_of_freedom : array of shape (n_targets,)
-        Effective, without the mean; NaN where a solver does not tell.
-    pieces : tuple of Piece
+    parts
+        Each of shape (n_targets, n_test). Prediction of each band; their sum is the prediction.
+    log10_penalty
+        Shape (n_targets,).
+    on_edge
+        Shape (n_targets,), bool. Whether the penalty is the smallest of the grid; or the largest,
+        where a larger one would predict otherwise: not where the fit is the mean already.
+    band_weights
+        Shape (n_bands, n_targets). They sum to 1.
+    degrees_of_freedom
+        Shape (n_targets,). Effective, without the mean; NaN where a solver does not tell.
+    pieces
         What predicts further images; none where coefficients are not kept.
     """
 
@@ -126,7 +131,8 @@ class BandFit:
 
         Parameters
         ----------
-        targets : array of int
+        targets
+            Targets and the units that they belong to.
 
         Returns
         -------
@@ -165,9 +171,11 @@ class _Known:
 
     Attributes
     ----------
-    fit : BandFit
-    choice : Choice
-    places : tuple of int
+    fit
+        Fit of the bands.
+    choice
+        Penalty and weights that it chose.
+    places
         Places of its bands among those of the other fit.
     """
 
@@ -184,15 +192,17 @@ class ClosedFormRegression:
 
     Parameters
     ----------
-    bands : mapping of hashable to Band
-    responses : array of shape (n_targets, n_train)
-        Training responses, centred; C-contiguous.
-    search : Search
-    n_band_weights : int
+    bands
+        Name of each band → its features.
+    responses
+        Shape (n_targets, n_train). Training responses, centred; C-contiguous.
+    search
+        How penalties and weights of bands are searched.
+    n_band_weights
         Points on the line between two bands, ends included.
-    backend : Backend
+    backend
         Where products and decompositions run.
-    keep_coefficients : bool
+    keep_coefficients
         Whether fits hold what predicts further images.
     """
 
@@ -221,7 +231,8 @@ class ClosedFormRegression:
 
         Parameters
         ----------
-        key : hashable
+        key
+            Name of the band.
 
         Returns
         -------
@@ -252,7 +263,7 @@ class ClosedFormRegression:
 
         Parameters
         ----------
-        first, second : hashable
+        first, second
             Keys of the bands.
 
         Returns
@@ -271,10 +282,11 @@ class ClosedFormRegression:
 
         Parameters
         ----------
-        keys : sequence of hashable
-        candidates : array of shape (n_candidates, n_bands)
-            Rows of weights that sum to 1; corners need not be among them. The same for every call
-            with the same bands: the fit is computed once.
+        keys
+            Names of the bands.
+        candidates
+            Shape (n_candidates, n_bands). Rows of weights that sum to 1; corners need not be among
+            them. The same for every call with the same bands: the fit is computed once.
 
         Returns
         -------
@@ -296,10 +308,12 @@ class ClosedFormRegression:
 
         Parameters
         ----------
-        base : sequence of hashable
+        base
             Bands of the mixture.
-        added : hashable
-        weights : BandWeights
+        added
+            Name of the band that is added.
+        weights
+            Shares of the bands.
 
         Returns
         -------
@@ -357,7 +371,8 @@ class ClosedFormRegression:
 
         Parameters
         ----------
-        key : hashable
+        key
+            Name of the band.
         """
         self._singles.pop(key, None)
         self._products.pop(key, None)

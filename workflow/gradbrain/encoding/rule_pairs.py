@@ -46,13 +46,14 @@ def measure_pairs(
 
     Parameters
     ----------
-    features : ModelFeatures
+    features
         Of all layers of the model.
-    responses : Responses
+    responses
         Test images of the data set take no part.
-    settings : EncodingSettings
+    settings
         Signals, number of draws, seed, largest block of images.
-    study : str
+    study
+        Name of the study.
 
     Returns
     -------

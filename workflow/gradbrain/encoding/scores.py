@@ -41,12 +41,14 @@ class UnitLayout:
 
     Attributes
     ----------
-    names : tuple of str
-    stops : array of shape (n_units,), int
-        One past the last target of every unit; the first unit starts at 0. Targets behind the
-        last unit belong to none.
-    n_targets : int
-    pooled : bool
+    names
+        Names of the units.
+    stops
+        Shape (n_units,), int. One past the last target of every unit; the first unit starts at 0.
+        Targets behind the last unit belong to none.
+    n_targets
+        Number of targets.
+    pooled
         Whether the targets of a unit enter one ratio (rotation-invariant responses).
     """
 
@@ -85,8 +87,10 @@ class Score:
 
     Attributes
     ----------
-    point : array of shape (n_scored,)
-    boot, null : arrays of shape (n_draws, n_units)
+    point
+        Shape (n_scored,).
+    boot, null
+        Shape (n_draws, n_units).
     """
 
     point: FLOATS
@@ -103,14 +107,15 @@ class UnitAverage:
 
     Attributes
     ----------
-    scale : array of shape (n_scored,)
-        Factor of every score; NaN where a target takes no part.
-    weight : array of shape (n_scored,)
-        Factor with which a score enters the sum over its unit; 0 where it takes no part.
-    share : array of shape (n_scored,)
-        The same of a score that is 1: those of a unit sum to 1.
-    known : array of shape (n_units,), bool
-        Units that have a target which takes part.
+    scale
+        Shape (n_scored,). Factor of every score; NaN where a target takes no part.
+    weight
+        Shape (n_scored,). Factor with which a score enters the sum over its unit; 0 where it takes
+        no part.
+    share
+        Shape (n_scored,). The same of a score that is 1: those of a unit sum to 1.
+    known
+        Shape (n_units,), bool. Units that have a target which takes part.
     """
 
     scale: FLOATS
@@ -140,22 +145,26 @@ class FoldScorer:
 
     Parameters
     ----------
-    responses : array of shape (n_targets, n_test)
-        Centred by the training mean.
-    layout : UnitLayout
-    draws : ImageDraws
-    ceiling : array of shape (n_targets,), optional
-        Noise ceilings, NaN where a score must not be normalised; needed by normalised scores.
-        Targets of a unit whose scores are pooled share theirs.
-    training_variance : array of shape (n_targets,), optional
-        Mean square of the training responses about their mean. Targets that do not vary over the
-        test images, or did not over the training images, are compared with the other and left out
-        (:mod:`gradbrain.encoding.variation`). Without it only those that are zero throughout are.
+    responses
+        Shape (n_targets, n_test). Centred by the training mean.
+    layout
+        Units that targets belong to, and what is said per unit.
+    draws
+        Draws of images.
+    ceiling
+        Shape (n_targets,). Noise ceilings, NaN where a score must not be normalised; needed by
+        normalised scores. Targets of a unit whose scores are pooled share theirs.
+    training_variance
+        Shape (n_targets,). Mean square of the training responses about their mean. Targets that do
+        not vary over the test images, or did not over the training images, are compared with the
+        other and left out (:mod:`gradbrain.encoding.variation`). Without it only those that are
+        zero throughout are.
 
     Attributes
     ----------
-    masked : array of shape (n_scored,), bool
-        What is left out: NaN in all scores, and no part of its unit's mean.
+    masked
+        Shape (n_scored,), bool. What is left out: NaN in all scores, and no part of its unit's
+        mean.
     """
 
     def __init__(
@@ -214,8 +223,10 @@ class FoldScorer:
 
         Parameters
         ----------
-        predicted : array of shape (n_targets, n_test)
-        measures : sequence of str
+        predicted
+            Shape (n_targets, n_test).
+        measures
+            Measures to score.
 
         Returns
         -------
@@ -302,10 +313,10 @@ class FoldScorer:
 
         Parameters
         ----------
-        part : array of shape (n_targets, n_test)
-            Prediction of the band.
-        predicted : array of shape (n_targets, n_test)
-            Prediction of all bands.
+        part
+            Shape (n_targets, n_test). Prediction of the band.
+        predicted
+            Shape (n_targets, n_test). Prediction of all bands.
 
         Returns
         -------
@@ -327,8 +338,9 @@ class FoldScorer:
 
         Parameters
         ----------
-        baseline, full : arrays of shape (n_targets, n_test)
-        difference : Score
+        baseline, full
+            Shape (n_targets, n_test).
+        difference
             R² of `full` minus that of `baseline`; its null is replaced.
 
         Returns

@@ -39,9 +39,10 @@ def penalty_grid(log10_min: float, log10_max: float, count: int) -> FLOATS:
 
     Parameters
     ----------
-    log10_min, log10_max : float
+    log10_min, log10_max
         Ends of the grid.
-    count : int
+    count
+        Number of penalties.
 
     Returns
     -------
@@ -55,7 +56,8 @@ def check_penalties(penalties: ArrayLike) -> FLOATS:
 
     Parameters
     ----------
-    penalties : array of shape (n_penalties,)
+    penalties
+        Shape (n_penalties,).
 
     Returns
     -------
@@ -82,15 +84,17 @@ class Decomposition:
 
     Attributes
     ----------
-    eigenvalues : array of shape (n_axes,), float64
-        Of the weighted kernel or Gram matrix, clipped at zero.
-    basis : array of shape (n_rows, n_axes)
-        Turns the right-hand side into coordinates Z, and filtered coordinates into coefficients.
-    n_train : int
-    complete : bool
+    eigenvalues
+        Array of shape (n_axes,), float64. Of the weighted kernel or Gram matrix, clipped at zero.
+    basis
+        Shape (n_rows, n_axes). Turns the right-hand side into coordinates Z, and filtered
+        coordinates into coefficients.
+    n_train
+        Number of training images.
+    complete
         Whether the axes span all training images, so that residuals have no part outside them.
-    leverage_basis : array of shape (n_train, n_axes) or None
-        Q with H = Q diag(λ/(λ+α)) Qᵀ; needed by leave-one-out only.
+    leverage_basis
+        Shape (n_train, n_axes). Q with H = Q diag(λ/(λ+α)) Qᵀ; needed by leave-one-out only.
     """
 
     eigenvalues: FLOATS
@@ -138,12 +142,13 @@ class DualProblem:
 
     Attributes
     ----------
-    train_kernels : sequence of arrays of shape (n_train, n_train), float64
-        One per band, centred.
-    test_kernels : sequence of arrays of shape (n_test, n_train)
-    dtype : dtype
+    train_kernels
+        Each of shape (n_train, n_train), float64. One per band, centred.
+    test_kernels
+        Each of shape (n_test, n_train).
+    dtype
         Type of rotations and predictions.
-    backend : Backend
+    backend
         Where products and decompositions run.
     """
 
@@ -202,14 +207,16 @@ class PrimalProblem:
 
     Attributes
     ----------
-    train : sequence of arrays of shape (n_train, n_features_b)
-        One per band, centred.
-    test : sequence of arrays of shape (n_test, n_features_b)
-    gram : array of shape (n_features, n_features), float64
-        Products between the features of all bands.
-    dtype : dtype
+    train
+        Each of shape (n_train, n_features_b). One per band, centred.
+    test
+        Each of shape (n_test, n_features_b).
+    gram
+        Array of shape (n_features, n_features), float64. Products between the features of all
+        bands.
+    dtype
         Type of rotations and predictions.
-    backend : Backend
+    backend
         Where products and decompositions run.
     """
 
@@ -292,10 +299,13 @@ def feature_products(
 
     Parameters
     ----------
-    bands : sequence of arrays of shape (n_train, n_features_b)
-    own_products : sequence of arrays of shape (n_features_b, n_features_b), optional
-        Blocks on the diagonal where they are known already.
-    backend : Backend
+    bands
+        Each of shape (n_train, n_features_b).
+    own_products
+        Each of shape (n_features_b, n_features_b). Blocks on the diagonal where they are known
+        already.
+    backend
+        Library that computes.
 
     Returns
     -------
@@ -322,11 +332,11 @@ def make_problem(
 
     Parameters
     ----------
-    bands : sequence of Band
+    bands
         Of one outer fold.
-    dtype : dtype
+    dtype
         Type of rotations and predictions.
-    backend : Backend
+    backend
         Where products and decompositions run.
 
     Returns
@@ -351,14 +361,16 @@ class Search:
 
     Attributes
     ----------
-    penalties : array of shape (n_penalties,)
-    selection : {"gcv", "loo", "kfold"}
-    inner_folds : array of shape (n_train,) or None
-        Fold of every training image, for ``kfold``.
-    target_groups : array of shape (n_targets,) or None
-        Number of the group of every target, from 0; targets of a group share penalty and band
-        weights. None: every target has its own.
-    target_batch : int
+    penalties
+        Shape (n_penalties,).
+    selection
+        How the penalty is selected.
+    inner_folds
+        Shape (n_train,). Fold of every training image, for ``kfold``.
+    target_groups
+        Shape (n_targets,). Number of the group of every target, from 0; targets of a group share
+        penalty and band weights. None: every target has its own.
+    target_batch
         Targets rotated at once; bounds the memory of the search.
     """
 
@@ -387,12 +399,12 @@ class Choice:
 
     Attributes
     ----------
-    error : array of shape (n_choosers,)
-        Estimated squared error, summed over the targets of a group.
-    candidate : array of shape (n_choosers,), int
-        Row of band weights.
-    penalty : array of shape (n_choosers,), int
-        Index into the penalties.
+    error
+        Shape (n_choosers,). Estimated squared error, summed over the targets of a group.
+    candidate
+        Shape (n_choosers,), int. Row of band weights.
+    penalty
+        Shape (n_choosers,), int. Index into the penalties.
     """
 
     error: FLOATS
@@ -413,9 +425,9 @@ class Choice:
 
         Parameters
         ----------
-        errors : array of shape (n_choosers, n_penalties)
-            Penalties rise.
-        candidate : int
+        errors
+            Shape (n_choosers, n_penalties). Penalties rise.
+        candidate
             Number of the band weights that they are of.
         """
         lowest = errors.min(axis=1, keepdims=True)
@@ -428,9 +440,12 @@ class Choice:
 
         Parameters
         ----------
-        error : array of shape (n_choosers,)
-        candidate : int
-        penalty : array of shape (n_choosers,), int
+        error
+            Shape (n_choosers,).
+        candidate
+            Index of the candidate.
+        penalty
+            Shape (n_choosers,), int.
         """
         better = error < self.error * (1.0 - TIE)
         self.error[better] = error[better]
@@ -450,15 +465,18 @@ def selection_errors(
 
     Parameters
     ----------
-    problem : RidgeProblem
-    decomposition : Decomposition
+    problem
+        Features and responses of the training images.
+    decomposition
         Of `problem` at `weights`.
-    weights : array of shape (n_bands,)
-    responses : array of shape (n_targets, n_train)
-        Centred.
-    right_hand_side : array of shape (n_targets, n_rows)
-        ``problem.right_hand_side(responses)``.
-    search : Search
+    weights
+        Shape (n_bands,).
+    responses
+        Shape (n_targets, n_train). Centred.
+    right_hand_side
+        Shape (n_targets, n_rows). ``problem.right_hand_side(responses)``.
+    search
+        How penalties and weights of bands are searched.
 
     Returns
     -------
@@ -585,15 +603,16 @@ class Solution:
 
     Attributes
     ----------
-    targets : list of arrays of target indices
-        One per row of band weights; those that chose it.
-    coefficients : list of arrays of shape (n_targets_of_row, n_rows)
-    penalty : array of shape (n_targets,)
-        Chosen penalty.
-    candidate : array of shape (n_targets,), int
-        Chosen row of band weights.
-    degrees_of_freedom : array of shape (n_targets,)
-        Effective, without the mean.
+    targets
+        List of arrays of target indices. One per row of band weights; those that chose it.
+    coefficients
+        Each of shape (n_targets_of_row, n_rows).
+    penalty
+        Shape (n_targets,). Chosen penalty.
+    candidate
+        Shape (n_targets,), int. Chosen row of band weights.
+    degrees_of_freedom
+        Shape (n_targets,). Effective, without the mean.
     """
 
     targets: list[NDArray[np.intp]]
@@ -621,17 +640,19 @@ def search_and_solve(
 
     Parameters
     ----------
-    problem : RidgeProblem
-    weights : array of shape (n_candidates, n_bands)
-        Rows of band weights to try.
-    responses : array of shape (n_targets, n_train)
-        Centred.
-    search : Search
-    right_hand_side : array of shape (n_targets, n_rows), optional
-        ``problem.right_hand_side(responses)`` where it is known already.
-    start : Choice, optional
+    problem
+        Features and responses of the training images.
+    weights
+        Shape (n_candidates, n_bands). Rows of band weights to try.
+    responses
+        Shape (n_targets, n_train). Centred.
+    search
+        How penalties and weights of bands are searched.
+    right_hand_side
+        Shape (n_targets, n_rows). ``problem.right_hand_side(responses)`` where it is known already.
+    start
         Errors that other candidates have reached already; taken over in place.
-    first_candidate : int
+    first_candidate
         Number that the first row of `weights` has in the choice.
 
     Returns

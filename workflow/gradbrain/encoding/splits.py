@@ -21,8 +21,8 @@ def many_share_groups(groups: ArrayLike) -> bool:
 
     Parameters
     ----------
-    groups : array of shape (n_images,)
-        Group of every image.
+    groups
+        Shape (n_images,). Group of every image.
 
     Returns
     -------
@@ -44,13 +44,13 @@ def grouped_folds(
 
     Parameters
     ----------
-    groups : array of shape (n_images,)
-        Group of every image, e.g. its source photograph or category.
-    n_folds : int
+    groups
+        Shape (n_images,). Group of every image, e.g. its source photograph or category.
+    n_folds
         Number of folds, at least 2.
-    seed : int
+    seed
         Seed of the shuffle.
-    setting : str
+    setting
         Key of the config that asked for so many, for the error.
 
     Returns
@@ -90,11 +90,11 @@ class OuterSplit:
 
     Attributes
     ----------
-    number : int
+    number
         Outer fold, or the number of folds for the split that holds out the test images.
-    train, held_out : arrays of int
+    train, held_out
         They share no group.
-    test_images : bool
+    test_images
         Whether the images held out are the test images of the data set.
     """
 
@@ -115,15 +115,18 @@ def outer_splits(
 
     Parameters
     ----------
-    groups : array of shape (n_images,)
-    n_folds : int
-    seed : int
-    test_images : array of shape (n_images,), bool, optional
-        Images with more repeats, which are scored on their own as well. Images that share a group
-        with one of them are in neither part of their split.
-    folds : array of shape (n_images,), optional
-        Folds of the study's own, in the place of `n_folds` and `seed`: from 0; -1 for images that
-        are trained on and never held out.
+    groups
+        Shape (n_images,).
+    n_folds
+        Number of folds.
+    seed
+        Seed of the draws.
+    test_images
+        Shape (n_images,), bool. Images with more repeats, which are scored on their own as well.
+        Images that share a group with one of them are in neither part of their split.
+    folds
+        Shape (n_images,). Folds of the study's own, in the place of `n_folds` and `seed`: from 0;
+        -1 for images that are trained on and never held out.
 
     Returns
     -------
@@ -159,8 +162,8 @@ class FoldSplitter:
 
     Parameters
     ----------
-    folds : array of shape (n_images,)
-        Fold of every image.
+    folds
+        Shape (n_images,). Fold of every image.
     """
 
     def __init__(self, folds: ArrayLike):

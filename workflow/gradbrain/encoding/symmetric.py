@@ -31,7 +31,7 @@ class UpperBlocks:
 
     Attributes
     ----------
-    n : int
+    n
         Rows of a matrix.
     """
 
@@ -63,8 +63,8 @@ class UpperBlocks:
 
         Parameters
         ----------
-        matrix : array of shape (n, n)
-            Symmetric.
+        matrix
+            Shape (n, n). Symmetric.
 
         Returns
         -------
@@ -81,9 +81,10 @@ class UpperBlocks:
 
         Parameters
         ----------
-        root : array of shape (n, rank)
-        out : array of shape (size,)
-            Where it is held.
+        root
+            Shape (n, rank).
+        out
+            Shape (size,). Where it is held.
         """
         for rows, block in self._blocks(out):
             np.matmul(root[rows], root[rows.start :].T, out=block)
@@ -110,10 +111,12 @@ class UpperBlocks:
 
         Parameters
         ----------
-        packed : array of shape (n_matrices, size)
-        matrix : array of shape (n, n)
-            Symmetric.
-        permutations : array of shape (n_draws, n)
+        packed
+            Shape (n_matrices, size).
+        matrix
+            Shape (n, n). Symmetric.
+        permutations
+            Shape (n_draws, n).
 
         Returns
         -------

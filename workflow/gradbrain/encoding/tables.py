@@ -28,7 +28,7 @@ def tidy_scores(store: xr.Dataset) -> pd.DataFrame:
 
     Parameters
     ----------
-    store : xarray.Dataset
+    store
         Content of an encoding store.
 
     Returns
@@ -65,7 +65,7 @@ def columns_of_units(store: xr.Dataset) -> dict[str, NDArray[Any]]:
 
     Parameters
     ----------
-    store : xarray.Dataset
+    store
         Content of an encoding store.
 
     Returns

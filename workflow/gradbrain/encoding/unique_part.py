@@ -65,12 +65,12 @@ class SignalKernels:
 
     Attributes
     ----------
-    new : array of shape (n_images, rank)
-        Root of the kernel of the part that activations do not account for.
-    flat : array of shape (n_images, rank) or None
-        The same of its principal components, all as large; of learning signals alone, whose power
-        is asked for.
-    new_share : float
+    new
+        Shape (n_images, rank). Root of the kernel of the part that activations do not account for.
+    flat
+        Shape (n_images, rank). The same of its principal components, all as large; of learning
+        signals alone, whose power is asked for.
+    new_share
         Share of the signal's variance that activations do not account for.
     """
 
@@ -84,9 +84,11 @@ class SignalKernels:
 
         Parameters
         ----------
-        baseline : Kernels
-        values : array of shape (n_images, n_features)
-        learning : bool
+        baseline
+            Kernels of the baseline.
+        values
+            Shape (n_images, n_features).
+        learning
             Of a learning signal.
 
         Returns
@@ -115,11 +117,11 @@ def image_blocks(groups: NDArray[np.str_], max_images: int, seed: int) -> list[N
 
     Parameters
     ----------
-    groups : array of shape (n_images,)
-        Group of every image, neighbours.
-    max_images : int
+    groups
+        Shape (n_images,). Group of every image, neighbours.
+    max_images
         Largest block; a group that is larger is a block of its own.
-    seed : int
+    seed
         Seed of the order of groups.
 
     Returns
@@ -144,8 +146,9 @@ def blocks_of(responses: Responses, settings: EncodingSettings) -> list[NDArray[
 
     Parameters
     ----------
-    responses : Responses
-    settings : EncodingSettings
+    responses
+        Responses of a subject to the images.
+    settings
         Largest block of images, seed.
 
     Returns
@@ -178,13 +181,13 @@ class BaselineKernels:
 
     Attributes
     ----------
-    plain : Kernels
+    plain
         One for the activations of each layer and for each nuisance band.
-    all : Kernels
+    all
         Those that the covariance of responses is made of: beside these one for the ten leading
         components of each layer, since weights that favour them are no isotropic ones, and one for
         groups, where many images are in one, the last: these may share what no feature explains.
-    n_features : int
+    n_features
         How many of all are of features, not of groups.
     """
 
@@ -200,8 +203,10 @@ class BaselineKernels:
 
         Parameters
         ----------
-        activations, nuisance : sequences of arrays of shape (n_images, n_features)
-        groups : array of shape (n_images,)
+        activations, nuisance
+            Each of shape (n_images, n_features).
+        groups
+            Shape (n_images,).
 
         Returns
         -------
@@ -229,14 +234,15 @@ def measure_unique(
 
     Parameters
     ----------
-    features : ModelFeatures
+    features
         Of all layers of the model.
-    responses : Responses
+    responses
         Test images of the data set take no part: their noise is another.
-    settings : EncodingSettings
+    settings
         Number of draws, seed, largest block of images.
-    study : str
-    kernels : dict of int to BlockKernels, optional
+    study
+        Name of the study.
+    kernels
         Kernels of every block, kept here for others who saw the same images.
 
     Returns
@@ -279,10 +285,12 @@ class BlockKernels:
 
     Attributes
     ----------
-    baseline : BaselineKernels
-    signals : list of SignalKernels
+    baseline
+        Kernels of the baseline.
+    signals
         One for each signal of each layer.
-    permutations : array of shape (n_draws, n_images)
+    permutations
+        Shape (n_draws, n_images).
     """
 
     baseline: BaselineKernels
@@ -302,13 +310,15 @@ class BlockKernels:
 
         Parameters
         ----------
-        features : ModelFeatures
-        images : array of int
+        features
+            Features of the layers, in the order of the images.
+        images
             Images of the block.
-        groups : array of str
+        groups
             Their groups.
-        settings : EncodingSettings
-        number : int
+        settings
+            Section ``encoding`` of the study.
+        number
             Of the block.
 
         Returns
@@ -377,13 +387,14 @@ def dose_moments(form: FLOATS, seen: FLOATS, root: FLOATS, n_targets: int) -> di
 
     Parameters
     ----------
-    form : array of shape (n_images, n_images)
-        Q.
-    seen : array of shape (n_images, rank)
-        W X, where X Xᵀ = K.
-    root : array of shape (n_rows, n_images)
-        Y, where YᵀY = Z, the mean product of whitened responses.
-    n_targets : int
+    form
+        Shape (n_images, n_images). Q.
+    seen
+        Shape (n_images, rank). W X, where X Xᵀ = K.
+    root
+        Shape (n_rows, n_images). Y, where YᵀY = Z, the mean product of whitened responses.
+    n_targets
+        Number of targets.
 
     Returns
     -------
@@ -407,10 +418,11 @@ def unit_responses(
 
     Parameters
     ----------
-    responses : Responses
-    targets : slice
+    responses
+        Responses of a subject to the images.
+    targets
         Of the unit, as its layout has them.
-    images : array of int
+    images
         Those that are taken.
 
     Returns

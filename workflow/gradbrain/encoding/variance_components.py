@@ -46,7 +46,8 @@ def centred_kernel(features: FLOATS) -> FLOATS:
 
     Parameters
     ----------
-    features : array of shape (n_images, n_features)
+    features
+        Shape (n_images, n_features).
 
     Returns
     -------
@@ -64,7 +65,8 @@ def leading_kernel(features: FLOATS) -> FLOATS:
 
     Parameters
     ----------
-    features : array of shape (n_images, n_features)
+    features
+        Shape (n_images, n_features).
 
     Returns
     -------
@@ -82,7 +84,8 @@ def flat_kernel(features: FLOATS) -> FLOATS:
 
     Parameters
     ----------
-    features : array of shape (n_images, n_features)
+    features
+        Shape (n_images, n_features).
 
     Returns
     -------
@@ -104,8 +107,8 @@ def kernel_root(kernel: FLOATS) -> FLOATS:
 
     Parameters
     ----------
-    kernel : array of shape (n_images, n_images)
-        Positive semidefinite.
+    kernel
+        Shape (n_images, n_images). Positive semidefinite.
 
     Returns
     -------
@@ -123,11 +126,12 @@ class Kernels:
 
     Attributes
     ----------
-    each : list of arrays of shape (n_images, n_images)
-        Centred, mean diagonal 1.
-    roots : array of shape (n_images, n_columns)
-    starts : array of shape (n_kernels,), int
-        First column of the root of every kernel; each has one.
+    each
+        Each of shape (n_images, n_images). Centred, mean diagonal 1.
+    roots
+        Shape (n_images, n_columns).
+    starts
+        Shape (n_kernels,), int. First column of the root of every kernel; each has one.
     """
 
     each: list[FLOATS]
@@ -140,7 +144,8 @@ class Kernels:
 
         Parameters
         ----------
-        kernels : sequence of arrays of shape (n_images, n_images)
+        kernels
+            Each of shape (n_images, n_images).
 
         Returns
         -------
@@ -190,14 +195,14 @@ class Whitened:
 
     Attributes
     ----------
-    root : array of shape (n_images, n_images)
-        W = V^-½.
-    blocks : UpperBlocks
+    root
+        Shape (n_images, n_images). W = V^-½.
+    blocks
         How symmetric matrices of the images are held.
-    forms : array of shape (n_components, blocks.size)
-        M_j = W K_j W, the identity's last.
-    information : array of shape (n_components, n_components)
-        F_ij = tr(M_i M_j).
+    forms
+        Shape (n_components, blocks.size). M_j = W K_j W, the identity's last.
+    information
+        Shape (n_components, n_components). F_ij = tr(M_i M_j).
     """
 
     root: FLOATS
@@ -211,10 +216,10 @@ def whiten(kernels: Kernels | Sequence[FLOATS], covariance_weights: FLOATS) -> W
 
     Parameters
     ----------
-    kernels : Kernels or sequence of arrays of shape (n_images, n_images)
-        Centred.
-    covariance_weights : array of shape (n_kernels + 1,)
-        Of V, the identity's last and positive.
+    kernels
+        Kernels or sequence of arrays of shape (n_images, n_images). Centred.
+    covariance_weights
+        Shape (n_kernels + 1,). Of V, the identity's last and positive.
 
     Returns
     -------
@@ -251,9 +256,10 @@ def estimate_components(kernels: Kernels | Sequence[FLOATS], responses: FLOATS) 
 
     Parameters
     ----------
-    kernels : Kernels or sequence of arrays of shape (n_images, n_images)
-        Centred, mean diagonal 1.
-    responses : array of shape (n_targets, n_images)
+    kernels
+        Kernels or sequence of arrays of shape (n_images, n_images). Centred, mean diagonal 1.
+    responses
+        Shape (n_targets, n_images).
 
     Returns
     -------
@@ -295,12 +301,12 @@ class _SeenRoots:
 
     Attributes
     ----------
-    lower : array of shape (n_images, n_images)
-        L.
-    roots : array of shape (n_images, n_columns)
-        L⁻¹ X.
-    information : array of shape (n_components, n_components)
-        F_ij = tr(V⁻¹ K_i V⁻¹ K_j), the identity's last.
+    lower
+        Shape (n_images, n_images). L.
+    roots
+        Shape (n_images, n_columns). L⁻¹ X.
+    information
+        Shape (n_components, n_components). F_ij = tr(V⁻¹ K_i V⁻¹ K_j), the identity's last.
     """
 
     lower: FLOATS
@@ -348,7 +354,8 @@ def products_root(responses: FLOATS) -> FLOATS:
 
     Parameters
     ----------
-    responses : array of shape (n_targets, n_images)
+    responses
+        Shape (n_targets, n_images).
 
     Returns
     -------
@@ -371,11 +378,13 @@ def novel_part(
 
     Parameters
     ----------
-    baseline : Kernels or sequence of arrays of shape (n_images, n_images)
-        Centred, mean diagonal 1.
-    signal : array of shape (n_images, n_features)
-    weights : array of shape (n_kernels + 1,), optional
-        Components of the signal, as `estimate_components` gives them; estimated where left out.
+    baseline
+        Kernels or sequence of arrays of shape (n_images, n_images). Centred, mean diagonal 1.
+    signal
+        Shape (n_images, n_features).
+    weights
+        Shape (n_kernels + 1,). Components of the signal, as `estimate_components` gives them;
+        estimated where left out.
 
     Returns
     -------
@@ -394,7 +403,7 @@ class BaselineCovariance:
 
     Attributes
     ----------
-    whitened : Whitened
+    whitened
         Kernels of the baseline through the root of its covariance.
     """
 
@@ -406,10 +415,10 @@ class BaselineCovariance:
 
         Parameters
         ----------
-        baseline : Kernels or sequence of arrays of shape (n_images, n_images)
-        Centred, mean diagonal 1.
-        weights : array of shape (n_kernels + 1,)
-            As `estimate_components` gives them.
+        baseline
+            Kernels or sequence of arrays of shape (n_images, n_images). Centred, mean diagonal 1.
+        weights
+            Shape (n_kernels + 1,). As `estimate_components` gives them.
 
         Returns
         -------
@@ -430,7 +439,8 @@ class BaselineCovariance:
 
         Parameters
         ----------
-        responses : array of shape (n_targets, n_images)
+        responses
+            Shape (n_targets, n_images).
 
         Returns
         -------
@@ -444,7 +454,8 @@ class BaselineCovariance:
 
         Parameters
         ----------
-        responses : array of shape (n_targets, n_images)
+        responses
+            Shape (n_targets, n_images).
         """
         centred = responses - responses.mean(axis=1, keepdims=True)
         return products_root(centred) @ self.whitened.root
@@ -454,9 +465,9 @@ class BaselineCovariance:
 
         Parameters
         ----------
-        products : array of shape (n_images, n_images)
-            As `products` gives them.
-        n_kernels : int
+        products
+            Shape (n_images, n_images). As `products` gives them.
+        n_kernels
             Of the baseline, the first so many.
         """
         squares = self.whitened.forms @ self.whitened.blocks.pack(products)
@@ -468,8 +479,9 @@ class BaselineCovariance:
 
         Parameters
         ----------
-        signals : sequence of arrays of shape (n_images, rank)
-            W X of the roots X of the signals' kernels, as `seen_root` gives them.
+        signals
+            Each of shape (n_images, rank). W X of the roots X of the signals' kernels, as
+            `seen_root` gives them.
 
         Returns
         -------
@@ -484,7 +496,8 @@ class BaselineCovariance:
 
         Parameters
         ----------
-        signals : sequence of arrays of shape (n_images, rank)
+        signals
+            Each of shape (n_images, rank).
 
         Returns
         -------
@@ -512,8 +525,8 @@ class BaselineCovariance:
 
         Parameters
         ----------
-        signal : array of shape (n_images, n_images)
-            Kernel of the signal, centred, mean diagonal 1.
+        signal
+            Shape (n_images, n_images). Kernel of the signal, centred, mean diagonal 1.
 
         Returns
         -------
@@ -529,10 +542,12 @@ class BaselineCovariance:
 
         Parameters
         ----------
-        signal : array of shape (n_images, n_images)
-            Kernel.
-        responses : array of shape (n_targets, n_images)
-        permutations : array of shape (n_draws, n_images)
+        signal
+            Shape (n_images, n_images). Kernel.
+        responses
+            Shape (n_targets, n_images).
+        permutations
+            Shape (n_draws, n_images).
 
         Returns
         -------
@@ -552,11 +567,13 @@ def permuted_estimates(
 
     Parameters
     ----------
-    forms : sequence of arrays of shape (n_images, n_images)
-        Symmetric.
-    products : array of shape (n_images, n_images)
-        Mean over targets of the products of whitened responses; symmetric.
-    permutations : array of shape (n_draws, n_images)
+    forms
+        Each of shape (n_images, n_images). Symmetric.
+    products
+        Shape (n_images, n_images). Mean over targets of the products of whitened responses;
+        symmetric.
+    permutations
+        Shape (n_draws, n_images).
 
     Returns
     -------

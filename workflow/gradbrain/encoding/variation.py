@@ -23,10 +23,10 @@ def varies(variance: FLOATS, reference: FLOATS) -> NDArray[np.bool_]:
 
     Parameters
     ----------
-    variance : array of shape (...)
-        Over the images in question, in the unit of the responses squared.
-    reference : array of shape (...)
-        Over the images that they are compared with.
+    variance
+        Shape (...). Over the images in question, in the unit of the responses squared.
+    reference
+        Shape (...). Over the images that they are compared with.
 
     Returns
     -------

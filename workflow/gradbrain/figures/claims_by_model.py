@@ -49,7 +49,7 @@ class Group:
     Attributes
     ----------
     dataset, signal
-        Names.
+        Names of both.
     columns
         Variant and prediction of each.
     cells

@@ -31,9 +31,10 @@ class FigureInputs:
     ----------
     study
         Name of the study; rows of other studies are refused.
-    scores, hierarchy, time_courses, rsa, claims, reliability, universes, specification_curve,
-    prediction_rsa, second_opinions, training, alikeness, rule_pairs, fusion, model_contrasts
+    scores, hierarchy, time_courses, rsa, claims, reliability, universes, specification_curve
         Files of the tidy tables; those of several models are joined.
+    prediction_rsa, second_opinions, training, alikeness, rule_pairs, fusion, model_contrasts
+        As these.
     hierarchy_draws
         Stores of the draws behind `hierarchy`, in the same order.
     maps

@@ -80,7 +80,7 @@ class Block:
     Attributes
     ----------
     dataset, model, modality
-        Names.
+        Names of the three.
     data
         The rows of this data set and model.
     """

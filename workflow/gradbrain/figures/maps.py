@@ -42,7 +42,7 @@ class DatasetMaps:
     Attributes
     ----------
     dataset, model
-        Names.
+        Names of both.
     attrs
         Attributes of the group: ``modality``, ``axis``, ``space``, ``n_subjects`` and others.
     depth

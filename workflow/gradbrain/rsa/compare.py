@@ -201,8 +201,8 @@ def model_ranks(
     ----------
     features
         Feature stores of all layers of one model.
-    image_ids : ndarray of str, shape (n_images,)
-        Images, in the order that the patterns take.
+    image_ids
+        Shape (n_images,), str. Images, in the order that the patterns take.
     responses
         What the images are of, for errors.
     average

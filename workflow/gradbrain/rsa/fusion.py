@@ -44,10 +44,10 @@ class Items:
     ----------
     level
         ``concepts`` or ``test_images``.
-    image_ids : ndarray of str, shape (n_images,)
-        Images behind them, those of an item side by side.
-    starts : ndarray of int, shape (n_items,)
-        Place of the first image of each item.
+    image_ids
+        Shape (n_images,), str. Images behind them, those of an item side by side.
+    starts
+        Shape (n_items,), int. Place of the first image of each item.
     """
 
     level: str
@@ -69,12 +69,12 @@ class Group:
     ----------
     attrs
         Attributes of the first person's responses.
-    units : list of Unit
+    units
         Regions, or times, that all people have.
-    ranks : ndarray, shape (n_pairs, n_units)
-        Mean over people, centred and scaled to unit length.
-    reliability : ndarray, shape (n_units,)
-        Of that mean; NaN of one person.
+    ranks
+        Shape (n_pairs, n_units). Mean over people, centred and scaled to unit length.
+    reliability
+        Shape (n_units,). Of that mean; NaN of one person.
     n_people
         How many people.
     """
@@ -256,9 +256,12 @@ def commonality(rho: np.ndarray, layer_time: np.ndarray, layer_region: np.ndarra
 
     Parameters
     ----------
-    rho : ndarray, shape (..., n_regions, n_times)
-    layer_time : ndarray, shape (..., n_layers, n_times)
-    layer_region : ndarray, shape (n_layers, n_regions)
+    rho
+        Shape (..., n_regions, n_times).
+    layer_time
+        Shape (..., n_layers, n_times).
+    layer_region
+        Shape (n_layers, n_regions).
 
     Returns
     -------

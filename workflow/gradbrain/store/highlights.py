@@ -12,12 +12,12 @@ def highest(table: pd.DataFrame, value: str, name: str) -> str:
 
     Parameters
     ----------
-    table : pandas.DataFrame
+    table
         With the columns ``signal``, ``role``, ``layer`` and, where it knows places, ``roi`` or
         ``time`` (s).
-    value : str
+    value
         Column that is compared; rows without a number are left out.
-    name : str
+    name
         Of the value, for readers.
 
     Returns
