@@ -281,14 +281,14 @@ _TIME_COURSES = (
     _LAYER,
     _DEPTH,
     _TIME,
-    Column("mean", "score, mean over subjects"),
+    Column("mean", "score, mean over subjects; NaN where nobody has one"),
     Column(
         "p",
         "family-wise over times and layers, by threshold-free cluster enhancement: a time that "
         "passes is part of a stretch above chance, whose ends are not tested",
     ),
     Column("p_min", "smallest p that the test could give"),
-    Column("n_subjects", "subjects"),
+    Column("n_subjects", "subjects who have a score of this layer at this time"),
 )
 _CLAIMS = (
     Column("prediction", "A1, P1 to P5, C1, C2"),
@@ -329,7 +329,8 @@ _CLAIMS = (
     Column("explainable", "C1, C2: mean share of the responses' variance that `estimate` is of"),
     Column(
         "explainable_source",
-        "`ceiling`: noise ceilings; `explained`: what activations explain, where there are none",
+        "`ceiling`: noise ceilings; `ceiling_of_some`: those of the n subjects who have one, the "
+        "others being left out; `explained`: what activations explain, where nobody has one",
     ),
     Column(
         "lower_share",
