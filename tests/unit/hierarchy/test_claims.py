@@ -387,6 +387,10 @@ def test_c2_asks_for_more_than_every_control_and_not_than_the_one_with_the_small
     row = claim(judged(table), "C2")
     assert (row["control"], row["verdict"]) == ("steady", "undetermined")
     assert row["p"] > 0.1
+    # Nor does the bound speak of the control that is exceeded.
+    assert row["lower_share"] <= row["reference"]
+    alone = claim(judged(learning_table(), steady), "C2")
+    assert alone["p"] <= 0.05 and alone["lower_share"] > alone["reference"]
 
 
 @pytest.mark.parametrize(

@@ -314,7 +314,8 @@ def _answer(statistics: Statistics, rows: pd.DataFrame, asked: _Question) -> dic
     """Estimate, interval and test of a prediction; of several controls all must be exceeded.
 
     The row shows the control that leaves the smallest difference, p is the largest over controls
-    (intersection-union), and p in the opposite direction the smallest, times their number. What
+    (intersection-union), the lower bound of the share the smallest, which goes with it, and p in
+    the opposite direction the smallest, times their number. What
     was not tested was not exceeded: where a control has no p the row is that control's, with its
     reason, and no other.
     """
@@ -331,6 +332,7 @@ def _answer(statistics: Statistics, rows: pd.DataFrame, asked: _Question) -> dic
         "p": max(answer["p"] for answer in answers),
         "p_opposite": min(1.0, opposite),
         "p_min": max(answer["p_min"] for answer in answers),
+        "lower_share": float(np.min([answer["lower_share"] for answer in answers])),
     }
 
 

@@ -334,7 +334,8 @@ _CLAIMS = (
     ),
     Column(
         "lower_share",
-        f"C1, C2: lower 95 % bound, one-sided, by scaled weights; C2: {BESIDE_CONTROL}",
+        "C1, C2: lower 95 % bound, one-sided, by scaled weights: above the reference where p is at "
+        f"most .05, whatever q is; C2: the smallest over controls, {BESIDE_CONTROL}",
     ),
     Column(
         "upper_share",
