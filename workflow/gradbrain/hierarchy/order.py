@@ -110,7 +110,7 @@ def _order(own: pd.DataFrame, places: list[str], statistic: str) -> Order:
     return partial(
         spatial_correlation,
         names=places,
-        distances=own["distance_mm"].dropna().to_dict(),
+        distances={str(roi): float(mm) for roi, mm in own["distance_mm"].dropna().items()},
         rank=statistic == SPATIAL_RANK_R,
     )
 

@@ -230,7 +230,7 @@ class GroupShare:
             # The larger the margin the larger p: flips are costly, and few of them are needed.
             shares = range(first)
             first = bisect_left(
-                shares, True, key=lambda at: self._flipped(SHARES[at]).p > 1.0 - CONFIDENCE
+                shares, True, key=lambda at: self._flipped(float(SHARES[at])).p > 1.0 - CONFIDENCE
             )
         return float(SHARES[first])
 
