@@ -1261,6 +1261,23 @@ def test_a_ranking_says_what_data_along_one_axis_cannot_answer(
     assert "second  1" in said
 
 
+def test_pairs_of_rules_are_means_over_times_after_onset(study, tmp_path):
+    tables = []
+    for number, path in enumerate(study["rule_pairs"]):
+        table = read_table(path)
+        before = table["time"] <= 0
+        assert before.any()
+        tables.append(tmp_path / f"{number}.parquet")
+        table.loc[before, "component"] += 1.0
+        table.loc[before, "null_high"] -= 1.0
+        write_table(tables[-1], table, kind="rule_pairs")
+    found, expected = (
+        rule_pairs.select(FigureInputs(study="invented", rule_pairs=tuple(paths)))
+        for paths in (tables, study["rule_pairs"])
+    )
+    pd.testing.assert_frame_equal(found, expected)
+
+
 def test_pairs_of_rules_are_shares_of_what_can_be_explained(study, names):
     data = rule_pairs.select(FigureInputs(study="invented", rule_pairs=tuple(study["rule_pairs"])))
     own = data[(data["dataset"] == FMRI) & (data["model"] == TRAINED)]

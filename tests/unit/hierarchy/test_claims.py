@@ -289,6 +289,34 @@ def test_ceilings_that_may_be_zero_leave_no_verdict(unique):
 RAGGED = (1.2, -0.9, 0.8, -0.7, 1.1, -0.2)
 
 
+@pytest.mark.parametrize(("n", "inference"), [(7, "population"), (6, "these_subjects")])
+def test_one_person_without_a_ceiling_is_left_out_and_moves_nobody_to_another_unit(n, inference):
+    table = learning_table(n=n)
+    known = claim(judged(table), "C1")
+    lacking = table["explainable"].where(table["subject"] != "s00")
+    row = claim(judged(table.assign(explainable=lacking)), "C1")
+    assert (row["n"], row["n_subjects"], row["inference"]) == (n - 1, n, inference)
+    assert row["explainable_source"] == "ceiling_of_some"
+    assert row["explainable"] == pytest.approx(EXPLAINABLE)
+    of_others = 0.05 * (1 + 0.01 * np.arange(1, n)).mean() / EXPLAINABLE
+    assert row["estimate"] == pytest.approx(of_others)
+    assert row["estimate"] == pytest.approx(known["estimate"], rel=0.01)
+    # A share that is too small can still be said to be, as of the others alone.
+    small = learning_table(unique=0.005, n=n)
+    row = claim(judged(small.assign(explainable=lacking)), "C1")
+    assert row["verdict"] == "contradicted" and np.isfinite(row["upper_share"])
+
+
+def test_of_one_person_alone_who_has_a_ceiling_nothing_is_said():
+    table = learning_table()
+    row = claim(
+        judged(table.assign(explainable=table["explainable"].where(table["subject"] == "s00"))),
+        "C1",
+    )
+    assert (row["verdict"], row["reason"], row["n"]) == ("undetermined", "too_few", 1)
+    assert np.isnan(row["estimate"]) and np.isnan(row["p"])
+
+
 def test_ceilings_of_which_the_mean_is_not_above_zero_give_no_share():
     table = learning_table()
     table["explainable"] = table["explainable"].where(table["explainable"].isna(), -0.1)
@@ -359,6 +387,10 @@ def test_c2_asks_for_more_than_every_control_and_not_than_the_one_with_the_small
     row = claim(judged(table), "C2")
     assert (row["control"], row["verdict"]) == ("steady", "undetermined")
     assert row["p"] > 0.1
+    # Nor does the bound speak of the control that is exceeded.
+    assert row["lower_share"] <= row["reference"]
+    alone = claim(judged(learning_table(), steady), "C2")
+    assert alone["p"] <= 0.05 and alone["lower_share"] > alone["reference"]
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+from gradbrain.config.schema import StatisticsSettings
 from gradbrain.hierarchy.correlation import correlation_with
-from gradbrain.hierarchy.order import draw_correlations, order_test
+from gradbrain.hierarchy.order import draw_correlations, order_of_claim, order_test
 from gradbrain.hierarchy.statistics import sign_flip_test
+from gradbrain.hierarchy.summaries import summarise_all
 
 N_PEOPLE = 6
 
@@ -87,3 +89,33 @@ def test_how_alike_places_are_is_their_correlation_over_draws():
         expected = np.corrcoef(draws[outer, :, :3], rowvar=False)
         np.testing.assert_allclose(found[outer, :3, :3], expected)
         np.testing.assert_array_equal(found[outer, 3], 0.0)
+
+
+@pytest.mark.parametrize("statistic", ["spatial_r", "spatial_rank_r"])
+def test_the_order_that_is_tested_is_that_of_the_table(
+    statistic, make_subject_stores, read_scores, monkeypatch
+):
+    """Where a region is not above chance, and another that has a distance was not scored."""
+
+    def truth(signal, measure, depth):
+        centre = np.array([0.2, 0.8, 0.6, 0.4, 1.0])
+        return np.where(np.arange(5) == 3, -0.1, 0.5 - 0.2 * np.abs(centre - depth))
+
+    distances = {"V1": 0.0, "V2": 12.0, "V3": 20.0, "V4": 33.0, "FFA": 35.0, "LO": 45.0}
+    paths = [
+        make_subject_stores(f"brain-s{k}", truth=truth, noise=0.001, seed=k, roi_distance=distances)
+        for k in range(3)
+    ]
+    subjects = read_scores([path for own in paths for path in own])
+    found = summarise_all(subjects, StatisticsSettings())
+    table = found.table
+    known = table[(table["statistic"] == statistic) & (table["signal"] == "activation")]
+    known = known[known["best_layer"] == "argmax"]
+    assert len(known) == 3 and (known["n"] == 4).all()
+    seen = []
+    monkeypatch.setattr(
+        "gradbrain.hierarchy.order.order_test",
+        lambda maps, order, similarity, seed: seen.append(order(maps)),
+    )
+    order_of_claim(found, known, sign=1.0, seed=0)
+    np.testing.assert_allclose(seen[0], known["value_at_units"])

@@ -125,5 +125,24 @@ def test_correlation_ignores_units_and_origin():
 
 
 def test_ranks_of_distance_start_at_one_and_ties_share_theirs():
-    found = distance_ranks({"V1": 0.0, "FFA": 80.0, "V2": 12.0, "PPA": 80.0})
-    assert found == {"V1": 1.0, "V2": 2.0, "FFA": 3.5, "PPA": 3.5}
+    mm = np.array([0.0, 80.0, 12.0, 80.0, np.nan, 40.0])
+    everywhere = np.isfinite(mm)
+    np.testing.assert_array_equal(distance_ranks(mm, everywhere), [1, 4.5, 2, 4.5, np.nan, 3])
+    # Of each map among the regions that it has.
+    known = np.array([everywhere, [True, True, False, True, True, True]])
+    expected = [[1, 4.5, 2, 4.5, np.nan, 3], [1, 3.5, np.nan, 3.5, np.nan, 2]]
+    np.testing.assert_array_equal(distance_ranks(mm, known), expected)
+
+
+def test_a_region_without_a_best_layer_has_no_rank():
+    """Ranks 1, 2, 3, 5 would stretch the distance of the last region, whatever it is in mm."""
+    names = ["V1", "V2", "V3", "V4", "LO"]
+    mm = dict(zip(names, (0.0, 12.0, 20.0, 33.0, 45.0), strict=True))
+    depth = np.array([0.1, 0.5, 0.4, np.nan, 0.6])
+    alone = spatial_correlation(depth[[0, 1, 2, 4]], [*names[:3], "LO"], mm, rank=True)
+    found = spatial_correlation(depth, names, mm, rank=True)
+    assert found == alone == pytest.approx(pearsonr([1, 2, 3, 4], depth[[0, 1, 2, 4]]).statistic)
+    # Nor has a region that has a distance and was not scored.
+    assert spatial_correlation(depth, names, mm | {"FFA": 30.0}, rank=True) == found
+    # Nor one that has a best layer and no distance.
+    assert spatial_correlation(np.append(depth, 0.2), [*names, "A1"], mm, rank=True) == found

@@ -397,6 +397,35 @@ def test_a_layer_is_scored_where_the_other_subjects_peak_and_not_where_it_peaks_
     assert mean_at_units(subject.unit_score[key], places) == pytest.approx(expected)
 
 
+def test_a_score_that_one_peer_lacks_is_left_out_for_that_peer_alone(
+    make_subject_stores, read_scores
+):
+    (subject,) = read_scores(make_subject_stores(truth=retinotopic, noise=0.0))
+    key = ("activation", "r")
+
+    def peer(*missing, unit=slice(None)):
+        scores = subject.unit_score[key].copy()
+        scores[missing, unit] = np.nan
+        return replace(subject, unit_score={key: scores})
+
+    # Layer k is best at unit k: of the first peer's gap there the second one knows.
+    gap = peer(2, unit=2)
+    for peers in ([gap, subject], [subject, gap]):
+        np.testing.assert_array_equal(peak_units(subject, peers, scores_of), np.arange(5))
+    # Alone, it chooses the best unit that it has; the score of the subject itself is read there.
+    assert peak_units(subject, [gap], scores_of)[2] in (1, 3)
+    # A layer of which no peer has any score has no unit, and the mean over layers is not known.
+    nowhere = peak_units(subject, [peer(2), peer(2)], scores_of)
+    np.testing.assert_array_equal(nowhere, [0, 1, -1, 3, 4])
+    assert np.isnan(mean_at_units(subject.unit_score[key], nowhere))
+
+
+def test_a_draw_without_a_unit_leaves_the_others_as_they_are():
+    scores = np.arange(12.0).reshape(2, 2, 3)
+    found = mean_at_units(scores, np.array([[0, -1], [1, 2]]))
+    np.testing.assert_array_equal(found, [np.nan, (7 + 11) / 2])
+
+
 def test_pure_noise_at_the_peaks_of_others_is_zero_on_average(make_subject_stores, read_scores):
     (subject,) = read_scores(make_subject_stores(truth=retinotopic, noise=0.0))
     rng = np.random.default_rng(0)

@@ -1,9 +1,12 @@
 """Times above chance, over all times and layers of a model at once."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from gradbrain.hierarchy.time_courses import enhance, image_p, people_p
+from gradbrain.config.schema import StatisticsSettings
+from gradbrain.hierarchy.time_courses import enhance, image_p, people_p, time_courses
 
 
 def by_definition(heights, step):
@@ -77,3 +80,43 @@ def test_noise_passes_somewhere_in_one_of_twenty_studies(bias):
     # Two standard errors of 200 studies above the level.
     assert np.mean(images) <= 0.08
     assert np.mean(people) <= 0.08
+
+
+def test_a_score_that_is_missing_is_left_out_for_that_person_layer_and_time(
+    make_subject_stores, read_scores
+):
+    times = np.round(np.arange(-0.08, 0.81, 0.04), 3)
+
+    def truth(signal, measure, depth):
+        return bump(times, 0.1)
+
+    stores = [
+        make_subject_stores(f"brain-s{k}", truth=truth, modality="meg", seed=k) for k in range(6)
+    ]
+    people = read_scores([path for own in stores for path in own])
+    key, layer, time = ("activation", "r"), 1, int(np.argmin(np.abs(times - 0.32)))
+
+    def without(person, scores=True, draw=None):
+        parts = {"unit_score": person.unit_score[key], "null": person.null[key]}
+        name = "unit_score" if scores else "null"
+        values = parts[name].copy()
+        values[(layer, time) if scores else (draw, layer, time)] = np.nan
+        return replace(person, **{name: getattr(person, name) | {key: values}})
+
+    def course(people):
+        table = time_courses(people, StatisticsSettings())
+        own = table[(table["signal"] == key[0]) & (table["layer"] == "blocks.1")]
+        return table, own.set_index("time").loc[times[time]]
+
+    whole, expected = course(people)
+    for one in (without(people[0]), without(people[0], scores=False, draw=7)):
+        table, row = course([one, *people[1:]])
+        assert row["n_subjects"] == 5 and (table["n_subjects"] < 6).sum() == 1
+        others = np.mean([person.unit_score[key][layer, time] for person in people[1:]])
+        assert row["mean"] == pytest.approx(others)
+        assert row["p"] <= 0.05 and expected["p"] <= 0.05
+        np.testing.assert_array_equal(table["p"].notna(), True)
+    # Where nobody has a score there is nothing to test, and the row says so.
+    table, row = course([without(person) for person in people])
+    assert row["n_subjects"] == 0 and np.isnan(row["mean"]) and np.isnan(row["p"])
+    assert table["p"].isna().sum() == 1 and len(table) == len(whole)

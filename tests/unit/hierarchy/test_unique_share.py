@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import xarray as xr
 from scipy.stats import norm
 
 from gradbrain.hierarchy.unique_share import FLAT, SCALED, Cells, GroupShare, PersonShare
@@ -95,6 +96,40 @@ def test_bounds_and_p_follow_the_estimate():
     assert lower[0] <= 0.05 and p[0] > 0.9 and absent[0] < 0.05
     assert lower[-1] > MARGIN and p[-1] < 0.05 and absent[-1] > 0.9
     assert all(low <= high for low, high in zip(lower, upper, strict=True))
+
+
+def with_maps(some, random):
+    """The same people, who choose each other's places: theirs, and another that holds nothing."""
+    maps = []
+    for one in some.people:
+        own = np.array([[one.component, NOISE * random.standard_normal()]])
+        expected = np.multiply.outer(HELD, np.full((1, 2), one.explainable))
+        names = {"layer": ["one"], "unit": ["here", "there"]}
+        dims = ("layer", "unit")
+        maps.append(
+            (
+                xr.DataArray(own, dims=dims, coords=names),
+                xr.DataArray(expected, dims=("kernel", *dims), coords=names),
+            )
+        )
+    return replace(some, maps=tuple(maps))
+
+
+@pytest.mark.parametrize("n", [4, 6, 8])
+def test_the_lower_bound_is_above_the_margin_where_the_test_is_passed_and_nowhere_else(n):
+    random = np.random.default_rng(n)
+    margin = MARGIN * EXPLAINABLE
+    # All beyond the margin, one of them far: by Student's t the six would not exceed it.
+    ragged = margin + np.array([0.3, *np.full(n - 1, 0.03)])
+    groups = [GroupShare(people_at(ragged), True)]
+    groups += [group(random, n, share=share) for share in (0.0, 0.05, 0.08, 0.1) for _ in range(5)]
+    passed = []
+    for some in groups:
+        for one in (some, with_maps(some, random)):
+            passed.append(one.above(MARGIN).p <= 0.05)
+            assert (one.lower() > MARGIN) == passed[-1]
+    # Four people have sixteen patterns of signs, of which one is no rare one.
+    assert not any(passed) if n == 4 else passed[0] and 2 < sum(passed) < len(passed)
 
 
 def test_a_share_is_less_absent_the_larger_it_is():

@@ -52,12 +52,15 @@ LEGEND_BOLD = f" Bold: the {INTERVAL} over people lies above zero."
 def select(inputs: FigureInputs) -> pd.DataFrame:
     """Mean over layers, regions or times and subjects of what each signal explains beside another.
 
+    Times up to the onset of the image hold nothing of it, and take no part.
+
     ``share`` is of what can be explained or, where no noise ceiling is known, of all variance (as
     ``unit`` says), with Student's interval over subjects. ``above_null`` is the share of estimates
     of single layers and units that exceed permuted images in 95 % of draws; of signals that explain
     nothing there are .05. No place is chosen: what is at one of them alone is small here.
     """
     pairs = inputs.table("rule_pairs")
+    pairs = pairs[~(pairs["time"] <= 0)]
     require_rows(pairs, figure="rule_pairs", what="pairs of signals")
     rows = []
     for key, own in pairs.groupby([*layout.SOURCE, "other"], sort=False):

@@ -89,6 +89,10 @@ def _cells(
     explainable = np.stack(
         [laid(subject, one.explainable) for subject, one in zip(subjects, known, strict=True)]
     )
+    # Of who has no ceiling where others have one no share is known.
+    unknown = np.isnan(explainable) & np.isfinite(explainable).any(axis=0)
+    component = np.where(unknown[:, None], np.nan, component)
+    null = np.where(unknown[:, None, None], np.nan, null)
     return Cells(
         component=component,
         null=null,

@@ -83,6 +83,8 @@ from gradbrain.vocabulary.reasons import (
 Key = tuple[str, str, str]
 #: Statistics of peak times, which exist where layers are above chance on average over subjects.
 LATENCIES = ("temporal_r", "peak_lag_ms")
+#: What a share is of where some people have noise ceilings and the others are left out.
+CEILING_OF_SOME = "ceiling_of_some"
 #: Reasons for which a row has no verdict though it may have a p; it takes no part in its family.
 WITHOUT_VERDICT = (UNRELIABLE_SIGNAL.code, FEW_PLACES.code)
 # Columns of the statistics that say what a claim is about, and are the same in all its rows.
@@ -312,7 +314,8 @@ def _answer(statistics: Statistics, rows: pd.DataFrame, asked: _Question) -> dic
     """Estimate, interval and test of a prediction; of several controls all must be exceeded.
 
     The row shows the control that leaves the smallest difference, p is the largest over controls
-    (intersection-union), and p in the opposite direction the smallest, times their number. What
+    (intersection-union), the lower bound of the share the smallest, which goes with it, and p in
+    the opposite direction the smallest, times their number. What
     was not tested was not exceeded: where a control has no p the row is that control's, with its
     reason, and no other.
     """
@@ -329,6 +332,7 @@ def _answer(statistics: Statistics, rows: pd.DataFrame, asked: _Question) -> dic
         "p": max(answer["p"] for answer in answers),
         "p_opposite": min(1.0, opposite),
         "p_min": max(answer["p_min"] for answer in answers),
+        "lower_share": float(np.min([answer["lower_share"] for answer in answers])),
     }
 
 
@@ -386,11 +390,27 @@ def _test(statistics: Statistics, rows: pd.DataFrame, asked: _Question) -> dict:
 
 
 def _share(statistics: Statistics, known: pd.DataFrame, asked: _Question) -> dict:
-    """Estimate, bounds and test of a share of the explainable variance."""
-    ceilings = bool(np.isfinite(known["explainable"]).all())
+    """Estimate, bounds and test of a share of the explainable variance.
+
+    People without a noise ceiling where the others have one are left out: of them no share is
+    known, and what activations explain is another unit.
+    """
+    with_ceiling = np.isfinite(known["explainable"].to_numpy(dtype=float))
+    ceilings, n = bool(with_ceiling.any()), int(with_ceiling.sum())
+    some = ceilings and n < len(known)
+    if some:
+        known = known[with_ceiling]
     explainable = known["explainable" if ceilings else "explained"].to_numpy(dtype=float)
-    source = {"explainable": float(explainable.mean()), "unit": "share of the explainable"}
-    source["explainable_source"] = "ceiling" if ceilings else "explained"
+    source: dict = {"explainable": float(explainable.mean()), "unit": "share of the explainable"}
+    source["explainable_source"] = (
+        CEILING_OF_SOME if some else "ceiling" if ceilings else "explained"
+    )
+    if some:
+        enough = asked.population and n >= asked.settings.min_subjects
+        source |= {"n": n, "inference": "population" if enough else "these_subjects"}
+        source["n_groups"] = int(known["n_groups"].min())
+    if some and n == 1:
+        return source | {"estimate": np.nan, "reason": TOO_FEW.code}
     if not explainable.mean() > 0:
         return source | {"estimate": np.nan, "reason": NO_CEILING.code}
     people = [

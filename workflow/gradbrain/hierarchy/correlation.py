@@ -8,12 +8,13 @@ MIN_POINTS = 3
 
 
 def correlation_with(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Pearson correlation of one vector with many, over the points where both are known.
+    """Pearson correlation over the points where both are known, vector by vector.
 
     Parameters
     ----------
     x
-        Shape (point,): the order that is looked for, e.g. distance in mm or relative depth.
+        Shape (point,) or that of `y`: the order that is looked for, e.g. distance in mm or relative
+        depth.
     y
         Shape (..., point); NaN where unknown.
 

@@ -16,12 +16,14 @@ alike (layers).
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from gradbrain.hierarchy.correlation import correlation_with
-from gradbrain.hierarchy.spatial import distance_ranks, high_minus_early
+from gradbrain.hierarchy.predictions import SPATIAL_R, SPATIAL_RANK_R
+from gradbrain.hierarchy.spatial import high_minus_early, spatial_correlation
 from gradbrain.hierarchy.statistics import TestResult
 from gradbrain.hierarchy.temporal import without_each
 from gradbrain.store import Statistics
@@ -33,8 +35,8 @@ ALL_TIMES = "all"
 PEAK_OF_GROUP = "peak_time_jackknifed"
 #: Statistic of an order -> statistic of its places, and the column that names these.
 PLACES_OF = {
-    "spatial_r": ("best_layer_depth", "roi"),
-    "spatial_rank_r": ("best_layer_depth", "roi"),
+    SPATIAL_R: ("best_layer_depth", "roi"),
+    SPATIAL_RANK_R: ("best_layer_depth", "roi"),
     "spatial_difference": ("best_layer_depth", "roi"),
     "temporal_r": (PEAK_OF_GROUP, "layer"),
 }
@@ -102,12 +104,15 @@ def _order(own: pd.DataFrame, places: list[str], statistic: str) -> Order:
     if statistic == "spatial_difference":
         early, high = (list(own.index[own["pole"] == pole]) for pole in ("early", "high"))
         return lambda values: high_minus_early(values, places, early, high)
-    along = own["depth" if statistic == "temporal_r" else "distance_mm"].dropna()
-    if statistic == "spatial_rank_r":
-        mm = {str(roi): float(distance) for roi, distance in along.items()}
-        along = pd.Series(distance_ranks(mm), dtype=float)
-    position = along.reindex(places).to_numpy(dtype=float)
-    return lambda values: correlation_with(position, values)
+    if statistic == "temporal_r":
+        depth = own["depth"].reindex(places).to_numpy(dtype=float)
+        return lambda values: correlation_with(depth, values)
+    return partial(
+        spatial_correlation,
+        names=places,
+        distances={str(roi): float(mm) for roi, mm in own["distance_mm"].dropna().items()},
+        rank=statistic == SPATIAL_RANK_R,
+    )
 
 
 def _similarity(

@@ -37,7 +37,8 @@ def peak_units(
         The subject that will be scored; its scores are not looked at.
     peers
         Other subjects of the same data set and model. Only units that they share with `subject`
-        count.
+        count; a peer who lacks a score of a layer at a unit has no say there, and one peer who has
+        it is enough, as in the test of these values.
     scores_of
         Gives the scores of a subject, shape (..., layer, unit); of draws, too, for each of which
         the choice is made anew.
@@ -48,20 +49,18 @@ def peak_units(
         Index into the units of `subject`; −1 where no peer has a score.
     """
     sums = np.zeros(scores_of(subject).shape)
-    counts = np.zeros(len(subject.units))
+    counts = np.zeros(sums.shape)
     for peer in peers:
         place = {unit: index for index, unit in enumerate(peer.units)}
         own = [index for index, unit in enumerate(subject.units) if unit in place]
         theirs = [place[subject.units[index]] for index in own]
         scores = scores_of(peer)[..., theirs]
-        sums[..., own] += np.where(np.isfinite(scores), scores, -np.inf)
-        counts[own] += 1
+        known = np.isfinite(scores)
+        sums[..., own] += np.where(known, scores, 0.0)
+        counts[..., own] += known
     usable = subject.after_onset & (counts > 0)
-    if not usable.any():
-        return np.full(sums.shape[:-1], -1)
-    means = np.full(sums.shape, -np.inf)
-    means[..., usable] = sums[..., usable] / counts[usable]
-    return means.argmax(axis=-1)
+    means = np.where(usable, sums / np.maximum(counts, 1), -np.inf)
+    return np.where(usable.any(axis=-1), means.argmax(axis=-1), -1)
 
 
 def mean_at_units(scores: np.ndarray, units: np.ndarray) -> np.ndarray:
@@ -77,9 +76,8 @@ def mean_at_units(scores: np.ndarray, units: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray, shape (...)
-        NaN where no unit could be chosen.
+        NaN where no unit could be chosen for some layer.
     """
-    if (units < 0).any():
-        return np.full(scores.shape[:-2], np.nan)
-    places = np.broadcast_to(units, scores.shape[:-1])[..., None]
-    return np.take_along_axis(scores, places, axis=-1)[..., 0].mean(axis=-1)
+    places = np.broadcast_to(units, scores.shape[:-1])
+    found = np.take_along_axis(scores, np.maximum(places, 0)[..., None], axis=-1)[..., 0]
+    return np.where(places < 0, np.nan, found).mean(axis=-1)

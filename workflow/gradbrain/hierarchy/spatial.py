@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -126,7 +126,11 @@ def has_distances(names: Sequence[str], distances: dict[str, float]) -> bool:
 
 
 def spatial_correlation(
-    region_depth: np.ndarray, names: Sequence[str], distances: dict[str, float]
+    region_depth: np.ndarray,
+    names: Sequence[str],
+    distances: Mapping[str, float],
+    *,
+    rank: bool = False,
 ) -> np.ndarray:
     """Pearson correlation over regions of distance from V1 and best layer (Raugel et al. 2025).
 
@@ -138,28 +142,43 @@ def spatial_correlation(
         Region of each column.
     distances
         Region -> mm from V1's centroid; regions without one are left out.
+    rank
+        Whether to take the rank of the distance in its place: among the regions that have both a
+        distance and a best layer, map by map (*ours*). A region that is not in the correlation
+        would leave a gap between the ranks of those that are.
 
     Returns
     -------
     numpy.ndarray
         Shape (...).
     """
-    mm = np.array([distances.get(name, np.nan) for name in names])
-    return correlation_with(mm, region_depth)
+    mm = np.array([distances.get(name, np.nan) for name in names], dtype=float)
+    along = distance_ranks(mm, np.isfinite(region_depth)) if rank else mm
+    return correlation_with(along, region_depth)
 
 
-def distance_ranks(distances: dict[str, float]) -> dict[str, float]:
-    """Ranks of regions by distance, from 1; the mean rank where distances tie.
+def distance_ranks(mm: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Ranks of regions by distance among those that are known, from 1; ties share their mean.
 
     Parameters
     ----------
-    distances
-        Region -> mm from V1's centroid.
+    mm
+        Shape (region,): mm from V1's centroid; NaN where not known.
+    known
+        Shape (..., region): which regions count, of any number of maps.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (..., region); NaN for regions that do not count or have no distance.
     """
-    mm = np.array(list(distances.values()))
-    below = (mm[:, None] > mm).sum(axis=1)
-    ties = (mm[:, None] == mm).sum(axis=1)
-    return dict(zip(distances, below + (ties + 1) / 2, strict=True))
+    counts = known & np.isfinite(mm)
+    order = np.argsort(mm, kind="stable")
+    along = mm[order]
+    up_to = np.cumsum(counts[..., order], axis=-1)
+    up_to = np.concatenate([np.zeros((*up_to.shape[:-1], 1), dtype=int), up_to], axis=-1)
+    below, through = (up_to[..., np.searchsorted(along, mm, side)] for side in ("left", "right"))
+    return np.where(counts, (below + through + 1) / 2, np.nan)
 
 
 def _mean_known(values: np.ndarray) -> np.ndarray:

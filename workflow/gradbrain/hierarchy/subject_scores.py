@@ -261,10 +261,11 @@ def fits_by_subject(
 def _with_unique(subject: SubjectScores, unique: UniqueVariance) -> SubjectScores:
     """Put unique variance beside the scores of the fits, as one more measure."""
     names = {name: (name, UNIQUE_VARIANCE.name) for name in unique.component}
+    whose = (subject.dataset, subject.subject, subject.model)
     return replace(
         subject,
         unit_score=subject.unit_score | {key: unique.component[n] for n, key in names.items()},
-        boot=subject.boot | {key: unique.scattered(n) for n, key in names.items()},
+        boot=subject.boot | {key: unique.scattered(n, whose) for n, key in names.items()},
         null=subject.null | {key: unique.null[n] for n, key in names.items()},
         unique=unique,
     )

@@ -22,7 +22,6 @@ from gradbrain.hierarchy.predictions import SPATIAL_R, SPATIAL_RANK_R
 from gradbrain.hierarchy.spatial import (
     METHODS,
     best_layer_depth,
-    distance_ranks,
     has_distances,
     high_minus_early,
     mean_by_region,
@@ -517,17 +516,21 @@ def _best_layer_rows(
         ).with_map(alike[place])
     known = np.isfinite(regions)
     if has_distances(names, distances):
-        for statistic, along in (
-            (SPATIAL_R, distances),
-            (SPATIAL_RANK_R, distance_ranks(distances)),
-        ):
+        placed = np.array([name in distances for name in names])
+        for statistic in (SPATIAL_R, SPATIAL_RANK_R):
+            correlation = partial(
+                spatial_correlation,
+                names=names,
+                distances=distances,
+                rank=statistic == SPATIAL_RANK_R,
+            )
             yield _row(
                 statistic,
-                partial(spatial_correlation, names=names, distances=along),
+                correlation,
                 depths_of_levels,
                 "r",
-                int(sum(flag and name in along for flag, name in zip(known, names, strict=True))),
-                value=float(spatial_correlation(regions, names, along)),
+                int((known & placed).sum()),
+                value=float(correlation(regions)),
                 best_layer=method,
             )
         return

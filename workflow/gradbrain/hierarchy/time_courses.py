@@ -95,11 +95,16 @@ def image_p(scores: np.ndarray, null: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     scores
-        Shape (subject, layer, time).
+        Shape (subject, layer, time); NaN where a subject has none.
     null
-        Shape (subject, draw, layer, time).
+        Shape (subject, draw, layer, time), NaN there as well.
+
+    Returns
+    -------
+    numpy.ndarray
+        Shape (layer, time): 1 where nobody has a score, which ends a stretch.
     """
-    mean, draws = scores.mean(axis=0), null.mean(axis=0)
+    mean, draws = _mean_of_known(scores), _mean_of_known(null)
     # The observed scores are one of the draws if nothing is predicted: left out here, they would be
     # standardised otherwise, and pass in a tenth of cases (100 draws, 3 layers, 40 times).
     every = np.concatenate([mean[None], draws])
@@ -109,16 +114,23 @@ def image_p(scores: np.ndarray, null: np.ndarray) -> np.ndarray:
     return p_over_time((mean - np.maximum(centre, 0.0)) / spread, (draws - centre) / spread)
 
 
+def _mean_of_known(values: np.ndarray) -> np.ndarray:
+    """Mean over the first axis of what is known; 0 where nothing is."""
+    known = np.isfinite(values)
+    return np.where(known, values, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+
+
 def people_p(scores: np.ndarray, seed: int) -> tuple[np.ndarray, float]:
     """P of the mean over people against flips of the signs of people, and the smallest possible.
 
     Parameters
     ----------
     scores
-        Shape (subject, layer, time).
+        Shape (subject, layer, time); NaN where a subject has none.
     seed
         Of random patterns.
     """
+    scores = np.nan_to_num(scores)
     # Does not change under flips, as the spread about the mean would.
     size = np.sqrt(np.square(scores).sum(axis=0))
     unit = scores / np.where(size > 0, size, np.inf)
@@ -176,6 +188,9 @@ def _table(
     pairs = list(zip(people, places, strict=True))
     scores = np.stack([person.unit_score[key][..., own] for person, own in pairs])
     null = np.stack([person.null[key][..., own] for person, own in pairs])
+    known = np.isfinite(scores) & np.isfinite(null).all(axis=1)
+    scores, null = np.where(known, scores, np.nan), np.where(known[:, None], null, np.nan)
+    n_known = known.sum(axis=0)
     p, p_min = image_p(scores, null), 1.0 / (1 + null.shape[1])
     if len(people) >= settings.min_subjects:
         flipped, smallest = people_p(scores, settings.seed)
@@ -194,9 +209,9 @@ def _table(
             "depth": np.repeat(first.depths, n_times),
             # As the tables of scores have it.
             "time": np.tile([float(unit) for unit in shared], n_layers),
-            "mean": scores.mean(axis=0).ravel(),
-            "p": p.ravel(),
+            "mean": np.where(n_known > 0, _mean_of_known(scores), np.nan).ravel(),
+            "p": np.where(n_known > 0, p, np.nan).ravel(),
             "p_min": p_min,
-            "n_subjects": len(people),
+            "n_subjects": n_known.ravel(),
         }
     )

@@ -19,6 +19,7 @@ saw .4 and 250 .5: a bound by the first kind of plant would be too low; docs/uni
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -109,7 +110,7 @@ class ShareTest:
     low, high
         95 % interval of the estimate.
     lower
-        Lower 95 % bound, one-sided.
+        Lower 95 % bound, one-sided: above the margin where `test` is passed at 5 %.
     detectable
         Smallest share, scaled, that is found to exceed the margin with a probability of 80 %; NaN
         where not even all explainable variance is.
@@ -217,20 +218,21 @@ class GroupShare:
         )
 
     def lower(self) -> float:
-        """Smallest share that the estimate does not exceed at 5 %, by scaled plants; at least 0."""
-        drawn = self.draws(SHARES, SCALED).sum(axis=-2)
-        not_exceeded = (1 + np.sum(drawn >= self.component, axis=-1)) / (1 + drawn.shape[-1])
-        if self.population:
-            above = 1.0 - np.array([self._people_below(share, SCALED) for share in SHARES])
-            not_exceeded = np.maximum(not_exceeded, above)
-        allowed = np.flatnonzero(not_exceeded > 1.0 - CONFIDENCE)
-        return float(SHARES[allowed[0]] if len(allowed) else SHARES[-1])
+        """Smallest share that :meth:`above` does not find exceeded at 5 %; at least 0.
 
-    def _people_below(self, share: float, kernel: int) -> float:
-        """Probability of so small a mean over people who hold a share, by Student's t."""
-        values = self._beyond(share, kernel)
-        error = values.std(ddof=1) / np.sqrt(len(values))
-        return float(stdtr(len(values) - 1, values.mean() / error)) if error > 0 else 0.5
+        The bound lies above a margin where the test of that margin is passed, and nowhere else.
+        """
+        drawn = self.draws(SHARES, SCALED).sum(axis=-2)
+        by_images = (1 + np.sum(drawn >= self.component, axis=-1)) / (1 + drawn.shape[-1])
+        allowed = np.flatnonzero(by_images > 1.0 - CONFIDENCE)
+        first = int(allowed[0]) if len(allowed) else len(SHARES) - 1
+        if self.population:
+            # The larger the margin the larger p: flips are costly, and few of them are needed.
+            shares = range(first)
+            first = bisect_left(
+                shares, True, key=lambda at: self._flipped(float(SHARES[at])).p > 1.0 - CONFIDENCE
+            )
+        return float(SHARES[first])
 
     def interval(self) -> tuple[float, float]:
         """95 % interval of the estimate, by images and by people; the wider counts."""
@@ -248,7 +250,10 @@ class GroupShare:
         return (total - reach) / explainable, (total + reach) / explainable
 
     def power(self, share: float | np.ndarray, margin: float) -> np.ndarray:
-        """Probability that a share is found to exceed the margin at 5 %, by scaled plants."""
+        """Probability that a share is found to exceed the margin at 5 %, by scaled plants.
+
+        Of people by Student's t, which stands for flips of every draw.
+        """
         drawn = self.draws(share, SCALED)
         found = drawn.sum(axis=-2) > self.critical(margin)
         if self.population:

@@ -43,12 +43,26 @@ class UniqueVariance:
     explainable: np.ndarray
     explained: np.ndarray
 
-    def scattered(self, signal: str, seed: int = 0) -> np.ndarray:
-        """Draw estimates for a brain that holds what was estimated, shape (draw, layer, unit).
+    def scattered(self, signal: str, whose: Sequence[str]) -> np.ndarray:
+        """Draw estimates for a brain that holds what was estimated.
 
         A quadratic form of resampled images would be one of images with themselves; null draws
         about the estimate have its spread where nothing is held, to which that of what is held is
-        added (of learning signals, whose moments are known).
+        added (of learning signals, whose moments are known). What is held is drawn for each person
+        and signal on its own: a mean over people would keep the spread of one of them otherwise.
+
+        Parameters
+        ----------
+        signal
+            One of those that were estimated.
+        whose
+            What tells this brain from others: data set, subject and model. The draws follow from it
+            and from the name of the signal.
+
+        Returns
+        -------
+        numpy.ndarray
+            Shape (draw, layer, unit).
         """
         component, null = self.component[signal], self.null[signal]
         held = np.clip(component, 0.0, 1.0)
@@ -58,7 +72,8 @@ class UniqueVariance:
             for moment in ("cross_variance", "dose_variance")
         )
         spread = np.sqrt(4.0 * held * (1.0 - held) * cross + held**2 * dose)
-        noise = np.random.default_rng([seed, *null.shape]).standard_normal(null.shape)
+        seed = "\x1f".join(("scattered", *whose, signal)).encode()
+        noise = np.random.default_rng([*seed]).standard_normal(null.shape)
         return component + null - null.mean(axis=0) + spread * noise
 
 

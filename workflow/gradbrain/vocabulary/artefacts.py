@@ -281,14 +281,14 @@ _TIME_COURSES = (
     _LAYER,
     _DEPTH,
     _TIME,
-    Column("mean", "score, mean over subjects"),
+    Column("mean", "score, mean over subjects; NaN where nobody has one"),
     Column(
         "p",
         "family-wise over times and layers, by threshold-free cluster enhancement: a time that "
         "passes is part of a stretch above chance, whose ends are not tested",
     ),
     Column("p_min", "smallest p that the test could give"),
-    Column("n_subjects", "subjects"),
+    Column("n_subjects", "subjects who have a score of this layer at this time"),
 )
 _CLAIMS = (
     Column("prediction", "A1, P1 to P5, C1, C2"),
@@ -329,11 +329,13 @@ _CLAIMS = (
     Column("explainable", "C1, C2: mean share of the responses' variance that `estimate` is of"),
     Column(
         "explainable_source",
-        "`ceiling`: noise ceilings; `explained`: what activations explain, where there are none",
+        "`ceiling`: noise ceilings; `ceiling_of_some`: those of the n subjects who have one, the "
+        "others being left out; `explained`: what activations explain, where nobody has one",
     ),
     Column(
         "lower_share",
-        f"C1, C2: lower 95 % bound, one-sided, by scaled weights; C2: {BESIDE_CONTROL}",
+        "C1, C2: lower 95 % bound, one-sided, by scaled weights: above the reference where p is at "
+        f"most .05, whatever q is; C2: the smallest over controls, {BESIDE_CONTROL}",
     ),
     Column(
         "upper_share",
@@ -1150,7 +1152,7 @@ _ALL = (
         kind="rdm_hierarchy",
         template="results/{study}/rdm_hierarchy/{model}.parquet",
         rule="score_rdms",
-        version=1,
+        version=2,
         what="statistics of each subject by dissimilarities of held-out predictions, as in "
         "`hierarchy`",
         columns=_HIERARCHY,
@@ -1159,7 +1161,7 @@ _ALL = (
         kind="rdm_hierarchy_draws",
         template="results/{study}/rdm_hierarchy/{model}.zarr",
         rule="score_rdms",
-        version=1,
+        version=2,
         what="draws and maps behind them, as in `hierarchy_draws`",
         variables=_HIERARCHY_DRAWS,
     ),
@@ -1167,7 +1169,7 @@ _ALL = (
         kind="second_opinions",
         template="results/{study}/second_opinions.csv",
         rule="test_second_opinions",
-        version=1,
+        version=2,
         what="every claim as dissimilarities of held-out predictions see it; changes no verdict",
         columns=_SECOND_OPINIONS,
     ),
@@ -1175,14 +1177,14 @@ _ALL = (
         kind="second_page",
         template="results/{study}/second_opinions.md",
         rule="test_second_opinions",
-        version=1,
+        version=2,
         what="the same as a page for readers",
     ),
     Artefact(
         kind="hierarchy",
         template="results/{study}/hierarchy/{model}.parquet",
         rule="score_hierarchy",
-        version=7,
+        version=8,
         what="statistics of each subject: where and when layers show up",
         columns=_HIERARCHY,
     ),
@@ -1190,7 +1192,7 @@ _ALL = (
         kind="hierarchy_draws",
         template="results/{study}/hierarchy/{model}.zarr",
         rule="score_hierarchy",
-        version=7,
+        version=8,
         what="draws and maps behind the statistics, a group per data set; rows are those of the "
         "table, in its order",
         variables=_HIERARCHY_DRAWS,
@@ -1199,7 +1201,7 @@ _ALL = (
         kind="time_courses",
         template="results/{study}/time_courses/{model}.parquet",
         rule="score_hierarchy",
-        version=1,
+        version=2,
         what="times at which each layer is above chance; empty without data along time",
         columns=_TIME_COURSES,
     ),
@@ -1207,7 +1209,7 @@ _ALL = (
         kind="claims",
         template="results/{study}/claims.csv",
         rule="test_claims",
-        version=6,
+        version=7,
         what="every prediction with estimate, interval, tests and verdict",
         columns=_CLAIMS,
     ),
@@ -1223,7 +1225,7 @@ _ALL = (
         kind="claims_page",
         template="results/{study}/claims.md",
         rule="test_claims",
-        version=6,
+        version=7,
         what="the claims as a page for readers",
     ),
     Artefact(
@@ -1255,7 +1257,7 @@ _ALL = (
         kind="universe_hierarchy",
         template="results/{study}/multiverse/fits/{fit}/{dataset}/{model}.parquet",
         rule="fit_universe",
-        version=3,
+        version=4,
         what="statistics of each subject under other choices, as in `hierarchy`; {fit} is a digest "
         "of the choices that fits follow from",
         columns=_HIERARCHY,
@@ -1264,7 +1266,7 @@ _ALL = (
         kind="universe_hierarchy_draws",
         template="results/{study}/multiverse/fits/{fit}/{dataset}/{model}.zarr",
         rule="fit_universe",
-        version=3,
+        version=4,
         what="draws and maps behind them, as in `hierarchy_draws`",
         variables=_HIERARCHY_DRAWS,
     ),
@@ -1280,7 +1282,7 @@ _ALL = (
         kind="universe_claims",
         template="results/{study}/multiverse/claims/{universe}.csv",
         rule="test_universe",
-        version=2,
+        version=3,
         what="claims of one universe, as in `claims`",
         columns=_CLAIMS,
     ),
@@ -1288,7 +1290,7 @@ _ALL = (
         kind="universe_page",
         template="results/{study}/multiverse/claims/{universe}.md",
         rule="test_universe",
-        version=2,
+        version=3,
         what="the same as a page for readers",
     ),
     Artefact(
