@@ -592,7 +592,7 @@ def test_time_courses_have_a_line_per_layer_and_dots_above_chance_only(figure_in
 
 def ceiling_line(ax):
     """Where the ceiling between subjects is drawn; None where it is not."""
-    lines = [line for line in ax.lines if line.get_label() == "ceiling between subjects"]
+    lines = [line for line in ax.lines if line.get_label() == "average of the other subjects"]
     assert len(lines) <= 1
     return lines[0] if lines else None
 

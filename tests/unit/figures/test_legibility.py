@@ -14,7 +14,7 @@ from matplotlib.patches import FancyArrowPatch
 from matplotlib.text import Text
 from trees.invented_study import FMRI, MEG, SIGNALS, Invented, Place, Signal, inputs_of, write_study
 
-from gradbrain.figures import idea, model_contrasts, style
+from gradbrain.figures import idea, layout, model_contrasts, style
 from gradbrain.figures.declarations import declaration, figure_names
 from gradbrain.figures.drawing import draw_declared
 from gradbrain.figures.heading import add_heading, heading
@@ -187,6 +187,12 @@ def test_no_line_of_the_title_of_a_block_begins_with_a_separator(name, wordy):
     assert not [title for title in titles if "\n·" in title]
 
 
+def test_a_number_and_its_unit_stand_on_one_line():
+    title = f"simulated fMRI{layout.SEPARATOR}EfficientNet-Lite0, 128 px"
+    lines = layout.fill(title, 42).splitlines()
+    assert lines == ["simulated fMRI  ·  EfficientNet-Lite0,", "128 px"]
+
+
 def test_a_figure_without_people_says_of_how_many_images_it_is(figure_inputs):
     drawn, data = draw_declared(declaration("signal_reliability"), figure_inputs)
     assert f"n = {data['n_images'].iloc[0]} images" in drawn.texts[-1].get_text()
@@ -217,7 +223,7 @@ NAMED_IN_LEGENDS = {
     "unique_share": {"smallest share of interest"},
     "encoding_over_time": {
         "95th percentile of permuted images",
-        "ceiling between subjects",
+        "average of the other subjects",
         "highest score, where above chance",
         "above chance (p ≤ .05), a row per layer",
     },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -45,13 +46,15 @@ SHOWN = (ACTIVATION, LEARNING)
 
 #: A space at which no line is broken.
 KEPT = "\N{NO-BREAK SPACE}"
+#: A number and its unit, which stay together.
+NUMBER_WITH_UNIT = re.compile(r"(?<=\d) (?=(?:px|ms|mm|Hz)\b)")
 #: Between the parts of a title, at the end of a line and never at the beginning of one.
 SEPARATOR = f"{KEPT}{KEPT}·  "
 
 
 def fill(text: str, letters: int) -> str:
     """Break a title into lines of so many letters, of which none begins with a separator."""
-    return textwrap.fill(text, letters).replace(KEPT, " ")
+    return textwrap.fill(NUMBER_WITH_UNIT.sub(KEPT, text), letters).replace(KEPT, " ")
 
 
 @dataclass(frozen=True)
@@ -184,7 +187,7 @@ def with_ceiling(scores: pd.DataFrame) -> pd.DataFrame:
     return scores.assign(ceiling=scores["intersubject_r"].where(scores["variant"] == "raw"))
 
 
-CEILING_LABEL = "ceiling between subjects"
+CEILING_LABEL = "average of the other subjects"
 #: Look of the line below which scores are chance.
 CHANCE: dict[str, Any] = {"color": style.MUTED, "linewidth": 0.8, "linestyle": (0, (3, 2))}
 
