@@ -30,15 +30,15 @@ def person(seed):
     )
 
 
-def whose(number, model="net"):
-    return ("brain", f"brain-s{number}", model)
+def whose(number, model="net", objective="dino"):
+    return ("brain", f"brain-s{number}", model, "learning", "backprop", objective, "0")
 
 
 def test_draws_of_people_and_signals_are_those_of_each():
     people = [person(number) for number in range(6)]
     drawn = np.array(
         [
-            [one.scattered(name, whose(number)) for name in SIGNALS]
+            [one.scattered(name, whose(number, objective=name)) for name in SIGNALS]
             for number, one in enumerate(people)
         ]
     )
@@ -56,5 +56,5 @@ def test_draws_of_one_person_model_and_signal_are_always_the_same():
     one = person(0)
     first = one.scattered(SIGNALS[0], whose(0))
     np.testing.assert_array_equal(first, person(0).scattered(SIGNALS[0], whose(0)))
-    for other in (whose(1), whose(0, "other"), ("other", "brain-s0", "net")):
+    for other in (whose(1), whose(0, "other"), whose(0, objective="contrastive")):
         assert np.abs(first - one.scattered(SIGNALS[0], other)).max() > SPREAD

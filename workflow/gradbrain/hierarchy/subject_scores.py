@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -261,14 +261,26 @@ def fits_by_subject(
 def _with_unique(subject: SubjectScores, unique: UniqueVariance) -> SubjectScores:
     """Put unique variance beside the scores of the fits, as one more measure."""
     names = {name: (name, UNIQUE_VARIANCE.name) for name in unique.component}
-    whose = (subject.dataset, subject.subject, subject.model)
+    brain = (subject.dataset, subject.subject, subject.model)
+    whose = {name: (*brain, *identity) for name, identity in _identities(subject.signals).items()}
     return replace(
         subject,
         unit_score=subject.unit_score | {key: unique.component[n] for n, key in names.items()},
-        boot=subject.boot | {key: unique.scattered(n, whose) for n, key in names.items()},
+        boot=subject.boot | {key: unique.scattered(n, whose[n]) for n, key in names.items()},
         null=subject.null | {key: unique.null[n] for n, key in names.items()},
         unique=unique,
     )
+
+
+def _identities(signals: Mapping[str, Signal]) -> dict[str, tuple[str, str, str, str]]:
+    """Name -> role, rule and objective, and which of several that are alike in these three."""
+    found: dict[str, tuple[str, str, str, str]] = {}
+    seen: Counter[tuple[str, str, str]] = Counter()
+    for name, signal in signals.items():
+        kind = (signal.role, signal.rule, signal.objective)
+        found[name] = (*kind, str(seen[kind]))
+        seen[kind] += 1
+    return found
 
 
 def _signals_of(signal_set: SignalSet) -> dict[str, Signal]:

@@ -56,8 +56,8 @@ class UniqueVariance:
         signal
             One of those that were estimated.
         whose
-            What tells this brain from others: data set, subject and model. The draws follow from it
-            and from the name of the signal.
+            What tells these draws from all others: data set, subject and model, and what the signal
+            is, but not its name.
 
         Returns
         -------
@@ -72,7 +72,7 @@ class UniqueVariance:
             for moment in ("cross_variance", "dose_variance")
         )
         spread = np.sqrt(4.0 * held * (1.0 - held) * cross + held**2 * dose)
-        seed = "\x1f".join(("scattered", *whose, signal)).encode()
+        seed = "\x1f".join(("scattered", *whose)).encode()
         noise = np.random.default_rng([*seed]).standard_normal(null.shape)
         return component + null - null.mean(axis=0) + spread * noise
 
