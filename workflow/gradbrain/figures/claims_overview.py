@@ -172,23 +172,26 @@ def plot_claims_overview(data: pd.DataFrame, *, ax: Axes, names: Names) -> Axes:
     require_columns(data, COLUMNS, figure="claims_overview")
     rows, columns = overview_rows(data, names), overview_columns(data)
     modality_of = dict(zip(data["dataset"], data["modality"], strict=True))
-    labels = row_labels(rows, modality_of, names)
-    height = row_height(labels)
+    height = row_height(row_labels(rows, modality_of, names))
     cells = overview_cells(data, rows)
     groups = list(dict.fromkeys(group for group, _, _ in columns))
-    table = HEADINGS + height * len(rows)
-    for place, group in enumerate(groups):
+    end = 0.0
+    for group in groups:
         members = [column[1:] for column in columns if column[0] == group]
-        top = place * table + HEADINGS
+        asked = {place[:2] for place in cells if place[3:] in members}
+        # Of a model without a learning signal nothing is claimed of a unique part.
+        own = [row for row in rows if row[:2] in asked]
+        top = end + HEADINGS
         _draw_headings(group, members, top, ax=ax)
-        _draw_row_labels(labels, len(members), top, height, ax=ax)
-        for i, row in enumerate(rows):
+        _draw_row_labels(row_labels(own, modality_of, names), len(members), top, height, ax=ax)
+        for i, row in enumerate(own):
             for j, member in enumerate(members):
                 cell = cells.get((*row, *member))
                 if cell is not None:
                     _draw_cell(cell, j, top + i * height, height, ax=ax)
+        end = top + height * len(own)
     ax.set_xlim(-LABELS, _n_columns(columns) + 0.05)
-    ax.set_ylim(len(groups) * table + 0.06, 0)
+    ax.set_ylim(end + 0.06, 0)
     ax.axis("off")
     return ax
 

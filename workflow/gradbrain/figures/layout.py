@@ -577,12 +577,21 @@ def depth_colourbar(figure: FigureBase, axes: Sequence[Axes], *, label: str = ""
 
 #: Unique R² is drawn on at least this range, so that noise around zero does not fill a panel.
 UNIQUE_RANGE = (-0.01, 0.02)
+#: Share of a range that stays clear at its ends: more than half a dot.
+CLEAR = 0.05
 
 
 def share_limits(axes: Sequence[Axes], *, at_least: tuple[float, float] | None = None) -> None:
-    """Give some panels one range of y, wide enough, and label its ticks on the first only."""
+    """Give some panels one range of y, wide enough, and label its ticks on the first only.
+
+    What is drawn keeps a distance from its ends, so that no dot is cut.
+    """
     low = min(ax.get_ylim()[0] for ax in axes)
     high = max(ax.get_ylim()[1] for ax in axes)
+    drawn = np.array([ax.dataLim.intervaly for ax in axes])
+    around = CLEAR * (high - low)
+    if np.isfinite(drawn).all():
+        low, high = min(low, drawn.min() - around), max(high, drawn.max() + around)
     if at_least is not None:
         low, high = min(low, at_least[0]), max(high, at_least[1])
     for ax in axes:
