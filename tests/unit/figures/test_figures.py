@@ -1026,6 +1026,28 @@ def test_overview_keeps_all_of_its_text_on_the_page(claims, names, reasons):
     assert box.y1 <= height
 
 
+def test_a_model_without_a_learning_signal_has_no_row_below_unique_part(claims, names):
+    activation = claims[(claims["role"] == "activation") & (claims["variant"] == "raw")].iloc[:1]
+    alone = activation.assign(model="statistics")
+    claims = pd.concat([claims, alone], ignore_index=True)
+    assert {"raw", "unique"} <= set(claims["variant"])
+    ax = claims_overview.plot_claims_overview(claims, ax=new_axes(), names=names)
+    said = [text.get_text() for text in ax.texts]
+    assert said.count("statistics") == 1
+
+
+def test_dots_of_panels_with_one_range_keep_a_distance_from_its_ends():
+    figure = Figure()
+    wide, narrow = figure.subplots(1, 2)
+    wide.plot([0.04, 0.45])
+    narrow.plot([-0.025, 0.07])
+    layout.share_limits([wide, narrow])
+    low, high = narrow.get_ylim()
+    assert low <= -0.025 - 0.04 * (high - low)
+    assert high >= 0.45 + 0.04 * (high - low)
+    assert wide.get_ylim() == (low, high)
+
+
 @pytest.mark.parametrize(
     ("reason", "estimate", "shown"),
     [
