@@ -23,7 +23,7 @@ import traceback
 from pathlib import Path
 
 #: Variables that change how an interpreter starts, or what libraries do when they are imported.
-OF_THE_START = ("PYTHON", "SCIPY_ARRAY_API", "MALLOC_", "LD_", "MPL", "TORCH", "OPENBLAS", "MKL")
+OF_THE_START = ("PYTHON", "SCIPY_ARRAY_API", "MALLOC_", "LD_", "MPL", "TORCH")
 START = {name: value for name, value in os.environ.items() if name.startswith(OF_THE_START)}
 # Threads of BLAS are counted when it is imported.
 os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"
