@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import re
@@ -35,18 +36,44 @@ CODE = (
 STUDY = "tests/workflow/tiny/study.yaml"
 
 
+class JobServer:
+    """An interpreter that has imported what jobs import, and forks for each; started when needed.
+
+    It ends with the process of the tests.
+    """
+
+    def __init__(self) -> None:
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def python(self) -> str:
+        """Program by which jobs are its forks."""
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory()
+            server = subprocess.Popen(
+                [sys.executable, str(Path(__file__).with_name("job_server.py")), self._folder.name],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            assert server.stdout is not None and server.stdout.readline() == "ready\n"
+            atexit.register(server.kill)
+        return str(Path(self._folder.name, "python"))
+
+
 class SnakemakeServer:
     """An interpreter that has imported Snakemake, and forks for each run; started when needed."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
+        self._jobs = JobServer()
 
     def run(self, folder: Path, arguments: list[str]) -> subprocess.CompletedProcess[str]:
         """Run Snakemake in a folder."""
         with tempfile.TemporaryDirectory() as name:
             out, err = Path(name) / "out", Path(name) / "err"
             request = {"folder": str(folder), "arguments": arguments}
-            request |= {"environment": dict(os.environ), "out": str(out), "err": str(err)}
+            request |= {"environment": dict(os.environ), "python": self._jobs.python()}
+            request |= {"out": str(out), "err": str(err)}
             status = self._ask(json.dumps(request))
             return subprocess.CompletedProcess(
                 ["snakemake", *arguments], status, out.read_text(), err.read_text()

@@ -3,8 +3,8 @@
 Half of what a small dry run takes is imports. This process makes them once; each run is a fork of
 it, which goes to the folder, reads all code of this project anew and runs what `python -m
 snakemake` would. A request is a line of JSON on standard input (`folder`, `arguments`,
-`environment`, and the files `out` and `err` that the run prints to); the answer is a line with its
-exit status.
+`environment`, the `python` that jobs call, and the files `out` and `err` that the run prints to);
+the answer is a line with its exit status.
 """
 
 import json
@@ -31,6 +31,8 @@ def run(request: dict) -> int:
     for stream, path in ((0, os.devnull), (1, request["out"]), (2, request["err"])):
         flags = os.O_RDONLY if stream == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC
         os.dup2(os.open(path, flags), stream)
+    # Jobs find `python` in its folder.
+    sys.executable = request["python"]
     # As for an interpreter that was started there with `-m`.
     sys.path[0] = request["folder"]
     sys.argv = [snakemake.cli.__file__.replace("cli.py", "__main__.py"), *request["arguments"]]
