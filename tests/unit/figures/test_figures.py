@@ -1039,10 +1039,15 @@ def test_a_model_without_a_learning_signal_has_no_row_below_unique_part(claims, 
 def test_dots_of_panels_with_one_range_keep_a_distance_from_its_ends():
     figure = Figure()
     wide, narrow = figure.subplots(1, 2)
-    wide.plot([0.04, 0.45])
-    narrow.plot([-0.025, 0.07])
+    wide.plot([0.04, 0.45], "o")
+    narrow.scatter([0, 1], [-0.025, 0.07])
+    # An area that is drawn beyond the panel decides nothing.
+    limits = narrow.get_ylim()
+    narrow.fill_between([0, 1], -1, 0.01)
+    narrow.set_ylim(limits)
     layout.share_limits([wide, narrow])
     low, high = narrow.get_ylim()
+    assert low > -0.1
     assert low <= -0.025 - 0.04 * (high - low)
     assert high >= 0.45 + 0.04 * (high - low)
     assert wide.get_ylim() == (low, high)

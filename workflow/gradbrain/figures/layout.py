@@ -14,6 +14,7 @@ import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
+from matplotlib.collections import PathCollection
 from matplotlib.colorbar import Colorbar
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure, FigureBase, SubFigure
@@ -584,20 +585,32 @@ CLEAR = 0.05
 def share_limits(axes: Sequence[Axes], *, at_least: tuple[float, float] | None = None) -> None:
     """Give some panels one range of y, wide enough, and label its ticks on the first only.
 
-    What is drawn keeps a distance from its ends, so that no dot is cut.
+    Dots keep a distance from its ends, so that none is cut.
     """
     low = min(ax.get_ylim()[0] for ax in axes)
     high = max(ax.get_ylim()[1] for ax in axes)
-    drawn = np.array([ax.dataLim.intervaly for ax in axes])
     around = CLEAR * (high - low)
-    if np.isfinite(drawn).all():
-        low, high = min(low, drawn.min() - around), max(high, drawn.max() + around)
+    for dots in map(_heights_of_dots, axes):
+        if len(dots):
+            low, high = min(low, dots.min() - around), max(high, dots.max() + around)
     if at_least is not None:
         low, high = min(low, at_least[0]), max(high, at_least[1])
     for ax in axes:
         ax.set_ylim(low, high)
     for ax in axes[1:]:
         ax.tick_params(labelleft=starts_line(ax))
+
+
+def _heights_of_dots(ax: Axes) -> np.ndarray:
+    """Height of everything that is drawn as a dot, in the unit of the axis."""
+    lines = [line.get_ydata() for line in ax.lines if line.get_marker() not in ("None", "", None)]
+    clouds = [
+        np.asarray(cloud.get_offsets())[:, 1]
+        for cloud in ax.collections
+        if isinstance(cloud, PathCollection)
+    ]
+    every = np.concatenate([np.empty(0), *(np.asarray(each, float) for each in lines + clouds)])
+    return every[np.isfinite(every)]
 
 
 def time_label(
