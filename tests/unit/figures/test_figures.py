@@ -1041,13 +1041,14 @@ def test_dots_of_panels_with_one_range_keep_a_distance_from_its_ends():
     wide, narrow = figure.subplots(1, 2)
     wide.plot([0.04, 0.45], "o")
     narrow.scatter([0, 1], [-0.025, 0.07])
-    # An area that is drawn beyond the panel decides nothing.
+    # An area that is drawn beyond the panel decides nothing, nor do marks above it.
+    narrow.scatter([0, 1], [1.1, 1.2], transform=narrow.get_xaxis_transform(), clip_on=False)
     limits = narrow.get_ylim()
     narrow.fill_between([0, 1], -1, 0.01)
     narrow.set_ylim(limits)
     layout.share_limits([wide, narrow])
     low, high = narrow.get_ylim()
-    assert low > -0.1
+    assert low > -0.1 and high < 0.6
     assert low <= -0.025 - 0.04 * (high - low)
     assert high >= 0.45 + 0.04 * (high - low)
     assert wide.get_ylim() == (low, high)

@@ -21,6 +21,7 @@ from matplotlib.figure import Figure, FigureBase, SubFigure
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
+from matplotlib.transforms import Transform
 from numpy.typing import ArrayLike
 
 from gradbrain.figures import style
@@ -603,11 +604,20 @@ def share_limits(axes: Sequence[Axes], *, at_least: tuple[float, float] | None =
 
 def _heights_of_dots(ax: Axes) -> np.ndarray:
     """Height of everything that is drawn as a dot, in the unit of the axis."""
-    lines = [line.get_ydata() for line in ax.lines if line.get_marker() not in ("None", "", None)]
+
+    def in_data(transform: Transform) -> bool:
+        # Marks above a panel are placed in shares of its height.
+        return bool(transform.contains_branch_seperately(ax.transData)[1])
+
+    lines = [
+        line.get_ydata()
+        for line in ax.lines
+        if line.get_marker() not in ("None", "", None) and in_data(line.get_transform())
+    ]
     clouds = [
         np.asarray(cloud.get_offsets())[:, 1]
         for cloud in ax.collections
-        if isinstance(cloud, PathCollection)
+        if isinstance(cloud, PathCollection) and in_data(cloud.get_offset_transform())
     ]
     every = np.concatenate([np.empty(0), *(np.asarray(each, float) for each in lines + clouds)])
     return every[np.isfinite(every)]
