@@ -69,7 +69,6 @@ from gradbrain.vocabulary.artefacts import artefact
 from gradbrain.vocabulary.roles import LEARNING, TIME
 
 CONFIG = "config/worlds.yaml"
-MODEL = "efficientnet_lite0_128px"
 DOCS = ROOT / "docs" / "calibration.md"
 MARKS = ("<!-- claims:start -->", "<!-- claims:end -->")
 # What of a claim is kept of each draw.
@@ -113,7 +112,7 @@ class Design:
         """Plan of the study, whose features and stimuli lie below a folder."""
         config = read_yaml(ROOT / self.config)
         if self.layers:
-            config["models"] = [{"name": MODEL, "layers": list(self.layers)}]
+            config["models"] = [{**config["models"][0], "layers": list(self.layers)}]
         return Plan(load_study(config, root=ROOT, where=self.config), root)
 
     def options(self, entry: DatasetEntry, options: simulated.Options) -> simulated.Options:
@@ -124,6 +123,11 @@ class Design:
         }
         said = {name: value for name, value in changed.items() if value is not None}
         return options.model_copy(update=said)
+
+
+def network_of(plan: Plan) -> str:
+    """Network that brains are seen through: the study's first, whose signals are tested."""
+    return next(iter(plan.study.models))
 
 
 def worlds_of(plan: Plan) -> dict[str, list[str]]:
@@ -179,7 +183,8 @@ class Brains:
     root
         Folder below which ``results/`` has features and stimuli.
     model
-        Network that they are seen through; the family of tests is its rows alone.
+        Network that they are seen through, in the place of the study's first; the family of tests
+        is its rows alone.
     seen
         Stimulus set -> what follows from its images, kept here for brains of other worlds.
     """
@@ -189,16 +194,17 @@ class Brains:
         design: Design,
         world: str,
         root: Path,
-        model: str = MODEL,
+        model: str | None = None,
         seen: dict[str, Seen] | None = None,
     ) -> None:
-        self.design, self.root, self.model = design, root, model
+        self.design, self.root = design, root
         plan = self.plan = design.plan(root)
+        self.model = model or network_of(plan)
         self.settings = plan.study.settings
         self.entries = [plan.study.datasets[name] for name in worlds_of(plan)[world]]
         self.stimulus_set = str(self.entries[0].stimuli)
         self.stimuli = read_stimuli(root / plan.path("stimuli", stimuli=self.stimulus_set))
-        self.signal_set = plan.taken_set(model, plan.set_of(model))
+        self.signal_set = plan.taken_set(self.model, plan.set_of(self.model))
         self._planted: dict[str, simulated.Planted] = {}
         self._seen = {} if seen is None else seen
 
@@ -408,7 +414,7 @@ def feature_marks(plan: Plan) -> dict[str, dict[str, list[float]]]:
     """
     stimuli = str(next(iter(plan.study.datasets.values())).stimuli)
     found: dict[str, dict[str, list[float]]] = {}
-    for path in plan.features_of_model(MODEL, stimuli):
+    for path in plan.features_of_model(network_of(plan), stimuli):
         if not (plan.root / path).exists():
             continue
         store = open_features(plan.root / path)
@@ -440,8 +446,8 @@ def check_settings(folder: Path, design: Design, plan: Plan) -> None:
     """Note the settings of a run beside its blocks; refuse blocks of other settings."""
     settings = plan.study.settings
     said = {
-        "model": MODEL,
-        "layers": list(plan.layers(MODEL)),
+        "model": network_of(plan),
+        "layers": list(plan.layers(network_of(plan))),
         "people": design.people,
         "signals": [signal.name for signal in plan.study.signal_set.signals],
         **{
@@ -667,7 +673,7 @@ def other_table(claims: pd.DataFrame) -> Iterator[str]:
 def answer_table(claims: pd.DataFrame) -> Iterator[str]:
     """First word of the report's answer, of fMRI and MEG together."""
     told = claims.assign(
-        role=LEARNING, model=MODEL, signal="learning", reason=claims["reason"].fillna("")
+        role=LEARNING, model="network", signal="learning", reason=claims["reason"].fillna("")
     )
     words = ("Yes", "Yes, in part", "Mixed", "Undecided", "No, in part", "No")
     yield f"| brain | {' | '.join(words)} |"

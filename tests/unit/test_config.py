@@ -101,9 +101,9 @@ def test_what_is_wrong_is_named_with_its_key_and_what_is_allowed(change, message
 def test_a_registry_entry_that_is_wrong_is_named_with_its_file(checkout):
     path = checkout / "config" / "models.yaml"
     registry = yaml.safe_load(path.read_text())
-    registry["models"]["efficientnet_lite0_128px"]["checkpoint"] = "x.safetensors"
+    registry["models"]["efficientnet_lite0_96px"]["checkpoint"] = "x.safetensors"
     path.write_text(yaml.safe_dump(registry))
-    with pytest.raises(GradbrainError, match=r"models\.yaml: model 'efficientnet_lite0_128px'"):
+    with pytest.raises(GradbrainError, match=r"models\.yaml: model 'efficientnet_lite0_96px'"):
         load(study_config(), root=checkout)
 
 

@@ -400,7 +400,7 @@ def test_extraction_by_layer_costs_more_than_in_one_pass(demo):
     costs = {
         model: NetworkCost(1e9, dict.fromkeys(demo.layers(model), 100)) for model in demo.models
     }
-    costs["planting_efficientnet_lite0"] = NetworkCost(
+    costs["planting_efficientnet_lite0_96px"] = NetworkCost(
         1e9, {f"blocks.{index}": 100 for index in range(7)}
     )
     images = {"simulated": 320}
@@ -418,7 +418,7 @@ def test_extraction_by_layer_costs_more_than_in_one_pass(demo):
 
 def test_memory_of_extraction_has_the_network_in_it(demo):
     layers = {model: demo.layers(model) for model in demo.models}
-    layers["planting_efficientnet_lite0"] = [f"blocks.{index}" for index in range(7)]
+    layers["planting_efficientnet_lite0_96px"] = [f"blocks.{index}" for index in range(7)]
     costs = {
         model: NetworkCost(
             1e9,
@@ -466,7 +466,7 @@ def test_a_rate_of_ones_own_changes_what_it_is_the_rate_of(capsys):
     assert slow["rules"]["fit_encoding"] == usual["rules"]["fit_encoding"]
     large = printed("--size", "simulated_fmri_paper_pattern=320,50000,8")
     assert large["rules"]["fit_encoding"]["cpu_hours"] > usual["rules"]["fit_encoding"]["cpu_hours"]
-    gpu = printed("--gpus", "1", "--images-per-s", "efficientnet_lite0_128px=100")
+    gpu = printed("--gpus", "1", "--images-per-s", "efficientnet_lite0_96px=100")
     assert gpu["gpu_hours"] > 0
     assert gpu["rates"]["gpu_tflops"] < 1
 

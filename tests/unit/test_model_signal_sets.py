@@ -35,8 +35,8 @@ SEEDS = {
     "name": "seed",
     "levels": [{"name": "seed0"}, {"name": "seed1", "signal_set": {"seed": 1}}],
 }
-NETWORK = "efficientnet_lite0_128px"
-TWIN = "efficientnet_lite0_untrained"
+NETWORK = "efficientnet_lite0_96px"
+TWIN = "efficientnet_lite0_untrained_96px"
 
 
 def study_of(folder, *models, **changes):
@@ -98,7 +98,7 @@ def test_rules_beside_one_another_are_those_of_models_that_have_them_all(tmp_pat
 
 
 def test_twins_and_models_of_a_pattern_take_the_signals_of_their_choice(tmp_path):
-    by_pattern = {"pattern": "efficientnet_lite0_untrained*", "signal_set": "two", "layers": "all"}
+    by_pattern = {"pattern": f"{TWIN}*", "signal_set": "two", "layers": "all"}
     study = study_of(tmp_path, {"name": NETWORK}, by_pattern)
     sets = {model: found.name for model, found in study.signal_sets.items()}
     assert sets == {NETWORK: "whole", TWIN: "two", f"{TWIN}_1": "two", f"{TWIN}_2": "two"}
