@@ -590,6 +590,22 @@ def test_time_courses_have_a_line_per_layer_and_dots_above_chance_only(figure_in
     assert len({to_hex(line.get_color()) for line in courses}) == 5
 
 
+def test_the_highest_of_many_times_has_a_dot_only_where_all_times_together_are_tested(
+    figure_inputs,
+):
+    panel = one_panel(encoding_over_time.select(figure_inputs), MEG, "activation", "raw").copy()
+    panel["value"] = 2 * panel["null_high"]
+
+    def dots(**changed):
+        ax = encoding_over_time.plot_encoding_over_time(panel.assign(**changed), ax=new_axes())
+        return sum(line.get_marker() == "o" for line in ax.lines)
+
+    assert dots(p=0.2, p_min=0.01) == 0
+    assert dots(p=0.04, p_min=0.01) == 5
+    # One subject: no time could pass.
+    assert dots(p=1.0, p_min=1.0) == dots(p=np.nan, p_min=np.nan) == 5
+
+
 def ceiling_line(ax):
     """Where the ceiling between subjects is drawn; None where it is not."""
     lines = [line for line in ax.lines if line.get_label() == "average of the other subjects"]

@@ -71,6 +71,10 @@ def select(inputs: FigureInputs) -> pd.DataFrame:
 def plot_encoding_over_time(data: pd.DataFrame, *, ax: Axes) -> Axes:
     """Draw one line per layer, its maximum marked where it exceeds chance.
 
+    The highest of many times exceeds the 95th percentile of one more often than not, so that the
+    family-wise test decides; where that could not pass, exceeding the percentile is all that is
+    known, and the legend says so.
+
     Parameters
     ----------
     data
@@ -93,7 +97,9 @@ def plot_encoding_over_time(data: pd.DataFrame, *, ax: Axes) -> Axes:
         colour = layout.depth_colour(depth)
         ax.plot(times, line, color=colour, zorder=2 + depth)
         peak = int(np.argmax(line))
-        if line.iloc[peak] > null[peak]:
+        at_peak = data[(data["depth"] == depth) & (data["time"] == mean.columns[peak])]
+        passed = not _is_tested(data) or bool((at_peak["p"] <= LEVEL).any())
+        if passed and line.iloc[peak] > null[peak]:
             ax.plot(
                 times[peak],
                 line.iloc[peak],
@@ -110,6 +116,11 @@ def plot_encoding_over_time(data: pd.DataFrame, *, ax: Axes) -> Axes:
     ax.fill_between(times, null, -1, color="#EEEEEE", linewidth=0, zorder=0)
     ax.set_ylim(limits)
     return ax
+
+
+def _is_tested(data: pd.DataFrame) -> bool:
+    """Whether times could pass the family-wise test."""
+    return bool((data["p_min"] <= LEVEL).any())
 
 
 def _mark_times(data: pd.DataFrame, ax: Axes) -> None:
@@ -180,8 +191,11 @@ def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
 def _handles(data: pd.DataFrame, axes: np.ndarray) -> list[Line2D]:
     """What lines and marks stand for, of those that are drawn."""
     mark: dict[str, Any] = {"color": style.INK, "linestyle": "none"}
+    chance = "chance" if _is_tested(data) else "the dashed line"
     found = [
-        Line2D([], [], **mark, marker="o", markersize=4, label="highest score, where above chance"),
+        Line2D(
+            [], [], **mark, marker="o", markersize=4, label=f"highest score, where above {chance}"
+        ),
         layout.chance_handle(),
         *[line for line in axes[0].lines if line.get_label() == layout.CEILING_LABEL],
     ]
