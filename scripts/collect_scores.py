@@ -10,7 +10,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
 from gradbrain.config.cli import run
-from gradbrain.config.options import add_ceilings, add_fits, fit_paths
+from gradbrain.config.options import add_ceilings, add_fits, add_unique, fit_paths
 from gradbrain.encoding.collect import collect_scores
 from gradbrain.store import write_table
 
@@ -20,6 +20,7 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     add_fits(parser)
     add_ceilings(parser)
+    add_unique(parser)
     parser.add_argument(
         "--reliability",
         nargs="*",
@@ -44,6 +45,7 @@ def main(argv: list[str] | None = None) -> None:
         arguments.ceilings,
         arguments.reliability,
         arguments.stimuli,
+        arguments.unique,
     )
     write_table(arguments.output, scores, kind="scores", provenance={})
 

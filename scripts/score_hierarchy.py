@@ -9,7 +9,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
 from gradbrain.config.cli import learnt, run
-from gradbrain.config.options import add_fits, add_section, add_signal_set, fit_paths
+from gradbrain.config.options import (
+    add_fits,
+    add_section,
+    add_signal_set,
+    add_unique,
+    fit_paths,
+)
 from gradbrain.config.schema import StatisticsSettings
 from gradbrain.hierarchy.subject_scores import read_subjects
 from gradbrain.hierarchy.summaries import summarise_all
@@ -22,13 +28,7 @@ def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__)
     add_fits(parser)
     add_signal_set(parser, about="signals of the fits, as JSON, with what controls what")
-    parser.add_argument(
-        "--unique",
-        nargs="*",
-        type=Path,
-        default=[],
-        help="unique variance of the signals, one store per subject (.zarr)",
-    )
+    add_unique(parser)
     add_section(parser, "statistics", StatisticsSettings)
     parser.add_argument("--output", type=Path, required=True, help="table to write (.parquet)")
     parser.add_argument(

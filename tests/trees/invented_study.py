@@ -13,6 +13,7 @@ import xarray as xr
 from gradbrain.config.model_factors import Contrast, ModelFacts, Pair
 from gradbrain.config.schema import StatisticsSettings
 from gradbrain.datasets.cortex import AREA_POSITIONS, area_vertices
+from gradbrain.encoding.collect import OF_FITS
 from gradbrain.figures.inputs import FigureInputs
 from gradbrain.figures.names import Names
 from gradbrain.hierarchy.best_layer_scores import best_layer_scores
@@ -26,7 +27,7 @@ from gradbrain.store import (
     write_tree,
 )
 from gradbrain.vocabulary.artefacts import columns_of
-from gradbrain.vocabulary.measures import MAP_MEASURES, VARIANT_OF
+from gradbrain.vocabulary.measures import JUDGED, MAPPED, variants_of
 
 STUDY = "invented"
 LAYERS = [f"blocks.{i}" for i in range(5)]
@@ -170,7 +171,14 @@ def scores_table(model: str, invented: Invented) -> pd.DataFrame:
         part[part["measure"] == "r"].assign(measure="r2", value=lambda rows: rows["value"] ** 2)
         for part in parts
     ]
-    found = pd.concat([*parts, *squares, *baseline], ignore_index=True)
+    # As large as the gain, so that either can be told from r.
+    components = [
+        part[part["measure"] == "unique_r2"].assign(
+            measure="unique_variance", **dict.fromkeys(OF_FITS, np.nan)
+        )
+        for part in parts
+    ]
+    found = pd.concat([*parts, *squares, *baseline, *components], ignore_index=True)
     return found[list(columns_of("scores"))]
 
 
@@ -218,7 +226,7 @@ def _scores_of_signal(model: str, dataset: str, signal: str, invented: Invented)
 def statistics_of(scores: pd.DataFrame, invented: Invented) -> Statistics:
     """Statistics per subject, derived from invented scores."""
     scores = scores[scores["role"] != "baseline"]
-    scores = scores.assign(variant=scores["measure"].map(VARIANT_OF))
+    scores = scores.assign(variant=scores["measure"].map(variants_of(JUDGED)))
     keys = ["study", "dataset", "subject", "modality", "axis", "model", "signal", "role", "rule"]
     keys += ["objective", "variant"]
     rows: list[dict] = []
@@ -286,7 +294,7 @@ def statistics_of(scores: pd.DataFrame, invented: Invented) -> Statistics:
 def time_course_table(scores: pd.DataFrame) -> pd.DataFrame:
     """Times after the image at which a score is high, of invented scores."""
     rows = scores[(scores["axis"] == "time") & (scores["role"] != "baseline")]
-    rows = rows.assign(variant=rows["measure"].map(VARIANT_OF)).dropna(subset="variant")
+    rows = rows.assign(variant=rows["measure"].map(variants_of(JUDGED))).dropna(subset="variant")
     rows = rows[rows["time"] > 0]
     keys = ["study", "dataset", "modality", "model", "signal", "role", "rule", "objective"]
     keys += ["variant", "layer", "depth", "time"]
@@ -566,7 +574,7 @@ def maps_group(dataset: str, invented: Invented) -> xr.Dataset:
     allowed = {"missing_allowed": True}
     coords |= {
         "signal": ("signal", np.array([name for name, _ in signals])),
-        "measure": ("measure", np.array([measure.name for measure in MAP_MEASURES])),
+        "measure": ("measure", np.array([measure.name for measure in MAPPED.values()])),
     }
     for name in ("role", "rule", "objective"):
         coords[name] = ("signal", np.array([getattr(signal, name) for _, signal in signals]))

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 from collect_maps import main as write_maps
+from trees.unique_variance import unique_content
 
 from gradbrain.encoding.collect import CollectError, collect_scores
 from gradbrain.encoding.maps import collect_maps
@@ -274,6 +275,85 @@ def test_an_empty_table_of_ceilings_leaves_the_scores_without_any(tables, tmp_pa
     write_table(empty, ceilings_of(), kind="ceilings")
     scores = collect_scores(tables(score_table("blocks.1", "s1")), [empty])
     assert scores["intersubject_r"].isna().all()
+
+
+@pytest.fixture
+def with_unique(make_subject_stores, make_timed_stores, tables, tmp_path):
+    """Score tables of two subjects, one along time, and stores of their unique variance."""
+    random = np.random.default_rng(0)
+    stores = [*make_subject_stores(truth=retinotopic, noise=0.1), *make_timed_stores(noise=0.1)]
+    fits = []
+    for path in stores:
+        fit = open_store(path, kind="encoding").load()
+        fit["null"] = fit["null"] + random.standard_normal(fit["null"].shape)
+        if fit.attrs["axis"] == "time":
+            fit = fit.assign_coords(unit_time=("unit", fit["unit"].values.astype(float)))
+        about = dict.fromkeys(("signal_set", "stimuli", "features_digest", "responses_digest"), "")
+        fits.append(fit.assign_attrs(about))
+    tables_of, unique = [], []
+    for own in (fits[: len(LAYERS)], fits[len(LAYERS) :]):
+        tables_of += [fit_score_table(fit) for fit in own]
+        unique.append(tmp_path / f"{own[0].attrs['subject']}.zarr")
+        write_store(unique[-1], unique_content(own), kind="unique")
+    return tables(*tables_of), unique, fits
+
+
+def fit_score_table(fit):
+    """Rows of r of an encoding store."""
+    along = fit.attrs["axis"] == "time"
+    rows = []
+    for name, (role, rule, objective) in IDENTITIES.items():
+        about = {"signal": name, "role": role, "rule": rule, "objective": objective}
+        table = score_table(fit.attrs["layer"], fit.attrs["subject"], **about)
+        units = fit["unit"].values
+        table = table.iloc[np.zeros(len(units), dtype=int)].assign(
+            dataset=fit.attrs["dataset"],
+            axis=fit.attrs["axis"],
+            roi="" if along else units,
+            time=units.astype(float) if along else np.nan,
+            edge_share=0.25,
+        )
+        rows.append(table)
+    return pd.concat(rows)
+
+
+def test_unique_variance_stands_among_the_measures_of_a_signal(with_unique):
+    paths, unique, fits = with_unique
+    scores = collect_scores(paths, unique=unique)
+    plain = collect_scores(paths)
+    pd.testing.assert_frame_equal(scores[scores["measure"] == "r"].reset_index(drop=True), plain)
+    found = scores[scores["measure"] == "unique_variance"]
+    assert set(found["signal"]) == {"gradient_dino", "gradient_feature_norm"}
+    n_units = len(ROIS) + len(TIMES)
+    assert len(found) == 2 * len(LAYERS) * n_units == len(scores) - len(plain)
+    assert found[["boot_low", "boot_high", "edge_share", "band_weight"]].isna().all(axis=None)
+    for fit in fits:
+        row = ROWS.index(("gradient_dino", "unique_r2"))
+        own = found[
+            (found["dataset"] == fit.attrs["dataset"])
+            & (found["layer"] == fit.attrs["layer"])
+            & (found["signal"] == "gradient_dino")
+        ]
+        units = own["roi"] if fit.attrs["axis"] == "roi" else own["time"].map(str)
+        of_unit = fit.assign_coords(unit=fit["unit"].astype(str)).isel(score_row=row)
+        of_unit = of_unit.sel(unit=list(units))
+        np.testing.assert_allclose(own["value"], of_unit["unit_score"])
+        np.testing.assert_allclose(own["null_high"], of_unit["null"].quantile(0.95, "draw"))
+
+
+def test_unique_variance_of_other_people_layers_or_units_is_refused(with_unique, tmp_path):
+    paths, unique, _ = with_unique
+    with pytest.raises(CollectError, match=r"meg-s1\.zarr: is of dataset 'meg', of which no score"):
+        collect_scores(paths[: len(LAYERS)], unique=unique)
+    few = open_store(unique[0], kind="unique").load()
+    write_store(tmp_path / "few.zarr", few.isel(unit=slice(1, None)), kind="unique")
+    expected = r"few\.zarr: holds no row of signal 'gradient_dino', layer 'blocks.0', at V1"
+    with pytest.raises(CollectError, match=expected):
+        collect_scores(paths, unique=[tmp_path / "few.zarr"])
+    with pytest.raises(CollectError, match=r"brain-s1\.zarr: alone holds a row of .* 'blocks.0'"):
+        collect_scores(paths[1 : len(LAYERS)], unique=unique[:1])
+    with pytest.raises(CollectError, match="same score twice"):
+        collect_scores(paths, unique=[unique[0], unique[0]])
 
 
 def test_scores_that_do_not_belong_together_are_refused(tables):

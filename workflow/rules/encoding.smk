@@ -240,6 +240,7 @@ rule collect_scores:
         stores=encoding_stores,
         ceilings=plan.ceilings,
         reliability=reliabilities_of_model,
+        unique=unique_of_model,
     output:
         plan.path("scores"),
     log:
@@ -263,7 +264,7 @@ rule collect_scores:
     shell:
         "python {input.script} --fits {params.fits:q} --layers {params.layers:q}"
         " --subjects {params.subjects:q} {params.ceilings} {params.reliability}"
-        " --output {output:q} > {log:q} 2>&1"
+        " --unique {input.unique:q} --output {output:q} > {log:q} 2>&1"
 
 
 rule collect_maps:

@@ -223,7 +223,7 @@ def test_controls_and_unique_parts_of_activations_are_not_compared():
     rows = pd.DataFrame(
         {
             "role": ["activation", "activation", "learning", "learning", "control", "baseline"],
-            "measure": ["r", "unique_r2", "r", "unique_r2", "r", "r"],
+            "measure": ["r", "unique_variance", "r", "unique_variance", "r", "r"],
             "value": 0.1,
         }
     )

@@ -145,6 +145,17 @@ def add_ceilings(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_unique(parser: argparse.ArgumentParser) -> None:
+    """Let a command take the unique variance of signals."""
+    parser.add_argument(
+        "--unique",
+        nargs="*",
+        type=Path,
+        default=[],
+        help="unique variance of the signals, one store per subject (.zarr)",
+    )
+
+
 def add_statistics(parser: argparse.ArgumentParser) -> None:
     """Let a command take statistics of all models, and by what they are judged."""
     parser.add_argument(

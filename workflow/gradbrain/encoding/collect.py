@@ -7,14 +7,19 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 
 from gradbrain.config import GradbrainError
-from gradbrain.store import read_table
+from gradbrain.store import open_store, read_table, rebuild_hint
 from gradbrain.vocabulary.artefacts import columns_of
-from gradbrain.vocabulary.measures import INTERSUBJECT_MEASURES
+from gradbrain.vocabulary.intervals import NULL_PERCENTILE
+from gradbrain.vocabulary.measures import INTERSUBJECT_MEASURES, UNIQUE_VARIANCE, R
+from gradbrain.vocabulary.roles import CONTROL, LEARNING, TIME
 
 # Of signals that depend on chance.
 RELIABILITIES = ("reliability", "unique_reliability")
+#: What a fit has and a variance component has not.
+OF_FITS = ("boot_low", "boot_high", "edge_share", "band_weight")
 
 
 class CollectError(GradbrainError):
@@ -26,6 +31,7 @@ def collect_scores(
     ceilings: Sequence[Path] = (),
     reliability: Sequence[Path] = (),
     stimuli: Mapping[str, str] | None = None,
+    unique: Sequence[Path] = (),
 ) -> pd.DataFrame:
     """Join the score tables of all layers and subjects of one model.
 
@@ -40,11 +46,15 @@ def collect_scores(
         Tables that ``measure_reliability`` wrote, one per stimulus set.
     stimuli
         Subject -> stimulus set; needed where reliabilities are given.
+    unique
+        Stores that ``measure_unique`` wrote, one per subject.
 
     Returns
     -------
     pandas.DataFrame
         Columns of the kind ``scores``, sorted; ``layer_index`` counts the layers given, by depth.
+        Unique variance is a measure like those of the fits, but for what only a fit has
+        (bootstrapped images, weights of bands, penalties on an edge), which is NaN.
         ``intersubject_r`` and ``intersubject_r2`` say how well the other subjects predict the same
         subject at the same region or time; NaN where there is no such ceiling. Reliabilities are
         those of the row's signal and layer for the images of its subject; NaN for signals that do
@@ -54,7 +64,8 @@ def collect_scores(
     ------
     CollectError
         Several studies or models are mixed, a job's rows are there twice, a subject lacks a
-        layer that others have, or reliabilities are of other signals, layers or images.
+        layer that others have, or reliabilities or unique variance are of other signals, layers,
+        images or units.
     """
     if not paths:
         raise CollectError("no score table was given; give those of all layers and subjects")
@@ -63,6 +74,9 @@ def collect_scores(
         found = sorted(frame[key].unique())
         if len(found) > 1:
             raise CollectError(f"score tables of several {key}s were given: {found}")
+    if unique:
+        parts = [_unique_rows(path, open_store(path, kind="unique"), frame) for path in unique]
+        frame = pd.concat([frame, *parts], ignore_index=True)
     identity = ["dataset", "subject", "layer", "signal", "role", "measure", "roi", "time"]
     if frame.duplicated(identity).any():
         twice = frame.loc[frame.duplicated(identity), identity].iloc[0].to_dict()
@@ -83,6 +97,45 @@ def collect_scores(
     keys = ["dataset", "subject", "layer_index", "signal", "role", "measure"]
     keys += ["roi_rank", "roi", "time"]
     return joined.sort_values(keys, kind="stable", ignore_index=True)
+
+
+def _unique_rows(path: Path, store: xr.Dataset, scores: pd.DataFrame) -> pd.DataFrame:
+    """Unique variance of a subject's signals, in rows as those of their r."""
+    known = scores[scores["measure"] == R.name]
+    for key in ("study", "model", "dataset", "subject"):
+        known = known[known[key] == store.attrs[key]]
+        if known.empty:
+            raise CollectError(
+                f"{path}: is of {key} {store.attrs[key]!r}, of which no score table was given. "
+                f"{rebuild_hint(path)}"
+            )
+    if store.attrs["axis"] == TIME:
+        times = [f"{time:.6g}" for time in store["unit_time"].values]
+        store = store.assign_coords(unit=times)
+    estimates = {
+        "value": store["component"],
+        "null_high": store["null"].quantile(NULL_PERCENTILE / 100, dim="draw"),
+    }
+    found = xr.Dataset(estimates).drop_vars("quantile").to_dataframe()[list(estimates)]
+    rows = known[known["role"].isin((LEARNING, CONTROL))].drop(columns=list(estimates))
+    time = rows["time"].map("{:.6g}".format)
+    rows = rows.assign(unit=rows["roi"].where(rows["axis"] != TIME, time))
+    of_row = ["layer", "signal", "unit"]
+    joined = rows.merge(
+        found.reset_index(), on=of_row, how="outer", validate="one_to_one", indicator=True
+    )
+    alone = joined[joined["_merge"] != "both"]
+    if len(alone):
+        row = alone.iloc[0]
+        lacking = "holds no" if row["_merge"] == "left_only" else "alone holds a"
+        raise CollectError(
+            f"{path}: {lacking} row of signal {row['signal']!r}, layer {row['layer']!r}, at "
+            f"{row['unit']}; its scores and its unique variance are not of the same fits. "
+            f"{rebuild_hint(path)}"
+        )
+    return joined.assign(measure=UNIQUE_VARIANCE.name, **dict.fromkeys(OF_FITS, np.nan))[
+        list(scores)
+    ]
 
 
 def _with_ceilings(scores: pd.DataFrame, tables: Sequence[pd.DataFrame]) -> pd.DataFrame:

@@ -17,10 +17,10 @@ from gradbrain.encoding.collect import CollectError, check_layers
 from gradbrain.encoding.places import is_shared, place_coordinates
 from gradbrain.store import SignalIdentity, open_store
 from gradbrain.vocabulary.artefacts import SENSOR_COORDINATES, TARGET_COORDINATES
-from gradbrain.vocabulary.measures import MAP_MEASURES
+from gradbrain.vocabulary.measures import MAPPED
 from gradbrain.vocabulary.roles import ROLES, TIME
 
-MEASURES = tuple(measure.name for measure in MAP_MEASURES)
+MEASURES = tuple(measure.name for measure in MAPPED.values())
 MAP_COORDINATES = (*TARGET_COORDINATES, *SENSOR_COORDINATES)
 # What a group says about its data set.
 ABOUT = ("dataset", "modality", "axis", "space", "sensors", "rotation_invariant", "onset_source")

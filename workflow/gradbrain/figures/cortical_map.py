@@ -24,7 +24,7 @@ from gradbrain.figures.declarations import FigureError
 from gradbrain.figures.inputs import FigureInputs, require_columns, require_rows
 from gradbrain.figures.maps import DatasetMaps, SignalMap, dataset_maps
 from gradbrain.figures.names import Names
-from gradbrain.vocabulary.measures import SCORED
+from gradbrain.vocabulary.measures import MAPPED
 
 TITLE = "Score and best layer on the cortical surface"
 INPUTS = ("maps",)
@@ -136,7 +136,7 @@ def looks(data: pd.DataFrame) -> list[Look]:
         ``score``, ``variant``.
     """
     low, high = score_range(data)
-    measure = SCORED[data["variant"].iloc[0]].label
+    measure = MAPPED[data["variant"].iloc[0]].label
     return [
         Look("score", f"{measure} of the best layer", style.score_colours(low, high), low, high),
         Look("best_layer", WITHOUT_BEST, style.depth_colours(), 0.0, 1.0),

@@ -12,7 +12,7 @@ from gradbrain.figures import layout, style
 from gradbrain.figures.inputs import FigureInputs, require_columns, require_rows
 from gradbrain.figures.intervals import student_interval
 from gradbrain.figures.names import Names
-from gradbrain.vocabulary.measures import SCORED, UNIQUE_R2
+from gradbrain.vocabulary.measures import JUDGED
 from gradbrain.vocabulary.roles import ROI
 
 TITLE = "Encoding score by region and layer"
@@ -23,7 +23,7 @@ POINTS = {
     "x": "depth",
     "y": "value",
     "x_label": "relative depth of the layer",
-    "y_label": "score (r; unique: R²)",
+    "y_label": "score (r; unique: share of variance)",
     "series": "signal",
     "panels": ("dataset", "model", "variant", "roi"),
     "text": ("subject", "layer"),
@@ -43,7 +43,7 @@ COLUMNS += ["ci_low", "ci_high"]
 
 
 def select(inputs: FigureInputs) -> pd.DataFrame:
-    """Scores per subject, layer and region: r of each signal and its unique R².
+    """Scores per subject, layer and region: r of each signal and its unique variance.
 
     ``ci_low`` and ``ci_high`` are Student's interval of the mean over subjects of a region's
     score, averaged over layers; NaN where the study has too few subjects.
@@ -161,12 +161,12 @@ def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
     # Regions are drawn at consecutive places even where ranks have gaps.
     ranks = {rank: place for place, rank in enumerate(sorted(set(block.data["roi_rank"])))}
     placed = block.data.assign(roi_rank=block.data["roi_rank"].map(ranks))
-    for variant, measure in SCORED.items():
+    for variant, measure in JUDGED.items():
         columns = [i for i, quantity in enumerate(quantities) if quantity.variant == variant]
         if not columns:
             continue
         rows = placed[placed["variant"] == variant]
-        smallest = layout.UNIQUE_RANGE if measure is UNIQUE_R2 else (0.0, SMALLEST)
+        smallest = layout.UNIQUE_RANGE if variant == "unique" else (0.0, SMALLEST)
         means = rows.groupby(["signal", "depth", "roi_rank"])["value"].mean()
         limits = style.score_range(means.to_numpy(), at_least=smallest[1])
         for i in columns:

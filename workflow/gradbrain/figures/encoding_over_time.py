@@ -14,7 +14,7 @@ from matplotlib.transforms import ScaledTranslation
 from gradbrain.figures import layout, style
 from gradbrain.figures.inputs import FigureInputs, require_columns, require_rows
 from gradbrain.figures.names import Names
-from gradbrain.vocabulary.measures import SCORED, UNIQUE_R2
+from gradbrain.vocabulary.measures import JUDGED
 from gradbrain.vocabulary.roles import TIME
 
 TITLE = "Encoding score over time and layer"
@@ -26,7 +26,7 @@ POINTS = {
     "x": "time",
     "y": "value",
     "x_label": "time (s)",
-    "y_label": "score (r; unique: R²)",
+    "y_label": "score (r; unique: share of variance)",
     "series": "layer",
     "panels": ("dataset", "model", "signal", "variant"),
     "text": ("subject",),
@@ -168,7 +168,7 @@ def figure(data: pd.DataFrame, names: Names) -> Figure:
 def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
     quantities = layout.quantities(block.data, names)
     axes = layout.panels(row, len(quantities), per_line=PER_LINE)[0]
-    for variant, measure in SCORED.items():
+    for variant, measure in JUDGED.items():
         columns = [i for i, quantity in enumerate(quantities) if quantity.variant == variant]
         if not columns:
             continue
@@ -182,7 +182,7 @@ def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
                 axes[i].set_ylabel(measure.label)
         layout.share_limits(
             [axes[i] for i in columns],
-            at_least=layout.UNIQUE_RANGE if measure is UNIQUE_R2 else None,
+            at_least=layout.UNIQUE_RANGE if variant == "unique" else None,
         )
     layout.depth_colourbar(row, axes)
     layout.legend_below(row, _handles(block.data, axes), layout.width_of(row))

@@ -27,7 +27,7 @@ from numpy.typing import ArrayLike
 from gradbrain.figures import style
 from gradbrain.figures.names import Names
 from gradbrain.vocabulary.intervals import INTERVAL
-from gradbrain.vocabulary.measures import SCORED, VARIANT_OF, Variant
+from gradbrain.vocabulary.measures import JUDGED, Variant, variants_of
 from gradbrain.vocabulary.roles import ACTIVATION, LEARNING, ROLES
 
 #: Columns that say which signal of which model on which data set a row is about.
@@ -156,7 +156,7 @@ def quantities(data: pd.DataFrame, names: Names, *, roles: Sequence[str] = SHOWN
     signals = names.order_signals(role_of, role_of)
     return [
         Quantity(signal, role_of[signal], variant)
-        for variant in SCORED
+        for variant in JUDGED
         for signal in signals
         if (signal, variant) in pairs
     ]
@@ -171,10 +171,10 @@ def with_variant(scores: pd.DataFrame) -> pd.DataFrame:
     """Keep what figures show of a scores table and name it by variant.
 
     That is the signals, without what they are held against (the baseline and its nuisance bands):
-    ``raw`` is Pearson r of a signal alone, ``unique`` the unique R² of a signal that is not the
-    activation.
+    ``raw`` is Pearson r of a signal alone, ``unique`` the unique variance of a signal that is not
+    the activation.
     """
-    variant = scores["measure"].map(VARIANT_OF)
+    variant = scores["measure"].map(variants_of(JUDGED))
     unique_of_activation = (variant == "unique") & (scores["role"] == ACTIVATION)
     keep = variant.notna() & ~unique_of_activation & scores["role"].isin(ROLES)
     return scores[keep].assign(variant=variant[keep])
@@ -577,7 +577,7 @@ def depth_colourbar(figure: FigureBase, axes: Sequence[Axes], *, label: str = ""
     bar.outline.set_visible(False)
 
 
-#: Unique R² is drawn on at least this range, so that noise around zero does not fill a panel.
+#: Unique parts are drawn on at least this range, so that noise around zero does not fill a panel.
 UNIQUE_RANGE = (-0.01, 0.02)
 #: Share of a range that stays clear at its ends: more than half a dot.
 CLEAR = 0.05

@@ -18,7 +18,7 @@ from gradbrain.figures.declarations import FigureError
 from gradbrain.figures.names import Names
 from gradbrain.store import Statistics, open_tree, read_statistics, read_table, with_text
 from gradbrain.vocabulary.artefacts import artefact, columns_of
-from gradbrain.vocabulary.measures import R2, VARIANT_OF
+from gradbrain.vocabulary.measures import JUDGED, R2, UNIQUE_R2, variants_of
 from gradbrain.vocabulary.roles import CONTROL
 
 #: As many models are shown one by one.
@@ -34,6 +34,8 @@ _NOT_SHOWN = (
     *("boot_low", "boot_high", "edge_share", "n_masked", "band_weight", "n_targets"),
     *("n_groups", "intersubject_r2", "reliability", "unique_reliability"),
 )
+#: Measures that some figure shows.
+_SHOWN_MEASURES = (*variants_of(JUDGED), R2.name, UNIQUE_R2.name)
 #: Of tests, which have no mean.
 _TESTED = ("p", "p_min", "absent_p")
 
@@ -113,7 +115,7 @@ def _shown(kind: str, frame: pd.DataFrame) -> pd.DataFrame:
     if kind != "scores":
         return frame
     # Controls have figures of their own, which are drawn from statistics.
-    shown = frame["measure"].isin([*VARIANT_OF, R2.name]) & (frame["role"] != CONTROL)
+    shown = frame["measure"].isin(_SHOWN_MEASURES) & (frame["role"] != CONTROL)
     return frame.loc[shown, [name for name in frame if name not in _NOT_SHOWN]]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from gradbrain.figures.declarations import FigureError
-from gradbrain.vocabulary.measures import VARIANT_OF
+from gradbrain.vocabulary.measures import MAPPED, variants_of
 from gradbrain.vocabulary.roles import ACTIVATION, LEARNING
 
 #: Attributes of the group of a data set that figures need.
@@ -92,11 +92,12 @@ class DatasetMaps:
         """
         along = [self.maps[name].values for name in ("signal", "role", "rule", "objective")]
         score = self.maps["score"].load()
+        variant_of = variants_of(MAPPED)
         for j, measure in enumerate(map(str, self.maps["measure"].values)):
             for i, (signal, role, rule, objective) in enumerate(zip(*along, strict=True)):
                 part = score.isel(signal=i, measure=j, drop=True)
                 if (
-                    measure not in VARIANT_OF
+                    measure not in variant_of
                     or role not in (ACTIVATION, LEARNING)
                     or not np.isfinite(part.values).any()
                 ):
@@ -110,7 +111,7 @@ class DatasetMaps:
                     "role": str(role),
                     "rule": str(rule),
                     "objective": str(objective),
-                    "variant": VARIANT_OF[measure],
+                    "variant": variant_of[measure],
                 }
                 yield SignalMap(identity, part)
 

@@ -16,7 +16,7 @@ from gradbrain.figures import layout, style
 from gradbrain.figures.inputs import FigureInputs, require_columns, require_rows
 from gradbrain.figures.maps import DatasetMaps, SignalMap, dataset_maps
 from gradbrain.figures.names import Names
-from gradbrain.vocabulary.measures import SCORED
+from gradbrain.vocabulary.measures import MAPPED
 
 TITLE = "Scores over sensors at each layer's peak"
 INPUTS = ("maps",)
@@ -187,7 +187,7 @@ def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
             pad=0.01,
             fraction=0.05,
         )
-        bar.set_label(SCORED[quantity.variant].label, fontsize=7)
+        bar.set_label(MAPPED[quantity.variant].label, fontsize=7)
         bar.ax.tick_params(labelsize=6)
         layout.fill_bar(bar)
         bar.outline.set_visible(False)

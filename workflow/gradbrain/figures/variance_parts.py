@@ -17,7 +17,7 @@ from gradbrain.figures.inputs import FigureInputs, require_columns, require_rows
 from gradbrain.figures.intervals import student_interval
 from gradbrain.figures.names import Names
 from gradbrain.vocabulary.intervals import INTERVAL
-from gradbrain.vocabulary.measures import R2, UNIQUE_R2
+from gradbrain.vocabulary.measures import R2, UNIQUE_R2, UNIQUE_VARIANCE
 from gradbrain.vocabulary.roles import BASELINE, LEARNING, TIME
 
 TITLE = "Unique and shared variance of signals and activations"
@@ -27,7 +27,7 @@ SPACES = ()
 POINTS = {
     "x": "part",
     "y": "value",
-    "y_label": "held-out R²",
+    "y_label": "held-out R² (only the signal: unique variance)",
     "low": "ci_low",
     "high": "ci_high",
     "series": "part",
@@ -35,7 +35,7 @@ POINTS = {
     "text": ("subject",),
 }
 
-#: Part -> what readers call it. What both explain together is the sum of the three.
+#: Part -> what readers call it.
 PARTS = {
     "only_activations": "only activations (of all layers)",
     "shared": "shared by both",
@@ -45,6 +45,7 @@ MARKERS = {"only_activations": "s", "shared": "D", "only_signal": "o"}
 LINES: dict[str, Any] = {"only_activations": "-", "shared": (0, (4, 2)), "only_signal": "-"}
 #: Above, what is large; below, on a scale of its own, what the signal adds.
 ROWS = (("only_activations", "shared"), ("only_signal",))
+LABELS = ("held-out R²", UNIQUE_VARIANCE.label)
 
 PANEL, PER_LINE, HEIGHT, LEGEND = 1.8, 3, 3.3, 0.45
 COLUMNS = ["part", "subject", "roi", "roi_rank", "time", "value", "ci_low", "ci_high"]
@@ -56,26 +57,36 @@ def select(inputs: FigureInputs) -> pd.DataFrame:
     """Parts of the variance that all activations and a signal explain together, per subject.
 
     With A for the activations of all layers, S for the signal of a layer and R²(A, S) for the
-    joint fit, all held out: ``only_signal`` is R²(A, S) − R²(A), ``only_activations`` is
-    R²(A, S) − R²(S) and ``shared`` is R²(A) + R²(S) − R²(A, S) (commonality analysis; Newton &
-    Spurrell 1967, *Applied Statistics* 16:51–64). Each is averaged over layers. ``ci_low`` and
-    ``ci_high`` are Student's interval of the mean over subjects; NaN where the study has too few.
+    joint fit, all held out: ``only_activations`` is R²(A, S) − R²(S) and ``shared`` is
+    R²(A) + R²(S) − R²(A, S) (commonality analysis; Newton & Spurrell 1967, *Applied Statistics*
+    16:51–64). What is left, R²(A, S) − R²(A), lies below zero for useful signals as well, so that
+    ``only_signal`` is the variance component that C1 is judged by. Each is averaged over layers.
+    ``ci_low`` and ``ci_high`` are Student's interval of the mean over subjects; NaN where the
+    study has too few.
     """
     scores = inputs.table("scores")
     who = ["dataset", "modality", "model", "layer", "subject", *_UNIT]
     signals = scores[scores["role"] == LEARNING]
     identity = ["signal", "role", "rule", "objective"]
     alone = signals[signals["measure"] == R2.name][[*who, *identity, "value"]]
-    added = signals[signals["measure"] == UNIQUE_R2.name][[*who, "signal", "value"]]
+    added, component = (
+        signals[signals["measure"] == measure.name][[*who, "signal", "value"]]
+        for measure in (UNIQUE_R2, UNIQUE_VARIANCE)
+    )
     of_all = scores[(scores["role"] == BASELINE) & (scores["measure"] == R2.name)]
-    joined = alone.merge(
-        added, on=[*who, "signal"], suffixes=("", "_added"), validate="one_to_one"
-    ).merge(of_all[[*who, "value"]], on=who, suffixes=("", "_of_all"), validate="many_to_one")
+    joined = alone
+    for name, part in (("added", added), ("unique", component)):
+        joined = joined.merge(
+            part, on=[*who, "signal"], suffixes=("", f"_{name}"), validate="one_to_one"
+        )
+    joined = joined.merge(
+        of_all[[*who, "value"]], on=who, suffixes=("", "_of_all"), validate="many_to_one"
+    )
     require_rows(joined, figure="variance_parts", what="R² of signals beside all activations")
     parts = {
         "only_activations": joined["value_of_all"] + joined["value_added"] - joined["value"],
         "shared": joined["value"] - joined["value_added"],
-        "only_signal": joined["value_added"],
+        "only_signal": joined["value_unique"],
     }
     rows = pd.concat(
         [joined.assign(part=part, value=value) for part, value in parts.items()],
@@ -198,10 +209,10 @@ def _draw_dataset(
     )
     letters = int(layout.LETTERS_PER_INCH * PANEL)
     for column, (model, signal, own) in zip(axes.T, panels, strict=True):
-        for ax, parts in zip(column, ROWS, strict=True):
+        for ax, parts, label in zip(column, ROWS, LABELS, strict=True):
             plot_variance_parts(own, parts, ax=ax, names=names)
             if layout.starts_line(ax):
-                ax.set_ylabel("held-out R²")
+                ax.set_ylabel(label)
         labels = (names.label("model", model), names.label("signal", signal))
         layout.set_title(column[0], "\n".join(textwrap.fill(label, letters) for label in labels))
         column[0].tick_params(labelbottom=False)

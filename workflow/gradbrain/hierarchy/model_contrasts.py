@@ -40,13 +40,20 @@ from gradbrain.hierarchy.statistics import (
     student_mean,
 )
 from gradbrain.vocabulary.artefacts import columns_of
-from gradbrain.vocabulary.measures import BY_DISSIMILARITY, RHO, SCORED, Measure, Variant
+from gradbrain.vocabulary.measures import (
+    BY_DISSIMILARITY,
+    JUDGED,
+    RHO,
+    Measure,
+    Variant,
+    variants_of,
+)
 from gradbrain.vocabulary.reasons import FEW_PEOPLE, FIT_OF_ACTIVATIONS, UNRELIABLE_SIGNAL
 from gradbrain.vocabulary.roles import ACTIVATION, LEARNING
 
 #: Kind of score -> variant -> the measure that models are compared by.
 METHODS: dict[str, Mapping[Variant, Measure]] = {
-    "encoding": SCORED,
+    "encoding": JUDGED,
     "rsa": {"raw": RHO},
     "encoding_rsa": BY_DISSIMILARITY.judged,
 }
@@ -70,8 +77,7 @@ def comparable(table: pd.DataFrame, method: str) -> pd.DataFrame:
     if method == "rsa":
         found = table.assign(variant="raw", value=table["rho"])
     else:
-        variant_of = {measure.name: name for name, measure in METHODS[method].items()}
-        found = table.assign(variant=table["measure"].map(variant_of))
+        found = table.assign(variant=table["measure"].map(variants_of(METHODS[method])))
     # Activations have no unique part.
     unique_of_activation = (found["variant"] == "unique") & (found["role"] == ACTIVATION)
     kept = found["role"].isin(COMPARED) & found["variant"].notna() & ~unique_of_activation

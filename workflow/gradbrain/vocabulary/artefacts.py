@@ -998,7 +998,7 @@ _ALL = (
         kind="scores",
         template="results/{study}/scores/{model}.parquet",
         rule="collect_scores",
-        version=5,
+        version=6,
         what="scores of all layers and subjects of a model, with ceilings and reliabilities beside",
         columns=(
             *_SCORES,
@@ -1249,7 +1249,7 @@ _ALL = (
         kind="model_contrasts",
         template="results/{study}/model_contrasts.csv",
         rule="compare_models",
-        version=1,
+        version=2,
         what="differences between models that differ in one factor, tested over subjects",
         columns=_MODEL_CONTRASTS,
     ),

@@ -76,7 +76,7 @@ UNIQUE_RDM_R = Measure(
 )
 RHO = Measure("rho", "rho", "Spearman ρ", "Spearman correlation of two dissimilarity matrices")
 
-#: Variant -> the measure that statistics and claims read it from.
+#: Variant -> the measure that statistics and claims read it from, and figures of scores show.
 JUDGED: dict[Variant, Measure] = {"raw": R, "unique": UNIQUE_VARIANCE}
 
 
@@ -102,12 +102,8 @@ class Reading:
 BY_SCORE = Reading(JUDGED, frozenset({"unique"}))
 BY_DISSIMILARITY = Reading({"raw": RDM_R, "unique": UNIQUE_RDM_R})
 
-#: Variant -> the measure that figures of encoding scores show it by.
-SCORED: dict[Variant, Measure] = {"raw": R, "unique": UNIQUE_R2}
-#: Measure -> the variant that figures show it as.
-VARIANT_OF: dict[str, Variant] = {measure.name: name for name, measure in SCORED.items()}
-#: Measures that maps hold, in their order.
-MAP_MEASURES: tuple[Measure, ...] = (R, UNIQUE_R2)
+#: Variant -> the measure that maps show it by: a single target has no variance component.
+MAPPED: dict[Variant, Measure] = {"raw": R, "unique": UNIQUE_R2}
 INTERSUBJECT_MEASURES: tuple[str, ...] = (INTERSUBJECT_R.name, INTERSUBJECT_R2.name)
 
 #: Cosine with the backpropagated gradient above which, at every layer, a signal counts as it.
@@ -116,3 +112,8 @@ SAME_AS_GRADIENT = 0.9
 #: With more penalties than this share on its edge the grid is too narrow for a fit; a share of the
 #: targets predicted above zero.
 EDGE_SHARE_LIMIT = 0.1
+
+
+def variants_of(measures: Mapping[Variant, Measure]) -> dict[str, Variant]:
+    """Name of a measure -> the variant that it measures."""
+    return {measure.name: variant for variant, measure in measures.items()}

@@ -13,10 +13,10 @@ from gradbrain.figures import style
 from gradbrain.figures.inputs import with_text
 from gradbrain.figures.names import Names
 from gradbrain.store import read_table
-from gradbrain.vocabulary.measures import UNIQUE_R2, R
+from gradbrain.vocabulary.measures import UNIQUE_VARIANCE, R
 from gradbrain.vocabulary.roles import ACTIVATION, CONTROL, LEARNING
 
-MEASURES = {measure.name: measure for measure in (R, UNIQUE_R2)}
+MEASURES = {measure.name: measure for measure in (R, UNIQUE_VARIANCE)}
 #: What names a panel of scores, and within it a cell.
 PANEL = ["dataset", "modality", "model", "measure", "signal", "role"]
 CELL = ["layer", "depth", "roi", "time", "roi_rank"]
@@ -24,7 +24,7 @@ COLUMNS = [*PANEL, *CELL, "axis", "subject", "value"]
 
 
 def mean_scores(paths: Sequence[Path]) -> pd.DataFrame:
-    """Average r and unique R² over subjects.
+    """Average r and unique variance over subjects.
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ from gradbrain.figures.cortical_map import SPACES, hemisphere_of
 from gradbrain.figures.maps import DatasetMaps, SignalMap, dataset_maps
 from gradbrain.figures.names import Names
 from gradbrain.store import open_tree
-from gradbrain.vocabulary.measures import SCORED
+from gradbrain.vocabulary.measures import MAPPED
 
 #: Bytes of values that a page carries at most; of more maps some layers are left out.
 LARGEST = 6_000_000
@@ -116,7 +116,7 @@ def _layers(
         yield {
             "label": names.quantity_label(signal.identity["signal"], variant),
             "layer": layer,
-            "measure": SCORED[variant].label,  # type: ignore[index]
+            "measure": MAPPED[variant].label,  # type: ignore[index]
             "high": float(f"{high:.3g}"),
             "values": {side: _packed(np.round(steps[own]), "<i2") for side, own in order.items()},
         }
