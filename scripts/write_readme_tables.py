@@ -21,7 +21,7 @@ from gradbrain.figures.sensitivity import sentences
 from gradbrain.hierarchy.second_opinion import counted
 from gradbrain.store import read_table, write_text
 from gradbrain.vocabulary.intervals import CONFIDENCE
-from gradbrain.vocabulary.measures import R_NORMALISED, UNIQUE_R2, R
+from gradbrain.vocabulary.measures import JUDGED, R_NORMALISED, UNIQUE_VARIANCE, R
 from gradbrain.vocabulary.reasons import REASONS
 from gradbrain.vocabulary.roles import ACTIVATION, ROI, ROLES
 from gradbrain.vocabulary.verdicts import AGREEMENTS
@@ -52,6 +52,11 @@ def mean_and_interval(values: pd.Series) -> tuple[float, float, float]:
     return values.mean(), values.mean() - half, values.mean() + half
 
 
+def _reason(reason: str) -> str:
+    """Why a row has no verdict, in brackets."""
+    return f" ({REASONS[reason].short})" if reason else ""
+
+
 def best_layer_cell(rows: pd.DataFrame) -> str:
     """Describe the layer with the highest mean: its score, interval and name."""
     means = rows.groupby("layer")["value"].mean()
@@ -69,7 +74,7 @@ def score_table(results: Path, models: list[str]) -> list[str]:
     for model in models:
         scores = read_scores(results, model)
         signals = list(dict.fromkeys(scores["signal"]))
-        for measure, label in ((R, "r"), (UNIQUE_R2, UNIQUE_R2.label)):
+        for measure, label in ((R, "r"), (UNIQUE_VARIANCE, UNIQUE_VARIANCE.label)):
             for signal in signals:
                 rows = scores[(scores["signal"] == signal) & (scores["measure"] == measure.name)]
                 if rows.empty:
@@ -122,11 +127,10 @@ def claims_table(claims: pd.DataFrame) -> list[str]:
         if np.isfinite(row.upper_share):
             bounds = f"{row.lower_share:.0%} to {row.upper_share:.0%}"
             found = f"{row.detectable_share:.0%}" if np.isfinite(row.detectable_share) else "–"
-        why = f" ({REASONS[row.reason].short})" if row.reason else ""
         lines.append(
             f"| {row.prediction} | {row.model} | `{row.signal}` "
             f"| {row.estimate:.3f} | [{row.ci_low:.3f}, {row.ci_high:.3f}] | {bounds} | {found} "
-            f"| {q} | {row.n} | {row.verdict}{why} |"
+            f"| {q} | {row.n} | {row.verdict}{_reason(row.reason)} |"
         )
     return lines
 
@@ -299,8 +303,8 @@ def _world_cell(claims: pd.DataFrame, models: list[str]) -> str:
 def objective_cells(scores: pd.DataFrame, signal: str) -> list[str]:
     """Raw score at the best layer and unique part at the best layer, for both regions."""
     cells = []
-    for measure in (R.name, UNIQUE_R2.name):
-        rows = scores[(scores["signal"] == signal) & (scores["measure"] == measure)]
+    for measure in JUDGED.values():
+        rows = scores[(scores["signal"] == signal) & (scores["measure"] == measure.name)]
         for roi in ("EVC", "IT"):
             part = rows[rows["roi"] == roi]
             cells.append(best_layer_cell(part) if len(part) else "–")
@@ -308,7 +312,7 @@ def objective_cells(scores: pd.DataFrame, signal: str) -> list[str]:
 
 
 def verdict_cells(claims: pd.DataFrame, model: str, signal: str) -> list[str]:
-    """Estimate, interval and verdict of C1 and C2, where the signal is a learning signal."""
+    """Estimate, interval, bounds of the share and verdict of C1 and C2, of a learning signal."""
     cells = []
     for prediction in ("C1", "C2"):
         rows = claims[
@@ -318,7 +322,8 @@ def verdict_cells(claims: pd.DataFrame, model: str, signal: str) -> list[str]:
             & (claims["signal"] == signal)
         ]
         cells += [
-            f"{row.estimate:+.4f} [{row.ci_low:+.4f}, {row.ci_high:+.4f}] {row.verdict}"
+            f"{row.estimate:+.3f} [{row.ci_low:+.3f}, {row.ci_high:+.3f}], "
+            f"{row.lower_share:.0%} to {row.upper_share:.0%}: {row.verdict}{_reason(row.reason)}"
             for row in rows.itertuples()
         ] or ["–"]
     return cells
@@ -328,7 +333,7 @@ def objects92_objectives(results: Path) -> list[str]:
     """Every objective and control under every training diet."""
     claims, names = read_claims(results), Names.read(results / "entries.csv")
     lines = [
-        "| network | signal | EVC r | IT r | EVC unique R² | IT unique R² | C1 | C2 |",
+        "| network | signal | EVC r | IT r | EVC unique variance | IT unique variance | C1 | C2 |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for model in dict.fromkeys(claims["model"]):
