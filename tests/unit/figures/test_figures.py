@@ -571,7 +571,13 @@ def test_region_map_shows_means_over_subjects_and_marks_the_best_layer(figure_in
 def test_a_region_that_nothing_predicts_has_no_best_layer(figure_inputs):
     panel = one_panel(encoding_by_region.select(figure_inputs), FMRI, "activation", "raw").copy()
     panel.loc[panel["roi"] == "V1", "value"] = -0.01
+    # As high as permuted images come.
+    second = panel["roi"] == "V2"
+    panel.loc[second, "value"] = 0.9 * panel.loc[second, "null_high"]
     ax = encoding_by_region.plot_encoding_by_region(panel, ax=new_axes())
+    np.testing.assert_array_equal(ax.collections[0].get_offsets()[:, 0], [2, 3, 4, 5])
+    unknown = panel.assign(null_high=np.nan)
+    ax = encoding_by_region.plot_encoding_by_region(unknown, ax=new_axes())
     np.testing.assert_array_equal(ax.collections[0].get_offsets()[:, 0], [1, 2, 3, 4, 5])
 
 

@@ -39,7 +39,7 @@ HEIGHT, LEGEND = 3.3, 0.45
 SMALLEST = 1e-6
 
 COLUMNS = ["subject", "layer", "depth", "roi", "roi_rank", "value", "ceiling"]
-COLUMNS += ["ci_low", "ci_high"]
+COLUMNS += ["ci_low", "ci_high", "null_high"]
 
 
 def select(inputs: FigureInputs) -> pd.DataFrame:
@@ -53,7 +53,7 @@ def select(inputs: FigureInputs) -> pd.DataFrame:
     require_rows(rows, figure="encoding_by_region", what="scores by region")
     keys = layout.KEYS
     order = [*keys, "layer_index", "roi_rank", "subject"]
-    columns = [*keys, *COLUMNS, "layer_index", "distance_mm", "null_high"]
+    columns = [*keys, *COLUMNS, "layer_index", "distance_mm"]
     per_subject = rows.groupby([*keys, "roi_rank", "subject"], as_index=False)["value"].mean()
     bounds = [
         (*name, *student_interval(region["value"].to_numpy(), inputs.settings))
@@ -102,7 +102,8 @@ def plot_encoding_by_region(
     Parameters
     ----------
     data
-        As for :func:`plot_region_profile`, with ``depth``.
+        As for :func:`plot_region_profile`, with ``depth`` and ``null_high`` (95th percentile of the
+        permuted score of a subject; NaN where it is not known).
     ax
         Where to draw.
     limits
@@ -111,15 +112,22 @@ def plot_encoding_by_region(
     Returns
     -------
     Axes
-        A white dot marks the best layer of each region where its score is above zero.
+        A white dot marks the best layer of each region where its score is above zero and above
+        that of permuted images.
     """
     require_columns(data, COLUMNS, figure="encoding_by_region")
-    mean = data.pivot_table(index="depth", columns="roi_rank", values="value", aggfunc="mean")
+    mean, null = (
+        data.pivot_table(
+            index="depth", columns="roi_rank", values=name, aggfunc="mean", dropna=False
+        )
+        for name in ("value", "null_high")
+    )
     values = mean.to_numpy()
     low, high = limits or style.score_range(values, at_least=SMALLEST)
     ax.imshow(values, origin="lower", cmap=style.score_colours(low, high), vmin=low, vmax=high)
     best = values.argmax(axis=0)
-    shown = values.max(axis=0) > 0
+    chance = np.nan_to_num(null.to_numpy()).max(axis=0, initial=0.0)
+    shown = values.max(axis=0) > chance
     ax.scatter(
         np.flatnonzero(shown),
         best[shown],
@@ -198,7 +206,7 @@ def _draw_block(row: SubFigure, block: layout.Block, names: Names) -> None:
             marker="o",
             markerfacecolor="white",
             markeredgecolor="#222222",
-            label="best layer, where its score is above zero (maps)",
+            label="best layer, where above permuted images (maps)",
         ),
     ]
     layout.legend_below(row, handles, layout.width_of(row))
