@@ -237,6 +237,12 @@ def _copied(results: Path, figure: str, name: str) -> Path:
     return copied
 
 
+def demo_figure(results: Path) -> list[str]:
+    """Where activations predict the demo's brain, and where the gradient adds to them."""
+    copied = _copied(results, "encoding_by_region", "demo_by_region")
+    return [f"![The demo's brain by region and layer](docs/figures/{copied.name})"]
+
+
 def worlds_figure(results: Path) -> list[str]:
     """The figure of the three brains, and how many verdicts are as planted."""
     data, models, names = _worlds(results)
@@ -353,6 +359,7 @@ SECTIONS: dict[str, dict[str, Callable[[Path], list[str]]]] = {
     "objects92": {"README.md": objects92_answer, "docs/results.md": objects92_scores},
     "objects92_sensitivity": {"docs/results.md": other_choices},
     "brains_sensitivity": {"docs/results.md": other_choices},
+    "demo": {"README.md": demo_figure},
     "worlds": {"README.md": worlds_figure, "docs/results.md": worlds_table},
     "objects92_objectives": {"docs/objectives.md": objects92_objectives},
     "objects92_dino": {"docs/objectives.md": objects92_objectives},
