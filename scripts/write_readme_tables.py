@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 from scipy import stats
 
 from gradbrain.config import GradbrainError, cli
@@ -230,10 +230,11 @@ def other_choices(results: Path) -> list[str]:
 
 
 def _copied(results: Path, figure: str, name: str) -> Path:
-    """Put a figure of a study among those that the pages show."""
+    """Put a figure of a study among those that the pages show, in 256 colours: a third as large."""
     copied = ROOT / "docs" / "figures" / f"{name}.png"
     copied.parent.mkdir(exist_ok=True)
-    shutil.copyfile(results / "figures" / f"{figure}.png", copied)
+    with Image.open(results / "figures" / f"{figure}.png") as drawn:
+        drawn.convert("RGB").quantize(256).save(copied, optimize=True)
     return copied
 
 
