@@ -36,12 +36,16 @@ import pydantic
 import scipy.linalg
 import scipy.stats
 import sklearn.linear_model
+import timm
 import torch
 import xarray
 import yaml
 import zarr
 
-PRELOADED = (matplotlib, numpy, pandas, pydantic, scipy, sklearn, torch, xarray, yaml, zarr)
+PRELOADED = (
+    *(matplotlib, numpy, pandas, pydantic, scipy, sklearn),
+    *(timm, torch, xarray, yaml, zarr),
+)
 
 CALLER = """#!{python} -SEs
 import array, json, os, signal, socket, sys

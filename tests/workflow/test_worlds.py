@@ -117,5 +117,7 @@ def test_the_benchmark_judges_the_seed_of_the_study_as_the_pipeline_does(
             err_msg=name,
         )
     assert len(seen) == 1
-    other = brains.claims(seed=1)
-    assert not np.allclose(other["estimate"], found["estimate"], equal_nan=True)
+    for entry in brains.entries:
+        own, other = (brains.responses(entry, entry.subjects[0], seed)[1].values for seed in (0, 1))
+        # Read-outs and noise are others.
+        assert abs(np.corrcoef(own.ravel(), other.ravel())[0, 1]) < 0.5
