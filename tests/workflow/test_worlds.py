@@ -121,3 +121,14 @@ def test_the_benchmark_judges_the_seed_of_the_study_as_the_pipeline_does(
         own, other = (brains.responses(entry, entry.subjects[0], seed)[1].values for seed in (0, 1))
         # Read-outs and noise are others.
         assert abs(np.corrcoef(own.ravel(), other.ravel())[0, 1]) < 0.5
+    # And claims are made of the seed that they were asked for.
+    asked = []
+
+    def draw(entry, subject, seed):
+        asked.append(seed)
+        raise InterruptedError
+
+    monkeypatch.setattr(brains, "responses", draw)
+    with pytest.raises(InterruptedError):
+        brains.claims(seed=1)
+    assert asked == [1]
