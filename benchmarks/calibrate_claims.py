@@ -6,7 +6,7 @@ pipeline: its noise ceilings, its fits, unique variance, image draws, statistics
 and claims, all people of both modalities. People and draws share what follows from the images
 alone: bands, decompositions, kernels. Signals are fitted alone, since claims read no other fit.
 
-    snakemake --cores 2 --configfile config/worlds.yaml claims   # makes features and reliability
+    snakemake --cores 2 --configfile config/worlds.yaml -- claims   # makes features and reliability
     python benchmarks/calibrate_claims.py run --out results/calibration/claims --seeds 300 --jobs 2
     python benchmarks/calibrate_claims.py tables --out results/calibration/claims
 

@@ -20,7 +20,7 @@ The decision was written down before any brain was looked at:
 4. Two families are *told apart* at a size where, in brains of either, the planted one has the
    larger share in at least .8 of studies.
 
-    snakemake -c1 --configfile benchmarks/rule_worlds/study.yaml features \
+    snakemake -c1 --configfile benchmarks/rule_worlds/study.yaml -- features \
         results/rule_worlds/responses/rule_fmri-s1.zarr     # signals, planted and looked for
     python benchmarks/calibrate_rules.py run --out results/calibration/rules --seeds 100
     python benchmarks/calibrate_rules.py run --out results/calibration/rules_half --images 54

@@ -359,6 +359,54 @@ def test_a_key_that_no_study_can_have_is_told_before_snakemake_stumbles(value):
     check_before_reading(["snakemake", "--config", "only_models=[a]", "--", "a=1"])
 
 
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (
+            "--configfile config/demo.yaml claims",
+            "--configfile takes all that follows it, claims as well: give one file, the whole "
+            "study; a target goes in front of it or behind -- "
+            "(snakemake … --configfile … -- claims)",
+        ),
+        (
+            "--configfile config/demo.yaml results/demo/claims.csv",
+            "--configfile takes all that follows it, results/demo/claims.csv as well",
+        ),
+        (
+            "--configfile config/demo.yaml config/demo.yaml",
+            "--configfile takes all that follows it, config/demo.yaml as well: give one file",
+        ),
+        (
+            "--configfile config/demo.yaml --config only_models=[a] features",
+            "--config takes all that follows it, features as well: it is no KEY=VALUE",
+        ),
+        (
+            "--configfile config/dmo.yaml",
+            "--configfile config/dmo.yaml: there is no such file. Did you mean 'config/demo.yaml'?",
+        ),
+        (
+            "--configfile demo.yaml",
+            "--configfile demo.yaml: there is no such file. Did you mean 'config/demo.yaml'?",
+        ),
+    ],
+)
+def test_what_an_option_swallows_and_a_file_that_is_not_there_are_told(
+    tmp_path, monkeypatch, line, told
+):
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "demo.yaml").write_text("study: demo\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(GradbrainError) as error:
+        check_before_reading(["snakemake", "--cores", "1", *line.split()])
+    assert str(error.value).startswith(told)
+    for right in (
+        "claims --configfile config/demo.yaml",
+        "--configfile config/demo.yaml --config a_key=1 -- claims",
+        "--configfile=config/demo.yaml claims",
+    ):
+        check_before_reading(["snakemake", "--cores", "1", *right.split()])
+
+
 def test_snakemake_itself_says_it_in_one_line(tmp_path):
     path = tmp_path / "study.yaml"
     path.write_bytes("title: caf\xe9\n".encode("latin-1"))

@@ -62,21 +62,41 @@ def check_before_reading(arguments: Sequence[str]) -> None:
     Raises
     ------
     GradbrainError
-        A config file is in another encoding, nested without measure or no YAML; or a key behind
-        ``--config`` is none.
+        A config file does not exist, is in another encoding, nested without measure or no YAML;
+        there are several; a key behind ``--config`` is none; or a target stands where it is taken
+        for one of these.
     """
     if not arguments or not _is_snakemake(arguments[0]):
         return
-    for file in map(Path, _values_of(arguments, ("--configfile", "--configfiles"))):
+    files = list(_values_of(arguments, ("--configfile", "--configfiles")))
+    for text in files[1:]:
+        raise GradbrainError(_swallowed("--configfile", text, "give one file, the whole study"))
+    for file in map(Path, files):
+        if not file.exists():
+            near = [*file.parent.glob("*.yaml"), *Path("config").glob("*.yaml")]
+            names = sorted({path.as_posix() for path in near})
+            raise GradbrainError(
+                f"--configfile {file}: there is no such file.{did_you_mean(str(file), names)}"
+            )
         if file.suffix in (".yaml", ".yml") and file.is_file():
             read_yaml(file)
     for text in _values_of(arguments, ("--config", "-C")):
-        key = text.partition("=")[0]
+        key, equals, _ = text.partition("=")
+        if not equals:
+            raise GradbrainError(_swallowed("--config", text, "it is no KEY=VALUE"))
         if not CONFIG_KEY.fullmatch(key):
             raise GradbrainError(
                 f"--config {text}: {key!r} is no key of a study; expected e.g. only_models=[a] "
                 "(docs/configuration.md lists all)"
             )
+
+
+def _swallowed(option: str, text: str, remark: str) -> str:
+    """Say that an option has taken what was meant as a target."""
+    return (
+        f"{option} takes all that follows it, {text} as well: {remark}; a target goes in front of "
+        f"it or behind -- (snakemake … {option} … -- {text})"
+    )
 
 
 def _values_of(arguments: Sequence[str], names: Sequence[str]) -> Iterator[str]:
