@@ -17,8 +17,7 @@ What is right was written down before any brain was looked at:
    orthogonal to the rule that is there has a part of it.
 
     snakemake -c2 --configfile benchmarks/rule_claims/study.yaml -- features \
-        results/rule_claims/responses/nothing-s1.zarr \
-        results/rule_claims/reliability/efficientnet_lite0_96px/rule_claims.parquet
+        results/rule_claims/responses/nothing-s1.zarr
     python benchmarks/calibrate_rule_claims.py run --out results/calibration/rule_claims --seeds 20
     python benchmarks/calibrate_rule_claims.py table --out results/calibration/rule_claims
 
@@ -178,7 +177,10 @@ def wrong_seeds(claims: pd.DataFrame, brain: str) -> tuple[int, int]:
 
 def held_table(claims: pd.DataFrame) -> Iterator[str]:
     """What stands between C2 and the rule that a brain holds."""
-    yield "| brain | C1 | C2 | C2: smallest difference, of the explainable | control | reasons |"
+    yield (
+        "| brain | C1 | C2 | lower bound of C2, share of the explainable (median) | nearest control "
+        "| reasons |"
+    )
     yield "|---|---|---|---|---|---|"
     for brain, rule in RULES.items():
         own = claims[
@@ -198,7 +200,7 @@ def held_table(claims: pd.DataFrame) -> Iterator[str]:
             f"| {brain.removeprefix('holds_').replace('_', ' ')} "
             f"| {share(*supported(claims, brain, rule, 'C1'))} "
             f"| {share(*supported(claims, brain, rule, 'C2'))} "
-            f"| {own['lower_share'].median():.3f} at least, of {len(own)} seeds "
+            f"| {own['lower_share'].median():.3f} "
             f"| {controls or '–'} | {reasons or '–'} |"
         )
 
