@@ -178,7 +178,7 @@ def wrong_seeds(claims: pd.DataFrame, brain: str) -> tuple[int, int]:
 def held_table(claims: pd.DataFrame) -> Iterator[str]:
     """What stands between C2 and the rule that a brain holds."""
     yield (
-        "| brain | C1 | C2 | lower bound of C2, share of the explainable (median) | nearest control "
+        "| brain | C1 | C2 | lower bound of C2, share of the explainable, median | control "
         "| reasons |"
     )
     yield "|---|---|---|---|---|---|"
