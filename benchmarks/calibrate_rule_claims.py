@@ -21,7 +21,8 @@ What is right was written down before any brain was looked at:
     python benchmarks/calibrate_rule_claims.py run --out results/calibration/rule_claims --seeds 20
     python benchmarks/calibrate_rule_claims.py table --out results/calibration/rule_claims
 
-Every finished seed of a brain is a file in the folder and is not run again. `table` writes its
+Every finished seed of a brain is a file in the folder and is not run again; `keep` turns them into
+one small file that travels (benchmarks/records/rule_claims is that of the docs). `table` writes its
 tables between two marks of docs/learning_rules.md. What was planted makes data and is the head of a
 table; no test reads it.
 """
@@ -40,7 +41,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "workflow"), str(ROOT / "benchmarks")]
 
 import pandas as pd
-from calibrate_claims import KEPT, Brains, Design, Seen, check_settings, share
+from calibrate_claims import KEPT, KEPT_FILE, Brains, Design, Seen, check_settings, share
 
 from gradbrain.store import write_text
 
@@ -121,11 +122,12 @@ def run(arguments: argparse.Namespace) -> None:
     brains = arguments.brains or list(plan.study.datasets)
     # Seed 0 is the study that `snakemake` would make. Brains take turns, so that a run that is cut
     # short has as many seeds of each.
+    done = kept_seeds(folder)
     wanted = [
         (brain, seed)
         for seed in range(1, arguments.seeds + 1)
         for brain in brains
-        if not file_of(folder, brain, seed).exists()
+        if (brain, seed) not in done and not file_of(folder, brain, seed).exists()
     ]
     print(f"{len(wanted)} of {arguments.seeds * len(brains)} seeds are to be run", file=sys.stderr)
     with ProcessPoolExecutor(arguments.jobs) as pool:
@@ -137,9 +139,33 @@ def run(arguments: argparse.Namespace) -> None:
 def read_seeds(folder: Path) -> pd.DataFrame:
     """Claims of all seeds that are there."""
     parts = [pd.read_csv(path) for path in sorted(folder.glob("*.csv"))]
+    if (folder / KEPT_FILE).exists():
+        parts.append(pd.read_parquet(folder / KEPT_FILE))
     if not parts:
         raise SystemExit(f"{folder}: holds no seed yet; run some first")
     return pd.concat(parts, ignore_index=True)
+
+
+def kept_seeds(folder: Path) -> set[tuple[str, int]]:
+    """Brain and number of the seeds in the file that `keep` wrote."""
+    if not (folder / KEPT_FILE).exists():
+        return set()
+    rows = pd.read_parquet(folder / KEPT_FILE, columns=["dataset", "seed"]).drop_duplicates()
+    return set(rows.itertuples(index=False, name=None))
+
+
+def keep(arguments: argparse.Namespace) -> None:
+    """Turn all seeds of the folder into one file, and remove theirs."""
+    folder = arguments.out
+    files = sorted(folder.glob("*.csv"))
+    order = ["dataset", "seed", "signal", "prediction", "variant"]
+    claims = read_seeds(folder).sort_values(order, ignore_index=True)
+    draft = folder / f".{KEPT_FILE}"
+    claims.to_parquet(draft, compression="zstd", compression_level=19)
+    draft.replace(folder / KEPT_FILE)
+    for file in files:
+        file.unlink()
+    print(f"{folder / KEPT_FILE}: {len(kept_seeds(folder))} seeds", file=sys.stderr)
 
 
 def supported(claims: pd.DataFrame, brain: str, rule: str, prediction: str) -> tuple[int, int]:
@@ -238,7 +264,7 @@ def table(arguments: argparse.Namespace) -> None:
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=("run", "table"))
+    parser.add_argument("what", choices=("run", "keep", "table"))
     parser.add_argument("--out", type=Path, required=True, help="folder of the seeds")
     parser.add_argument(
         "--root", type=Path, default=ROOT, help="folder whose results/ has features and stimuli"
@@ -247,7 +273,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20, help="seeds of each brain")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     arguments = parser.parse_args()
-    {"run": run, "table": table}[arguments.what](arguments)
+    {"run": run, "keep": keep, "table": table}[arguments.what](arguments)
 
 
 if __name__ == "__main__":

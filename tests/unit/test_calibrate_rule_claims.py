@@ -110,3 +110,20 @@ def test_the_tables_stand_between_their_marks(tmp_path, monkeypatch):
     assert "nothing 0.00 [0.00, 0.31]." in text
     with pytest.raises(SystemExit, match="holds no seed yet"):
         benchmark.read_seeds(tmp_path / "empty")
+
+
+def test_kept_seeds_are_those_of_the_files_and_are_not_run_again(tmp_path):
+    found = claims(holds_nothing={}, holds_gradient={("gradient_cross_entropy", "C2"): 9})
+    found = found.assign(variant="unique")
+    for (brain, seed), own in found.groupby(["dataset", "seed"]):
+        own.to_csv(benchmark.file_of(tmp_path, brain, seed), index=False)
+    before = benchmark.read_seeds(tmp_path)
+    benchmark.keep(argparse.Namespace(out=tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == [benchmark.KEPT_FILE]
+    order = ["dataset", "seed", "signal", "prediction"]
+    pd.testing.assert_frame_equal(
+        benchmark.read_seeds(tmp_path), before.sort_values(order, ignore_index=True)
+    )
+    brains = ("holds_nothing", "holds_gradient")
+    expected = {(brain, seed) for brain in brains for seed in range(1, N_SEEDS + 1)}
+    assert benchmark.kept_seeds(tmp_path) == expected
