@@ -169,13 +169,19 @@ def keep(arguments: argparse.Namespace) -> None:
 
 
 def supported(claims: pd.DataFrame, brain: str, rule: str, prediction: str) -> tuple[int, int]:
-    """How often a claim about a rule is supported in a brain, and of how many."""
-    rows = claims[
-        (claims["dataset"] == brain)
-        & (claims["signal"] == rule)
-        & (claims["prediction"] == prediction)
-    ]
+    """How often a claim about a rule is supported in a brain, and of how many seeds."""
+    rows = rows_of(claims, brain, prediction)
+    rows = rows[rows["signal"] == rule]
     return int((rows["verdict"] == SUPPORTED).sum()), len(rows)
+
+
+def rows_of(claims: pd.DataFrame, brain: str, prediction: str) -> pd.DataFrame:
+    """Rows of a claim in a brain, of unique parts: those of held-out scores are descriptive."""
+    return claims[
+        (claims["dataset"] == brain)
+        & (claims["prediction"] == prediction)
+        & (claims["variant"] == "unique")
+    ]
 
 
 def verdict_table(claims: pd.DataFrame, prediction: str, rules: Sequence[str]) -> Iterator[str]:
@@ -196,7 +202,7 @@ def verdict_table(claims: pd.DataFrame, prediction: str, rules: Sequence[str]) -
 
 def wrong_seeds(claims: pd.DataFrame, brain: str) -> tuple[int, int]:
     """Seeds of a brain without a rule in which any C2 is supported, and how many there are."""
-    own = claims[(claims["dataset"] == brain) & (claims["prediction"] == "C2")]
+    own = rows_of(claims, brain, "C2")
     found = (own["verdict"] == SUPPORTED).groupby(own["seed"]).any()
     return int(found.sum()), len(found)
 
@@ -209,11 +215,8 @@ def held_table(claims: pd.DataFrame) -> Iterator[str]:
     )
     yield "|---|---|---|---|---|---|"
     for brain, rule in RULES.items():
-        own = claims[
-            (claims["dataset"] == brain)
-            & (claims["signal"] == rule)
-            & (claims["prediction"] == "C2")
-        ]
+        own = rows_of(claims, brain, "C2")
+        own = own[own["signal"] == rule]
         if own.empty:
             continue
         controls = ", ".join(

@@ -31,6 +31,7 @@ def claims(**supported):
                         "seed": seed + 1,
                         "signal": rule,
                         "prediction": prediction,
+                        "variant": "unique",
                         "verdict": "supported" if seed < hits else "undetermined",
                         "reason": None if seed < hits else "no_power",
                         "control": "activity_unit_length" if prediction == "C2" else None,
@@ -39,7 +40,10 @@ def claims(**supported):
                     }
                     for seed in range(N_SEEDS)
                 ]
-    return pd.DataFrame(rows)
+    unique = pd.DataFrame(rows)
+    # Beside each stands a row of held-out scores, which has no verdict.
+    raw = unique.assign(variant="raw", verdict="descriptive", reason=None, lower_share=None)
+    return pd.concat([unique, raw], ignore_index=True)
 
 
 @pytest.fixture(scope="module")
@@ -114,13 +118,12 @@ def test_the_tables_stand_between_their_marks(tmp_path, monkeypatch):
 
 def test_kept_seeds_are_those_of_the_files_and_are_not_run_again(tmp_path):
     found = claims(holds_nothing={}, holds_gradient={("gradient_cross_entropy", "C2"): 9})
-    found = found.assign(variant="unique")
     for (brain, seed), own in found.groupby(["dataset", "seed"]):
         own.to_csv(benchmark.file_of(tmp_path, brain, seed), index=False)
     before = benchmark.read_seeds(tmp_path)
     benchmark.keep(argparse.Namespace(out=tmp_path))
     assert [path.name for path in tmp_path.iterdir()] == [benchmark.KEPT_FILE]
-    order = ["dataset", "seed", "signal", "prediction"]
+    order = ["dataset", "seed", "signal", "prediction", "variant"]
     pd.testing.assert_frame_equal(
         benchmark.read_seeds(tmp_path), before.sort_values(order, ignore_index=True)
     )
