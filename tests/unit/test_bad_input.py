@@ -305,6 +305,7 @@ class Made:
     [
         ("", "featurs", r"^featurs: there is no such target\. Did you mean 'features'\?"),
         ("--until", "claim", r"^--until claim: .* Did you mean 'claims'\?"),
+        ("", "only_models=[a]", r"goes behind --config: --config 'only_models=\[a\]'"),
         ("", "results/tiny/claim.csv", "Did you mean 'results/tiny/claims.csv'"),
         ("", "results/tiny/scores/tiny_c.parquet", "no model 'tiny_c'. Did you mean 'tiny_[ab]'"),
         ("", "results/tini/claims.csv", "no study here 'tini'. Did you mean 'tiny'"),
@@ -388,6 +389,7 @@ def test_a_key_that_no_study_can_have_is_told_before_snakemake_stumbles(value):
             "--configfile demo.yaml",
             "--configfile demo.yaml: there is no such file. Did you mean 'config/demo.yaml'?",
         ),
+        ("--configfile config", "--configfile config: is a folder; give a file in it"),
     ],
 )
 def test_what_an_option_swallows_and_a_file_that_is_not_there_are_told(

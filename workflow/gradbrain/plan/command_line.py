@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import re
+import shlex
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -62,8 +63,8 @@ def check_before_reading(arguments: Sequence[str]) -> None:
     Raises
     ------
     GradbrainError
-        A config file does not exist, is in another encoding, nested without measure or no YAML;
-        there are several; a key behind ``--config`` is none; or a target stands where it is taken
+        A config file does not exist, is a folder, in another encoding, nested without measure or no
+        YAML; there are several; a key behind ``--config`` is none; or a target stands where it is taken
         for one of these.
     """
     if not arguments or not _is_snakemake(arguments[0]):
@@ -78,6 +79,8 @@ def check_before_reading(arguments: Sequence[str]) -> None:
             raise GradbrainError(
                 f"--configfile {file}: there is no such file.{did_you_mean(str(file), names)}"
             )
+        if file.is_dir():
+            raise GradbrainError(f"--configfile {file}: is a folder; give a file in it")
         if file.suffix in (".yaml", ".yml") and file.is_file():
             read_yaml(file)
     for text in _values_of(arguments, ("--config", "-C")):
@@ -186,6 +189,12 @@ def check_targets(
             check_result(path)
             if os.path.lexists(path) or any(rule.is_producer(path) for rule in made):
                 continue
+            key, equals, _ = target.partition("=")
+            if equals and CONFIG_KEY.fullmatch(key):
+                raise GradbrainError(
+                    f"{target}: there is no such target; a setting goes behind --config: "
+                    f"--config {shlex.quote(target)}"
+                )
             known = [*names, *(results() if "/" in target else ())]
             raise GradbrainError(
                 f"{f'{option} ' if option else ''}{target}: there is no such target."
