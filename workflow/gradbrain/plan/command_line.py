@@ -64,8 +64,8 @@ def check_before_reading(arguments: Sequence[str]) -> None:
     ------
     GradbrainError
         A config file does not exist, is a folder, in another encoding, nested without measure or no
-        YAML; there are several; a key behind ``--config`` is none; or a target stands where it is taken
-        for one of these.
+        YAML; there are several; a key behind ``--config`` is none; or a target stands where it is
+        taken for one of these.
     """
     if not arguments or not _is_snakemake(arguments[0]):
         return
