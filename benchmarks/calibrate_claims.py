@@ -43,7 +43,12 @@ import xarray as xr
 from scipy.stats import binomtest
 
 from gradbrain.config.registries import read_yaml
-from gradbrain.config.schema import DatasetEntry, EncodingSettings
+from gradbrain.config.schema import (
+    DatasetEntry,
+    EncodingSettings,
+    ReliabilitySettings,
+    StatisticsSettings,
+)
 from gradbrain.config.study import load_study
 from gradbrain.datasets import simulated
 from gradbrain.datasets.stimuli import read_stimuli
@@ -79,6 +84,12 @@ KEPT = (
 
 #: All seeds of a folder in one file, as `keep` writes it.
 KEPT_FILE = "seeds.parquet"
+#: Sections of a study that claims depend on, with their defaults.
+SECTIONS = {
+    "encoding": EncodingSettings(),
+    "statistics": StatisticsSettings(),
+    "reliability": ReliabilitySettings(),
+}
 #: Results that claims are made of.
 VERSIONED = ("encoding", "unique", "hierarchy", "claims")
 
@@ -450,10 +461,7 @@ def check_settings(folder: Path, design: Design, plan: Plan) -> None:
         "layers": list(plan.layers(network_of(plan))),
         "people": design.people,
         "signals": [signal.name for signal in plan.study.signal_set.signals],
-        **{
-            name: getattr(settings, name).model_dump(mode="json")
-            for name in ("encoding", "statistics", "reliability")
-        },
+        **{name: getattr(settings, name).model_dump(mode="json") for name in SECTIONS},
         # Results of other versions are others.
         "versions": {kind: artefact(kind).version for kind in VERSIONED},
         # Of the features themselves: an objective may change and keep its name.
@@ -471,6 +479,9 @@ def check_settings(folder: Path, design: Design, plan: Plan) -> None:
         write_text(path, json.dumps(said, indent=1))
         return
     earlier = json.loads(path.read_text())
+    for name, defaults in SECTIONS.items():
+        # A setting that came later was what its default is.
+        earlier[name] = defaults.model_dump(mode="json") | earlier.get(name, {})
     features = same_features(earlier.pop("features"), said.pop("features"))
     others = sorted(name for name in said.keys() | earlier if said.get(name) != earlier.get(name))
     if others or not features:

@@ -1,6 +1,7 @@
 """The tables of the calibration of claims, on claims that are made up."""
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -111,6 +112,20 @@ def test_blocks_of_other_settings_are_refused(tmp_path):
     other = benchmark.Design(explainable=(("time", 0.3),))
     with pytest.raises(SystemExit, match="other settings"):
         benchmark.check_settings(tmp_path, other, plan)
+
+
+def test_a_setting_that_came_after_the_blocks_is_its_default_there(tmp_path):
+    plan = benchmark.Design().plan(benchmark.ROOT)
+    benchmark.check_settings(tmp_path, benchmark.Design(), plan)
+    path = tmp_path / "settings.json"
+    said = json.loads(path.read_text())
+    del said["encoding"]["variance_partitioning"]
+    path.write_text(json.dumps(said))
+    benchmark.check_settings(tmp_path, benchmark.Design(), plan)
+    said["encoding"]["n_folds"] += 1
+    path.write_text(json.dumps(said))
+    with pytest.raises(SystemExit, match="they differ in encoding;"):
+        benchmark.check_settings(tmp_path, benchmark.Design(), plan)
 
 
 def write_block(folder, world, start, stop):

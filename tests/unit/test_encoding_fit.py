@@ -249,6 +249,37 @@ def test_fits_without_pairs_are_those_of_the_single_bands(features, fmri):
             )
 
 
+def test_a_study_without_variance_partitioning_reads_one_layer_and_fits_its_signals_alone(
+    tmp_path, features, fmri
+):
+    def fit(name, stores, **changes):
+        settings = SETTINGS.model_copy(update={"nuisance": (), **changes})
+        output = tmp_path / f"{name}.zarr"
+        main(["--features", *map(str, stores), "--layers", "layer1", "--responses", str(fmri),
+              "--settings", settings.model_dump_json(), "--study", "test",
+              "--output", str(output), "--table", str(tmp_path / f"{name}.parquet")])  # fmt: skip
+        return open_store(output, kind="encoding").load()
+
+    whole = fit("whole", features)
+    # Values of other layers are damaged, which shows where they are read.
+    for path in (features[0], features[2]):
+        (chunk,) = (path / "signals" / "activation" / "c").glob("*/*")
+        content = bytearray(chunk.read_bytes())
+        content[len(content) // 2] ^= 1
+        chunk.write_bytes(content)
+    with pytest.raises(StoreError, match=r"layer0\.zarr"):
+        fit("broken", features)
+    alone = fit("alone", features, variance_partitioning=False)
+    assert {"joint_r", "full_r", "unique_r2"} <= set(whole["measure"].values)
+    assert set(alone["measure"].values) == {"r", "r2", "r_normalised", "r2_normalised"}
+    assert "baseline" not in alone["role"].values
+    for name in ("layer_index", "n_layers", "depth"):
+        assert alone.attrs[name] == whole.attrs[name]
+    for signal in IDENTITIES:
+        for measure in ("r", "r2"):
+            np.testing.assert_array_equal(row(alone, signal, measure), row(whole, signal, measure))
+
+
 def test_signals_alone_have_no_dissimilarities_beside_a_baseline(features, fmri):
     with pytest.raises(EncodingError, match="these fits are of signals alone"):
         fit_encoding(

@@ -20,8 +20,16 @@ pytestmark = pytest.mark.slow
 
 def test_every_learning_rule_reaches_the_claims(checkout):
     figures = [f"results/few_rules/figures/{name}.csv" for name in ("rule_ranking", "rule_pairs")]
-    code, jobs = checkout.attempt(STUDY, "claims", *figures)
+    code, jobs = checkout.attempt(STUDY, "claims", "report", *figures)
     assert code == 0
+    # No signal is fitted together with activations: the figure of that is left out, and no other is
+    # empty for it.
+    scores = read_table(checkout.folder / "results/few_rules/scores/tiny_a.parquet", kind="scores")
+    assert {"r", "r2", "unique_variance"} <= set(scores["measure"])
+    assert not {"joint_r2", "full_r2", "unique_r2"} & set(scores["measure"])
+    drawn = {path.stem for path in (checkout.folder / "results/few_rules/figures").glob("*.pdf")}
+    assert {"rule_ranking", "encoding_over_time", "sensor_topography"} <= drawn
+    assert "variance_parts" not in drawn
     # Models of four rules are fitted, each by a job of its own; all signals come from one pass.
     assert (jobs["fit_feedback"], jobs["extract_features_tiny_a_few_rules"]) == (4, 1)
     results = checkout.folder / "results"

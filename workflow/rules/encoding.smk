@@ -10,7 +10,7 @@ ENCODING_CODE = plan.code(
 )
 
 
-if ENCODING.baseline_components is not None:
+if plan.reduces_activations:
 
     # The same for each layer of a model, and dearer than the fit of a layer.
     rule reduce_activations:
@@ -62,7 +62,7 @@ if ENCODING.unit == "layer":
             code=ENCODING_CODE,
             features=of(plan.features_of_fit, "model", "layer", "subject"),
             baseline=of(plan.baseline, "model", "subject"),
-            nuisance=of(plan.nuisance_features, "subject"),
+            nuisance=of(plan.nuisance_of_fit, "subject"),
             responses=plan.path("responses"),
         output:
             stores=directory(plan.path("encoding")),
@@ -104,7 +104,7 @@ for model in plan.models_fitted_whole:
             code=ENCODING_CODE,
             features=features_of(model),
             baseline=baseline_of(model),
-            nuisance=of(plan.nuisance_features, "subject"),
+            nuisance=of(plan.nuisance_of_fit, "subject"),
             responses=plan.path("responses"),
         output:
             stores=[

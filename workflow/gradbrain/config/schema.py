@@ -510,6 +510,12 @@ class EncodingSettings(StrictModel):
         description="One job of fits per layer, or one for all layers of a model, which starts "
         "once and shares decompositions; results are the same.",
     )
+    variance_partitioning: bool = Field(
+        True,
+        description="Whether signals are also fitted together with their layer's activation and "
+        "with those of all layers: what both explain and what signals add, in held-out R². No claim"
+        " reads these fits, which are most of the cost (docs/scaling.md).",
+    )
     n_folds: int = Field(5, ge=2, description="Outer folds; groups of images are never split.")
     log10_penalty_min: float = Field(0.0, ge=-12, le=15, description="Smallest penalty.")
     log10_penalty_max: float = Field(8.0, ge=-12, le=15, description="Largest penalty.")
@@ -946,6 +952,16 @@ class Study(StrictModel):
     only_models: tuple[Name, ...] = Field((), description="Restrict the targets to these models.")
     only_subjects: tuple[Name, ...] = Field((), description="Restrict to these subjects.")
     only_layers: tuple[str, ...] = Field((), description="Restrict to these layers.")
+
+    @model_validator(mode="after")
+    def _second_opinions_are_of_fits_with_activations(self) -> Study:
+        if self.rsa.encoding and not self.encoding.variance_partitioning:
+            raise ValueError(
+                "rsa.encoding compares dissimilarities that signals and all activations predict "
+                "together, and encoding.variance_partitioning: false leaves those fits out; set "
+                "one of them otherwise"
+            )
+        return self
 
     @field_validator("models", mode="before")
     @classmethod

@@ -159,7 +159,7 @@ def make_bands(
     settings: EncodingSettings,
     baseline: Baseline | None = None,
 ) -> dict[SignalIdentity, Band]:
-    """Standardise every signal of the layer and what it is held against in one fold.
+    """Standardise every signal of the layer and what it is held against, if anything, in one fold.
 
     Parameters
     ----------
@@ -193,6 +193,8 @@ def make_bands(
             log.warning(
                 "signal %s is the same for all images of a fold: it predicts nothing", signal.name
             )
+    if not features.paired:
+        return bands
     if baseline is None:
         layers = features.activations.values()
         bands[ALL_ACTIVATIONS] = make_band(
@@ -486,7 +488,7 @@ def fit_encoding(
     baseline
         Components of all layers' activations, as `reduce_activations` made them.
     nuisance
-        Feature stores of the bands of `settings.nuisance`, in their order.
+        Feature stores of the bands of `settings.nuisance`, in their order; not read without pairs.
     backend
         In the place of the one that the settings name, for fits that share decompositions.
     paired
@@ -502,11 +504,12 @@ def fit_encoding(
     """
     brain = read_responses(responses, settings.min_noise_ceiling, settings.ceiling_floor)
     settings = brain.images.settings(settings)
-    layer_features = read_features(features, layer, brain.image_ids, responses)
-    layer_features = read_nuisance(
-        nuisance, settings.nuisance, layer_features, brain.image_ids, responses
-    )
+    layer_features = read_features(features, layer, brain.image_ids, responses, paired=paired)
     components = None
+    if paired:
+        layer_features = read_nuisance(
+            nuisance, settings.nuisance, layer_features, brain.image_ids, responses
+        )
     if baseline is not None:
         components = read_baseline(
             baseline,
@@ -516,7 +519,6 @@ def fit_encoding(
             settings=settings,
         )
         layer_features = replace(layer_features, layers=components.layers)
-    layer_features = replace(layer_features, paired=paired)
     return fit_layer(
         layer_features, brain, settings, study, baseline=components, backend=backend, rsa=rsa
     )

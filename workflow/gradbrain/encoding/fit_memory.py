@@ -84,6 +84,9 @@ def check_fit_memory(
     if shape is None or not all(found):
         return
     widths = [max(signals) for signals in found]
+    if not settings.variance_partitioning:
+        # One layer is read; which of them, a bound from below need not know.
+        widths = [min(widths)]
     needed = least_fit_bytes(shape, widths, settings, n_signals=max(map(len, found)) - 1)
     check_fits(needed, job=f"the fit of layer {layer!r}", remedy=REMEDY, limit=limit)
 

@@ -40,7 +40,7 @@ class LayerFeatures:
         the others in the order of the signal set.
     activations
         Dict of str to array of shape (n_images, n_features_of_layer). Activations by layer, of the
-        stores that were given.
+        stores that were given; without pairs that of the layer alone.
     layers
         All layers of the model that are part of the study, in depth order.
     attrs
@@ -518,7 +518,12 @@ def _ceilings(store: xr.Dataset, floor: float) -> FLOATS:
 
 
 def read_features(
-    paths: Sequence[Path], layer: str, image_ids: NDArray[np.str_], responses: Path
+    paths: Sequence[Path],
+    layer: str,
+    image_ids: NDArray[np.str_],
+    responses: Path,
+    *,
+    paired: bool = True,
 ) -> LayerFeatures:
     """Read all signals of a layer and the activations of all layers, aligned to the responses.
 
@@ -532,6 +537,9 @@ def read_features(
         Shape (n_images,). Images of the responses, in the order that the features take.
     responses
         Response store, named in errors.
+    paired
+        Whether signals are fitted beside activations as well; without, the activation of the layer
+        alone is read.
 
     Returns
     -------
@@ -551,7 +559,8 @@ def read_features(
             f"hold {', '.join(stores)}"
         )
     own = stores[layer]
-    activations = {name: store.values(store.activation) for name, store in stores.items()}
+    read = stores if paired else {layer: own}
+    activations = {name: store.values(store.activation) for name, store in read.items()}
     others = [signal for signal in own.signals if signal != own.activation]
     return LayerFeatures(
         signals={
@@ -561,6 +570,7 @@ def read_features(
         activations=activations,
         layers=list(stores),
         attrs=own.attrs,
+        paired=paired,
     )
 
 

@@ -94,6 +94,8 @@ class Declaration:
         How the report shows its table point by point; None where it does not.
     optional
         Results that it shows as well where there are any; a folder of results may lack them.
+    joint_fits
+        Whether it shows fits of signals together with activations, which not every study makes.
     """
 
     plugin: Plugin
@@ -103,6 +105,7 @@ class Declaration:
     spaces: tuple[str, ...]
     points: Points | None = None
     optional: tuple[str, ...] = ()
+    joint_fits: bool = False
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -174,6 +177,7 @@ def declaration(
         spaces=found["SPACES"],
         points=_points(plugin, found.get("POINTS")),
         optional=optional,
+        joint_fits=_joint_fits(plugin, found.get("JOINT_FITS", False)),
     )
     if not declared.caption.is_file():
         raise FigureError(
@@ -209,6 +213,13 @@ def _optional(plugin: Plugin, value: Any) -> tuple[str, ...]:
         raise FigureError(
             f"{plugin.path}: OPTIONAL is {value!r}; expected a tuple of some of {list(RESULTS)}"
         )
+    return value
+
+
+def _joint_fits(plugin: Plugin, value: Any) -> bool:
+    """The declaration ``JOINT_FITS``, checked."""
+    if not isinstance(value, bool):
+        raise FigureError(f"{plugin.path}: JOINT_FITS is {value!r}; expected True or False")
     return value
 
 

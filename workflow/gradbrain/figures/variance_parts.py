@@ -24,6 +24,7 @@ TITLE = "Unique and shared variance of signals and activations"
 INPUTS = ("scores",)
 AXES = ("roi", "time")
 SPACES = ()
+JOINT_FITS = True
 POINTS = {
     "x": "part",
     "y": "value",

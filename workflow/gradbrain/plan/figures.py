@@ -64,7 +64,7 @@ class StudyFigures(Mapping[str, Declaration]):
             spaces = [(entry.axis, plan.space(entry)) for entry in plan.study.datasets.values()]
             for name, figure in declared.items():
                 applies = any(figure.applies_to(axis, space) for axis, space in spaces)
-                if applies and not self._lacking(figure):
+                if applies and not self._lacking(figure) and not self._without_fits(figure):
                     self._figures[name] = figure
         else:
             where = f"{plan.study.source('figures', 'names')}: figures.names"
@@ -99,8 +99,18 @@ class StudyFigures(Mapping[str, Declaration]):
             return bool(plan.second_opinions)
         return bool(self._results(kind))
 
+    def _without_fits(self, figure: Declaration) -> bool:
+        """Whether a figure shows fits that the study does not make."""
+        partitioned = self._plan.study.settings.encoding.variance_partitioning
+        return figure.joint_fits and not partitioned
+
     def _check(self, figure: Declaration, *, where: str) -> None:
         """Refuse a figure of results that the study does not have."""
+        if self._without_fits(figure):
+            raise GradbrainError(
+                f"{where} shows fits of signals together with activations, which "
+                "encoding.variance_partitioning: false leaves out; leave that key or the figure out"
+            )
         for kind in self._lacking(figure):
             if NOT_IN_EVERY_STUDY[kind]:
                 raise GradbrainError(f"{where} {NOT_IN_EVERY_STUDY[kind]}")

@@ -69,7 +69,7 @@ def fit_seconds(
     held_out = (n_test / N_TEST) ** 2 * settings.n_draws / N_DRAWS
     row = held_out * (rates.row_s + rates.row_ms_per_target * 1e-3 * size.targets)
     standardise = 0.0
-    if settings.baseline_components is None:
+    if paired and settings.baseline_components is None:
         standardise = standardise_seconds(n_train, size.all_widths, rates)
     fits = _fits(size, paired=paired)
 
@@ -197,7 +197,7 @@ def reduction_memory_gib(size: FitSize) -> float:
 
 def fit_disk_gib(size: FitSize, settings: EncodingSettings) -> float:
     """Size of one encoding store: scores and penalties per target, draws per unit."""
-    fits = _fits(size, paired=True)
+    fits = _fits(size, paired=settings.variance_partitioning)
     rows = len(fits.rows(normalised=True, test_images=size.test_images))
     per_target = 4 * (rows + 3 * len(fits.fits))
     draws = 2 * 4 * settings.n_draws * rows * size.units
@@ -268,7 +268,8 @@ def encoding_cost(
     by_model = [list(layers) for layers in fits]
     sizes = [size for layers in by_model for size in layers]
     jobs = by_model if settings.unit == "model" else [[size] for size in sizes]
-    seconds = [_seconds_in_one_process(job, settings, rates) for job in jobs]
+    paired = settings.variance_partitioning
+    seconds = [_seconds_in_one_process(job, settings, rates, paired=paired) for job in jobs]
     disk = sum(fit_disk_gib(size, settings) for size in sizes)
     if rsa.encoding:
         seconds = [

@@ -27,7 +27,6 @@ def job_counts(plan: Plan) -> dict[str, int]:
     n_fits = len(subjects) * sum(
         1 if model in plan.models_fitted_whole else len(plan.layers(model)) for model in models
     )
-    reduced = plan.study.settings.encoding.baseline_components is not None
     counts = {
         "prepare_stimuli": len(stimuli | calibration | training),
         "train_testbed": len(plan.trained_here),
@@ -48,7 +47,7 @@ def job_counts(plan: Plan) -> dict[str, int]:
         "measure_reliability": len(plan.reliabilities),
         "compare_signals": len(plan.alikenesses),
         "image_statistics": len(statistics_jobs(plan)),
-        "reduce_activations": len(models) * len(subjects) if reduced else 0,
+        "reduce_activations": len(models) * len(subjects) if plan.reduces_activations else 0,
         "fit_encoding": n_fits,
         "measure_unique": sum(len(plan.unique(model)) for model in models),
         "measure_rule_pairs": len(plan.rule_pairs),

@@ -146,6 +146,17 @@ class StudyResults(StudyEntries):
             for signal in self.fitted_signals(signal_set)
         ]
 
+    @property
+    def reduces_activations(self) -> bool:
+        """Whether fits are given the principal components of all layers' activations."""
+        settings = self.study.settings.encoding
+        return settings.variance_partitioning and settings.baseline_components is not None
+
+    def nuisance_of_fit(self, subject: str) -> list[str]:
+        """Feature stores of the nuisance bands that a fit reads."""
+        partitioned = self.study.settings.encoding.variance_partitioning
+        return self.nuisance_features(subject) if partitioned else []
+
     def nuisance_features(self, subject: str) -> list[str]:
         """Feature stores of the nuisance bands, for the images that a subject saw."""
         stimuli = self.study.seen_by(subject)
@@ -166,15 +177,14 @@ class StudyResults(StudyEntries):
 
     def features_of_fit(self, model: str, layer: str, subject: str) -> list[str]:
         """Feature stores that a fit reads: of all layers, unless their reduction is given."""
-        settings = self.study.settings.encoding
-        if settings.baseline_components is None:
+        if not self.reduces_activations:
             return self.features_for_subject(model, subject)
         stimuli = self.study.seen_by(subject)
         return [self.features(model, layer, self.set_of(model), stimuli)]
 
     def baseline(self, model: str, subject: str) -> list[str]:
         """Reduced activations of all layers, where the study reduces them."""
-        if self.study.settings.encoding.baseline_components is None:
+        if not self.reduces_activations:
             return []
         return [self.path("baseline", model=model, subject=subject)]
 
