@@ -161,6 +161,10 @@ def of_another_part(path):
     path.write_text(path.read_text().replace("val2017", "test2017"))
 
 
+def without_a_part(path):
+    path.write_text(path.read_text().replace("val2017", "", 1))
+
+
 def no_list(path):
     path.write_text('{"annotations": [{"id": 1}]}')
 
@@ -183,6 +187,7 @@ TRAIN = "annotations/captions_train2017.json"
         (INFO, without_column, r"lacks the column.* cocoSplit"),
         (INFO, repeated, r"one row per nsdId .*found an nsdId twice"),
         (INFO, of_another_part, r"train2017 or val2017, found test2017"),
+        (INFO, without_a_part, r"train2017 or val2017, found an empty cell"),
         (TRAIN, None, r"captions_train2017.json: is missing; unpack annotations_trainval2017"),
         (TRAIN, cut, r"captions_train2017.json: cannot be read as captions of COCO"),
         (TRAIN, no_list, r"captions_train2017.json: cannot be read .*KeyError"),

@@ -225,6 +225,18 @@ FAULTS = {
         ),
         r"trial_type holds x; expected train, test",
     ),
+    "kind of trial missing": (
+        lambda tree: edit(
+            betas(tree, "StimulusMetadata.csv"), lambda t: t.loc.__setitem__((0, "trial_type"), "")
+        ),
+        r"trial_type holds an empty cell; expected train, test",
+    ),
+    "voxel in or out": (
+        lambda tree: edit(
+            betas(tree, "VoxelMetadata.csv"), lambda t: t.loc.__setitem__((3, "hV4"), np.nan)
+        ),
+        r"VoxelMetadata\.csv: line 5: column hV4 holds nan, expected 1 where the voxel lies in the",
+    ),
     "region column missing": (
         lambda tree: edit(betas(tree, "VoxelMetadata.csv"), lambda t: t.pop("lLOC")),
         r"VoxelMetadata.csv: lacks the column\(s\) lLOC",

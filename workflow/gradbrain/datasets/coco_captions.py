@@ -21,7 +21,7 @@ from typing import Annotated, Any
 import pandas as pd
 from pydantic import Field
 
-from gradbrain.datasets.csv_tables import read_csv
+from gradbrain.datasets.csv_tables import read_csv, strange_cells
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.datasets.inventory import Item, inspect_file
 
@@ -150,7 +150,7 @@ def _read_info(path: Path, nrows: int | None = None) -> pd.DataFrame:
     missing = [name for name in INFO_COLUMNS if name not in table.columns]
     if missing:
         raise DatasetError(f"{path}: lacks the column(s) {', '.join(missing)}; {OBTAIN_INFO} again")
-    strange = sorted(set(table["cocoSplit"].astype(str)) - set(PARTS))
+    strange = strange_cells(table["cocoSplit"], PARTS)
     if strange or table["nsdId"].duplicated().any():
         raise DatasetError(
             f"{path}: expected one row per nsdId and the cocoSplit {' or '.join(PARTS)}, found "

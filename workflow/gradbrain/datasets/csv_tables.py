@@ -7,7 +7,7 @@ less: a comma that was lost then moves a column under the name of its neighbour,
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,3 +63,17 @@ def read_csv(
                 found = table[name].iloc[first]
                 raise ValueError(f"row {first} (from 0): {name} is {found!r}, expected a number")
     return table
+
+
+def strange_cells(column: pd.Series, known: Collection[str]) -> list[str]:
+    """Cells of a column of names that are none of the known ones, each once, sorted.
+
+    Parameters
+    ----------
+    column
+        Of a table that was read; an empty cell is told as that.
+    known
+        Names that it may hold.
+    """
+    found = sorted(set(column.fillna("").astype(str)) - set(known))
+    return [text or "an empty cell" for text in found]

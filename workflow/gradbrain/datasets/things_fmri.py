@@ -180,6 +180,14 @@ def read_voxels(folder: Path, number: str, options: Options) -> pd.DataFrame:
             f"{path}: voxel_id, voxel_x, voxel_y, voxel_z: expected whole numbers from 0; get it "
             "again"
         )
+    for name in columns:
+        other = ~table[name].isin([0, 1])
+        if other.any():
+            row = int(np.flatnonzero(other)[0])
+            raise DatasetError(
+                f"{path}: line {row + 2}: column {name} holds {table[name].iloc[row]}, expected 1 "
+                "where the voxel lies in the region and 0 elsewhere; get it again"
+            )
     roi = np.full(len(table), "", dtype=object)
     for region, names in options.regions.items():
         inside = (table[list(names)] == 1).any(axis=1).to_numpy() & (roi == "")

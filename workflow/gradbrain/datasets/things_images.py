@@ -26,7 +26,7 @@ from tqdm import tqdm
 from gradbrain.config.plugins import PluginOptions
 from gradbrain.config.schema import DatasetEntry
 from gradbrain.datasets.adapter import FolderAdapter
-from gradbrain.datasets.csv_tables import read_csv
+from gradbrain.datasets.csv_tables import read_csv, strange_cells
 from gradbrain.datasets.errors import DatasetError
 from gradbrain.datasets.images import look_at_image
 from gradbrain.datasets.inventory import Item, inspect_files
@@ -135,7 +135,7 @@ def read_trial_table(
     missing = [column for column in columns if column not in table.columns]
     if missing:
         raise DatasetError(f"{path}: lacks the column(s) {', '.join(missing)}")
-    unknown = sorted(set(table["trial_type"].astype(str)) - set(kinds)) if kinds else []
+    unknown = strange_cells(table["trial_type"], kinds) if kinds else []
     if unknown:
         raise DatasetError(
             f"{path}: trial_type holds {', '.join(unknown)}; expected {', '.join(kinds)}"
