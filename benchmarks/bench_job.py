@@ -16,6 +16,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -124,7 +125,7 @@ def constants(
         signals=len(features.signals) - 1,
         nuisance=tuple(band.shape[1] for band in features.nuisance.values()),
     )
-    tried = rows_tried(size, settings)
+    tried = rows_tried(size, settings, paired=features.paired)
     n_train = len(table) * (1 - 1 / settings.n_folds)
 
     def work(power: int) -> float:
@@ -156,6 +157,11 @@ def main() -> None:
     parser.add_argument("--signals", type=int, default=1, help="besides the activation")
     parser.add_argument("--targets", type=int, nargs="+", default=[1000, 3000])
     parser.add_argument("--nuisance", type=int, default=0, help="features of a band beside them")
+    parser.add_argument(
+        "--alone",
+        action="store_true",
+        help="signals alone, as with encoding.variance_partitioning: false",
+    )
     parser.add_argument("--components", type=int, default=1000, help="of all layers' activations")
     parser.add_argument("--backend", choices=("numpy", "torch"), default="numpy")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
@@ -170,6 +176,7 @@ def main() -> None:
         *(arguments.images, arguments.features, arguments.layers),
         *(arguments.signals, arguments.nuisance),
     )
+    features = replace(features, paired=not arguments.alone)
     clock = CLOCKS[arguments.clock]
     seconds = {}
     for count in arguments.targets:
