@@ -207,6 +207,15 @@ def test_people_who_lack_a_model_are_left_out_and_a_pair_that_nobody_has_too():
     assert row["n_pairs"] == 2
 
 
+def test_a_signal_that_no_pair_has_scores_of_has_no_row_and_others_have_theirs():
+    # Such as one that is the same for all images in an untrained network.
+    constant = scores(effects(*[0.3] * 6), n=8, role="learning").assign(value=np.nan)
+    table = pd.concat([scores(effects(0.3, 0.3, 0.3, 0.2, 0.2, 0.2), n=8), constant])
+    table = with_choices_that_stay(table)
+    (row,) = compared(table).to_dict("records")
+    assert (row["role"], row["n_pairs"], row["n"]) == ("activation", 3, 8)
+
+
 def test_q_is_over_the_contrasts_of_a_kind_and_regions_are_a_family_of_their_own():
     pairs = [Contrast(f"{n}", "named", "a", "b", (pair,)) for n, pair in enumerate(CONTRAST.pairs)]
     everywhere = scores(effects(0.3, 0.2, 0.2, 0.2, 0.2, 0.2), n=8)

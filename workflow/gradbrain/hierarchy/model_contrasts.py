@@ -180,6 +180,8 @@ def _tested(
         sides = _of_sides(array, pairs, place)  # (side, subject, pair)
         # A pair that nobody has takes no part, nor a person who lacks one of the others.
         has = np.isfinite(sides).all(axis=0).any(axis=0)
+        if not has.any():
+            continue
         pairs = [pair for pair, kept in zip(pairs, has, strict=True) if kept]
         people = np.isfinite(sides[..., has]).all(axis=(0, 2))
         if not people.any():
