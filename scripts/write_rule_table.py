@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -62,6 +62,8 @@ FAMILIES: Mapping[str, Mapping[str, Any]] = {
 }
 # Of a network without a classifier.
 FEATURE_OBJECTIVE = {"objective": "dino", "options": {"views": {"n_views": 2}}}
+#: q at which a difference between networks is told in bold.
+LEVEL = 0.05
 #: Cosine and share of variance from which on two signals are one and the same.
 SAME, IN_SPAN = 1 - 1e-4, 1 - 1e-5
 
@@ -207,6 +209,14 @@ def name_of(signal: SignalEntry) -> str:
     return f"`{signal.rule}`" + (f" ({words})" if words else "")
 
 
+def _but_for_the_seed(signal: SignalEntry) -> str:
+    """All that makes a signal what it is, but for the seed of its rule and how it is shown."""
+    options = {key: value for key, value in signal.rule_options.items() if key != "seed"}
+    shown = {"name", "label", "colour", "control_of"}
+    entry = signal.model_copy(update={"rule_options": options})
+    return entry.model_dump_json(exclude=shown)
+
+
 def fitting(signal: SignalEntry, network: Network) -> SignalEntry:
     """Give the signal an objective that the network has an output for."""
     if signal.objective is None or network.model.n_classes:
@@ -321,15 +331,21 @@ def replaced(text: str, name: str, content: str) -> str:
 def cosine_table(stores: list[Path]) -> str:
     """Cosine of each signal with backpropagation, layer by layer, as feature stores hold it.
 
-    Of signals that differ by a seed alone: the mean, and the standard deviation over seeds.
+    Of signals that differ by a seed alone: the mean, and the standard deviation over seeds. Those
+    of one rule that differ in more, such as a rule and its control, have a line each.
     """
     layers = open_layers(stores)
     groups: dict[str, list[SignalIdentity]] = {}
+    names: dict[str, str] = {}
     for entry, signal in zip(_entries_of(layers[0]), layers[0].signals, strict=True):
-        groups.setdefault(name_of(entry), []).append(signal)
+        key = _but_for_the_seed(entry)
+        taken = key not in groups and name_of(entry) in names.values()
+        names.setdefault(key, f"{name_of(entry)}, as `{entry.name}`" if taken else name_of(entry))
+        groups.setdefault(key, []).append(signal)
     lines = [["rule", *(store.layer for store in layers)]]
     lines.append(["---"] * len(lines[0]))
-    for name, signals in groups.items():
+    for key, signals in groups.items():
+        name = names[key]
         with np.errstate(all="ignore"):
             means = [
                 [float(np.mean(store.cosine_with_backprop(one))) for store in layers]
@@ -442,6 +458,41 @@ def pairing_table(path: Path) -> str:
     return "\n\n".join(parts)
 
 
+def contrast_table(paths: Sequence[Path]) -> str:
+    """What each signal predicts alone, in networks that differ in one factor.
+
+    Parameters
+    ----------
+    paths
+        Tables ``model_contrasts.csv`` of studies of one data set.
+
+    Returns
+    -------
+    str
+        A table in Markdown: a row per signal, the activation first, a column per contrast, in it r
+        of both sides and their difference with its 95 % interval; bold where q is at most .05.
+    """
+    data = pd.concat([pd.read_csv(path) for path in paths], ignore_index=True)
+    data = data[data["roi"].isna() & (data["method"] == "encoding") & (data["variant"] == "raw")]
+    names = list(dict.fromkeys(data["contrast"]))
+    lines = [["signal", *names]]
+    lines.append(["---"] * len(lines[0]))
+    for (_, signal), own in data.groupby([data["role"] != ACTIVATION, "signal"], sort=True):
+        rows = own.drop_duplicates("contrast").set_index("contrast")
+        cells = [_contrast_cell(rows.loc[name]) if name in rows.index else "–" for name in names]
+        lines.append([f"`{signal}`", *cells])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _contrast_cell(row: pd.Series) -> str:
+    """Both sides, their difference and its interval where there is one."""
+    text = f"{row['estimate']:.3f}"
+    if np.isfinite(row["ci_low"]):
+        text += f" [{row['ci_low']:.3f}, {row['ci_high']:.3f}]"
+    text = f"**{text}**" if row["q"] <= LEVEL else text
+    return f"{row['mean_a']:.3f}, {row['mean_b']:.3f}: {text}".replace("-", "−")
+
+
 def _pairing_cell(rows: pd.DataFrame) -> str:
     """Unique part of one rule on the networks that another one trained, in percent."""
     known = rows[rows["estimate"].notna()]
@@ -549,6 +600,14 @@ def parser() -> argparse.ArgumentParser:
         help="table behind the figure rule_ranking of a study that trains networks: print the "
         "unique part of each rule on networks by the rule that trained them, as Markdown",
     )
+    parser.add_argument(
+        "--contrasts",
+        type=Path,
+        nargs="+",
+        default=[],
+        help="tables of models that differ in one factor (results/<study>/model_contrasts.csv): "
+        "write what signals predict in them alone",
+    )
     return parser
 
 
@@ -563,6 +622,8 @@ def main(argv: list[str] | None = None) -> None:
         text = replaced(text, "ranking", ranking_table(arguments.ranking))
         picture = arguments.ranking.with_suffix(".png")
         (PAGE.parent / "figures" / picture.name).write_bytes(picture.read_bytes())
+    elif arguments.contrasts:
+        text = replaced(text, "contrasts", contrast_table(arguments.contrasts))
     elif arguments.training:
         text = replaced(text, "training", training_table(arguments.training))
     elif arguments.features:

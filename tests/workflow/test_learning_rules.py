@@ -51,6 +51,12 @@ def test_every_learning_rule_reaches_the_claims(checkout):
         solved = np.isfinite(tree["residual"].values).all(0)
         rules = [store.signals[place].rule for place in np.flatnonzero(solved)]
         assert rules == ["gauss_newton_target", "predictive_coding_inference"]
+    # A line for each rule: seeds of random feedback are averaged, a rule and its control are not.
+    table = write_rule_table.cosine_table([store.path for store in stores]).splitlines()[2:]
+    rows = {line.split(" | ")[0].removeprefix("| "): line for line in table}
+    assert len(rows) == len(table)
+    assert {"`hebbian`", "`hebbian`, as `activity_unit_length`"} <= set(rows)
+    assert [name for name, line in rows.items() if "±" in line] == ["`feedback_alignment`"]
     claims = read_table(results / "few_rules/claims.csv", kind="claims")
     learning = {signal.name for signal in stores[0].signals if signal.role == "learning"}
     assert set(claims["signal"]) - {"activation"} == learning and len(learning) == 12

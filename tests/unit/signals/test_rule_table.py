@@ -99,6 +99,32 @@ def test_a_ranking_is_written_with_controls_below_and_power_beside(tmp_path):
     assert cells[4][3] == "−1.0" and cells[4][5] == "–"
 
 
+def test_networks_that_differ_in_one_factor_stand_side_by_side(tmp_path):
+    # Rows of a region, of another method and of unique parts are not shown.
+    other, first, second = [9.0] * 6, "trained - not", "birds - insects"
+    rows = [
+        # contrast, signal, role, region, method, variant, both means, difference, interval, q
+        (first, "b", "learning", np.nan, "encoding", "raw", 0.1, 0.3, -0.2, -0.3, -0.1, 0.01),
+        (first, "a", "activation", np.nan, "encoding", "raw", 0.2, 0.1, 0.1, -0.1, 0.3, 0.2),
+        (first, "a", "activation", "V1", "encoding", "raw", *other),
+        (first, "b", "learning", np.nan, "rsa", "raw", *other),
+        (first, "b", "learning", np.nan, "encoding", "unique", *other),
+        (second, "b", "learning", np.nan, "encoding", "raw", 0.1, 0.1, 0.0, *[np.nan] * 3),
+    ]
+    names = ["contrast", "signal", "role", "roi", "method", "variant", "mean_a", "mean_b"]
+    names += ["estimate", "ci_low", "ci_high", "q"]
+    table = pd.DataFrame(rows, columns=names)
+    paths = [tmp_path / "one.csv", tmp_path / "other.csv"]
+    table.iloc[:5].to_csv(paths[0], index=False)
+    table.iloc[5:].to_csv(paths[1], index=False)
+    assert write_rule_table.contrast_table(paths).splitlines() == [
+        "| signal | trained - not | birds - insects |",
+        "| --- | --- | --- |",
+        "| `a` | 0.200, 0.100: 0.100 [−0.100, 0.300] | – |",
+        "| `b` | 0.100, 0.300: **−0.200 [−0.300, −0.100]** | 0.100, 0.100: 0.000 |",
+    ]
+
+
 def training_of(folder, model, rule, seed, angles):
     """Table of a training: angles of two layers at its end, and others before."""
     rows = [
