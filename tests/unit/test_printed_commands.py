@@ -16,6 +16,8 @@ FOLDERS = ("docs", "config", "benchmarks", "scripts", "profiles", "workflow", "r
 KINDS = (".md", ".yaml", ".py", ".smk")
 # Up to the end of the line or of the code span; a line that ends in a backslash goes on.
 COMMAND = re.compile(r"\bsnakemake(?: +(?:[^`\\\n]|\\\n)*--config(?:[^`\\\n]|\\\n)*)")
+# Of a code span, which Markdown may break into lines.
+SPAN = re.compile(r"`(snakemake [^`]*?--config[^`]*)`")
 # Studies of readers, in the place of a name of theirs.
 INVENTED = ("mine.yaml", "STUDY.yaml", "my_study/study.yaml", "my_eeg/study.yaml")
 
@@ -32,8 +34,12 @@ def commands():
     for path in files():
         # Comments of YAML and Python go on in their next line.
         text = re.sub(r"\\\n\s*#?", "\\\n", path.read_text(encoding="utf-8"))
+        where = path.relative_to(ROOT).as_posix()
         for found in COMMAND.finditer(text):
-            yield path.relative_to(ROOT).as_posix(), found[0].replace("\\\n", " ")
+            yield where, found[0].replace("\\\n", " ")
+        for found in SPAN.finditer(text):
+            if "\n" in found[1]:
+                yield where, " ".join(found[1].split())
 
 
 def test_there_are_commands_to_look_at():
