@@ -397,25 +397,30 @@ def run(arguments: argparse.Namespace) -> None:
             print(job.result(), file=sys.stderr, flush=True)
 
 
-def kept_seeds(folder: Path) -> set[tuple[str, int]]:
-    """World and number of the seeds in the file that `keep` wrote."""
+def kept_seeds(folder: Path, brain: str = "world") -> set[tuple[str, int]]:
+    """Brain, by the column that tells it, and number of the seeds in the file that `keep` wrote."""
     if not (folder / KEPT_FILE).exists():
         return set()
-    rows = pd.read_parquet(folder / KEPT_FILE, columns=["world", "seed"]).drop_duplicates()
+    rows = pd.read_parquet(folder / KEPT_FILE, columns=[brain, "seed"]).drop_duplicates()
     return set(rows.itertuples(index=False, name=None))
 
 
 def keep(arguments: argparse.Namespace) -> None:
     """Turn all blocks of the folder into one file, and remove them."""
-    folder = arguments.out
-    blocks = sorted(folder.glob("*.csv"))
-    claims = read_blocks(folder).sort_values(["world", "seed", "dataset", *ROW], ignore_index=True)
+    claims = read_blocks(arguments.out)
+    keep_claims(arguments.out, claims.sort_values(["world", "seed", "dataset", *ROW]))
+    n_seeds = len(kept_seeds(arguments.out))
+    print(f"{arguments.out / KEPT_FILE}: {n_seeds} seeds", file=sys.stderr)
+
+
+def keep_claims(folder: Path, claims: pd.DataFrame) -> None:
+    """Write the claims of all files of a folder into one, and remove them."""
+    files = sorted(folder.glob("*.csv"))
     draft = folder / f".{KEPT_FILE}"
-    claims.to_parquet(draft, compression="zstd", compression_level=19)
+    claims.reset_index(drop=True).to_parquet(draft, compression="zstd", compression_level=19)
     draft.replace(folder / KEPT_FILE)
-    for block in blocks:
-        block.unlink()
-    print(f"{folder / KEPT_FILE}: {len(kept_seeds(folder))} seeds", file=sys.stderr)
+    for file in files:
+        file.unlink()
 
 
 def feature_marks(plan: Plan) -> dict[str, dict[str, list[float]]]:

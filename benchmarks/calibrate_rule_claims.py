@@ -41,7 +41,17 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT / "workflow"), str(ROOT / "benchmarks")]
 
 import pandas as pd
-from calibrate_claims import KEPT, KEPT_FILE, Brains, Design, Seen, check_settings, share
+from calibrate_claims import (
+    KEPT,
+    KEPT_FILE,
+    Brains,
+    Design,
+    Seen,
+    check_settings,
+    keep_claims,
+    kept_seeds,
+    share,
+)
 
 from gradbrain.store import write_text
 
@@ -122,7 +132,7 @@ def run(arguments: argparse.Namespace) -> None:
     brains = arguments.brains or list(plan.study.datasets)
     # Seed 0 is the study that `snakemake` would make. Brains take turns, so that a run that is cut
     # short has as many seeds of each.
-    done = kept_seeds(folder)
+    done = kept_seeds(folder, "dataset")
     wanted = [
         (brain, seed)
         for seed in range(1, arguments.seeds + 1)
@@ -146,26 +156,12 @@ def read_seeds(folder: Path) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def kept_seeds(folder: Path) -> set[tuple[str, int]]:
-    """Brain and number of the seeds in the file that `keep` wrote."""
-    if not (folder / KEPT_FILE).exists():
-        return set()
-    rows = pd.read_parquet(folder / KEPT_FILE, columns=["dataset", "seed"]).drop_duplicates()
-    return set(rows.itertuples(index=False, name=None))
-
-
 def keep(arguments: argparse.Namespace) -> None:
     """Turn all seeds of the folder into one file, and remove theirs."""
-    folder = arguments.out
-    files = sorted(folder.glob("*.csv"))
     order = ["dataset", "seed", "signal", "prediction", "variant"]
-    claims = read_seeds(folder).sort_values(order, ignore_index=True)
-    draft = folder / f".{KEPT_FILE}"
-    claims.to_parquet(draft, compression="zstd", compression_level=19)
-    draft.replace(folder / KEPT_FILE)
-    for file in files:
-        file.unlink()
-    print(f"{folder / KEPT_FILE}: {len(kept_seeds(folder))} seeds", file=sys.stderr)
+    keep_claims(arguments.out, read_seeds(arguments.out).sort_values(order))
+    n_seeds = len(kept_seeds(arguments.out, "dataset"))
+    print(f"{arguments.out / KEPT_FILE}: {n_seeds} seeds", file=sys.stderr)
 
 
 def supported(claims: pd.DataFrame, brain: str, rule: str, prediction: str) -> tuple[int, int]:

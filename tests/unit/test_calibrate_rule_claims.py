@@ -129,4 +129,4 @@ def test_kept_seeds_are_those_of_the_files_and_are_not_run_again(tmp_path):
     )
     brains = ("holds_nothing", "holds_gradient")
     expected = {(brain, seed) for brain in brains for seed in range(1, N_SEEDS + 1)}
-    assert benchmark.kept_seeds(tmp_path) == expected
+    assert benchmark.kept_seeds(tmp_path, "dataset") == expected
