@@ -290,6 +290,26 @@ def test_raw_trials_hold_the_filtered_recording_at_their_samples(raw):
     assert found == pytest.approx(expected, rel=1e-5, abs=1e-18)
 
 
+@pytest.mark.parametrize(("damaged", "verb"), [(0, "has"), (1, "lacks")])
+def test_a_sensor_that_only_some_runs_have_is_named_and_may_be_left_out(
+    raw, tmp_path, damaged, verb
+):
+    root, _, runs = raw
+    shutil.copytree(root, tmp_path / "tree")
+    first, second = sorted((tmp_path / "tree").glob("**/*_meg.ds"))[:2]
+    recording, run = ((first, second)[damaged], list(runs.values())[damaged])
+    shutil.rmtree(recording)
+    names = [f"{name}-1609" for name in ("MLO11", "MRO11", "MRO12")]
+    channel = np.zeros(run.data.shape[1], dtype=int)
+    write_ctf(recording, names, run.data[[0, 2, 3]], channel, sfreq=1200.0)
+    message = rf"{second.name}: {verb} the sensor\(s\) MLO23, which .*{first.name} "
+    with pytest.raises(DatasetError, match=message):
+        responses(tmp_path / "tree", Options(source="raw"))
+    options = Options(source="raw", raw=RawOptions(drop_sensors=("MLO23", "MRO11")))
+    dataset = responses(tmp_path / "tree", options)[1]
+    assert list(dataset["sensor"].values) == ["MLO11", "MRO12"]
+
+
 def test_without_antialias_trials_are_those_that_mne_filters_and_decimates(raw, caplog):
     root, subject, runs = raw
     plain = RawOptions(antialias=False)

@@ -184,12 +184,13 @@ def raw_trials(
             f"recording, first session {missing[0][0]}, run {missing[0][1]}; get them from "
             "https://openneuro.org/datasets/ds004212"
         )
-    first = open_recording(runs[next(iter(read))].recording)
-    sensors = [
-        name
-        for name in meg_sensors(first.info, prefixes, where=str(data))
-        if name not in options.drop_sensors
-    ]
+    first = runs[next(iter(read))].recording
+
+    def sensors_of(raw: mne.io.BaseRaw, where: Path) -> list[str]:
+        found = meg_sensors(raw.info, prefixes, where=str(where))
+        return [name for name in found if name not in options.drop_sensors]
+
+    sensors = sensors_of(open_recording(first), first)
     if options.folded:
         log.warning(
             "sub-BIGMEG%d: raw.antialias is false: with %g samples a second, %s; nothing tells "
@@ -206,6 +207,7 @@ def raw_trials(
         for key, index in read.items():
             run, wanted = runs[key], np.isin(index, rows)
             raw = open_recording(run.recording)
+            _check_sensors(sensors_of(raw, run.recording), sensors, run.recording, first)
             with reading(run.recording, "as a CTF recording"):
                 samples, difference = onset_samples(raw, run, table.iloc[index], onset, options)
                 factor = _factor(raw, options, run.recording)
@@ -337,6 +339,22 @@ def trigger_samples(raw: mne.io.BaseRaw, options: RawOptions) -> np.ndarray:
     return found[found[:, 2] == options.trigger_value, 0].astype(int) - raw.first_samp
 
 
+def _check_sensors(
+    sensors: Sequence[str], expected: Sequence[str], where: Path, first: Path
+) -> None:
+    """Refuse a run that has other sensors than the first: either of them may be damaged."""
+    for verb, names in (
+        ("lacks", [name for name in expected if name not in sensors]),
+        ("has", [name for name in sensors if name not in expected]),
+    ):
+        if names:
+            other = "has" if verb == "lacks" else "lacks"
+            raise DatasetError(
+                f"{where}: {verb} the sensor(s) {', '.join(names)}, which {first} {other}; get "
+                "both again, or leave them out in all runs (option raw.drop_sensors)"
+            )
+
+
 def filtered(
     raw: mne.io.BaseRaw,
     sensors: Sequence[str],
@@ -359,11 +377,8 @@ def filtered(
     Raises
     ------
     DatasetError
-        A sensor is missing, or the data cannot be read.
+        The data cannot be read.
     """
-    missing = [name for name in sensors if name not in raw.ch_names]
-    if missing:
-        raise DatasetError(f"{where}: lacks the sensor(s) {', '.join(missing)} of the first run")
     try:
         raw = raw.pick(list(sensors)).load_data(verbose="error")
     except Exception as error:  # as in open_recording
