@@ -43,7 +43,9 @@ def claims(**supported):
     unique = pd.DataFrame(rows)
     # Beside each stands a row of held-out scores, which has no verdict.
     raw = unique.assign(variant="raw", verdict="descriptive", reason=None, lower_share=None)
-    return pd.concat([unique, raw], ignore_index=True)
+    # And one of the activations, which are no rule.
+    other = raw.iloc[:1].assign(signal="activation", prediction="A1", verdict="supported")
+    return pd.concat([unique, raw, other], ignore_index=True)
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +112,7 @@ def test_the_tables_stand_between_their_marks(tmp_path, monkeypatch):
     assert text.startswith(f"before\n{start}\n") and text.endswith(f"{stop}\nafter\n")
     assert "earlier table" not in text
     assert "10 to 10 seeds of each brain" in text
+    assert "activation" not in text
     assert "**0.90 [0.55, 1.00]**" in text
     assert "nothing 0.00 [0.00, 0.31]." in text
     with pytest.raises(SystemExit, match="holds no seed yet"):
