@@ -408,7 +408,7 @@ def ranking_table(path: Path) -> str:
     str
         For each data set and model a heading and a table, in Markdown.
     """
-    data = pd.read_csv(path).fillna({"same_as": "", "reason": "", "verdict": ""})
+    data = _read(path).fillna({"same_as": "", "reason": "", "verdict": ""})
     data = data[data["role"] != ACTIVATION]
     parts = []
     for (dataset, model), own in data.groupby(["dataset", "model"], sort=False):
@@ -442,7 +442,7 @@ def pairing_table(path: Path) -> str:
         several networks of one rule (seeds) the mean and standard deviation over them. Bold: the
         rule that trained the network. Empty where the study trained none.
     """
-    data = pd.read_csv(path).fillna({"trained_by": ""})
+    data = _read(path).fillna({"trained_by": ""})
     unique = data[(data["criterion"] == "unique part") & (data["role"] == "learning")]
     unique = unique[unique["trained_by"] != ""]
     parts = []
@@ -472,7 +472,7 @@ def contrast_table(paths: Sequence[Path]) -> str:
         A table in Markdown: a row per signal, the activation first, a column per contrast, in it r
         of both sides and their difference with its 95 % interval; bold where q is at most .05.
     """
-    data = pd.concat([pd.read_csv(path) for path in paths], ignore_index=True)
+    data = pd.concat([_read(path) for path in paths], ignore_index=True)
     data = data[data["roi"].isna() & (data["method"] == "encoding") & (data["variant"] == "raw")]
     names = list(dict.fromkeys(data["contrast"]))
     lines = [["signal", *names]]
@@ -482,6 +482,16 @@ def contrast_table(paths: Sequence[Path]) -> str:
         cells = [_contrast_cell(rows.loc[name]) if name in rows.index else "–" for name in names]
         lines.append([f"`{signal}`", *cells])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _read(path: Path) -> pd.DataFrame:
+    """Read a table behind a figure or of contrasts."""
+    try:
+        return pd.read_csv(path)
+    except (OSError, ValueError) as error:
+        raise GradbrainError(
+            f"{path}: cannot be read ({error}); make it with the study's snakemake command first"
+        ) from error
 
 
 def _contrast_cell(row: pd.Series) -> str:

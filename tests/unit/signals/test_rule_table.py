@@ -125,6 +125,13 @@ def test_networks_that_differ_in_one_factor_stand_side_by_side(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("option", ["--ranking", "--contrasts", "--pairing"])
+def test_a_table_that_is_not_there_is_named(option, tmp_path):
+    path = tmp_path / "results" / "nothing.csv"
+    with pytest.raises(GradbrainError, match=r"nothing\.csv: cannot be read .* make it with the"):
+        write_rule_table.main([option, str(path)])
+
+
 def training_of(folder, model, rule, seed, angles):
     """Table of a training: angles of two layers at its end, and others before."""
     rows = [
