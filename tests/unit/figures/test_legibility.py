@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,13 +15,26 @@ from matplotlib.patches import FancyArrowPatch
 from matplotlib.text import Text
 from trees.invented_study import FMRI, MEG, SIGNALS, Invented, Place, Signal, inputs_of, write_study
 
+from gradbrain.config.registries import Registries
 from gradbrain.figures import idea, layout, model_contrasts, style
 from gradbrain.figures.declarations import declaration, figure_names
 from gradbrain.figures.drawing import draw_declared
 from gradbrain.figures.heading import add_heading, heading
 from gradbrain.figures.inputs import FigureInputs
 
+ROOT = Path(__file__).resolve().parents[3]
 ALL = figure_names()
+#: Figures that put all signals into one panel or on one axis.
+OF_SIGNALS = (
+    "claims_overview",
+    "control_comparison",
+    "model_contrasts",
+    "rsa_summary",
+    "rule_alikeness",
+    "rule_ranking",
+    "signal_reliability",
+    "unique_share",
+)
 MODELS = {
     "vit_large_patch16_dinov3": (
         "vision transformer, large, with registers, distilled on images of the web, 518 px",
@@ -50,6 +64,26 @@ def wordy(tmp_path_factory) -> FigureInputs:
     """Three learning signals, all of whose names are long."""
     invented = Invented(signals=SIGNALS | SECOND, models=MODELS, places=PLACES)
     return inputs_of(write_study(tmp_path_factory.mktemp("wordy"), invented))
+
+
+@pytest.fixture(scope="module")
+def crowded(tmp_path_factory) -> FigureInputs:
+    """All learning rules and controls of the library, in one network and one data set."""
+    entries = Registries([ROOT / "config"]).signal_set("learning_rules", where="test").signals
+    learning = tuple(entry.name for entry in entries if entry.role == "learning")
+    signals = {
+        entry.name: Signal(
+            entry.role,
+            entry.rule,
+            entry.objective or "",
+            entry.label,
+            control_of=learning if entry.role == "control" else (),
+        )
+        for entry in entries
+    }
+    (model,) = list(MODELS.items())[:1]
+    invented = Invented(signals=signals, models=dict([model]), places={FMRI: PLACES[FMRI]})
+    return inputs_of(write_study(tmp_path_factory.mktemp("crowded"), invented))
 
 
 @dataclass(frozen=True)
@@ -128,6 +162,12 @@ def check(figure: Figure, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", ALL)
 def test_long_names_are_neither_cut_nor_hidden_and_no_text_is_small(name, wordy, monkeypatch):
     drawn, _ = draw_declared(declaration(name), wordy)
+    check(drawn, monkeypatch)
+
+
+@pytest.mark.parametrize("name", OF_SIGNALS)
+def test_names_of_thirty_signals_are_neither_cut_nor_hidden(name, crowded, monkeypatch):
+    drawn, _ = draw_declared(declaration(name), crowded)
     check(drawn, monkeypatch)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -37,6 +38,8 @@ PANEL, HEIGHT, LABELS, LEGEND = 3.1, 1.7, 1.1, 0.4
 PER_LINE = 2
 #: More signals in a panel need all of the width.
 MOST_HALF = 6
+#: Of more signals labels stand upright, each in one line; others are slanted.
+MOST_SLANTED = 16
 #: Letters of a line of a label.
 LABEL_LETTERS = 20
 
@@ -148,9 +151,14 @@ def plot_control_comparison(data: pd.DataFrame, *, ax: Axes, names: Names) -> Ax
             markersize=6.5 if quantity == "unique" else 5.5,
             markeredgecolor="white",
         )
+    upright = len(places) > MOST_SLANTED
     labels = [_label(signal, quantity, names) for signal, quantity in places]
     ax.set_xticks(
-        range(len(places)), labels=labels, rotation=50, ha="right", rotation_mode="anchor"
+        range(len(places)),
+        labels=labels if upright else [textwrap.fill(label, LABEL_LETTERS) for label in labels],
+        rotation=90 if upright else 50,
+        ha="center" if upright else "right",
+        rotation_mode="default" if upright else "anchor",
     )
     ax.set_xlim(-0.6, len(places) - 0.4)
     drawn = data[["variance", "ci_low", "ci_high"]]
@@ -162,8 +170,16 @@ def plot_control_comparison(data: pd.DataFrame, *, ax: Axes, names: Names) -> Ax
 def _label(signal: str, quantity: str, names: Names) -> str:
     """Name of a signal, and of what is drawn of it."""
     name = names.label("signal", signal)
-    label = f"{QUANTITIES[quantity]}: {name}" if quantity == "beyond_control" else name
-    return textwrap.fill(label, LABEL_LETTERS)
+    return f"{QUANTITIES[quantity]}: {name}" if quantity == "beyond_control" else name
+
+
+def _height_of_labels(items: Sequence[layout.Block], names: Names) -> float:
+    """Inches below the panels of a data set."""
+    places = [places_of(block.data, names) for block in items]
+    if max(map(len, places)) <= MOST_SLANTED:
+        return LABELS
+    longest = max(len(_label(*place, names)) for own in places for place in own)
+    return 0.2 + longest / layout.LETTERS_PER_INCH
 
 
 def figure(data: pd.DataFrame, names: Names) -> Figure:
@@ -176,7 +192,8 @@ def figure(data: pd.DataFrame, names: Names) -> Figure:
     most = min(per_line, max(map(len, by_dataset.values())))
     width = max(4.4, 0.9 + PANEL * PER_LINE / per_line * most)
     heights = [
-        HEIGHT * layout.n_lines(len(items), per_line) + LABELS for items in by_dataset.values()
+        HEIGHT * layout.n_lines(len(items), per_line) + _height_of_labels(items, names)
+        for items in by_dataset.values()
     ]
     whole = Figure(figsize=(width, sum(heights) + LEGEND), layout="constrained")
     rows = whole.subfigures(len(by_dataset), 1, squeeze=False, height_ratios=heights)[:, 0]

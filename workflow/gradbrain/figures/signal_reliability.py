@@ -37,6 +37,8 @@ QUANTITIES = {
 }
 #: Drawn at least: from what does not repeat itself to what does.
 LIMITS = (-0.05, 1.05)
+#: Inches of a line of the legend.
+LEGEND_LINE = 0.2
 
 
 def select(inputs: FigureInputs) -> pd.DataFrame:
@@ -98,7 +100,10 @@ def figure(data: pd.DataFrame, names: Names) -> Figure:
     """Arrange a row per model, and a column for the signal and one for its unique part."""
     require_columns(data, COLUMNS, figure="signal_reliability")
     models = names.order_models(data["model"])
-    whole = Figure(figsize=(6.6, 1.0 + 2.25 * len(models)), layout="constrained")
+    handles = _handles(data, names)
+    # Three of them stand side by side, unless their names are long.
+    legend = LEGEND_LINE * len(handles) / 3
+    whole = Figure(figsize=(6.6, 0.7 + legend + 2.25 * len(models)), layout="constrained")
     axes = whole.subplots(len(models), len(QUANTITIES), squeeze=False, sharex=True, sharey=True)
     for row, model in zip(axes, models, strict=True):
         own = data[data["model"] == model]
@@ -112,7 +117,7 @@ def figure(data: pd.DataFrame, names: Names) -> Figure:
         ax.set_title(title)
     for ax in axes[-1]:
         ax.set_xlabel("relative depth of layer")
-    layout.legend_below(whole, _handles(data, names), layout.width_of(whole))
+    layout.legend_below(whole, handles, layout.width_of(whole))
     return whole
 
 
