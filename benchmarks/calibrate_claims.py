@@ -48,6 +48,7 @@ from gradbrain.config.schema import (
     EncodingSettings,
     ReliabilitySettings,
     StatisticsSettings,
+    StrictModel,
 )
 from gradbrain.config.study import load_study
 from gradbrain.datasets import simulated
@@ -90,6 +91,8 @@ SECTIONS = {
     "statistics": StatisticsSettings(),
     "reliability": ReliabilitySettings(),
 }
+#: Settings of which draws know nothing: signals are fitted alone.
+UNREAD = ("variance_partitioning", "n_band_weights", "n_simplex_draws", "baseline_components")
 #: Results that claims are made of.
 VERSIONED = ("encoding", "unique", "hierarchy", "claims")
 
@@ -458,6 +461,11 @@ def same_features(one: dict[str, Any], other: dict[str, Any]) -> bool:
     )
 
 
+def _section(settings: StrictModel) -> dict[str, Any]:
+    """Settings of a section that draws depend on."""
+    return settings.model_dump(mode="json", exclude=set(UNREAD))
+
+
 def check_settings(folder: Path, design: Design, plan: Plan) -> None:
     """Note the settings of a run beside its blocks; refuse blocks of other settings."""
     settings = plan.study.settings
@@ -466,7 +474,7 @@ def check_settings(folder: Path, design: Design, plan: Plan) -> None:
         "layers": list(plan.layers(network_of(plan))),
         "people": design.people,
         "signals": [signal.name for signal in plan.study.signal_set.signals],
-        **{name: getattr(settings, name).model_dump(mode="json") for name in SECTIONS},
+        **{name: _section(getattr(settings, name)) for name in SECTIONS},
         # Results of other versions are others.
         "versions": {kind: artefact(kind).version for kind in VERSIONED},
         # Of the features themselves: an objective may change and keep its name.
@@ -486,7 +494,8 @@ def check_settings(folder: Path, design: Design, plan: Plan) -> None:
     earlier = json.loads(path.read_text())
     for name, defaults in SECTIONS.items():
         # A setting that came later was what its default is.
-        earlier[name] = defaults.model_dump(mode="json") | earlier.get(name, {})
+        kept = {key: value for key, value in earlier.get(name, {}).items() if key not in UNREAD}
+        earlier[name] = _section(defaults) | kept
     features = same_features(earlier.pop("features"), said.pop("features"))
     others = sorted(name for name in said.keys() | earlier if said.get(name) != earlier.get(name))
     if others or not features:
