@@ -21,6 +21,8 @@ from gradbrain.vocabulary.roles import ACTIVATION, LEARNING, NUISANCE
 
 # Sizes that the constants of a fit were measured at.
 N_TRAIN, N_TEST, JOINT_WIDTH, N_DRAWS = 8000, 2000, 2048, 200
+# Rate of products with targets over that of products in float64 (benchmarks/bench_job.py --alone).
+SINGLE_PRECISION = 1.6
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,12 @@ def fit_seconds(
         searches = sum(
             count * _row_seconds(width, n_train, size, rates) for width, count in tried.items()
         )
+        if not paired:
+            # Beside activations a band is tried so often that they are part of what was measured.
+            searches += sum(
+                count * _product_seconds(width, n_train, n_test, size, rates)
+                for width, count in tried.items()
+            )
         return standardise + _selection_factor(settings) * searches + scored * row
 
     seconds = rates.start_s + settings.n_folds * split(test_images=False)
@@ -153,6 +161,16 @@ def _row_seconds(width: float, n_train: float, size: FitSize, rates: Rates) -> f
     relative = min(n_train, width) / JOINT_WIDTH
     per_target = rates.weights_ms_per_target * 1e-3 * size.targets
     return rates.small_weights_s + rates.weights_s * relative**3 + per_target * relative**2
+
+
+def _product_seconds(
+    width: float, n_train: float, n_test: float, size: FitSize, rates: Rates
+) -> float:
+    """Products of a band with itself and with all targets, and its predictions."""
+    small = min(n_train, width)
+    own = 2 * n_train * width * small
+    of_targets = 2 * (n_train + n_test) * width * size.targets / SINGLE_PRECISION
+    return (own + of_targets) / (rates.core_gflops * 1e9)
 
 
 def _baseline_width(size: FitSize, settings: EncodingSettings) -> int:
