@@ -110,7 +110,6 @@ def main(argv: list[str] | None = None) -> None:
             baseline=arguments.baseline,
             nuisance=arguments.nuisance,
             backend=backend,
-            paired=settings.variance_partitioning,
             rsa=arguments.rsa,
         )
         write_store(arguments.output[place], store, kind="encoding", provenance={})

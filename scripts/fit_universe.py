@@ -81,6 +81,11 @@ def check_memory(
     check_unique_memory(stores[: len(layers)], responses, settings)
 
 
+def alone(settings: EncodingSettings) -> EncodingSettings:
+    """Settings without fits beside activations: the dearest by far, of which claims take none."""
+    return settings.model_copy(update={"variance_partitioning": False})
+
+
 def fits_of(
     subjects: Sequence[Sequence[Path]],
     layers: Sequence[str],
@@ -107,8 +112,6 @@ def fits_of(
             study=study,
             nuisance=stores[len(layers) :],
             backend=backend,
-            # By far the dearest fits, of which claims take nothing.
-            paired=False,
         )
     return [
         (subject[0], found[place, layer])
@@ -137,8 +140,8 @@ def main(argv: list[str] | None = None) -> None:
     arguments = parser().parse_args(argv)
     for subject in arguments.subject:
         check_stores(subject, arguments.layers, arguments.settings)
-        check_memory(subject, arguments.layers, arguments.settings)
-    fits = fits_of(arguments.subject, arguments.layers, arguments.settings, arguments.study)
+        check_memory(subject, arguments.layers, alone(arguments.settings))
+    fits = fits_of(arguments.subject, arguments.layers, alone(arguments.settings), arguments.study)
     subjects = subject_scores(fits, arguments.signal_set, unique_of(arguments))
     tables = [tidy_scores(store) for _, store in fits]
     write_table(arguments.scores, pd.concat(tables, ignore_index=True), kind="fit_scores")

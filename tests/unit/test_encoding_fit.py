@@ -51,6 +51,7 @@ IDENTITIES = {
 }
 ROIS = ("V1", "V2", "IT")
 SETTINGS = EncodingSettings(n_draws=20, n_band_weights=4, n_penalties=5, dtype="float64")
+ALONE = SETTINGS.model_copy(update={"variance_partitioning": False})
 
 
 def signals(layer, latent):
@@ -234,7 +235,7 @@ def test_fits_without_pairs_are_those_of_the_single_bands(features, fmri):
         "features": features, "layer": "layer1", "responses": fmri, "settings": SETTINGS,
         "study": "test",
     }  # fmt: skip
-    whole, alone = fit_encoding(**asked), fit_encoding(**asked, paired=False)
+    whole, alone = fit_encoding(**asked), fit_encoding(**asked | {"settings": ALONE})
     names = [str(name) for name in alone["fit"].values]
     assert names and not any("+" in name for name in names)
     assert set(names) < {str(name) for name in whole["fit"].values}
@@ -283,8 +284,8 @@ def test_a_study_without_variance_partitioning_reads_one_layer_and_fits_its_sign
 def test_signals_alone_have_no_dissimilarities_beside_a_baseline(features, fmri):
     with pytest.raises(EncodingError, match="these fits are of signals alone"):
         fit_encoding(
-            features=features, layer="layer1", responses=fmri, settings=SETTINGS, study="test",
-            paired=False, rsa=RsaSettings(encoding=True),
+            features=features, layer="layer1", responses=fmri, settings=ALONE, study="test",
+            rsa=RsaSettings(encoding=True),
         )  # fmt: skip
 
 

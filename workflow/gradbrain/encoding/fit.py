@@ -467,7 +467,6 @@ def fit_encoding(
     baseline: Path | None = None,
     nuisance: Sequence[Path] = (),
     backend: Backend | None = None,
-    paired: bool = True,
     rsa: RsaSettings | None = None,
 ) -> xr.Dataset:
     """Fit the encoding models of one layer and subject.
@@ -488,14 +487,13 @@ def fit_encoding(
     baseline
         Components of all layers' activations, as `reduce_activations` made them.
     nuisance
-        Feature stores of the bands of `settings.nuisance`, in their order; not read without pairs.
+        Feature stores of the bands of `settings.nuisance`, in their order; not read where signals
+        are fitted alone (`settings.variance_partitioning`).
     backend
         In the place of the one that the settings name, for fits that share decompositions.
-    paired
-        Whether signals are fitted beside activations as well; claims read none of these fits.
     rsa
-        How dissimilarities of held-out predictions are compared, which takes pairs; they are not
-        where left out.
+        How dissimilarities of held-out predictions are compared, which takes fits beside
+        activations; they are not where left out.
 
     Returns
     -------
@@ -504,9 +502,11 @@ def fit_encoding(
     """
     brain = read_responses(responses, settings.min_noise_ceiling, settings.ceiling_floor)
     settings = brain.images.settings(settings)
-    layer_features = read_features(features, layer, brain.image_ids, responses, paired=paired)
+    layer_features = read_features(
+        features, layer, brain.image_ids, responses, paired=settings.variance_partitioning
+    )
     components = None
-    if paired:
+    if settings.variance_partitioning:
         layer_features = read_nuisance(
             nuisance, settings.nuisance, layer_features, brain.image_ids, responses
         )
