@@ -390,6 +390,10 @@ def test_a_key_that_no_study_can_have_is_told_before_snakemake_stumbles(value):
             "--configfile demo.yaml: there is no such file. Did you mean 'config/demo.yaml'?",
         ),
         ("--configfile config", "--configfile config: is a folder; give a file in it"),
+        (
+            "--configfile config/demo.yaml --cores 1 --configfile config/demo.yaml",
+            "--configfile is given 2 times, of which only the last would count",
+        ),
     ],
 )
 def test_what_an_option_swallows_and_a_file_that_is_not_there_are_told(

@@ -64,11 +64,12 @@ def check_before_reading(arguments: Sequence[str]) -> None:
     ------
     GradbrainError
         A config file does not exist, is a folder, in another encoding, nested without measure or no
-        YAML; there are several; a key behind ``--config`` is none; or a target stands where it is
-        taken for one of these.
+        YAML; there are several; an option is given twice; a key behind ``--config`` is none; or a
+        target stands where it is taken for one of these.
     """
     if not arguments or not _is_snakemake(arguments[0]):
         return
+    check_single_options(arguments)
     files = list(_values_of(arguments, ("--configfile", "--configfiles")))
     for text in files[1:]:
         raise GradbrainError(_swallowed("--configfile", text, "give one file, the whole study"))
