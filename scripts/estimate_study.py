@@ -119,9 +119,10 @@ def rate_of_passes(
     choose(name, plan.models, what="model of the study", where="--images-per-s")
     per_image = costs[name].flops * n_passes(plan, plan.set_of(name))
     flops = _number(value, "images-per-s") * per_image
-    return replace(
-        rates, **({"gpu_tflops": flops / 1e12} if gpu else {"core_pass_gflops": flops / 1e9})
-    )
+    if not gpu:
+        return replace(rates, core_pass_gflops=flops / 1e9)
+    # What was measured is of all passes together, whatever the precision of each.
+    return replace(rates, gpu_tflops=flops / 1e12, gpu_bf16_tflops=flops / 1e12)
 
 
 def feature_width(channels: int, positions: int, signal_set: SignalSet) -> int:

@@ -315,6 +315,43 @@ def test_by_layer_views_are_passed_once_for_all_layers():
     assert by_model.gpu_hours == pytest.approx(37 * passes)
 
 
+@pytest.mark.parametrize("unit", ["layer", "model"])
+def test_views_in_bf16_are_counted_at_a_rate_of_their_own_where_they_run_on_a_gpu(unit):
+    path = ROOT / "config" / "paper.yaml"
+    config = read_yaml(path) | {"models": [{"name": "resnet50_imagenet1k", "layers": {"count": 4}}]}
+    del config["encoding"]["nuisance"]
+    rates = replace(RATES, start_s=0.0, gpu_tflops=10.0, gpu_bf16_tflops=40.0)
+    hours = {}
+    for precision in ("fp32", "fp32_views_bf16"):
+        features = {"features": config["features"] | {"unit": unit, "precision": precision}}
+        plan = Plan(load_study(config | features, root=ROOT, where=str(path)), ROOT)
+        images = dict.fromkeys(plan.stimuli, 1000)
+        widths = dict.fromkeys(plan.layers("resnet50_imagenet1k"), 1024)
+        arguments = (plan, {"resnet50_imagenet1k": NetworkCost(8e9, widths)}, images, rates)
+        hours[precision] = [
+            sum(
+                cost(*arguments, gpu=gpu).gpu_hours + cost(*arguments, gpu=gpu).cpu_hours
+                for cost in (network_costs.targets_cost, network_costs.extraction_cost)
+            )
+            for gpu in (True, False)
+        ]
+    (exact, on_cores), (reduced, same) = hours.values()
+    # Of the 32 views of an image three quarters are saved.
+    assert exact - reduced == pytest.approx(9 * 1000 * 8e9 * 24 / 1e13 / 3600)
+    assert on_cores == same
+
+
+def test_the_paper_on_one_node_is_a_fraction_of_the_paper(capsys):
+    def printed(name):
+        estimate_study.main([str(ROOT / "config" / name), "--json", "--gpus", "1"])
+        return json.loads(capsys.readouterr().out)
+
+    paper, node = printed("paper.yaml"), printed("paper_one_node.yaml")
+    # A day of 64 cores, and some 30 hours of a GPU at the rates of docs/scaling.md.
+    assert node["core_hours"] < 64 * 24 < 5 * 64 * 24 < paper["core_hours"]
+    assert node["gpu_hours"] < 31 < paper["gpu_hours"] / 20
+
+
 def test_operations_of_a_network_are_those_that_its_authors_report():
     registries = Registries([ROOT / "config"])
     entry = registries.model("resnet50_imagenet1k", where="test")
@@ -468,7 +505,7 @@ def test_a_rate_of_ones_own_changes_what_it_is_the_rate_of(capsys):
     assert large["rules"]["fit_encoding"]["cpu_hours"] > usual["rules"]["fit_encoding"]["cpu_hours"]
     gpu = printed("--gpus", "1", "--images-per-s", "efficientnet_lite0_96px=100")
     assert gpu["gpu_hours"] > 0
-    assert gpu["rates"]["gpu_tflops"] < 1
+    assert gpu["rates"]["gpu_tflops"] == gpu["rates"]["gpu_bf16_tflops"] < 1
 
 
 @pytest.mark.parametrize(

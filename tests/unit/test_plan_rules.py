@@ -126,6 +126,7 @@ def test_the_sham_mode_is_no_random_feedback(plan_of):
     ],
 )
 def test_rules_that_need_every_digit_are_refused_in_half_precision(rule, plan_of):
+    plan_of(UNTRAINED, rule=rule, precision="fp32_views_bf16").check_signals()
     message = refusal(plan_of(UNTRAINED, rule=rule, precision="bf16"))
     assert f"rule {rule!r}" in message and "set features.precision to fp32" in message
 

@@ -20,6 +20,7 @@ from gradbrain.models.build import build_model
 from gradbrain.objectives.base import ImageBatch
 from gradbrain.objectives.calibration import CalibrationBank
 from gradbrain.signals.backprop import _half_precision
+from gradbrain.signals.device import set_up
 from gradbrain.signals.extraction import SignalExtractor
 
 REGISTRIES = Registries([Path(__file__).resolve().parents[3] / "config"])
@@ -165,3 +166,58 @@ def test_a_signal_in_float32_is_that_in_float64_where_student_and_teacher_agree(
     assert lengths[torch.float64].min() < 1e-9 < 1 < np.median(lengths[torch.float64])
     (cosine,) = smallest_cosines(found[torch.float64], found[torch.float32]).values()
     assert cosine > 0.9999
+
+
+@pytest.mark.parametrize("name", ["vit_tiny_untrained", "resnet18_untrained"])
+def test_augmented_views_alone_pass_in_bf16(name):
+    entry = REGISTRIES.model(name, where="test")
+    raw = crops(4, 102, "c", entry.input_size).raw
+    exact = build_model(entry)
+    reduced = dataclasses.replace(exact, view_autocast=torch.bfloat16, _folded=[])
+    assert torch.equal(reduced.outputs(raw)["features"], exact.outputs(raw)["features"])
+    views = exact.features_alone(raw)
+    away = float((reduced.features_alone(raw) - views).norm() / views.norm())
+    # bf16 keeps 8 bits: a product is off by up to .4 per cent, and errors add up over layers.
+    assert 1e-4 < away < 0.1
+    assert reduced.features_alone(raw).dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("precision", "passes", "views"),
+    [
+        ("fp32", None, None),
+        ("fp32_views_bf16", None, torch.bfloat16),
+        ("tf32_views_bf16", None, torch.bfloat16),
+        ("fp16", torch.float16, None),
+    ],
+)
+def test_a_precision_says_in_what_passes_and_views_run(precision, passes, views):
+    compute = set_up("cpu", precision, 1)
+    assert (compute.autocast, compute.view_autocast) == (passes, views)
+    assert torch.backends.cuda.matmul.allow_tf32 == precision.startswith("tf32")
+    set_up("cpu", "fp32", 1)
+
+
+def test_a_signal_of_views_in_bf16_is_that_of_views_in_fp32_but_for_less_than_chance(tools):
+    entry = REGISTRIES.model("vit_tiny_untrained", where="test")
+    layers = [layer.name for layer in REGISTRIES.layers(entry.architecture, where="test")]
+    chosen = tools["signal_set"](tools["backprop"]("dino", views={"n_views": 4}))
+
+    def taken(views, replicate=0):
+        model = build_model(entry, view_autocast=views)
+        bank = CalibrationBank(model, lambda: iter([crops(16, 102, "c", entry.input_size)]))
+        extractor = SignalExtractor(model, layers, chosen, bank, replicate=replicate)
+        found = extractor.take(crops(16, 202, "s", entry.input_size))
+        return {
+            kind: [found[name].features[kind] for name in layers]
+            for kind in ("activation", "gradient_dino")
+        }
+
+    exact, reduced, other = taken(None), taken(torch.bfloat16), taken(None, replicate=1)
+    for one, two in zip(exact["activation"], reduced["activation"], strict=True):
+        np.testing.assert_array_equal(one, two)
+    of_precision, of_chance = (
+        smallest_cosines(found, exact)["gradient_dino"] for found in (reduced, other)
+    )
+    assert of_chance < of_precision < 1.0
+    assert of_precision > 0.99

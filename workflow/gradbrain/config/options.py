@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import get_args
 
 from pydantic import BaseModel
 
@@ -12,6 +13,7 @@ from gradbrain.config.errors import GradbrainError
 from gradbrain.config.schema import (
     EncodingSettings,
     ModelEntry,
+    Precision,
     ReliabilitySettings,
     SignalSet,
     StatisticsSettings,
@@ -214,7 +216,7 @@ def add_passes(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, default=Path("data"), help="where weights/ lies")
     parser.add_argument("--batch-size", type=int, default=32, help="images per pass")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
-    parser.add_argument("--precision", choices=("fp32", "tf32", "bf16", "fp16"), default="fp32")
+    parser.add_argument("--precision", choices=get_args(Precision), default="fp32")
     parser.add_argument("--threads", type=int, default=1, help="threads of this job")
 
 

@@ -449,6 +449,16 @@ class DatasetEntry(StrictModel):
 # --- settings of the stages ------------------------------------------------------------------
 
 
+Precision = Literal["fp32", "tf32", "bf16", "fp16", "fp32_views_bf16", "tf32_views_bf16"]
+#: End of the name of a precision in which augmented views pass in bf16.
+VIEWS_BF16 = "_views_bf16"
+
+
+def precision_of_passes(precision: str) -> str:
+    """Number format of all passes but those of augmented views."""
+    return precision.removesuffix(VIEWS_BF16)
+
+
 class FeatureSettings(StrictModel):
     """Section ``features`` of a study: which signals, and how they are extracted."""
 
@@ -460,8 +470,11 @@ class FeatureSettings(StrictModel):
     device: Literal["auto", "cpu", "cuda"] = Field(
         "auto", description="`auto` takes a GPU where there is one."
     )
-    precision: Literal["fp32", "tf32", "bf16", "fp16"] = Field(
-        "fp32", description="Number format of the network's passes."
+    precision: Precision = Field(
+        "fp32",
+        description="Number format of the network's passes; with `_views_bf16` behind it, of all "
+        "but those of augmented views and masked copies, which run in bf16: for GPUs, and for "
+        "processors that compute in it.",
     )
     threads: int = Field(
         2,

@@ -43,6 +43,8 @@ class VisionModel:
         Of the parameters and of the outputs; float64 in numerical tests.
     autocast
         Reduced precision of the forward pass (bfloat16, float16); None: none.
+    view_autocast
+        Reduced precision of :meth:`features_alone`; None: `autocast`.
     data
         Folder below which checkpoints lie, that of a text tower among them.
     """
@@ -53,6 +55,7 @@ class VisionModel:
     weights_origin: str = ""
     dtype: torch.dtype = torch.float32
     autocast: torch.dtype | None = None
+    view_autocast: torch.dtype | None = None
     data: Path = Path("data")
     _constants: dict[str, torch.Tensor] = field(default_factory=dict, repr=False)
     _folded: list[nn.Module] = field(default_factory=list, repr=False, compare=False)
@@ -109,12 +112,12 @@ class VisionModel:
                 f"model {self.entry.name!r} ({self.entry.architecture}) has no classifier, but an "
                 "objective acts on its logits; choose an objective on features, e.g. dino"
             )
-        reduced = torch.autocast(
-            self.device.type, dtype=self.autocast, enabled=self.autocast is not None
-        )
-        with reduced:
+        with self._reduced(self.autocast):
             found = self._forward(raw, needed)
         return {name: output.to(self.dtype) for name, output in found.items()}
+
+    def _reduced(self, dtype: torch.dtype | None) -> torch.autocast:
+        return torch.autocast(self.device.type, dtype=dtype, enabled=dtype is not None)
 
     def features_alone(self, raw: torch.Tensor) -> torch.Tensor:
         """Features of images, without a graph and without a look at any layer.
@@ -131,16 +134,21 @@ class VisionModel:
         Returns
         -------
         torch.Tensor
-            (B, D), those of :meth:`outputs` but for rounding.
+            (B, D), those of :meth:`outputs` but for rounding; rounding to `view_autocast`, where
+            that is another precision than `autocast`.
         """
         raw = raw.contiguous(memory_format=torch.channels_last)
         with torch.no_grad():
-            if self.device.type != "cpu" or self.autocast is not None:
-                return self.outputs(raw)["features"]
             if not self._folded:
-                one = self.normalise(raw[:1])
-                self._folded.append(folded(self.module, lambda twin: self._features(twin, one)))
-            return self._features(self._folded[0], self.normalise(raw)).to(self.dtype)
+                self._folded.append(self._for_passes_alone(self.normalise(raw[:1])))
+            with self._reduced(self.view_autocast or self.autocast):
+                return self._features(self._folded[0], self.normalise(raw)).to(self.dtype)
+
+    def _for_passes_alone(self, one: torch.Tensor) -> nn.Module:
+        """The folded network where that is faster, tried on one image of the network's scale."""
+        if self.device.type != "cpu" or self.autocast is not None:
+            return self.module
+        return folded(self.module, lambda twin: self._features(twin, one))
 
     def _features(self, module: nn.Module, images: torch.Tensor) -> torch.Tensor:
         """Features by the network or its folded copy, of images of its own scale."""
@@ -224,6 +232,7 @@ def build_model(
     data: Path = Path("data"),
     device: torch.device | str = "cpu",
     autocast: torch.dtype | None = None,
+    view_autocast: torch.dtype | None = None,
     plugins: Plugins = LIBRARY_PLUGINS,
 ) -> VisionModel:
     """Build the network of an entry with its weights, frozen and in evaluation mode.
@@ -238,6 +247,8 @@ def build_model(
         Where the network runs.
     autocast
         Reduced precision of its forward pass, or None.
+    view_autocast
+        Reduced precision of the passes of augmented views; None: `autocast`.
     plugins
         Where its source of weights is looked up.
 
@@ -259,6 +270,7 @@ def build_model(
         entry,
         digest,
         autocast=autocast,
+        view_autocast=view_autocast,
         weights_origin=origin,
         data=data,
     )

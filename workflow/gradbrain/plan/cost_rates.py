@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
+from gradbrain.config.schema import VIEWS_BF16
+
 GIB = 2.0**30
 
 
@@ -52,6 +54,10 @@ class Rates:
     gpu_tflops
         Passes of a network on one GPU. Not measured: half of the 19.5 TFLOP/s in float32 that
         the data sheet of NVIDIA's A100 gives.
+    gpu_bf16_tflops
+        Passes of augmented views in bf16 on one GPU. Not measured by us: ViT-L/16 at 384 px on an
+        RTX 3090, 154.9 images of 349.7 GFLOP per second under autocast, as timm publishes it
+        (results/benchmark-infer-amp-nchw-pt210-cu121-rtx3090.csv).
     """
 
     start_s: float = 2.0
@@ -70,10 +76,16 @@ class Rates:
     statistics_ms: float = 20.0
     core_pass_gflops: float = 68.0
     gpu_tflops: float = 9.75
+    gpu_bf16_tflops: float = 54.0
 
     def flops_of_passes(self, *, gpu: bool) -> float:
         """Operations that a network's passes take per second, on one GPU or on one core."""
         return self.gpu_tflops * 1e12 if gpu else self.core_pass_gflops * 1e9
+
+    def cost_of_views(self, precision: str, *, gpu: bool) -> float:
+        """What the pass of a view costs over one of an image, with a study's precision."""
+        in_bf16 = gpu and precision.endswith(VIEWS_BF16)
+        return self.gpu_tflops / self.gpu_bf16_tflops if in_bf16 else 1.0
 
 
 RATE_NAMES = tuple(field.name for field in fields(Rates))

@@ -41,7 +41,7 @@ CAVEATS = (
     "Extraction counts the operations of the network's passes at one rate, that of a ViT at 224 px "
     "on a core; depthwise convolutions and small images take 3 to 10 times as long. Reading and "
     "decoding images is not in it. No GPU was measured: name yours with --rate gpu_tflops=VALUE "
-    "or --images-per-s.",
+    "(and gpu_bf16_tflops, of views with features.precision fp32_views_bf16) or --images-per-s.",
     "Disk is what is stored before compression. Memory of fits is what they ask for, of jobs that "
     "run a network its weights and what a batch of images keeps for the backward pass, traced "
     "without weights (views are passed in batches of the same size; on a GPU a batch that does not "

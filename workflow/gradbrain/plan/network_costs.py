@@ -18,32 +18,33 @@ SHARD_BYTES = 16 * 2**20
 N_RELIABILITY_FOLDS = 5
 
 
-def n_passes(plan: Plan, signal_set: str, depth: float = 0.0) -> float:
+def n_passes(plan: Plan, signal_set: str, depth: float = 0.0, *, view: float = 1.0) -> float:
     """Count the passes that the signals of an image take, as a multiple of one forward pass.
 
     One forward pass, those that objectives and rules declare beside it (one for each augmented view
     that is drawn), and one backward pass per learning signal or control. Parameters are frozen, so
     that a whole backward pass costs as much as a forward one; for a layer at relative `depth` it
-    ends there. What another job passes for all layers is not in it.
+    ends there. What another job passes for all layers is not in it. `view` is what a pass of a view
+    counts.
     """
     elsewhere = signal_set in plan.viewing_sets
-    return _passes_of(plan, plan.signal_set(signal_set).signals, depth, elsewhere=elsewhere)
+    view *= not elsewhere
+    return _passes_of(plan, plan.signal_set(signal_set).signals, depth, view=view)
 
 
 def _passes_of(
-    plan: Plan, signals: Iterable[SignalEntry], depth: float = 0.0, *, elsewhere: bool = False
+    plan: Plan, signals: Iterable[SignalEntry], depth: float = 0.0, *, view: float = 1.0
 ) -> float:
-    """Passes that some signals of an image take in one job.
+    """Passes that some signals of an image take in one job, those of views times `view`.
 
-    Objectives that look at views are left out where another job passes these.
+    It is 0 where another job passes them.
     """
     total = 1.0
     for signal in signals:
         uses = signal_uses(signal, plan.plugins, where=f"signal {signal.name!r}")
         total += sum(
-            use.options.extra_forward_passes()
+            use.options.extra_forward_passes() * (view if use.plugin.kind == "objectives" else 1)
             for use in uses
-            if not (elsewhere and use.plugin.kind == "objectives")
         )
         total += (1.0 - depth) * sum(use.options.backward_passes() for use in uses)
     return total
@@ -72,7 +73,7 @@ def extraction_cost(
     gpu
         Whether passes run on a GPU.
     """
-    speed = rates.flops_of_passes(gpu=gpu)
+    speed, view = rates.flops_of_passes(gpu=gpu), _cost_of_view(plan, rates, gpu=gpu)
     passes: dict[tuple[str, ...], float] = {}
     waiting: dict[tuple[str, ...], float] = {}
     needs: dict[tuple[str, ...], float] = {}
@@ -84,7 +85,7 @@ def extraction_cost(
         n_images, cost = images[stimuli], costs[model]
         depth = 0.0 if plan.is_fused(signal_set) else plan.layer(model, layer).depth
         key = extraction_job(plan, model, signal_set, layer, stimuli)
-        passes[key] = n_images * cost.flops * n_passes(plan, signal_set, depth)
+        passes[key] = n_images * cost.flops * n_passes(plan, signal_set, depth, view=view)
         rows = n_images * len(signals) * cost.widths[layer] * 4
         disk += rows + n_images * len(signals) * 8
         waiting[key] = waiting.get(key, 0.0) + min(rows, len(signals) * SHARD_BYTES)
@@ -100,6 +101,10 @@ def extraction_cost(
         memory_gib=host,
         gpu_memory_gib=device,
     )
+
+
+def _cost_of_view(plan: Plan, rates: Rates, *, gpu: bool) -> float:
+    return rates.cost_of_views(plan.study.settings.features.precision, gpu=gpu)
 
 
 def _batch(plan: Plan, n_images: int) -> int:
@@ -138,7 +143,7 @@ def targets_cost(
     gpu: bool,
 ) -> StageCost:
     """Cost of passing views for all layers; targets are taken to be as wide as a layer."""
-    speed = rates.flops_of_passes(gpu=gpu)
+    speed, view = rates.flops_of_passes(gpu=gpu), _cost_of_view(plan, rates, gpu=gpu)
     seconds, disk = [], 0.0
     needs = {
         (model, stimuli): costs[model].pass_bytes(_batch(plan, images[stimuli]), graph=False)
@@ -147,7 +152,7 @@ def targets_cost(
     host, device = _memory_of_passes(needs, {}, rates, gpu=gpu)
     for model, signal_set, stimuli in targets_jobs(plan):
         uses = viewing_objectives(plan.signal_set(signal_set).signals, plan.plugins)
-        passes = sum(use.options.extra_forward_passes() for use in uses)
+        passes = view * sum(use.options.extra_forward_passes() for use in uses)
         seconds.append(rates.start_s + images[stimuli] * costs[model].flops * passes / speed)
         disk += images[stimuli] * 4 * max(costs[model].widths.values()) * len(uses)
     return StageCost.of_jobs(
@@ -204,7 +209,7 @@ def reliability_cost(
 
     The regression runs on a core, while the job keeps its GPU.
     """
-    speed = rates.flops_of_passes(gpu=gpu)
+    speed, view = rates.flops_of_passes(gpu=gpu), _cost_of_view(plan, rates, gpu=gpu)
     settings = plan.study.settings.reliability
     seconds, memory, needs = [], [0.0], {}
     for model in filter(plan.reliability, plan.models):
@@ -218,7 +223,8 @@ def reliability_cost(
                 + 2 * half**2 * sum(widths) / (rates.core_gflops * 1e9)
                 + rates.eigh_4096_s * (half / 4096) ** 3
             )
-            flops = drawn * costs[model].flops * _passes_of(plan, plan.uncertain_signals(model))
+            passes = _passes_of(plan, plan.uncertain_signals(model), view=view)
+            flops = drawn * costs[model].flops * passes
             seconds.append(rates.start_s + flops / speed + 2 * N_RELIABILITY_FOLDS * fit)
             # Kernels of all halves, and the features of one layer in both precisions.
             floats = 2 * N_RELIABILITY_FOLDS * 2 * half**2 + 2 * pool * max(widths)

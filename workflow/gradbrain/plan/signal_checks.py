@@ -13,7 +13,7 @@ from gradbrain.config.plugins import (
     signal_needs,
     signal_uses,
 )
-from gradbrain.config.schema import LayerLayout, SignalEntry, SignalSet
+from gradbrain.config.schema import LayerLayout, SignalEntry, SignalSet, precision_of_passes
 from gradbrain.config.suggestions import choose
 from gradbrain.datasets.registry import gives_captions
 from gradbrain.plan.parts import PlanPart
@@ -111,7 +111,7 @@ class SignalChecks(PlanPart):
             role=signal.role,
             normalise=signal_set.normalise_of(signal),
             learned_by=self._plan.weights_options(model).learned_by,
-            precision=self._study.settings.features.precision,
+            precision=precision_of_passes(self._study.settings.features.precision),
             layouts=tuple(layer.layout_in(entry) for layer in layers),
             weights=layers[0].weights,
             own_inverses=entry.has_decoder,

@@ -9,14 +9,14 @@ from typing import Literal
 
 import torch
 
+from gradbrain.config.schema import VIEWS_BF16, Precision, precision_of_passes
 from gradbrain.signals import SignalError
 from gradbrain.store.gpu_lock import use_free_gpu
 
 log = logging.getLogger(__name__)
 
 DeviceName = Literal["auto", "cpu", "cuda"]
-Precision = Literal["fp32", "tf32", "bf16", "fp16"]
-AUTOCAST: dict[Precision, torch.dtype | None] = {
+AUTOCAST: dict[str, torch.dtype | None] = {
     "fp32": None,
     "tf32": None,
     "bf16": torch.bfloat16,
@@ -34,7 +34,12 @@ class Compute:
     @property
     def autocast(self) -> torch.dtype | None:
         """Reduced precision of the forward pass, or None."""
-        return AUTOCAST[self.precision]
+        return AUTOCAST[precision_of_passes(self.precision)]
+
+    @property
+    def view_autocast(self) -> torch.dtype | None:
+        """Reduced precision of the passes of augmented views, where it is another."""
+        return torch.bfloat16 if self.precision.endswith(VIEWS_BF16) else None
 
     def describe(self) -> dict[str, str]:
         """Device and precision, for the provenance."""
@@ -52,7 +57,8 @@ def set_up(device: DeviceName, precision: Precision, threads: int) -> Compute:
         ``auto`` takes a GPU where there is one; of several, one that no other job has taken.
     precision
         ``tf32`` rounds the factors of matrix products to 10 bits on NVIDIA GPUs; elsewhere it is
-        fp32. ``bf16`` and ``fp16`` run the forward pass under autocast.
+        fp32. ``bf16`` and ``fp16`` run the forward pass under autocast; ``fp32_views_bf16`` and
+        ``tf32_views_bf16`` that of augmented views alone.
     threads
         Of the CPU.
 
@@ -73,7 +79,7 @@ def set_up(device: DeviceName, precision: Precision, threads: int) -> Compute:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)
         torch.backends.cudnn.benchmark = False
-    allow_tf32 = precision == "tf32"
+    allow_tf32 = precision_of_passes(precision) == "tf32"
     torch.backends.cuda.matmul.allow_tf32 = allow_tf32
     torch.backends.cudnn.allow_tf32 = allow_tf32
     compute = Compute(torch.device("cuda" if use_gpu else "cpu"), precision)
@@ -81,7 +87,7 @@ def set_up(device: DeviceName, precision: Precision, threads: int) -> Compute:
     return compute
 
 
-def precision_of(autocast: torch.dtype | None, device: torch.device) -> Precision:
+def precision_of(autocast: torch.dtype | None, device: torch.device) -> str:
     """Precision that a network with this autocast runs in on a device."""
     for name, dtype in AUTOCAST.items():
         if autocast is not None and dtype == autocast:
@@ -90,7 +96,7 @@ def precision_of(autocast: torch.dtype | None, device: torch.device) -> Precisio
     return "tf32" if on_gpu and torch.backends.cuda.matmul.allow_tf32 else "fp32"
 
 
-def wider_than(precision: Precision) -> str:
+def wider_than(precision: str) -> str:
     """Say what to do about values that a precision cannot hold."""
     if precision == "fp32":
         return (

@@ -706,6 +706,7 @@ def run_extraction(job: ExtractionJob, compute: Compute) -> dict[str, str]:
         data=job.data,
         device=compute.device,
         autocast=compute.autocast,
+        view_autocast=compute.view_autocast,
         plugins=job.plugins,
     )
     digests = {

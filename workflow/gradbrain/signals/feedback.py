@@ -131,6 +131,7 @@ def run_fit(job: FitJob, compute: Compute) -> str | None:
         data=job.data,
         device=compute.device,
         autocast=compute.autocast,
+        view_autocast=compute.view_autocast,
         plugins=job.plugins,
     )
     attributes = {

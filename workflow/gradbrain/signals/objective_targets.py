@@ -153,6 +153,7 @@ def run_targets(job: TargetsJob, compute: Compute) -> str | None:
         data=job.data,
         device=compute.device,
         autocast=compute.autocast,
+        view_autocast=compute.view_autocast,
         plugins=job.plugins,
     )
     attributes = {

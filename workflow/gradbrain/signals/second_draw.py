@@ -195,6 +195,7 @@ def _second_draw(
         data=job.data,
         device=compute.device,
         autocast=compute.autocast,
+        view_autocast=compute.view_autocast,
         plugins=job.plugins,
     )
     digests = {
