@@ -29,6 +29,11 @@ from gradbrain.vocabulary.verdicts import AGREEMENTS
 ROOT = Path(__file__).resolve().parents[1]
 # Figure of the three brains that the README shows; the table is made of the numbers behind it.
 WORLD_FIGURE = "three_brains"
+CONTRAST_METHODS = {
+    "encoding": "encoding, r",
+    "rsa": "RSA, ρ",
+    "encoding_rsa": "RSA of predictions",
+}
 
 
 def read_scores(results: Path, model: str) -> pd.DataFrame:
@@ -355,6 +360,33 @@ def objects92_objectives(results: Path) -> list[str]:
     return lines
 
 
+def contrasts_of_models(results: Path) -> list[str]:
+    """Figure and table of what differs between models that differ in one factor."""
+    found = with_text(read_table(results / "model_contrasts.csv", kind="model_contrasts"))
+    # Averaged over regions; unique parts are described, not tested.
+    shown = found[found["roi"].eq("") & found["variant"].eq("raw")]
+    names = Names.read(results / "entries.csv")
+    copied = _copied(results, "model_contrasts", results.name)
+    rows = [
+        f"| {row.contrast} ({row.n_pairs}) | {names.label('signal', row.signal)} "
+        f"| {CONTRAST_METHODS[row.method]} | {row.mean_a:.3f} | {row.mean_b:.3f} "
+        f"| {row.estimate:+.3f} [{row.ci_low:+.3f}, {row.ci_high:+.3f}] | {row.q:.4f} "
+        f"| {f'{row.q_over_models:.3f}' if np.isfinite(row.q_over_models) else '–'} |"
+        for row in shown.itertuples()
+    ]
+    return [
+        f"![Models that differ in one factor](figures/{copied.name})",
+        "",
+        f"{int(shown['n'].max())} people; mean over pairs of models and people, q over people with "
+        "these models and, with three pairs or more, over models.",
+        "",
+        "| contrast (pairs) | signal | by | first | second | difference [95 % interval] | q "
+        "| q over models |",
+        "|---|---|---|---|---|---|---|---|",
+        *rows,
+    ]
+
+
 #: Study -> pages that show its results, with what makes their section.
 SECTIONS: dict[str, dict[str, Callable[[Path], list[str]]]] = {
     "objects92": {"README.md": objects92_answer, "docs/results.md": objects92_scores},
@@ -364,6 +396,7 @@ SECTIONS: dict[str, dict[str, Callable[[Path], list[str]]]] = {
     "worlds": {"README.md": worlds_figure, "docs/results.md": worlds_table},
     "objects92_objectives": {"docs/objectives.md": objects92_objectives},
     "objects92_dino": {"docs/objectives.md": objects92_objectives},
+    "objects92_models": {"docs/results.md": contrasts_of_models},
 }
 
 
