@@ -31,6 +31,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +46,7 @@ from gradbrain.config.registries import read_yaml
 from gradbrain.config.study import load_study
 from gradbrain.plan.jobs import Plan
 from gradbrain.store import write_store
+from gradbrain.vocabulary.artefacts import ARTEFACTS
 
 CODE = ("Snakefile", "workflow", "scripts", "config", "profiles", "envs", "tests/workflow/paper")
 STUDY = "tests/workflow/paper/study.yaml"
@@ -130,17 +132,31 @@ class Tree:
 
     def _template(self, templates: Path, path: str) -> Path:
         """Return a store of the kind that stands at a path."""
-        parts = Path(path).parts
-        kind, attrs, name = parts[2], {}, parts[2]
-        if parts[1] == "features":
-            kind, name = "features", f"{parts[2]}-{parts[4]}"
-            entry, signals = self.plan.model_entry(parts[2]), self.plan.signal_set(parts[4])
-            attrs = {"definition": feature_definition(entry, signals)}
+        kind, keys = kind_and_keys(path)
+        attrs, name = {}, kind
+        if kind == "features":
+            name = f"{keys['model']}-{keys['signal_set']}"
+            entry = self.plan.model_entry(keys["model"])
+            signals = self.plan.taken_set(keys["model"], keys["signal_set"])
+            attrs = {"definition": feature_definition(entry, signals, self.plan.plugins)}
         template = templates / f"{name}.zarr"
         if not template.exists():
-            values = xr.Dataset({"value": ("image", np.ones(8, np.float32))}, attrs=attrs)
+            arrays = {
+                variable.name: (variable.dims, np.ones([2] * len(variable.dims), np.float32))
+                for variable in ARTEFACTS[kind].variables
+                if "<" not in variable.name and not variable.optional
+            }
+            values = xr.Dataset(arrays, attrs=attrs)
             write_store(template, values, kind=kind)
         return template
+
+
+def kind_and_keys(path: str) -> tuple[str, dict[str, str]]:
+    """Kind of a store, and what its path is made from."""
+    for item in ARTEFACTS.values():
+        with suppress(ValueError):
+            return item.kind, item.keys_of(path)
+    raise RuntimeError(f"{path}: no kind of result has such a path")
 
 
 def write_peer(folder: Path, plan: Plan) -> None:
