@@ -27,9 +27,8 @@ def n_passes(plan: Plan, signal_set: str, depth: float = 0.0, *, view: float = 1
     ends there. What another job passes for all layers is not in it. `view` is what a pass of a view
     counts.
     """
-    elsewhere = signal_set in plan.viewing_sets
-    view *= not elsewhere
-    return _passes_of(plan, plan.signal_set(signal_set).signals, depth, view=view)
+    counted = 0.0 if signal_set in plan.viewing_sets else view
+    return _passes_of(plan, plan.signal_set(signal_set).signals, depth, view=counted)
 
 
 def _passes_of(
